@@ -1,0 +1,24 @@
+# Compile options that every target of ours shares, and the function that makes a folder's library.
+
+add_library(folkmoot_options INTERFACE)
+target_include_directories(folkmoot_options INTERFACE ${CMAKE_SOURCE_DIR} ${CMAKE_BINARY_DIR}/generated)
+target_compile_options(folkmoot_options INTERFACE
+  -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Wnon-virtual-dtor -Woverloaded-virtual
+  -Wold-style-cast -ffp-contract=off)
+if(FOLKMOOT_WERROR)
+  target_compile_options(folkmoot_options INTERFACE -Werror)
+endif()
+if(FOLKMOOT_SANITIZE)
+  target_compile_options(folkmoot_options INTERFACE
+    -fsanitize=${FOLKMOOT_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
+  target_link_options(folkmoot_options INTERFACE -fsanitize=${FOLKMOOT_SANITIZE})
+  target_compile_definitions(folkmoot_options INTERFACE _GLIBCXX_ASSERTIONS)
+endif()
+
+# folkmoot_library(<folder> SOURCES a.cc ... DEPS folkmoot_x ...): the library of one folder.
+# Subfolders add to it with target_sources(folkmoot_<folder> PRIVATE ...).
+function(folkmoot_library folder)
+  cmake_parse_arguments(ARG "" "" "SOURCES;DEPS" ${ARGN})
+  add_library(folkmoot_${folder} STATIC ${ARG_SOURCES})
+  target_link_libraries(folkmoot_${folder} PUBLIC folkmoot_options ${ARG_DEPS})
+endfunction()

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+// A gate turns router logits into a Routing: scores, selection, extra-expert policy, capacity,
+// overflow, weights. One configuration space covers all published routers; see gate_config.h and
+// docs/gates.md.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+
+#include "layers/gates/gate_config.h"
+#include "parallel/communicator.h"
+#include "parallel/routing.h"
+#include "runtime/status.h"
+#include "runtime/tensor.h"
+#include "runtime/workspace.h"
+
+namespace folkmoot {
+
+// The rows of one sequence in this step; rows are consecutive positions.
+struct GateSequence {
+  int64_t first_row = 0;
+  int64_t rows = 0;
+  int64_t start = 0;  // position of the first row in its sequence
+  int64_t order = 0;  // admission order over all ranks: sorts tokens in `step` groups
+  // sequence_chunk capacity: places taken per expert [E] in the current chunk of this sequence and
+  // layer. The caller keeps it between steps, zero at the start of a sequence; Route updates it.
+  // Empty when the gate has no such capacity.
+  std::span<int32_t> taken;
+};
+
+struct GateInput {
+  ConstMatrix logits;                       // [T, E] float32
+  std::span<const GateSequence> sequences;  // cover rows 0..T in order
+  std::span<const uint64_t>
+      streams;  // [T] prefix hash of the tokens up to and including this one, or sequence id
+  std::span<const int32_t> token_ids;  // [T]
+  int layer = 0;
+  int64_t step = -1;
+  // Tests and `folkmoot route` inject these; empty in serving.
+  std::span<const float> uniforms;  // [T] replaces the draw of slot 1
+  std::span<const uint8_t> valid;   // [T] 0 = padding: no place, weight 0
+};
+
+class Gate {
+ public:
+  virtual ~Gate() = default;
+  virtual const GateConfig& config() const = 0;
+  // Collective over `comm` only when config().group is kStep (all tokens of the step are ranked
+  // together). Routing memory comes from `workspace`. NaN logits are an error that names layer and
+  // row.
+  virtual absl::StatusOr<Routing> Route(const GateInput& input, Communicator& comm,
+                                        Workspace& workspace) const = 0;
+};
+
+// The config must be valid (GateConfig::Validate).
+std::unique_ptr<Gate> MakeGate(const GateConfig& config);
+
+}  // namespace folkmoot

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+// Causal attention over a paged KV cache (blocks as in vLLM's PagedAttention, SOSP 2023).
+//
+// Same bits: a query's result is a function of its own q and of the keys and values at positions
+// first..self, visited in position order. Neither chunking nor batch mates nor block ids matter.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "runtime/tensor.h"
+#include "runtime/thread_pool.h"
+#include "runtime/workspace.h"
+
+namespace folkmoot {
+
+// Keys and values of one model on one rank, float32, in blocks of block_size positions. A block of
+// one layer is [kv_heads, block_size, head_dim], so that a head's keys are contiguous. Owns its
+// memory.
+class KvCache {
+ public:
+  struct Shape {
+    int64_t layers = 0;
+    int64_t blocks = 0;
+    int64_t block_size = 16;
+    int64_t kv_heads = 0;
+    int64_t head_dim = 0;
+  };
+  explicit KvCache(const Shape& shape);
+
+  const Shape& shape() const { return shape_; }
+  int64_t bytes() const;
+  // [block_size, head_dim] of one head.
+  float* Keys(int64_t layer, int64_t block, int64_t head) {
+    return keys_.get() + Offset(layer, block, head);
+  }
+  float* Values(int64_t layer, int64_t block, int64_t head) {
+    return values_.get() + Offset(layer, block, head);
+  }
+  const float* Keys(int64_t layer, int64_t block, int64_t head) const {
+    return keys_.get() + Offset(layer, block, head);
+  }
+  const float* Values(int64_t layer, int64_t block, int64_t head) const {
+    return values_.get() + Offset(layer, block, head);
+  }
+
+ private:
+  int64_t Offset(int64_t layer, int64_t block, int64_t head) const {
+    return (((layer * shape_.blocks) + block) * shape_.kv_heads + head) * shape_.block_size *
+           shape_.head_dim;
+  }
+  struct Free {
+    void operator()(float* p) const;
+  };
+  Shape shape_;
+  std::unique_ptr<float[], Free> keys_;  // mapped lazily: untouched blocks cost no memory
+  std::unique_ptr<float[], Free> values_;
+};
+
+// The part of one sequence that this step computes: rows first_row .. first_row + rows of the batch
+// are positions start .. start + rows of the sequence, whose cache pages are `blocks`.
+struct AttentionSequence {
+  int64_t first_row = 0;
+  int64_t rows = 0;
+  int64_t start = 0;
+  std::span<const int32_t> blocks;
+};
+
+struct AttentionParams {
+  int64_t layer = 0;
+  int64_t heads = 0;  // query heads; a multiple of the cache's kv_heads
+  float scale = 1.0f;
+  int64_t window = 0;  // a query at p sees keys max(0, p - window + 1) .. p; 0 = all
+};
+
+// Writes k, v [T, kv_heads * head_dim] to the pages of their positions.
+void StoreKv(ThreadPool& pool, int64_t layer, std::span<const AttentionSequence> sequences,
+             ConstMatrix k, ConstMatrix v, KvCache& cache);
+
+// q, out [T, heads * head_dim]. Call after StoreKv of the same step. Scratch from `workspace`.
+void PagedAttention(ThreadPool& pool, const AttentionParams& params,
+                    std::span<const AttentionSequence> sequences, ConstMatrix q,
+                    const KvCache& cache, Workspace& workspace, Matrix out);
+
+}  // namespace folkmoot

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+// Matrix products against weights that were packed once at load time.
+//
+// Same bits: every output element is one float32 accumulator, started at zero and
+// fused-multiply-added over k = 0, 1, .., K-1, whatever the number of rows, the tile, the thread or
+// the instruction set. So a row's result never depends on its batch mates. (A bias is added after
+// the sum.)
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+
+#include "runtime/dtype.h"
+#include "runtime/tensor.h"
+#include "runtime/thread_pool.h"
+
+namespace folkmoot {
+
+// A weight matrix as a checkpoint stores it: [n, k] row-major, output n = sum over k. Does not own.
+struct WeightView {
+  const void* data = nullptr;
+  DType dtype = DType::kF32;  // kF32, kBF16 or kF16
+  int64_t n = 0;
+  int64_t k = 0;
+};
+
+// [n, k] laid out as panels of kPanel outputs, each panel contiguous in k, so that a thread walks
+// one forward stream. Keeps the stored type: 16-bit weights are widened in registers. Owns its
+// memory.
+class PackedMatrix {
+ public:
+  static constexpr int64_t kPanel = 32;
+
+  PackedMatrix() = default;
+  static PackedMatrix Pack(ThreadPool& pool, const WeightView& weight);
+  // Gate and up projections [n, k] each, interleaved 16 by 16 in a panel so that the activation can
+  // be applied while both are in registers. n() is then 2 * gate.n.
+  static PackedMatrix PackGateUp(ThreadPool& pool, const WeightView& gate, const WeightView& up);
+
+  int64_t n() const { return n_; }
+  int64_t k() const { return k_; }
+  DType dtype() const { return dtype_; }
+  bool empty() const { return n_ == 0; }
+  int64_t bytes() const { return bytes_; }
+  int64_t panels() const { return (n_ + kPanel - 1) / kPanel; }
+  const std::byte* panel(int64_t p) const { return data_.get() + p * panel_bytes_; }
+
+ private:
+  struct Free {
+    void operator()(std::byte* p) const;
+  };
+  int64_t n_ = 0;
+  int64_t k_ = 0;
+  int64_t bytes_ = 0;
+  int64_t panel_bytes_ = 0;
+  DType dtype_ = DType::kF32;
+  std::unique_ptr<std::byte[], Free> data_;
+};
+
+// out [M, N] = x [M, K] * w^T (+ bias [N] when not empty). x and out may not overlap.
+void Gemm(ThreadPool& pool, ConstMatrix x, const PackedMatrix& w, std::span<const float> bias,
+          Matrix out);
+
+enum class Activation : uint8_t { kSilu, kGelu, kGeluTanh, kRelu };
+
+// One gated feed-forward network: down(act(gate x) * (up x)).
+struct GatedFfnWeights {
+  PackedMatrix gate_up;                   // PackGateUp: [2I, H]
+  PackedMatrix down;                      // [H, I]
+  std::span<const float> gate_bias = {};  // [I] each or empty; not owned
+  std::span<const float> up_bias = {};
+  std::span<const float> down_bias = {};
+};
+
+// Runs experts[e] over rows offsets[e] .. offsets[e + 1] of x [R, H] into the same rows of out [R,
+// H]. `hidden` is scratch of at least [R, I]. A dense FFN is the case of one expert. Rows keep the
+// same bits whatever the grouping.
+void GroupedGatedFfn(ThreadPool& pool, std::span<const GatedFfnWeights* const> experts,
+                     std::span<const int64_t> offsets, Activation activation, ConstMatrix x,
+                     Matrix hidden, Matrix out);
+
+}  // namespace folkmoot

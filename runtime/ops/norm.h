@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+// Row-wise operations of a transformer block.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "runtime/dtype.h"
+#include "runtime/ops/gemm.h"
+#include "runtime/tensor.h"
+#include "runtime/thread_pool.h"
+
+namespace folkmoot {
+
+// out[t] = x[t] / sqrt(mean(x[t]^2) + eps) * weight. x and out [T, H] may be the same matrix.
+void RmsNorm(ThreadPool& pool, ConstMatrix x, std::span<const float> weight, float eps, Matrix out);
+
+// residual += delta, then out = RmsNorm(residual). One pass over memory; same bits as the two
+// steps.
+void AddRmsNorm(ThreadPool& pool, ConstMatrix delta, std::span<const float> weight, float eps,
+                Matrix residual, Matrix out);
+
+// x += delta, elementwise.
+void Add(ThreadPool& pool, ConstMatrix delta, Matrix x);
+
+// The head-wise form used on q and k: x is [T, heads * head_dim], normalised per head.
+void HeadRmsNorm(ThreadPool& pool, int64_t head_dim, std::span<const float> weight, float eps,
+                 Matrix x);
+
+// out[t] = row ids[t] of table [V, H], widened to float32. ids must be in range.
+void EmbeddingLookup(ThreadPool& pool, const WeightView& table, std::span<const int32_t> ids,
+                     Matrix out);
+
+// Rotary embedding, NeoX pairing (i, i + d/2), in place on x [T, heads * head_dim], over the first
+// `rotary_dim` elements of each head. cos, sin: [P, rotary_dim / 2] tables, row = position.
+void ApplyRope(ThreadPool& pool, std::span<const int32_t> positions, ConstMatrix cos,
+               ConstMatrix sin, int64_t head_dim, Matrix x);
+
+// out[t] += sigmoid(x[t] . weight) * y[t]: the gated shared expert of Qwen2-MoE. x [T, H], y, out
+// [T, H].
+void AddSigmoidGated(ThreadPool& pool, ConstMatrix x, std::span<const float> weight, ConstMatrix y,
+                     Matrix out);
+
+// log(sum over v of exp(logits[v])), accumulated in double in index order.
+double LogSumExp(std::span<const float> logits);
+
+// Index of the greatest value; the lower index wins a tie.
+int64_t ArgMax(std::span<const float> values);
+
+// The `k` greatest in descending order; ties go to the lower index. indices.size() == k.
+void TopK(std::span<const float> values, std::span<int32_t> indices);
+
+// False when any element is NaN or infinite.
+bool AllFinite(std::span<const float> values);
+
+}  // namespace folkmoot

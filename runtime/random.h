@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+// Counter-based random numbers: Philox4x32-10 (Salmon et al. 2011; Random123). A draw is a pure
+// function of its key, so it does not depend on rank, batch or the order of calls.
+#pragma once
+
+#include <cstdint>
+
+namespace folkmoot {
+
+// What a draw is for; keeps the draws of one token apart.
+enum class DrawPurpose : uint32_t { kExtraExpert = 1, kGumbel = 2, kDropOrder = 3, kSample = 4 };
+
+struct DrawKey {
+  uint64_t seed = 0;
+  uint64_t stream = 0;    // hash of the token prefix, or the sequence id
+  uint32_t layer = 0;     // < 4096
+  uint32_t position = 0;  // absolute position in the sequence
+  DrawPurpose purpose = DrawPurpose::kExtraExpert;
+};
+
+// The 32-bit word number `index` (slot or expert id, < 262144) of the key:
+// counter = (position, layer << 20 | purpose << 16 | index / 4, stream lo, stream hi), key = seed.
+uint32_t DrawWord(const DrawKey& key, uint32_t index);
+
+// [0, 1) on a grid of 2^-24: exact in float32.
+inline float ToUnit(uint32_t word) { return static_cast<float>(word >> 8) * 0x1p-24f; }
+inline float DrawUniform(const DrawKey& key, uint32_t index) {
+  return ToUnit(DrawWord(key, index));
+}
+
+}  // namespace folkmoot

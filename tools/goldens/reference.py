@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The reference runs: Transformers, eager attention and experts, CPU, with the routers hooked."""
+
+import json
+import tempfile
+from pathlib import Path
+from types import MethodType
+
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM
+
+MIN_GAP = 1e-3  # of router probabilities and of log-probabilities: what is closer is not clear
+
+
+def load_model(directory, dtype=torch.float32, config=None):
+    """Loads a checkpoint and insists that every tensor of model and files found its partner."""
+    model, info = AutoModelForCausalLM.from_pretrained(
+        directory, config=config, dtype=dtype, attn_implementation="eager",
+        experts_implementation="eager", output_loading_info=True)
+    for problem in ("missing_keys", "unexpected_keys", "mismatched_keys"):
+        if info[problem]:
+            raise RuntimeError(f"{directory}: {problem}: {info[problem]}")
+    return model.eval()
+
+
+def load_with_other_config(directory, changes):
+    """The same weights under a changed config.json (None deletes nothing: it writes null)."""
+    config = json.loads((Path(directory) / "config.json").read_text()) | changes
+    with tempfile.TemporaryDirectory() as temporary:
+        (Path(temporary) / "config.json").write_text(json.dumps(config))
+        return load_model(directory, config=AutoConfig.from_pretrained(temporary))
+
+
+def fresh_rope(model):
+    """A new rotary module: the old one remembers the longest prompt it has seen (dynamic NTK)."""
+    model.model.rotary_emb = type(model.model.rotary_emb)(config=model.config)
+
+
+def is_length_dependent(model):
+    return model.config.rope_parameters["rope_type"] in ("dynamic", "longrope")
+
+
+class RouterTrace:
+    """Collects (router logits, weights, chosen ids) of every MoE layer inside the block."""
+
+    def __init__(self, model):
+        self._routers = [(index, layer.mlp.gate) for index, layer in enumerate(model.model.layers)
+                         if hasattr(layer.mlp, "experts")]
+
+    def __enter__(self):
+        self.layers = {index: [] for index, _ in self._routers}
+        self._hooks = [router.register_forward_hook(self._hook(index))
+                       for index, router in self._routers]
+        return self
+
+    def _hook(self, index):
+        return lambda module, inputs, output: self.layers[index].append(output)
+
+    def __exit__(self, *unused):
+        for hook in self._hooks:
+            hook.remove()
+
+    def choices(self, layer):
+        """Ids in slot order (ties to the lower id), their weights, all probabilities."""
+        logits, weights, chosen = (torch.cat(parts) for parts in zip(*self.layers[layer]))
+        probabilities = logits.float().softmax(-1)
+        order = torch.sort(-probabilities, dim=-1, stable=True).indices
+        k = chosen.shape[-1]
+        if not torch.equal(torch.sort(order[:, :k], -1).values, torch.sort(chosen, -1).values):
+            raise RuntimeError(f"layer {layer}: chosen experts are not the k most probable")
+        slot_weights = torch.zeros_like(probabilities).scatter(-1, chosen, weights.float())
+        return order[:, :k], slot_weights.gather(-1, order[:, :k]), probabilities
+
+    def gaps(self, boundary_only=False):
+        """Per token the least distance of neighbours among the k + 1 best scores of a layer."""
+        result = None
+        for layer in self.layers:
+            ids, _, probabilities = self.choices(layer)
+            k = ids.shape[-1]
+            best = torch.sort(probabilities, dim=-1, descending=True).values[:, :k + 1]
+            steps = best[:, :-1] - best[:, 1:]
+            gap = (steps[:, -1:] if boundary_only and best.shape[-1] > k else steps).min(-1).values
+            result = gap if result is None else torch.minimum(result, gap)
+        return result
+
+
+@torch.no_grad()
+def forward(model, token_ids):
+    """One uncached forward over the whole sequence: log-probabilities [n, V], logits, trace."""
+    fresh_rope(model)
+    with RouterTrace(model) as trace:
+        logits = model(torch.tensor([token_ids]), use_cache=False).logits[0].float()
+    return logits.log_softmax(-1), logits, trace
+
+
+def argmax_gaps(log_probabilities):
+    best = log_probabilities.topk(2, dim=-1).values
+    return best[:, 0] - best[:, 1]
+
+
+def clear_prompt(model, length, generator):
+    """A random prompt in which each decision is a clear one: an unclear token is drawn again."""
+    vocab = model.config.vocab_size
+    token_ids = torch.randint(vocab, (length,), generator=generator).tolist()
+    for _ in range(200 * length):
+        log_probabilities, _, trace = forward(model, token_ids)
+        unclear = argmax_gaps(log_probabilities) <= MIN_GAP
+        if trace.layers:
+            unclear |= trace.gaps() <= MIN_GAP
+        if not unclear.any():
+            return token_ids
+        position = int(unclear.nonzero()[0])
+        token_ids[position] = int(torch.randint(vocab, (1,), generator=generator))
+    raise RuntimeError(f"no clear prompt of length {length}")
+
+
+@torch.no_grad()
+def greedy_cached(model, prompt, count):
+    """Greedy decoding with the KV cache: ids, the logits that chose them, the smallest gaps."""
+    fresh_rope(model)
+    cache, step, chosen, rows = None, prompt, [], []
+    with RouterTrace(model) as trace:
+        for _ in range(count):
+            output = model(torch.tensor([step]), past_key_values=cache, use_cache=True)
+            cache = output.past_key_values
+            rows.append(output.logits[0, -1].float())
+            chosen.append(int(rows[-1].argmax()))
+            step = chosen[-1:]
+    logits = torch.stack(rows)
+    router_gap = float(trace.gaps(boundary_only=True).min()) if trace.layers else None
+    return chosen, logits, router_gap, float(argmax_gaps(logits.log_softmax(-1)).min())
+
+
+def greedy_recomputed(model, prompt, count):
+    """Greedy decoding without cache; what differs for rope types that depend on the length."""
+    token_ids, smallest = list(prompt), float("inf")
+    for _ in range(count):
+        log_probabilities, _, _ = forward(model, token_ids)
+        smallest = min(smallest, float(argmax_gaps(log_probabilities[-1:])[0]))
+        token_ids.append(int(log_probabilities[-1].argmax()))
+    return token_ids[len(prompt):], smallest
+
+
+def generate(model, prompt, count):
+    """The public way to the same ids, to prove that greedy_cached does what generate() does."""
+    fresh_rope(model)
+    ids = torch.tensor([prompt])
+    output = model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=count,
+                            min_new_tokens=count, do_sample=False, use_cache=True, pad_token_id=0)
+    return output[0, len(prompt):].tolist()
+
+
+@torch.no_grad()
+def forward_with_length_rule(model, token_ids, prompt_length):
+    """An uncached forward where position p has the frequencies of max(prompt_length, p + 1)."""
+    fresh_rope(model)
+    rope = model.model.rotary_emb
+    plain = rope.forward
+
+    def ruled(self, x, position_ids):
+        rows = []
+        for position in position_ids[0].tolist():
+            fresh_rope(model)
+            length = max(prompt_length, position + 1)
+            cos, sin = model.model.rotary_emb(x, torch.arange(length)[None])
+            rows.append((cos[:, position], sin[:, position]))
+        model.model.rotary_emb = self
+        return torch.stack([row[0] for row in rows], 1), torch.stack([row[1] for row in rows], 1)
+
+    rope.forward = MethodType(ruled, rope)
+    logits = model(torch.tensor([token_ids]), use_cache=False).logits[0].float()
+    rope.forward = plain
+    return logits

@@ -1,0 +1,392 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The golden variants as data: one entry per directory under tests/data/goldens.
+
+A variant is what stands in config.json (written as it is here,
+                                         so absent keys stay absent) plus how the
+
+
+
+ckpoint lies on disk. `matters` lists changes of config.json that must change the log-probabilities:
+a golden that an engine passes while it ignores a key is worth nothing.
+"""
+
+from dataclasses import dataclass, field
+
+DELETE = "<delete>"
+
+# Vocabulary 96, hidden 32: about 20-30 thousand parameters per checkpoint.
+_BASE = {
+    "vocab_size": 96,
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 256,
+    "bos_token_id": None,
+    "eos_token_id": None,
+}
+
+
+@dataclass
+class Variant:
+    name: str
+    model_type: str
+    description: str
+    config: dict
+    dtype: str = "F32"
+    packed: bool = False
+    shard_bytes: int = 0  # 0: one file
+    prompts: tuple = (1, 7, 40)
+    greedy_prompt: int = 6
+    matters: list = field(default_factory=list)
+
+
+def _mixtral(name, description, config, **kwargs):
+    base = _BASE | {"intermediate_size": 16, "num_local_experts": 4, "num_experts_per_tok": 2}
+    return Variant("mixtral-" + name, "mixtral", description, base | config, **kwargs)
+
+
+def _qwen2_moe(name, description, config, **kwargs):
+    base = _BASE | {
+        "intermediate_size": 24,
+        "moe_intermediate_size": 12,
+        "shared_expert_intermediate_size": 20,
+        "num_experts": 6,
+        "num_experts_per_tok": 2,
+    }
+    return Variant("qwen2_moe-" + name, "qwen2_moe", description, base | config, **kwargs)
+
+
+def _qwen3_moe(name, description, config, **kwargs):
+    base = _BASE | {
+        "intermediate_size": 24,
+        "moe_intermediate_size": 12,
+        "num_experts": 6,
+        "num_experts_per_tok": 2,
+    }
+    return Variant("qwen3_moe-" + name, "qwen3_moe", description, base | config, **kwargs)
+
+
+def _dense(family, name, description, config, **kwargs):
+    base = _BASE | {"intermediate_size": 40}
+    return Variant(f"{family}-{name}", family, description, base | config, **kwargs)
+
+
+MIXTRAL = [
+    _mixtral(
+        "classic",
+        "as released: old config style, grouped-query, 8 experts, top 2, one tensor per expert",
+        {"num_local_experts": 8, "rope_theta": 1000000.0, "rms_norm_eps": 1e-05,
+         "sliding_window": None, "hidden_act": "silu", "tie_word_embeddings": False},
+        matters=[{"rope_theta": 100.0}, {"num_experts_per_tok": 3}, {"rms_norm_eps": 0.1}],
+    ),
+    _mixtral(
+        "packed",
+        "packed experts, multi-query, head_dim 12, tied head, top 1, rope_theta left to its 1e6 "
+        "default",
+        {"num_key_value_heads": 1, "head_dim": 12, "num_experts_per_tok": 1,
+         "tie_word_embeddings": True, "rope_parameters": {"rope_type": "default"}},
+        dtype="BF16", packed=True,
+        matters=[{"rope_parameters": {"rope_type": "default", "rope_theta": 10000.0}},
+                 {"num_experts_per_tok": 2}],
+    ),
+    _mixtral(
+        "window",
+        "sliding window of 16 on all layers, sharded, one tensor per expert",
+        {"sliding_window": 16, "rope_theta": 10000.0},
+        shard_bytes=40000, prompts=(1, 7, 16, 17, 60), greedy_prompt=10,
+        matters=[{"sliding_window": None}, {"sliding_window": 15}, {"sliding_window": 17}],
+    ),
+    _mixtral(
+        "yarn",
+        "yarn in rope_parameters with defaults of beta and truncate, packed and sharded, top 4 of "
+        "6, gelu",
+        {"head_dim": 16, "num_attention_heads": 2, "num_local_experts": 6, "num_experts_per_tok": 4,
+         "intermediate_size": 10, "hidden_act": "gelu", "max_position_embeddings": 128,
+         "rope_parameters": {"rope_type": "yarn", "rope_theta": 100.0, "factor": 4.0,
+                             "original_max_position_embeddings": 32}},
+        dtype="F16", packed=True, shard_bytes=25000, prompts=(1, 7, 40, 100),
+        matters=[
+            {"hidden_act": "gelu_pytorch_tanh"},
+            {"hidden_act": "silu"},
+            {"rope_parameters": {"rope_type": "default", "rope_theta": 100.0}},
+            {"rope_parameters": {"rope_type": "yarn", "rope_theta": 100.0, "factor": 4.0,
+                                 "original_max_position_embeddings": 32, "attention_factor": 1.0}},
+            {"rope_parameters": {"rope_type": "yarn", "rope_theta": 100.0, "factor": 4.0,
+                                 "original_max_position_embeddings": 128}},
+        ],
+    ),
+    _mixtral(
+        "dynamic",
+        "dynamic NTK (old style, `type`), multi-head, 3 layers, prompts longer than the context",
+        {"head_dim": 8, "num_key_value_heads": 4, "num_hidden_layers": 3, "intermediate_size": 8,
+         "max_position_embeddings": 32, "rope_theta": 10000.0,
+         "rope_scaling": {"type": "dynamic", "factor": 4.0}},
+        prompts=(1, 7, 32, 33, 90), greedy_prompt=24,
+        matters=[{"rope_scaling": None}, {"rope_scaling": {"type": "linear", "factor": 4.0}}],
+    ),
+]
+
+QWEN2_MOE = [
+    _qwen2_moe(
+        "classic",
+        "as released: qkv bias, multi-head, top 4 of 8 not renormalised, shared expert, per expert",
+        {"num_key_value_heads": 4, "num_experts": 8, "num_experts_per_tok": 4,
+         "norm_topk_prob": False,
+         "moe_intermediate_size": 8, "rope_theta": 1000000.0, "rms_norm_eps": 1e-06,
+         "use_sliding_window": False, "sliding_window": 4, "max_window_layers": 2,
+         "decoder_sparse_step": 1, "torch_dtype": "float32"},
+        matters=[{"norm_topk_prob": True}, {"num_experts_per_tok": 2}, {"rope_theta": 100.0}],
+    ),
+    _qwen2_moe(
+        "sparse-step",
+        "decoder_sparse_step 2 of 4 layers, layers 0 and 2 dense, tied, renormalised, packed",
+        {"num_hidden_layers": 4, "decoder_sparse_step": 2, "mlp_only_layers": [],
+         "norm_topk_prob": True,
+         "num_experts": 4, "tie_word_embeddings": True, "rope_parameters": {"rope_type": "default",
+                                                                            "rope_theta": 5000.0}},
+        dtype="BF16", packed=True,
+        matters=[{"norm_topk_prob": False},
+                 {"rope_parameters": {"rope_type": "default", "rope_theta": 100.0}}],
+    ),
+    _qwen2_moe(
+        "window",
+        "use_sliding_window with max_window_layers 3: layers 0 and 2 slide (16); mlp_only_layers "
+        "[1]",
+        {"num_hidden_layers": 4, "mlp_only_layers": [1], "use_sliding_window": True,
+         "sliding_window": 16,
+         "max_window_layers": 3, "norm_topk_prob": True, "num_experts": 4,
+         "moe_intermediate_size": 8,
+         "shared_expert_intermediate_size": 12, "rope_theta": 10000.0},
+        prompts=(1, 7, 17, 60), greedy_prompt=12,
+        matters=[{"use_sliding_window": False}, {"max_window_layers": 2}, {"sliding_window": 17},
+                 {"layer_types": ["full_attention", "full_attention", "full_attention",
+                                  "sliding_attention"]}],
+    ),
+    _qwen2_moe(
+        "nobias",
+        "qkv_bias false, head_dim 12, layer_types with layer 1 sliding, relu, llama3 rope, "
+        "packed, sharded",
+        {"qkv_bias": False, "head_dim": 12, "hidden_act": "relu", "num_experts_per_tok": 1,
+         "use_sliding_window": True, "sliding_window": 24, "max_window_layers": 0,
+         "layer_types": ["full_attention", "sliding_attention"], "norm_topk_prob": False,
+         "rope_parameters": {"rope_type": "llama3", "rope_theta": 500.0, "factor": 8.0,
+                             "low_freq_factor": 1.0,
+                             "high_freq_factor": 4.0, "original_max_position_embeddings": 32}},
+        packed=True, shard_bytes=50000, prompts=(1, 7, 40, 80),
+        matters=[{"hidden_act": "silu"}, {"layer_types": ["full_attention", "full_attention"]},
+                 {"norm_topk_prob": True},
+                 {"rope_parameters": {"rope_type": "default", "rope_theta": 500.0}}],
+    ),
+    _qwen2_moe(
+        "linear",
+        "8 experts, top 2 renormalised, shared expert, tied, linear rope (old style), float16, "
+        "per expert",
+        {"num_experts": 8, "norm_topk_prob": True, "moe_intermediate_size": 8,
+         "tie_word_embeddings": True,
+         "rope_theta": 10000.0, "rope_scaling": {"rope_type": "linear", "factor": 2.5}},
+        dtype="F16",
+        matters=[{"rope_scaling": None}, {"norm_topk_prob": False}],
+    ),
+]
+
+QWEN3_MOE = [
+    _qwen3_moe(
+        "classic",
+        "as released: q/k norms, head_dim 12 unlike H/heads, no biases, top 2 of 8 renormalised, "
+        "per expert",
+        {"head_dim": 12, "num_experts": 8, "moe_intermediate_size": 8, "norm_topk_prob": True,
+         "rope_theta": 1000000.0, "rope_scaling": None, "attention_bias": False,
+         "decoder_sparse_step": 1,
+         "mlp_only_layers": [], "use_sliding_window": False, "sliding_window": None,
+         "max_window_layers": 2,
+         "torch_dtype": "float32"},
+        matters=[{"norm_topk_prob": False}, {"rope_theta": 100.0}],
+    ),
+    _qwen3_moe(
+        "v5",
+        "as Transformers 5 writes it: num_local_experts, rope_parameters; top 1 not renormalised, "
+        "packed, sharded",
+        {"num_experts": DELETE, "num_local_experts": 6, "num_experts_per_tok": 1, "head_dim": 16,
+         "num_attention_heads": 2, "num_key_value_heads": 1, "norm_topk_prob": False,
+         "use_sliding_window": False, "sliding_window": None, "dtype": "bfloat16",
+         "rope_parameters": {"rope_type": "default", "rope_theta": 1000.0}},
+        dtype="BF16", packed=True, shard_bytes=25000,
+        matters=[{"norm_topk_prob": True}, {"num_experts_per_tok": 2}],
+    ),
+    _qwen3_moe(
+        "bias",
+        "attention_bias, no head_dim key, tied, decoder_sparse_step 2 with mlp_only_layers [3]: "
+        "only layer 1 is MoE",
+        {"attention_bias": True, "num_key_value_heads": 4, "num_hidden_layers": 4,
+         "decoder_sparse_step": 2,
+         "mlp_only_layers": [3], "tie_word_embeddings": True, "norm_topk_prob": True,
+         "hidden_act": "gelu_pytorch_tanh", "rope_theta": 10000.0},
+        dtype="F16",
+        matters=[{"hidden_act": "silu"}, {"hidden_act": "gelu"}],
+    ),
+    _qwen3_moe(
+        "window-yarn",
+        "window of 20 on all layers, yarn with beta_fast 4, beta_slow 0.5, truncate false, "
+        "attention_factor",
+        {"head_dim": 16, "num_attention_heads": 2, "num_key_value_heads": 1,
+         "use_sliding_window": True,
+         "sliding_window": 20, "max_window_layers": 1, "norm_topk_prob": True,
+         "num_experts_per_tok": 3,
+         "rope_parameters": {"rope_type": "yarn", "rope_theta": 1000.0, "factor": 8.0,
+                             "beta_fast": 4.0,
+                             "beta_slow": 0.5, "truncate": False, "attention_factor": 1.35,
+                             "original_max_position_embeddings": 32}},
+        prompts=(1, 7, 21, 100), greedy_prompt=16,
+        matters=[
+            {"use_sliding_window": False}, {"sliding_window": 21},
+            {"rope_parameters": {"rope_type": "yarn", "rope_theta": 1000.0, "factor": 8.0,
+                                 "truncate": False,
+                                 "attention_factor": 1.35, "original_max_position_embeddings": 32}},
+            {"rope_parameters": {"rope_type": "yarn", "rope_theta": 1000.0, "factor": 8.0,
+                                 "beta_fast": 4.0,
+                                 "beta_slow": 0.5, "attention_factor": 1.35,
+                                 "original_max_position_embeddings": 32}},
+            {"rope_parameters": {"rope_type": "yarn", "rope_theta": 1000.0, "factor": 8.0,
+                                 "beta_fast": 4.0,
+                                 "beta_slow": 0.5, "truncate": False,
+                                 "original_max_position_embeddings": 32}},
+        ],
+    ),
+    _qwen3_moe(
+        "dynamic",
+        "dynamic NTK in rope_parameters, top 4 of 6, window of 24, packed",
+        {"num_experts_per_tok": 4, "norm_topk_prob": False, "max_position_embeddings": 40,
+         "use_sliding_window": True, "sliding_window": 24, "moe_intermediate_size": 10,
+         "rope_parameters": {"rope_type": "dynamic", "rope_theta": 1000.0, "factor": 3.0}},
+        packed=True, prompts=(1, 7, 40, 70), greedy_prompt=30,
+        matters=[{"rope_parameters": {"rope_type": "default", "rope_theta": 1000.0}},
+                 {"use_sliding_window": False}],
+    ),
+]
+
+DENSE = [
+    _dense(
+        "llama", "classic",
+        "old config style, multi-head because num_key_value_heads is absent, rope_theta absent, "
+        "no biases",
+        {"num_key_value_heads": DELETE, "rms_norm_eps": 1e-05, "rope_scaling": None,
+         "pretraining_tp": 1},
+        matters=[{"rms_norm_eps": 0.1}, {"rope_theta": 100.0}],
+    ),
+    _dense(
+        "llama", "bias",
+        "attention_bias and mlp_bias, grouped-query, tied, gelu_pytorch_tanh, linear rope with "
+        "old key `type`",
+        {"attention_bias": True, "mlp_bias": True, "tie_word_embeddings": True,
+         "hidden_act": "gelu_pytorch_tanh", "rope_theta": 10000.0,
+         "rope_scaling": {"type": "linear", "factor": 3.0}},
+        dtype="BF16",
+        matters=[{"hidden_act": "silu"}, {"rope_scaling": None}],
+    ),
+    _dense(
+        "llama", "llama3",
+        "llama3 rope (old style), multi-query, head_dim 16 unlike H/heads, sharded",
+        {"head_dim": 16, "num_key_value_heads": 1, "rope_theta": 500.0,
+         "rope_scaling": {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0,
+                          "high_freq_factor": 4.0,
+                          "original_max_position_embeddings": 48}},
+        dtype="F16", shard_bytes=30000, prompts=(1, 7, 40, 100),
+        matters=[{"rope_scaling": None}, {"rope_scaling": {"rope_type": "linear", "factor": 8.0}}],
+    ),
+    _dense(
+        "llama", "dynamic",
+        "dynamic NTK, context 24, prompts longer than it",
+        {"max_position_embeddings": 24, "rope_theta": 10000.0,
+         "rope_scaling": {"rope_type": "dynamic", "factor": 2.0}},
+        prompts=(1, 7, 24, 25, 80), greedy_prompt=18,
+        matters=[{"rope_scaling": None}],
+    ),
+    _dense(
+        "llama", "longrope",
+        "longrope with short and long factors, original context 32, attention factor from "
+        "max/original",
+        {"max_position_embeddings": 128,
+         "rope_parameters": {"rope_type": "longrope", "rope_theta": 1000.0, "short_factor": [1.0,
+                                                                                             1.2,
+                                                                                             1.5,
+                                                                                             2.0],
+                             "long_factor": [1.0, 2.0, 5.0, 9.0],
+                             "original_max_position_embeddings": 32}},
+        prompts=(1, 7, 32, 33, 80), greedy_prompt=26,
+        matters=[
+            {"rope_parameters": {"rope_type": "longrope", "rope_theta": 1000.0,
+                                 "short_factor": [1.0, 1.2, 1.5, 2.0], "long_factor": [1.0, 1.2,
+                                                                                       1.5, 2.0],
+                                 "original_max_position_embeddings": 32}},
+            {"max_position_embeddings": 32},
+        ],
+    ),
+    _dense(
+        "qwen2", "classic",
+        "qkv biases, grouped-query, tied, rope_theta 1e6, use_sliding_window false beside a "
+        "window of 4",
+        {"tie_word_embeddings": True, "rope_theta": 1000000.0, "use_sliding_window": False,
+         "sliding_window": 4,
+         "max_window_layers": 0},
+        dtype="BF16",
+        matters=[{"use_sliding_window": True}, {"rope_theta": 100.0}],
+    ),
+    _dense(
+        "qwen2", "window",
+        "use_sliding_window with max_window_layers 1 of 3: layers 1 and 2 slide (16)",
+        {"num_hidden_layers": 3, "use_sliding_window": True, "sliding_window": 16,
+         "max_window_layers": 1,
+         "rope_theta": 10000.0},
+        prompts=(1, 7, 17, 60), greedy_prompt=12,
+        matters=[{"use_sliding_window": False}, {"max_window_layers": 2}, {"max_window_layers": 0},
+                 {"sliding_window": 15}, {"sliding_window": 17}],
+    ),
+    _dense(
+        "qwen2", "yarn",
+        "yarn in the old style of Qwen2.5 (`type`), layer_types with layer 0 sliding, multi-head",
+        {"num_attention_heads": 2, "num_key_value_heads": 2, "rope_theta": 100.0,
+         "use_sliding_window": True,
+         "sliding_window": 24, "max_window_layers": 2, "layer_types": ["sliding_attention",
+                                                                       "full_attention"],
+         "rope_scaling": {"type": "yarn", "factor": 4.0, "original_max_position_embeddings": 64}},
+        prompts=(1, 7, 40, 100),
+        matters=[{"rope_scaling": None}, {"layer_types": ["full_attention", "full_attention"]}],
+    ),
+    _dense(
+        "qwen3", "classic",
+        "q/k norms, head_dim 12 unlike H/heads, tied, grouped-query",
+        {"head_dim": 12, "tie_word_embeddings": True, "rope_theta": 1000000.0, "rope_scaling": None,
+         "attention_bias": False, "use_sliding_window": False, "sliding_window": None,
+         "max_window_layers": 2},
+        matters=[{"rope_theta": 100.0}],
+    ),
+    _dense(
+        "qwen3", "default-head-dim",
+        "head_dim absent (it is 128 then), attention_bias, one query head, two layers",
+        {"num_attention_heads": 1, "num_key_value_heads": 1, "attention_bias": True,
+         "hidden_act": "relu",
+         "intermediate_size": 24, "rope_theta": 10000.0},
+        dtype="F16",
+        matters=[{"hidden_act": "silu"}],
+    ),
+    _dense(
+        "qwen3", "yarn-mscale",
+        "yarn with mscale and mscale_all_dim, max_window_layers 1: layer 1 slides (24)",
+        {"head_dim": 16, "num_attention_heads": 2, "num_key_value_heads": 1,
+         "use_sliding_window": True,
+         "sliding_window": 24, "max_window_layers": 1,
+         "rope_parameters": {"rope_type": "yarn", "rope_theta": 500.0, "factor": 8.0, "mscale": 2.0,
+                             "mscale_all_dim": 0.5, "beta_fast": 8, "beta_slow": 1,
+                             "original_max_position_embeddings": 32}},
+        prompts=(1, 7, 40, 90),
+        matters=[
+            {"use_sliding_window": False},
+            {"rope_parameters": {"rope_type": "yarn", "rope_theta": 500.0, "factor": 8.0,
+                                 "beta_fast": 8,
+                                 "beta_slow": 1, "original_max_position_embeddings": 32}},
+        ],
+    ),
+]
+
+VARIANTS = MIXTRAL + QWEN2_MOE + QWEN3_MOE + DENSE

@@ -31,10 +31,10 @@ void HeadRmsNorm(ThreadPool& pool, int64_t head_dim, std::span<const float> weig
 void EmbeddingLookup(ThreadPool& pool, const WeightView& table, std::span<const int32_t> ids,
                      Matrix out);
 
-// Rotary embedding, NeoX pairing (i, i + d/2), in place on x [T, heads * head_dim], over the first
-// `rotary_dim` elements of each head. cos, sin: [P, rotary_dim / 2] tables, row = position.
-void ApplyRope(ThreadPool& pool, std::span<const int32_t> positions, ConstMatrix cos,
-               ConstMatrix sin, int64_t head_dim, Matrix x);
+// Rotary embedding, NeoX pairing (i, i + r/2), in place on x [T, heads * head_dim], over the first
+// r elements of each head; the rest pass through. cos, sin: [T, r / 2], one row per token
+// (runtime/rope.h).
+void ApplyRope(ThreadPool& pool, ConstMatrix cos, ConstMatrix sin, int64_t head_dim, Matrix x);
 
 // out[t] += sigmoid(x[t] . weight) * y[t]: the gated shared expert of Qwen2-MoE. x [T, H], y, out
 // [T, H].

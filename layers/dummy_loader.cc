@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+// Random weights from a seed, for benchmarks of shapes whose weights are not at hand.
+#include <xxhash.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <deque>
+#include <vector>
+
+#include "layers/weight_loader.h"
+
+namespace folkmoot {
+namespace {
+
+// The sum of four uniforms, scaled to unit deviation: near enough to normal for a benchmark, and
+// cheap.
+float NearNormal(uint64_t& state) {
+  state ^= state << 13;  // xorshift64
+  state ^= state >> 7;
+  state ^= state << 17;
+  constexpr float kScale = 1.7320508f / 65536.0f;  // sqrt(12 / 4) / 2^16
+  float sum = 0;
+  for (int i = 0; i < 4; ++i) sum += static_cast<float>((state >> (16 * i)) & 0xffff);
+  return (sum - 2.0f * 65535.0f) * kScale;
+}
+
+class DummyLoader : public WeightLoader {
+ public:
+  DummyLoader(uint64_t seed, DType dtype) : seed_(seed), dtype_(dtype) {}
+
+  bool Has(std::string_view name) const override {
+    return !name.ends_with("_proj");  // the packed expert layout is the one thing it has not
+  }
+
+  absl::StatusOr<WeightView> View(const TensorRef& ref) override {
+    return Fill(ref.name, ref.n, ref.k, scratch_[0]);
+  }
+  absl::StatusOr<WeightView> Keep(const TensorRef& ref) override {
+    return Fill(ref.name, ref.n, ref.k, kept_.emplace_back());
+  }
+
+ protected:
+  absl::StatusOr<WeightView> ViewVector(const std::string& name, int64_t n) override {
+    const float value = name.ends_with(".bias") ? 0.0f : 1.0f;
+    std::vector<std::byte>& storage = scratch_[0];
+    storage.resize(static_cast<size_t>(n) * sizeof(float));
+    std::fill_n(reinterpret_cast<float*>(storage.data()), n, value);
+    return WeightView{storage.data(), DType::kF32, 1, n};
+  }
+
+  absl::StatusOr<std::pair<WeightView, WeightView>> ViewPair(const TensorRef& a,
+                                                             const TensorRef& b) override {
+    return std::make_pair(Fill(a.name, a.n, a.k, scratch_[0]), Fill(b.name, b.n, b.k, scratch_[1]));
+  }
+
+  void Release(const WeightView&) override {}
+
+ private:
+  WeightView Fill(const std::string& name, int64_t n, int64_t k, std::vector<std::byte>& storage) {
+    const bool embedding = name.find("embed_tokens") != std::string::npos;
+    const float deviation = embedding ? 1.0f : 1.0f / std::sqrt(static_cast<float>(k));
+    uint64_t state = XXH3_64bits_withSeed(name.data(), name.size(), seed_) | 1u;
+    const auto count = static_cast<size_t>(n * k);
+    storage.resize(count * static_cast<size_t>(DTypeBytes(dtype_)));
+    for (size_t i = 0; i < count; ++i) {
+      const float value = NearNormal(state) * deviation;
+      if (dtype_ == DType::kF32) {
+        reinterpret_cast<float*>(storage.data())[i] = value;
+      } else {
+        reinterpret_cast<uint16_t*>(storage.data())[i] =
+            dtype_ == DType::kBF16 ? FloatToBF16(value) : FloatToF16(value);
+      }
+    }
+    return WeightView{storage.data(), dtype_, n, k};
+  }
+
+  uint64_t seed_;
+  DType dtype_;
+  std::array<std::vector<std::byte>, 2> scratch_;
+  std::deque<std::vector<std::byte>> kept_;
+};
+
+}  // namespace
+
+std::unique_ptr<WeightLoader> MakeDummyLoader(uint64_t seed, DType dtype) {
+  return std::make_unique<DummyLoader>(seed, dtype);
+}
+
+}  // namespace folkmoot

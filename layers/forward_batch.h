@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+// The tokens that one rank computes in one step: prefill chunks and single decode tokens, mixed.
+// The layers see rows and positions, never requests.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "runtime/ops/attention.h"
+
+namespace folkmoot {
+
+// The rows of one sequence: consecutive positions start .. start + rows.
+struct BatchSequence {
+  int64_t first_row = 0;
+  int64_t rows = 0;
+  int64_t start = 0;
+  int64_t order = 0;                // admission order over all ranks
+  std::span<const int32_t> blocks;  // pages of the KV cache, enough for start + rows positions
+  std::span<int32_t>
+      expert_places;  // [MoE layers, E] counters of sequence_chunk capacity, or empty
+};
+
+struct ForwardBatch {
+  // Per row. Streams are keys of random draws: a hash of the tokens up to and including this one,
+  // or the sequence's id.
+  std::vector<int32_t> token_ids;
+  std::vector<int32_t> positions;
+  std::vector<int32_t> rope_lengths;  // see Rope::Fill
+  std::vector<uint64_t> streams;
+  std::vector<BatchSequence> sequences;  // cover the rows in order
+  std::vector<int32_t> logit_rows;       // rows whose logits are wanted, ascending
+
+  int64_t tokens() const { return static_cast<int64_t>(token_ids.size()); }
+  // Empties the batch and keeps its memory.
+  void Clear() {
+    token_ids.clear();
+    positions.clear();
+    rope_lengths.clear();
+    streams.clear();
+    sequences.clear();
+    logit_rows.clear();
+  }
+};
+
+}  // namespace folkmoot

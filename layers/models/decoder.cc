@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0
+// Decoder::Forward is the whole model on one screen; the rest loads it.
+#include "layers/models/decoder.h"
+
+#include <algorithm>
+
+#include "runtime/ops/norm.h"
+
+namespace folkmoot {
+
+absl::StatusOr<Matrix> Decoder::Forward(LayerContext& ctx, const ForwardBatch& batch,
+                                        KvCache& cache) {
+  ctx.workspace.Reset();
+  const int64_t tokens = batch.tokens();
+  attention_sequences_.clear();
+  for (const BatchSequence& s : batch.sequences) {
+    attention_sequences_.push_back(
+        {.first_row = s.first_row, .rows = s.rows, .start = s.start, .blocks = s.blocks});
+  }
+  const RopeRows rope = FillRope(ctx, batch);
+  Matrix hidden = ctx.workspace.GetMatrix(tokens, config_.hidden);  // the residual stream
+  Matrix normed = ctx.workspace.GetMatrix(tokens, config_.hidden);
+  Matrix delta = ctx.workspace.GetMatrix(tokens, config_.hidden);
+  EmbeddingLookup(ctx.pool, embedding_, batch.token_ids, hidden);
+  RmsNorm(ctx.pool, hidden, blocks_.front().input_norm, config_.rms_norm_eps, normed);
+  for (size_t i = 0; i < blocks_.size(); ++i) {
+    Block& block = blocks_[i];
+    block.attention->Forward(ctx, batch, attention_sequences_, rope, cache, normed, delta);
+    AddRmsNorm(ctx.pool, delta, block.ffn_norm, config_.rms_norm_eps, hidden, normed);
+    if (block.moe) {
+      FM_RETURN_IF_ERROR(block.moe->Forward(ctx, batch, normed, delta));
+    } else {
+      block.dense->Forward(ctx, normed, delta);
+    }
+    const std::vector<float>& next =
+        i + 1 < blocks_.size() ? blocks_[i + 1].input_norm : final_norm_;
+    AddRmsNorm(ctx.pool, delta, next, config_.rms_norm_eps, hidden, normed);
+    if (ctx.observer != nullptr) ctx.observer->OnLayerOutput(static_cast<int>(i), hidden);
+  }
+  return Logits(ctx, batch, normed);
+}
+
+RopeRows Decoder::FillRope(LayerContext& ctx, const ForwardBatch& batch) const {
+  const Matrix cos = ctx.workspace.GetMatrix(batch.tokens(), rope_.rotary_dim() / 2);
+  const Matrix sin = ctx.workspace.GetMatrix(batch.tokens(), rope_.rotary_dim() / 2);
+  rope_.Fill(batch.positions, batch.rope_lengths, cos, sin);
+  return {cos, sin};
+}
+
+Matrix Decoder::Logits(LayerContext& ctx, const ForwardBatch& batch, ConstMatrix normed) const {
+  const auto rows = static_cast<int64_t>(batch.logit_rows.size());
+  const Matrix wanted = ctx.workspace.GetMatrix(rows, config_.hidden);
+  for (int64_t r = 0; r < rows; ++r) {
+    const std::span<const float> row = normed.RowSpan(batch.logit_rows[static_cast<size_t>(r)]);
+    std::copy(row.begin(), row.end(), wanted.Row(r));
+  }
+  const Matrix logits = ctx.workspace.GetMatrix(rows, config_.vocab);
+  Gemm(ctx.pool, wanted, head_, {}, logits);
+  return logits;
+}
+
+Decoder::Decoder(const ModelConfig& config, const ModelOptions& options)
+    : config_(config),
+      gate_config_(options.gate),
+      rope_(config.rope, config.head_dim, config.max_positions) {}
+
+absl::StatusOr<std::unique_ptr<Model>> Decoder::Load(const Family& family,
+                                                     const ModelConfig& config,
+                                                     const ModelOptions& options,
+                                                     WeightLoader& loader,
+                                                     const ExpertPlacement& placement,
+                                                     Communicator& experts, ThreadPool& pool) {
+  std::unique_ptr<Decoder> model(new Decoder(config, options));
+  if (config.moe.experts > 0) {
+    model->gate_ = MakeGate(options.gate);
+    FM_ASSIGN_OR_RETURN(model->dispatcher_, MakeDispatcher(options.dispatcher, experts, placement));
+  }
+  model->blocks_.resize(config.layers.size());
+  for (size_t i = 0; i < config.layers.size(); ++i) {
+    FM_RETURN_IF_ERROR(
+        model->LoadBlock(family, loader, static_cast<int64_t>(i), placement, experts.rank(), pool));
+  }
+  FM_RETURN_IF_ERROR(model->LoadEnds(loader, pool));
+  return model;
+}
+
+absl::Status Decoder::LoadBlock(const Family& family, WeightLoader& loader, int64_t index,
+                                const ExpertPlacement& placement, int rank, ThreadPool& pool) {
+  const std::string prefix = fmt::format("model.layers.{}.", index);
+  Block& block = blocks_[static_cast<size_t>(index)];
+  FM_ASSIGN_OR_RETURN(block.input_norm,
+                      loader.Vector(prefix + "input_layernorm.weight", config_.hidden));
+  FM_ASSIGN_OR_RETURN(block.ffn_norm,
+                      loader.Vector(prefix + "post_attention_layernorm.weight", config_.hidden));
+  FM_ASSIGN_OR_RETURN(block.attention,
+                      Attention::Load(pool, loader, config_, index, prefix + "self_attn."));
+  if (!config_.layers[static_cast<size_t>(index)].moe) {
+    FM_ASSIGN_OR_RETURN(block.dense,
+                        DenseFfn::Load(pool, loader, prefix + "mlp.", config_.hidden,
+                                       config_.intermediate, config_.activation, config_.mlp_bias));
+    return absl::OkStatus();
+  }
+  MoeNames names = family.moe_names(prefix);
+  if (!loader.Has(names.router)) names.router = prefix + "mlp.gate.weight";  // packed Mixtral
+  FM_ASSIGN_OR_RETURN(block.moe, MoeLayer::Load(pool, loader, config_, names, placement, rank));
+  block.moe->Bind(static_cast<int>(index), static_cast<int>(moe_layers_), *gate_, *dispatcher_);
+  ++moe_layers_;
+  return absl::OkStatus();
+}
+
+absl::Status Decoder::LoadEnds(WeightLoader& loader, ThreadPool& pool) {
+  const TensorRef embedding = {
+      .name = "model.embed_tokens.weight", .n = config_.vocab, .k = config_.hidden};
+  FM_ASSIGN_OR_RETURN(embedding_, loader.Keep(embedding));
+  FM_ASSIGN_OR_RETURN(final_norm_, loader.Vector("model.norm.weight", config_.hidden));
+  TensorRef head = embedding;
+  if (!config_.tied_embeddings) head.name = "lm_head.weight";
+  FM_ASSIGN_OR_RETURN(head_, loader.Pack(pool, head));
+  return absl::OkStatus();
+}
+
+}  // namespace folkmoot

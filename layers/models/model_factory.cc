@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+// The list of model families.
+#include <algorithm>
+#include <array>
+
+#include "layers/models/decoder.h"
+#include "layers/models/family.h"
+#include "layers/models/model.h"
+
+namespace folkmoot {
+namespace {
+
+constexpr std::array<const Family*, 7> kFamilies = {&kMixtral, &kQwen2Moe, &kQwen3Moe, &kLlama,
+                                                    &kMistral, &kQwen2,    &kQwen3};
+
+absl::StatusOr<const Family*> KnownFamily(const ModelConfig& config) {
+  const Family* family = FindFamily(config.architecture);
+  if (family == nullptr) {
+    return InvalidArgument("config.json: architecture '{}' is not one that Folkmoot runs",
+                           config.architecture);
+  }
+  return family;
+}
+
+// A gate may be replaced freely, but not grow parts that the checkpoint has no weights for.
+absl::Status CheckGate(const ModelConfig& config, const GateConfig& gate) {
+  FM_RETURN_IF_ERROR(gate.Validate());
+  if (gate.num_experts != config.moe.experts) {
+    return InvalidArgument("--gate num_experts={}: the model has {} experts", gate.num_experts,
+                           config.moe.experts);
+  }
+  if (gate.zero_experts != 0) {
+    return InvalidArgument("--gate zero_experts={}: {} has no zero experts", gate.zero_experts,
+                           config.architecture);
+  }
+  if (gate.shared && config.moe.shared_intermediate == 0) {
+    return InvalidArgument("--gate shared=true: {} has no shared expert", config.architecture);
+  }
+  if (gate.shared_gate == SharedGate::kSoftmax2) {
+    return InvalidArgument("--gate shared_gate=softmax2: {} has no weights for it",
+                           config.architecture);
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+const Family* FindFamily(const std::string& architecture) {
+  const auto found = std::find_if(kFamilies.begin(), kFamilies.end(), [&](const Family* family) {
+    return architecture == family->architecture;
+  });
+  return found == kFamilies.end() ? nullptr : *found;
+}
+
+absl::StatusOr<GateConfig> DefaultGate(const ModelConfig& config) {
+  FM_ASSIGN_OR_RETURN(const Family* family, KnownFamily(config));
+  if (family->gate == nullptr) return GateConfig{};
+  return family->gate(config);
+}
+
+absl::StatusOr<std::unique_ptr<Model>> LoadModel(const ModelConfig& config,
+                                                 const ModelOptions& options, WeightLoader& loader,
+                                                 const ExpertPlacement& placement,
+                                                 Communicator& experts, ThreadPool& pool) {
+  FM_ASSIGN_OR_RETURN(const Family* family, KnownFamily(config));
+  if (config.moe.experts > 0) FM_RETURN_IF_ERROR(CheckGate(config, options.gate));
+  return Decoder::Load(*family, config, options, loader, placement, experts, pool);
+}
+
+int64_t BytesToLoad(const ModelConfig& config, const ExpertPlacement& placement, int rank,
+                    DType dtype) {
+  const int64_t q_width = config.heads * config.head_dim;
+  const int64_t kv_width = config.kv_heads * config.head_dim;
+  const int64_t attention = config.hidden * (2 * q_width + 2 * kv_width);
+  int64_t values = config.vocab * config.hidden;  // the head; embeddings are read in place
+  for (const LayerConfig& layer : config.layers) {
+    values += attention;
+    if (!layer.moe) {
+      values += 3 * config.hidden * config.intermediate;
+      continue;
+    }
+    const auto local = static_cast<int64_t>(placement.experts_of(rank).size());
+    values +=
+        config.hidden * config.moe.experts +
+        3 * config.hidden * (local * config.moe.intermediate + config.moe.shared_intermediate);
+  }
+  return values * DTypeBytes(dtype);
+}
+
+}  // namespace folkmoot

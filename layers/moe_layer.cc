@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "layers/moe_layer.h"
+
+#include "runtime/ops/norm.h"
+
+namespace folkmoot {
+
+absl::StatusOr<MoeLayer> MoeLayer::Load(ThreadPool& pool, WeightLoader& loader,
+                                        const ModelConfig& config, const MoeNames& names,
+                                        const ExpertPlacement& placement, int rank) {
+  MoeLayer layer;
+  FM_ASSIGN_OR_RETURN(
+      layer.router_,
+      loader.Pack(pool, {.name = names.router, .n = config.moe.experts, .k = config.hidden}));
+  FM_ASSIGN_OR_RETURN(layer.experts_,
+                      Experts::Load(pool, loader, names.experts, placement, rank, config.hidden,
+                                    config.moe.intermediate, config.activation));
+  if (config.moe.shared_intermediate > 0) {
+    FM_ASSIGN_OR_RETURN(layer.shared_,
+                        DenseFfn::Load(pool, loader, names.shared_prefix, config.hidden,
+                                       config.moe.shared_intermediate, config.activation, false));
+    FM_ASSIGN_OR_RETURN(layer.shared_gate_, loader.Row(names.shared_gate, config.hidden));
+  }
+  return layer;
+}
+
+void MoeLayer::Bind(int layer, int moe_index, const Gate& gate, Dispatcher& dispatcher) {
+  layer_ = layer;
+  moe_index_ = moe_index;
+  gate_ = &gate;
+  dispatcher_ = &dispatcher;
+  handle_ = dispatcher.MakeHandle();
+  if (!gate.config().shared) shared_.reset();
+  if (gate.config().shared_gate == SharedGate::kNone) shared_gate_.clear();
+}
+
+absl::StatusOr<Routing> MoeLayer::Route(LayerContext& ctx, const ForwardBatch& batch,
+                                        ConstMatrix x) {
+  const Matrix logits = ctx.workspace.GetMatrix(x.rows, router_.n());
+  Gemm(ctx.pool, x, router_, {}, logits);
+  sequences_.clear();
+  for (const BatchSequence& sequence : batch.sequences) {
+    GateSequence& gated = sequences_.emplace_back();
+    gated = {.first_row = sequence.first_row,
+             .rows = sequence.rows,
+             .start = sequence.start,
+             .order = sequence.order};
+    if (!sequence.expert_places.empty()) {
+      const auto experts = static_cast<size_t>(router_.n());
+      gated.taken =
+          sequence.expert_places.subspan(static_cast<size_t>(moe_index_) * experts, experts);
+    }
+  }
+  const GateInput input = {.logits = logits,
+                           .sequences = sequences_,
+                           .streams = batch.streams,
+                           .token_ids = batch.token_ids,
+                           .layer = layer_,
+                           .step = ctx.step};
+  return gate_->Route(input, ctx.experts, ctx.workspace);
+}
+
+absl::Status MoeLayer::Forward(LayerContext& ctx, const ForwardBatch& batch, ConstMatrix x,
+                               Matrix out) {
+  const Workspace::Position mark = ctx.workspace.Mark();
+  FM_ASSIGN_OR_RETURN(const Routing routing, Route(ctx, batch, x));
+  if (ctx.observer != nullptr) ctx.observer->OnRouting(layer_, routing);
+
+  const WaitLabel label = {.phase = "dispatch", .layer = layer_, .step = ctx.step};
+  FM_RETURN_IF_ERROR(dispatcher_->StartDispatch(x, routing, label, *handle_));
+  Matrix shared;
+  if (shared_) {  // computed while the tokens travel
+    shared = ctx.workspace.GetMatrix(x.rows, x.cols);
+    shared_->Forward(ctx, x, shared);
+  }
+  FM_ASSIGN_OR_RETURN(const ExpertBatch expert_batch, dispatcher_->FinishDispatch(*handle_));
+  const Matrix expert_out = ctx.workspace.GetMatrix(expert_batch.rows.rows, x.cols);
+  experts_->Forward(ctx, expert_batch, expert_out);
+  FM_RETURN_IF_ERROR(dispatcher_->StartCombine(expert_out, *handle_));
+  FM_RETURN_IF_ERROR(dispatcher_->FinishCombine(*handle_, out));
+
+  if (shared_) {  // always after the routed experts, so that the sum has one order
+    if (shared_gate_.empty()) {
+      Add(ctx.pool, shared, out);
+    } else {
+      AddSigmoidGated(ctx.pool, x, shared_gate_, shared, out);
+    }
+  }
+  ctx.workspace.Release(mark);
+  return absl::OkStatus();
+}
+
+}  // namespace folkmoot

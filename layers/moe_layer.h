@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+// The mixture-of-experts feed-forward layer: gate, dispatch, experts, combine, shared expert.
+//
+// y[t] = sum over k of weight[t, k] * expert[t, k](x[t]) (+ g(x[t]) * shared(x[t])). GShard
+// (Lepikhin et al. 2020) for the exchange, Qwen2-MoE for the gated shared expert.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "layers/dense_ffn.h"
+#include "layers/experts.h"
+#include "layers/forward_batch.h"
+#include "layers/gates/gate.h"
+#include "layers/layer_context.h"
+#include "parallel/dispatcher.h"
+#include "runtime/model_config.h"
+
+namespace folkmoot {
+
+// Tensor names of one layer's MoE block. An empty `shared_prefix` means that the family has no
+// shared expert.
+struct MoeNames {
+  std::string router;  // [E, H]
+  ExpertNames experts;
+  std::string shared_prefix;  // holds {gate,up,down}_proj
+  std::string shared_gate;    // [1, H]: sigmoid gate of the shared expert
+};
+
+class MoeLayer {
+ public:
+  // `gate` decides; `dispatcher` is shared by all layers of the model; both must outlive the layer.
+  // moe_index counts the MoE layers of the model from 0.
+  static absl::StatusOr<MoeLayer> Load(ThreadPool& pool, WeightLoader& loader,
+                                       const ModelConfig& config, const MoeNames& names,
+                                       const ExpertPlacement& placement, int rank);
+  void Bind(int layer, int moe_index, const Gate& gate, Dispatcher& dispatcher);
+
+  // x, out [T, H]. Collective over ctx.experts, also with T = 0.
+  absl::Status Forward(LayerContext& ctx, const ForwardBatch& batch, ConstMatrix x, Matrix out);
+
+ private:
+  MoeLayer() = default;
+  absl::StatusOr<Routing> Route(LayerContext& ctx, const ForwardBatch& batch, ConstMatrix x);
+
+  int layer_ = 0;
+  int moe_index_ = 0;
+  const Gate* gate_ = nullptr;
+  Dispatcher* dispatcher_ = nullptr;
+  std::unique_ptr<DispatchHandle> handle_;
+  PackedMatrix router_;
+  std::optional<Experts> experts_;
+  std::optional<DenseFfn> shared_;
+  std::vector<float> shared_gate_;  // [H] or empty
+  std::vector<GateSequence> sequences_;
+};
+
+}  // namespace folkmoot

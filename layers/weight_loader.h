@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+// Reads named tensors of a model into the kernels' layout, from a checkpoint or, for benchmarks,
+// from a seed.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "runtime/checkpoint/checkpoint.h"
+#include "runtime/dtype.h"
+#include "runtime/ops/gemm.h"
+#include "runtime/status.h"
+#include "runtime/thread_pool.h"
+
+namespace folkmoot {
+
+// A place in a checkpoint where a matrix [n, k] is stored: a whole tensor, or rows first_row ..
+// first_row + n of slice `slice` of a packed expert tensor [slices, slice_rows, k].
+struct TensorRef {
+  std::string name;
+  int64_t n = 0;
+  int64_t k = 0;
+  int64_t slices = 0;  // 0: a plain matrix
+  int64_t slice = 0;
+  int64_t slice_rows = 0;
+  int64_t first_row = 0;
+};
+
+// Not thread-safe. Errors name the tensor, its file, its shape and the shape that config.json asks
+// for.
+class WeightLoader {
+ public:
+  virtual ~WeightLoader() = default;
+
+  virtual bool Has(std::string_view name) const = 0;
+  // The rows of `ref` as stored. Valid until the next call of View (a checkpoint's views live
+  // longer; see Keep).
+  virtual absl::StatusOr<WeightView> View(const TensorRef& ref) = 0;
+  // The same, valid for the loader's lifetime: for tables that are read in place (embeddings).
+  virtual absl::StatusOr<WeightView> Keep(const TensorRef& ref) = 0;
+
+  absl::StatusOr<PackedMatrix> Pack(ThreadPool& pool, const TensorRef& ref);
+  absl::StatusOr<PackedMatrix> PackGateUp(ThreadPool& pool, const TensorRef& gate,
+                                          const TensorRef& up);
+  // A vector tensor [n] widened to float32.
+  absl::StatusOr<std::vector<float>> Vector(const std::string& name, int64_t n);
+  // A tensor [1, n], as routers of one output store it.
+  absl::StatusOr<std::vector<float>> Row(const std::string& name, int64_t n);
+
+  // Called with the number of bytes each time a tensor has been read.
+  void set_progress(std::function<void(int64_t bytes)> progress) {
+    progress_ = std::move(progress);
+  }
+
+ protected:
+  virtual absl::StatusOr<WeightView> ViewVector(const std::string& name, int64_t n) = 0;
+  // Both views must be alive at the same time.
+  virtual absl::StatusOr<std::pair<WeightView, WeightView>> ViewPair(const TensorRef& a,
+                                                                     const TensorRef& b) = 0;
+  // The loader may give memory of a view back that will not be read again.
+  virtual void Release(const WeightView& view) = 0;
+
+ private:
+  std::vector<float> Widen(const WeightView& view);
+  void Report(const WeightView& view);
+
+  std::function<void(int64_t)> progress_;
+};
+
+// `checkpoint` must outlive the loader and every model that keeps an embedding table.
+std::unique_ptr<WeightLoader> MakeCheckpointLoader(const Checkpoint& checkpoint);
+
+// Random weights of the right shapes: normal with deviation 1/sqrt(k) for matrices, 1 for
+// embeddings and norms, 0 for biases; a tensor's values depend on the seed and its name only.
+// Stored as `dtype`. Packed expert tensors do not exist.
+std::unique_ptr<WeightLoader> MakeDummyLoader(uint64_t seed, DType dtype);
+
+}  // namespace folkmoot

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+// Cosines and sines of the rotary embedding (Su et al. 2021) and its published stretchings, with
+// the formulas and the float32 rounding of Hugging Face Transformers (modeling_rope_utils.py).
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "runtime/model_config.h"
+#include "runtime/tensor.h"
+
+namespace folkmoot {
+
+// Immutable after construction; any thread.
+class Rope {
+ public:
+  Rope(const RopeConfig& config, int64_t head_dim, int64_t max_positions);
+
+  int64_t rotary_dim() const { return rotary_dim_; }
+
+  // Fills row t of cos and sin [T, rotary_dim / 2] for the token at positions[t]. lengths[t] is the
+  // length that the stretchings that depend on one (dynamic NTK, longrope) must use: the prompt's
+  // length for prompt tokens and position + 1 after it. It is a property of the sequence and not of
+  // the step, so chunked prefill gives the same bits. The attention scaling factor of yarn and
+  // longrope is multiplied in.
+  void Fill(std::span<const int32_t> positions, std::span<const int32_t> lengths, Matrix cos,
+            Matrix sin) const;
+
+ private:
+  std::vector<float> InverseFrequencies(int64_t length) const;
+
+  RopeConfig config_;
+  int64_t rotary_dim_;
+  int64_t max_positions_;
+  float scaling_ = 1.0f;
+  std::vector<float> inverse_;  // for lengths up to the original context
+};
+
+}  // namespace folkmoot

@@ -2,6 +2,8 @@
 
 find_package(Threads REQUIRED)
 find_package(MPI REQUIRED COMPONENTS C)
+# We use the C interface alone; the old C++ one would want a library of its own.
+target_compile_definitions(MPI::MPI_C INTERFACE OMPI_SKIP_MPICXX MPICH_SKIP_MPICXX)
 find_package(Protobuf REQUIRED)
 find_package(absl REQUIRED)
 find_package(fmt REQUIRED)
@@ -15,3 +17,7 @@ find_package(PkgConfig REQUIRED)
 pkg_check_modules(PCRE2 REQUIRED IMPORTED_TARGET libpcre2-8)
 pkg_check_modules(UTF8PROC REQUIRED IMPORTED_TARGET libutf8proc)
 pkg_check_modules(XXHASH REQUIRED IMPORTED_TARGET libxxhash)
+
+# What this build was compiled against, for `folkmoot doctor`.
+configure_file(${CMAKE_CURRENT_LIST_DIR}/build_libraries.h.in
+               ${CMAKE_BINARY_DIR}/generated/launch/build_libraries.h @ONLY)

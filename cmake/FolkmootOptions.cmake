@@ -4,7 +4,10 @@ add_library(folkmoot_options INTERFACE)
 target_include_directories(folkmoot_options INTERFACE ${CMAKE_SOURCE_DIR} ${CMAKE_BINARY_DIR}/generated)
 target_compile_options(folkmoot_options INTERFACE
   -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Wnon-virtual-dtor -Woverloaded-virtual
-  -Wold-style-cast -ffp-contract=off)
+  -Wold-style-cast -Wno-missing-field-initializers -ffp-contract=off
+  # g++ 12 sees overlaps in std::string that are not there (its bug 105651).
+  $<$<CXX_COMPILER_ID:GNU>:-Wno-restrict>
+  $<$<CXX_COMPILER_ID:Clang>:-Wthread-safety>)
 if(FOLKMOOT_WERROR)
   target_compile_options(folkmoot_options INTERFACE -Werror)
 endif()

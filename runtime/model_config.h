@@ -76,7 +76,8 @@ struct ModelConfig {
   std::vector<int32_t> eos_ids;
 };
 
-// Reads DIR/config.json (and eos ids of DIR/generation_config.json when config.json has none).
+// Reads DIR/config.json. The eos ids of DIR/generation_config.json, where it names any, go before
+// those of config.json, as in Transformers' generate().
 // Errors name the file, the key, its value and what would be accepted.
 absl::StatusOr<ModelConfig> LoadModelConfig(const std::string& directory);
 absl::StatusOr<ModelConfig> ParseModelConfig(std::string_view json,

@@ -18,17 +18,22 @@ class Rope {
   Rope(const RopeConfig& config, int64_t head_dim, int64_t max_positions);
 
   int64_t rotary_dim() const { return rotary_dim_; }
+  // What cos and sin are multiplied by.
+  float attention_scaling() const { return scaling_; }
 
-  // Fills row t of cos and sin [T, rotary_dim / 2] for the token at positions[t]. lengths[t] is the
-  // length that the stretchings that depend on one (dynamic NTK, longrope) must use: the prompt's
-  // length for prompt tokens and position + 1 after it. It is a property of the sequence and not of
-  // the step, so chunked prefill gives the same bits. The attention scaling factor of yarn and
-  // longrope is multiplied in.
+  // Allocates nothing. Fills row t of cos and sin [T, rotary_dim / 2] for the token at
+  // positions[t]. lengths[t] is the length that the stretchings that depend on one (dynamic NTK,
+  // longrope) must use: the prompt's length for prompt tokens and position + 1 after it. It is a
+  // property of the sequence and not of the step, so chunked prefill gives the same bits. The
+  // attention scaling factor of yarn and longrope is multiplied in.
   void Fill(std::span<const int32_t> positions, std::span<const int32_t> lengths, Matrix cos,
             Matrix sin) const;
 
  private:
-  std::vector<float> InverseFrequencies(int64_t length) const;
+  // Whether sequences of this length leave the original context of a length-dependent stretching.
+  bool Stretched(int64_t length) const;
+  // The inverse frequency of pair i.
+  float Frequency(int64_t i, int64_t length) const;
 
   RopeConfig config_;
   int64_t rotary_dim_;

@@ -8,7 +8,6 @@
 #include <cstdint>
 #include <memory>
 #include <span>
-#include <vector>
 
 #include "runtime/tensor.h"
 #include "runtime/thread_pool.h"
@@ -16,11 +15,13 @@
 
 namespace folkmoot {
 
-// Keys and values of one model on one rank, float32, in blocks of block_size positions. A block of
-// one layer is [kv_heads, block_size, head_dim], so that a head's keys are contiguous. Owns its
+// Keys and values of one model on one rank, float32, in blocks of block_size positions. Owns its
 // memory.
 class KvCache {
  public:
+  // Positions that share a group of keys, and the unit to which rows of values are padded.
+  static constexpr int64_t kGroup = 16;
+
   struct Shape {
     int64_t layers = 0;
     int64_t blocks = 0;
@@ -31,32 +32,40 @@ class KvCache {
   explicit KvCache(const Shape& shape);
 
   const Shape& shape() const { return shape_; }
-  int64_t bytes() const;
-  // [block_size, head_dim] of one head.
+  int64_t bytes() const { return keys_.get_deleter().bytes + values_.get_deleter().bytes; }
+
+  // One head of one block: keys as [ceil(block_size / 16), head_dim, 16], sixteen positions side by
+  // side, so that their scores are computed in lanes; values as [block_size, value_stride()].
   float* Keys(int64_t layer, int64_t block, int64_t head) {
-    return keys_.get() + Offset(layer, block, head);
+    return keys_.get() + Index(layer, block, head) * key_floats_;
   }
   float* Values(int64_t layer, int64_t block, int64_t head) {
-    return values_.get() + Offset(layer, block, head);
+    return values_.get() + Index(layer, block, head) * value_floats_;
   }
   const float* Keys(int64_t layer, int64_t block, int64_t head) const {
-    return keys_.get() + Offset(layer, block, head);
+    return keys_.get() + Index(layer, block, head) * key_floats_;
   }
   const float* Values(int64_t layer, int64_t block, int64_t head) const {
-    return values_.get() + Offset(layer, block, head);
+    return values_.get() + Index(layer, block, head) * value_floats_;
   }
+  int64_t value_stride() const { return (shape_.head_dim + kGroup - 1) / kGroup * kGroup; }
 
  private:
-  int64_t Offset(int64_t layer, int64_t block, int64_t head) const {
-    return (((layer * shape_.blocks) + block) * shape_.kv_heads + head) * shape_.block_size *
-           shape_.head_dim;
+  int64_t Index(int64_t layer, int64_t block, int64_t head) const {
+    return (layer * shape_.blocks + block) * shape_.kv_heads + head;
   }
-  struct Free {
+  struct Unmap {
+    int64_t bytes;
     void operator()(float* p) const;
   };
+  using Pages = std::unique_ptr<float[], Unmap>;  // mapped lazily: untouched blocks cost nothing
+  static Pages Map(int64_t floats);
+
   Shape shape_;
-  std::unique_ptr<float[], Free> keys_;  // mapped lazily: untouched blocks cost no memory
-  std::unique_ptr<float[], Free> values_;
+  int64_t key_floats_ = 0;  // of one head of one block
+  int64_t value_floats_ = 0;
+  Pages keys_;
+  Pages values_;
 };
 
 // The part of one sequence that this step computes: rows first_row .. first_row + rows of the batch

@@ -7,6 +7,7 @@
 // the sum.)
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -42,17 +43,19 @@ class PackedMatrix {
   int64_t k() const { return k_; }
   DType dtype() const { return dtype_; }
   bool empty() const { return n_ == 0; }
-  int64_t bytes() const { return bytes_; }
+  int64_t bytes() const { return panels() * panel_bytes_; }
   int64_t panels() const { return (n_ + kPanel - 1) / kPanel; }
   const std::byte* panel(int64_t p) const { return data_.get() + p * panel_bytes_; }
 
  private:
   struct Free {
+    int64_t bytes;
     void operator()(std::byte* p) const;
   };
+  PackedMatrix(int64_t n, int64_t k, DType dtype);
+
   int64_t n_ = 0;
   int64_t k_ = 0;
-  int64_t bytes_ = 0;
   int64_t panel_bytes_ = 0;
   DType dtype_ = DType::kF32;
   std::unique_ptr<std::byte[], Free> data_;

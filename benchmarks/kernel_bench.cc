@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+// One kernel at a time. Weights rotate over 192 MiB, as the experts of a model do, so that they
+// come from memory.
+#include <benchmark/benchmark.h>
+
+#include "benchmarks/bench_model.h"
+
+namespace folkmoot {
+namespace {
+
+constexpr int64_t kColdBytes = int64_t{192} << 20;
+
+// range: rows, threads.
+void BM_Gemm(benchmark::State& state, DType dtype, int64_t n, int64_t k) {
+  ThreadPool pool(static_cast<int>(state.range(1)), true);
+  std::vector<PackedMatrix> copies;
+  const int64_t count = kColdBytes / (n * k * DTypeBytes(dtype)) + 1;
+  for (int64_t i = 0; i < count; ++i) copies.push_back(RandomPacked(pool, dtype, n, k, 1));
+  const int64_t rows = state.range(0);
+  std::vector<float> x(static_cast<size_t>(rows * k), 0.5f), out(static_cast<size_t>(rows * n));
+  size_t next = 0;
+  for (auto _ : state) {
+    Gemm(pool, {x.data(), rows, k}, copies[next], {}, {out.data(), rows, n});
+    next = (next + 1) % copies.size();
+  }
+  const auto iterations = static_cast<double>(state.iterations());
+  state.counters["GFLOPs"] = benchmark::Counter(
+      2e-9 * static_cast<double>(rows * n * k) * iterations, benchmark::Counter::kIsRate);
+  state.counters["GBs"] = benchmark::Counter(
+      1e-9 * static_cast<double>(copies[0].bytes()) * iterations, benchmark::Counter::kIsRate);
+}
+
+void BM_Attention(benchmark::State& state) {  // range: rows, context, threads
+  ThreadPool pool(static_cast<int>(state.range(2)), true);
+  constexpr int64_t kHeads = 16, kKvHeads = 4, kDim = 64;
+  const int64_t rows = state.range(0), context = state.range(1);
+  KvCache cache({.layers = 1,
+                 .blocks = context / 16 + 1,
+                 .block_size = 16,
+                 .kv_heads = kKvHeads,
+                 .head_dim = kDim});
+  std::vector<int32_t> pages(static_cast<size_t>(context / 16 + 1));
+  std::iota(pages.begin(), pages.end(), 0);
+  const std::vector<float> kv(static_cast<size_t>(context * kKvHeads * kDim), 0.1f);
+  const std::vector<float> q(static_cast<size_t>(rows * kHeads * kDim), 0.1f);
+  std::vector<float> out(q.size());
+  const AttentionSequence all{0, context, 0, pages};
+  const ConstMatrix kv_matrix(kv.data(), context, kKvHeads * kDim);
+  StoreKv(pool, 0, {&all, 1}, kv_matrix, kv_matrix, cache);
+  Workspace workspace;
+  const AttentionSequence step{0, rows, context - rows, pages};
+  for (auto _ : state) {
+    PagedAttention(pool, {.layer = 0, .heads = kHeads, .scale = 0.125f, .window = 0}, {&step, 1},
+                   {q.data(), rows, kHeads * kDim}, cache, workspace,
+                   {out.data(), rows, kHeads * kDim});
+  }
+  const double seen = static_cast<double>(rows) *
+                      (static_cast<double>(context - rows) + 0.5 * static_cast<double>(rows + 1));
+  state.counters["GFLOPs"] =
+      benchmark::Counter(4e-9 * seen * kHeads * kDim * static_cast<double>(state.iterations()),
+                         benchmark::Counter::kIsRate);
+}
+
+void BM_LogSumExp(benchmark::State& state) {
+  const std::vector<float> logits(32000, 0.5f);
+  for (auto _ : state) benchmark::DoNotOptimize(LogSumExp(logits));
+}
+
+void BM_EmptyParallelFor(benchmark::State& state) {
+  ThreadPool pool(static_cast<int>(state.range(0)), true);
+  for (auto _ : state) pool.ParallelFor(state.range(0), 1, [](int64_t, int64_t, int) {});
+}
+
+void GemmArgs(benchmark::internal::Benchmark* bench) {
+  for (const int64_t rows : {1, 2, 4, 8, 16, 32, 64, 256}) bench->Args({rows, 2});
+  bench->Args({1, 1})->Args({16, 1})->Args({256, 1})->UseRealTime();
+}
+BENCHMARK_CAPTURE(BM_Gemm, F32_1792x1024, DType::kF32, 1792, 1024)->Apply(GemmArgs);
+BENCHMARK_CAPTURE(BM_Gemm, BF16_1792x1024, DType::kBF16, 1792, 1024)->Apply(GemmArgs);
+BENCHMARK_CAPTURE(BM_Gemm, F16_1792x1024, DType::kF16, 1792, 1024)->Apply(GemmArgs);
+BENCHMARK(BM_Attention)->Args({1, 64, 2})->Args({1, 4096, 2})->Args({512, 512, 2})->UseRealTime();
+BENCHMARK(BM_LogSumExp);
+BENCHMARK(BM_EmptyParallelFor)->Arg(1)->Arg(2)->UseRealTime();
+
+}  // namespace
+}  // namespace folkmoot

@@ -1,0 +1,62 @@
+# Documents keep their word: relative links lead somewhere, and docs/invariants.md names only tests
+# that exist.
+#
+#   cmake -DROOT=<repository> -P cmake/CheckDocuments.cmake
+
+cmake_minimum_required(VERSION 3.25)
+
+set(violations "")
+
+file(GLOB documents ${ROOT}/*.md ${ROOT}/docs/*.md ${ROOT}/docs/adr/*.md)
+set(links_checked 0)
+foreach(document ${documents})
+  get_filename_component(directory ${document} DIRECTORY)
+  file(READ ${document} text)
+  string(REPLACE "](" "@link:" text "${text}")
+  string(REGEX REPLACE "[][;]" " " text "${text}")  # CMake's lists do not bear these
+  string(REGEX MATCHALL "@link:[^)# ]+" links "${text}")
+  foreach(link ${links})
+    string(REPLACE "@link:" "" target "${link}")
+    if(NOT target MATCHES "^[a-z]+:")
+      math(EXPR links_checked "${links_checked} + 1")
+      if(NOT EXISTS ${directory}/${target})
+        file(RELATIVE_PATH name ${ROOT} ${document})
+        list(APPEND violations "${name}: the link ${target} leads nowhere")
+      endif()
+    endif()
+  endforeach()
+endforeach()
+
+# All tests as " Suite.Name ", with the name before the suite's instantiations.
+set(tests " ")
+file(GLOB_RECURSE sources ${ROOT}/tests/*.cc ${ROOT}/tests/*.h)
+foreach(source ${sources})
+  file(READ ${source} text)
+  string(REGEX REPLACE "[][;]" " " text "${text}")
+  string(REGEX MATCHALL "\nTEST(_F|_P)?\\([A-Za-z0-9_]+,[ \n]*[A-Za-z0-9_]+\\)" found "${text}")
+  foreach(test ${found})
+    string(REGEX REPLACE "\nTEST[_FP]*\\(([A-Za-z0-9_]+),[ \n]*([A-Za-z0-9_]+)\\)" "\\1.\\2" name "${test}")
+    string(APPEND tests "${name} ")
+  endforeach()
+endforeach()
+set(tests_checked 0)
+file(READ ${ROOT}/docs/invariants.md text)
+string(REGEX REPLACE "[][;]" " " text "${text}")
+string(REGEX MATCHALL "`[A-Z][A-Za-z0-9_]*\\.[A-Z][A-Za-z0-9_]*`" names "${text}")
+foreach(name ${names})
+  string(REPLACE "`" "" name "${name}")
+  math(EXPR tests_checked "${tests_checked} + 1")
+  string(FIND "${tests}" " ${name} " at)
+  if(at EQUAL -1)
+    list(APPEND violations "docs/invariants.md: there is no test ${name}")
+  endif()
+endforeach()
+
+if(links_checked EQUAL 0 OR tests_checked EQUAL 0)
+  message(FATAL_ERROR "no links or tests found under ${ROOT}: a check that reads nothing proves nothing")
+endif()
+if(violations)
+  list(JOIN violations "\n  " text)
+  message(FATAL_ERROR "documents:\n  ${text}")
+endif()
+message(STATUS "${links_checked} links and ${tests_checked} named tests exist")

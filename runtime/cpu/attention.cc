@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: Apache-2.0
+// StoreKv and PagedAttention: a unit of work is a tile of queries of one sequence that share a head
+// of keys and values. Threads take units from one counter, the longest first, since their lengths
+// differ widely.
+#include "runtime/cpu/attention.h"
+
+#include <atomic>
+#include <cstring>
+
+#include "runtime/cpu/targets.h"
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "runtime/cpu/attention.cc"
+#include "hwy/foreach_target.h"
+#include "hwy/highway.h"
+#include "runtime/cpu/attention_kernel-inl.h"
+
+#ifndef FOLKMOOT_RUNTIME_CPU_ATTENTION_ONCE_
+#define FOLKMOOT_RUNTIME_CPU_ATTENTION_ONCE_
+namespace folkmoot::cpu {
+
+struct AttentionJob {
+  const AttentionParams* params;
+  std::span<const AttentionSequence> sequences;
+  ConstMatrix q;
+  const KvCache* cache;
+  Matrix out;
+  int64_t score_floats;  // per query
+
+  int64_t Group() const { return params->heads / cache->shape().kv_heads; }
+};
+
+// Queries of one unit: `heads` query heads of one group times `rows` rows.
+struct AttentionTile {
+  int64_t heads;
+  int64_t rows;
+};
+
+}  // namespace folkmoot::cpu
+#endif  // FOLKMOOT_RUNTIME_CPU_ATTENTION_ONCE_
+
+HWY_BEFORE_NAMESPACE();
+namespace folkmoot::cpu {
+namespace HWY_NAMESPACE {
+
+AttentionTile TileOf(int64_t group) {
+  const int64_t parts = (group + kMaxQueries - 1) / kMaxQueries;
+  const int64_t heads = (group + parts - 1) / parts;
+  return {heads, kMaxQueries / heads};
+}
+
+// Unit `index` of a sequence: tile of rows, kv head, part of the group, in that order.
+void RunAttentionUnit(const AttentionJob& job, const AttentionSequence& sequence, int64_t index,
+                      float* scratch) {
+  const KvCache::Shape& shape = job.cache->shape();
+  const int64_t group = job.Group();
+  const AttentionTile tile = TileOf(group);
+  const int64_t parts = (group + tile.heads - 1) / tile.heads;
+  const int64_t part = index % parts;
+  const int64_t kv_head = index / parts % shape.kv_heads;
+  const int64_t first_row = index / parts / shape.kv_heads * tile.rows;
+  const int64_t rows = std::min(tile.rows, sequence.rows - first_row);
+  const int64_t heads = std::min(tile.heads, group - part * tile.heads);
+
+  AttentionUnit unit = {};
+  unit.cache = job.cache;
+  unit.layer = job.params->layer;
+  unit.head = kv_head;
+  unit.blocks = sequence.blocks;
+  unit.scale = job.params->scale;
+  const int64_t window = job.params->window;
+  for (int64_t r = first_row; r < first_row + rows; ++r) {
+    const int64_t self = sequence.start + r;
+    const int64_t first = window == 0 ? 0 : std::max<int64_t>(0, self - window + 1);
+    if (r == first_row) unit.base = first / kGroup * kGroup;
+    for (int64_t h = 0; h < heads; ++h) {
+      const int64_t column = (kv_head * group + part * tile.heads + h) * shape.head_dim;
+      Query& query = unit.queries[unit.count++];
+      query.q = job.q.Row(sequence.first_row + r) + column;
+      query.out = job.out.Row(sequence.first_row + r) + column;
+      query.first = first;
+      query.last = self;
+      query.sums = scratch;
+      query.scores = scratch + job.cache->value_stride() + kGroup;
+      scratch += job.cache->value_stride() + job.score_floats;
+    }
+  }
+  Attend(unit);
+}
+
+int64_t MaxQueries() { return kMaxQueries; }
+
+}  // namespace HWY_NAMESPACE
+}  // namespace folkmoot::cpu
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace folkmoot::cpu {
+namespace {
+HWY_EXPORT(MaxQueries);
+HWY_EXPORT(RunAttentionUnit);
+HWY_EXPORT(TileOf);
+
+// Keys and values of positions start .. start + rows of one head.
+void StoreHead(int64_t layer, const AttentionSequence& sequence, int64_t head, const ConstMatrix& k,
+               const ConstMatrix& v, KvCache& cache) {
+  const KvCache::Shape& shape = cache.shape();
+  for (int64_t r = 0; r < sequence.rows; ++r) {
+    const int64_t position = sequence.start + r;
+    const int64_t offset = position % shape.block_size;
+    const int64_t block = sequence.blocks[static_cast<size_t>(position / shape.block_size)];
+    const float* key = k.Row(sequence.first_row + r) + head * shape.head_dim;
+    float* group = cache.Keys(layer, block, head) +
+                   offset / KvCache::kGroup * KvCache::kGroup * shape.head_dim +
+                   offset % KvCache::kGroup;
+    for (int64_t i = 0; i < shape.head_dim; ++i) group[i * KvCache::kGroup] = key[i];
+    std::memcpy(cache.Values(layer, block, head) + offset * cache.value_stride(),
+                v.Row(sequence.first_row + r) + head * shape.head_dim,
+                static_cast<size_t>(shape.head_dim) * sizeof(float));
+  }
+}
+
+int64_t UnitsOf(const AttentionJob& job, const AttentionSequence& sequence) {
+  const AttentionTile tile = HWY_DYNAMIC_DISPATCH(TileOf)(job.Group());
+  const int64_t parts = (job.Group() + tile.heads - 1) / tile.heads;
+  return (sequence.rows + tile.rows - 1) / tile.rows * job.cache->shape().kv_heads * parts;
+}
+
+// Unit `index` of the whole batch, counted from the last row of the last sequence, since later rows
+// see more positions.
+void RunUnit(const AttentionJob& job, int64_t index, float* scratch) {
+  for (size_t s = job.sequences.size(); s-- > 0;) {
+    const int64_t units = UnitsOf(job, job.sequences[s]);
+    if (index < units) {
+      return HWY_DYNAMIC_DISPATCH(RunAttentionUnit)(job, job.sequences[s], units - 1 - index,
+                                                    scratch);
+    }
+    index -= units;
+  }
+}
+
+}  // namespace
+
+void StoreKv(ThreadPool& pool, int64_t layer, std::span<const AttentionSequence> sequences,
+             ConstMatrix k, ConstMatrix v, KvCache& cache) {
+  constexpr int64_t kMinFloats = 32768;
+  const int64_t heads = cache.shape().kv_heads;
+  const auto units = static_cast<int64_t>(sequences.size()) * heads;
+  const int64_t unit_floats = k.rows * k.cols / std::max<int64_t>(units, 1) + 1;
+  pool.ParallelFor(units, kMinFloats / unit_floats + 1, [&](int64_t begin, int64_t end, int) {
+    for (int64_t u = begin; u < end; ++u) {
+      StoreHead(layer, sequences[static_cast<size_t>(u / heads)], u % heads, k, v, cache);
+    }
+  });
+}
+
+void PagedAttention(ThreadPool& pool, const AttentionParams& params,
+                    std::span<const AttentionSequence> sequences, ConstMatrix q,
+                    const KvCache& cache, Workspace& workspace, Matrix out) {
+  constexpr int64_t kMinPositions = 64;  // scores of one unit that are worth waking a thread for
+  int64_t longest = 0;
+  for (const AttentionSequence& s : sequences) longest = std::max(longest, s.start + s.rows);
+  AttentionJob job{&params, sequences, q, &cache, out, 0};
+  // Groups of a block size that 16 does not divide may begin before the first multiple of 16 and
+  // write behind the last position.
+  job.score_floats = (longest + 4 * KvCache::kGroup) / KvCache::kGroup * KvCache::kGroup;
+  int64_t units = 0;
+  for (const AttentionSequence& s : sequences) units += UnitsOf(job, s);
+  if (units == 0) return;
+
+  const Workspace::Position mark = workspace.Mark();
+  const int64_t per_thread =
+      HWY_DYNAMIC_DISPATCH(MaxQueries)() * (job.score_floats + cache.value_stride());
+  float* scratch = workspace.Get<float>(per_thread * pool.threads()).data();
+  std::atomic<int64_t> next{0};
+  const bool alone = units * longest < 2 * kMinPositions;
+  pool.ParallelFor(alone ? 1 : std::min<int64_t>(units, pool.threads()), 1,
+                   [&](int64_t, int64_t, int thread) {
+                     while (true) {
+                       const int64_t unit = next.fetch_add(1, std::memory_order_relaxed);
+                       if (unit >= units) return;
+                       RunUnit(job, unit, scratch + thread * per_thread);
+                     }
+                   });
+  workspace.Release(mark);
+}
+
+}  // namespace folkmoot::cpu
+#endif  // HWY_ONCE

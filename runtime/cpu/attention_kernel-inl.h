@@ -1,0 +1,257 @@
+// SPDX-License-Identifier: Apache-2.0
+// Attention of up to kMaxQueries queries that share one head of keys and values: several query
+// heads of a group, several rows of a prefill, or both. Three passes: scores of all keys, softmax,
+// weighted sum of values. Sharing only saves loads: each query's sums run over its own positions
+// first..self in ascending order, in lanes that its positions alone determine.
+#include <algorithm>
+#include <cstdint>
+#include <limits>
+
+#include "runtime/cpu/simd-inl.h"
+#include "runtime/ops/attention.h"
+
+#if defined(FOLKMOOT_RUNTIME_CPU_ATTENTION_KERNEL_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef FOLKMOOT_RUNTIME_CPU_ATTENTION_KERNEL_INL_H_
+#undef FOLKMOOT_RUNTIME_CPU_ATTENTION_KERNEL_INL_H_
+#else
+#define FOLKMOOT_RUNTIME_CPU_ATTENTION_KERNEL_INL_H_
+#endif
+
+HWY_BEFORE_NAMESPACE();
+namespace folkmoot::cpu {
+namespace HWY_NAMESPACE {
+
+constexpr int64_t kGroup = KvCache::kGroup;
+constexpr int64_t kMaxQueries = 12;
+constexpr int64_t kScoreTile = 6;     // queries whose scores share the loads of a key
+constexpr int64_t kValueTile = 3;     // queries that share the loads of a value
+constexpr int64_t kValueChunk = 128;  // positions whose values stay in cache for all queries
+
+struct Query {
+  const float* q;  // [head_dim]
+  float* out;      // [head_dim]
+  float* scores;   // of positions base.., see AttentionUnit
+  float* sums;     // [value_stride]
+  int64_t first;   // the positions that it sees
+  int64_t last;
+};
+
+// One head of the cache as one sequence sees it.
+struct AttentionUnit {
+  const KvCache* cache;
+  int64_t layer;
+  int64_t head;
+  std::span<const int32_t> blocks;
+  float scale;
+  int64_t base;  // first position in the score rows: a multiple of 16
+  Query queries[kMaxQueries];
+  int64_t count;
+
+  const float* Keys(int64_t block) const {
+    return cache->Keys(layer, blocks[static_cast<size_t>(block)], head);
+  }
+  const float* Values(int64_t block) const {
+    return cache->Values(layer, blocks[static_cast<size_t>(block)], head);
+  }
+};
+
+// Scores of sixteen positions for kQueries queries: one chain over head_dim per lane.
+template <int kQueries>
+HWY_INLINE void ScoreGroup(const float* keys, const Query* queries, int64_t head_dim, float scale,
+                           int64_t index) {
+  const DF d;
+  VF sums[kQueries][kVectors];
+  for (int r = 0; r < kQueries; ++r) {
+    for (size_t v = 0; v < kVectors; ++v) sums[r][v] = hn::Zero(d);
+  }
+  const float* qs[kQueries];
+  for (int r = 0; r < kQueries; ++r) qs[r] = queries[r].q;
+  for (int64_t i = 0; i < head_dim; ++i) {
+    VF key[kVectors];
+    for (size_t v = 0; v < kVectors; ++v) key[v] = hn::Load(d, keys + i * kGroup + v * kVector);
+    for (int r = 0; r < kQueries; ++r) {
+      const VF x = hn::Set(d, qs[r][i]);
+      for (size_t v = 0; v < kVectors; ++v) sums[r][v] = Fma(x, key[v], sums[r][v]);
+    }
+  }
+  for (int r = 0; r < kQueries; ++r) {
+    for (size_t v = 0; v < kVectors; ++v) {
+      hn::StoreU(hn::Mul(sums[r][v], hn::Set(d, scale)), d,
+                 queries[r].scores + index + v * kVector);
+    }
+  }
+}
+
+template <int kQueries = kScoreTile>
+HWY_INLINE void ScoreGroupOf(int64_t count, const float* keys, const Query* queries,
+                             int64_t head_dim, float scale, int64_t index) {
+  if constexpr (kQueries == 1) {
+    ScoreGroup<1>(keys, queries, head_dim, scale, index);
+  } else {
+    if (count == kQueries) return ScoreGroup<kQueries>(keys, queries, head_dim, scale, index);
+    ScoreGroupOf<kQueries - 1>(count, keys, queries, head_dim, scale, index);
+  }
+}
+
+// Scores of positions base .. end. A group that is not full (block sizes that 16 does not divide)
+// writes rubbish behind its positions, which the next group replaces.
+HWY_INLINE void Scores(const AttentionUnit& unit, int64_t end) {
+  const int64_t block_size = unit.cache->shape().block_size;
+  const int64_t head_dim = unit.cache->shape().head_dim;
+  const int64_t tiles = (unit.count + kScoreTile - 1) / kScoreTile;
+  for (int64_t block = unit.base / block_size; block * block_size < end; ++block) {
+    const float* keys = unit.Keys(block);
+    for (int64_t offset = 0; offset < block_size; offset += kGroup) {
+      const int64_t position = block * block_size + offset;
+      if (position >= end) break;
+      if (position + std::min(kGroup, block_size - offset) <= unit.base) continue;
+      for (int64_t tile = 0; tile < tiles; ++tile) {
+        const int64_t first = unit.count * tile / tiles;
+        const int64_t count = unit.count * (tile + 1) / tiles - first;
+        ScoreGroupOf(count, keys + offset * head_dim, unit.queries + first, head_dim, unit.scale,
+                     position - unit.base);
+      }
+    }
+  }
+}
+
+// scores = e^(score - max) over the query's positions, zero around them up to multiples of 16.
+// Returns 1 / their sum, which goes by lane (position mod 16).
+HWY_INLINE float Softmax(const Query& query, int64_t base) {
+  const DF d;
+  const int64_t begin = query.first / kGroup * kGroup;
+  const int64_t end = (query.last + kGroup) / kGroup * kGroup;
+  constexpr float kNone = -std::numeric_limits<float>::infinity();
+  std::fill(query.scores + (begin - base), query.scores + (query.first - base), kNone);
+  std::fill(query.scores + (query.last + 1 - base), query.scores + (end - base), kNone);
+  Block top = LoadBlock(query.scores + (begin - base));
+  for (int64_t p = begin + kGroup; p < end; p += kGroup) {
+    const Block block = LoadBlock(query.scores + (p - base));
+    for (size_t v = 0; v < kVectors; ++v) top.v[v] = hn::Max(top.v[v], block.v[v]);
+  }
+  HWY_ALIGN float lanes[kLanes];
+  StoreBlockN(top, lanes, kLanes);
+  const VF max = hn::Set(d, *std::max_element(lanes, lanes + kLanes));
+  Block sum = ZeroBlock();
+  for (int64_t p = begin; p < end; p += kGroup) {
+    Block block = LoadBlock(query.scores + (p - base));
+    for (size_t v = 0; v < kVectors; ++v) {
+      block.v[v] = Exp(hn::Sub(block.v[v], max));
+      sum.v[v] = hn::Add(sum.v[v], block.v[v]);
+    }
+    StoreBlockN(block, query.scores + (p - base), kLanes);
+  }
+  return 1.0f / SumLanes(sum);
+}
+
+// sums[column ..] += weight * value over positions begin .. end, ascending, kCols columns.
+template <int kQueries, int64_t kCols>
+HWY_INLINE void AddColumns(const AttentionUnit& unit, const Query* queries, int64_t column,
+                           int64_t begin, int64_t end) {
+  constexpr size_t kCount = kCols / kVector;
+  const DF d;
+  const int64_t block_size = unit.cache->shape().block_size;
+  const int64_t stride = unit.cache->value_stride();
+  VF sums[kQueries][kCount];
+  for (int r = 0; r < kQueries; ++r) {
+    for (size_t v = 0; v < kCount; ++v) {
+      sums[r][v] = hn::Load(d, queries[r].sums + column + v * kVector);
+    }
+  }
+  for (int64_t position = begin; position < end;) {
+    const int64_t block = position / block_size;
+    const int64_t stop = std::min(end, (block + 1) * block_size);
+    const float* value = unit.Values(block) + (position - block * block_size) * stride + column;
+    for (; position < stop; ++position, value += stride) {
+      VF weights[kQueries];
+      for (int r = 0; r < kQueries; ++r) {
+        weights[r] = hn::Set(d, queries[r].scores[position - unit.base]);
+      }
+      for (size_t v = 0; v < kCount; ++v) {
+        const VF x = hn::Load(d, value + v * kVector);
+        for (int r = 0; r < kQueries; ++r) sums[r][v] = Fma(weights[r], x, sums[r][v]);
+      }
+    }
+  }
+  for (int r = 0; r < kQueries; ++r) {
+    for (size_t v = 0; v < kCount; ++v) {
+      hn::Store(sums[r][v], d, queries[r].sums + column + v * kVector);
+    }
+  }
+}
+
+template <int kQueries>
+HWY_NOINLINE void AddValues(const AttentionUnit& unit, const Query* queries, int64_t begin,
+                            int64_t end) {
+  if (begin >= end) return;
+  const int64_t stride = unit.cache->value_stride();
+  int64_t column = 0;
+  for (; column + 32 <= stride; column += 32) {
+    AddColumns<kQueries, 32>(unit, queries, column, begin, end);
+  }
+  if (column < stride) AddColumns<kQueries, 16>(unit, queries, column, begin, end);
+}
+
+// The part of positions begin .. end that each of `count` queries sees: together where all of them
+// see the position, one by one before and after.
+template <int kQueries>
+HWY_INLINE void AddValuesShared(const AttentionUnit& unit, const Query* queries, int64_t begin,
+                                int64_t end) {
+  int64_t from = queries[0].first;
+  int64_t to = queries[0].last + 1;
+  for (int r = 1; r < kQueries; ++r) {
+    from = std::max(from, queries[r].first);
+    to = std::min(to, queries[r].last + 1);
+  }
+  to = std::max(from, to);  // disjoint windows share nothing
+  for (int r = 0; r < kQueries; ++r) {
+    const int64_t last = std::min(queries[r].last + 1, end);
+    AddValues<1>(unit, queries + r, std::max(queries[r].first, begin), std::min(from, last));
+  }
+  AddValues<kQueries>(unit, queries, std::max(from, begin), std::min(to, end));
+  for (int r = 0; r < kQueries; ++r) {
+    AddValues<1>(unit, queries + r, std::max(to, begin), std::min(queries[r].last + 1, end));
+  }
+}
+
+HWY_INLINE void WeightedSums(const AttentionUnit& unit, int64_t end) {
+  const int64_t tiles = (unit.count + kValueTile - 1) / kValueTile;
+  for (int64_t chunk = unit.base; chunk < end; chunk += kValueChunk) {
+    const int64_t stop = std::min(end, chunk + kValueChunk);
+    for (int64_t tile = 0; tile < tiles; ++tile) {
+      const int64_t first = unit.count * tile / tiles;
+      const int64_t count = unit.count * (tile + 1) / tiles - first;
+      const Query* queries = unit.queries + first;
+      if (count == 3) {
+        AddValuesShared<3>(unit, queries, chunk, stop);
+      } else if (count == 2) {
+        AddValuesShared<2>(unit, queries, chunk, stop);
+      } else {
+        AddValuesShared<1>(unit, queries, chunk, stop);
+      }
+    }
+  }
+}
+
+HWY_INLINE void Attend(const AttentionUnit& unit) {
+  const int64_t head_dim = unit.cache->shape().head_dim;
+  const int64_t stride = unit.cache->value_stride();
+  int64_t end = 0;
+  for (int64_t i = 0; i < unit.count; ++i) {
+    end = std::max(end, unit.queries[i].last + 1);
+    std::fill_n(unit.queries[i].sums, stride, 0.0f);
+  }
+  Scores(unit, end);
+  float inverse[kMaxQueries];
+  for (int64_t i = 0; i < unit.count; ++i) inverse[i] = Softmax(unit.queries[i], unit.base);
+  WeightedSums(unit, end);
+  for (int64_t i = 0; i < unit.count; ++i) {
+    const Query& query = unit.queries[i];
+    for (int64_t c = 0; c < head_dim; ++c) query.out[c] = query.sums[c] * inverse[i];
+  }
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace folkmoot::cpu
+HWY_AFTER_NAMESPACE();
+#endif  // FOLKMOOT_RUNTIME_CPU_ATTENTION_KERNEL_INL_H_

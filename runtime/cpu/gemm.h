@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+// CPU side of runtime/ops/gemm.h; shapes are checked there.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "runtime/ops/gemm.h"
+#include "runtime/tensor.h"
+#include "runtime/thread_pool.h"
+
+namespace folkmoot::cpu {
+
+// Bytes of one packed panel of `k` values (layouts in runtime/cpu/panel_kernel-inl.h).
+int64_t PanelBytes(DType dtype, int64_t k);
+// Large zeroed memory for weights; huge pages when the system grants them. Ends the process when
+// there is none, as the global new does.
+std::byte* AllocatePanels(int64_t bytes);
+void FreePanels(std::byte* data, int64_t bytes);
+
+// Writes rows first .. first + rows of `weight` to columns column .. of the panel; rows that the
+// matrix does not have become zeros.
+struct PanelPart {
+  WeightView weight;
+  int64_t first = 0;
+  int64_t rows = 0;
+  int64_t column = 0;
+};
+void PackPanel(const PanelPart& part, std::byte* panel);
+
+void Gemm(ThreadPool& pool, ConstMatrix x, const PackedMatrix& w, std::span<const float> bias,
+          Matrix out);
+
+void GroupedGatedFfn(ThreadPool& pool, std::span<const GatedFfnWeights* const> experts,
+                     std::span<const int64_t> offsets, Activation activation, ConstMatrix x,
+                     Matrix hidden, Matrix out);
+
+}  // namespace folkmoot::cpu

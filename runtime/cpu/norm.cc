@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: Apache-2.0
+// Row-wise kernels. A row is a run of blocks of 16; sums over a row go by lane and end in one tree,
+// so they do not depend on the target. Rows are shared out over the threads, never split.
+#include "runtime/cpu/norm.h"
+
+#include "runtime/cpu/targets.h"
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "runtime/cpu/norm.cc"
+#include "hwy/foreach_target.h"
+#include "hwy/highway.h"
+#include "runtime/cpu/simd-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace folkmoot::cpu {
+namespace HWY_NAMESPACE {
+
+constexpr int64_t kStep = kLanes;
+
+void AddRow(const float* delta, int64_t n, float* x) {
+  for (int64_t i = 0; i < n; ++i) x[i] += delta[i];
+}
+
+// x and out may be the same row.
+void NormRow(const float* x, const float* weight, int64_t n, float eps, float* out) {
+  const DF d;
+  Block sum = ZeroBlock();
+  for (int64_t i = 0; i < n; i += kStep) {
+    const Block block = LoadBlockN(x + i, n - i);
+    for (size_t v = 0; v < kVectors; ++v) sum.v[v] = Fma(block.v[v], block.v[v], sum.v[v]);
+  }
+  const float mean = SumLanes(sum) / static_cast<float>(n);
+  const VF scale = hn::Set(d, 1.0f / std::sqrt(mean + eps));
+  for (int64_t i = 0; i < n; i += kStep) {
+    Block block = LoadBlockN(x + i, n - i);
+    const Block w = LoadBlockN(weight + i, n - i);
+    for (size_t v = 0; v < kVectors; ++v) {
+      block.v[v] = hn::Mul(hn::Mul(block.v[v], scale), w.v[v]);
+    }
+    StoreBlockN(block, out + i, n - i);
+  }
+}
+
+// One head: the pairs (i, i + half) turn by the angle of their row of cos and sin.
+void RotateHead(const float* cos, const float* sin, int64_t half, float* x) {
+  float* first = x;
+  float* second = x + half;
+  for (int64_t i = 0; i < half; ++i) {
+    const float a = first[i];
+    const float b = second[i];
+    first[i] = a * cos[i] - b * sin[i];
+    second[i] = b * cos[i] + a * sin[i];
+  }
+}
+
+void SigmoidGatedRow(const float* x, const float* weight, const float* y, int64_t n, float* out) {
+  const DF d;
+  Block sum = ZeroBlock();
+  for (int64_t i = 0; i < n; i += kStep) {
+    const Block a = LoadBlockN(x + i, n - i);
+    const Block b = LoadBlockN(weight + i, n - i);
+    for (size_t v = 0; v < kVectors; ++v) sum.v[v] = Fma(a.v[v], b.v[v], sum.v[v]);
+  }
+  const VF one = hn::Set(d, 1.0f);
+  const VF gate = hn::Div(one, hn::Add(one, Exp(hn::Neg(hn::Set(d, SumLanes(sum))))));
+  for (int64_t i = 0; i < n; i += kStep) {
+    const Block value = LoadBlockN(y + i, n - i);
+    Block total = LoadBlockN(out + i, n - i);
+    for (size_t v = 0; v < kVectors; ++v) total.v[v] = Fma(gate, value.v[v], total.v[v]);
+    StoreBlockN(total, out + i, n - i);
+  }
+}
+
+void WidenRow(const WeightView& table, int64_t row, float* out) {
+  const int64_t n = table.k;
+  if (table.dtype == DType::kF32) {
+    std::memcpy(out, static_cast<const float*>(table.data) + row * n,
+                static_cast<size_t>(n) * sizeof(float));
+    return;
+  }
+  const auto* bits = static_cast<const uint16_t*>(table.data) + row * n;
+  if (table.dtype == DType::kBF16) {
+    for (int64_t i = 0; i < n; ++i) out[i] = BF16ToFloat(bits[i]);
+  } else {
+    for (int64_t i = 0; i < n; ++i) out[i] = F16ToFloat(bits[i]);
+  }
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace folkmoot::cpu
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace folkmoot::cpu {
+namespace {
+HWY_EXPORT(AddRow);
+HWY_EXPORT(NormRow);
+HWY_EXPORT(RotateHead);
+HWY_EXPORT(SigmoidGatedRow);
+HWY_EXPORT(WidenRow);
+
+// Rows that make up enough elements to be worth another thread.
+int64_t GrainOf(int64_t cols) { return 32768 / std::max<int64_t>(cols, 1) + 1; }
+
+template <typename F>
+void ForRows(ThreadPool& pool, int64_t rows, int64_t cols, F row) {
+  pool.ParallelFor(rows, GrainOf(cols), [&](int64_t begin, int64_t end, int) {
+    for (int64_t r = begin; r < end; ++r) row(r);
+  });
+}
+}  // namespace
+
+void RmsNorm(ThreadPool& pool, ConstMatrix x, std::span<const float> weight, float eps,
+             Matrix out) {
+  ForRows(pool, x.rows, x.cols, [&](int64_t r) {
+    HWY_DYNAMIC_DISPATCH(NormRow)(x.Row(r), weight.data(), x.cols, eps, out.Row(r));
+  });
+}
+
+void AddRmsNorm(ThreadPool& pool, ConstMatrix delta, std::span<const float> weight, float eps,
+                Matrix residual, Matrix out) {
+  ForRows(pool, delta.rows, delta.cols, [&](int64_t r) {
+    HWY_DYNAMIC_DISPATCH(AddRow)(delta.Row(r), delta.cols, residual.Row(r));
+    HWY_DYNAMIC_DISPATCH(NormRow)(residual.Row(r), weight.data(), delta.cols, eps, out.Row(r));
+  });
+}
+
+void Add(ThreadPool& pool, ConstMatrix delta, Matrix x) {
+  ForRows(pool, x.rows, x.cols, [&](int64_t r) {
+    HWY_DYNAMIC_DISPATCH(AddRow)(delta.Row(r), x.cols, x.Row(r));
+  });
+}
+
+void HeadRmsNorm(ThreadPool& pool, int64_t head_dim, std::span<const float> weight, float eps,
+                 Matrix x) {
+  ForRows(pool, x.rows, x.cols, [&](int64_t r) {
+    for (float* head = x.Row(r); head < x.Row(r) + x.cols; head += head_dim) {
+      HWY_DYNAMIC_DISPATCH(NormRow)(head, weight.data(), head_dim, eps, head);
+    }
+  });
+}
+
+void EmbeddingLookup(ThreadPool& pool, const WeightView& table, std::span<const int32_t> ids,
+                     Matrix out) {
+  ForRows(pool, out.rows, out.cols, [&](int64_t r) {
+    HWY_DYNAMIC_DISPATCH(WidenRow)(table, ids[static_cast<size_t>(r)], out.Row(r));
+  });
+}
+
+void ApplyRope(ThreadPool& pool, ConstMatrix cos, ConstMatrix sin, int64_t head_dim, Matrix x) {
+  ForRows(pool, x.rows, x.cols, [&](int64_t r) {
+    for (float* head = x.Row(r); head < x.Row(r) + x.cols; head += head_dim) {
+      HWY_DYNAMIC_DISPATCH(RotateHead)(cos.Row(r), sin.Row(r), cos.cols, head);
+    }
+  });
+}
+
+void AddSigmoidGated(ThreadPool& pool, ConstMatrix x, std::span<const float> weight, ConstMatrix y,
+                     Matrix out) {
+  ForRows(pool, x.rows, x.cols, [&](int64_t r) {
+    HWY_DYNAMIC_DISPATCH(SigmoidGatedRow)(x.Row(r), weight.data(), y.Row(r), x.cols, out.Row(r));
+  });
+}
+
+}  // namespace folkmoot::cpu
+#endif  // HWY_ONCE

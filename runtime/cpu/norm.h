@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+// CPU side of runtime/ops/norm.h; shapes are checked there.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "runtime/ops/norm.h"
+
+namespace folkmoot::cpu {
+
+void RmsNorm(ThreadPool& pool, ConstMatrix x, std::span<const float> weight, float eps, Matrix out);
+void AddRmsNorm(ThreadPool& pool, ConstMatrix delta, std::span<const float> weight, float eps,
+                Matrix residual, Matrix out);
+void Add(ThreadPool& pool, ConstMatrix delta, Matrix x);
+void HeadRmsNorm(ThreadPool& pool, int64_t head_dim, std::span<const float> weight, float eps,
+                 Matrix x);
+void EmbeddingLookup(ThreadPool& pool, const WeightView& table, std::span<const int32_t> ids,
+                     Matrix out);
+void ApplyRope(ThreadPool& pool, ConstMatrix cos, ConstMatrix sin, int64_t head_dim, Matrix x);
+void AddSigmoidGated(ThreadPool& pool, ConstMatrix x, std::span<const float> weight, ConstMatrix y,
+                     Matrix out);
+
+double LogSumExp(std::span<const float> logits);
+int64_t ArgMax(std::span<const float> values);
+void TopK(std::span<const float> values, std::span<int32_t> indices);
+bool AllFinite(std::span<const float> values);
+
+}  // namespace folkmoot::cpu

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/cpu/probe.h"
+
+#include "runtime/cpu/targets.h"
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "runtime/cpu/probe.cc"
+#include "hwy/foreach_target.h"
+#include "hwy/highway.h"
+#include "runtime/cpu/simd-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace folkmoot::cpu {
+namespace HWY_NAMESPACE {
+
+const char* TargetNameOf() { return hwy::TargetName(HWY_TARGET); }
+bool IsFused() { return HWY_NATIVE_FMA != 0; }
+
+uint32_t SumWordsOf(const std::byte* data, int64_t bytes) {
+  constexpr int64_t kChains = 8;
+  const DU d;
+  constexpr int64_t kVectorBytes = static_cast<int64_t>(kVector) * 4;
+  auto sums = hn::Zero(d);
+  hn::Vec<DU> chains[kChains];
+  for (auto& chain : chains) chain = hn::Zero(d);
+  for (int64_t i = 0; i < bytes; i += kChains * kVectorBytes) {
+    for (int64_t c = 0; c < kChains; ++c) {
+      const auto* word = reinterpret_cast<const uint32_t*>(data + i + c * kVectorBytes);
+      chains[c] = hn::Add(chains[c], hn::Load(d, word));
+    }
+  }
+  for (const auto& chain : chains) sums = hn::Add(sums, chain);
+  HWY_ALIGN uint32_t lanes[kVector];
+  hn::Store(sums, d, lanes);
+  uint32_t total = 0;
+  for (const uint32_t lane : lanes) total += lane;
+  return total;
+}
+
+int64_t RunFmaOf(int64_t rounds, float* sink) {
+  constexpr int64_t kChains = 12;
+  const DF d;
+  VF chains[kChains];
+  for (int64_t c = 0; c < kChains; ++c) chains[c] = hn::Set(d, static_cast<float>(c));
+  const VF a = hn::Set(d, 0.999f);
+  const VF b = hn::Set(d, *sink);
+  for (int64_t i = 0; i < rounds; ++i) {
+    for (VF& chain : chains) chain = Fma(chain, a, b);
+  }
+  VF sum = chains[0];
+  for (const VF& chain : chains) sum = hn::Add(sum, chain);
+  *sink = hn::GetLane(sum);
+  return rounds * kChains * static_cast<int64_t>(kVector) * 2;
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace folkmoot::cpu
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace folkmoot::cpu {
+namespace {
+HWY_EXPORT(IsFused);
+HWY_EXPORT(RunFmaOf);
+HWY_EXPORT(SumWordsOf);
+HWY_EXPORT(TargetNameOf);
+}  // namespace
+
+std::string KernelTarget() { return HWY_DYNAMIC_DISPATCH(TargetNameOf)(); }
+bool HasFusedMultiplyAdd() { return HWY_DYNAMIC_DISPATCH(IsFused)(); }
+uint32_t SumWords(const std::byte* data, int64_t bytes) {
+  return HWY_DYNAMIC_DISPATCH(SumWordsOf)(data, bytes);
+}
+int64_t RunFma(int64_t rounds, float* sink) { return HWY_DYNAMIC_DISPATCH(RunFmaOf)(rounds, sink); }
+
+}  // namespace folkmoot::cpu
+#endif  // HWY_ONCE

@@ -1,0 +1,283 @@
+// SPDX-License-Identifier: Apache-2.0
+// ParseModelConfig: which family (FindFamily), no unknown keys (CheckKeys), then one Read* function
+// for each part of ModelConfig.
+#include "runtime/model_config.h"
+
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <array>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+#include <utility>
+
+#include "runtime/model_config_families.h"
+#include "runtime/model_config_json.h"
+#include "runtime/model_config_layers.h"
+#include "runtime/model_config_rope.h"
+
+namespace folkmoot {
+namespace {
+
+using nlohmann::json;
+
+// Bounds that no model comes near.
+constexpr IntRange kLayers = {1, 10000};
+constexpr IntRange kHeads = {1, 1 << 16};
+constexpr IntRange kTokenId = {0, INT32_MAX};
+constexpr uintmax_t kMaxFileBytes = 64 << 20;
+
+absl::StatusOr<const Family*> FindFamily(const ConfigReader& keys, std::string_view file) {
+  FM_ASSIGN_OR_RETURN(const auto architectures, keys.Strings("architectures"));
+  FM_ASSIGN_OR_RETURN(const auto model_type, keys.OptionalString("model_type"));
+  const std::string known = fmt::format("known: {}", fmt::join(KnownArchitectures(), ", "));
+  if (architectures.empty() && !model_type) {
+    return InvalidArgument("{}: neither 'architectures' nor 'model_type' is given; {}", file,
+                           known);
+  }
+  for (const Family& family : Families()) {
+    const bool named = !architectures.empty() && architectures[0] == family.architecture;
+    const bool typed = model_type && *model_type == family.model_type;
+    if (architectures.empty() ? !typed : !named) continue;
+    if (model_type && !typed) {
+      return keys.Wrong("model_type",
+                        fmt::format("{} is '{}'", family.architecture, family.model_type));
+    }
+    return &family;
+  }
+  if (architectures.empty()) return keys.Wrong("model_type", known);
+  return InvalidArgument("{}: architecture '{}' is not supported; {}", file, architectures[0],
+                         known);
+}
+
+absl::Status CheckNeutral(const ConfigSource& source, const NeutralKey& rule) {
+  const json* value = source.keys.Find(rule.key);
+  if (value->is_null() || *value == rule.neutral) return absl::OkStatus();
+  return source.keys.Wrong(rule.key, rule.reason);
+}
+
+absl::Status CheckKeys(const json& config, const ConfigSource& source) {
+  const std::vector<std::string_view> honoured = HonouredKeys(source.family);
+  const std::vector<NeutralKey> neutral = NeutralKeys();
+  for (const auto& [key, value] : config.items()) {
+    if (IsHarmlessKey(key)) continue;
+    if (std::find(honoured.begin(), honoured.end(), key) != honoured.end()) continue;
+    const auto rule = std::find_if(neutral.begin(), neutral.end(),
+                                   [&name = key](const NeutralKey& n) { return n.key == name; });
+    // Where q, k and v have biases anyway, "attention_bias": false would be a false promise.
+    const bool promise = key == "attention_bias" && source.family.bias != BiasRule::kNever;
+    if (rule != neutral.end() && !promise) {
+      FM_RETURN_IF_ERROR(CheckNeutral(source, *rule));
+      continue;
+    }
+    return source.keys.Wrong(
+        key, fmt::format("{} has no such key; remove it if it is known to change nothing",
+                         source.family.architecture));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ReadSizes(const ConfigSource& source, ModelConfig& config) {
+  const ConfigReader& keys = source.keys;
+  const Family& family = source.family;
+  FM_ASSIGN_OR_RETURN(config.vocab, keys.Int("vocab_size", family.vocab, kWidthRange));
+  FM_ASSIGN_OR_RETURN(config.hidden, keys.Int("hidden_size", family.hidden, kWidthRange));
+  FM_ASSIGN_OR_RETURN(config.intermediate,
+                      keys.Int("intermediate_size", family.intermediate, kWidthRange));
+  FM_ASSIGN_OR_RETURN(const int64_t layers, keys.Int("num_hidden_layers", family.layers, kLayers));
+  config.layers.resize(static_cast<size_t>(layers));
+  FM_ASSIGN_OR_RETURN(config.max_positions,
+                      keys.Int("max_position_embeddings", family.max_positions));
+  return absl::OkStatus();
+}
+
+absl::Status ReadHeads(const ConfigSource& source, ModelConfig& config) {
+  const ConfigReader& keys = source.keys;
+  const Family& family = source.family;
+  FM_ASSIGN_OR_RETURN(config.heads, keys.Int("num_attention_heads", family.heads, kHeads));
+  config.kv_heads = family.kv_heads == 0 ? config.heads : family.kv_heads;
+  if (keys.HasValue("num_key_value_heads") || !family.kv_heads_null) {
+    FM_ASSIGN_OR_RETURN(config.kv_heads, keys.Int("num_key_value_heads", config.kv_heads, kHeads));
+  } else if (keys.Has("num_key_value_heads")) {
+    config.kv_heads = config.heads;
+  }
+  if (config.heads % config.kv_heads != 0) {
+    return keys.Wrong("num_key_value_heads",
+                      fmt::format("num_attention_heads = {} must be a multiple of it (it is {})",
+                                  config.heads, config.kv_heads));
+  }
+  if (keys.HasValue("head_dim") || (keys.Has("head_dim") && !family.head_dim_null)) {
+    FM_ASSIGN_OR_RETURN(config.head_dim, keys.Int("head_dim", 0, kHeads));
+  } else if (family.head_dim != 0) {
+    config.head_dim = family.head_dim;
+  } else if (config.hidden % config.heads == 0) {
+    config.head_dim = config.hidden / config.heads;
+  } else {
+    return keys.Wrong("hidden_size",
+                      fmt::format("without head_dim it must be a multiple of num_attention_heads "
+                                  "= {} (it is {})",
+                                  config.heads, config.hidden));
+  }
+  if (config.head_dim % 2 != 0) {
+    return keys.Wrong("head_dim", fmt::format("rotary embeddings need an even head_dim (it is {})",
+                                              config.head_dim));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ReadBiases(const ConfigSource& source, ModelConfig& config) {
+  const ConfigReader& keys = source.keys;
+  switch (source.family.bias) {
+    case BiasRule::kNever:
+      break;
+    case BiasRule::kAlwaysQkv:
+      config.qkv_bias = true;
+      break;
+    case BiasRule::kQkvBiasKey: {
+      FM_ASSIGN_OR_RETURN(config.qkv_bias, keys.Bool("qkv_bias", true));
+      break;
+    }
+    case BiasRule::kAttentionKey: {
+      FM_ASSIGN_OR_RETURN(config.qkv_bias, keys.Bool("attention_bias", false));
+      config.output_bias = config.qkv_bias;
+      break;
+    }
+  }
+  if (source.family.mlp_bias_key) {
+    FM_ASSIGN_OR_RETURN(config.mlp_bias, keys.Bool("mlp_bias", false));
+  }
+  config.qk_norm = source.family.qk_norm;
+  return absl::OkStatus();
+}
+
+absl::Status ReadActivation(const ConfigSource& source, ModelConfig& config) {
+  constexpr std::array<std::pair<std::string_view, Activation>, 9> kNames = {{
+      {"silu", Activation::kSilu},
+      {"swish", Activation::kSilu},
+      {"gelu", Activation::kGelu},
+      {"gelu_python", Activation::kGelu},
+      {"gelu_pytorch_tanh", Activation::kGeluTanh},
+      {"gelu_python_tanh", Activation::kGeluTanh},
+      {"gelu_new", Activation::kGeluTanh},
+      {"gelu_fast", Activation::kGeluTanh},
+      {"relu", Activation::kRelu},
+  }};
+  if (!source.keys.Has("hidden_act")) return absl::OkStatus();
+  FM_ASSIGN_OR_RETURN(const auto name, source.keys.OptionalString("hidden_act"));
+  for (const auto& [known, activation] : kNames) {
+    if (name && *name == known) {
+      config.activation = activation;
+      return absl::OkStatus();
+    }
+  }
+  return source.keys.Wrong("hidden_act", "known: silu, gelu, gelu_pytorch_tanh, gelu_new, relu");
+}
+
+absl::Status ReadDType(const ConfigSource& source, ModelConfig& config) {
+  constexpr std::array<std::pair<std::string_view, DType>, 4> kNames = {{
+      {"float32", DType::kF32},
+      {"bfloat16", DType::kBF16},
+      {"float16", DType::kF16},
+      {"float64", DType::kF64},
+  }};
+  for (const std::string_view key : {"torch_dtype", "dtype"}) {  // the newer name wins
+    FM_ASSIGN_OR_RETURN(auto name, source.keys.OptionalString(key));
+    if (!name) continue;
+    if (name->starts_with("torch.")) name->erase(0, 6);
+    const auto found = std::find_if(kNames.begin(), kNames.end(),
+                                    [&name](const auto& known) { return known.first == *name; });
+    if (found == kNames.end()) {
+      return source.keys.Wrong(key, "known: float32, bfloat16, float16, float64");
+    }
+    config.dtype = found->second;
+  }
+  return absl::OkStatus();
+}
+
+// An id, a list of ids or null (none).
+absl::StatusOr<std::vector<int32_t>> ReadEos(const ConfigReader& keys) {
+  std::vector<int64_t> ids;
+  if (const json* value = keys.Find("eos_token_id"); value != nullptr && value->is_array()) {
+    FM_ASSIGN_OR_RETURN(ids, keys.Ints("eos_token_id", kTokenId));
+  } else {
+    FM_ASSIGN_OR_RETURN(const auto id, keys.OptionalInt("eos_token_id", kTokenId));
+    if (id) ids.push_back(*id);
+  }
+  return std::vector<int32_t>(ids.begin(), ids.end());
+}
+
+absl::StatusOr<std::string> ReadFile(const std::string& path) {
+  std::error_code error;
+  const uintmax_t size = std::filesystem::file_size(path, error);
+  if (error) return NotFound("{}: cannot be read: {}", path, error.message());
+  if (size > kMaxFileBytes) {
+    return InvalidArgument("{}: {} bytes is over the limit of {}", path, size, kMaxFileBytes);
+  }
+  std::ifstream file(path, std::ios::binary);
+  std::ostringstream text;
+  text << file.rdbuf();
+  if (!file) return NotFound("{}: cannot be read", path);
+  return text.str();
+}
+
+}  // namespace
+
+absl::StatusOr<ModelConfig> ParseModelConfig(std::string_view text,
+                                             std::string_view name_for_errors) {
+  FM_ASSIGN_OR_RETURN(const json root, ParseConfigJson(text, name_for_errors));
+  const ConfigReader keys(root, fmt::format("{}: key '", name_for_errors));
+  FM_ASSIGN_OR_RETURN(const Family* family, FindFamily(keys, name_for_errors));
+  const ConfigSource source{keys, *family};
+  FM_RETURN_IF_ERROR(CheckKeys(root, source));
+
+  ModelConfig config;
+  config.architecture = family->architecture;
+  config.model_type = family->model_type;
+  FM_RETURN_IF_ERROR(ReadSizes(source, config));
+  FM_RETURN_IF_ERROR(ReadHeads(source, config));
+  FM_RETURN_IF_ERROR(ReadBiases(source, config));
+  FM_RETURN_IF_ERROR(ReadActivation(source, config));
+  FM_RETURN_IF_ERROR(ReadDType(source, config));
+  FM_RETURN_IF_ERROR(ReadMoe(source, config));
+  FM_RETURN_IF_ERROR(ReadWindows(source, config));
+  FM_ASSIGN_OR_RETURN(config.tied_embeddings, keys.Bool("tie_word_embeddings", false));
+  FM_ASSIGN_OR_RETURN(const double eps, keys.Number("rms_norm_eps", family->rms_norm_eps, 0.0));
+  config.rms_norm_eps = static_cast<float>(eps);
+  FM_ASSIGN_OR_RETURN(config.rope, ParseRope(root, name_for_errors, family->rope_theta,
+                                             config.head_dim, config.max_positions));
+  FM_ASSIGN_OR_RETURN(config.eos_ids, ReadEos(keys));
+  if (!keys.Has("eos_token_id") && family->eos >= 0) {
+    config.eos_ids = {static_cast<int32_t>(family->eos)};
+  }
+  return config;
+}
+
+absl::StatusOr<ModelConfig> LoadModelConfig(const std::string& directory) {
+  const std::filesystem::path base(directory);
+  std::error_code ignored;
+  if (!std::filesystem::is_directory(base, ignored)) {
+    return NotFound("{}: no such directory", directory);
+  }
+  const std::string path = (base / "config.json").string();
+  FM_ASSIGN_OR_RETURN(const std::string text, ReadFile(path));
+  FM_ASSIGN_OR_RETURN(ModelConfig config, ParseModelConfig(text, path));
+  const std::string generation_path = (base / "generation_config.json").string();
+  if (std::filesystem::exists(generation_path, ignored)) {
+    FM_ASSIGN_OR_RETURN(const std::string generation_text, ReadFile(generation_path));
+    FM_ASSIGN_OR_RETURN(const json generation, ParseConfigJson(generation_text, generation_path));
+    const ConfigReader keys(generation, fmt::format("{}: key '", generation_path));
+    if (keys.HasValue("eos_token_id")) {
+      FM_ASSIGN_OR_RETURN(config.eos_ids, ReadEos(keys));
+    }
+  }
+  return config;
+}
+
+std::vector<std::string> KnownArchitectures() {
+  std::vector<std::string> names;
+  for (const Family& family : Families()) names.emplace_back(family.architecture);
+  return names;
+}
+
+}  // namespace folkmoot

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+// Typed access to one JSON object of a configuration file, with errors that name the file, the key,
+// the value and what would be accepted. Internal to model_config*.cc.
+#pragma once
+
+#include <cstdint>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "runtime/status.h"
+
+namespace folkmoot {
+
+// Refuses keys that stand twice in one object.
+absl::StatusOr<nlohmann::json> ParseConfigJson(std::string_view text, std::string_view file);
+
+// A value as it stands in the file, shortened to fit a message.
+std::string ShowJson(const nlohmann::json& value);
+
+struct IntRange {
+  int64_t min = 1;
+  int64_t max = INT32_MAX;
+};
+
+// Does not own the object. A getter with a default returns it when the key is absent; a getter that
+// returns an optional gives nullopt for an absent key and for null.
+class ConfigReader {
+ public:
+  // `prefix` is what stands before a key in messages: "config.json: key '" or "...'rope_scaling.".
+  ConfigReader(const nlohmann::json& object, std::string prefix)
+      : object_(object), prefix_(std::move(prefix)) {}
+
+  const nlohmann::json* Find(std::string_view key) const;  // nullptr: absent
+  bool Has(std::string_view key) const { return Find(key) != nullptr; }
+  bool HasValue(std::string_view key) const;  // neither absent nor null
+
+  absl::StatusOr<int64_t> Int(std::string_view key, int64_t absent, IntRange range = {}) const;
+  absl::StatusOr<std::optional<int64_t>> OptionalInt(std::string_view key,
+                                                     IntRange range = {}) const;
+  absl::StatusOr<bool> Bool(std::string_view key, bool absent) const;
+  absl::StatusOr<std::optional<std::string>> OptionalString(std::string_view key) const;
+  // Finite, and greater than `above`.
+  absl::StatusOr<double> Number(std::string_view key, double absent, double above) const;
+  absl::StatusOr<std::optional<double>> OptionalNumber(std::string_view key, double above) const;
+  absl::StatusOr<std::vector<double>> Numbers(std::string_view key, double above) const;
+  absl::StatusOr<std::vector<int64_t>> Ints(std::string_view key, IntRange range) const;
+  absl::StatusOr<std::vector<std::string>> Strings(std::string_view key) const;
+
+  // "<file>: key '<key>' is <value>; <wanted>".
+  absl::Status Wrong(std::string_view key, std::string_view wanted) const;
+
+ private:
+  const nlohmann::json& object_;
+  std::string prefix_;
+};
+
+}  // namespace folkmoot

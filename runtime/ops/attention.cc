@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/ops/attention.h"
+
+#include <sys/mman.h>
+
+#include "runtime/check.h"
+#include "runtime/cpu/attention.h"
+
+namespace folkmoot {
+namespace {
+
+void CheckSequences(std::span<const AttentionSequence> sequences, const KvCache& cache,
+                    int64_t layer, int64_t batch_rows) {
+  const KvCache::Shape& shape = cache.shape();
+  FM_CHECK(layer >= 0 && layer < shape.layers);
+  for (const AttentionSequence& sequence : sequences) {
+    FM_CHECK(sequence.first_row >= 0 && sequence.rows >= 0 && sequence.start >= 0);
+    FM_CHECK(sequence.first_row + sequence.rows <= batch_rows);
+    const auto pages = static_cast<int64_t>(sequence.blocks.size());
+    FM_CHECK(sequence.start + sequence.rows <= pages * shape.block_size);
+    for (const int32_t block : sequence.blocks) FM_CHECK(block >= 0 && block < shape.blocks);
+  }
+}
+
+}  // namespace
+
+void KvCache::Unmap::operator()(float* p) const {
+  if (p != nullptr) (void)munmap(p, static_cast<size_t>(bytes));
+}
+
+KvCache::Pages KvCache::Map(int64_t floats) {
+  const int64_t bytes = floats * static_cast<int64_t>(sizeof(float));
+  if (bytes == 0) return {};
+  void* data = mmap(nullptr, static_cast<size_t>(bytes), PROT_READ | PROT_WRITE,
+                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  FM_CHECK(data != MAP_FAILED);
+  return {static_cast<float*>(data), Unmap{bytes}};
+}
+
+KvCache::KvCache(const Shape& shape) : shape_(shape) {
+  FM_CHECK(shape.layers >= 0 && shape.blocks >= 0 && shape.block_size > 0 && shape.kv_heads > 0 &&
+           shape.head_dim > 0);
+  key_floats_ = (shape.block_size + kGroup - 1) / kGroup * kGroup * shape.head_dim;
+  value_floats_ = shape.block_size * value_stride();
+  const int64_t heads = shape.layers * shape.blocks * shape.kv_heads;
+  keys_ = Map(heads * key_floats_);
+  values_ = Map(heads * value_floats_);
+}
+
+void StoreKv(ThreadPool& pool, int64_t layer, std::span<const AttentionSequence> sequences,
+             ConstMatrix k, ConstMatrix v, KvCache& cache) {
+  FM_CHECK(k.rows == v.rows && k.cols == v.cols);
+  FM_CHECK(k.cols == cache.shape().kv_heads * cache.shape().head_dim);
+  CheckSequences(sequences, cache, layer, k.rows);
+  cpu::StoreKv(pool, layer, sequences, k, v, cache);
+}
+
+void PagedAttention(ThreadPool& pool, const AttentionParams& params,
+                    std::span<const AttentionSequence> sequences, ConstMatrix q,
+                    const KvCache& cache, Workspace& workspace, Matrix out) {
+  FM_CHECK(params.heads > 0 && params.heads % cache.shape().kv_heads == 0 && params.window >= 0);
+  FM_CHECK(q.cols == params.heads * cache.shape().head_dim);
+  FM_CHECK(out.rows == q.rows && out.cols == q.cols);
+  CheckSequences(sequences, cache, params.layer, q.rows);
+  cpu::PagedAttention(pool, params, sequences, q, cache, workspace, out);
+}
+
+}  // namespace folkmoot

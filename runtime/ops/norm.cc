@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/ops/norm.h"
+
+#include "runtime/check.h"
+#include "runtime/cpu/norm.h"
+
+namespace folkmoot {
+namespace {
+
+void CheckSameShape(const ConstMatrix& a, const ConstMatrix& b) {
+  FM_CHECK(a.rows == b.rows && a.cols == b.cols);
+}
+void CheckLength(std::span<const float> weight, int64_t length) {
+  FM_CHECK(static_cast<int64_t>(weight.size()) == length);
+}
+
+}  // namespace
+
+void RmsNorm(ThreadPool& pool, ConstMatrix x, std::span<const float> weight, float eps,
+             Matrix out) {
+  CheckSameShape(x, out);
+  CheckLength(weight, x.cols);
+  cpu::RmsNorm(pool, x, weight, eps, out);
+}
+
+void AddRmsNorm(ThreadPool& pool, ConstMatrix delta, std::span<const float> weight, float eps,
+                Matrix residual, Matrix out) {
+  CheckSameShape(delta, residual);
+  CheckSameShape(delta, out);
+  CheckLength(weight, delta.cols);
+  cpu::AddRmsNorm(pool, delta, weight, eps, residual, out);
+}
+
+void Add(ThreadPool& pool, ConstMatrix delta, Matrix x) {
+  CheckSameShape(delta, x);
+  cpu::Add(pool, delta, x);
+}
+
+void HeadRmsNorm(ThreadPool& pool, int64_t head_dim, std::span<const float> weight, float eps,
+                 Matrix x) {
+  FM_CHECK(head_dim > 0 && x.cols % head_dim == 0);
+  CheckLength(weight, head_dim);
+  cpu::HeadRmsNorm(pool, head_dim, weight, eps, x);
+}
+
+void EmbeddingLookup(ThreadPool& pool, const WeightView& table, std::span<const int32_t> ids,
+                     Matrix out) {
+  FM_CHECK(out.rows == static_cast<int64_t>(ids.size()) && out.cols == table.k);
+  FM_CHECK(table.dtype == DType::kF32 || table.dtype == DType::kBF16 || table.dtype == DType::kF16);
+  for (const int32_t id : ids) FM_CHECK(id >= 0 && id < table.n);
+  cpu::EmbeddingLookup(pool, table, ids, out);
+}
+
+void ApplyRope(ThreadPool& pool, ConstMatrix cos, ConstMatrix sin, int64_t head_dim, Matrix x) {
+  CheckSameShape(cos, sin);
+  FM_CHECK(head_dim > 0 && x.cols % head_dim == 0);
+  FM_CHECK(cos.rows == x.rows && 2 * cos.cols <= head_dim);
+  cpu::ApplyRope(pool, cos, sin, head_dim, x);
+}
+
+void AddSigmoidGated(ThreadPool& pool, ConstMatrix x, std::span<const float> weight, ConstMatrix y,
+                     Matrix out) {
+  CheckSameShape(x, y);
+  CheckSameShape(x, out);
+  CheckLength(weight, x.cols);
+  cpu::AddSigmoidGated(pool, x, weight, y, out);
+}
+
+double LogSumExp(std::span<const float> logits) {
+  FM_CHECK(!logits.empty());
+  return cpu::LogSumExp(logits);
+}
+
+int64_t ArgMax(std::span<const float> values) {
+  FM_CHECK(!values.empty());
+  return cpu::ArgMax(values);
+}
+
+void TopK(std::span<const float> values, std::span<int32_t> indices) {
+  FM_CHECK(indices.size() <= values.size());
+  cpu::TopK(values, indices);
+}
+
+bool AllFinite(std::span<const float> values) { return cpu::AllFinite(values); }
+
+}  // namespace folkmoot

@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/tokenizer/added_tokens.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace folkmoot {
+namespace {
+
+uint64_t EdgeKey(int32_t node, char byte) {
+  return (static_cast<uint64_t>(node) << 8) | static_cast<uint8_t>(byte);
+}
+
+// Where the character that ends at `end` > 0 begins.
+size_t CharacterBefore(std::string_view text, size_t end) {
+  size_t begin = end - 1;
+  while (begin > 0 && (static_cast<uint8_t>(text[begin]) & 0xC0) == 0x80) --begin;
+  return begin;
+}
+
+size_t SkipSpaceLeft(std::string_view text, size_t end) {
+  while (end > 0) {
+    const size_t begin = CharacterBefore(text, end);
+    if (!IsWhiteSpace(ReadUtf8(text, begin).code)) break;
+    end = begin;
+  }
+  return end;
+}
+
+size_t SkipSpaceRight(std::string_view text, size_t begin) {
+  while (begin < text.size()) {
+    const Utf8Char c = ReadUtf8(text, begin);
+    if (!IsWhiteSpace(c.code)) break;
+    begin += c.length;
+  }
+  return begin;
+}
+
+}  // namespace
+
+void AddedTokens::Trie::Insert(std::string_view word, int32_t token) {
+  int32_t node = 0;
+  for (const char byte : word) {
+    const auto [edge, is_new] =
+        edges.emplace(EdgeKey(node, byte), static_cast<int32_t>(token_at_node.size()));
+    if (is_new) token_at_node.push_back(-1);
+    node = edge->second;
+  }
+  token_at_node[static_cast<size_t>(node)] = token;
+}
+
+int32_t AddedTokens::Trie::Longest(std::string_view text, size_t position, size_t* end) const {
+  int32_t best = -1;
+  int32_t node = 0;
+  for (size_t at = position; at < text.size(); ++at) {
+    const auto edge = edges.find(EdgeKey(node, text[at]));
+    if (edge == edges.end()) break;
+    node = edge->second;
+    if (const int32_t token = token_at_node[static_cast<size_t>(node)]; token >= 0) {
+      best = token;
+      *end = at + 1;
+    }
+  }
+  return best;
+}
+
+absl::StatusOr<AddedTokens> AddedTokens::Parse(const std::optional<JsonNode>& node,
+                                               const BpeModel& model,
+                                               const Normalizer* normalizer) {
+  // \w with the meaning of UTS #18.
+  FM_ASSIGN_OR_RETURN(Pattern word,
+                      Pattern::Regex(R"([\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\x{200c}\x{200d}])"));
+  AddedTokens added(std::move(word));
+  if (!node) return added;
+  FM_ASSIGN_OR_RETURN(const std::vector<JsonNode> items, node->AsArray());
+  for (const JsonNode& item : items) FM_RETURN_IF_ERROR(added.Add(item, model, normalizer));
+  for (size_t i = 0; i < added.tokens_.size(); ++i) {
+    const AddedToken& token = added.tokens_[i];
+    (token.normalized ? added.normalized_ : added.raw_)
+        .Insert(token.normalized_content, static_cast<int32_t>(i));
+  }
+  return added;
+}
+
+absl::Status AddedTokens::Add(const JsonNode& node, const BpeModel& model,
+                              const Normalizer* normalizer) {
+  FM_RETURN_IF_ERROR(node.AllowOnly(
+      {"id", "content", "special", "single_word", "lstrip", "rstrip", "normalized"}));
+  AddedToken token;
+  FM_ASSIGN_OR_RETURN(token.content, node.String("content"));
+  if (token.content.empty()) return node.Error("\"content\" is empty");
+  FM_ASSIGN_OR_RETURN(const int64_t id, node.Int("id"));
+  if (id < 0 || id > BpeModel::kMaxTokenId) {
+    return node.Error("id {} is outside 0 .. {}", id, BpeModel::kMaxTokenId);
+  }
+  token.id = model.TokenToId(token.content).value_or(static_cast<int32_t>(id));
+  const std::string_view owner = model.IdToToken(token.id);
+  if (!owner.empty() && owner != token.content) {
+    return node.Error("id {} of added token \"{}\" is the id of \"{}\" in the vocabulary", token.id,
+                      token.content, owner);
+  }
+  FM_ASSIGN_OR_RETURN(token.special, node.Bool("special", false));
+  FM_ASSIGN_OR_RETURN(token.single_word, node.Bool("single_word", false));
+  FM_ASSIGN_OR_RETURN(token.lstrip, node.Bool("lstrip", false));
+  FM_ASSIGN_OR_RETURN(token.rstrip, node.Bool("rstrip", false));
+  FM_ASSIGN_OR_RETURN(token.normalized, node.Bool("normalized", !token.special));
+  token.normalized_content = token.content;
+  if (token.normalized && normalizer != nullptr) {
+    bool keeps_start = true;
+    FM_RETURN_IF_ERROR(node.Locate(normalizer->Apply(&token.normalized_content, &keeps_start)));
+    if (token.normalized_content.empty()) {
+      return node.Error("added token \"{}\" is empty once normalized", token.content);
+    }
+  }
+  const int32_t index = static_cast<int32_t>(tokens_.size());
+  if (!by_content_.emplace(token.content, index).second) {
+    return node.Error("added token \"{}\" is there twice", token.content);
+  }
+  if (const auto [place, is_new] = by_id_.emplace(token.id, index); !is_new) {
+    return node.Error("added tokens \"{}\" and \"{}\" have the same id {}",
+                      tokens_[static_cast<size_t>(place->second)].content, token.content, token.id);
+  }
+  id_limit_ = std::max<int64_t>(id_limit_, token.id + 1);
+  tokens_.push_back(std::move(token));
+  return absl::OkStatus();
+}
+
+absl::StatusOr<bool> AddedTokens::IsWholeWord(std::string_view text, ByteSpan span) const {
+  std::vector<ByteSpan> words;
+  if (span.begin > 0) {
+    const size_t before = CharacterBefore(text, span.begin);
+    FM_RETURN_IF_ERROR(word_.FindAll(text.substr(before, span.begin - before), &words));
+  }
+  if (span.end < text.size()) {
+    const size_t length = ReadUtf8(text, span.end).length;
+    FM_RETURN_IF_ERROR(word_.FindAll(text.substr(span.end, length), &words));
+  }
+  return words.empty();
+}
+
+absl::Status AddedTokens::Split(std::string_view text, Stage stage, bool parse_special,
+                                std::vector<Segment>* segments) const {
+  const Trie& trie = stage == Stage::kRaw ? raw_ : normalized_;
+  size_t done = 0;  // everything before is in a segment
+  for (size_t position = 0; position < text.size() && !trie.edges.empty();) {
+    ByteSpan span{position, position};
+    const int32_t index = trie.Longest(text, position, &span.end);
+    if (index < 0) {
+      ++position;
+      continue;
+    }
+    position = span.end;  // also a match that does not count is not searched again
+    const AddedToken& token = tokens_[static_cast<size_t>(index)];
+    if (token.special && !parse_special) continue;
+    if (token.single_word) {
+      FM_ASSIGN_OR_RETURN(const bool whole, IsWholeWord(text, span));
+      if (!whole) continue;
+    }
+    // White space that the token before has taken is not taken again.
+    if (token.lstrip) span.begin = std::max(SkipSpaceLeft(text, span.begin), done);
+    if (token.rstrip) span.end = SkipSpaceRight(text, span.end);
+    if (done < span.begin) segments->push_back({{done, span.begin}, nullptr});
+    segments->push_back({span, &token});
+    done = span.end;
+  }
+  if (done < text.size()) segments->push_back({{done, text.size()}, nullptr});
+  return absl::OkStatus();
+}
+
+const AddedToken* AddedTokens::FindById(int32_t id) const {
+  const auto found = by_id_.find(id);
+  return found == by_id_.end() ? nullptr : &tokens_[static_cast<size_t>(found->second)];
+}
+
+const AddedToken* AddedTokens::FindByContent(std::string_view content) const {
+  const auto found = by_content_.find(std::string(content));
+  return found == by_content_.end() ? nullptr : &tokens_[static_cast<size_t>(found->second)];
+}
+
+}  // namespace folkmoot

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+// The "added_tokens" of tokenizer.json: tokens that are found in the text as whole strings before
+// the model sees it, special ones (<s>, <|im_end|>) among them.
+#pragma once
+
+#include <absl/container/flat_hash_map.h>
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "runtime/tokenizer/bpe_model.h"
+#include "runtime/tokenizer/normalizer.h"
+#include "runtime/tokenizer/regex.h"
+#include "runtime/tokenizer/tokenizer_json.h"
+
+namespace folkmoot {
+
+struct AddedToken {
+  std::string content;
+  std::string normalized_content;  // what is searched for and decoded
+  int32_t id = 0;
+  bool special = false;
+  bool single_word = false;  // only where no word character is beside it
+  bool lstrip = false;       // takes the white space on its left
+  bool rstrip = false;
+  bool normalized = false;  // searched for in the normalized text
+};
+
+// Immutable after Parse; any thread may call the const methods at the same time.
+class AddedTokens {
+ public:
+  // A part of a text: an added token, or text between (token is null).
+  struct Segment {
+    ByteSpan span;
+    const AddedToken* token = nullptr;
+  };
+  // In which text the search runs.
+  enum class Stage { kRaw, kNormalized };
+
+  // `node` is the array, or absent. `normalizer` may be null. A token that the model knows gets
+  // the model's id. Refuses ids that belong to another token.
+  static absl::StatusOr<AddedTokens> Parse(const std::optional<JsonNode>& node,
+                                           const BpeModel& model, const Normalizer* normalizer);
+
+  // Appends the segments of `text`, in order, none empty. The longest token at the leftmost place
+  // wins. Without `parse_special`, special tokens stay text.
+  absl::Status Split(std::string_view text, Stage stage, bool parse_special,
+                     std::vector<Segment>* segments) const;
+
+  // Null: not an added token.
+  const AddedToken* FindById(int32_t id) const;
+  const AddedToken* FindByContent(std::string_view content) const;
+  int64_t id_limit() const { return id_limit_; }  // the largest id plus one, or 0
+
+ private:
+  // Bytes lead from node to node; token is an index into tokens_, or -1.
+  struct Trie {
+    absl::flat_hash_map<uint64_t, int32_t> edges;  // key: node << 8 | byte
+    std::vector<int32_t> token_at_node{-1};
+    void Insert(std::string_view word, int32_t token);
+    // The longest word that begins at `position`: its token, or -1. `end` is set when found.
+    int32_t Longest(std::string_view text, size_t position, size_t* end) const;
+  };
+
+  explicit AddedTokens(Pattern word) : word_(std::move(word)) {}
+  absl::Status Add(const JsonNode& node, const BpeModel& model, const Normalizer* normalizer);
+  absl::StatusOr<bool> IsWholeWord(std::string_view text, ByteSpan span) const;
+
+  Pattern word_;  // one word character
+  std::vector<AddedToken> tokens_;
+  absl::flat_hash_map<int32_t, int32_t> by_id_;
+  absl::flat_hash_map<std::string, int32_t> by_content_;
+  Trie raw_;
+  Trie normalized_;
+  int64_t id_limit_ = 0;
+};
+
+}  // namespace folkmoot

@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: Apache-2.0
+// The pipeline: repair UTF-8, cut out added tokens, normalize, cut out normalized added tokens,
+// pre-tokenize, merge (BPE), post-process.
+#include "runtime/tokenizer/tokenizer.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <utility>
+
+#include "runtime/tokenizer/added_tokens.h"
+#include "runtime/tokenizer/bpe_model.h"
+#include "runtime/tokenizer/decoder.h"
+#include "runtime/tokenizer/normalizer.h"
+#include "runtime/tokenizer/post_processor.h"
+#include "runtime/tokenizer/pre_tokenizer.h"
+#include "runtime/tokenizer/tokenizer_json.h"
+#include "runtime/tokenizer/utf8.h"
+
+namespace folkmoot {
+
+struct Tokenizer::Parts {
+  using Scratch = BpeModel::Scratch;
+
+  std::unique_ptr<BpeModel> model;
+  std::unique_ptr<Normalizer> normalizer;       // null: the text stays
+  std::unique_ptr<PreTokenizer> pre_tokenizer;  // null: one piece
+  std::optional<AddedTokens> added;             // always set once parsed
+  PostProcessor post_processor;
+  std::optional<Decoder> decoder;  // always set once parsed
+  std::optional<int32_t> bos_id, eos_id, pad_id;
+
+  int64_t id_limit() const { return std::max(model->id_limit(), added->id_limit()); }
+  std::optional<int32_t> TokenToId(std::string_view token) const;
+  absl::Status ReadConfig(const JsonNode& config);
+  absl::Status EncodeRaw(std::string_view text, bool at_start, bool parse_special, Scratch* scratch,
+                         std::vector<int32_t>* ids) const;
+  absl::Status EncodeNormalized(std::string_view text, bool at_start, Scratch* scratch,
+                                std::vector<int32_t>* ids) const;
+};
+
+namespace {
+
+// The text of a token in tokenizer_config.json: "x" or {"content": "x", ...}.
+absl::StatusOr<std::optional<std::string>> ConfigToken(const JsonNode& config,
+                                                       std::string_view key) {
+  const std::optional<JsonNode> node = config.Find(key);
+  if (!node) return std::optional<std::string>();
+  absl::StatusOr<std::string> text =
+      node->IsString() ? config.String(key) : node->String("content");
+  if (!text.ok()) return text.status();
+  return std::optional<std::string>(*std::move(text));
+}
+
+}  // namespace
+
+std::optional<int32_t> Tokenizer::Parts::TokenToId(std::string_view token) const {
+  if (const AddedToken* found = added->FindByContent(token)) return found->id;
+  return model->TokenToId(token);
+}
+
+absl::Status Tokenizer::Parts::ReadConfig(const JsonNode& config) {
+  const auto id_of = [&](std::string_view key) -> absl::StatusOr<std::optional<int32_t>> {
+    FM_ASSIGN_OR_RETURN(const std::optional<std::string> token, ConfigToken(config, key));
+    if (!token) return std::optional<int32_t>();
+    const std::optional<int32_t> id = TokenToId(*token);
+    // Nothing here pads, so a padding token that exists nowhere does no harm.
+    if (!id && key != "pad_token") {
+      return config.Error("{} \"{}\" is not a token of tokenizer.json", key, *token);
+    }
+    return id;
+  };
+  FM_ASSIGN_OR_RETURN(bos_id, id_of("bos_token"));
+  FM_ASSIGN_OR_RETURN(eos_id, id_of("eos_token"));
+  FM_ASSIGN_OR_RETURN(pad_id, id_of("pad_token"));
+  if (!config.Find("add_bos_token") && !config.Find("add_eos_token")) return absl::OkStatus();
+  FM_ASSIGN_OR_RETURN(const bool add_bos, config.Bool("add_bos_token", false));
+  FM_ASSIGN_OR_RETURN(const bool add_eos, config.Bool("add_eos_token", false));
+  std::vector<int32_t> prefix, suffix;
+  if (add_bos && bos_id) prefix.push_back(*bos_id);
+  if (add_eos && eos_id) suffix.push_back(*eos_id);
+  post_processor = PostProcessor(std::move(prefix), std::move(suffix));
+  return absl::OkStatus();
+}
+
+absl::Status Tokenizer::Parts::EncodeRaw(std::string_view text, bool at_start, bool parse_special,
+                                         Scratch* scratch, std::vector<int32_t>* ids) const {
+  std::string normalized(text);
+  if (normalizer) FM_RETURN_IF_ERROR(normalizer->Apply(&normalized, &at_start));
+  std::vector<AddedTokens::Segment> segments;
+  FM_RETURN_IF_ERROR(
+      added->Split(normalized, AddedTokens::Stage::kNormalized, parse_special, &segments));
+  for (const AddedTokens::Segment& segment : segments) {
+    const auto [begin, end] = segment.span;
+    if (segment.token != nullptr) {
+      ids->push_back(segment.token->id);
+    } else {
+      const std::string_view part = std::string_view(normalized).substr(begin, end - begin);
+      FM_RETURN_IF_ERROR(EncodeNormalized(part, at_start && begin == 0, scratch, ids));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Tokenizer::Parts::EncodeNormalized(std::string_view text, bool at_start,
+                                                Scratch* scratch, std::vector<int32_t>* ids) const {
+  Pieces pieces{std::string(text), {ByteSpan{0, text.size()}}, at_start};
+  if (pre_tokenizer) FM_RETURN_IF_ERROR(pre_tokenizer->Apply(&pieces));
+  for (const ByteSpan span : pieces.spans) model->Encode(pieces.View(span), scratch, ids);
+  return absl::OkStatus();
+}
+
+Tokenizer::Tokenizer(std::unique_ptr<const Parts> parts) : parts_(std::move(parts)) {}
+Tokenizer::~Tokenizer() = default;
+
+absl::StatusOr<std::unique_ptr<Tokenizer::Parts>> Tokenizer::ParseParts(std::string_view json,
+                                                                        std::string_view name) {
+  FM_ASSIGN_OR_RETURN(const std::unique_ptr<JsonDocument> document,
+                      JsonDocument::Parse(json, name));
+  const JsonNode root = document->root();
+  FM_RETURN_IF_ERROR(
+      root.AllowOnly({"version", "truncation", "padding", "added_tokens", "normalizer",
+                      "pre_tokenizer", "post_processor", "decoder", "model"}));
+  auto parts = std::make_unique<Parts>();
+  FM_ASSIGN_OR_RETURN(const JsonNode model, root.Get("model"));
+  FM_ASSIGN_OR_RETURN(parts->model, BpeModel::Parse(model));
+  if (const auto node = root.Find("normalizer")) {
+    FM_ASSIGN_OR_RETURN(parts->normalizer, ParseNormalizer(*node));
+  }
+  if (const auto node = root.Find("pre_tokenizer")) {
+    FM_ASSIGN_OR_RETURN(parts->pre_tokenizer, ParsePreTokenizer(*node));
+  }
+  FM_ASSIGN_OR_RETURN(parts->added, AddedTokens::Parse(root.Find("added_tokens"), *parts->model,
+                                                       parts->normalizer.get()));
+  FM_ASSIGN_OR_RETURN(parts->post_processor,
+                      PostProcessor::Parse(root.Find("post_processor"), parts->id_limit()));
+  FM_ASSIGN_OR_RETURN(parts->decoder, Decoder::Parse(root.Find("decoder")));
+  return parts;
+}
+
+absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::FromJson(std::string_view json,
+                                                               std::string_view name_for_errors) {
+  FM_ASSIGN_OR_RETURN(std::unique_ptr<Parts> parts, ParseParts(json, name_for_errors));
+  return std::unique_ptr<Tokenizer>(new Tokenizer(std::move(parts)));
+}
+
+absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::Load(const std::string& path) {
+  FM_ASSIGN_OR_RETURN(const std::string json, ReadTextFile(path));
+  FM_ASSIGN_OR_RETURN(std::unique_ptr<Parts> parts, ParseParts(json, path));
+  const std::filesystem::path config_path =
+      std::filesystem::path(path).parent_path() / "tokenizer_config.json";
+  std::error_code error;
+  if (std::filesystem::exists(config_path, error)) {
+    FM_ASSIGN_OR_RETURN(const std::string config_json, ReadTextFile(config_path.string()));
+    FM_ASSIGN_OR_RETURN(const std::unique_ptr<JsonDocument> config,
+                        JsonDocument::Parse(config_json, config_path.string()));
+    FM_RETURN_IF_ERROR(parts->ReadConfig(config->root()));
+  }
+  return std::unique_ptr<Tokenizer>(new Tokenizer(std::move(parts)));
+}
+
+absl::StatusOr<std::vector<int32_t>> Tokenizer::Encode(std::string_view text,
+                                                       const EncodeOptions& options) const {
+  if (text.size() > kMaxTextBytes) {
+    return ResourceExhausted("a text of {} bytes cannot be tokenized; the limit is {}", text.size(),
+                             kMaxTextBytes);
+  }
+  const std::string repaired = RepairUtf8(text);
+  std::vector<AddedTokens::Segment> segments;
+  FM_RETURN_IF_ERROR(
+      parts_->added->Split(repaired, AddedTokens::Stage::kRaw, options.parse_special, &segments));
+  std::vector<int32_t> ids;
+  BpeModel::Scratch scratch;
+  for (const AddedTokens::Segment& segment : segments) {
+    const auto [begin, end] = segment.span;
+    if (segment.token != nullptr) {
+      ids.push_back(segment.token->id);
+    } else {
+      const std::string_view part = std::string_view(repaired).substr(begin, end - begin);
+      FM_RETURN_IF_ERROR(
+          parts_->EncodeRaw(part, begin == 0, options.parse_special, &scratch, &ids));
+    }
+  }
+  return options.add_special_tokens ? parts_->post_processor.Apply(std::move(ids)) : ids;
+}
+
+std::string Tokenizer::Decode(std::span<const int32_t> ids, bool skip_special_tokens) const {
+  DecodeStream stream = NewDecodeStream();
+  std::string text;
+  for (const int32_t id : ids) {
+    if (const auto token = DecoderInput(id, skip_special_tokens)) stream.Push(*token, &text);
+  }
+  stream.Finish(&text);
+  return text;
+}
+
+DecodeStream Tokenizer::NewDecodeStream() const { return parts_->decoder->NewStream(); }
+
+std::optional<std::string_view> Tokenizer::DecoderInput(int32_t id,
+                                                        bool skip_special_tokens) const {
+  if (const AddedToken* token = parts_->added->FindById(id)) {
+    if (token->special && skip_special_tokens) return std::nullopt;
+    return token->normalized_content;
+  }
+  const std::string_view token = parts_->model->IdToToken(id);
+  if (token.empty()) return std::nullopt;
+  return token;
+}
+
+int64_t Tokenizer::vocab_size() const { return parts_->id_limit(); }
+
+std::optional<int32_t> Tokenizer::TokenToId(std::string_view token) const {
+  return parts_->TokenToId(token);
+}
+
+std::string_view Tokenizer::IdToToken(int32_t id) const {
+  if (const AddedToken* token = parts_->added->FindById(id)) return token->content;
+  return parts_->model->IdToToken(id);
+}
+
+bool Tokenizer::IsSpecial(int32_t id) const {
+  const AddedToken* token = parts_->added->FindById(id);
+  return token != nullptr && token->special;
+}
+
+std::optional<int32_t> Tokenizer::bos_id() const { return parts_->bos_id; }
+std::optional<int32_t> Tokenizer::eos_id() const { return parts_->eos_id; }
+std::optional<int32_t> Tokenizer::pad_id() const { return parts_->pad_id; }
+
+}  // namespace folkmoot

@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: Apache-2.0
+// What ParseModelConfig accepts, against the modules that Transformers builds from the same
+// config.json (tools/make_config_goldens.py).
+#include "runtime/model_config.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+namespace folkmoot {
+namespace {
+
+using nlohmann::json;
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+namespace fs = std::filesystem;
+
+json ReadJson(const fs::path& path) {
+  std::ifstream file(path);
+  return json::parse(file);
+}
+
+ModelConfig Parse(const json& config) {
+  auto parsed = ParseModelConfig(config.dump(), "config.json");
+  EXPECT_TRUE(parsed.ok()) << Message(parsed.status());
+  return parsed.ok() ? *parsed : ModelConfig();
+}
+
+void ExpectMoe(const ModelConfig& config, const json& expected) {
+  if (expected.is_null()) {
+    EXPECT_EQ(config.moe.experts, 0);
+    return;
+  }
+  EXPECT_EQ(config.moe.experts, expected["experts"]);
+  EXPECT_EQ(config.moe.top_k, expected["top_k"]);
+  EXPECT_EQ(config.moe.intermediate, expected["intermediate"]);
+  EXPECT_EQ(config.moe.norm_topk_prob, expected["norm_topk_prob"]);
+  EXPECT_EQ(config.moe.shared_intermediate, expected["shared_intermediate"]);
+}
+
+void ExpectLayers(const ModelConfig& config, const json& expected) {
+  ASSERT_EQ(config.layers.size(), expected.size());
+  for (size_t i = 0; i < expected.size(); ++i) {
+    EXPECT_EQ(config.layers[i].moe, expected[i]["moe"]) << "layer " << i;
+    EXPECT_EQ(config.layers[i].sliding_window, expected[i]["sliding_window"]) << "layer " << i;
+  }
+}
+
+TEST(ModelConfig, AgreesWithTransformers) {
+  const json goldens = ReadJson(FOLKMOOT_TEST_DATA "/config/config_goldens.json");
+  ASSERT_GE(goldens["cases"].size(), 27u);
+  for (const json& golden : goldens["cases"]) {
+    SCOPED_TRACE(golden["config"].dump());
+    const json& expected = golden["expected"];
+    const ModelConfig config = Parse(golden["config"]);
+    EXPECT_EQ(config.architecture, expected["architecture"]);
+    EXPECT_EQ(config.model_type, golden["config"]["model_type"]);
+    EXPECT_EQ(config.hidden, expected["hidden"]);
+    EXPECT_EQ(config.vocab, expected["vocab"]);
+    EXPECT_EQ(config.heads, expected["heads"]);
+    EXPECT_EQ(config.kv_heads, expected["kv_heads"]);
+    EXPECT_EQ(config.head_dim, expected["head_dim"]);
+    EXPECT_EQ(config.max_positions, expected["max_positions"]);
+    EXPECT_EQ(config.rms_norm_eps, expected["rms_norm_eps"].get<float>());
+    EXPECT_EQ(config.rope.theta, expected["rope_theta"]);
+    EXPECT_EQ(config.qkv_bias, expected["qkv_bias"]);
+    EXPECT_EQ(config.output_bias, expected["output_bias"]);
+    EXPECT_EQ(config.mlp_bias, expected["mlp_bias"]);
+    EXPECT_EQ(config.qk_norm, expected["qk_norm"]);
+    EXPECT_EQ(config.tied_embeddings, expected["tied_embeddings"]);
+    EXPECT_EQ(config.eos_ids, expected["eos"].get<std::vector<int32_t>>());
+    ExpectLayers(config, expected["layers"]);
+    ExpectMoe(config, expected["moe"]);
+  }
+}
+
+TEST(ModelConfig, ReadsEveryGoldenCheckpoint) {
+  int count = 0;
+  for (const auto& entry : fs::directory_iterator(FOLKMOOT_TEST_DATA "/goldens")) {
+    if (!fs::exists(entry.path() / "config.json")) continue;
+    const auto config = LoadModelConfig(entry.path().string());
+    EXPECT_TRUE(config.ok()) << Message(config.status());
+    ++count;
+  }
+  EXPECT_GE(count, 26);
+}
+
+TEST(ModelConfig, ArchitectureFromEitherKey) {
+  EXPECT_EQ(Parse({{"architectures", {"Qwen3ForCausalLM"}}}).model_type, "qwen3");
+  EXPECT_EQ(Parse({{"model_type", "mixtral"}}).architecture, "MixtralForCausalLM");
+  // Only the first architecture counts.
+  EXPECT_EQ(Parse({{"architectures", {"LlamaForCausalLM", "Other"}}}).model_type, "llama");
+}
+
+TEST(ModelConfig, Activations) {
+  const auto activation = [](const char* name) {
+    return Parse({{"model_type", "llama"}, {"hidden_act", name}}).activation;
+  };
+  EXPECT_EQ(activation("silu"), Activation::kSilu);
+  EXPECT_EQ(activation("swish"), Activation::kSilu);
+  EXPECT_EQ(activation("gelu"), Activation::kGelu);
+  EXPECT_EQ(activation("gelu_pytorch_tanh"), Activation::kGeluTanh);
+  EXPECT_EQ(activation("gelu_new"), Activation::kGeluTanh);
+  EXPECT_EQ(activation("relu"), Activation::kRelu);
+}
+
+TEST(ModelConfig, DType) {
+  const auto dtype = [](json keys) {
+    keys["model_type"] = "llama";
+    return Parse(keys).dtype;
+  };
+  EXPECT_EQ(dtype({}), DType::kF32);
+  EXPECT_EQ(dtype({{"torch_dtype", "bfloat16"}}), DType::kBF16);
+  EXPECT_EQ(dtype({{"dtype", "torch.float16"}}), DType::kF16);
+  EXPECT_EQ(dtype({{"dtype", "float16"}, {"torch_dtype", "bfloat16"}}), DType::kF16);
+  EXPECT_EQ(dtype({{"dtype", nullptr}, {"torch_dtype", "bfloat16"}}), DType::kBF16);
+}
+
+TEST(ModelConfig, HarmlessAndNeutralKeysAreAccepted) {
+  EXPECT_EQ(Parse({{"model_type", "llama"},
+                   {"attention_dropout", 0.1},
+                   {"transformers_version", "4.40.0"},
+                   {"use_cache", false},
+                   {"sliding_window", nullptr},
+                   {"quantization_config", nullptr},
+                   {"partial_rotary_factor", 1.0},
+                   {"logits_scaling", 1},
+                   {"rope_interleaved", false}})
+                .hidden,
+            4096);
+}
+
+TEST(ModelConfig, LayerTypesMayRepeatTheFamilysRule) {
+  const ModelConfig config = Parse({{"model_type", "mixtral"},
+                                    {"num_hidden_layers", 2},
+                                    {"sliding_window", 9},
+                                    {"layer_types", {"sliding_attention", "sliding_attention"}}});
+  EXPECT_EQ(config.layers[1].sliding_window, 9);
+}
+
+TEST(ModelConfig, RopeFromOldAndNewStyle) {
+  const ModelConfig old_style =
+      Parse({{"model_type", "llama"},
+             {"rope_theta", 500},
+             {"rope_scaling", {{"type", "linear"}, {"rope_type", "linear"}, {"factor", 2}}}});
+  EXPECT_EQ(old_style.rope.type, RopeType::kLinear);
+  EXPECT_EQ(old_style.rope.theta, 500.0);
+  const ModelConfig new_style =
+      Parse({{"model_type", "llama"},
+             {"rope_parameters", {{"rope_type", "dynamic"}, {"rope_theta", 7.5}, {"factor", 4}}}});
+  EXPECT_EQ(new_style.rope.type, RopeType::kDynamic);
+  EXPECT_EQ(new_style.rope.theta, 7.5);
+  EXPECT_EQ(new_style.rope.factor, 4.0);
+  const json same = {{"rope_type", "linear"}, {"factor", 2}};
+  EXPECT_EQ(Parse({{"model_type", "llama"}, {"rope_scaling", same}, {"rope_parameters", same}})
+                .rope.factor,
+            2.0);
+  EXPECT_EQ(Parse({{"model_type", "llama"}, {"rope_scaling", json::object()}}).rope.type,
+            RopeType::kDefault);
+}
+
+class EosTest : public ::testing::Test {
+ protected:
+  EosTest() : directory_(fs::path(::testing::TempDir()) / "eos_test") {
+    fs::remove_all(directory_);
+    fs::create_directories(directory_);
+  }
+  ~EosTest() override { fs::remove_all(directory_); }
+
+  std::vector<int32_t> Load(const json& config, const json& generation) const {
+    std::ofstream(directory_ / "config.json") << config;
+    std::ofstream(directory_ / "generation_config.json") << generation;
+    const auto loaded = LoadModelConfig(directory_.string());
+    EXPECT_TRUE(loaded.ok()) << Message(loaded.status());
+    return loaded.ok() ? loaded->eos_ids : std::vector<int32_t>{-1};
+  }
+
+  fs::path directory_;
+};
+
+TEST_F(EosTest, IdListOrNull) {
+  EXPECT_THAT(Load({{"model_type", "qwen2"}, {"eos_token_id", 7}}, json::object()), ElementsAre(7));
+  EXPECT_THAT(Load({{"model_type", "qwen2"}, {"eos_token_id", {7, 8}}}, json::object()),
+              ElementsAre(7, 8));
+  EXPECT_THAT(Load({{"model_type", "llama"}, {"eos_token_id", nullptr}}, json::object()),
+              IsEmpty());
+}
+
+TEST_F(EosTest, GenerationConfigGoesFirst) {
+  const json config = {{"model_type", "qwen2"}, {"eos_token_id", 7}};
+  EXPECT_THAT(Load(config, {{"eos_token_id", {1, 2}}}), ElementsAre(1, 2));
+  EXPECT_THAT(Load(config, {{"eos_token_id", nullptr}}), ElementsAre(7));
+  EXPECT_THAT(Load(config, {{"temperature", 0.7}}), ElementsAre(7));
+  EXPECT_THAT(Load({{"model_type", "qwen2"}}, {{"eos_token_id", 3}}), ElementsAre(3));
+}
+
+TEST(ModelConfig, KnowsItsArchitectures) {
+  EXPECT_THAT(KnownArchitectures(),
+              ElementsAre("LlamaForCausalLM", "MistralForCausalLM", "MixtralForCausalLM",
+                          "Qwen2ForCausalLM", "Qwen2MoeForCausalLM", "Qwen3ForCausalLM",
+                          "Qwen3MoeForCausalLM"));
+}
+
+}  // namespace
+}  // namespace folkmoot

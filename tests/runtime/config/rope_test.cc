@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+// Rope against the cosines and sines of Transformers (tools/make_rope_goldens.py).
+#include "runtime/rope.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <vector>
+
+namespace folkmoot {
+namespace {
+
+using nlohmann::json;
+
+struct Table {
+  Table(int64_t rows, int64_t cols)
+      : cos_data(static_cast<size_t>(rows * cols)),
+        sin_data(static_cast<size_t>(rows * cols)),
+        cos(cos_data.data(), rows, cols),
+        sin(sin_data.data(), rows, cols) {}
+  std::vector<float> cos_data;
+  std::vector<float> sin_data;
+  Matrix cos;
+  Matrix sin;
+};
+
+Table FillTable(const Rope& rope, const std::vector<int32_t>& positions,
+                const std::vector<int32_t>& lengths) {
+  Table table(static_cast<int64_t>(positions.size()), rope.rotary_dim() / 2);
+  rope.Fill(positions, lengths, table.cos, table.sin);
+  return table;
+}
+
+ModelConfig Parse(const json& config) {
+  auto parsed = ParseModelConfig(config.dump(), "config.json");
+  EXPECT_TRUE(parsed.ok()) << Message(parsed.status());
+  return parsed.ok() ? *parsed : ModelConfig();
+}
+
+json Goldens() {
+  std::ifstream file(FOLKMOOT_TEST_DATA "/rope/rope_goldens.json");
+  return json::parse(file);
+}
+
+// The frequency's float32 error is multiplied by the position, so the bound grows with it.
+void ExpectRow(const Matrix& actual, int64_t row, const json& expected, double position) {
+  const double tolerance = 4e-7 + position * 2.5e-7;
+  for (int64_t i = 0; i < actual.cols; ++i) {
+    EXPECT_NEAR(actual.Row(row)[i], expected[static_cast<size_t>(i)].get<double>(), tolerance)
+        << "position " << position << " pair " << i;
+  }
+}
+
+void ExpectResult(const Rope& rope, const json& result) {
+  EXPECT_FLOAT_EQ(rope.attention_scaling(), result["attention_scaling"].get<float>());
+  const auto positions = result["positions"].get<std::vector<int32_t>>();
+  const std::vector<int32_t> lengths(positions.size(), result["length"].get<int32_t>());
+  const Table table = FillTable(rope, positions, lengths);
+  for (size_t row = 0; row < positions.size(); ++row) {
+    ExpectRow(table.cos, static_cast<int64_t>(row), result["cos"][row], positions[row]);
+    ExpectRow(table.sin, static_cast<int64_t>(row), result["sin"][row], positions[row]);
+  }
+  // At position 1 the ratio of sine and cosine gives the frequency back.
+  const Table one = FillTable(rope, {1}, {result["length"].get<int32_t>()});
+  for (int64_t i = 0; i < one.cos.cols; ++i) {
+    const double expected = result["inv_freq"][static_cast<size_t>(i)].get<double>();
+    EXPECT_NEAR(std::atan2(one.sin.Row(0)[i], one.cos.Row(0)[i]), expected, 1e-6 * expected);
+  }
+}
+
+TEST(Rope, MatchesTransformers) {
+  const json goldens = Goldens();
+  ASSERT_EQ(goldens["cases"].size(), 31u);
+  for (const json& golden : goldens["cases"]) {
+    SCOPED_TRACE(golden["name"].get<std::string>());
+    const ModelConfig config = Parse(golden["config"]);
+    const Rope rope(config.rope, config.head_dim, config.max_positions);
+    for (const json& result : golden["results"]) {
+      SCOPED_TRACE(result["length"].get<int>());
+      ExpectResult(rope, result);
+    }
+  }
+}
+
+// Tokens of sequences of different lengths share a step: each uses its own length.
+TEST(Rope, LengthBelongsToTheToken) {
+  for (const json& golden : Goldens()["cases"]) {
+    SCOPED_TRACE(golden["name"].get<std::string>());
+    const ModelConfig config = Parse(golden["config"]);
+    const Rope rope(config.rope, config.head_dim, config.max_positions);
+    const std::vector<int32_t> positions = {5, 70, 5, 30, 5};
+    const std::vector<int32_t> lengths = {150, 150, 6, 40, 97};
+    const Table together = FillTable(rope, positions, lengths);
+    for (size_t t = 0; t < positions.size(); ++t) {
+      const Table alone = FillTable(rope, {positions[t]}, {lengths[t]});
+      EXPECT_THAT(together.cos.RowSpan(static_cast<int64_t>(t)),
+                  ::testing::ElementsAreArray(alone.cos.RowSpan(0)));
+      EXPECT_THAT(together.sin.RowSpan(static_cast<int64_t>(t)),
+                  ::testing::ElementsAreArray(alone.sin.RowSpan(0)));
+    }
+  }
+}
+
+TEST(Rope, OnlyDynamicAndLongropeDependOnTheLength) {
+  for (const json& golden : Goldens()["cases"]) {
+    SCOPED_TRACE(golden["name"].get<std::string>());
+    const ModelConfig config = Parse(golden["config"]);
+    const Rope rope(config.rope, config.head_dim, config.max_positions);
+    const Table table = FillTable(rope, {5, 5}, {6, 300});
+    const bool depends =
+        config.rope.type == RopeType::kDynamic || config.rope.type == RopeType::kLongrope;
+    EXPECT_EQ(table.cos_data[0] == table.cos_data[static_cast<size_t>(table.cos.cols)] &&
+                  std::equal(table.sin_data.begin(), table.sin_data.begin() + table.sin.cols,
+                             table.sin_data.begin() + table.sin.cols),
+              !depends);
+  }
+}
+
+}  // namespace
+}  // namespace folkmoot

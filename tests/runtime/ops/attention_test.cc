@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/ops/attention.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "tests/runtime/ops/ops_testing.h"
+
+namespace folkmoot {
+namespace {
+
+struct Case {
+  int64_t heads;
+  int64_t kv_heads;
+  int64_t head_dim;
+  int64_t block_size;
+  int64_t window;
+};
+
+// One sequence of q, k, v rows and where its pages lie.
+struct TestSequence {
+  TestSequence(const Case& c, int64_t length_in, uint32_t seed)
+      : length(length_in),
+        q(RandomFloats(length * c.heads * c.head_dim, seed)),
+        k(RandomFloats(length * c.kv_heads * c.head_dim, seed + 1)),
+        v(RandomFloats(length * c.kv_heads * c.head_dim, seed + 2)) {}
+  int64_t length;
+  std::vector<float> q, k, v;
+};
+
+std::vector<double> Oracle(const Case& c, const TestSequence& s) {
+  std::vector<double> out;
+  for (int64_t p = 0; p < s.length; ++p) {
+    for (int64_t h = 0; h < c.heads; ++h) {
+      const int64_t kv = h / (c.heads / c.kv_heads);
+      const int64_t first = c.window == 0 ? 0 : std::max<int64_t>(0, p - c.window + 1);
+      const auto at = [&](const std::vector<float>& m, int64_t position) {
+        return m.data() + (position * c.kv_heads + kv) * c.head_dim;
+      };
+      std::vector<double> weights;
+      double sum = 0.0;
+      for (int64_t j = first; j <= p; ++j) {
+        double score = 0.0;
+        for (int64_t i = 0; i < c.head_dim; ++i) {
+          score +=
+              double{s.q[static_cast<size_t>((p * c.heads + h) * c.head_dim + i)]} * at(s.k, j)[i];
+        }
+        weights.push_back(std::exp(score * 0.7));
+        sum += weights.back();
+      }
+      for (int64_t i = 0; i < c.head_dim; ++i) {
+        double value = 0.0;
+        for (int64_t j = first; j <= p; ++j) {
+          value += weights[static_cast<size_t>(j - first)] / sum * at(s.v, j)[i];
+        }
+        out.push_back(value);
+      }
+    }
+  }
+  return out;
+}
+
+// Runs the sequences side by side, `chunk` rows of each per step, with pages dealt out from the
+// permutation that `salt` makes. Untouched cache is NaN: reading a position out of turn shows.
+std::vector<std::vector<float>> RunSteps(const Case& c,
+                                         const std::vector<const TestSequence*>& batch, int threads,
+                                         int64_t chunk, int64_t salt) {
+  ThreadPool pool(threads);
+  Workspace workspace;
+  KvCache cache({.layers = 2,
+                 .blocks = 211,
+                 .block_size = c.block_size,
+                 .kv_heads = c.kv_heads,
+                 .head_dim = c.head_dim});
+  for (int64_t block = 0; block < 211; ++block) {
+    for (int64_t head = 0; head < c.kv_heads; ++head) {
+      const auto nan = std::numeric_limits<float>::quiet_NaN();
+      std::fill_n(cache.Keys(1, block, head), c.block_size * c.head_dim, nan);
+      std::fill_n(cache.Values(1, block, head), c.block_size * c.head_dim, nan);
+    }
+  }
+  std::vector<std::vector<int32_t>> pages(batch.size());
+  int64_t taken = 0;
+  int64_t longest = 0;
+  for (size_t s = 0; s < batch.size(); ++s) {
+    for (int64_t p = 0; p < batch[s]->length; p += c.block_size) {
+      pages[s].push_back(static_cast<int32_t>((taken++ * 37 + salt) % 211));
+    }
+    longest = std::max(longest, batch[s]->length);
+  }
+  std::vector<std::vector<float>> outs(batch.size());
+  for (int64_t start = 0; start < longest; start += chunk) {
+    std::vector<AttentionSequence> sequences;
+    std::vector<float> q, k, v;
+    int64_t rows = 0;
+    for (size_t s = 0; s < batch.size(); ++s) {
+      const TestSequence& t = *batch[s];
+      const int64_t count = std::clamp<int64_t>(t.length - start, 0, chunk);
+      sequences.push_back({rows, count, count == 0 ? 0 : start, pages[s]});
+      rows += count;
+      const auto add = [&](std::vector<float>& to, const std::vector<float>& from, int64_t width) {
+        if (count > 0) {
+          to.insert(to.end(), from.begin() + start * width, from.begin() + (start + count) * width);
+        }
+      };
+      add(q, t.q, c.heads * c.head_dim);
+      add(k, t.k, c.kv_heads * c.head_dim);
+      add(v, t.v, c.kv_heads * c.head_dim);
+    }
+    std::vector<float> out(q.size());
+    const int64_t width = c.heads * c.head_dim;
+    StoreKv(pool, 1, sequences, AsMatrix(k, rows, c.kv_heads * c.head_dim),
+            AsMatrix(v, rows, c.kv_heads * c.head_dim), cache);
+    PagedAttention(pool, {.layer = 1, .heads = c.heads, .scale = 0.7f, .window = c.window},
+                   sequences, AsMatrix(q, rows, width), cache, workspace,
+                   AsMatrix(out, rows, width));
+    for (size_t s = 0; s < batch.size(); ++s) {
+      const auto begin = out.begin() + sequences[s].first_row * width;
+      outs[s].insert(outs[s].end(), begin, begin + sequences[s].rows * width);
+    }
+  }
+  return outs;
+}
+
+class AttentionTest : public testing::TestWithParam<Case> {};
+
+TEST_P(AttentionTest, MatchesDoublesAndKeepsItsBits) {
+  const Case c = GetParam();
+  const TestSequence a(c, 150, 1), b(c, 1, 5), d(c, 37, 9);
+  const std::vector<uint32_t> wanted = Bits(RunSteps(c, {&a}, 1, 150, 0)[0]);
+  const std::vector<float> plain = RunSteps(c, {&a}, 1, 150, 0)[0];
+  const std::vector<double> oracle = Oracle(c, a);
+  ASSERT_EQ(plain.size(), oracle.size());
+  for (size_t i = 0; i < oracle.size(); ++i) ASSERT_NEAR(plain[i], oracle[i], 1e-5) << i;
+  for (const int64_t chunk : {1, 7, 64}) {
+    EXPECT_EQ(Bits(RunSteps(c, {&a}, 2, chunk, chunk)[0]), wanted) << "chunks of " << chunk;
+  }
+  EXPECT_EQ(Bits(RunSteps(c, {&a}, 3, 150, 5)[0]), wanted) << "three threads";
+  const auto batch = RunSteps(c, {&b, &a, &d}, 2, 50, 11);
+  EXPECT_EQ(Bits(batch[1]), wanted) << "in a batch";
+  const std::vector<double> last = Oracle(c, d);
+  for (size_t i = 0; i < last.size(); ++i) ASSERT_NEAR(batch[2][i], last[i], 1e-5) << i;
+  ForEachTarget([&] { EXPECT_EQ(Bits(RunSteps(c, {&a}, 2, 29, 3)[0]), wanted); });
+}
+
+INSTANTIATE_TEST_SUITE_P(Cases, AttentionTest,
+                         testing::Values(Case{4, 4, 16, 16, 0},   // multi-head
+                                         Case{8, 2, 64, 16, 0},   // grouped
+                                         Case{6, 2, 40, 16, 0},   // padded values
+                                         Case{14, 1, 20, 32, 0},  // a group in two parts
+                                         Case{4, 2, 48, 5, 0},    // groups that are not full
+                                         Case{4, 2, 32, 24, 13},  // window
+                                         Case{3, 3, 8, 16, 1},    // itself only
+                                         Case{4, 1, 64, 64, 70}));
+
+TEST(Attention, LargeScoresDoNotOverflow) {
+  const Case c{1, 1, 16, 16, 0};
+  TestSequence s(c, 20, 3);
+  for (float& q : s.q) q *= 1000.0f;
+  const auto outs = RunSteps(c, {&s}, 1, 20, 0);
+  for (const float out : outs[0]) ASSERT_TRUE(std::isfinite(out));
+}
+
+TEST(Attention, AllocatesScratchOnlyOnce) {
+  ThreadPool pool(2);
+  Workspace workspace;
+  KvCache cache({.layers = 1, .blocks = 4, .block_size = 16, .kv_heads = 2, .head_dim = 32});
+  const std::vector<int32_t> pages = {0, 1, 2, 3};
+  const std::vector<float> q(64 * 128, 0.1f), kv(64 * 64, 0.1f);
+  std::vector<float> out(64 * 128);
+  const std::vector<AttentionSequence> one = {{0, 64, 0, pages}};
+  StoreKv(pool, 0, one, AsMatrix(kv, 64, 64), AsMatrix(kv, 64, 64), cache);
+  for (int round = 0; round < 3; ++round) {
+    PagedAttention(pool, {.layer = 0, .heads = 4, .scale = 1.0f, .window = 0}, one,
+                   AsMatrix(q, 64, 128), cache, workspace, AsMatrix(out, 64, 128));
+    EXPECT_EQ(workspace.allocations(), 1);
+  }
+}
+
+}  // namespace
+}  // namespace folkmoot

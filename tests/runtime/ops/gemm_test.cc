@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+// The oracle is the rounding contract itself: a scalar chain of std::fma. All comparisons are
+// exact.
+#include "runtime/ops/gemm.h"
+
+#include <fmt/format.h>
+
+#include <cmath>
+#include <string>
+#include <tuple>
+
+#include "tests/runtime/ops/ops_testing.h"
+
+namespace folkmoot {
+namespace {
+
+constexpr int64_t kRowCounts[] = {0, 1, 2, 3, 4, 5, 7, 8, 15, 16, 17, 33, 64, 97, 200};
+
+std::vector<float> Oracle(const std::vector<float>& x, int64_t rows, const RandomWeight& w,
+                          const std::vector<float>& bias) {
+  std::vector<float> out;
+  for (int64_t r = 0; r < rows; ++r) {
+    for (int64_t n = 0; n < w.n; ++n) {
+      float sum = 0.0f;
+      for (int64_t i = 0; i < w.k; ++i) {
+        sum = std::fma(x[static_cast<size_t>(r * w.k + i)], w.at(n, i), sum);
+      }
+      out.push_back(bias.empty() ? sum : sum + bias[static_cast<size_t>(n)]);
+    }
+  }
+  return out;
+}
+
+using Shape = std::tuple<int64_t, int64_t>;  // N, K
+class GemmTest : public testing::TestWithParam<std::tuple<DType, Shape>> {};
+
+TEST_P(GemmTest, EqualsTheScalarChainForAnyRowsThreadsAndTargets) {
+  const DType dtype = std::get<0>(GetParam());
+  const int64_t n = std::get<0>(std::get<1>(GetParam()));
+  const int64_t k = std::get<1>(std::get<1>(GetParam()));
+  const RandomWeight weight(dtype, n, k, 1);
+  const std::vector<float> bias = RandomFloats(n, 2);
+  for (const int threads : {1, 2, 3}) {
+    ThreadPool pool(threads);
+    const PackedMatrix packed = PackedMatrix::Pack(pool, weight.view());
+    ASSERT_EQ(packed.n(), n);
+    ASSERT_EQ(packed.k(), k);
+    for (const int64_t rows : kRowCounts) {
+      if (rows > 33 && threads == 2) continue;
+      SCOPED_TRACE(testing::Message() << threads << " threads, " << rows << " rows");
+      const std::vector<float> x = RandomFloats(rows * k, 3);
+      const std::vector<float> b = rows % 2 == 0 ? bias : std::vector<float>();
+      const std::vector<uint32_t> wanted = Bits(Oracle(x, rows, weight, b));
+      ForEachTarget([&] {
+        std::vector<float> out(static_cast<size_t>(rows * n), 7.0f);
+        Gemm(pool, AsMatrix(x, rows, k), packed, b, AsMatrix(out, rows, n));
+        ASSERT_EQ(Bits(out), wanted);
+      });
+    }
+  }
+}
+
+std::string CaseName(const testing::TestParamInfo<GemmTest::ParamType>& info) {
+  const Shape shape = std::get<1>(info.param);
+  return fmt::format("{}_{}x{}", DTypeName(std::get<0>(info.param)), std::get<0>(shape),
+                     std::get<1>(shape));
+}
+
+INSTANTIATE_TEST_SUITE_P(Shapes, GemmTest,
+                         testing::Combine(testing::Values(DType::kF32, DType::kBF16, DType::kF16),
+                                          testing::Values(Shape{1, 1}, Shape{8, 40}, Shape{33, 7},
+                                                          Shape{64, 64}, Shape{45, 301},
+                                                          Shape{5, 513})),
+                         CaseName);
+
+TEST(Gemm, ARowHasTheSameBitsInEveryBatch) {
+  const RandomWeight weight(DType::kBF16, 96, 260, 5);
+  ThreadPool pool(2);
+  const PackedMatrix packed = PackedMatrix::Pack(pool, weight.view());
+  const std::vector<float> x = RandomFloats(64 * 260, 6);
+  std::vector<float> all(64 * 96);
+  Gemm(pool, AsMatrix(x, 64, 260), packed, {}, AsMatrix(all, 64, 96));
+  for (int64_t first = 0; first < 64; first += 7) {
+    for (int64_t rows = 1; rows <= 5 && first + rows <= 64; ++rows) {
+      std::vector<float> some(static_cast<size_t>(rows * 96));
+      Gemm(pool, AsMatrix(x, 64, 260).Rows(first, rows), packed, {}, AsMatrix(some, rows, 96));
+      const std::vector<float> wanted(all.begin() + first * 96, all.begin() + (first + rows) * 96);
+      ASSERT_EQ(Bits(some), Bits(wanted)) << first << " " << rows;
+    }
+  }
+}
+
+TEST(Gemm, ReadsAndWritesRowsWithStrides) {
+  const RandomWeight weight(DType::kF32, 40, 24, 7);
+  ThreadPool pool(1);
+  const PackedMatrix packed = PackedMatrix::Pack(pool, weight.view());
+  const std::vector<float> x = RandomFloats(5 * 30, 8);
+  std::vector<float> out(5 * 50, -3.0f);
+  Gemm(pool, {x.data(), 5, 24, 30}, packed, {}, {out.data(), 5, 40, 50});
+  for (int64_t r = 0; r < 5; ++r) {
+    const std::vector<float> row(x.begin() + r * 30, x.begin() + r * 30 + 24);
+    const std::vector<float> wanted = Oracle(row, 1, weight, {});
+    for (int64_t c = 0; c < 50; ++c) {
+      const float expected = c < 40 ? wanted[static_cast<size_t>(c)] : -3.0f;
+      ASSERT_EQ(out[static_cast<size_t>(r * 50 + c)], expected);
+    }
+  }
+}
+
+TEST(Gemm, KeepsInfinityAndSubnormalsOfTheWeights) {
+  RandomWeight weight(DType::kF16, 3, 1, 9);
+  weight.bits = {0x7c00, 0x0001, 0x83ff};  // +inf, the least subnormal, the greatest (negative)
+  ThreadPool pool(1);
+  const PackedMatrix packed = PackedMatrix::Pack(pool, weight.view());
+  const std::vector<float> one = {1.0f};
+  ForEachTarget([&] {
+    std::vector<float> out(3);
+    Gemm(pool, AsMatrix(one, 1, 1), packed, {}, AsMatrix(out, 1, 3));
+    EXPECT_EQ(out, (std::vector<float>{INFINITY, 0x1p-24f, -0x1.ff8p-15f}));
+  });
+}
+
+}  // namespace
+}  // namespace folkmoot

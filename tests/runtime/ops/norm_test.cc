@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/ops/norm.h"
+
+#include <cmath>
+
+#include "tests/runtime/ops/ops_testing.h"
+
+namespace folkmoot {
+namespace {
+
+constexpr float kEps = 1e-5f;
+
+double NormScale(const float* x, int64_t n) {
+  double sum = 0.0;
+  for (int64_t i = 0; i < n; ++i) sum += static_cast<double>(x[i]) * x[i];
+  return 1.0 / std::sqrt(sum / static_cast<double>(n) + kEps);
+}
+
+// Runs op on a copy of `in` for every target and thread count; the bits must not change.
+template <typename F>
+std::vector<float> SameOnAllTargets(const std::vector<float>& in, F op) {
+  std::vector<float> first;
+  for (const int threads : {1, 2, 3}) {
+    ThreadPool pool(threads);
+    ForEachTarget([&] {
+      std::vector<float> out = in;
+      op(pool, out);
+      if (first.empty()) first = out;
+      ASSERT_EQ(Bits(out), Bits(first)) << threads;
+    });
+  }
+  return first;
+}
+
+TEST(RmsNorm, MatchesDoubles) {
+  for (const int64_t cols : {1, 15, 64, 1000}) {
+    const int64_t rows = 70;
+    const std::vector<float> x = RandomFloats(rows * cols, 1);
+    const std::vector<float> weight = RandomFloats(cols, 2);
+    const std::vector<float> out =
+        SameOnAllTargets(x, [&](ThreadPool& pool, std::vector<float>& y) {
+          RmsNorm(pool, AsMatrix(x, rows, cols), weight, kEps, AsMatrix(y, rows, cols));
+        });
+    const std::vector<float> in_place =
+        SameOnAllTargets(x, [&](ThreadPool& pool, std::vector<float>& y) {
+          RmsNorm(pool, AsMatrix(y, rows, cols), weight, kEps, AsMatrix(y, rows, cols));
+        });
+    EXPECT_EQ(Bits(in_place), Bits(out));
+    for (int64_t r = 0; r < rows; ++r) {
+      const double scale = NormScale(x.data() + r * cols, cols);
+      for (int64_t i = 0; i < cols; ++i) {
+        const auto at = static_cast<size_t>(r * cols + i);
+        ASSERT_NEAR(out[at], x[at] * scale * weight[static_cast<size_t>(i)], 1e-6);
+      }
+    }
+  }
+}
+
+TEST(RmsNorm, FusedAdditionHasTheBitsOfTwoSteps) {
+  const int64_t rows = 37, cols = 130;
+  const std::vector<float> delta = RandomFloats(rows * cols, 1);
+  const std::vector<float> residual = RandomFloats(rows * cols, 2);
+  const std::vector<float> weight = RandomFloats(cols, 3);
+  ThreadPool pool(2);
+  std::vector<float> sum = residual;
+  Add(pool, AsMatrix(delta, rows, cols), AsMatrix(sum, rows, cols));
+  for (size_t i = 0; i < sum.size(); ++i) ASSERT_EQ(sum[i], delta[i] + residual[i]);
+  std::vector<float> wanted(sum.size());
+  RmsNorm(pool, AsMatrix(sum, rows, cols), weight, kEps, AsMatrix(wanted, rows, cols));
+  std::vector<float> fused_sum = residual;
+  std::vector<float> fused(sum.size());
+  AddRmsNorm(pool, AsMatrix(delta, rows, cols), weight, kEps, AsMatrix(fused_sum, rows, cols),
+             AsMatrix(fused, rows, cols));
+  EXPECT_EQ(Bits(fused_sum), Bits(sum));
+  EXPECT_EQ(Bits(fused), Bits(wanted));
+}
+
+TEST(HeadRmsNorm, NormalisesEachHead) {
+  const int64_t rows = 9, heads = 5, dim = 24;
+  const std::vector<float> x = RandomFloats(rows * heads * dim, 4);
+  const std::vector<float> weight = RandomFloats(dim, 5);
+  const std::vector<float> out = SameOnAllTargets(x, [&](ThreadPool& pool, std::vector<float>& y) {
+    HeadRmsNorm(pool, dim, weight, kEps, AsMatrix(y, rows, heads * dim));
+  });
+  for (int64_t head = 0; head < rows * heads; ++head) {
+    const double scale = NormScale(x.data() + head * dim, dim);
+    for (int64_t i = 0; i < dim; ++i) {
+      const auto at = static_cast<size_t>(head * dim + i);
+      ASSERT_NEAR(out[at], x[at] * scale * weight[static_cast<size_t>(i)], 1e-6);
+    }
+  }
+}
+
+TEST(EmbeddingLookup, CopiesWidenedRows) {
+  ThreadPool pool(2);
+  const std::vector<int32_t> ids = {6, 0, 3, 3};
+  for (const DType dtype : {DType::kF32, DType::kBF16, DType::kF16}) {
+    const RandomWeight table(dtype, 7, 33, 8);
+    std::vector<float> out(4 * 33);
+    EmbeddingLookup(pool, table.view(), ids, AsMatrix(out, 4, 33));
+    for (size_t r = 0; r < ids.size(); ++r) {
+      for (int64_t i = 0; i < 33; ++i) {
+        ASSERT_EQ(out[r * 33 + static_cast<size_t>(i)], table.at(ids[r], i));
+      }
+    }
+  }
+}
+
+TEST(ApplyRope, TurnsPairsAndPassesTheRest) {
+  const int64_t rows = 6, heads = 3, dim = 20, half = 7;  // 14 of 20 elements turn
+  const std::vector<float> x = RandomFloats(rows * heads * dim, 9);
+  std::vector<float> cos, sin;
+  for (int64_t i = 0; i < rows * half; ++i) {
+    cos.push_back(static_cast<float>(std::cos(0.37 * static_cast<double>(i))));
+    sin.push_back(static_cast<float>(std::sin(0.37 * static_cast<double>(i))));
+  }
+  const std::vector<float> out = SameOnAllTargets(x, [&](ThreadPool& pool, std::vector<float>& y) {
+    ApplyRope(pool, AsMatrix(cos, rows, half), AsMatrix(sin, rows, half), dim,
+              AsMatrix(y, rows, heads * dim));
+  });
+  for (int64_t r = 0; r < rows; ++r) {
+    for (int64_t h = 0; h < heads; ++h) {
+      const auto base = static_cast<size_t>((r * heads + h) * dim);
+      for (size_t i = 0; i < 20; ++i) {
+        const size_t angle = static_cast<size_t>(r * half) + i % 7;
+        double wanted = x[base + i];
+        if (i < 7) wanted = x[base + i] * cos[angle] - double{x[base + i + 7]} * sin[angle];
+        if (i >= 7 && i < 14)
+          wanted = x[base + i] * cos[angle] + double{x[base + i - 7]} * sin[angle];
+        ASSERT_NEAR(out[base + i], wanted, 2e-7) << r << " " << h << " " << i;
+      }
+    }
+  }
+}
+
+TEST(AddSigmoidGated, MatchesDoubles) {
+  const int64_t rows = 21, cols = 45;
+  const std::vector<float> x = RandomFloats(rows * cols, 10);
+  const std::vector<float> y = RandomFloats(rows * cols, 11);
+  const std::vector<float> before = RandomFloats(rows * cols, 12);
+  const std::vector<float> weight = RandomFloats(cols, 13);
+  const std::vector<float> out =
+      SameOnAllTargets(before, [&](ThreadPool& pool, std::vector<float>& z) {
+        AddSigmoidGated(pool, AsMatrix(x, rows, cols), weight, AsMatrix(y, rows, cols),
+                        AsMatrix(z, rows, cols));
+      });
+  for (int64_t r = 0; r < rows; ++r) {
+    double dot = 0.0;
+    for (int64_t i = 0; i < cols; ++i) {
+      dot += static_cast<double>(x[static_cast<size_t>(r * cols + i)]) *
+             weight[static_cast<size_t>(i)];
+    }
+    for (int64_t i = 0; i < cols; ++i) {
+      const auto at = static_cast<size_t>(r * cols + i);
+      ASSERT_NEAR(out[at], before[at] + y[at] / (1.0 + std::exp(-dot)), 1e-6);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace folkmoot

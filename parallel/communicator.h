@@ -50,6 +50,8 @@ class Communicator {
   // send[rank()] is copied to recv[rank()]. The byte ranges (not the spans of spans) must stay
   // valid and untouched until Wait. Several exchanges may be under way; they are matched by the
   // order of their starts. Never blocks, and allocates only while it warms up.
+  // Lengths that do not agree are an error wherever a rank can see it; where it cannot (bytes sent
+  // to a rank that expects none), the exchange may end well on one side.
   virtual absl::StatusOr<Exchange> Start(std::span<const ConstBytes> send,
                                          std::span<const MutableBytes> recv,
                                          const WaitLabel& label) = 0;
@@ -66,6 +68,13 @@ class Communicator {
   // at once with a message that names this rank instead of waiting for their deadline.
   virtual void Abandon(const absl::Status& reason) = 0;
 };
+
+// "rank 1: layer 3 dispatch of step 41", the opening words of every error of a wait.
+std::string WaitName(int rank, const WaitLabel& label);
+// "250 ms", "30 s".
+std::string FormatDuration(std::chrono::milliseconds duration);
+// "rank 2", "ranks 2, 3 and 5".
+std::string FormatRanks(const std::vector<int>& ranks);
 
 // Collectives over Start/Wait. All ranks call them with matching sizes.
 absl::Status Barrier(Communicator& comm, const WaitLabel& label);

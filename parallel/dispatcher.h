@@ -8,7 +8,14 @@
 //
 // Same bits: an expert sees each kept row by itself; results return one row per kept choice and are
 // added at the owner in slot order 0..K-1 in float32. So neither the number of ranks nor the
-// placement can be seen in the sum.
+// placement can be seen in the sum. The sum is, in every dispatcher (parallel/combine.h),
+//   out = 0; for k = 0..K-1: out = out + weight[k] * row[k]
+// with one rounding for the product and one for the sum (no fused multiply-add). Under
+// Routing::weight_on_input the expert's row is weight * x, rounded once, and its result is added
+// without a weight.
+//
+// Inside an expert the rows are ordered by (rank of the token, token, slot), whatever the
+// dispatcher.
 #pragma once
 
 #include <cstdint>
@@ -44,7 +51,10 @@ class Dispatcher {
 
   virtual std::unique_ptr<DispatchHandle> MakeHandle() = 0;
 
-  // x [T, H] and routing stay valid and unchanged until FinishCombine.
+  // x [T, H] and routing stay valid and unchanged until FinishCombine. H is the same on all ranks,
+  // also where T = 0. Waits for the small exchange of counts; the rows are on their way when it
+  // returns. An error says which rank is at another step or layer, holds another placement, or
+  // does not answer; the dispatcher and its communicator are then dead.
   virtual absl::Status StartDispatch(ConstMatrix x, const Routing& routing, const WaitLabel& label,
                                      DispatchHandle& handle) = 0;
   // The batch is valid until FinishCombine.

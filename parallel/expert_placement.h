@@ -33,6 +33,8 @@ class ExpertPlacement {
   const std::vector<int>& experts_of(int rank) const {
     return experts_of_[static_cast<size_t>(rank)];
   }
+  // The same number for the same placement: ranks compare it before they exchange tokens.
+  uint64_t Fingerprint() const;
 
  private:
   ExpertPlacement(std::vector<int> rank_of, int ranks);

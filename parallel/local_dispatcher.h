@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+// One rank holds every expert: dispatch groups rows by expert, combine adds them up.
+#pragma once
+
+#include "parallel/dispatcher.h"
+
+namespace folkmoot {
+
+class LocalDispatcher final : public Dispatcher {
+ public:
+  // placement.ranks() == 1; it must outlive the dispatcher.
+  explicit LocalDispatcher(const ExpertPlacement& placement);
+
+  std::unique_ptr<DispatchHandle> MakeHandle() override;
+  absl::Status StartDispatch(ConstMatrix x, const Routing& routing, const WaitLabel& label,
+                             DispatchHandle& handle) override;
+  absl::StatusOr<ExpertBatch> FinishDispatch(DispatchHandle& handle) override;
+  absl::Status StartCombine(ConstMatrix expert_out, DispatchHandle& handle) override;
+  absl::Status FinishCombine(DispatchHandle& handle, Matrix out) override;
+
+ private:
+  const ExpertPlacement& placement_;
+};
+
+}  // namespace folkmoot

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+// MPI_Init to MPI_Finalize as a scope, and the way out when something failed.
+//
+// After an error nobody may call MPI_Finalize: with a dead peer it never returns. The destructor
+// finalizes, so a program that failed must not reach it: it leaves through AbortJob, which ends the
+// other ranks too, leaves no orphan, and makes mpirun exit with the given status.
+#pragma once
+
+#include <memory>
+
+#include "runtime/status.h"
+
+namespace folkmoot {
+
+// True when the environment says that an MPI launcher (mpirun, srun --mpi, PMI, PMIx) started this
+// process. A program started by hand must not call MPI_Init: it would look for a daemon, and may
+// fail where no MPI is installed properly.
+bool LaunchedByMpi();
+
+// Ends the whole MPI job with exit status `code` (1..255); without MPI, ends this process. Buffered
+// output of stdio is flushed first. Destructors do not run.
+[[noreturn]] void AbortJob(int code);
+
+class MpiEnvironment {
+ public:
+  // Initialises MPI for use by the calling thread only (MPI_THREAD_FUNNELED). Once per process.
+  // On one host it asks Open MPI for shared memory only (no rank listens on a port), and for
+  // yielding when there are more ranks than cores, unless the user chose otherwise.
+  static absl::StatusOr<std::unique_ptr<MpiEnvironment>> Create();
+  // Finalizes MPI. All ranks come here; if one does not within 10 s, the process ends with status
+  // 1 instead of hanging.
+  ~MpiEnvironment();
+  MpiEnvironment(const MpiEnvironment&) = delete;
+  MpiEnvironment& operator=(const MpiEnvironment&) = delete;
+
+ private:
+  MpiEnvironment() = default;
+};
+
+}  // namespace folkmoot

@@ -9,10 +9,25 @@
 #include "fmt/ranges.h"
 
 namespace folkmoot {
+namespace {
+
+float Element(const WeightView& view, size_t i) {
+  switch (view.dtype) {
+    case DType::kBF16:
+      return BF16ToFloat(static_cast<const uint16_t*>(view.data)[i]);
+    case DType::kF16:
+      return F16ToFloat(static_cast<const uint16_t*>(view.data)[i]);
+    default:
+      return static_cast<const float*>(view.data)[i];
+  }
+}
+
+}  // namespace
 
 absl::StatusOr<PackedMatrix> WeightLoader::Pack(ThreadPool& pool, const TensorRef& ref) {
   FM_ASSIGN_OR_RETURN(const WeightView view, View(ref));
-  PackedMatrix packed = PackedMatrix::Pack(pool, view);
+  std::vector<std::byte> storage;
+  PackedMatrix packed = PackedMatrix::Pack(pool, Converted(view, &storage));
   Report(view);
   return packed;
 }
@@ -24,7 +39,9 @@ absl::StatusOr<PackedMatrix> WeightLoader::PackGateUp(ThreadPool& pool, const Te
     return InvalidArgument("tensors '{}' ({}) and '{}' ({}) must have the same dtype", gate.name,
                            DTypeName(views.first.dtype), up.name, DTypeName(views.second.dtype));
   }
-  PackedMatrix packed = PackedMatrix::PackGateUp(pool, views.first, views.second);
+  std::vector<std::byte> storage[2];
+  PackedMatrix packed = PackedMatrix::PackGateUp(pool, Converted(views.first, &storage[0]),
+                                                 Converted(views.second, &storage[1]));
   Report(views.first);
   Report(views.second);
   return packed;
@@ -42,20 +59,25 @@ absl::StatusOr<std::vector<float>> WeightLoader::Row(const std::string& name, in
 
 std::vector<float> WeightLoader::Widen(const WeightView& view) {
   std::vector<float> values(static_cast<size_t>(view.n * view.k));
-  for (size_t i = 0; i < values.size(); ++i) {
-    switch (view.dtype) {
-      case DType::kBF16:
-        values[i] = BF16ToFloat(static_cast<const uint16_t*>(view.data)[i]);
-        break;
-      case DType::kF16:
-        values[i] = F16ToFloat(static_cast<const uint16_t*>(view.data)[i]);
-        break;
-      default:
-        values[i] = static_cast<const float*>(view.data)[i];
-    }
-  }
+  for (size_t i = 0; i < values.size(); ++i) values[i] = Element(view, i);
   if (progress_) progress_(view.n * view.k * DTypeBytes(view.dtype));
   return values;
+}
+
+WeightView WeightLoader::Converted(const WeightView& view, std::vector<std::byte>* storage) const {
+  if (!dtype_ || *dtype_ == view.dtype) return view;
+  const auto count = static_cast<size_t>(view.n * view.k);
+  storage->resize(count * static_cast<size_t>(DTypeBytes(*dtype_)));
+  for (size_t i = 0; i < count; ++i) {
+    const float value = Element(view, i);
+    if (*dtype_ == DType::kF32) {
+      reinterpret_cast<float*>(storage->data())[i] = value;
+    } else {
+      reinterpret_cast<uint16_t*>(storage->data())[i] =
+          *dtype_ == DType::kBF16 ? FloatToBF16(value) : FloatToF16(value);
+    }
+  }
+  return {storage->data(), *dtype_, view.n, view.k};
 }
 
 void WeightLoader::Report(const WeightView& view) {

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -51,6 +52,8 @@ class WeightLoader {
   // A tensor [1, n], as routers of one output store it.
   absl::StatusOr<std::vector<float>> Row(const std::string& name, int64_t n);
 
+  // Converts matrices to this type while packing them; without one they stay as stored.
+  void set_dtype(std::optional<DType> dtype) { dtype_ = dtype; }
   // Called with the number of bytes each time a tensor has been read.
   void set_progress(std::function<void(int64_t bytes)> progress) {
     progress_ = std::move(progress);
@@ -68,6 +71,9 @@ class WeightLoader {
   std::vector<float> Widen(const WeightView& view);
   void Report(const WeightView& view);
 
+  WeightView Converted(const WeightView& view, std::vector<std::byte>* storage) const;
+
+  std::optional<DType> dtype_;
   std::function<void(int64_t)> progress_;
 };
 

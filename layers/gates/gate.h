@@ -25,30 +25,40 @@ struct GateSequence {
   int64_t order = 0;  // admission order over all ranks: sorts tokens in `step` groups
   // sequence_chunk capacity: places taken per expert [E] in the current chunk of this sequence and
   // layer. The caller keeps it between steps, zero at the start of a sequence; Route updates it.
-  // Empty when the gate has no such capacity.
-  std::span<int32_t> taken;
+  // Empty when config().NeedsChunkCounters() is false.
+  std::span<int32_t> taken = {};
 };
 
 struct GateInput {
-  ConstMatrix logits;                       // [T, E] float32
-  std::span<const GateSequence> sequences;  // cover rows 0..T in order
-  std::span<const uint64_t>
-      streams;  // [T] prefix hash of the tokens up to and including this one, or sequence id
-  std::span<const int32_t> token_ids;  // [T]
+  ConstMatrix logits;                            // [T, E] float32
+  std::span<const GateSequence> sequences = {};  // cover rows 0..T in order
+  // [T] prefix hash of the tokens up to and including this one, or sequence id. May be empty when
+  // config().UsesRandom() is false.
+  std::span<const uint64_t> streams = {};
+  std::span<const int32_t> token_ids = {};  // [T]; only read with selection = token_table
   int layer = 0;
   int64_t step = -1;
+  // [E] of this layer's weights; where not empty they replace the vectors of the config.
+  std::span<const float> router_bias = {};
+  std::span<const float> selection_bias = {};
   // Tests and `folkmoot route` inject these; empty in serving.
-  std::span<const float> uniforms;  // [T] replaces the draw of slot 1
-  std::span<const uint8_t> valid;   // [T] 0 = padding: no place, weight 0
+  std::span<const float> uniforms = {};  // [T] for all extra slots of a token, or [T, K - 1]
+  std::span<const uint8_t> valid = {};   // [T] 0 = padding: no place, weight 0, not counted in S
+  std::span<uint8_t> rerouted = {};      // [T, K] output: 1 where `reroute` moved a choice
 };
 
 class Gate {
  public:
   virtual ~Gate() = default;
   virtual const GateConfig& config() const = 0;
-  // Collective over `comm` only when config().group is kStep (all tokens of the step are ranked
-  // together). Routing memory comes from `workspace`. NaN logits are an error that names layer and
-  // row.
+  // Collective over `comm` only when config().CanDrop() and its group is kStep (all tokens of the
+  // step are ranked together); ranks without tokens take part. Routing memory comes from
+  // `workspace`, and nothing is allocated once that has warmed up.
+  //
+  // Padding rows come back as kRejected with weight 0. `place` of an overflowed choice is the
+  // position it would have had (>= C); of a rejected one -1. NaN or infinite logits are an error
+  // that names layer and row; with a `step` group the other ranks then learn of it through
+  // Communicator::Abandon, which is the caller's to call as for every error of a step.
   virtual absl::StatusOr<Routing> Route(const GateInput& input, Communicator& comm,
                                         Workspace& workspace) const = 0;
 };

@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "launch/engine_options.h"
+
+#include <map>
+
+#include "launch/command.h"
+
+namespace folkmoot {
+namespace {
+
+const std::map<std::string, DispatcherKind>& Dispatchers() {
+  static const auto* const kinds =
+      new std::map<std::string, DispatcherKind>{{"auto", DispatcherKind::kAuto},
+                                                {"local", DispatcherKind::kLocal},
+                                                {"all-to-all", DispatcherKind::kAllToAll},
+                                                {"allgather", DispatcherKind::kAllGather}};
+  return *kinds;
+}
+
+}  // namespace
+
+void AddEngineFlags(CLI::App& app, EngineOptions* options) {
+  app.add_option("MODEL,--model", options->model, "Hugging Face model directory")->required();
+  app.add_option("--device", options->device, "where to compute")
+      ->check(CLI::IsMember({"auto", "cpu", "cuda"}));
+  app.add_option("--dtype", options->dtype, "type of the weights in memory; auto: as stored")
+      ->check(CLI::IsMember({"auto", "float32", "bfloat16", "float16"}));
+  app.add_option("--load-format", options->load_format,
+                 "dummy: random weights from config.json alone, for benchmarks")
+      ->check(CLI::IsMember({"auto", "safetensors", "dummy"}));
+  app.add_option("--gate", options->gate,
+                 "another gate: KEY=VALUE[,KEY=VALUE...], see docs/gates.md");
+  app.add_option("--expert-placement-strategy,--expert-placement", options->placement,
+                 "contiguous, round_robin, or a JSON file [rank of expert 0, ...]");
+  app.add_option("--moe-a2a-backend,--all2all-backend", options->dispatcher,
+                 "how tokens travel to experts: auto, local, all-to-all, allgather")
+      ->check(CLI::IsMember({"auto", "local", "all-to-all", "allgather"}));
+  app.add_option("--threads", options->threads, "compute threads per rank; 0: cores / ranks")
+      ->check(CLI::Range(0, 1024));
+  app.add_option("--max-model-len", options->max_model_len,
+                 "longest prompt and output together; 0: as config.json says")
+      ->check(CLI::NonNegativeNumber);
+  app.add_option("--max-num-seqs", options->max_num_seqs, "sequences computed at once")
+      ->check(CLI::PositiveNumber);
+  app.add_option("--max-num-batched-tokens", options->max_num_batched_tokens,
+                 "tokens per rank and step")
+      ->check(CLI::PositiveNumber);
+  app.add_option("--prefill-chunk", options->prefill_chunk,
+                 "prompt tokens of one sequence per step; 0: as many as fit")
+      ->check(CLI::NonNegativeNumber);
+  app.add_option("--kv-cache-blocks", options->kv_cache_blocks,
+                 "KV cache pages of 16 tokens per rank; 0: enough for --max-num-seqs")
+      ->check(CLI::NonNegativeNumber);
+  app.add_option("--timeout-ms", options->timeout_ms,
+                 "deadline of every wait between ranks, in milliseconds")
+      ->check(CLI::PositiveNumber);
+  app.add_option("--dummy-seed", options->dummy_seed, "seed of --load-format dummy");
+}
+
+absl::Status CheckEngineOptions(const EngineOptions& options) {
+  if (options.device == "cuda") {
+    return UsageError("--device cuda: this build has no CUDA support; use --device cpu");
+  }
+  return absl::OkStatus();
+}
+
+std::optional<DType> WeightDType(const EngineOptions& options) {
+  if (options.dtype == "float32") return DType::kF32;
+  if (options.dtype == "bfloat16") return DType::kBF16;
+  if (options.dtype == "float16") return DType::kF16;
+  return std::nullopt;
+}
+
+DispatcherKind DispatcherOf(const EngineOptions& options) {
+  return Dispatchers().at(options.dispatcher);
+}
+
+absl::StatusOr<GateConfig> GateOf(const EngineOptions& options, const ModelConfig& config) {
+  FM_ASSIGN_OR_RETURN(GateConfig gate, DefaultGate(config));
+  if (options.gate.empty()) return gate;
+  if (config.moe.experts == 0) {
+    return InvalidArgument("--gate {}: {} is a dense model and has no gate", options.gate,
+                           config.architecture);
+  }
+  const GateConfig published = gate;
+  FM_RETURN_IF_ERROR(Annotate(ApplyOverrides(options.gate, &gate), "--gate"));
+  // A preset says how to route; whether there is a shared expert is the checkpoint's business
+  // unless asked for by name.
+  if (options.gate.find("shared=") == std::string::npos) gate.shared = published.shared;
+  if (options.gate.find("shared_gate=") == std::string::npos) {
+    gate.shared_gate = published.shared_gate;
+  }
+  FM_RETURN_IF_ERROR(Annotate(gate.Validate(), "--gate"));
+  return gate;
+}
+
+absl::StatusOr<int64_t> ContextOf(const EngineOptions& options, const ModelConfig& config) {
+  // Dynamic NTK stretches itself to any length; its factor says how far it was meant to go.
+  const bool dynamic = config.rope.type == RopeType::kDynamic;
+  const auto meant = static_cast<int64_t>(static_cast<double>(config.max_positions) *
+                                          (dynamic ? config.rope.factor : 1.0));
+  if (options.max_model_len == 0) return meant;
+  if (options.max_model_len > meant && !dynamic) {
+    return InvalidArgument(
+        "--max-model-len {}: the model's context is {} tokens (max_position_embeddings)",
+        options.max_model_len, config.max_positions);
+  }
+  return options.max_model_len;
+}
+
+}  // namespace folkmoot

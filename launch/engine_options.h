@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+// What every command that runs a model can be told, and the flags for it. Flag names are vLLM's
+// where it has one.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "CLI/CLI.hpp"
+#include "layers/models/model.h"
+#include "parallel/dispatcher.h"
+#include "runtime/dtype.h"
+#include "runtime/model_config.h"
+#include "runtime/status.h"
+
+namespace folkmoot {
+
+struct EngineOptions {
+  std::string model;                 // a Hugging Face model directory
+  std::string device = "auto";       // cpu, cuda, auto
+  std::string dtype = "auto";        // auto: weights as stored
+  std::string load_format = "auto";  // dummy: random weights from config.json alone
+  std::string gate;                  // overrides of the model's gate: "top_k=1,capacity=ceil_k"
+  std::string placement = "contiguous";
+  std::string dispatcher = "auto";
+  int threads = 0;            // per rank; 0: cores / ranks of this host
+  int64_t max_model_len = 0;  // 0: as config.json says
+  int64_t max_num_seqs = 64;
+  int64_t max_num_batched_tokens = 512;
+  int64_t prefill_chunk = 0;    // 0: max_num_batched_tokens
+  int64_t kv_cache_blocks = 0;  // per rank; 0: as many as max_num_seqs sequences can use
+  int64_t timeout_ms = 60000;   // of every wait between ranks
+  uint64_t dummy_seed = 0;
+};
+
+constexpr int64_t kKvBlockSize = 16;
+
+// Adds MODEL and the common flags to a command.
+void AddEngineFlags(CLI::App& app, EngineOptions* options);
+
+// Checks what can be checked without the model; an error is one of usage.
+absl::Status CheckEngineOptions(const EngineOptions& options);
+
+// The meaning of the string options. CheckEngineOptions has accepted them.
+std::optional<DType> WeightDType(const EngineOptions& options);  // nullopt: as stored
+DispatcherKind DispatcherOf(const EngineOptions& options);
+
+// The model's published gate with the user's overrides.
+absl::StatusOr<GateConfig> GateOf(const EngineOptions& options, const ModelConfig& config);
+
+// The context: --max-model-len or config.json's, whichever is smaller. An error when the flag
+// exceeds the model's.
+absl::StatusOr<int64_t> ContextOf(const EngineOptions& options, const ModelConfig& config);
+
+}  // namespace folkmoot

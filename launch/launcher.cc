@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "launch/launcher.h"
+
+#include <sched.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdlib>
+#include <thread>
+
+#include "launch/progress_bar.h"
+#include "launch/terminal.h"
+#include "parallel/mpi_communicator.h"
+#include "parallel/mpi_environment.h"
+#include "parallel/thread_communicator.h"
+#include "runtime/log.h"
+
+namespace folkmoot {
+namespace {
+
+// Cores that this process may use, shared among the ranks of this host. A launcher that binds ranks
+// has shared them already.
+int DefaultThreads() {
+  cpu_set_t allowed;
+  CPU_ZERO(&allowed);
+  const auto online = static_cast<int>(sysconf(_SC_NPROCESSORS_ONLN));
+  const int cores =
+      sched_getaffinity(0, sizeof(allowed), &allowed) == 0 ? CPU_COUNT(&allowed) : online;
+  const char* local = std::getenv("OMPI_COMM_WORLD_LOCAL_SIZE");
+  const int ranks = local == nullptr ? 1 : std::max(1, std::atoi(local));
+  return std::max(1, cores < online ? cores : cores / ranks);
+}
+
+}  // namespace
+
+struct Cluster::Mpi {
+  std::unique_ptr<MpiEnvironment> environment;
+};
+
+Cluster::~Cluster() {
+  world_.reset();  // before MPI ends
+}
+
+absl::StatusOr<std::unique_ptr<Cluster>> Cluster::Create(int threads, int64_t timeout_ms) {
+  std::unique_ptr<Cluster> cluster(new Cluster());
+  if (LaunchedByMpi()) {
+    cluster->mpi_ = std::make_unique<Mpi>();
+    FM_ASSIGN_OR_RETURN(cluster->mpi_->environment, MpiEnvironment::Create());
+    cluster->threads_ = threads > 0 ? threads : DefaultThreads();
+    FM_ASSIGN_OR_RETURN(cluster->world_,
+                        MakeMpiCommunicator({.threads_per_rank = cluster->threads_}));
+  } else {
+    cluster->threads_ = threads > 0 ? threads : DefaultThreads();
+    cluster->world_ = std::move(MakeThreadCommunicators(1).front());
+  }
+  cluster->world_->set_timeout(std::chrono::milliseconds(timeout_ms));
+  FM_RETURN_IF_ERROR(
+      SetUpLog({.level = "", .rank = cluster->world_->rank(), .ranks = cluster->world_->size()}));
+  return cluster;
+}
+
+void Cluster::Fail(const absl::Status& status) {
+  // All living ranks know the reason: let the lowest of them say it and end the job.
+  std::this_thread::sleep_for(std::chrono::milliseconds(std::min(5, world_->rank()) * 200));
+  fmt::print(stderr, "folkmoot: error: {}\n", Message(status));
+  AbortJob(1);
+}
+
+absl::Status RunOnRanks(const EngineOptions& options,
+                        const std::function<absl::Status(Cluster&)>& body) {
+  FM_ASSIGN_OR_RETURN(const std::unique_ptr<Cluster> cluster,
+                      Cluster::Create(options.threads, options.timeout_ms));
+  absl::Status status = body(*cluster);
+  Communicator& world = cluster->world();
+  if (world.size() == 1) return status;
+  // When every rank comes here the group is whole and all may leave in order. Otherwise somebody is
+  // missing, and waiting for it in MPI_Finalize would never end.
+  const absl::Status whole = Barrier(world, {.phase = "end of the job"});
+  if (!whole.ok()) cluster->Fail(status.ok() ? whole : status);
+  // Every rank has an error that all agreed on; one line is enough.
+  if (!status.ok() && world.rank() > 0) return absl::CancelledError("");
+  return status;
+}
+
+namespace {
+
+absl::StatusOr<std::unique_ptr<LoadedRank>> LoadWithProgress(const EngineOptions& options,
+                                                             Cluster& cluster) {
+  Communicator& world = cluster.world();
+  std::unique_ptr<ProgressBar> bar;
+  const auto progress = [&](int64_t bytes, int64_t total) {
+    if (bar == nullptr) {
+      bar = std::make_unique<ProgressBar>(
+          ProgressBar::Options{
+              .label = "Loading weights", .total = total, .enabled = world.rank() == 0},
+          DetectTerminal(STDERR_FILENO));
+    }
+    bar->Update(bytes);
+  };
+  FM_ASSIGN_OR_RETURN(std::unique_ptr<LoadedRank> rank,
+                      LoadedRank::Load(options, world, cluster.threads(), progress));
+  if (bar != nullptr) bar->Finish();
+  return rank;
+}
+
+}  // namespace
+
+absl::Status RunWithEngine(const EngineOptions& options,
+                           const std::function<absl::Status(Engine&, LoadedRank&)>& body) {
+  return RunOnRanks(options, [&](Cluster& cluster) -> absl::Status {
+    Communicator& world = cluster.world();
+    FM_ASSIGN_OR_RETURN(const std::unique_ptr<LoadedRank> rank, LoadWithProgress(options, cluster));
+    if (world.rank() > 0) return RunWorker(world, rank->runner(), rank->epoch());
+    Engine engine(rank->scheduler_options(), world, rank->runner(), rank->epoch());
+    const absl::Status status = body(engine, *rank);
+    // Workers of a broken group have been told already; a second error would hide the first.
+    const absl::Status shutdown = engine.Shutdown();
+    return status.ok() ? shutdown : status;
+  });
+}
+
+}  // namespace folkmoot

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+// From a command to its ranks: alone, or all processes that mpirun started.
+#pragma once
+
+#include <functional>
+#include <string>
+
+#include "launch/engine.h"
+#include "launch/loaded_rank.h"
+
+namespace folkmoot {
+
+// The ranks of this job. One process alone is a group of one and never touches MPI.
+class Cluster {
+ public:
+  // threads: compute threads per rank, 0 = cores of this host shared among its ranks.
+  static absl::StatusOr<std::unique_ptr<Cluster>> Create(int threads, int64_t timeout_ms);
+  ~Cluster();
+
+  Communicator& world() { return *world_; }
+  int threads() const { return threads_; }
+
+  // Runs after an error: prints it, as the rank that should, and ends the whole job with status 1.
+  [[noreturn]] void Fail(const absl::Status& status);
+
+ private:
+  Cluster() = default;
+  struct Mpi;
+  std::unique_ptr<Mpi> mpi_;  // null: alone
+  std::unique_ptr<Communicator> world_;
+  int threads_ = 1;
+};
+
+// Runs a body that all ranks take part in. An error in several ranks ends the job (the first to
+// fail prints it).
+absl::Status RunOnRanks(const EngineOptions& options,
+                        const std::function<absl::Status(Cluster&)>& body);
+
+// Loads the model on every rank with a progress bar, runs `body` on rank 0 with an engine while the
+// others work for it, and shuts down. Returns body's error on rank 0.
+absl::Status RunWithEngine(const EngineOptions& options,
+                           const std::function<absl::Status(Engine&, LoadedRank&)>& body);
+
+}  // namespace folkmoot

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+// Everything that one rank holds while an engine runs: config, weights, KV cache, threads, runner.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "launch/engine_options.h"
+#include "launch/model_runner.h"
+#include "layers/models/model.h"
+#include "parallel/communicator.h"
+#include "parallel/expert_placement.h"
+#include "runtime/checkpoint/checkpoint.h"
+#include "scheduler/scheduler.h"
+
+namespace folkmoot {
+
+// Called on the loading thread: bytes of weights read so far, of all that this rank will read.
+using LoadProgress = std::function<void(int64_t bytes, int64_t total)>;
+
+class LoadedRank {
+ public:
+  // Collective over `world`, which must outlive the result. First every rank opens the model
+  // without reading weights and they compare notes: build, files, flags. A rank that fails or
+  // differs is named, and all return the same error, before anything is loaded. Then each reads its
+  // part.
+  static absl::StatusOr<std::unique_ptr<LoadedRank>> Load(const EngineOptions& options,
+                                                          Communicator& world, int threads,
+                                                          const LoadProgress& progress);
+
+  const ModelConfig& config() const { return config_; }
+  const GateConfig& gate() const { return model_->gate_config(); }
+  const ExpertPlacement& placement() const { return placement_; }
+  const SchedulerOptions& scheduler_options() const { return scheduler_options_; }
+  int64_t epoch() const { return epoch_; }
+  double load_seconds() const { return load_seconds_; }
+  int64_t bytes_read() const { return bytes_read_; }
+  ThreadPool& pool() { return *pool_; }
+  ModelRunner& runner() { return *runner_; }
+
+ private:
+  explicit LoadedRank(ExpertPlacement placement) : placement_(std::move(placement)) {}
+
+  // Destroyed from the bottom up.
+  ModelConfig config_;
+  ExpertPlacement placement_;
+  SchedulerOptions scheduler_options_;
+  int64_t epoch_ = 0;
+  double load_seconds_ = 0;
+  int64_t bytes_read_ = 0;
+  std::unique_ptr<ThreadPool> pool_;
+  std::unique_ptr<Checkpoint> checkpoint_;  // the model reads embeddings in place
+  std::unique_ptr<WeightLoader> loader_;
+  std::unique_ptr<Model> model_;
+  std::unique_ptr<KvCache> cache_;
+  std::unique_ptr<ModelRunner> runner_;
+};
+
+}  // namespace folkmoot

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+// folkmoot: parses the command line and runs one command. Results go to stdout, everything else to
+// stderr. Exit status: 0 done, 1 failed, 2 wrong usage.
+#include <algorithm>
+#include <cstdio>
+#include <exception>
+#include <string>
+#include <vector>
+
+#include "launch/command.h"
+#include "launch/commands/commands.h"
+#include "launch/config_file.h"
+#include "launch/flag_help.h"
+#include "launch/version.h"
+
+namespace {
+
+constexpr int kFailed = 1;
+constexpr int kWrongUsage = 2;
+
+int Run(int argc, char** argv) {
+  using namespace folkmoot;  // NOLINT: main's own scope
+  CLI::App app("Folkmoot: serves mixture-of-experts language models, alone or under mpirun.");
+  app.set_version_flag("--version", BuildVersion());
+  app.require_subcommand(1);
+  const std::vector<Command> commands = {MakeGenerateCommand(app), MakeScoreCommand(app),
+                                         MakeRouteCommand(app),    MakeInspectCommand(app),
+                                         MakeVerifyCommand(app),
+                                         MakeDoctorCommand(app)};
+  for (const Command& command : commands) AddEnvironmentAndConfig(*command.app);
+  absl::StatusOr<std::vector<std::string>> arguments =
+      ExpandConfigFile(app, {argv + 1, argv + argc});
+  if (!arguments.ok()) {
+    fmt::print(stderr, "folkmoot: {}\n", Message(arguments.status()));
+    return kWrongUsage;
+  }
+  try {
+    std::reverse(arguments->begin(), arguments->end());  // as CLI11 wants vectors
+    app.parse(*std::move(arguments));
+  } catch (const CLI::Success& success) {  // --help, --version
+    return app.exit(success);
+  } catch (const CLI::ParseError& error) {
+    fmt::print(stderr, "folkmoot: {}\n", ExplainParseError(app, error));
+    return kWrongUsage;
+  }
+  for (const Command& command : commands) {
+    if (!command.app->parsed()) continue;
+    const absl::Status status = command.run();
+    if (status.ok()) return 0;
+    if (!status.message().empty()) {  // empty: another rank says it
+      fmt::print(stderr, "folkmoot: error: {}\n", Message(status));
+    }
+    return IsUsageError(status) ? kWrongUsage : kFailed;
+  }
+  return kWrongUsage;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    return Run(argc, argv);
+  } catch (const std::exception& error) {  // of libraries: out of memory, broken streams
+    std::fprintf(stderr, "folkmoot: error: %s\n", error.what());
+    return kFailed;
+  }
+}

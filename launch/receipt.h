@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a gate did to a request, for the one who asked: choices rejected by the extra-expert policy
+// and choices that found no place. Also the defaults of generation_config.json.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+
+#include "launch/engine.h"
+#include "launch/table.h"
+#include "nlohmann/json.hpp"
+#include "parallel/expert_placement.h"
+#include "scheduler/step_plan.h"
+
+namespace folkmoot {
+
+// Sums the drops of one request over its steps.
+class Receipt {
+ public:
+  void Add(const SequenceResult& result);
+  int64_t rejected() const;
+  int64_t overflow() const;
+  // {"rejected": n, "overflow": n, "layers": [{"layer": i, "rejected": n, "overflow": n}, ...]}:
+  // layers that lost something.
+  nlohmann::ordered_json ToJson() const;
+
+ private:
+  std::map<int32_t, DropCounts> layers_;
+};
+
+// Tokens per expert, summed over layers, and where the experts live.
+ExpertLoad LoadOf(const EngineStats& stats, const ExpertPlacement& placement);
+
+// Sampling that generation_config.json asks for when the user says nothing.
+struct GenerationDefaults {
+  float temperature = 1.0f;
+  float top_p = 1.0f;
+  int32_t top_k = 0;
+};
+// A directory without the file has the neutral defaults; a broken file is an error.
+absl::StatusOr<GenerationDefaults> LoadGenerationDefaults(const std::string& directory);
+
+}  // namespace folkmoot

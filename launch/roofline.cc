@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "launch/roofline.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace folkmoot {
+
+StepCost CostOfStep(const ModelConfig& config, DType weights, int64_t tokens, int64_t context,
+                    int64_t logit_rows) {
+  const auto hidden = static_cast<double>(config.hidden);
+  const auto t = static_cast<double>(tokens);
+  const auto q_width = static_cast<double>(config.heads * config.head_dim);
+  const auto kv_width = static_cast<double>(config.kv_heads * config.head_dim);
+  const double attention = hidden * (2 * q_width + 2 * kv_width);
+  const auto head = static_cast<double>(config.vocab) * hidden;
+  double read = head;                                    // weights read
+  double used = head * static_cast<double>(logit_rows);  // weights used, once per token
+  double score_flops = 0;
+  for (const LayerConfig& layer : config.layers) {
+    read += attention;
+    used += attention * t;
+    score_flops += 4 * q_width * t * (static_cast<double>(context) + (t + 1) / 2);
+    if (!layer.moe) {
+      const double dense = 3 * hidden * static_cast<double>(config.intermediate);
+      read += dense;
+      used += dense * t;
+      continue;
+    }
+    const auto experts = static_cast<double>(config.moe.experts);
+    const auto top_k = static_cast<double>(config.moe.top_k);
+    const double expert = 3 * hidden * static_cast<double>(config.moe.intermediate);
+    const double always =
+        hidden * experts + 3 * hidden * static_cast<double>(config.moe.shared_intermediate);
+    read += always + expert * experts * (1 - std::pow(1 - top_k / experts, t));
+    used += (always + expert * top_k) * t;
+  }
+  return {.bytes = read * static_cast<double>(DTypeBytes(weights)),
+          .flops = 2 * used + score_flops};
+}
+
+double BestSeconds(const StepCost& cost, double bytes_per_second, double flops_per_second) {
+  return std::max(cost.bytes / bytes_per_second, cost.flops / flops_per_second);
+}
+
+}  // namespace folkmoot

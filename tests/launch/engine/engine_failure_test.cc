@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0
+// What can go wrong between ranks ends every rank with an error that names the culprit, within the
+// deadline.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <thread>
+
+#include "launch/agreement.h"
+#include "launch/plan_codec.h"
+#include "parallel/thread_communicator.h"
+#include "tests/support/engine_run.h"
+
+namespace folkmoot {
+namespace {
+
+using testing::HasSubstr;
+
+std::string GoldenModel(const std::string& name) {
+  return std::string(FOLKMOOT_TEST_DATA) + "/goldens/" + name;
+}
+
+// Runs `body` as each of `ranks` thread ranks with a short deadline.
+std::vector<absl::Status> OnRanks(int ranks,
+                                  const std::function<absl::Status(Communicator&)>& body) {
+  auto worlds = MakeThreadCommunicators(ranks);
+  std::vector<absl::Status> statuses(worlds.size());
+  std::vector<std::thread> threads;
+  for (size_t r = 0; r < worlds.size(); ++r) {
+    threads.emplace_back([&, r] {
+      worlds[r]->set_timeout(std::chrono::seconds(5));
+      statuses[r] = body(*worlds[r]);
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  return statuses;
+}
+
+TEST(Agreement, AllEqualIsFine) {
+  for (const absl::Status& status : OnRanks(3, [](Communicator& world) {
+         return AgreeOrFail(world, absl::OkStatus(), {{"build", "1"}, {"gate", "g"}});
+       })) {
+    EXPECT_TRUE(status.ok()) << status;
+  }
+}
+
+TEST(Agreement, ADifferentFieldIsNamedOnEveryRank) {
+  for (const absl::Status& status : OnRanks(3, [](Communicator& world) {
+         const std::string files = world.rank() == 2 ? "bbbb" : "aaaa";
+         return AgreeOrFail(world, absl::OkStatus(), {{"build", "1"}, {"model files", files}});
+       })) {
+    EXPECT_THAT(std::string(Message(status)),
+                HasSubstr("rank 2 differs from rank 0 in model files: 'bbbb' there, 'aaaa'"));
+  }
+}
+
+TEST(Agreement, AFailingRankIsNamedOnEveryRank) {
+  for (const absl::Status& status : OnRanks(3, [](Communicator& world) {
+         const absl::Status mine = world.rank() == 1 ? NotFound("no such file") : absl::OkStatus();
+         return AgreeOrFail(world, mine, {});
+       })) {
+    EXPECT_EQ(Message(status), "rank 1: no such file");
+  }
+}
+
+TEST(Agreement, WhatAllRanksSeeIsSaidOnce) {
+  for (const absl::Status& status : OnRanks(2, [](Communicator& world) {
+         return AgreeOrFail(world, NotFound("no such model"), {});
+       })) {
+    EXPECT_EQ(Message(status), "no such model");
+  }
+}
+
+// Rank 0 sends a plan of another step: the worker refuses it before its first collective, and both
+// ranks end.
+TEST(EngineFailure, APlanOfAnotherStepEndsEveryRank) {
+  EngineOptions options;
+  options.model = GoldenModel("mixtral-classic");
+  const auto statuses = OnRanks(2, [&](Communicator& world) -> absl::Status {
+    FM_ASSIGN_OR_RETURN(const auto rank, LoadedRank::Load(options, world, 1, nullptr));
+    if (world.rank() > 0) return RunWorker(world, rank->runner(), rank->epoch());
+    StepPlan plan;
+    plan.epoch = rank->epoch();
+    plan.step = 5;
+    plan.ranks.resize(2);
+    std::string frame;
+    EncodePlan(plan, &frame);
+    FM_RETURN_IF_ERROR(BroadcastString(world, 0, &frame, {.phase = "plan broadcast", .step = 5}));
+    return rank->runner().Run(plan).status();  // waits for a rank that will not come
+  });
+  EXPECT_THAT(
+      std::string(Message(statuses[1])),
+      HasSubstr("rank 1: the plan received is step 5 of epoch 1, but this rank is at step 0"));
+  EXPECT_THAT(std::string(Message(statuses[0])), HasSubstr("rank 1"));
+}
+
+TEST(EngineFailure, MoreRanksThanExpertsTakePart) {
+  RunSetup setup;
+  setup.options.model = GoldenModel("mixtral-classic");
+  std::vector<Request> requests(2);
+  for (Request& request : requests) {
+    request.prompt = {1, 2, 3, 4};
+    request.max_tokens = 3;
+    request.sampling.temperature = 0;
+  }
+  const auto one = RunRequests(setup, requests);
+  setup.ranks = 10;
+  const auto ten = RunRequests(setup, requests);
+  ASSERT_TRUE(one.ok() && ten.ok()) << ten.status();
+  EXPECT_TRUE((*one)[0] == (*ten)[0] && (*one)[1] == (*ten)[1]);
+}
+
+struct BadRequest {
+  const char* what;
+  Request request;
+  const char* message;
+};
+
+TEST(EngineFailure, BadRequestsAreRefusedWithTheReason) {
+  RunSetup setup;
+  setup.options.model = GoldenModel("llama-classic");
+  Request empty;
+  Request range;
+  range.prompt = {1, 5000};
+  Request negative;
+  negative.prompt = {-1};
+  Request length;
+  length.prompt.assign(1000000, 1);
+  const std::vector<BadRequest> cases = {
+      {"empty", empty, "the prompt is empty"},
+      {"range", range, "prompt token 1 is 5000: ids of this model are 0 to"},
+      {"negative", negative, "prompt token 0 is -1"},
+      {"length", length, "maximum context length is"},
+  };
+  for (const BadRequest& bad : cases) {
+    const auto outcomes = RunRequests(setup, {bad.request});
+    EXPECT_THAT(std::string(Message(outcomes.status())), HasSubstr(bad.message)) << bad.what;
+  }
+}
+
+}  // namespace
+}  // namespace folkmoot

@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: Apache-2.0
+// The first invariant: nothing but the request itself can be seen in its answer. Each test changes
+// one thing and compares tokens, log-probabilities, routing and a digest of every layer bit for
+// bit.
+#include <gtest/gtest.h>
+
+#include <fstream>
+#include <random>
+
+#include "tests/support/engine_run.h"
+
+namespace folkmoot {
+namespace {
+
+struct Case {
+  const char* name;
+  const char* model;  // under the source directory
+  const char* gate;
+};
+
+class SameBits : public testing::TestWithParam<Case> {
+ protected:
+  SameBits() {
+    setup_.options.model = std::string(FOLKMOOT_SOURCE_DIR) + "/" + GetParam().model;
+    setup_.options.gate = GetParam().gate;
+    std::mt19937 random(3);
+    for (const int length : {1, 5, 33, 70, 12}) {
+      Request request;
+      for (int i = 0; i < length; ++i)
+        request.prompt.push_back(static_cast<int32_t>(random() % 90));
+      request.max_tokens = 6;
+      request.sampling = {.temperature = 0.9f, .top_p = 0.95f, .seed = random()};
+      request.prompt_logprobs = true;
+      request.layer_digests = true;
+      requests_.push_back(request);
+    }
+    const auto reference = RunRequests(setup_, requests_);
+    if (!reference.ok()) {
+      ADD_FAILURE() << reference.status();
+    } else {
+      reference_ = *reference;
+    }
+  }
+
+  void ExpectSame(const char* what) {
+    const auto outcomes = RunRequests(setup_, requests_);
+    ASSERT_TRUE(outcomes.ok()) << outcomes.status();
+    ASSERT_EQ(outcomes->size(), reference_.size());
+    for (size_t p = 0; p < reference_.size(); ++p) {
+      EXPECT_TRUE((*outcomes)[p] == reference_[p]) << what << ", prompt " << p;
+    }
+  }
+
+  RunSetup setup_;
+  std::vector<Request> requests_;
+  std::vector<RunOutcome> reference_;
+};
+
+TEST_P(SameBits, AnyNumberOfRanks) {
+  for (const int ranks : {2, 3, 4}) {
+    setup_.ranks = ranks;
+    ExpectSame("ranks");
+  }
+}
+
+TEST_P(SameBits, AnyPlacementAndDispatcher) {
+  setup_.ranks = 3;
+  setup_.options.placement = "round_robin";
+  ExpectSame("round robin");
+  setup_.options.dispatcher = "allgather";
+  ExpectSame("all-gather");
+}
+
+TEST_P(SameBits, AnyNumberOfThreads) {
+  setup_.threads = 2;
+  ExpectSame("two threads");
+  setup_.ranks = 2;
+  ExpectSame("two ranks of two threads");
+}
+
+TEST_P(SameBits, AloneOrTogether) {
+  setup_.alone = true;
+  ExpectSame("alone");
+  setup_.alone = false;
+  setup_.options.max_num_seqs = 2;
+  ExpectSame("two at a time");
+}
+
+TEST_P(SameBits, AnyChunksOfPrefill) {
+  for (const int64_t chunk : {1, 7, 64}) {
+    setup_.options.prefill_chunk = chunk;
+    ExpectSame("chunks");
+  }
+  setup_.ranks = 2;
+  setup_.options.prefill_chunk = 3;
+  ExpectSame("chunks of 3 at two ranks");
+}
+
+constexpr char kChunkCapacity[] =
+    "extra_policy=random,capacity=ceil_k,capacity_factor=1.0,group=sequence_chunk,group_size=16,"
+    "priority=token_major";
+
+INSTANTIATE_TEST_SUITE_P(
+    Models, SameBits,
+    testing::Values(Case{"Demo", "models/demo-kjv", ""},
+                    Case{"DemoRandomSecondExpert", "models/demo-kjv", "extra_policy=random"},
+                    Case{"DemoChunkCapacity", "models/demo-kjv", kChunkCapacity},
+                    Case{"Mixtral", "tests/data/goldens/mixtral-classic", ""},
+                    Case{"MixtralChunkCapacity", "tests/data/goldens/mixtral-classic",
+                         kChunkCapacity},
+                    Case{"Qwen2Moe", "tests/data/goldens/qwen2_moe-sparse-step", ""},
+                    Case{"Qwen3MoeDynamicRope", "tests/data/goldens/qwen3_moe-dynamic", ""},
+                    Case{"DenseQwen3", "tests/data/goldens/qwen3-classic", ""}),
+    [](const auto& param) { return std::string(param.param.name); });
+
+// Capacity over a whole step depends on the batch, but never on the number of ranks.
+TEST(StepCapacity, SameBitsForAnyNumberOfRanks) {
+  RunSetup setup;
+  setup.options.model = std::string(FOLKMOOT_SOURCE_DIR) + "/tests/data/goldens/mixtral-classic";
+  setup.options.gate = "capacity=ceil_k,capacity_factor=0.75,group=step";
+  std::vector<Request> requests(4);
+  for (size_t i = 0; i < requests.size(); ++i) {
+    for (int t = 0; t < 9; ++t) requests[i].prompt.push_back(static_cast<int32_t>(i * 13) + t);
+    requests[i].max_tokens = 4;
+    requests[i].sampling.temperature = 0;
+  }
+  const auto one = RunRequests(setup, requests);
+  ASSERT_TRUE(one.ok()) << one.status();
+  EXPECT_GT((*one)[3].overflow + (*one)[0].overflow, 0);
+  for (const int ranks : {2, 3}) {
+    setup.ranks = ranks;
+    const auto many = RunRequests(setup, requests);
+    ASSERT_TRUE(many.ok()) << many.status();
+    for (size_t p = 0; p < requests.size(); ++p) EXPECT_TRUE((*one)[p] == (*many)[p]) << p;
+  }
+}
+
+}  // namespace
+}  // namespace folkmoot

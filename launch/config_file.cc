@@ -39,6 +39,20 @@ bool Given(const std::vector<std::string>& arguments, const CLI::Option& option)
   return std::getenv(option.get_envname().c_str()) != nullptr;
 }
 
+// The command that the first arguments name, "bench throughput" included; null when there is none.
+const CLI::App* NamedCommand(const CLI::App& app, const std::vector<std::string>& arguments) {
+  const CLI::App* command = nullptr;
+  for (const std::string& argument : arguments) {
+    const CLI::App* next = nullptr;
+    for (const CLI::App* candidate : (command ? *command : app).get_subcommands(nullptr)) {
+      if (candidate->get_name() == argument) next = candidate;
+    }
+    if (next == nullptr) return command;
+    command = next;
+  }
+  return command;
+}
+
 absl::StatusOr<const CLI::Option*> OptionOf(const CLI::App& command, const std::string& path,
                                             std::string key) {
   std::replace(key.begin(), key.end(), '_', '-');
@@ -68,6 +82,7 @@ absl::Status AppendSetting(const std::string& path, const CLI::Option& option,
 }  // namespace
 
 void AddEnvironmentAndConfig(CLI::App& command) {
+  for (CLI::App* nested : command.get_subcommands(nullptr)) AddEnvironmentAndConfig(*nested);
   for (CLI::Option* option : command.get_options()) {
     const auto& names = option->get_lnames();
     if (!names.empty() && names.front() != "help") option->envname(VariableOf(names.front()));
@@ -80,10 +95,7 @@ absl::StatusOr<std::vector<std::string>> ExpandConfigFile(const CLI::App& app,
                                                           std::vector<std::string> arguments) {
   const std::string path = ConfigPath(arguments);
   if (path.empty() || arguments.empty()) return arguments;
-  const CLI::App* command = nullptr;
-  for (const CLI::App* candidate : app.get_subcommands(nullptr)) {
-    if (candidate->get_name() == arguments.front()) command = candidate;
-  }
+  const CLI::App* command = NamedCommand(app, arguments);
   if (command == nullptr) return arguments;  // the parser explains
   YAML::Node root;
   try {

@@ -19,6 +19,12 @@ const std::map<std::string, DispatcherKind>& Dispatchers() {
 
 }  // namespace
 
+void AddDispatcherFlag(CLI::App& app, std::string* dispatcher) {
+  app.add_option("--moe-a2a-backend,--all2all-backend", *dispatcher,
+                 "how tokens travel to experts: auto, local, all-to-all, allgather")
+      ->check(CLI::IsMember({"auto", "local", "all-to-all", "allgather"}));
+}
+
 void AddEngineFlags(CLI::App& app, EngineOptions* options) {
   app.add_option("MODEL,--model", options->model, "Hugging Face model directory")->required();
   app.add_option("--device", options->device, "where to compute")
@@ -32,9 +38,7 @@ void AddEngineFlags(CLI::App& app, EngineOptions* options) {
                  "another gate: KEY=VALUE[,KEY=VALUE...], see docs/gates.md");
   app.add_option("--expert-placement-strategy,--expert-placement", options->placement,
                  "contiguous, round_robin, or a JSON file [rank of expert 0, ...]");
-  app.add_option("--moe-a2a-backend,--all2all-backend", options->dispatcher,
-                 "how tokens travel to experts: auto, local, all-to-all, allgather")
-      ->check(CLI::IsMember({"auto", "local", "all-to-all", "allgather"}));
+  AddDispatcherFlag(app, &options->dispatcher);
   app.add_option("--threads", options->threads, "compute threads per rank; 0: cores / ranks")
       ->check(CLI::Range(0, 1024));
   app.add_option("--max-model-len", options->max_model_len,

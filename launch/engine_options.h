@@ -40,6 +40,9 @@ constexpr int64_t kKvBlockSize = 16;
 // Adds MODEL and the common flags to a command.
 void AddEngineFlags(CLI::App& app, EngineOptions* options);
 
+// The flag for EngineOptions::dispatcher alone.
+void AddDispatcherFlag(CLI::App& app, std::string* dispatcher);
+
 // Checks what can be checked without the model; an error is one of usage.
 absl::Status CheckEngineOptions(const EngineOptions& options);
 

@@ -25,7 +25,7 @@ int Run(int argc, char** argv) {
   app.require_subcommand(1);
   const std::vector<Command> commands = {MakeGenerateCommand(app), MakeScoreCommand(app),
                                          MakeRouteCommand(app),    MakeInspectCommand(app),
-                                         MakeVerifyCommand(app),
+                                         MakeVerifyCommand(app),   MakeBenchCommand(app),
                                          MakeDoctorCommand(app)};
   for (const Command& command : commands) AddEnvironmentAndConfig(*command.app);
   absl::StatusOr<std::vector<std::string>> arguments =

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <iostream>
 #include <memory>
 #include <random>
 
@@ -199,20 +200,60 @@ void AddThroughput(CLI::App& bench, const std::shared_ptr<ThroughputOptions>& op
   command->add_flag("--json", options->json, "print one JSON object");
 }
 
+struct ExchangeOptions {
+  BenchA2aOptions bench;
+  int experts = 64;
+  std::string placement = "contiguous";
+  std::string dispatcher = "auto";
+  int64_t timeout_ms = 60000;
+};
+
+CLI::App* AddExchange(CLI::App& bench, const std::shared_ptr<ExchangeOptions>& options) {
+  CLI::App* command =
+      bench.add_subcommand("a2a", "dispatch and combine between ranks, without the experts");
+  command->add_option("--tokens", options->bench.tokens, "tokens per rank: 1,8,64,512")
+      ->delimiter(',');
+  command->add_option("--hidden", options->bench.hidden, "floats per token: 1024,4096")
+      ->delimiter(',');
+  command->add_option("--top-k", options->bench.top_k, "experts per token: 2,8")->delimiter(',');
+  command->add_option("--experts", options->experts, "experts over all ranks")
+      ->check(CLI::PositiveNumber);
+  command->add_option("--iterations", options->bench.iterations, "round trips per line")
+      ->check(CLI::PositiveNumber);
+  command->add_option("--expert-placement-strategy,--expert-placement", options->placement,
+                      "contiguous, round_robin, or a JSON file");
+  AddDispatcherFlag(*command, &options->dispatcher);
+  command->add_option("--timeout-ms", options->timeout_ms, "deadline of every wait")
+      ->check(CLI::PositiveNumber);
+  command->add_flag("--json", options->bench.json, "print one JSON object");
+  return command;
+}
+
+absl::Status RunExchange(const ExchangeOptions& options) {
+  EngineOptions engine;
+  engine.timeout_ms = options.timeout_ms;
+  engine.dispatcher = options.dispatcher;
+  return RunOnRanks(engine, [&](Cluster& cluster) -> absl::Status {
+    FM_ASSIGN_OR_RETURN(
+        const ExpertPlacement placement,
+        ExpertPlacement::Parse(options.placement, options.experts, cluster.world().size()));
+    BenchA2aOptions bench = options.bench;
+    bench.dispatcher = DispatcherOf(engine);
+    return RunBenchAllToAll(cluster.world(), placement, bench, std::cout);
+  });
+}
+
 }  // namespace
 
 Command MakeBenchCommand(CLI::App& app) {
   auto throughput = std::make_shared<ThroughputOptions>();
+  auto exchange = std::make_shared<ExchangeOptions>();
   CLI::App* command = app.add_subcommand("bench", "measurements");
   command->require_subcommand(1);
   AddThroughput(*command, throughput);
-  auto a2a = std::make_shared<BenchA2aOptions>();
-  CLI::App* exchange = AddBenchA2a(*command, a2a.get());
-  return {.app = command, .run = [throughput, a2a, exchange]() -> absl::Status {
-            if (!exchange->parsed()) return Throughput(*throughput);
-            EngineOptions options;
-            return RunOnRanks(
-                options, [&](Cluster& cluster) { return RunBenchAllToAll(cluster.world(), *a2a); });
+  const CLI::App* a2a = AddExchange(*command, exchange);
+  return {.app = command, .run = [throughput, exchange, a2a]() -> absl::Status {
+            return a2a->parsed() ? RunExchange(*exchange) : Throughput(*throughput);
           }};
 }
 

@@ -12,8 +12,8 @@
 namespace folkmoot {
 namespace {
 
-// Expert tensors over all layers; the largest published models have some 25,000 experts.
-constexpr int64_t kMaxExperts = 1'000'000;
+// Over all layers; the largest published models have some 25,000 experts.
+constexpr int64_t kMaxExperts = 100'000;
 
 // Sums of sizes that a config.json claims must not overflow, however absurd it is.
 int64_t SaturatingProduct(const std::vector<int64_t>& factors) {

@@ -10,6 +10,7 @@
 #include <limits>
 #include <vector>
 
+#include "layers/gates/presets.h"
 #include "nlohmann/json.hpp"
 #include "parallel/thread_communicator.h"
 #include "runtime/nearest.h"
@@ -278,12 +279,9 @@ absl::StatusOr<LineRouter> LineRouter::Create(const std::string& gate) {
   LineRouter router;
   router.alone_ = std::move(MakeThreadCommunicators(1).front());
   router.text_ = gate;
-  router.source_ = "--gate";
   router.is_json_ = !gate.empty() && gate.front() == '{';
   const bool is_list = gate.find('=') != std::string::npos;
-  const bool is_preset =
-      !is_list && ApplyOverrides(gate, std::make_unique<GateConfig>().get()).ok();
-  if (!router.is_json_ && !is_list && !is_preset) {
+  if (!router.is_json_ && !is_list && !MakePreset(gate).ok()) {
     const bool is_path =
         gate.find_first_of("./") != std::string::npos || std::ifstream(gate).good();
     if (is_path) {
@@ -292,18 +290,24 @@ absl::StatusOr<LineRouter> LineRouter::Create(const std::string& gate) {
       router.is_json_ = true;
     }
   }
-  return router;
+  // What can be known before the first line says how many experts there are.
+  const absl::Status status = router.Parse(0).status();
+  if (status.ok()) return router;
+  if (router.source_.empty()) return UsageError(fmt::format("--gate: {}", Message(status)));
+  return Annotate(status, router.source_);
+}
+
+absl::StatusOr<GateConfig> LineRouter::Parse(int experts) const {
+  if (is_json_) return ParseGateConfig(text_, experts);
+  GateConfig config;
+  config.num_experts = experts;
+  FM_RETURN_IF_ERROR(ApplyOverrides(text_, &config));
+  return config;
 }
 
 absl::Status LineRouter::Prepare(int experts) {
   if (prepared_for_ == experts) return absl::OkStatus();
-  GateConfig config;
-  if (is_json_) {
-    FM_ASSIGN_OR_RETURN(config, ParseGateConfig(text_, experts));
-  } else {
-    config.num_experts = experts;
-    FM_RETURN_IF_ERROR(ApplyOverrides(text_, &config));
-  }
+  FM_ASSIGN_OR_RETURN(const GateConfig config, Parse(experts));
   FM_RETURN_IF_ERROR(config.Validate());
   gate_ = MakeGate(config);
   prepared_for_ = experts;
@@ -313,7 +317,7 @@ absl::Status LineRouter::Prepare(int experts) {
 absl::StatusOr<std::string> LineRouter::Route(std::string_view line) {
   FM_ASSIGN_OR_RETURN(const RouteInput input, ParseInput(line));
   if (const absl::Status status = Prepare(static_cast<int>(input.experts)); !status.ok()) {
-    return Annotate(status, source_);
+    return source_.empty() ? status : Annotate(status, source_);
   }
   const GateConfig& config = gate_->config();
   FM_RETURN_IF_ERROR(CheckAgainstGate(input, config));

@@ -31,11 +31,12 @@ class LineRouter {
 
  private:
   LineRouter() = default;
-  // The gate for rows of `experts` logits: num_experts may be left open.
+  absl::StatusOr<GateConfig> Parse(int experts) const;
+  // Makes the gate for rows of `experts` logits: num_experts may be left open.
   absl::Status Prepare(int experts);
 
   std::string text_;      // the gate as JSON or as KEY=VALUE list
-  std::string source_;    // what errors call it
+  std::string source_;    // the file that the gate came from, or empty
   bool is_json_ = false;  // of text_
   std::unique_ptr<Gate> gate_;
   int prepared_for_ = -1;

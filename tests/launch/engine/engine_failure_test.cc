@@ -4,10 +4,13 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <filesystem>
+#include <fstream>
 #include <thread>
 
 #include "launch/agreement.h"
 #include "launch/plan_codec.h"
+#include "nlohmann/json.hpp"
 #include "parallel/thread_communicator.h"
 #include "tests/support/engine_run.h"
 
@@ -136,6 +139,70 @@ TEST(EngineFailure, BadRequestsAreRefusedWithTheReason) {
     const auto outcomes = RunRequests(setup, {bad.request});
     EXPECT_THAT(std::string(Message(outcomes.status())), HasSubstr(bad.message)) << bad.what;
   }
+}
+
+// A copy of a golden model whose tensor `name` is filled with NaN.
+class PoisonedModel {
+ public:
+  PoisonedModel(const std::string& golden, const std::string& name)
+      : path_(testing::TempDir() + "/poisoned_" + golden) {
+    std::filesystem::remove_all(path_);
+    std::filesystem::copy(GoldenModel(golden), path_);
+    std::fstream file(path_ + "/model.safetensors",
+                      std::ios::in | std::ios::out | std::ios::binary);
+    uint64_t length = 0;
+    file.read(reinterpret_cast<char*>(&length), sizeof(length));
+    std::string header(length, ' ');
+    file.read(header.data(), static_cast<std::streamsize>(length));
+    const auto tensor = nlohmann::json::parse(header).at(name);
+    const int64_t begin = tensor["data_offsets"][0];
+    const int64_t end = tensor["data_offsets"][1];
+    file.seekp(static_cast<std::streamoff>(sizeof(length) + length) + begin);
+    file << std::string(static_cast<size_t>(end - begin), '\xff');  // NaN in F32, BF16 and F16
+  }
+  ~PoisonedModel() { std::filesystem::remove_all(path_); }
+  const std::string& path() const { return path_; }
+
+ private:
+  std::string path_;
+};
+
+TEST(NotANumber, InTheLogitsFailsTheRequestByPosition) {
+  const PoisonedModel model("llama-classic", "model.norm.weight");
+  RunSetup setup;
+  setup.options.model = model.path();
+  Request request;
+  request.prompt = {1, 2, 3};
+  request.max_tokens = 4;
+  const auto outcomes = RunRequests(setup, {request});
+  ASSERT_TRUE(outcomes.ok()) << outcomes.status();
+  EXPECT_EQ(outcomes->at(0).finish, FinishReason::kError);
+  EXPECT_EQ(outcomes->at(0).error, "the logits of position 2 are not finite numbers");
+  EXPECT_TRUE(outcomes->at(0).tokens.empty());
+}
+
+TEST(NotANumber, InTheRouterIsNeverRouted) {
+  const PoisonedModel model("mixtral-classic", "model.layers.1.block_sparse_moe.gate.weight");
+  for (const int ranks : {1, 3}) {
+    RunSetup setup;
+    setup.options.model = model.path();
+    setup.ranks = ranks;
+    Request request;
+    request.prompt = {1, 2, 3};
+    const auto outcomes = RunRequests(setup, {request});
+    EXPECT_THAT(std::string(Message(outcomes.status())), HasSubstr("layer 1")) << ranks;
+  }
+}
+
+TEST(BadModel, AMissingTensorIsNamed) {
+  const PoisonedModel model("mixtral-classic", "model.norm.weight");
+  std::filesystem::copy_file(GoldenModel("llama-classic") + "/model.safetensors",
+                             model.path() + "/model.safetensors",
+                             std::filesystem::copy_options::overwrite_existing);
+  RunSetup setup;
+  setup.options.model = model.path();
+  setup.ranks = 2;
+  EXPECT_THAT(std::string(Message(RunRequests(setup, {}).status())), HasSubstr("block_sparse_moe"));
 }
 
 }  // namespace

@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+// The steady decode step takes no memory from the system. This binary counts every operator new;
+// the loop below is what an engine does between two steps of the same batch.
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <cstdlib>
+#include <new>
+
+#include "layers/models/model.h"
+#include "parallel/thread_communicator.h"
+#include "runtime/checkpoint/checkpoint.h"
+
+namespace {
+
+std::atomic<int64_t> allocations{0};
+
+void* CountedNew(std::size_t size) {
+  ++allocations;
+  if (void* memory = std::malloc(size > 0 ? size : 1)) return memory;
+  throw std::bad_alloc();
+}
+
+}  // namespace
+
+void* operator new(std::size_t size) { return CountedNew(size); }
+void* operator new[](std::size_t size) { return CountedNew(size); }
+void operator delete(void* memory) noexcept { std::free(memory); }
+void operator delete[](void* memory) noexcept { std::free(memory); }
+void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
+void operator delete[](void* memory, std::size_t) noexcept { std::free(memory); }
+
+namespace folkmoot {
+namespace {
+
+class DecodeAllocation : public testing::TestWithParam<std::string> {};
+
+TEST_P(DecodeAllocation, SteadyStepsAllocateNothing) {
+  const std::string directory = std::string(FOLKMOOT_TEST_DATA) + "/goldens/" + GetParam();
+  const auto config = LoadModelConfig(directory);
+  const auto checkpoint = Checkpoint::Open(directory);
+  ASSERT_TRUE(config.ok() && checkpoint.ok());
+  const auto loader = MakeCheckpointLoader(**checkpoint);
+  const auto placement = ExpertPlacement::Contiguous(static_cast<int>(config->moe.experts), 1);
+  const auto worlds = MakeThreadCommunicators(1);
+  ThreadPool pool(2);
+  auto gate = DefaultGate(*config);
+  ASSERT_TRUE(gate.ok());
+  if (config->moe.experts > 0) {
+    ASSERT_TRUE(
+        ApplyOverrides("extra_policy=random,capacity=ceil_k,capacity_factor=4,group=sequence_chunk,"
+                       "priority=token_major",
+                       &*gate)
+            .ok());
+  }
+  const auto model = LoadModel(*config, {.gate = *gate}, *loader, placement, *worlds[0], pool);
+  ASSERT_TRUE(model.ok()) << model.status();
+
+  KvCache cache({.layers = static_cast<int64_t>(config->layers.size()),
+                 .blocks = 2,
+                 .block_size = 32,
+                 .kv_heads = config->kv_heads,
+                 .head_dim = config->head_dim});
+  const std::vector<std::vector<int32_t>> pages = {{0}, {1}};
+  std::vector<std::vector<int32_t>> places(
+      2, std::vector<int32_t>(static_cast<size_t>((*model)->moe_layers() * config->moe.experts)));
+  Workspace workspace;
+  ForwardBatch batch;
+  int64_t before = 0;
+  for (int32_t position = 0; position < 24; ++position) {
+    if (position == 8) before = allocations;  // warm by now
+    batch.Clear();
+    for (size_t s = 0; s < 2; ++s) {
+      batch.sequences.push_back({.first_row = static_cast<int64_t>(s),
+                                 .rows = 1,
+                                 .start = position,
+                                 .order = static_cast<int64_t>(s),
+                                 .blocks = pages[s],
+                                 .expert_places = places[s]});
+      batch.token_ids.push_back(position + 3);
+      batch.positions.push_back(position);
+      batch.rope_lengths.push_back(position + 1);
+      batch.streams.push_back(s);
+      batch.logit_rows.push_back(static_cast<int32_t>(s));
+    }
+    LayerContext ctx = {
+        .pool = pool, .workspace = workspace, .experts = *worlds[0], .step = position};
+    ASSERT_TRUE((*model)->Forward(ctx, batch, cache).ok());
+  }
+  EXPECT_EQ(allocations - before, 0) << "in 16 decode steps";
+}
+
+INSTANTIATE_TEST_SUITE_P(Models, DecodeAllocation,
+                         testing::Values("mixtral-classic", "qwen2_moe-classic",
+                                         "qwen3_moe-classic", "llama-classic"),
+                         [](const auto& test) {
+                           std::string name = test.param;
+                           name[name.find('-')] = '_';
+                           return name;
+                         });
+
+}  // namespace
+}  // namespace folkmoot

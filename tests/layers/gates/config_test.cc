@@ -53,10 +53,10 @@ TEST(GateConfig, PresetWithOverrides) {
 }
 
 TEST(GateConfig, SequenceChunkShorthand) {
-  const GateConfig config = MustParse(R"({"preset":"switch","group":"sequence_chunk(96)"})");
+  const GateConfig config = MustParse(R"j({"preset":"switch","group":"sequence_chunk(96)"})j");
   EXPECT_EQ(config.group, CapacityGroup::kSequenceChunk);
   EXPECT_EQ(config.group_size, 96);
-  EXPECT_THAT(ErrorOf(R"({"preset":"switch","group":"sequence_chunk(x)"})"),
+  EXPECT_THAT(ErrorOf(R"j({"preset":"switch","group":"sequence_chunk(x)"})j"),
               HasSubstr("group=\"sequence_chunk(x)\""));
 }
 

@@ -5,6 +5,7 @@
 
 #include "gtest/gtest.h"
 #include "layers/gates/presets.h"
+#include "runtime/random.h"
 #include "tests/layers/gates/gate_testing.h"
 
 namespace folkmoot {
@@ -108,8 +109,7 @@ TEST(GateExamples, Example1OverflowedTokenLeavesThroughTheSkipConnection) {
 }
 
 TEST(GateExamples, Example1PassthroughActsAsIdentity) {
-  const GateDecisions got =
-      RouteRows(With(Base(), "overflow=passthrough"), RowsOf(SharedLogits()));
+  const GateDecisions got = RouteRows(With(Base(), "overflow=passthrough"), RowsOf(SharedLogits()));
   EXPECT_EQ(got.action[8], SlotAction::kIdentity);
   EXPECT_EQ(got.state[8], "overflow");
 }
@@ -175,8 +175,7 @@ TEST(GateExamples, Example5Deepseek) {
 
   GateRows hashed = rows;
   hashed.token_ids = {2, 0, 1};
-  const GateConfig table = With(
-      v4, "selection=token_table,token_table=[[1,2,3],[6,5,0],[7,0,4]]");
+  const GateConfig table = With(v4, "selection=token_table,token_table=[[1,2,3],[6,5,0],[7,0,4]]");
   ExpectTokens(RouteRows(table, hashed), example["v4_hash_layer"]);
 
   const Json& pitfall = example["fill_zero_pitfall"];
@@ -190,13 +189,13 @@ TEST(GateExamples, Example7Others) {
   const Json& example = Examples()["7_others"];
   const GateRows rows = RowsOf(SharedLogits());
   const GateRows first4 = Slice(rows, 0, 4);
-  const GateConfig gpt = With(*MakePreset("gpt-oss", 4),
-                              "top_k=2,router_dtype=fp32,router_bias=[0,0,0.9,0]");
+  const GateConfig gpt =
+      With(*MakePreset("gpt-oss", 4), "top_k=2,router_dtype=fp32,router_bias=[0,0,0.9,0]");
   ExpectTokens(RouteRows(gpt, first4), example["gpt_oss"]["tokens"]);
   ExpectTokens(RouteRows(*MakePreset("llama4", 4), first4), example["llama4"]["tokens"]);
   const Json& longcat = example["longcat_flash"];
-  const GateConfig zero = With(*MakePreset("longcat-flash", 6),
-                               "top_k=2,selection_bias=[0,0,0,0,0.1,0]");
+  const GateConfig zero =
+      With(*MakePreset("longcat-flash", 6), "top_k=2,selection_bias=[0,0,0,0,0.1,0]");
   const GateDecisions got = RouteRows(zero, RowsOf(longcat["logits"]));
   ExpectTokens(got, longcat["tokens"]);
   ExpectRows(ToyLayer(zero, got, Examples()["1_gshard_top2_overflow"]["x"]), longcat["y"]);
@@ -238,8 +237,7 @@ TEST(GateExamples, Example9PrefillAndDecode) {
       EXPECT_EQ(got.state[c], states[c / 2][c % 2]) << c;
     }
   };
-  const GateConfig chunked =
-      With(Base(), "priority=token_major,group=sequence_chunk,group_size=8");
+  const GateConfig chunked = With(Base(), "priority=token_major,group=sequence_chunk,group_size=8");
   expect(RouteRows(chunked, rows), example["token_major_prefill"]);
   GateDecisions single;
   std::vector<int32_t> taken(4, 0);

@@ -73,16 +73,16 @@ GateDecisions RouteRows(const GateConfig& config, const GateRows& rows, Communic
   if (streams.empty()) streams.assign(static_cast<size_t>(rows.rows), rows.stream);
   std::vector<uint8_t> rerouted(static_cast<size_t>(rows.rows * config.top_k));
   Workspace workspace;
-  const auto routing = MakeGate(config)->Route(
-      {.logits = {rows.logits.data(), rows.rows, config.num_experts},
-       .sequences = sequences,
-       .streams = streams,
-       .token_ids = rows.token_ids,
-       .layer = rows.layer,
-       .uniforms = rows.uniforms,
-       .valid = rows.valid,
-       .rerouted = rerouted},
-      comm, workspace);
+  const auto routing =
+      MakeGate(config)->Route({.logits = {rows.logits.data(), rows.rows, config.num_experts},
+                               .sequences = sequences,
+                               .streams = streams,
+                               .token_ids = rows.token_ids,
+                               .layer = rows.layer,
+                               .uniforms = rows.uniforms,
+                               .valid = rows.valid,
+                               .rerouted = rerouted},
+                              comm, workspace);
   EXPECT_TRUE(routing.ok()) << Message(routing.status());
   GateDecisions result;
   if (!routing.ok()) return result;

@@ -17,7 +17,9 @@ class ModelRunner::Recorder : public ForwardObserver {
            std::map<int64_t, SequenceState>& states, const Model& model, StepResult& result)
       : slices_(slices), batch_(batch), states_(states), result_(result) {
     experts_ = static_cast<size_t>(model.config().moe.experts);
-    counts_places_ = model.gate_config().CanDrop();
+    const GateConfig& gate = model.gate_config();
+    counts_places_ = gate.CanDrop();
+    can_lose_ = gate.CanDrop() || gate.extra_policy != ExtraPolicy::kAll;
     result_.expert_tokens.assign(static_cast<size_t>(model.moe_layers()) * experts_, 0);
     result_.sequences.resize(slices.size());
     for (size_t i = 0; i < slices.size(); ++i) result_.sequences[i].id = slices[i].id;
@@ -41,7 +43,7 @@ class ModelRunner::Recorder : public ForwardObserver {
         }
       }
       SequenceResult& result = result_.sequences[i];
-      if (drops.rejected + drops.overflow > 0) result.drops.push_back(drops);
+      if (can_lose_) result.drops.push_back(drops);
       if (slices_[i].trace_routing) result.routing.push_back(Trace(layer, routing, first, count));
     }
   }
@@ -84,6 +86,7 @@ class ModelRunner::Recorder : public ForwardObserver {
   size_t experts_ = 0;
   size_t moe_index_ = 0;
   bool counts_places_ = false;
+  bool can_lose_ = false;
   bool digests_wanted_ = false;
 };
 

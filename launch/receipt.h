@@ -22,7 +22,7 @@ class Receipt {
   int64_t rejected() const;
   int64_t overflow() const;
   // {"rejected": n, "overflow": n, "layers": [{"layer": i, "rejected": n, "overflow": n}, ...]}:
-  // layers that lost something.
+  // every MoE layer when the gate can lose choices, none when it cannot.
   nlohmann::ordered_json ToJson() const;
 
  private:

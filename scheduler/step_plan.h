@@ -56,7 +56,7 @@ struct RoutingTrace {
   std::vector<int32_t> place;
 };
 
-// Choices that a sequence lost in one MoE layer.
+// Choices that a sequence lost in one MoE layer; zeros included.
 struct DropCounts {
   int32_t layer = 0;
   int64_t rejected = 0;
@@ -69,7 +69,7 @@ struct SequenceResult {
   float token_logprob = 0;
   std::vector<float> target_logprobs;      // one per target that is not -1
   std::vector<TokenLogprob> top_logprobs;  // K per such target
-  std::vector<DropCounts> drops;           // layers in which something was lost
+  std::vector<DropCounts> drops;           // every MoE layer, when the gate can lose choices
   std::vector<RoutingTrace> routing;
   std::vector<uint64_t> layer_digests;  // of all rows of the sequence so far
   std::string error;                    // not empty: the sequence cannot go on

@@ -8,6 +8,7 @@
 #include <iterator>
 #include <memory>
 #include <optional>
+#include <thread>
 
 #include "launch/commands/commands.h"
 #include "launch/launcher.h"
@@ -143,6 +144,8 @@ void PrintJson(const Generation& run) {
 }
 
 void PrintSummary(Engine& engine, const LoadedRank& rank, const Generation& run) {
+  // mpirun forwards stdout and stderr on separate ways: let the text arrive before the table.
+  if (rank.placement().ranks() > 1) std::this_thread::sleep_for(std::chrono::milliseconds(100));
   const Terminal terminal = DetectTerminal(STDERR_FILENO);
   const auto seconds = [](Clock::time_point from, Clock::time_point to) {
     return std::chrono::duration<double>(to - from).count();

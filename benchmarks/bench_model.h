@@ -20,13 +20,15 @@
 
 namespace folkmoot {
 
-// Weights of `dtype` in about (-scale, scale), the same for a seed.
+// Weights of `dtype` in about (-scale, scale): one random run of values, repeated.
 inline PackedMatrix RandomPacked(ThreadPool& pool, DType dtype, int64_t n, int64_t k,
                                  uint64_t seed) {
-  std::vector<std::byte> bytes(static_cast<size_t>(n * k * DTypeBytes(dtype)));
+  constexpr int64_t kRun = 65521;  // a prime, so that rows differ
+  const int64_t size = DTypeBytes(dtype);
+  std::vector<std::byte> bytes(static_cast<size_t>((n * k + kRun) * size));
   const float scale = 1.7f / std::sqrt(static_cast<float>(k));
   uint64_t state = seed * 2 + 1;
-  for (int64_t i = 0; i < n * k; ++i) {
+  for (int64_t i = 0; i < kRun; ++i) {
     state = state * 6364136223846793005u + 1442695040888963407u;
     const float value = (static_cast<float>(state >> 40) * 0x1p-23f - 1.0f) * scale;
     if (dtype == DType::kF32) {
@@ -35,6 +37,9 @@ inline PackedMatrix RandomPacked(ThreadPool& pool, DType dtype, int64_t n, int64
       reinterpret_cast<uint16_t*>(bytes.data())[i] =
           dtype == DType::kBF16 ? FloatToBF16(value) : FloatToF16(value);
     }
+  }
+  for (int64_t i = kRun; i < n * k; i += kRun) {
+    std::copy_n(bytes.data(), kRun * size, bytes.data() + i * size);
   }
   return PackedMatrix::Pack(pool, {bytes.data(), dtype, n, k});
 }

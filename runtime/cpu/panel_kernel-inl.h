@@ -7,8 +7,9 @@
 //   BF16  uint32_t [ceil(k / 2)][32], the even k in the low half and the odd k in the high half, so
 //         that a shift and a mask widen them
 // A tile keeps its sums in registers. With more rows than a tile, K is cut into blocks that stay in
-// L1 while all tiles pass over them; the sums wait in float32 memory meanwhile, which keeps their
-// bits. Every sum is one chain of fused multiply-adds over k ascending.
+// L1 while all tiles pass over them; BF16 is widened once per block then. The sums wait in float32
+// memory meanwhile, which keeps their bits. Every sum is one chain of fused multiply-adds over k
+// ascending.
 #include <algorithm>
 #include <cstdint>
 
@@ -27,11 +28,9 @@ namespace folkmoot::cpu {
 namespace HWY_NAMESPACE {
 
 constexpr int64_t kPanelCols = 32;
-// Few rows: a wide tile reads all columns of a panel at once, so that memory is one stream. More
-// rows: a tall tile of kTallCols columns reuses each weight in registers more often.
-constexpr int64_t kWideRows = 3;
-constexpr int64_t kTallRows = 3;
-constexpr int64_t kTallCols = 32;
+constexpr size_t kPanelVectors = kPanelCols / kVector;
+// Rows of a tile: as many as leave registers for a weight and the rows' values.
+constexpr int64_t kTileRows = kVector == 16 ? 8 : 3;
 // Rows whose sums live in the caller's scratch at a time: [kRowBlock][32] floats, 12 KiB.
 constexpr int64_t kRowBlock = 96;
 
@@ -43,21 +42,20 @@ struct PanelRows {
 };
 
 // The sums of a tile in registers; in memory a row is kPanelCols floats.
-template <int kRows, int kCols>
+template <int kRows>
 struct Sums {
-  static constexpr size_t kCount = static_cast<size_t>(kCols) / kVector;
-  VF v[kRows][kCount];
+  VF v[kRows][kPanelVectors];
 
   HWY_INLINE void Load(const float* p) {
     const DF d;
     for (int r = 0; r < kRows; ++r) {
-      for (size_t i = 0; i < kCount; ++i) v[r][i] = hn::Load(d, p + r * 32 + i * kVector);
+      for (size_t i = 0; i < kPanelVectors; ++i) v[r][i] = hn::Load(d, p + r * 32 + i * kVector);
     }
   }
   HWY_INLINE void Store(float* p) const {
     const DF d;
     for (int r = 0; r < kRows; ++r) {
-      for (size_t i = 0; i < kCount; ++i) hn::Store(v[r][i], d, p + r * 32 + i * kVector);
+      for (size_t i = 0; i < kPanelVectors; ++i) hn::Store(v[r][i], d, p + r * 32 + i * kVector);
     }
   }
   // Adds x[r] * w to row r, w being the vectors widen(0), widen(1), ..: each is made right before
@@ -67,7 +65,7 @@ struct Sums {
     const DF d;
     VF values[kRows];
     for (int r = 0; r < kRows; ++r) values[r] = hn::Set(d, x[r * stride]);
-    for (size_t i = 0; i < kCount; ++i) {
+    for (size_t i = 0; i < kPanelVectors; ++i) {
       const VF w = widen(i * kVector);
       for (int r = 0; r < kRows; ++r) v[r][i] = Fma(values[r], w, v[r][i]);
     }
@@ -75,9 +73,10 @@ struct Sums {
 };
 
 struct F32Panel {
+  static constexpr bool kWidenFirst = false;
   static constexpr int64_t kStep = 1;  // values of k per step
   static constexpr int64_t kStepBytes = 128;
-  static constexpr int64_t kBlock = 128;       // values of k whose panel slice is 16 KiB
+  static constexpr int64_t kBlock = 128;  // values of k whose panel slice is 16 KiB
 
   template <class S>
   static HWY_INLINE void Step(const std::byte* w, const float* x, int64_t stride, S& sums) {
@@ -87,6 +86,7 @@ struct F32Panel {
 };
 
 struct F16Panel {
+  static constexpr bool kWidenFirst = false;
   static constexpr int64_t kStep = 1;
   static constexpr int64_t kStepBytes = 64;
   static constexpr int64_t kBlock = 256;
@@ -99,9 +99,10 @@ struct F16Panel {
 };
 
 struct BF16Panel {
+  static constexpr bool kWidenFirst = true;
   static constexpr int64_t kStep = 2;
   static constexpr int64_t kStepBytes = 128;
-  static constexpr int64_t kBlock = 256;
+  static constexpr int64_t kBlock = 128;
 
   template <class S>
   static HWY_INLINE void Even(const std::byte* w, const float* x, int64_t stride, S& sums) {
@@ -121,34 +122,46 @@ struct BF16Panel {
   template <class S>
   static HWY_INLINE void Step(const std::byte* w, const float* x, int64_t stride, S& sums) {
     Even(w, x, stride, sums);
-    // Hides that the address is the same, or the compiler keeps the pairs of Even in registers that
-    // it does not have.
-    asm volatile("" : "+r"(w));
     Odd(w, x + 1, stride, sums);
+  }
+
+  // The slice of k values at w as an F32Panel slice.
+  static HWY_INLINE void Widen(const std::byte* w, int64_t k, float* wide) {
+    const DF d;
+    const DU du;
+    const auto high = hn::Set(du, 0xffff0000u);
+    for (int64_t i = 0; i < k; i += 2, w += kStepBytes, wide += 2 * kPanelCols) {
+      const auto* row = reinterpret_cast<const uint32_t*>(w);
+      for (size_t column = 0; column < kPanelCols; column += kVector) {
+        const auto pairs = hn::Load(du, row + column);
+        hn::Store(hn::BitCast(d, hn::ShiftLeft<16>(pairs)), d, wide + column);
+        hn::Store(hn::BitCast(d, hn::And(pairs, high)), d, wide + kPanelCols + column);
+      }
+    }
   }
 };
 
-// A tile's share of a panel slice: k values of x from `x`, weights from `w` (of its first column),
-// sums from `sums` [rows][32]. Fetches memory `ahead` bytes further on while it goes, if not zero.
+// A tile's share of a panel slice: k values of x from `x` times the weights from `w`, added to the
+// sums [rows][32].
 struct TileArgs {
   const std::byte* w;
   const float* x;
   int64_t stride;
   int64_t k;
-  int64_t ahead;
+  const std::byte* fetch;  // memory to fetch meanwhile, as many bytes as w has; null fetches none
   float* sums;
 };
 
-template <class Panel, int kRows, int kCols>
+template <class Panel, int kRows>
 HWY_NOINLINE void RunTile(const TileArgs& args) {
-  Sums<kRows, kCols> sums;
+  Sums<kRows> sums;
   sums.Load(args.sums);
   const std::byte* w = args.w;
   const float* x = args.x;
   const int64_t stride = args.stride;
   const float* end = x + args.k / Panel::kStep * Panel::kStep;
-  if (args.ahead != 0) {
-    const int64_t ahead = args.ahead;
+  if (args.fetch != nullptr) {
+    const int64_t ahead = args.fetch - w;
     for (; x != end; x += Panel::kStep, w += Panel::kStepBytes) {
       for (int64_t line = 0; line < Panel::kStepBytes; line += 64) hwy::Prefetch(w + ahead + line);
       Panel::Step(w, x, stride, sums);
@@ -162,36 +175,48 @@ HWY_NOINLINE void RunTile(const TileArgs& args) {
   sums.Store(args.sums);
 }
 
-template <class Panel, int kCols, int kRows>
+template <class Panel, int kRows = kTileRows>
 HWY_INLINE void RunTileOf(int64_t rows, const TileArgs& args) {
   if constexpr (kRows > 1) {
-    if (rows < kRows) return RunTileOf<Panel, kCols, kRows - 1>(rows, args);
+    if (rows < kRows) return RunTileOf<Panel, kRows - 1>(rows, args);
   }
-  RunTile<Panel, kRows, kCols>(args);
+  RunTile<Panel, kRows>(args);
+}
+
+// All tiles over one slice. The first fetches the memory at `fetch`: the next slice.
+template <class Panel>
+HWY_INLINE void RunSlice(const std::byte* w, const PanelRows& x, int64_t k, const std::byte* fetch,
+                         float* sums) {
+  const int64_t tiles = (x.rows + kTileRows - 1) / kTileRows;
+  for (int64_t tile = 0; tile < tiles; ++tile) {
+    // Tiles of equal height: 4 rows are 2 + 2 and not 3 + 1, which has too few chains.
+    const int64_t row = x.rows * tile / tiles;
+    RunTileOf<Panel>(x.rows * (tile + 1) / tiles - row,
+                     {w, x.x + row * x.stride, x.stride, k, tile == 0 ? fetch : nullptr,
+                      sums + row * kPanelCols});
+  }
 }
 
 // sums [x.rows][32] = x [x.rows, k] * panel, x.rows <= kRowBlock; sums is 64-byte aligned.
 template <class Panel>
 HWY_INLINE void RunPanel(const std::byte* panel, const PanelRows& x, int64_t k, float* sums) {
+  constexpr int64_t kNear = 2048;  // what one tile fetches ahead of itself
   std::memset(sums, 0, static_cast<size_t>(x.rows * kPanelCols) * sizeof(float));
-  if (x.rows <= kWideRows) {
-    return RunTileOf<Panel, kPanelCols, kWideRows>(x.rows, {panel, x.x, x.stride, k, 2048, sums});
-  }
-  const int64_t tiles = (x.rows + kTallRows - 1) / kTallRows;
-  constexpr int64_t kAhead = Panel::kBlock / Panel::kStep * Panel::kStepBytes;  // the next block
+  if (x.rows <= kTileRows) return RunSlice<Panel>(panel, x, k, panel + kNear, sums);
   for (int64_t first = 0; first < k; first += Panel::kBlock) {
     const int64_t count = std::min(Panel::kBlock, k - first);
     const std::byte* w = panel + first / Panel::kStep * Panel::kStepBytes;
-    for (int64_t tile = 0; tile < tiles; ++tile) {
-      const int64_t row = x.rows * tile / tiles;  // tiles of equal height
-      const int64_t rows = x.rows * (tile + 1) / tiles - row;
-      const float* tile_x = x.x + row * x.stride + first;
-      for (int64_t column = 0; column < kPanelCols; column += kTallCols) {
-        RunTileOf<Panel, kTallCols, kTallRows>(
-            rows, {w + column * Panel::kElementBytes, tile_x, x.stride, count,
-                   tile == 0 && column == 0 ? kAhead : 0, sums + row * kPanelCols + column});
+    const std::byte* next = w + (count + Panel::kStep - 1) / Panel::kStep * Panel::kStepBytes;
+    const PanelRows rows{x.x + first, x.stride, x.rows};
+    if constexpr (Panel::kWidenFirst) {
+      if (x.rows > 4) {  // two tiles of two rows fit the registers with ease: no need to widen
+        HWY_ALIGN float wide[Panel::kBlock * kPanelCols];
+        Panel::Widen(w, count, wide);
+        RunSlice<F32Panel>(reinterpret_cast<const std::byte*>(wide), rows, count, next, sums);
+        continue;
       }
     }
+    RunSlice<Panel>(w, rows, count, next, sums);
   }
 }
 

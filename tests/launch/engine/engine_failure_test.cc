@@ -194,15 +194,19 @@ TEST(NotANumber, InTheRouterIsNeverRouted) {
   }
 }
 
-TEST(BadModel, AMissingTensorIsNamed) {
+TEST(BadModel, AnotherModelsWeightsAreRefusedByTensorAndShape) {
   const PoisonedModel model("mixtral-classic", "model.norm.weight");
   std::filesystem::copy_file(GoldenModel("llama-classic") + "/model.safetensors",
                              model.path() + "/model.safetensors",
                              std::filesystem::copy_options::overwrite_existing);
-  RunSetup setup;
-  setup.options.model = model.path();
-  setup.ranks = 2;
-  EXPECT_THAT(std::string(Message(RunRequests(setup, {}).status())), HasSubstr("block_sparse_moe"));
+  for (const int ranks : {1, 2}) {
+    RunSetup setup;
+    setup.options.model = model.path();
+    setup.ranks = ranks;
+    EXPECT_THAT(
+        std::string(Message(RunRequests(setup, {}).status())),
+        testing::ContainsRegex("tensor 'model.layers.0.* has shape .* config.json asks for"));
+  }
 }
 
 }  // namespace

@@ -293,7 +293,7 @@ absl::StatusOr<LineRouter> LineRouter::Create(const std::string& gate) {
   // What can be known before the first line says how many experts there are.
   const absl::Status status = router.Parse(0).status();
   if (status.ok()) return router;
-  if (router.source_.empty()) return UsageError(fmt::format("--gate: {}", Message(status)));
+  if (router.source_.empty()) return UsageError(Message(status));
   return Annotate(status, router.source_);
 }
 

@@ -67,15 +67,15 @@ absl::StatusOr<std::span<const int32_t>> ConfiguredGate::Forced(const GateInput&
                                                                 int64_t row) const {
   if (config_.selection == Selection::kLearned) return std::span<const int32_t>{};
   const auto k = static_cast<size_t>(config_.top_k);
-  const size_t ids = config_.token_table.size() / k;
-  if (!IsValid(input, row)) return std::span(config_.token_table).first(k);
-  const auto at = static_cast<size_t>(row);
-  if (at >= input.token_ids.size()) {
+  const auto ids = static_cast<int64_t>(config_.token_table.size() / k);
+  const bool given = static_cast<size_t>(row) < input.token_ids.size();
+  int64_t id = given ? input.token_ids[static_cast<size_t>(row)] : -1;
+  if (!IsValid(input, row) && (id < 0 || id >= ids)) id = 0;  // padding may hold anything
+  if (!given && id < 0) {
     return InvalidArgument("layer {}: selection=token_table needs the token id of row {}",
                            input.layer, row);
   }
-  const int32_t id = input.token_ids[at];
-  if (id < 0 || static_cast<size_t>(id) >= ids) {
+  if (id < 0 || id >= ids) {
     return InvalidArgument("layer {} row {}: token id {} is outside of the token_table of {} rows",
                            input.layer, row, id, ids);
   }

@@ -35,7 +35,8 @@ json ReadJson(const std::string& path) {
 
 // Transformers counted the parameters of the modules that it built from the same config.json.
 TEST(Inventory, ParametersAgreeWithTransformers) {
-  for (const json& golden : ReadJson(FOLKMOOT_TEST_DATA "/config/config_goldens.json")["cases"]) {
+  const json goldens = ReadJson(FOLKMOOT_TEST_DATA "/config/config_goldens.json");
+  for (const json& golden : goldens["cases"]) {
     SCOPED_TRACE(golden["config"].dump());
     const auto config = ParseModelConfig(golden["config"].dump(), "config.json");
     ASSERT_TRUE(config.ok());
@@ -99,16 +100,16 @@ TEST(Inventory, AbsurdSizesDoNotOverflow) {
   const auto config = ParseModelConfig(
       R"({"model_type":"mixtral","hidden_size":16777216,"num_attention_heads":1,
           "num_key_value_heads":1,"head_dim":65536,"intermediate_size":16777216,
-          "vocab_size":16777216,"num_local_experts":65536,"num_hidden_layers":15})",
+          "vocab_size":16777216,"num_local_experts":65536,"num_hidden_layers":1})",
       "config.json");
   ASSERT_TRUE(config.ok()) << Message(config.status());
   const auto inventory = TakeInventory(*config, nullptr);
   ASSERT_TRUE(inventory.ok());
   EXPECT_EQ(inventory->parameters, INT64_MAX);
   const auto too_many = ParseModelConfig(
-      R"({"model_type":"mixtral","num_local_experts":65536,"num_hidden_layers":16})", "c");
+      R"({"model_type":"mixtral","num_local_experts":65536,"num_hidden_layers":2})", "c");
   EXPECT_THAT(std::string(Message(TakeInventory(*too_many, nullptr).status())),
-              HasSubstr("the limit is 1000000"));
+              HasSubstr("the limit is 100000"));
 }
 
 TEST(Inspect, RanksShareTheExperts) {

@@ -64,7 +64,6 @@ absl::StatusOr<ShardMap> ReadIndex(const std::string& directory) {
   }
   FM_ASSIGN_OR_RETURN(const MappedFile file, MappedFile::Open(path));
   const auto bytes = file.bytes();
-  if (bytes.empty()) return DataLoss("{}: the file is empty", path);
   if (bytes.size() > kMaxSafetensorsHeaderBytes) {
     return InvalidArgument("{}: {} bytes is over the limit of {}", path, bytes.size(),
                            kMaxSafetensorsHeaderBytes);

@@ -15,6 +15,7 @@ bool IsPlainName(std::string_view name) {
 
 absl::StatusOr<std::map<std::string, std::string>> ParseShardIndex(std::string_view file,
                                                                    std::string_view json) {
+  if (json.empty()) return DataLoss("{}: the file is empty", file);
   simdjson::dom::parser parser;
   simdjson::dom::element root;
   if (const auto error = parser.parse(json.data(), json.size()).get(root);

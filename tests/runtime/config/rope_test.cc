@@ -87,7 +87,8 @@ TEST(Rope, MatchesTransformers) {
 
 // Tokens of sequences of different lengths share a step: each uses its own length.
 TEST(Rope, LengthBelongsToTheToken) {
-  for (const json& golden : Goldens()["cases"]) {
+  const json goldens = Goldens();
+  for (const json& golden : goldens["cases"]) {
     SCOPED_TRACE(golden["name"].get<std::string>());
     const ModelConfig config = Parse(golden["config"]);
     const Rope rope(config.rope, config.head_dim, config.max_positions);
@@ -105,7 +106,8 @@ TEST(Rope, LengthBelongsToTheToken) {
 }
 
 TEST(Rope, OnlyDynamicAndLongropeDependOnTheLength) {
-  for (const json& golden : Goldens()["cases"]) {
+  const json goldens = Goldens();
+  for (const json& golden : goldens["cases"]) {
     SCOPED_TRACE(golden["name"].get<std::string>());
     const ModelConfig config = Parse(golden["config"]);
     const Rope rope(config.rope, config.head_dim, config.max_positions);

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // How a wait gives up its core: it spins briefly, then yields, then sleeps. Ranks that share cores
-// must not spin: on 2 cores, 4 spinning ranks need a thousand times longer for an exchange.
+// must not spin: on 2 cores, 4 spinning ranks need a thousand times longer for an exchange. Where
+// others compete for the cores, they must not yield either: a yield lets everybody else have a
+// turn first, tens of milliseconds, while a sleeper is woken in tens of microseconds. So a yield
+// that took long makes the next waits sleep at once.
 #pragma once
 
 #include <sched.h>
@@ -10,35 +13,47 @@
 
 namespace folkmoot {
 
+// The waits of one thread, one after the other: Begin, then Pause until there is no more to wait
+// for.
 class Backoff {
  public:
   using Clock = std::chrono::steady_clock;
 
   static constexpr std::chrono::microseconds kSpinTime{20};
-  static constexpr std::chrono::microseconds kYieldTime{1000};
-  static constexpr std::chrono::microseconds kSleepTime{50};
+  static constexpr std::chrono::microseconds kYieldTime{500};
+  static constexpr std::chrono::microseconds kLongYield{300};
+  static constexpr std::chrono::microseconds kShortSleep{20};
+  static constexpr std::chrono::microseconds kShortSleepTime{2000};
+  static constexpr std::chrono::microseconds kLongSleep{100};
+  // Waits without yields after a long one.
+  static constexpr int kCrowdedWaits = 256;
 
-  // `spin`: this wait may keep its core for a moment.
-  explicit Backoff(bool spin)
-      : start_(Clock::now()), spin_until_(spin ? start_ + kSpinTime : start_) {}
+  // `spin`: the thread has a core of its own, which it may keep for a moment.
+  void set_spin(bool spin) { spin_ = spin; }
 
-  Clock::time_point start() const { return start_; }
+  void Begin() {
+    start_ = Clock::now();
+    if (crowded_waits_ > 0) --crowded_waits_;
+  }
 
-  // One pause. Returns the time before it.
-  Clock::time_point Pause() const {
+  // One pause. Returns for how long this wait has lasted, before the pause.
+  Clock::duration Pause() {
     const Clock::time_point now = Clock::now();
-    if (now < spin_until_) return now;
-    if (now < start_ + kYieldTime) {
+    const Clock::duration waited = now - start_;
+    if (spin_ && waited < kSpinTime) return waited;
+    if (crowded_waits_ == 0 && waited < kYieldTime) {
       sched_yield();
+      if (Clock::now() - now > kLongYield) crowded_waits_ = kCrowdedWaits;
     } else {
-      std::this_thread::sleep_for(kSleepTime);
+      std::this_thread::sleep_for(waited < kShortSleepTime ? kShortSleep : kLongSleep);
     }
-    return now;
+    return waited;
   }
 
  private:
-  const Clock::time_point start_;
-  const Clock::time_point spin_until_;
+  bool spin_ = false;
+  int crowded_waits_ = 0;
+  Clock::time_point start_;
 };
 
 }  // namespace folkmoot

@@ -4,6 +4,7 @@
 #include "parallel/mpi_communicator.h"
 
 #include <mpi.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -23,6 +24,8 @@ using Clock = Backoff::Clock;
 
 constexpr std::chrono::milliseconds kDefaultTimeout = std::chrono::seconds(30);
 constexpr std::chrono::milliseconds kPeerCheckInterval(50);
+// A wait this short does not look for notices of peers that gave up.
+constexpr std::chrono::milliseconds kNoticeDelay(1);
 // How long a rank that gives up stays to hand its notice to MPI.
 constexpr std::chrono::milliseconds kAbandonTime(200);
 constexpr size_t kNoticeBytes = 1024;
@@ -90,7 +93,7 @@ class MpiCommunicator final : public Communicator {
   int rank_ = 0;
   int size_ = 1;
   int max_tag_ = 32767;
-  bool spin_ = false;
+  Backoff backoff_;
   std::chrono::milliseconds timeout_ = kDefaultTimeout;
   absl::Status broken_;
 
@@ -108,6 +111,8 @@ class MpiCommunicator final : public Communicator {
 
 absl::Status MpiCommunicator::SetUp(const MpiCommunicatorOptions& options) {
   FM_CHECK(chunk_bytes_ > 0 && chunk_bytes_ <= int64_t{1} << 30);
+  // Sleeps of this thread end on time; the system would add 50 us.
+  prctl(PR_SET_TIMERSLACK, 1000, 0, 0, 0);
   MPI_Comm_rank(MPI_COMM_WORLD, &rank_);
   MPI_Comm_size(MPI_COMM_WORLD, &size_);
   FM_RETURN_IF_ERROR(Duplicate(&data_, options.setup_timeout));
@@ -128,13 +133,13 @@ absl::Status MpiCommunicator::Duplicate(MPI_Comm* copy, std::chrono::millisecond
   MPI_Request request = MPI_REQUEST_NULL;
   int error = MPI_Comm_idup(MPI_COMM_WORLD, copy, &request);
   if (error != MPI_SUCCESS) return MpiFailure(label, "MPI_Comm_idup", error);
-  Backoff backoff(/*spin=*/false);
+  backoff_.Begin();
   int done = 0;
   while (true) {
     error = MPI_Test(&request, &done, MPI_STATUS_IGNORE);
     if (error != MPI_SUCCESS) return MpiFailure(label, "MPI_Test", error);
     if (done != 0) break;
-    if (backoff.Pause() - backoff.start() > timeout) {
+    if (backoff_.Pause() > timeout) {
       return DeadlineExceeded("{}: not all of {} ranks came within {}", WaitName(rank_, label),
                               size_, FormatDuration(timeout));
     }
@@ -150,7 +155,8 @@ absl::Status MpiCommunicator::MeetPeers(const MpiCommunicatorOptions& options) {
                       AllGatherStrings(*this, own.Encode(), {.phase = "set-up"}));
   timeout_ = kDefaultTimeout;
   FM_ASSIGN_OR_RETURN(peers_, PeerProcesses::Create(all, own));
-  spin_ = peers_.on_this_host() * options.threads_per_rank <= sysconf(_SC_NPROCESSORS_ONLN);
+  backoff_.set_spin(peers_.on_this_host() * options.threads_per_rank <=
+                    sysconf(_SC_NPROCESSORS_ONLN));
   return absl::OkStatus();
 }
 
@@ -351,21 +357,21 @@ absl::Status MpiCommunicator::Wait(Exchange exchange) {
   FM_CHECK(exchange.slot >= 0 && static_cast<size_t>(exchange.slot) < flights_.size());
   Flight& flight = flights_[static_cast<size_t>(exchange.slot)];
   FM_CHECK(flight.active);
-  Backoff backoff(spin_);
-  Clock::time_point next_check = backoff.start() + kPeerCheckInterval;
+  backoff_.Begin();
+  Clock::duration next_check = kPeerCheckInterval;
   while (true) {
     const absl::StatusOr<bool> done = Poll(flight);
     if (!done.ok()) return Fail(done.status());
     if (*done) break;
-    const Clock::time_point now = backoff.Pause();
-    if (now - backoff.start() > Backoff::kYieldTime) {
+    const Clock::duration waited = backoff_.Pause();
+    if (waited > kNoticeDelay) {
       if (absl::Status notice = CheckNotice(flight.label); !notice.ok()) return Fail(notice);
     }
-    if (now >= next_check) {
+    if (waited >= next_check) {
       if (absl::Status peers = CheckPeers(flight); !peers.ok()) return Fail(peers);
-      next_check = now + kPeerCheckInterval;
+      next_check = waited + kPeerCheckInterval;
     }
-    if (now - backoff.start() >= timeout_) return Fail(Missing(flight));
+    if (waited >= timeout_) return Fail(Missing(flight));
   }
   flight.active = false;
   return absl::OkStatus();
@@ -387,9 +393,9 @@ void MpiCommunicator::Abandon(const absl::Status& reason) {
       sends.push_back(request);
     }
   }
-  Backoff backoff(/*spin=*/false);
+  backoff_.Begin();
   int done = 0;
-  while (done == 0 && backoff.Pause() - backoff.start() < kAbandonTime) {
+  while (done == 0 && backoff_.Pause() < kAbandonTime) {
     if (MPI_Testall(static_cast<int>(sends.size()), sends.data(), &done, MPI_STATUSES_IGNORE) !=
         MPI_SUCCESS) {
       return;

@@ -45,7 +45,9 @@ void ChooseTransport() {
     setenv("OMPI_MCA_pml", "ob1", 0);
     setenv("OMPI_MCA_btl", "self,vader", 0);
   }
-  if (local > sysconf(_SC_NPROCESSORS_ONLN)) setenv("OMPI_MCA_mpi_yield_when_idle", "1", 0);
+  // We never block in MPI, and between our polls we choose ourselves how to give up the core
+  // (parallel/backoff.h); a yield inside every poll would cost a turn of everybody else.
+  setenv("OMPI_MCA_mpi_yield_when_idle", "0", 0);
   if (!CanReadOtherProcesses()) {
     setenv("OMPI_MCA_btl_vader_single_copy_mechanism", "none", 0);
   }

@@ -24,8 +24,8 @@ bool LaunchedByMpi();
 class MpiEnvironment {
  public:
   // Initialises MPI for use by the calling thread only (MPI_THREAD_FUNNELED). Once per process.
-  // On one host it asks Open MPI for shared memory only (no rank listens on a port), and for
-  // yielding when there are more ranks than cores, unless the user chose otherwise.
+  // Unless the user chose otherwise, it asks Open MPI on one host for shared memory only (no rank
+  // listens on a port), and to leave the yielding of waits to us.
   static absl::StatusOr<std::unique_ptr<MpiEnvironment>> Create();
   // Finalizes MPI. All ranks come here; if one does not within 10 s, the process ends with status
   // 1 instead of hanging.

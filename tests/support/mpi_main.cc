@@ -3,6 +3,8 @@
 // as usual, the others print failures only; a failure on any rank fails the job.
 #include "tests/support/mpi_main.h"
 
+#include <mpi.h>
+
 #include <cstdio>
 #include <cstdlib>
 
@@ -69,6 +71,8 @@ const RankWorld& MpiWorld() {
       "Mpi" + std::to_string(WorldSize()), WorldSize(), [](const RankBody& body) {
         const absl::StatusOr<std::unique_ptr<Communicator>> comm = MakeMpiCommunicator();
         ASSERT_TRUE(comm.ok()) << comm.status();
+        // A body may begin with a rank that gives up, which a rank still in its set-up would hear.
+        MPI_Barrier(MPI_COMM_WORLD);
         body(**comm);
       }};
   return *world;

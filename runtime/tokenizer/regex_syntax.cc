@@ -30,6 +30,13 @@ std::string PropertyItems(std::string_view property) {
   return fmt::format("\\p{{{}}}{}", property, UnicodeAdditions(property));
 }
 
+// All characters of these general categories (one letter each).
+std::string AssignedItems(std::string_view categories) {
+  std::string items;
+  for (const char category : categories) items += PropertyItems(std::string_view(&category, 1));
+  return items;
+}
+
 std::string WordItems() {
   std::string items(kWordItems);
   for (const std::string_view property : {"L", "M", "Nd", "Pc"})
@@ -241,7 +248,14 @@ absl::StatusOr<CharacterSet> Translator::Property(bool negated) {
     }
   }
   position_ = end + 1;
-  return CharacterSet{PropertyItems(Pcre2Property(name)), negated};
+  const std::string property = Pcre2Property(name);
+  // Additions cannot be taken out of a class: what is assigned is listed, and negated.
+  if (property == "C") return CharacterSet{AssignedItems("LMNPSZ"), !negated};
+  if (property == "Cn") {
+    return CharacterSet{AssignedItems("LMNPSZ") + PropertyItems("Cf") + R"(\p{Cc}\p{Cs}\p{Co})",
+                        !negated};
+  }
+  return CharacterSet{PropertyItems(property), negated};
 }
 
 // An escape that stands for a set of characters. nullopt: another escape, nothing is read.

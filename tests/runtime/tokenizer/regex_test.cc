@@ -47,7 +47,7 @@ TEST(Regex, LiteralMatchesDoNotOverlap) {
 
 TEST(Regex, RefusesByNameWhatHasNoEqual) {
   for (const char* pattern :
-       {R"((a)\1)", R"(\Ga)", R"(a\Kb)", R"(\X)", "(?x) a", "(?<name>a)", "[[:punct:]]", R"([\W])",
+       {R"((a)\1)", R"(\Ga)", R"(a\Kb)", R"(\X)", "(?x) a", "(?<name>a)", "[[:punct:]]", R"([\y])",
         "(?(1)a)", R"(\p{)", R"(\xE6)", R"(\y)", "[a&&]", "[&&a]"}) {
     const auto compiled = Pattern::Regex(pattern);
     ASSERT_FALSE(compiled.ok()) << pattern;

@@ -25,3 +25,8 @@ function(folkmoot_library folder)
   add_library(folkmoot_${folder} STATIC ${ARG_SOURCES})
   target_link_libraries(folkmoot_${folder} PUBLIC folkmoot_options ${ARG_DEPS})
 endfunction()
+
+# folkmoot_build_quickly(<target>): for code whose compile time matters more than its speed.
+function(folkmoot_build_quickly target)
+  target_compile_options(${target} PRIVATE $<$<CONFIG:Release>:-O1>)
+endfunction()

@@ -10,6 +10,7 @@ function(folkmoot_test_binary name)
   cmake_parse_arguments(ARG "" "" "SOURCES;DEPS;MAIN" ${ARGN})
   add_executable(${name} ${ARG_SOURCES})
   target_link_libraries(${name} PRIVATE folkmoot_options ${ARG_DEPS} GTest::gmock GTest::gtest ${ARG_MAIN})
+  folkmoot_build_quickly(${name})
   target_compile_definitions(${name} PRIVATE
     FOLKMOOT_TEST_DATA="${FOLKMOOT_TEST_DATA}" FOLKMOOT_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
 endfunction()

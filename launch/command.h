@@ -5,8 +5,11 @@
 
 #include <functional>
 
-#include "CLI/CLI.hpp"
 #include "runtime/status.h"
+
+namespace CLI {
+class App;
+}
 
 namespace folkmoot {
 

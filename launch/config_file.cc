@@ -7,6 +7,7 @@
 #include <cctype>
 #include <cstdlib>
 
+#include "CLI/CLI.hpp"
 #include "launch/command.h"
 #include "runtime/nearest.h"
 

@@ -7,8 +7,11 @@
 #include <string>
 #include <vector>
 
-#include "CLI/CLI.hpp"
 #include "runtime/status.h"
+
+namespace CLI {
+class App;
+}
 
 namespace folkmoot {
 

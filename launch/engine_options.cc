@@ -3,6 +3,7 @@
 
 #include <map>
 
+#include "CLI/CLI.hpp"
 #include "launch/command.h"
 
 namespace folkmoot {

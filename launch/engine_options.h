@@ -8,12 +8,15 @@
 #include <optional>
 #include <string>
 
-#include "CLI/CLI.hpp"
 #include "layers/models/model.h"
 #include "parallel/dispatcher.h"
 #include "runtime/dtype.h"
 #include "runtime/model_config.h"
 #include "runtime/status.h"
+
+namespace CLI {
+class App;
+}
 
 namespace folkmoot {
 

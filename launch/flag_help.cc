@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "launch/flag_help.h"
 
+#include "CLI/CLI.hpp"
 #include "runtime/nearest.h"
 #include "runtime/status.h"
 

@@ -34,10 +34,6 @@ int DefaultThreads() {
 
 }  // namespace
 
-struct Cluster::Mpi {
-  std::unique_ptr<MpiEnvironment> environment;
-};
-
 Cluster::~Cluster() {
   world_.reset();  // before MPI ends
 }
@@ -45,8 +41,7 @@ Cluster::~Cluster() {
 absl::StatusOr<std::unique_ptr<Cluster>> Cluster::Create(int threads, int64_t timeout_ms) {
   std::unique_ptr<Cluster> cluster(new Cluster());
   if (LaunchedByMpi()) {
-    cluster->mpi_ = std::make_unique<Mpi>();
-    FM_ASSIGN_OR_RETURN(cluster->mpi_->environment, MpiEnvironment::Create());
+    FM_ASSIGN_OR_RETURN(cluster->mpi_, MpiEnvironment::Create());
     cluster->threads_ = threads > 0 ? threads : DefaultThreads();
     FM_ASSIGN_OR_RETURN(cluster->world_,
                         MakeMpiCommunicator({.threads_per_rank = cluster->threads_}));

@@ -10,6 +10,8 @@
 
 namespace folkmoot {
 
+class MpiEnvironment;
+
 // The ranks of this job. One process alone is a group of one and never touches MPI.
 class Cluster {
  public:
@@ -25,8 +27,7 @@ class Cluster {
 
  private:
   Cluster() = default;
-  struct Mpi;
-  std::unique_ptr<Mpi> mpi_;  // null: alone
+  std::unique_ptr<MpiEnvironment> mpi_;  // null: alone
   std::unique_ptr<Communicator> world_;
   int threads_ = 1;
 };

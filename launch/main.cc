@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "CLI/CLI.hpp"
 #include "launch/command.h"
 #include "launch/commands/commands.h"
 #include "launch/config_file.h"

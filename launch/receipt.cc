@@ -3,6 +3,8 @@
 
 #include <fstream>
 
+#include "nlohmann/json.hpp"
+
 namespace folkmoot {
 
 void Receipt::Add(const SequenceResult& result) {

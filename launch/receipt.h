@@ -9,7 +9,7 @@
 
 #include "launch/engine.h"
 #include "launch/table.h"
-#include "nlohmann/json.hpp"
+#include "nlohmann/json_fwd.hpp"
 #include "parallel/expert_placement.h"
 #include "scheduler/step_plan.h"
 

@@ -10,11 +10,11 @@
 # Nothing is written outside the tree but packages: the compiler cache lives in build/ccache.
 
 FOLKMOOT_PACKAGES=(
-  build-essential cmake ninja-build ccache pkg-config
+  build-essential cmake ninja-build ccache pkg-config procps
   libopenmpi-dev openmpi-bin libprotobuf-dev protobuf-compiler
   libspdlog-dev libfmt-dev libgtest-dev libgmock-dev libbenchmark-dev
   nlohmann-json3-dev libsimdjson-dev libcli11-dev libabsl-dev libhwy-dev librandom123-dev
-  libxxhash-dev libpcre2-dev libutf8proc-dev libhwloc-dev libyaml-cpp-dev
+  libxxhash-dev libpcre2-dev libutf8proc-dev libyaml-cpp-dev
 )
 
 folkmoot_say() { printf '==> %s\n' "$*" >&2; }

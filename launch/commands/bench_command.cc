@@ -10,6 +10,7 @@
 #include <memory>
 #include <random>
 
+#include "CLI/CLI.hpp"
 #include "launch/commands/bench_a2a.h"
 #include "launch/commands/commands.h"
 #include "launch/launcher.h"

@@ -15,6 +15,7 @@
 #include <sstream>
 #include <string_view>
 
+#include "CLI/CLI.hpp"
 #include "launch/build_libraries.h"
 #include "launch/table.h"
 #include "launch/version.h"

@@ -10,6 +10,7 @@
 #include <optional>
 #include <thread>
 
+#include "CLI/CLI.hpp"
 #include "launch/commands/commands.h"
 #include "launch/launcher.h"
 #include "launch/receipt.h"

@@ -12,6 +12,7 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "CLI/CLI.hpp"
 #include "launch/table.h"
 #include "runtime/checkpoint/checkpoint.h"
 

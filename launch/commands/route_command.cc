@@ -10,6 +10,7 @@
 #include <limits>
 #include <vector>
 
+#include "CLI/CLI.hpp"
 #include "layers/gates/presets.h"
 #include "nlohmann/json.hpp"
 #include "parallel/thread_communicator.h"

@@ -5,6 +5,7 @@
 #include <iostream>
 #include <memory>
 
+#include "CLI/CLI.hpp"
 #include "launch/commands/commands.h"
 #include "launch/launcher.h"
 #include "launch/receipt.h"

@@ -9,6 +9,7 @@
 #include <memory>
 #include <random>
 
+#include "CLI/CLI.hpp"
 #include "launch/commands/commands.h"
 #include "launch/table.h"
 #include "launch/terminal.h"

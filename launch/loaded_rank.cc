@@ -45,8 +45,25 @@ std::string FileHash(const std::string& path) {
   return fmt::format("{:016x}", XXH3_64bits(text.data(), text.size()));
 }
 
+// Tells apart weights of the same shapes, as of two trainings, without reading them: a hash of the
+// first page of at most 64 tensors.
+std::string SampleHash(const Checkpoint& checkpoint) {
+  constexpr size_t kSamples = 64;
+  constexpr int64_t kPage = 4096;
+  const std::vector<std::string_view> names = checkpoint.Names();
+  const size_t stride = std::max<size_t>(1, names.size() / kSamples);
+  uint64_t hash = 0;
+  for (size_t i = 0; i < names.size(); i += stride) {
+    const TensorInfo& tensor = *checkpoint.Find(names[i]);
+    const auto bytes = static_cast<size_t>(std::min(tensor.bytes, kPage));
+    hash = XXH3_64bits_withSeed(tensor.data, bytes, hash);
+  }
+  return fmt::format("{:016x}", hash);
+}
+
 AgreementFields Fields(const EngineOptions& options, const Opened& opened) {
-  AgreementFields fields = {{"build", BuildVersion()},
+  AgreementFields fields = {{"version", BuildVersion()},
+                            {"program file", ProgramHash()},
                             {"--load-format", options.load_format},
                             {"--dtype", options.dtype},
                             {"--max-num-seqs", std::to_string(options.max_num_seqs)},
@@ -55,6 +72,9 @@ AgreementFields Fields(const EngineOptions& options, const Opened& opened) {
                       opened.checkpoint == nullptr
                           ? std::string("dummy")
                           : fmt::format("{:016x}", opened.checkpoint->Fingerprint()));
+  if (opened.checkpoint != nullptr) {
+    fields.emplace_back("weights", SampleHash(*opened.checkpoint));
+  }
   fields.emplace_back("config.json", FileHash(options.model + "/config.json"));
   fields.emplace_back("gate", opened.config.moe.experts > 0 ? ToJson(opened.gate) : "none");
   fields.emplace_back("context", std::to_string(opened.context));

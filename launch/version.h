@@ -8,4 +8,7 @@ namespace folkmoot {
 
 std::string BuildVersion();  // "0.1.0 (Release, GNU 12.2.0)"
 
+// A hash of the program file: two builds of one version differ in it.
+std::string ProgramHash();
+
 }  // namespace folkmoot

@@ -131,6 +131,14 @@ SequenceSlice Scheduler::Slice(Sequence& sequence, int64_t count) const {
   return slice;
 }
 
+int64_t Scheduler::ChunkLimit(const Sequence& sequence) const {
+  // A scored prompt needs the logits of every row: with a large vocabulary its pieces must be
+  // small.
+  constexpr int64_t kScoredLogits = int64_t{1} << 24;
+  if (!sequence.request.prompt_logprobs) return options_.prefill_chunk;
+  return std::clamp<int64_t>(kScoredLogits / options_.vocab, 1, options_.prefill_chunk);
+}
+
 StepPlan Scheduler::Schedule() {
   Admit();
   StepPlan plan;
@@ -146,7 +154,7 @@ StepPlan Scheduler::Schedule() {
       const bool decodes = pending == 1 && sequence->computed >= sequence->prompt_length();
       if (decodes != decoding) continue;
       int64_t& left = budget[static_cast<size_t>(sequence->rank)];
-      const int64_t count = std::min({pending, left, options_.prefill_chunk});
+      const int64_t count = std::min({pending, left, ChunkLimit(*sequence)});
       if (count <= 0) continue;
       left -= count;
       sequence->planned = count;

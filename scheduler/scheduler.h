@@ -78,7 +78,8 @@ class Scheduler {
 
   absl::Status Check(const Request& request) const;
   void Admit();
-  int LeastLoadedRank(int64_t blocks) const;  // -1: none has the pages
+  int LeastLoadedRank(int64_t blocks) const;           // -1: none has the pages
+  int64_t ChunkLimit(const Sequence& sequence) const;  // tokens of it in one step
   SequenceSlice Slice(Sequence& sequence, int64_t count) const;
   FinishReason Apply(Sequence& sequence, const SequenceResult& result);
   void Finish(Sequence& sequence);

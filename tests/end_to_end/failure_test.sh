@@ -47,6 +47,20 @@ EOF
 chmod +x "$WORK/start.sh"
 expect_failure 1 "rank 1 differs from rank 0 in config.json" mpirun -n 2 "$WORK/start.sh"
 
+# Rank 1 has weights of another training.
+cp "$DEMO/config.json" "$WORK/rank1/config.json"
+dd if=/dev/urandom of="$WORK/rank1/model.safetensors" bs=1M seek=1 count=6 conv=notrunc 2>/dev/null
+expect_failure 1 "rank 1 differs from rank 0 in weights" mpirun -n 2 "$WORK/start.sh"
+
+# Rank 1 runs another build: the same program with a byte added.
+cp "$DEMO/model.safetensors" "$WORK/rank1/model.safetensors"
+cp "$FOLKMOOT" "$WORK/other"
+echo >>"$WORK/other"
+sed "s|\"$FOLKMOOT\"|\$([ \$OMPI_COMM_WORLD_RANK = 1 ] \&\& echo $WORK/other \|\| echo $FOLKMOOT)|" \
+  "$WORK/start.sh" >"$WORK/builds.sh"
+chmod +x "$WORK/builds.sh"
+expect_failure 1 "rank 1 differs from rank 0 in program file" mpirun -n 2 "$WORK/builds.sh"
+
 # Rank 1 has no model at all.
 rm -r "$WORK/rank1"
 expect_failure 1 "rank 1: " mpirun -n 2 "$WORK/start.sh"

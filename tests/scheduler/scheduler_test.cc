@@ -99,6 +99,16 @@ TEST(Scheduler, TargetsAreTheNextPromptTokens) {
   EXPECT_EQ(scheduler.Update(Answer(second, 1)).at(0).finish, FinishReason::kLength);
 }
 
+TEST(Scheduler, ScoredPromptsOfALargeVocabularyComeInSmallPieces) {
+  SchedulerOptions options = Options();
+  options.vocab = int64_t{1} << 23;
+  Scheduler scheduler(options);
+  Request request = Prompt(8, 0);
+  request.prompt_logprobs = true;
+  ASSERT_TRUE(scheduler.Add(request).ok());
+  EXPECT_EQ(scheduler.Schedule().ranks[0][0].token_ids.size(), 2u);
+}
+
 TEST(Scheduler, ARequestThatCanNeverRunIsRefused) {
   SchedulerOptions options = Options();
   options.blocks_per_rank = 2;

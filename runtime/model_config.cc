@@ -28,7 +28,7 @@ constexpr IntRange kHeads = {1, 1 << 16};
 constexpr IntRange kTokenId = {0, INT32_MAX};
 constexpr uintmax_t kMaxFileBytes = 64 << 20;
 
-absl::StatusOr<const Family*> FindFamily(const ConfigReader& keys, std::string_view file) {
+absl::StatusOr<const ConfigFamily*> FindFamily(const ConfigReader& keys, std::string_view file) {
   FM_ASSIGN_OR_RETURN(const auto architectures, keys.Strings("architectures"));
   FM_ASSIGN_OR_RETURN(const auto model_type, keys.OptionalString("model_type"));
   const std::string known = fmt::format("known: {}", fmt::join(KnownArchitectures(), ", "));
@@ -36,7 +36,7 @@ absl::StatusOr<const Family*> FindFamily(const ConfigReader& keys, std::string_v
     return InvalidArgument("{}: neither 'architectures' nor 'model_type' is given; {}", file,
                            known);
   }
-  for (const Family& family : Families()) {
+  for (const ConfigFamily& family : Families()) {
     const bool named = !architectures.empty() && architectures[0] == family.architecture;
     const bool typed = model_type && *model_type == family.model_type;
     if (architectures.empty() ? !typed : !named) continue;
@@ -80,7 +80,7 @@ absl::Status CheckKeys(const json& config, const ConfigSource& source) {
 
 absl::Status ReadSizes(const ConfigSource& source, ModelConfig& config) {
   const ConfigReader& keys = source.keys;
-  const Family& family = source.family;
+  const ConfigFamily& family = source.family;
   FM_ASSIGN_OR_RETURN(config.vocab, keys.Int("vocab_size", family.vocab, kWidthRange));
   FM_ASSIGN_OR_RETURN(config.hidden, keys.Int("hidden_size", family.hidden, kWidthRange));
   FM_ASSIGN_OR_RETURN(config.intermediate,
@@ -94,7 +94,7 @@ absl::Status ReadSizes(const ConfigSource& source, ModelConfig& config) {
 
 absl::Status ReadHeads(const ConfigSource& source, ModelConfig& config) {
   const ConfigReader& keys = source.keys;
-  const Family& family = source.family;
+  const ConfigFamily& family = source.family;
   FM_ASSIGN_OR_RETURN(config.heads, keys.Int("num_attention_heads", family.heads, kHeads));
   config.kv_heads = family.kv_heads == 0 ? config.heads : family.kv_heads;
   if (keys.HasValue("num_key_value_heads") || !family.kv_heads_null) {
@@ -227,7 +227,7 @@ absl::StatusOr<ModelConfig> ParseModelConfig(std::string_view text,
                                              std::string_view name_for_errors) {
   FM_ASSIGN_OR_RETURN(const json root, ParseConfigJson(text, name_for_errors));
   const ConfigReader keys(root, fmt::format("{}: key '", name_for_errors));
-  FM_ASSIGN_OR_RETURN(const Family* family, FindFamily(keys, name_for_errors));
+  FM_ASSIGN_OR_RETURN(const ConfigFamily* family, FindFamily(keys, name_for_errors));
   const ConfigSource source{keys, *family};
   FM_RETURN_IF_ERROR(CheckKeys(root, source));
 
@@ -276,7 +276,7 @@ absl::StatusOr<ModelConfig> LoadModelConfig(const std::string& directory) {
 
 std::vector<std::string> KnownArchitectures() {
   std::vector<std::string> names;
-  for (const Family& family : Families()) names.emplace_back(family.architecture);
+  for (const ConfigFamily& family : Families()) names.emplace_back(family.architecture);
   return names;
 }
 

@@ -8,7 +8,7 @@
 namespace folkmoot {
 namespace {
 
-constexpr std::array<Family, 7> kFamilies = {{
+constexpr std::array<ConfigFamily, 7> kFamilies = {{
     {.architecture = "LlamaForCausalLM",
      .model_type = "llama",
      .vocab = 32000,
@@ -251,9 +251,9 @@ constexpr std::array kHarmless = {
 
 }  // namespace
 
-std::span<const Family> Families() { return kFamilies; }
+std::span<const ConfigFamily> Families() { return kFamilies; }
 
-std::vector<std::string_view> HonouredKeys(const Family& family) {
+std::vector<std::string_view> HonouredKeys(const ConfigFamily& family) {
   std::vector<std::string_view> keys = {
       "architectures",
       "dtype",

@@ -30,7 +30,7 @@ enum class WindowRule : uint8_t {
   kEvenBeforeMax,  // in use: layer i when i is even and i < max_window_layers
 };
 
-struct Family {
+struct ConfigFamily {
   std::string_view architecture;
   std::string_view model_type;
   int64_t vocab;
@@ -64,10 +64,10 @@ struct Family {
   bool dense_layers() const { return experts > 0 && moe_intermediate > 0; }
 };
 
-std::span<const Family> Families();
+std::span<const ConfigFamily> Families();
 
 // Keys that `family` honours: they are read and change the model.
-std::vector<std::string_view> HonouredKeys(const Family& family);
+std::vector<std::string_view> HonouredKeys(const ConfigFamily& family);
 
 // Keys of any family that change nothing at inference.
 bool IsHarmlessKey(std::string_view key);

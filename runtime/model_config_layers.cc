@@ -93,7 +93,7 @@ absl::Status ApplyLayerTypes(const ConfigSource& source, std::vector<bool>& slid
 
 absl::Status ReadMoe(const ConfigSource& source, ModelConfig& config) {
   const ConfigReader& keys = source.keys;
-  const Family& family = source.family;
+  const ConfigFamily& family = source.family;
   if (family.experts == 0) return absl::OkStatus();
   MoeConfig& moe = config.moe;
   FM_ASSIGN_OR_RETURN(moe.experts, ReadExpertCount(source));
@@ -120,7 +120,7 @@ absl::Status ReadMoe(const ConfigSource& source, ModelConfig& config) {
 
 absl::Status ReadWindows(const ConfigSource& source, ModelConfig& config) {
   const ConfigReader& keys = source.keys;
-  const Family& family = source.family;
+  const ConfigFamily& family = source.family;
   const auto layers = static_cast<int64_t>(config.layers.size());
   bool in_use = family.window == WindowRule::kAll;
   std::optional<int64_t> window;

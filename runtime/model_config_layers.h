@@ -15,7 +15,7 @@ constexpr IntRange kWidthRange = {1, 1 << 24};
 // What the readers of the parts of a ModelConfig need beside the result. Does not own.
 struct ConfigSource {
   const ConfigReader& keys;
-  const Family& family;
+  const ConfigFamily& family;
 };
 
 // Both need config.layers in its final size; ReadMoe also config.intermediate.

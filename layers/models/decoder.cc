@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Decoder::Forward is the whole model on one screen; the rest loads it.
+// DecoderModel::Forward is the whole model on one screen; the rest loads it.
 #include "layers/models/decoder.h"
 
 #include <algorithm>
@@ -8,8 +8,8 @@
 
 namespace folkmoot {
 
-absl::StatusOr<Matrix> Decoder::Forward(LayerContext& ctx, const ForwardBatch& batch,
-                                        KvCache& cache) {
+absl::StatusOr<Matrix> DecoderModel::Forward(LayerContext& ctx, const ForwardBatch& batch,
+                                             KvCache& cache) {
   ctx.workspace.Reset();
   const int64_t tokens = batch.tokens();
   attention_sequences_.clear();
@@ -40,14 +40,15 @@ absl::StatusOr<Matrix> Decoder::Forward(LayerContext& ctx, const ForwardBatch& b
   return Logits(ctx, batch, normed);
 }
 
-RopeRows Decoder::FillRope(LayerContext& ctx, const ForwardBatch& batch) const {
+RopeRows DecoderModel::FillRope(LayerContext& ctx, const ForwardBatch& batch) const {
   const Matrix cos = ctx.workspace.GetMatrix(batch.tokens(), rope_.rotary_dim() / 2);
   const Matrix sin = ctx.workspace.GetMatrix(batch.tokens(), rope_.rotary_dim() / 2);
   rope_.Fill(batch.positions, batch.rope_lengths, cos, sin);
   return {cos, sin};
 }
 
-Matrix Decoder::Logits(LayerContext& ctx, const ForwardBatch& batch, ConstMatrix normed) const {
+Matrix DecoderModel::Logits(LayerContext& ctx, const ForwardBatch& batch,
+                            ConstMatrix normed) const {
   const auto rows = static_cast<int64_t>(batch.logit_rows.size());
   const Matrix wanted = ctx.workspace.GetMatrix(rows, config_.hidden);
   for (int64_t r = 0; r < rows; ++r) {
@@ -59,18 +60,18 @@ Matrix Decoder::Logits(LayerContext& ctx, const ForwardBatch& batch, ConstMatrix
   return logits;
 }
 
-Decoder::Decoder(const ModelConfig& config, const ModelOptions& options)
+DecoderModel::DecoderModel(const ModelConfig& config, const ModelOptions& options)
     : config_(config),
       gate_config_(options.gate),
       rope_(config.rope, config.head_dim, config.max_positions) {}
 
-absl::StatusOr<std::unique_ptr<Model>> Decoder::Load(const Family& family,
-                                                     const ModelConfig& config,
-                                                     const ModelOptions& options,
-                                                     WeightLoader& loader,
-                                                     const ExpertPlacement& placement,
-                                                     Communicator& experts, ThreadPool& pool) {
-  std::unique_ptr<Decoder> model(new Decoder(config, options));
+absl::StatusOr<std::unique_ptr<Model>> DecoderModel::Load(const Family& family,
+                                                          const ModelConfig& config,
+                                                          const ModelOptions& options,
+                                                          WeightLoader& loader,
+                                                          const ExpertPlacement& placement,
+                                                          Communicator& experts, ThreadPool& pool) {
+  std::unique_ptr<DecoderModel> model(new DecoderModel(config, options));
   if (config.moe.experts > 0) {
     model->gate_ = MakeGate(options.gate);
     FM_ASSIGN_OR_RETURN(model->dispatcher_, MakeDispatcher(options.dispatcher, experts, placement));
@@ -84,8 +85,8 @@ absl::StatusOr<std::unique_ptr<Model>> Decoder::Load(const Family& family,
   return model;
 }
 
-absl::Status Decoder::LoadBlock(const Family& family, WeightLoader& loader, int64_t index,
-                                const ExpertPlacement& placement, int rank, ThreadPool& pool) {
+absl::Status DecoderModel::LoadBlock(const Family& family, WeightLoader& loader, int64_t index,
+                                     const ExpertPlacement& placement, int rank, ThreadPool& pool) {
   const std::string prefix = fmt::format("model.layers.{}.", index);
   Block& block = blocks_[static_cast<size_t>(index)];
   FM_ASSIGN_OR_RETURN(block.input_norm,
@@ -108,7 +109,7 @@ absl::Status Decoder::LoadBlock(const Family& family, WeightLoader& loader, int6
   return absl::OkStatus();
 }
 
-absl::Status Decoder::LoadEnds(WeightLoader& loader, ThreadPool& pool) {
+absl::Status DecoderModel::LoadEnds(WeightLoader& loader, ThreadPool& pool) {
   const TensorRef embedding = {
       .name = "model.embed_tokens.weight", .n = config_.vocab, .k = config_.hidden};
   FM_ASSIGN_OR_RETURN(embedding_, loader.Keep(embedding));

@@ -16,7 +16,7 @@
 
 namespace folkmoot {
 
-class Decoder : public Model {
+class DecoderModel : public Model {
  public:
   static absl::StatusOr<std::unique_ptr<Model>> Load(const Family& family,
                                                      const ModelConfig& config,
@@ -40,7 +40,7 @@ class Decoder : public Model {
     std::optional<MoeLayer> moe;
   };
 
-  Decoder(const ModelConfig& config, const ModelOptions& options);
+  DecoderModel(const ModelConfig& config, const ModelOptions& options);
   absl::Status LoadBlock(const Family& family, WeightLoader& loader, int64_t index,
                          const ExpertPlacement& placement, int rank, ThreadPool& pool);
   absl::Status LoadEnds(WeightLoader& loader, ThreadPool& pool);

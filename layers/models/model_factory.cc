@@ -64,7 +64,7 @@ absl::StatusOr<std::unique_ptr<Model>> LoadModel(const ModelConfig& config,
                                                  Communicator& experts, ThreadPool& pool) {
   FM_ASSIGN_OR_RETURN(const Family* family, KnownFamily(config));
   if (config.moe.experts > 0) FM_RETURN_IF_ERROR(CheckGate(config, options.gate));
-  return Decoder::Load(*family, config, options, loader, placement, experts, pool);
+  return DecoderModel::Load(*family, config, options, loader, placement, experts, pool);
 }
 
 int64_t BytesToLoad(const ModelConfig& config, const ExpertPlacement& placement, int rank,

@@ -3,8 +3,8 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include "CLI/CLI.hpp"
 
+#include "CLI/CLI.hpp"
 #include "nlohmann/json.hpp"
 #include "runtime/model_config.h"
 

@@ -5,7 +5,6 @@
 #include <xxhash.h>
 
 #include <fstream>
-#include <iterator>
 
 namespace folkmoot {
 
@@ -15,8 +14,13 @@ std::string BuildVersion() {
 
 std::string ProgramHash() {
   std::ifstream file("/proc/self/exe", std::ios::binary);
-  const std::string content{std::istreambuf_iterator<char>(file), {}};
-  return fmt::format("{:016x}", XXH3_64bits(content.data(), content.size()));
+  std::string block(size_t{1} << 20, '\0');
+  uint64_t hash = 0;
+  while (file) {
+    file.read(block.data(), static_cast<std::streamsize>(block.size()));
+    hash = XXH3_64bits_withSeed(block.data(), static_cast<size_t>(file.gcount()), hash);
+  }
+  return fmt::format("{:016x}", hash);
 }
 
 }  // namespace folkmoot

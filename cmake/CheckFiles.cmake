@@ -1,8 +1,38 @@
-# Small rules that every source file of ours keeps: licence line, include guard, length.
+# Small rules that every source file of ours keeps: licence line, include guard, length, and no type
+# name that another file defines too (outside anonymous namespaces; two classes of one name break the
+# one definition rule without a word from compiler or linker).
 #
 #   cmake -DROOT=<repository> -P cmake/CheckFiles.cmake
 
 cmake_minimum_required(VERSION 3.25)
+
+# Appends to `definitions` a "name file" for each type that `text` defines at the left margin.
+function(collect_types source text)
+  # What an anonymous namespace holds is the file's own.
+  while(TRUE)
+    string(FIND "${text}" "\nnamespace {\n" open)
+    if(open EQUAL -1)
+      break()
+    endif()
+    string(SUBSTRING "${text}" 0 ${open} before)
+    string(SUBSTRING "${text}" ${open} -1 rest)
+    string(FIND "${rest}" "\n}  // namespace\n" close)
+    if(close EQUAL -1)
+      set(text "${before}")
+      break()
+    endif()
+    string(SUBSTRING "${rest}" ${close} -1 rest)
+    string(SUBSTRING "${rest}" 1 -1 rest)
+    set(text "${before}\n${rest}")
+  endwhile()
+  string(REGEX MATCHALL "\n(class|struct|enum class|union) [A-Za-z0-9_]+( final)?( : [^;{\n]*)? {"
+         matches "${text}")
+  foreach(match ${matches})
+    string(REGEX REPLACE "^\n(class|struct|enum class|union) ([A-Za-z0-9_]+).*$" "\\2" name "${match}")
+    set_property(GLOBAL APPEND PROPERTY "defines_${name}" ${source})
+    set_property(GLOBAL APPEND PROPERTY type_names ${name})
+  endforeach()
+endfunction()
 
 set(max_lines 450)
 set(violations "")
@@ -28,7 +58,21 @@ foreach(folder runtime parallel scheduler layers launch tests benchmarks)
     if(lines GREATER max_lines)
       list(APPEND violations "${source}: ${lines} lines; split it at ${max_lines}")
     endif()
+    if(NOT folder MATCHES "^(tests|benchmarks)$")
+      collect_types(${source} "${text}")
+    endif()
   endforeach()
+endforeach()
+
+get_property(type_names GLOBAL PROPERTY type_names)
+list(REMOVE_DUPLICATES type_names)
+foreach(name ${type_names})
+  get_property(files GLOBAL PROPERTY "defines_${name}")
+  list(LENGTH files count)
+  if(count GREATER 1)
+    list(JOIN files " and " where)
+    list(APPEND violations "${where}: both define ${name}; rename one or move it to an anonymous namespace")
+  endif()
 endforeach()
 
 if(checked EQUAL 0)

@@ -69,6 +69,14 @@ file(WRITE ${WORK_DIR}/runtime/planted.h "#pragma once\n")
 expect_check(CheckFiles.cmake "runtime/planted.h: the first line")
 file(REMOVE ${WORK_DIR}/runtime/planted.h)
 
+# Two types of one name, also where one of them has a base; a file's own types may be named alike.
+file(WRITE ${WORK_DIR}/runtime/planted.h "${licence}#pragma once\nclass Twice final : public Base {\n};\n")
+file(WRITE ${WORK_DIR}/launch/planted.cc "${licence}\nnamespace {\nstruct Twice {\n};\n}  // namespace\n")
+expect_check(CheckFiles.cmake passes)
+file(WRITE ${WORK_DIR}/launch/planted.cc "${licence}\nstruct Twice {\n};\n")
+expect_check(CheckFiles.cmake "both define Twice")
+file(REMOVE ${WORK_DIR}/runtime/planted.h ${WORK_DIR}/launch/planted.cc)
+
 file(WRITE ${WORK_DIR}/README.md "[a file](runtime/tensor.h) [the web](https://example.org)\n")
 file(WRITE ${WORK_DIR}/docs/invariants.md "`Suite.Name` and `Other.Case`\n")
 file(WRITE ${WORK_DIR}/tests/a_test.cc

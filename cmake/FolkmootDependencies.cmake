@@ -13,6 +13,8 @@ find_package(simdjson REQUIRED)
 find_package(CLI11 REQUIRED)
 find_package(HWY REQUIRED)
 find_package(yaml-cpp REQUIRED)
+find_package(Boost 1.74 REQUIRED)  # headers: Asio, Beast
+find_package(prometheus-cpp REQUIRED CONFIG)
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(PCRE2 REQUIRED IMPORTED_TARGET libpcre2-8)
 pkg_check_modules(UTF8PROC REQUIRED IMPORTED_TARGET libutf8proc)

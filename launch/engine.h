@@ -5,6 +5,8 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -15,24 +17,41 @@
 
 namespace folkmoot {
 
+// Where the time of steps goes on rank 0, in seconds.
+struct StepSeconds {
+  double plan = 0;       // scheduling and encoding, as far as a step waits for them
+  double broadcast = 0;  // of the plan
+  double model = 0;      // forward passes, exchanges between ranks included
+  double sample = 0;     // log-probabilities and sampling
+  double gather = 0;     // waiting for the other ranks' results, and decoding them
+  double update = 0;     // results to events, and their delivery
+  double total = 0;      // of whole steps
+};
+
 // Sums over all steps so far.
 struct EngineStats {
-  int64_t steps = 0;
-  int64_t tokens = 0;                  // computed, prompt and output
-  std::vector<int64_t> expert_tokens;  // [MoE layers, E] kept choices over all ranks
+  int64_t steps = 0;                     // that computed something
+  int64_t tokens = 0;                    // computed, prompt and output
+  std::vector<int64_t> expert_tokens;    // [MoE layers, E] kept choices over all ranks
+  std::vector<int64_t> expert_overflow;  // [MoE layers, E] choices that found no place
+  StepSeconds seconds;                   // of the steps that computed something
 };
 
 class Engine {
  public:
   // On rank 0 only. `world` and `runner` must outlive the engine; `epoch` is the same on all ranks.
+  // Where the options do not say which gates may share pages, the model does. With
+  // options.plan_ahead a second thread plans a step while the one before it is computed.
   Engine(const SchedulerOptions& options, Communicator& world, ModelRunner& runner, int64_t epoch);
+  ~Engine();
 
-  absl::StatusOr<int64_t> Submit(Request request) { return scheduler_.Add(std::move(request)); }
+  // Not during a Step.
+  absl::StatusOr<int64_t> Submit(Request request);
   void Abort(int64_t id) { scheduler_.Abort(id); }
   bool idle() const { return scheduler_.idle(); }
 
-  // One step over all ranks. Events are delivered before it returns. After an error the engine is
-  // dead.
+  // One step over all ranks; when there is nothing to compute, an empty one that only tells whether
+  // all ranks are alive. Events are delivered before it returns. After an error the engine is dead.
   absl::Status Step(absl::FunctionRef<void(const RequestEvent&)> on_event);
   // Steps until nothing is left to do.
   absl::Status Drain(absl::FunctionRef<void(const RequestEvent&)> on_event);
@@ -40,16 +59,31 @@ class Engine {
   absl::Status Shutdown();
 
   const EngineStats& stats() const { return stats_; }
+  const Scheduler& scheduler() const { return scheduler_; }
 
  private:
-  absl::StatusOr<std::vector<StepResult>> RunStep(const StepPlan& plan);
+  // A plan and its bytes for the other ranks.
+  struct Planned {
+    StepPlan plan;
+    std::string frame;
+  };
+  class Planner;
+
+  void MakePlan(Planned* planned);
+  absl::StatusOr<std::vector<StepResult>> RunStep(Planned* planned, StepSeconds* seconds);
+  absl::StatusOr<std::vector<StepResult>> Gather(StepResult mine, int64_t step);
+  void CountStep(const StepPlan& plan, const std::vector<StepResult>& results,
+                 const StepSeconds& seconds);
 
   Communicator& world_;
   ModelRunner& runner_;
   Scheduler scheduler_;
   int64_t epoch_;
   EngineStats stats_;
-  std::string frame_;
+  Planned now_;
+  Planned next_;
+  bool has_next_ = false;             // next_ was planned ahead
+  std::unique_ptr<Planner> planner_;  // null: steps are planned one by one
 };
 
 // The loop of ranks 1 and up: returns when rank 0 shuts down, or with the error that ended the

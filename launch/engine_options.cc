@@ -42,6 +42,9 @@ void AddEngineFlags(CLI::App& app, EngineOptions* options) {
   AddDispatcherFlag(app, &options->dispatcher);
   app.add_option("--threads", options->threads, "compute threads per rank; 0: cores / ranks")
       ->check(CLI::Range(0, 1024));
+  app.add_option("--pin-threads", options->pin,
+                 "bind each compute thread to a core; auto: when this process was bound to its own")
+      ->check(CLI::IsMember({"auto", "on", "off"}));
   app.add_option("--max-model-len", options->max_model_len,
                  "longest prompt and output together; 0: as config.json says")
       ->check(CLI::NonNegativeNumber);

@@ -29,6 +29,7 @@ struct EngineOptions {
   std::string placement = "contiguous";
   std::string dispatcher = "auto";
   int threads = 0;            // per rank; 0: cores / ranks of this host
+  std::string pin = "auto";   // bind threads to cores: auto (when the launcher bound us), on, off
   int64_t max_model_len = 0;  // 0: as config.json says
   int64_t max_num_seqs = 64;
   int64_t max_num_batched_tokens = 512;

@@ -19,9 +19,10 @@
 namespace folkmoot {
 namespace {
 
-// Cores that this process may use, shared among the ranks of this host. A launcher that binds ranks
-// has shared them already.
-int DefaultThreads() {
+// Threads: the cores that this process may use, shared among the ranks of this host unless the
+// launcher gave each rank its own. Only such cores are pinned to by default: ranks that share cores
+// would stack up on the first ones.
+ThreadBudget BudgetOf(const EngineOptions& options) {
   cpu_set_t allowed;
   CPU_ZERO(&allowed);
   const auto online = static_cast<int>(sysconf(_SC_NPROCESSORS_ONLN));
@@ -29,7 +30,11 @@ int DefaultThreads() {
       sched_getaffinity(0, sizeof(allowed), &allowed) == 0 ? CPU_COUNT(&allowed) : online;
   const char* local = std::getenv("OMPI_COMM_WORLD_LOCAL_SIZE");
   const int ranks = local == nullptr ? 1 : std::max(1, std::atoi(local));
-  return std::max(1, cores < online ? cores : cores / ranks);
+  const char* bound = std::getenv("OMPI_MCA_orte_bound_at_launch");
+  const bool own = cores < online && (ranks == 1 || bound != nullptr);
+  return {
+      .threads = options.threads > 0 ? options.threads : std::max(1, own ? cores : cores / ranks),
+      .pin = options.pin == "on" || (options.pin == "auto" && own)};
 }
 
 }  // namespace
@@ -38,18 +43,17 @@ Cluster::~Cluster() {
   world_.reset();  // before MPI ends
 }
 
-absl::StatusOr<std::unique_ptr<Cluster>> Cluster::Create(int threads, int64_t timeout_ms) {
+absl::StatusOr<std::unique_ptr<Cluster>> Cluster::Create(const EngineOptions& options) {
   std::unique_ptr<Cluster> cluster(new Cluster());
+  cluster->threads_ = BudgetOf(options);
   if (LaunchedByMpi()) {
     FM_ASSIGN_OR_RETURN(cluster->mpi_, MpiEnvironment::Create());
-    cluster->threads_ = threads > 0 ? threads : DefaultThreads();
     FM_ASSIGN_OR_RETURN(cluster->world_,
-                        MakeMpiCommunicator({.threads_per_rank = cluster->threads_}));
+                        MakeMpiCommunicator({.threads_per_rank = cluster->threads_.threads}));
   } else {
-    cluster->threads_ = threads > 0 ? threads : DefaultThreads();
     cluster->world_ = std::move(MakeThreadCommunicators(1).front());
   }
-  cluster->world_->set_timeout(std::chrono::milliseconds(timeout_ms));
+  cluster->world_->set_timeout(std::chrono::milliseconds(options.timeout_ms));
   FM_RETURN_IF_ERROR(
       SetUpLog({.level = "", .rank = cluster->world_->rank(), .ranks = cluster->world_->size()}));
   return cluster;
@@ -64,8 +68,7 @@ void Cluster::Fail(const absl::Status& status) {
 
 absl::Status RunOnRanks(const EngineOptions& options,
                         const std::function<absl::Status(Cluster&)>& body) {
-  FM_ASSIGN_OR_RETURN(const std::unique_ptr<Cluster> cluster,
-                      Cluster::Create(options.threads, options.timeout_ms));
+  FM_ASSIGN_OR_RETURN(const std::unique_ptr<Cluster> cluster, Cluster::Create(options));
   absl::Status status = body(*cluster);
   Communicator& world = cluster->world();
   if (world.size() == 1) return status;

@@ -15,12 +15,12 @@ class MpiEnvironment;
 // The ranks of this job. One process alone is a group of one and never touches MPI.
 class Cluster {
  public:
-  // threads: compute threads per rank, 0 = cores of this host shared among its ranks.
-  static absl::StatusOr<std::unique_ptr<Cluster>> Create(int threads, int64_t timeout_ms);
+  // Reads threads, pin and timeout_ms of the options.
+  static absl::StatusOr<std::unique_ptr<Cluster>> Create(const EngineOptions& options);
   ~Cluster();
 
   Communicator& world() { return *world_; }
-  int threads() const { return threads_; }
+  ThreadBudget threads() const { return threads_; }
 
   // Runs after an error: prints it, as the rank that should, and ends the whole job with status 1.
   [[noreturn]] void Fail(const absl::Status& status);
@@ -29,7 +29,7 @@ class Cluster {
   Cluster() = default;
   std::unique_ptr<MpiEnvironment> mpi_;  // null: alone
   std::unique_ptr<Communicator> world_;
-  int threads_ = 1;
+  ThreadBudget threads_;
 };
 
 // Runs a body that all ranks take part in. An error in several ranks ends the job (the first to

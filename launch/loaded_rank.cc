@@ -110,7 +110,8 @@ SchedulerOptions SchedulerOf(const EngineOptions& options, const Opened& opened,
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<LoadedRank>> LoadedRank::Load(const EngineOptions& options,
-                                                             Communicator& world, int threads,
+                                                             Communicator& world,
+                                                             ThreadBudget budget,
                                                              const LoadProgress& progress) {
   const auto begin = std::chrono::steady_clock::now();
   Opened opened;
@@ -119,7 +120,7 @@ absl::StatusOr<std::unique_ptr<LoadedRank>> LoadedRank::Load(const EngineOptions
       AgreeOrFail(world, status, status.ok() ? Fields(options, opened) : AgreementFields{}));
 
   std::unique_ptr<LoadedRank> rank(new LoadedRank(std::move(opened.placement)));
-  rank->pool_ = std::make_unique<ThreadPool>(threads);
+  rank->pool_ = std::make_unique<ThreadPool>(budget.threads, budget.pin);
   rank->config_ = opened.config;
   rank->checkpoint_ = std::move(opened.checkpoint);
   rank->epoch_ = 1;

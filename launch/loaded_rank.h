@@ -17,6 +17,12 @@
 
 namespace folkmoot {
 
+// The compute threads of one rank.
+struct ThreadBudget {
+  int threads = 1;
+  bool pin = false;  // each to a core of its own
+};
+
 // Called on the loading thread: bytes of weights read so far, of all that this rank will read.
 using LoadProgress = std::function<void(int64_t bytes, int64_t total)>;
 
@@ -27,7 +33,7 @@ class LoadedRank {
   // differs is named, and all return the same error, before anything is loaded. Then each reads its
   // part.
   static absl::StatusOr<std::unique_ptr<LoadedRank>> Load(const EngineOptions& options,
-                                                          Communicator& world, int threads,
+                                                          Communicator& world, ThreadBudget budget,
                                                           const LoadProgress& progress);
 
   const ModelConfig& config() const { return config_; }

@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <exception>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "CLI/CLI.hpp"
@@ -12,6 +13,7 @@
 #include "launch/commands/commands.h"
 #include "launch/config_file.h"
 #include "launch/flag_help.h"
+#include "launch/flag_reference.h"
 #include "launch/version.h"
 
 namespace {
@@ -24,11 +26,17 @@ int Run(int argc, char** argv) {
   CLI::App app("Folkmoot: serves mixture-of-experts language models, alone or under mpirun.");
   app.set_version_flag("--version", BuildVersion());
   app.require_subcommand(1);
+  app.option_defaults()->always_capture_default();
   const std::vector<Command> commands = {MakeGenerateCommand(app), MakeScoreCommand(app),
                                          MakeRouteCommand(app),    MakeInspectCommand(app),
-                                         MakeVerifyCommand(app),   MakeBenchCommand(app),
-                                         MakeDoctorCommand(app)};
+                                         MakeServeCommand(app),    MakeVerifyCommand(app),
+                                         MakeBenchCommand(app),    MakeDoctorCommand(app)};
   for (const Command& command : commands) AddEnvironmentAndConfig(*command.app);
+  if (argc > 1 && std::string_view(argv[1]) == "help") {
+    const bool markdown = argc > 2 && std::string_view(argv[2]) == "--markdown";
+    fmt::print("{}", markdown ? FlagReference(app) : app.help());
+    return 0;
+  }
   absl::StatusOr<std::vector<std::string>> arguments =
       ExpandConfigFile(app, {argv + 1, argv + argc});
   if (!arguments.ok()) {

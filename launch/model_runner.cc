@@ -2,185 +2,332 @@
 // ModelRunner::Run: plan -> ForwardBatch -> Model::Forward -> sampler -> StepResult.
 #include "launch/model_runner.h"
 
-#include <xxhash.h>
-
 #include <algorithm>
+#include <chrono>
 
 #include "runtime/ops/norm.h"
 
 namespace folkmoot {
+namespace {
 
-// Writes receipts, traces and digests of the slices of one step into their results.
-class ModelRunner::Recorder : public ForwardObserver {
- public:
-  Recorder(const std::vector<SequenceSlice>& slices, const ForwardBatch& batch,
-           std::map<int64_t, SequenceState>& states, const Model& model, StepResult& result)
-      : slices_(slices), batch_(batch), states_(states), result_(result) {
-    experts_ = static_cast<size_t>(model.config().moe.experts);
-    const GateConfig& gate = model.gate_config();
-    counts_places_ = gate.CanDrop();
-    can_lose_ = gate.CanDrop() || gate.extra_policy != ExtraPolicy::kAll;
-    result_.expert_tokens.assign(static_cast<size_t>(model.moe_layers()) * experts_, 0);
-    result_.sequences.resize(slices.size());
-    for (size_t i = 0; i < slices.size(); ++i) result_.sequences[i].id = slices[i].id;
-    digests_wanted_ = std::any_of(slices.begin(), slices.end(),
-                                  [](const SequenceSlice& s) { return s.layer_digests; });
-  }
+using Clock = std::chrono::steady_clock;
 
-  void OnRouting(int layer, const Routing& routing) override {
-    const std::span<int64_t> counts =
-        std::span(result_.expert_tokens).subspan(moe_index_++ * experts_, experts_);
-    for (size_t i = 0; i < slices_.size(); ++i) {
-      const BatchSequence& rows = batch_.sequences[i];
-      const auto first = static_cast<size_t>(rows.first_row * routing.top_k);
-      const auto count = static_cast<size_t>(rows.rows * routing.top_k);
-      DropCounts drops = {.layer = layer};
-      for (size_t c = first; c < first + count; ++c) {
-        drops.rejected += routing.state[c] == SlotState::kRejected ? 1 : 0;
-        drops.overflow += routing.state[c] == SlotState::kOverflow ? 1 : 0;
-        if (routing.action[c] == SlotAction::kExpert) {
-          ++counts[static_cast<size_t>(routing.expert[c])];
-        }
-      }
-      SequenceResult& result = result_.sequences[i];
-      if (can_lose_) result.drops.push_back(drops);
-      if (slices_[i].trace_routing) result.routing.push_back(Trace(layer, routing, first, count));
-    }
-  }
+double SecondsSince(Clock::time_point begin) {
+  return std::chrono::duration<double>(Clock::now() - begin).count();
+}
 
-  void OnLayerOutput(int layer, ConstMatrix hidden) override {
-    if (!digests_wanted_) return;
-    for (size_t i = 0; i < slices_.size(); ++i) {
-      if (!slices_[i].layer_digests) continue;
-      const BatchSequence& rows = batch_.sequences[i];
-      uint64_t& digest = states_.at(slices_[i].id).digests[static_cast<size_t>(layer)];
-      for (int64_t r = rows.first_row; r < rows.first_row + rows.rows; ++r) {
-        const std::span<const float> row = hidden.RowSpan(r);
-        digest = XXH3_64bits_withSeed(row.data(), row.size_bytes(), digest);
-      }
-    }
-  }
-
- private:
-  RoutingTrace Trace(int layer, const Routing& routing, size_t first, size_t count) const {
-    RoutingTrace trace = {.layer = layer, .top_k = routing.top_k};
-    const auto copy = [&](const auto& from, auto* to) {
-      const auto part = from.subspan(first, count);
-      to->assign(part.begin(), part.end());
-    };
-    copy(routing.expert, &trace.expert);
-    copy(routing.weight, &trace.weight);
-    copy(routing.place, &trace.place);
-    // Without capacity nobody competes for places, and a number would only tell of the batch.
-    if (!counts_places_) std::fill(trace.place.begin(), trace.place.end(), -1);
-    for (const SlotState state : routing.state.subspan(first, count)) {
-      trace.state.push_back(static_cast<uint8_t>(state));
-    }
-    return trace;
-  }
-
-  const std::vector<SequenceSlice>& slices_;
-  const ForwardBatch& batch_;
-  std::map<int64_t, SequenceState>& states_;
-  StepResult& result_;
-  size_t experts_ = 0;
-  size_t moe_index_ = 0;
-  bool counts_places_ = false;
-  bool can_lose_ = false;
-  bool digests_wanted_ = false;
-};
+}  // namespace
 
 ModelRunner::ModelRunner(Model& model, KvCache& cache, ThreadPool& pool, Communicator& experts)
-    : model_(model), cache_(cache), pool_(pool), experts_(experts) {}
-
-absl::Status ModelRunner::Prepare(const std::vector<SequenceSlice>& slices) {
-  const GateConfig& gate = model_.gate_config();
-  const bool counted = model_.moe_layers() > 0 && gate.NeedsChunkCounters();
-  batch_.Clear();
-  for (const SequenceSlice& slice : slices) {
-    const auto [found, is_new] = states_.try_emplace(slice.id);
-    SequenceState& state = found->second;
-    if (is_new != (slice.start == 0)) {
-      return DataLoss("sequence {} starts at position {}, but this rank {} it", slice.id,
-                      slice.start, is_new ? "has never seen" : "already holds");
-    }
-    if (is_new) {
-      if (counted) {
-        state.expert_places.assign(
-            static_cast<size_t>(model_.moe_layers() * model_.config().moe.experts), 0);
-      }
-      if (slice.layer_digests) state.digests.assign(model_.config().layers.size(), 0);
-    }
-    batch_.sequences.push_back({.first_row = batch_.tokens(),
-                                .rows = static_cast<int64_t>(slice.token_ids.size()),
-                                .start = slice.start,
-                                .order = slice.id,
-                                .blocks = slice.blocks,
-                                .expert_places = state.expert_places});
-    for (size_t i = 0; i < slice.token_ids.size(); ++i) {
-      const int32_t token = slice.token_ids[i];
-      const int64_t position = slice.start + static_cast<int64_t>(i);
-      const bool wanted = (i < slice.targets.size() && slice.targets[i] >= 0) ||
-                          (slice.sample && i + 1 == slice.token_ids.size());
-      if (wanted) batch_.logit_rows.push_back(static_cast<int32_t>(batch_.tokens()));
-      state.stream = XXH3_64bits_withSeed(&token, sizeof(token), state.stream);
-      batch_.streams.push_back(
-          gate.rng_scope == RngScope::kPrefix ? state.stream : static_cast<uint64_t>(slice.id));
-      batch_.positions.push_back(static_cast<int32_t>(position));
-      batch_.rope_lengths.push_back(
-          static_cast<int32_t>(std::max(slice.prompt_length, position + 1)));
-      batch_.token_ids.push_back(token);
-    }
-  }
-  return absl::OkStatus();
-}
-
-void ModelRunner::Read(const SequenceSlice& slice, ConstMatrix logits, int64_t* row,
-                       SequenceResult* result) {
-  for (size_t i = 0; i < slice.token_ids.size(); ++i) {
-    const int32_t target = i < slice.targets.size() ? slice.targets[i] : -1;
-    const bool sample = slice.sample && i + 1 == slice.token_ids.size();
-    if (target < 0 && !sample) continue;
-    const std::span<const float> values = logits.RowSpan((*row)++);
-    const int64_t position = slice.start + static_cast<int64_t>(i);
-    if (!AllFinite(values)) {
-      result->error = fmt::format("the logits of position {} are not finite numbers", position);
-      continue;  // the row is counted all the same
-    }
-    const double log_sum_exp = LogSumExp(values);
-    if (target >= 0) {
-      result->target_logprobs.push_back(Sampler::Logprob(values, log_sum_exp, target));
-      if (slice.top_logprobs > 0) {
-        sampler_.TopLogprobs(values, log_sum_exp, slice.top_logprobs, &result->top_logprobs);
-      }
-    }
-    if (sample) {
-      result->token = sampler_.Sample(values, slice.sampling, position + 1);
-      result->token_logprob = Sampler::Logprob(values, log_sum_exp, result->token);
-    }
-  }
-}
+    : model_(model),
+      cache_(cache),
+      pool_(pool),
+      experts_(experts),
+      pages_(cache.shape().blocks, cache.shape().block_size, model.moe_layers(),
+             model.config().moe.experts),
+      samplers_(static_cast<size_t>(pool.threads())) {}
 
 absl::StatusOr<StepResult> ModelRunner::Run(const StepPlan& plan) {
-  for (const int64_t id : plan.finished) states_.erase(id);
-  const auto& slices = plan.ranks[static_cast<size_t>(experts_.rank())];
-  FM_RETURN_IF_ERROR(Prepare(slices));
+  model_seconds_ = sample_seconds_ = 0;
+  const RankPlan& mine = plan.ranks[static_cast<size_t>(experts_.rank())];
+  for (const int64_t id : mine.finished) states_.erase(id);
+  for (const SequenceStart& start : mine.starts) FM_RETURN_IF_ERROR(Begin(start));
   StepResult result;
-  Recorder recorder(slices, batch_, states_, model_, result);
+  if (plan.tokens() == 0) return result;  // on no rank
+  FM_RETURN_IF_ERROR(Prepare(plan, mine, &result));
+
+  StepRecorder recorder(active_, model_.moe_layers(), model_.config().moe.experts, pages_, result);
   LayerContext ctx = {.pool = pool_,
                       .workspace = workspace_,
                       .experts = experts_,
                       .step = plan.step,
                       .observer = &recorder};
+  const Clock::time_point begin = Clock::now();
   FM_ASSIGN_OR_RETURN(const Matrix logits, model_.Forward(ctx, batch_, cache_));
-  int64_t row = 0;
-  for (size_t i = 0; i < slices.size(); ++i) {
-    Read(slices[i], logits, &row, &result.sequences[i]);
-    if (slices[i].layer_digests) {
-      result.sequences[i].layer_digests = states_.at(slices[i].id).digests;
+  model_seconds_ = SecondsSince(begin);
+  ReadAll(logits, &result);
+  sample_seconds_ = SecondsSince(begin) - model_seconds_;
+  return result;
+}
+
+absl::Status ModelRunner::CheckGate(const std::string& overrides) const {
+  if (overrides.empty()) return absl::OkStatus();
+  return OverrideGate(model_.config(), model_.gate_config(), overrides).status();
+}
+
+bool ModelRunner::GateIsCacheable(const std::string& overrides) const {
+  if (overrides.empty()) return PrefixCacheable(model_.config(), model_.gate_config());
+  const auto gate = OverrideGate(model_.config(), model_.gate_config(), overrides);
+  return gate.ok() && PrefixCacheable(model_.config(), *gate);
+}
+
+absl::Status ModelRunner::CheckStart(const SequenceStart& start) const {
+  const auto known = static_cast<int64_t>(start.tokens.size());
+  const auto cached_pages = static_cast<int64_t>(start.cached_blocks.size());
+  if (states_.contains(start.id)) {
+    return DataLoss("sequence {} starts, but this rank already holds it", start.id);
+  }
+  if (start.prompt_length < 1 || start.prompt_length > known) {
+    return DataLoss("sequence {} has a prompt of {} tokens, but starts with {}", start.id,
+                    start.prompt_length, known);
+  }
+  if (start.cached < 0 || start.cached >= known ||
+      start.cached != cached_pages * pages_.block_size()) {
+    return DataLoss("sequence {} starts with {} of {} tokens in {} cached pages of {}", start.id,
+                    start.cached, known, cached_pages, pages_.block_size());
+  }
+  for (const int32_t block : start.cached_blocks) {
+    if (block < 0 || block >= pages_.blocks()) {
+      return DataLoss("sequence {}: page {} is not one of {}", start.id, block, pages_.blocks());
     }
   }
-  return result;
+  for (const int32_t token : start.tokens) {
+    if (token < 0 || token >= model_.config().vocab) {
+      return DataLoss("sequence {}: token {} is not one of {}", start.id, token,
+                      model_.config().vocab);
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ModelRunner::Begin(const SequenceStart& start) {
+  FM_RETURN_IF_ERROR(CheckStart(start));
+  auto state = std::make_unique<SequenceState>();
+  state->start = start;
+  state->tokens.swap(state->start.tokens);
+  state->blocks.swap(state->start.cached_blocks);
+  state->computed = start.cached;
+  FM_RETURN_IF_ERROR(BindGate(state.get()));
+  if (start.layer_digests) state->digests.assign(model_.config().layers.size(), 0);
+  if (start.sampling.NeedsHistory()) {
+    const auto prompt = static_cast<size_t>(start.prompt_length);
+    state->history.AddPrompt(std::span(state->tokens).first(prompt));
+    for (size_t i = prompt; i < state->tokens.size(); ++i) {
+      state->history.AddOutput(state->tokens[i]);
+    }
+  }
+  FM_RETURN_IF_ERROR(pages_.Restore(state.get()));
+  states_.emplace(start.id, std::move(state));
+  return absl::OkStatus();
+}
+
+absl::Status ModelRunner::BindGate(SequenceState* state) {
+  const std::string& overrides = state->start.gate;
+  absl::StatusOr<std::shared_ptr<const Gate>> gate = model_.GateFor(overrides);
+  if (!gate.ok()) {
+    return Annotate(gate.status(), fmt::format("sequence {}", state->start.id));
+  }
+  state->gate = *std::move(gate);
+  if (state->gate == nullptr) return absl::OkStatus();
+  const GateConfig& config = state->gate->config();
+  const auto layers = static_cast<size_t>(model_.moe_layers());
+  state->can_lose = config.CanDrop() || config.extra_policy != ExtraPolicy::kAll;
+  state->keeps_pages = PrefixCacheable(model_.config(), config);
+  if (state->can_lose) state->drops.resize(layers);
+  if (config.NeedsChunkCounters()) {
+    state->expert_places.assign(layers * static_cast<size_t>(config.num_experts), 0);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ModelRunner::SelectGates(const std::vector<std::string>& gates) {
+  gates_.clear();
+  for (const std::string& overrides : gates) {
+    FM_ASSIGN_OR_RETURN(gates_.emplace_back(), model_.GateFor(overrides));
+    if (gates_.back() != nullptr) batch_.gates.push_back(gates_.back().get());
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ModelRunner::CheckSlice(const SequenceSlice& slice, int64_t step,
+                                     const SequenceState& state) const {
+  const int64_t end = slice.start + slice.count;
+  const auto known = static_cast<int64_t>(state.tokens.size());
+  const auto pages = static_cast<int64_t>(state.blocks.size());
+  const auto words = static_cast<size_t>((model_.config().vocab + 31) / 32);
+  if (state.last_step == step) return DataLoss("sequence {} has two slices", slice.id);
+  if (slice.start != state.computed || slice.count < 1) {
+    return DataLoss("sequence {} goes on with {} tokens at position {}, but {} are computed",
+                    slice.id, slice.count, slice.start, state.computed);
+  }
+  if (end > known) {
+    return DataLoss("sequence {} goes on to position {}, but has only {} tokens", slice.id, end,
+                    known);
+  }
+  if (slice.sample && end != known) {
+    return DataLoss("sequence {} is sampled at position {}, but goes on to {}", slice.id, end,
+                    known);
+  }
+  if (end > pages * pages_.block_size()) {
+    return DataLoss("sequence {} goes on to position {}, but has only {} pages of {}", slice.id,
+                    end, pages, pages_.block_size());
+  }
+  for (const int32_t block : slice.new_blocks) {
+    if (block < 0 || block >= pages_.blocks()) {
+      return DataLoss("sequence {}: page {} is not one of {}", slice.id, block, pages_.blocks());
+    }
+  }
+  if (!slice.allowed.empty() && slice.allowed.size() != words) {
+    return DataLoss("sequence {}: a token mask of {} words, where the vocabulary has {}", slice.id,
+                    slice.allowed.size(), words);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ModelRunner::Prepare(const StepPlan& plan, const RankPlan& mine, StepResult* result) {
+  batch_.Clear();
+  active_.clear();
+  page_ends_.clear();
+  page_ends_begin_.clear();
+  FM_RETURN_IF_ERROR(SelectGates(plan.gates));
+  result->sequences.resize(mine.slices.size());
+  for (size_t i = 0; i < mine.slices.size(); ++i) {
+    const SequenceSlice& slice = mine.slices[i];
+    result->sequences[i].id = slice.id;
+    const auto found = states_.find(slice.id);
+    if (found == states_.end()) {
+      return DataLoss("sequence {} goes on, but this rank does not hold it", slice.id);
+    }
+    SequenceState& state = *found->second;
+    if (!state.error.empty()) {  // planned before its error was known
+      result->sequences[i].error = state.error;
+      continue;
+    }
+    state.blocks.insert(state.blocks.end(), slice.new_blocks.begin(), slice.new_blocks.end());
+    FM_RETURN_IF_ERROR(CheckSlice(slice, plan.step, state));
+    state.last_step = plan.step;
+    active_.push_back({.slice = &slice,
+                       .state = &state,
+                       .result = i,
+                       .first_row = batch_.tokens(),
+                       .first_logit = static_cast<int64_t>(batch_.logit_rows.size())});
+    FM_RETURN_IF_ERROR(AddSequence(plan, active_.back()));
+  }
+  SetPageEnds();
+  return absl::OkStatus();
+}
+
+absl::Status ModelRunner::AddSequence(const StepPlan& plan, const ActiveSlice& active) {
+  SequenceState& state = *active.state;
+  const auto gate = std::lower_bound(plan.gates.begin(), plan.gates.end(), state.start.gate);
+  if (gate == plan.gates.end() || *gate != state.start.gate) {
+    return DataLoss("sequence {} routes with gate '{}', which the plan does not list",
+                    state.start.id, state.start.gate);
+  }
+  batch_.sequences.push_back({.first_row = active.first_row,
+                              .rows = active.slice->count,
+                              .start = active.slice->start,
+                              .order = state.start.id,
+                              .blocks = state.blocks,
+                              .expert_places = state.expert_places,
+                              .page_size = pages_.block_size(),
+                              .gate = static_cast<int32_t>(gate - plan.gates.begin())});
+  page_ends_begin_.push_back(page_ends_.size());
+  pages_.Write(state, state.computed, state.computed + active.slice->count, state.stream,
+               &page_ends_);
+  AddRows(active);
+  return absl::OkStatus();
+}
+
+bool ModelRunner::WantsTarget(const SequenceState& state, int64_t position) const {
+  return state.start.prompt_logprobs && position >= state.start.answered &&
+         position + 1 < state.start.prompt_length;
+}
+
+void ModelRunner::AddRows(const ActiveSlice& active) {
+  SequenceState& state = *active.state;
+  const bool by_prefix =
+      state.gate == nullptr || state.gate->config().rng_scope == RngScope::kPrefix;
+  for (int64_t i = 0; i < active.slice->count; ++i) {
+    const int64_t position = state.computed++;
+    const int32_t token = state.tokens[static_cast<size_t>(position)];
+    const bool sample = active.slice->sample && i + 1 == active.slice->count;
+    if (sample || WantsTarget(state, position)) {
+      batch_.logit_rows.push_back(static_cast<int32_t>(batch_.tokens()));
+    }
+    state.stream = ExtendStream(state.stream, token);
+    batch_.streams.push_back(by_prefix ? state.stream : static_cast<uint64_t>(state.start.id));
+    batch_.positions.push_back(static_cast<int32_t>(position));
+    batch_.rope_lengths.push_back(
+        static_cast<int32_t>(std::max(state.start.prompt_length, position + 1)));
+    batch_.token_ids.push_back(token);
+  }
+}
+
+// The list of page ends is complete and will not move any more.
+void ModelRunner::SetPageEnds() {
+  page_ends_begin_.push_back(page_ends_.size());
+  for (size_t i = 0; i < batch_.sequences.size(); ++i) {
+    batch_.sequences[i].page_ends =
+        std::span(page_ends_)
+            .subspan(page_ends_begin_[i], page_ends_begin_[i + 1] - page_ends_begin_[i]);
+  }
+}
+
+void ModelRunner::ReadAll(ConstMatrix logits, StepResult* result) {
+  pool_.ParallelFor(static_cast<int64_t>(active_.size()), 1,
+                    [&](int64_t begin, int64_t end, int thread) {
+                      for (int64_t i = begin; i < end; ++i) {
+                        const ActiveSlice& active = active_[static_cast<size_t>(i)];
+                        Read(active, logits, samplers_[static_cast<size_t>(thread)],
+                             &result->sequences[active.result]);
+                      }
+                    });
+}
+
+void ModelRunner::Read(const ActiveSlice& active, ConstMatrix logits, Sampler& sampler,
+                       SequenceResult* result) {
+  SequenceState& state = *active.state;
+  int64_t row = active.first_logit;
+  for (int64_t i = 0; i < active.slice->count && state.error.empty(); ++i) {
+    const int64_t position = active.slice->start + i;
+    const bool target = WantsTarget(state, position);
+    const bool sample = active.slice->sample && i + 1 == active.slice->count;
+    if (!target && !sample) continue;
+    const std::span<const float> values = logits.RowSpan(row++);
+    if (!AllFinite(values)) {
+      state.error = fmt::format("the logits of position {} are not finite numbers", position);
+      break;
+    }
+    const double log_sum_exp = LogSumExp(values);
+    if (target) {
+      const int32_t next = state.tokens[static_cast<size_t>(position + 1)];
+      result->target_logprobs.push_back(Sampler::Logprob(values, log_sum_exp, next));
+      result->target_ranks.push_back(Sampler::Rank(values, next));
+      if (state.start.top_logprobs > 0) {
+        sampler.TopLogprobs(values, log_sum_exp, state.start.top_logprobs, &result->top_logprobs);
+      }
+    }
+    if (sample) Sample(active, values, log_sum_exp, sampler, result);
+  }
+  result->error = state.error;
+  result->drops = state.drops;
+  result->layer_digests = state.digests;
+}
+
+void ModelRunner::Sample(const ActiveSlice& active, std::span<const float> logits,
+                         double log_sum_exp, Sampler& sampler, SequenceResult* result) {
+  SequenceState& state = *active.state;
+  const auto position = static_cast<int64_t>(state.tokens.size());
+  const std::optional<int32_t> token = sampler.Sample({.logits = logits,
+                                                       .params = state.start.sampling,
+                                                       .position = position,
+                                                       .prompt_length = state.start.prompt_length,
+                                                       .history = &state.history,
+                                                       .allowed = active.slice->allowed});
+  if (!token) {
+    state.error = fmt::format(
+        "no token may come at position {}: masks, allowed and banned tokens and biases leave none",
+        position);
+    return;
+  }
+  result->token = *token;
+  result->token_logprob = Sampler::Logprob(logits, log_sum_exp, *token);
+  if (state.start.logprobs > 0) {
+    sampler.TopLogprobs(logits, log_sum_exp, state.start.logprobs, &result->token_top);
+  }
+  state.tokens.push_back(*token);
+  if (state.start.sampling.NeedsHistory()) state.history.AddOutput(*token);
 }
 
 }  // namespace folkmoot

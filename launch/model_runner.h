@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-// Carries out a step on one rank: the only place that knows both the scheduler's plan and the
-// layers' batch.
+// Carries out steps on one rank: the only place that knows both the scheduler's plan and the
+// layers' batch. Keeps what a rank must remember of its sequences from step to step.
 #pragma once
 
 #include <cstdint>
-#include <map>
+#include <memory>
+#include <string>
 #include <vector>
 
+#include "absl/container/flat_hash_map.h"
+#include "launch/sequence_state.h"
+#include "launch/step_recorder.h"
 #include "layers/models/model.h"
 #include "runtime/sampler.h"
 #include "scheduler/step_plan.h"
@@ -18,32 +22,58 @@ class ModelRunner {
   // All arguments must outlive the runner.
   ModelRunner(Model& model, KvCache& cache, ThreadPool& pool, Communicator& experts);
 
-  // Computes plan.ranks[rank of `experts`]. Collective over the experts' communicator. An error
-  // ends the engine; what is wrong with one sequence only is in its result.
+  // Computes plan.ranks[rank of `experts`]: one result per slice, in their order. Collective over
+  // the experts' communicator unless no rank has a slice. An error ends the engine: DataLoss when
+  // the plan does not fit what this rank holds, with the sequence and the reason. What is wrong
+  // with one sequence only is in its result; later slices of it are answered with the same error.
   absl::StatusOr<StepResult> Run(const StepPlan& plan);
 
+  // Can requests override the model's gate like this? Says why not.
+  absl::Status CheckGate(const std::string& overrides) const;
+  // May requests with these overrides share pages of equal prefixes?
+  bool GateIsCacheable(const std::string& overrides) const;
+
+  uint64_t placement_version() const { return model_.placement_version(); }
   const Workspace& workspace() const { return workspace_; }
+  // Of the last Run.
+  double model_seconds() const { return model_seconds_; }
+  double sample_seconds() const { return sample_seconds_; }
 
  private:
-  // What a rank keeps of a sequence between steps, besides keys and values.
-  struct SequenceState {
-    uint64_t stream = 0;                 // hash of the tokens so far
-    std::vector<int32_t> expert_places;  // [MoE layers, E], sequence_chunk capacity
-    std::vector<uint64_t> digests;       // [layers]
-  };
-  class Recorder;
-
-  absl::Status Prepare(const std::vector<SequenceSlice>& slices);
-  void Read(const SequenceSlice& slice, ConstMatrix logits, int64_t* row, SequenceResult* result);
+  absl::Status SelectGates(const std::vector<std::string>& gates);
+  absl::Status CheckStart(const SequenceStart& start) const;
+  absl::Status Begin(const SequenceStart& start);
+  absl::Status BindGate(SequenceState* state);
+  absl::Status CheckSlice(const SequenceSlice& slice, int64_t step,
+                          const SequenceState& state) const;
+  absl::Status Prepare(const StepPlan& plan, const RankPlan& mine, StepResult* result);
+  absl::Status AddSequence(const StepPlan& plan, const ActiveSlice& active);
+  void AddRows(const ActiveSlice& active);
+  void SetPageEnds();
+  bool WantsTarget(const SequenceState& state, int64_t position) const;
+  void ReadAll(ConstMatrix logits, StepResult* result);
+  void Read(const ActiveSlice& active, ConstMatrix logits, Sampler& sampler,
+            SequenceResult* result);
+  void Sample(const ActiveSlice& active, std::span<const float> logits, double log_sum_exp,
+              Sampler& sampler, SequenceResult* result);
 
   Model& model_;
   KvCache& cache_;
   ThreadPool& pool_;
   Communicator& experts_;
   Workspace workspace_;
+  PageLedger pages_;
+  absl::flat_hash_map<int64_t, std::unique_ptr<SequenceState>> states_;
+  std::vector<Sampler> samplers_;  // by thread
+
+  // Of the step under way.
   ForwardBatch batch_;
-  Sampler sampler_;
-  std::map<int64_t, SequenceState> states_;
+  std::vector<ActiveSlice> active_;
+  std::vector<std::shared_ptr<const Gate>> gates_;
+  std::vector<int32_t*> page_ends_;
+  std::vector<size_t> page_ends_begin_;  // by active slice, and the end
+  double model_seconds_ = 0;
+  double sample_seconds_ = 0;
 };
 
 }  // namespace folkmoot

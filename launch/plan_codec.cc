@@ -1,14 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
+// The way of a plan. Results are in launch/result_codec.cc.
 #include "launch/plan_codec.h"
 
 #include <xxhash.h>
 
 #include <cstring>
 
+#include "launch/wire_fields.h"
 #include "proto/step.pb.h"
 
 namespace folkmoot {
 namespace {
+
+using wire_fields::Append;
+using wire_fields::ToVector;
 
 struct FrameHeader {
   uint64_t magic = 0;
@@ -16,110 +21,151 @@ struct FrameHeader {
   int64_t step = 0;
   uint64_t hash = 0;  // of the payload
 };
-constexpr uint64_t kMagic = 0x31'6e'61'6c'70'6d'6f'66;  // "fomplan1", little-endian
+constexpr uint64_t kMagic = 0x32'6e'61'6c'70'6d'6f'66;  // "fomplan2", little-endian
 
-template <typename Field, typename T>
-void Append(const std::vector<T>& values, Field* field) {
-  field->Add(values.begin(), values.end());
+void ToWire(const SamplingParams& params, wire::Sampling* out) {
+  out->set_temperature(params.temperature);
+  out->set_top_k(params.top_k);
+  out->set_top_p(params.top_p);
+  out->set_min_p(params.min_p);
+  out->set_seed(params.seed);
+  out->set_presence_penalty(params.presence_penalty);
+  out->set_frequency_penalty(params.frequency_penalty);
+  out->set_repetition_penalty(params.repetition_penalty);
+  for (const auto& [id, bias] : params.logit_bias) {
+    out->add_bias_ids(id);
+    out->add_bias_values(bias);
+  }
+  Append(params.allowed_ids, out->mutable_allowed_ids());
+  for (const std::vector<int32_t>& word : params.bad_words) {
+    out->add_bad_word_lengths(static_cast<int32_t>(word.size()));
+    Append(word, out->mutable_bad_word_tokens());
+  }
+  out->set_min_tokens(params.min_tokens);
+  Append(params.suppressed_ids, out->mutable_suppressed_ids());
 }
 
-template <typename T, typename Field>
-std::vector<T> ToVector(const Field& field) {
-  return {field.begin(), field.end()};
+absl::Status FromWire(const wire::Sampling& in, SamplingParams* out) {
+  out->temperature = in.temperature();
+  out->top_k = in.top_k();
+  out->top_p = in.top_p();
+  out->min_p = in.min_p();
+  out->seed = in.seed();
+  out->presence_penalty = in.presence_penalty();
+  out->frequency_penalty = in.frequency_penalty();
+  out->repetition_penalty = in.repetition_penalty();
+  if (in.bias_ids_size() != in.bias_values_size()) {
+    return DataLoss("{} tokens have {} biases", in.bias_ids_size(), in.bias_values_size());
+  }
+  for (int i = 0; i < in.bias_ids_size(); ++i) {
+    out->logit_bias.emplace_back(in.bias_ids(i), in.bias_values(i));
+  }
+  out->allowed_ids = ToVector<int32_t>(in.allowed_ids());
+  int begin = 0;
+  for (const int32_t length : in.bad_word_lengths()) {
+    if (length < 0 || length > in.bad_word_tokens_size() - begin) {
+      return DataLoss("a bad word of {} tokens, where {} are left", length,
+                      in.bad_word_tokens_size() - begin);
+    }
+    const auto first = in.bad_word_tokens().begin() + begin;
+    out->bad_words.emplace_back(first, first + length);
+    begin += length;
+  }
+  out->min_tokens = in.min_tokens();
+  out->suppressed_ids = ToVector<int32_t>(in.suppressed_ids());
+  return absl::OkStatus();
+}
+
+void ToWire(const SequenceStart& start, wire::Start* out) {
+  out->set_id(start.id);
+  Append(start.tokens, out->mutable_tokens());
+  out->set_prompt_length(start.prompt_length);
+  out->set_cached(start.cached);
+  Append(start.cached_blocks, out->mutable_cached_blocks());
+  out->set_answered(start.answered);
+  out->set_gate(start.gate);
+  ToWire(start.sampling, out->mutable_sampling());
+  out->set_logprobs(start.logprobs);
+  out->set_prompt_logprobs(start.prompt_logprobs);
+  out->set_top_logprobs(start.top_logprobs);
+  out->set_trace_routing(start.trace_routing);
+  out->set_layer_digests(start.layer_digests);
+}
+
+absl::Status FromWire(const wire::Start& in, SequenceStart* out) {
+  out->id = in.id();
+  out->tokens = ToVector<int32_t>(in.tokens());
+  out->prompt_length = in.prompt_length();
+  out->cached = in.cached();
+  out->cached_blocks = ToVector<int32_t>(in.cached_blocks());
+  out->answered = in.answered();
+  out->gate = in.gate();
+  out->logprobs = in.logprobs();
+  out->prompt_logprobs = in.prompt_logprobs();
+  out->top_logprobs = in.top_logprobs();
+  out->trace_routing = in.trace_routing();
+  out->layer_digests = in.layer_digests();
+  return Annotate(FromWire(in.sampling(), &out->sampling), fmt::format("sequence {}", in.id()));
 }
 
 void ToWire(const SequenceSlice& slice, wire::Slice* out) {
   out->set_id(slice.id);
   out->set_start(slice.start);
-  out->set_prompt_length(slice.prompt_length);
-  Append(slice.token_ids, out->mutable_token_ids());
-  Append(slice.blocks, out->mutable_blocks());
-  Append(slice.targets, out->mutable_targets());
-  out->set_top_logprobs(slice.top_logprobs);
+  out->set_count(slice.count);
+  Append(slice.new_blocks, out->mutable_new_blocks());
   out->set_sample(slice.sample);
-  out->set_trace_routing(slice.trace_routing);
-  out->set_layer_digests(slice.layer_digests);
-  wire::Sampling& sampling = *out->mutable_sampling();
-  sampling.set_temperature(slice.sampling.temperature);
-  sampling.set_top_k(slice.sampling.top_k);
-  sampling.set_top_p(slice.sampling.top_p);
-  sampling.set_min_p(slice.sampling.min_p);
-  sampling.set_seed(slice.sampling.seed);
+  if (!slice.allowed.empty()) {
+    out->set_allowed(slice.allowed.data(), slice.allowed.size() * sizeof(uint32_t));
+  }
 }
 
-SequenceSlice FromWire(const wire::Slice& in) {
-  SequenceSlice slice;
-  slice.id = in.id();
-  slice.start = in.start();
-  slice.prompt_length = in.prompt_length();
-  slice.token_ids = ToVector<int32_t>(in.token_ids());
-  slice.blocks = ToVector<int32_t>(in.blocks());
-  slice.targets = ToVector<int32_t>(in.targets());
-  slice.top_logprobs = in.top_logprobs();
-  slice.sample = in.sample();
-  slice.trace_routing = in.trace_routing();
-  slice.layer_digests = in.layer_digests();
-  const wire::Sampling& sampling = in.sampling();
-  slice.sampling = {.temperature = sampling.temperature(),
-                    .top_k = sampling.top_k(),
-                    .top_p = sampling.top_p(),
-                    .min_p = sampling.min_p(),
-                    .seed = sampling.seed()};
-  return slice;
+absl::Status FromWire(const wire::Slice& in, SequenceSlice* out) {
+  out->id = in.id();
+  out->start = in.start();
+  out->count = in.count();
+  out->new_blocks = ToVector<int32_t>(in.new_blocks());
+  out->sample = in.sample();
+  const std::string& allowed = in.allowed();
+  if (allowed.size() % sizeof(uint32_t) != 0) {
+    return DataLoss("sequence {}: a token mask of {} bytes is not made of words", in.id(),
+                    allowed.size());
+  }
+  out->allowed.resize(allowed.size() / sizeof(uint32_t));
+  if (!allowed.empty()) std::memcpy(out->allowed.data(), allowed.data(), allowed.size());
+  return absl::OkStatus();
 }
 
-void ToWire(const SequenceResult& result, wire::SequenceResult* out) {
-  out->set_id(result.id);
-  out->set_token(result.token);
-  out->set_token_logprob(result.token_logprob);
-  Append(result.target_logprobs, out->mutable_target_logprobs());
-  for (const TokenLogprob& top : result.top_logprobs) {
-    out->add_top_tokens(top.token);
-    out->add_top_values(top.logprob);
+absl::Status FromWire(const wire::RankPlan& in, RankPlan* out) {
+  out->finished = ToVector<int64_t>(in.finished());
+  out->starts.resize(static_cast<size_t>(in.starts_size()));
+  for (int i = 0; i < in.starts_size(); ++i) {
+    FM_RETURN_IF_ERROR(FromWire(in.starts(i), &out->starts[static_cast<size_t>(i)]));
   }
-  for (const DropCounts& drops : result.drops) {
-    wire::Drops& wire_drops = *out->add_drops();
-    wire_drops.set_layer(drops.layer);
-    wire_drops.set_rejected(drops.rejected);
-    wire_drops.set_overflow(drops.overflow);
+  out->slices.resize(static_cast<size_t>(in.slices_size()));
+  for (int i = 0; i < in.slices_size(); ++i) {
+    FM_RETURN_IF_ERROR(FromWire(in.slices(i), &out->slices[static_cast<size_t>(i)]));
   }
-  for (const RoutingTrace& trace : result.routing) {
-    wire::Routing& routing = *out->add_routing();
-    routing.set_layer(trace.layer);
-    routing.set_top_k(trace.top_k);
-    Append(trace.expert, routing.mutable_expert());
-    Append(trace.weight, routing.mutable_weight());
-    routing.set_state(trace.state.data(), trace.state.size());
-    Append(trace.place, routing.mutable_place());
-  }
-  Append(result.layer_digests, out->mutable_layer_digests());
-  out->set_error(result.error);
+  return absl::OkStatus();
 }
 
-SequenceResult FromWire(const wire::SequenceResult& in) {
-  SequenceResult result;
-  result.id = in.id();
-  result.token = in.token();
-  result.token_logprob = in.token_logprob();
-  result.target_logprobs = ToVector<float>(in.target_logprobs());
-  for (int i = 0; i < in.top_tokens_size(); ++i) {
-    result.top_logprobs.push_back({in.top_tokens(i), in.top_values(i)});
+absl::Status CheckContent(const wire::Plan& in, const ExpectedPlan& expected) {
+  if (in.epoch() != expected.epoch || in.step() != expected.step) {
+    return DataLoss("its content is step {} of epoch {}", in.step(), in.epoch());
   }
-  for (const wire::Drops& drops : in.drops()) {
-    result.drops.push_back({drops.layer(), drops.rejected(), drops.overflow()});
+  if (in.shutdown()) return absl::OkStatus();
+  if (in.ranks_size() != expected.ranks) {
+    return DataLoss("made for {} ranks, but there are {}", in.ranks_size(), expected.ranks);
   }
-  for (const wire::Routing& routing : in.routing()) {
-    RoutingTrace& trace = result.routing.emplace_back();
-    trace.layer = routing.layer();
-    trace.top_k = routing.top_k();
-    trace.expert = ToVector<int32_t>(routing.expert());
-    trace.weight = ToVector<float>(routing.weight());
-    trace.state.assign(routing.state().begin(), routing.state().end());
-    trace.place = ToVector<int32_t>(routing.place());
+  if (in.placement_version() != expected.placement_version) {
+    return DataLoss("made for the placement {:016x} of the experts, but this rank holds {:016x}",
+                    in.placement_version(), expected.placement_version);
   }
-  result.layer_digests = ToVector<uint64_t>(in.layer_digests());
-  result.error = in.error();
-  return result;
+  for (int i = 1; i < in.gates_size(); ++i) {
+    if (!(in.gates(i - 1) < in.gates(i))) {
+      return DataLoss("its gates '{}' and '{}' are out of order", in.gates(i - 1), in.gates(i));
+    }
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -129,11 +175,14 @@ void EncodePlan(const StepPlan& plan, std::string* frame) {
   out.set_epoch(plan.epoch);
   out.set_step(plan.step);
   out.set_shutdown(plan.shutdown);
-  for (const auto& slices : plan.ranks) {
-    wire::RankPlan& rank = *out.add_ranks();
-    for (const SequenceSlice& slice : slices) ToWire(slice, rank.add_slices());
+  out.set_placement_version(plan.placement_version);
+  for (const std::string& gate : plan.gates) out.add_gates(gate);
+  for (const RankPlan& rank : plan.ranks) {
+    wire::RankPlan& wire_rank = *out.add_ranks();
+    Append(rank.finished, wire_rank.mutable_finished());
+    for (const SequenceStart& start : rank.starts) ToWire(start, wire_rank.add_starts());
+    for (const SequenceSlice& slice : rank.slices) ToWire(slice, wire_rank.add_slices());
   }
-  Append(plan.finished, out.mutable_finished());
   frame->assign(sizeof(FrameHeader), '\0');
   out.AppendToString(frame);
   const FrameHeader header = {.magic = kMagic,
@@ -144,59 +193,37 @@ void EncodePlan(const StepPlan& plan, std::string* frame) {
   std::memcpy(frame->data(), &header, sizeof(header));
 }
 
-absl::StatusOr<StepPlan> DecodePlan(std::string_view frame, int64_t epoch, int64_t step,
-                                    int ranks) {
+absl::StatusOr<StepPlan> DecodePlan(std::string_view frame, const ExpectedPlan& expected) {
+  const std::string name = fmt::format("plan of step {}", expected.step);
   FrameHeader header;
   if (frame.size() < sizeof(header)) {
-    return DataLoss("plan of step {}: {} bytes are too few for a plan", step, frame.size());
+    return DataLoss("{}: {} bytes are too few for a plan", name, frame.size());
   }
   std::memcpy(&header, frame.data(), sizeof(header));
-  if (header.magic != kMagic) return DataLoss("plan of step {}: not a plan at all", step);
-  if (header.epoch != epoch || header.step != step) {
+  if (header.magic != kMagic) return DataLoss("{}: not a plan at all", name);
+  if (header.epoch != expected.epoch || header.step != expected.step) {
     return DataLoss(
         "the plan received is step {} of epoch {}, but this rank is at step {} of epoch {}",
-        header.step, header.epoch, step, epoch);
+        header.step, header.epoch, expected.step, expected.epoch);
   }
   const std::string_view payload = frame.substr(sizeof(header));
   wire::Plan in;
   if (XXH3_64bits(payload.data(), payload.size()) != header.hash ||
       !in.ParseFromArray(payload.data(), static_cast<int>(payload.size()))) {
-    return DataLoss("plan of step {}: its content does not match its hash", step);
+    return DataLoss("{}: its content does not match its hash", name);
   }
-  if (in.ranks_size() != ranks && !in.shutdown()) {
-    return DataLoss("plan of step {}: made for {} ranks, but there are {}", step, in.ranks_size(),
-                    ranks);
-  }
+  FM_RETURN_IF_ERROR(Annotate(CheckContent(in, expected), name));
   StepPlan plan;
   plan.epoch = in.epoch();
   plan.step = in.step();
   plan.shutdown = in.shutdown();
-  plan.finished = ToVector<int64_t>(in.finished());
-  for (const wire::RankPlan& rank : in.ranks()) {
-    std::vector<SequenceSlice>& slices = plan.ranks.emplace_back();
-    for (const wire::Slice& slice : rank.slices()) slices.push_back(FromWire(slice));
+  plan.placement_version = in.placement_version();
+  plan.gates.assign(in.gates().begin(), in.gates().end());
+  plan.ranks.resize(static_cast<size_t>(in.ranks_size()));
+  for (int r = 0; r < in.ranks_size(); ++r) {
+    FM_RETURN_IF_ERROR(Annotate(FromWire(in.ranks(r), &plan.ranks[static_cast<size_t>(r)]), name));
   }
   return plan;
-}
-
-std::string EncodeResult(const StepResult& result) {
-  wire::Result out;
-  for (const SequenceResult& sequence : result.sequences) ToWire(sequence, out.add_sequences());
-  Append(result.expert_tokens, out.mutable_expert_tokens());
-  return out.SerializeAsString();
-}
-
-absl::StatusOr<StepResult> DecodeResult(std::string_view bytes) {
-  wire::Result in;
-  if (!in.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) {
-    return DataLoss("the result of a step cannot be read ({} bytes)", bytes.size());
-  }
-  StepResult result;
-  for (const wire::SequenceResult& sequence : in.sequences()) {
-    result.sequences.push_back(FromWire(sequence));
-  }
-  result.expert_tokens = ToVector<int64_t>(in.expert_tokens());
-  return result;
 }
 
 }  // namespace folkmoot

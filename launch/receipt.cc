@@ -9,10 +9,7 @@ namespace folkmoot {
 
 void Receipt::Add(const SequenceResult& result) {
   for (const DropCounts& drops : result.drops) {
-    DropCounts& sum = layers_[drops.layer];
-    sum.layer = drops.layer;
-    sum.rejected += drops.rejected;
-    sum.overflow += drops.overflow;
+    layers_[drops.layer] = drops;  // counted from the first token on
   }
 }
 

@@ -15,7 +15,7 @@
 
 namespace folkmoot {
 
-// Sums the drops of one request over its steps.
+// The drops of one choice of a request; every result replaces what the one before said.
 class Receipt {
  public:
   void Add(const SequenceResult& result);

@@ -10,8 +10,10 @@
 namespace folkmoot {
 
 // Loads options.model on `ranks` ranks with `threads` compute threads each, runs `body` on rank 0
-// while the others work, and shuts down. Returns the first error, of the lowest rank.
+// while the others work, and shuts down. Returns the first error, of the lowest rank. `adjust` may
+// change what the scheduler is told.
 absl::Status RunOnThreadRanks(const EngineOptions& options, int ranks, int threads,
-                              const std::function<absl::Status(Engine&, LoadedRank&)>& body);
+                              const std::function<absl::Status(Engine&, LoadedRank&)>& body,
+                              const std::function<void(SchedulerOptions&)>& adjust = nullptr);
 
 }  // namespace folkmoot

@@ -7,6 +7,7 @@
 #include <span>
 #include <vector>
 
+#include "layers/gates/gate.h"
 #include "runtime/ops/attention.h"
 
 namespace folkmoot {
@@ -18,8 +19,13 @@ struct BatchSequence {
   int64_t start = 0;
   int64_t order = 0;                // admission order over all ranks
   std::span<const int32_t> blocks;  // pages of the KV cache, enough for start + rows positions
-  std::span<int32_t>
-      expert_places;  // [MoE layers, E] counters of sequence_chunk capacity, or empty
+  // [MoE layers, E] counters of sequence_chunk capacity, or empty.
+  std::span<int32_t> expert_places = {};
+  // Where the counters go as they stand at the end of each page that these rows fill, each [MoE
+  // layers, E]; empty: nowhere.
+  std::span<int32_t* const> page_ends = {};
+  int64_t page_size = 0;  // positions in a page of the KV cache
+  int32_t gate = 0;       // index in ForwardBatch::gates
 };
 
 struct ForwardBatch {
@@ -31,6 +37,9 @@ struct ForwardBatch {
   std::vector<uint64_t> streams;
   std::vector<BatchSequence> sequences;  // cover the rows in order
   std::vector<int32_t> logit_rows;       // rows whose logits are wanted, ascending
+  // The gates of this step, the same on all ranks also where no sequence uses one. Empty: the
+  // model's own for all.
+  std::vector<const Gate*> gates;
 
   int64_t tokens() const { return static_cast<int64_t>(token_ids.size()); }
   // Empties the batch and keeps its memory.
@@ -41,6 +50,7 @@ struct ForwardBatch {
     streams.clear();
     sequences.clear();
     logit_rows.clear();
+    gates.clear();
   }
 };
 

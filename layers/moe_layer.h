@@ -32,7 +32,8 @@ struct MoeNames {
 
 class MoeLayer {
  public:
-  // `gate` decides; `dispatcher` is shared by all layers of the model; both must outlive the layer.
+  // `gate` decides where a batch names no other; `dispatcher` is shared by all layers of the model;
+  // both must outlive the layer.
   // moe_index counts the MoE layers of the model from 0.
   static absl::StatusOr<MoeLayer> Load(ThreadPool& pool, WeightLoader& loader,
                                        const ModelConfig& config, const MoeNames& names,
@@ -45,6 +46,10 @@ class MoeLayer {
  private:
   MoeLayer() = default;
   absl::StatusOr<Routing> Route(LayerContext& ctx, const ForwardBatch& batch, ConstMatrix x);
+  // When sequences have different gates: each gate routes its own, then all go into one Routing.
+  absl::StatusOr<Routing> RouteMixed(LayerContext& ctx, const ForwardBatch& batch,
+                                     ConstMatrix logits);
+  GateSequence SequenceOf(const BatchSequence& sequence, const Gate& gate) const;
 
   int layer_ = 0;
   int moe_index_ = 0;

@@ -27,6 +27,9 @@ struct Routing {
   std::span<SlotState> state;
   std::span<SlotAction> action;
   std::span<int32_t> place;  // position in the expert's buffer; -1 when it took none
+  // [T] 1: the router's logits of this token are not finite, and all its slots are empty. May be
+  // empty: then there is none.
+  std::span<uint8_t> bad;
 
   static Routing Allocate(Workspace& workspace, int64_t tokens, int top_k) {
     Routing routing;

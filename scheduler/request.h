@@ -3,10 +3,12 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
-#include "runtime/sampler.h"
+#include "runtime/sampling_params.h"
+#include "runtime/token_constraint.h"
 
 namespace folkmoot {
 
@@ -15,13 +17,26 @@ struct Request {
   int64_t max_tokens = 16;  // 0: score the prompt only
   SamplingParams sampling;
   std::vector<int32_t> stop_ids;  // ends after one of these was sampled; it is part of the output
-  bool prompt_logprobs = false;   // the log-probability of every prompt token but the first
-  int32_t top_logprobs = 0;       // with prompt_logprobs: the best K per position
-  bool trace_routing = false;     // every routing decision
-  bool layer_digests = false;     // a hash of the residual stream after each layer
+  // Choices: each is a sequence of its own that shares the prompt's pages. Choice i draws with
+  // sampling.seed + i.
+  int32_t n = 1;
+
+  int32_t logprobs = -1;         // the best K at every generated token; -1: none
+  bool prompt_logprobs = false;  // log-probability and rank of every prompt token but the first
+  int32_t top_logprobs = 0;      // with prompt_logprobs: the best K per position
+  bool trace_routing = false;    // every routing decision
+  bool layer_digests = false;    // a hash of the residual stream after each layer
+
+  std::string gate;          // overrides of the model's gate ("top_k=1"); validated by the caller
+  int32_t priority = 0;      // with the priority policy: lower runs earlier
+  uint64_t client = 0;       // who asks: clients take turns when many wait
+  uint64_t cache_salt = 0;   // prompts share cached pages only with equal salts
+  bool prefix_cache = true;  // may read pages that earlier requests computed
+  std::shared_ptr<const TokenConstraint> constraint;  // in its first state; may be null
 };
 
-enum class FinishReason : uint8_t { kNone, kStop, kLength, kError };
+// kAborted: its caller ended it. kError: it could not go on; SequenceResult::error says why.
+enum class FinishReason : uint8_t { kNone, kStop, kLength, kAborted, kError };
 const char* FinishReasonName(FinishReason reason);
 
 }  // namespace folkmoot

@@ -2,6 +2,7 @@
 #include "scheduler/scheduler.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "runtime/check.h"
 
@@ -15,6 +16,8 @@ const char* FinishReasonName(FinishReason reason) {
       return "stop";
     case FinishReason::kLength:
       return "length";
+    case FinishReason::kAborted:
+      return "aborted";
     case FinishReason::kError:
       return "error";
   }
@@ -22,8 +25,15 @@ const char* FinishReasonName(FinishReason reason) {
   return "";
 }
 
-Scheduler::Scheduler(const SchedulerOptions& options) : options_(options) {
-  for (int r = 0; r < options.ranks; ++r) pools_.emplace_back(options.blocks_per_rank);
+Scheduler::Scheduler(const SchedulerOptions& options)
+    : options_(options), queue_(options.policy == Policy::kPriority) {
+  FM_CHECK(options.ranks > 0 && options.max_sequences > 0);
+  FM_CHECK(options.max_batched_tokens > 0 && options.prefill_chunk > 0);
+  for (int r = 0; r < options.ranks; ++r) {
+    ranks_.push_back(std::make_unique<RankState>(options.blocks_per_rank, options.block_size,
+                                                 options.hash_seed));
+  }
+  matches_.resize(ranks_.size());
 }
 
 absl::Status Scheduler::Check(const Request& request) const {
@@ -32,11 +42,16 @@ absl::Status Scheduler::Check(const Request& request) const {
   if (request.max_tokens < 0) {
     return InvalidArgument("max_tokens is {}: it must be 0 or more", request.max_tokens);
   }
-  if (prompt + request.max_tokens > options_.max_model_len) {
+  if (request.n < 1 || request.n > kMaxChoices) {
+    return InvalidArgument("n is {}: it must be 1 to {}", request.n, kMaxChoices);
+  }
+  const int64_t most = std::numeric_limits<int64_t>::max() - prompt;
+  const int64_t asked = prompt + std::min(request.max_tokens, most);
+  if (asked > options_.max_model_len) {
     return InvalidArgument(
         "this model's maximum context length is {} tokens, but {} were asked for ({} in the "
         "prompt, {} to generate): shorten the prompt, lower max_tokens or raise --max-model-len",
-        options_.max_model_len, prompt + request.max_tokens, prompt, request.max_tokens);
+        options_.max_model_len, asked, prompt, request.max_tokens);
   }
   for (size_t i = 0; i < request.prompt.size(); ++i) {
     if (request.prompt[i] < 0 || request.prompt[i] >= options_.vocab) {
@@ -44,8 +59,7 @@ absl::Status Scheduler::Check(const Request& request) const {
                              request.prompt[i], options_.vocab - 1);
     }
   }
-  const int64_t blocks =
-      (prompt + request.max_tokens + options_.block_size - 1) / options_.block_size;
+  const int64_t blocks = (asked + options_.block_size - 1) / options_.block_size;
   if (blocks > options_.blocks_per_rank) {
     return ResourceExhausted(
         "the request needs {} KV pages of {} tokens, but a rank has only {}: raise "
@@ -55,152 +69,146 @@ absl::Status Scheduler::Check(const Request& request) const {
   return absl::OkStatus();
 }
 
+// With prefix caching off, or for a request that may not read the cache, choices still share the
+// prompt, in a scope of the request's own that leaves nothing behind.
+void Scheduler::DecideSharing(RequestState* state) const {
+  const Request& request = state->request;
+  const bool cacheable = !options_.gate_is_cacheable || options_.gate_is_cacheable(request.gate);
+  // Digests run over all rows, and every choice owes its own traces.
+  const bool needs_all_rows = request.layer_digests || request.trace_routing;
+  const bool reads_others = options_.prefix_caching && request.prefix_cache;
+  state->shares_prompt = cacheable && request.n > 1 && !needs_all_rows;
+  const bool own_scope = state->shares_prompt && !reads_others;
+  state->reads_cache = cacheable && !request.layer_digests && (reads_others || own_scope);
+  state->publishes = cacheable && (options_.prefix_caching || own_scope);
+  state->scope = {.gate = request.gate,
+                  .salt = request.cache_salt,
+                  .owner = own_scope ? state->id : int64_t{-1}};
+}
+
 absl::StatusOr<int64_t> Scheduler::Add(Request request) {
   FM_RETURN_IF_ERROR(Check(request));
-  auto sequence = std::make_unique<Sequence>();
-  sequence->id = next_id_++;
-  sequence->tokens = request.prompt;
-  sequence->request = std::move(request);
-  waiting_.push_back(std::move(sequence));
-  return next_id_ - 1;
+  auto state = std::make_unique<RequestState>();
+  state->id = next_request_++;
+  state->request = std::move(request);
+  std::sort(state->request.stop_ids.begin(), state->request.stop_ids.end());
+  state->open = state->request.n;
+  DecideSharing(state.get());
+  for (int32_t i = 0; i < state->request.n; ++i) {
+    auto sequence = std::make_unique<Sequence>();
+    sequence->request = state.get();
+    sequence->id = next_sequence_++;
+    sequence->choice = i;
+    sequence->phase = SequencePhase::kHeld;
+    sequences_.emplace(sequence->id, sequence.get());
+    state->choices.push_back(std::move(sequence));
+  }
+  state->held = state->request.n - 1;
+  held_ += state->held;
+  Sequence* first = state->choices.front().get();
+  first->tokens = state->request.prompt;
+  queue_.Add(first, next_step_);
+  const int64_t id = state->id;
+  requests_.emplace(id, std::move(state));
+  return id;
+}
+
+RequestEvent Scheduler::EventOf(const Sequence& sequence, FinishReason finish) const {
+  return {.id = sequence.request->id,
+          .choice = sequence.choice,
+          .finish = finish,
+          .cached_tokens = std::max<int64_t>(0, sequence.cached_tokens)};
 }
 
 void Scheduler::Abort(int64_t id) {
-  const auto queued = std::find_if(waiting_.begin(), waiting_.end(),
-                                   [&](const auto& sequence) { return sequence->id == id; });
-  if (queued != waiting_.end()) {
-    waiting_.erase(queued);
-    return;
+  const auto found = requests_.find(id);
+  if (found == requests_.end()) return;
+  RequestState* request = found->second.get();
+  const size_t at = pending_events_.size();
+  // The first choice goes last: it would set the others free.
+  for (size_t i = request->choices.size(), open = static_cast<size_t>(request->open); open > 0;) {
+    Sequence* sequence = request->choices[--i].get();
+    if (sequence == nullptr) continue;
+    --open;
+    pending_events_.push_back(EventOf(*sequence, FinishReason::kAborted));
+    End(sequence, false);  // with the last one the request is gone
   }
-  const auto found = running_.find(id);
-  if (found == running_.end()) return;
-  Finish(*found->second);
-  running_.erase(found);
+  std::reverse(pending_events_.begin() + static_cast<std::ptrdiff_t>(at), pending_events_.end());
 }
 
-int Scheduler::LeastLoadedRank(int64_t blocks) const {
-  std::vector<int64_t> load(pools_.size(), 0);
-  for (const auto& [id, sequence] : running_) {
-    load[static_cast<size_t>(sequence->rank)] +=
-        sequence->prompt_length() + sequence->request.max_tokens - sequence->computed;
-  }
-  int best = -1;
-  for (int r = 0; r < options_.ranks; ++r) {
-    const auto i = static_cast<size_t>(r);
-    if (pools_[i].free() < blocks) continue;
-    if (best < 0 || load[i] < load[static_cast<size_t>(best)]) best = r;
-  }
-  return best;
+std::vector<RequestEvent> Scheduler::TakeEvents() {
+  std::vector<RequestEvent> events = std::move(pending_events_);
+  pending_events_.clear();
+  return events;
 }
 
-void Scheduler::Admit() {
-  while (!waiting_.empty() && static_cast<int64_t>(running_.size()) < options_.max_sequences) {
-    Sequence& next = *waiting_.front();
-    const int64_t positions = next.prompt_length() + next.request.max_tokens;
-    const int64_t blocks = (positions + options_.block_size - 1) / options_.block_size;
-    const int rank = LeastLoadedRank(blocks);
-    if (rank < 0) return;  // first come, first served: nobody overtakes
-    next.rank = rank;
-    FM_CHECK(pools_[static_cast<size_t>(rank)].Allocate(blocks, &next.blocks));
-    running_.emplace(next.id, std::move(waiting_.front()));
-    waiting_.pop_front();
+// Further choices of an admitted request get in line before everybody who was not admitted yet.
+void Scheduler::ReleaseSiblings(RequestState* request) {
+  if (request->held == 0) return;
+  if (request->ticket < 0) request->ticket = next_ticket_++;
+  for (const auto& sequence : request->choices) {
+    if (sequence == nullptr || sequence->phase != SequencePhase::kHeld) continue;
+    sequence->tokens = request->request.prompt;
+    queue_.AddFront(sequence.get(), next_step_);
   }
+  held_ -= request->held;
+  request->held = 0;
 }
 
-SequenceSlice Scheduler::Slice(Sequence& sequence, int64_t count) const {
-  const Request& request = sequence.request;
-  SequenceSlice slice;
-  slice.id = sequence.id;
-  slice.start = sequence.computed;
-  slice.prompt_length = sequence.prompt_length();
-  slice.blocks = sequence.blocks;
-  slice.sampling = request.sampling;
-  slice.trace_routing = request.trace_routing;
-  slice.layer_digests = request.layer_digests;
-  const auto begin = sequence.tokens.begin() + sequence.computed;
-  slice.token_ids.assign(begin, begin + count);
-  const int64_t end = sequence.computed + count;
-  slice.sample = end == sequence.length() && request.max_tokens > 0;
-  if (request.prompt_logprobs && sequence.computed < sequence.prompt_length()) {
-    slice.top_logprobs = request.top_logprobs;
-    for (int64_t position = slice.start + 1; position <= end; ++position) {
-      const bool given = position < sequence.prompt_length();
-      slice.targets.push_back(given ? sequence.tokens[static_cast<size_t>(position)] : -1);
+// A choice had its last event. Its sequence is gone afterwards, and so is the request with its last
+// choice. `failed`: what it computed is not to be trusted.
+void Scheduler::End(Sequence* sequence, bool failed) {
+  RequestState* request = sequence->request;
+  if (failed && request->publishes) {
+    for (const auto& rank : ranks_) {
+      rank->pool.Forget(request->scope, sequence->tokens, sequence->first_own_page);
     }
   }
-  return slice;
-}
-
-int64_t Scheduler::ChunkLimit(const Sequence& sequence) const {
-  // A scored prompt needs the logits of every row: with a large vocabulary its pieces must be
-  // small.
-  constexpr int64_t kScoredLogits = int64_t{1} << 24;
-  if (!sequence.request.prompt_logprobs) return options_.prefill_chunk;
-  return std::clamp<int64_t>(kScoredLogits / options_.vocab, 1, options_.prefill_chunk);
-}
-
-StepPlan Scheduler::Schedule() {
-  Admit();
-  StepPlan plan;
-  plan.step = next_step_++;
-  plan.ranks.resize(pools_.size());
-  plan.finished = std::move(finished_);
-  finished_.clear();
-  std::vector<int64_t> budget(pools_.size(), options_.max_batched_tokens);
-  // Decodes first: they are one token each and somebody waits for every one of them.
-  for (const bool decoding : {true, false}) {
-    for (const auto& [id, sequence] : running_) {
-      const int64_t pending = sequence->length() - sequence->computed;
-      const bool decodes = pending == 1 && sequence->computed >= sequence->prompt_length();
-      if (decodes != decoding) continue;
-      int64_t& left = budget[static_cast<size_t>(sequence->rank)];
-      const int64_t count = std::min({pending, left, ChunkLimit(*sequence)});
-      if (count <= 0) continue;
-      left -= count;
-      sequence->planned = count;
-      plan.ranks[static_cast<size_t>(sequence->rank)].push_back(Slice(*sequence, count));
+  switch (sequence->phase) {
+    case SequencePhase::kHeld:
+      --held_;
+      --request->held;
+      break;
+    case SequencePhase::kWaiting:
+      queue_.Remove(sequence);
+      break;
+    case SequencePhase::kRunning: {
+      RankState& rank = *ranks_[static_cast<size_t>(sequence->rank)];
+      rank.Erase(sequence);
+      if (sequence->started) rank.finished.push_back(sequence->id);
+      rank.LeavePages(sequence);
+      --running_;
+      break;
     }
   }
-  return plan;
+  if (sequence->choice == 0) ReleaseSiblings(request);
+  sequences_.erase(sequence->id);
+  request->choices[static_cast<size_t>(sequence->choice)].reset();
+  if (--request->open > 0) return;
+  const int64_t id = request->id;
+  requests_.erase(id);
 }
 
-FinishReason Scheduler::Apply(Sequence& sequence, const SequenceResult& result) {
-  sequence.computed += sequence.planned;
-  sequence.planned = 0;
-  if (!result.error.empty()) return FinishReason::kError;
-  const Request& request = sequence.request;
-  if (result.token < 0) {
-    const bool scored = request.max_tokens == 0 && sequence.computed == sequence.length();
-    return scored ? FinishReason::kLength : FinishReason::kNone;
-  }
-  sequence.tokens.push_back(result.token);
-  const auto& stops = request.stop_ids;
-  if (std::find(stops.begin(), stops.end(), result.token) != stops.end())
-    return FinishReason::kStop;
-  const int64_t generated = sequence.length() - sequence.prompt_length();
-  return generated >= request.max_tokens ? FinishReason::kLength : FinishReason::kNone;
+int64_t Scheduler::running(int rank) const {
+  return static_cast<int64_t>(ranks_[static_cast<size_t>(rank)]->running.size());
 }
 
-void Scheduler::Finish(Sequence& sequence) {
-  pools_[static_cast<size_t>(sequence.rank)].Free(sequence.blocks);
-  finished_.push_back(sequence.id);
+int64_t Scheduler::free_blocks() const {
+  int64_t blocks = 0;
+  for (const auto& rank : ranks_) blocks += rank->pool.free();
+  return blocks;
 }
 
-const std::vector<RequestEvent>& Scheduler::Update(std::vector<StepResult> results) {
-  results_ = std::move(results);
-  events_.clear();
-  for (const StepResult& rank : results_) {
-    for (const SequenceResult& result : rank.sequences) {
-      const auto found = running_.find(result.id);
-      if (found == running_.end()) continue;  // aborted meanwhile
-      const FinishReason finish = Apply(*found->second, result);
-      events_.push_back({.id = result.id, .result = &result, .finish = finish});
-      if (finish == FinishReason::kNone) continue;
-      Finish(*found->second);
-      running_.erase(found);
-    }
-  }
-  return events_;
+int64_t Scheduler::used_blocks() const {
+  int64_t blocks = 0;
+  for (const auto& rank : ranks_) blocks += rank->pool.used();
+  return blocks;
+}
+
+int64_t Scheduler::cached_blocks() const {
+  int64_t blocks = 0;
+  for (const auto& rank : ranks_) blocks += rank->pool.cached();
+  return blocks;
 }
 
 }  // namespace folkmoot

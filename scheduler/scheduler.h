@@ -1,26 +1,33 @@
 // SPDX-License-Identifier: Apache-2.0
-// Decides what every rank computes in the next step: continuous batching with chunked prefill.
+// Decides what every rank computes in the next step: continuous batching with chunked prefill,
+// paged KV caches with prefix sharing, preemption by recomputation. scheduler/README.md lists the
+// rules.
 //
-// Pure host logic: no device, no communicator, no clock. The same requests give the same schedule.
-// Not thread-safe.
+// Pure host logic: no device, no communicator, no clock; time is counted in steps. The same calls
+// give the same schedule. Not thread-safe.
 //
-// A sequence lives on one rank (the one with the least work when it is admitted) and holds all
-// pages that it may ever need from then on, so it never has to be evicted. Admission is first come,
-// first served.
+// Reading order: Schedule (scheduler_plan.cc), Update (scheduler_update.cc), the rest.
 #pragma once
+
+#include <absl/container/flat_hash_map.h>
 
 #include <cstdint>
 #include <deque>
-#include <map>
+#include <functional>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "runtime/status.h"
-#include "scheduler/block_allocator.h"
+#include "scheduler/rank_state.h"
 #include "scheduler/request.h"
+#include "scheduler/sequence.h"
 #include "scheduler/step_plan.h"
+#include "scheduler/waiting_queue.h"
 
 namespace folkmoot {
+
+enum class Policy : uint8_t { kFcfs, kPriority };
 
 struct SchedulerOptions {
   int ranks = 1;
@@ -31,68 +38,151 @@ struct SchedulerOptions {
   int64_t prefill_chunk = 512;       // of one sequence in one step
   int64_t blocks_per_rank = 0;
   int64_t block_size = 16;
+  bool prefix_caching = true;
+  Policy policy = Policy::kFcfs;
+  bool plan_ahead = false;  // one step may be planned while another is under way
+  // Whether what a gate with these overrides computes for a token is a function of the tokens
+  // before it alone. Only then may pages be shared. Empty: always.
+  std::function<bool(const std::string&)> gate_is_cacheable;
+  uint64_t hash_seed = 0;  // of the prefix cache: a number that clients cannot know
 };
 
-// Something that happened to a request.
+// Something that happened to one choice of a request. The last event of a choice, and no other, has
+// a finish reason.
 struct RequestEvent {
-  int64_t id = 0;
-  const SequenceResult* result = nullptr;  // of the step; valid until the next Update
+  int64_t id = 0;  // of the request
+  int32_t choice = 0;
+  const SequenceResult* result = nullptr;  // of the step; null when it ended outside a step
   FinishReason finish = FinishReason::kNone;
+  int64_t cached_tokens = 0;  // of the prompt, from the prefix cache
+  bool first = false;         // the step was the choice's first one
 };
 
 class Scheduler {
  public:
+  static constexpr int32_t kMaxChoices = 1024;
+
   explicit Scheduler(const SchedulerOptions& options);
 
-  // Queues a request and returns its id. Errors say what is wrong with it: an empty prompt, an id
-  // outside the vocabulary, a length beyond the context or beyond all pages.
+  // Queues a request and returns its id: 0, 1, 2 ... Errors say what is wrong with it: an empty
+  // prompt, an id outside the vocabulary, a length beyond the context or beyond all pages.
   absl::StatusOr<int64_t> Add(Request request);
-  // Ends a request early; no event follows. Unknown ids are ignored (it may just have ended).
+  // Ends a request early: an event with kAborted for each unfinished choice comes with the next
+  // Update or TakeEvents. Results of steps under way are dropped. Unknown ids are ignored (the
+  // request may just have ended).
   void Abort(int64_t id);
+  // Events that no step brought: aborted choices, and choices whose constraint allows no first
+  // token (kStop). Whoever does not take them gets them from the next Update, before its own.
+  std::vector<RequestEvent> TakeEvents();
 
-  bool idle() const { return waiting_.empty() && running_.empty(); }
+  // Requests without their last event: there is, or will be, something to plan.
+  bool has_work() const { return !requests_.empty(); }
+  // No work, nothing under way, no events left.
+  bool idle() const { return !has_work() && flights_.empty() && pending_events_.empty(); }
 
-  // The next step. Plans are numbered; each must be answered by Update before the next is asked
-  // for.
+  // The next step. Plans are numbered; each must be answered by Update, in order, before the next
+  // is asked for, or with plan_ahead before the next but one. With a step under way the plan may be
+  // empty (its tokens() are 0): it is a valid step, but TakeBack is cheaper.
   StepPlan Schedule();
-  // results[r] is rank r's answer to the last plan. Returned events are valid until the next call.
+  // The last plan was empty and no rank has seen it: as if it had not been made.
+  void TakeBack(const StepPlan& plan);
+  // results[r] is rank r's answer to the oldest plan: one result per slice, in the order of the
+  // slices; only slices that neither sample nor score may lack one. Events, and the results that
+  // they point to, are valid until the next Update.
   const std::vector<RequestEvent>& Update(std::vector<StepResult> results);
 
-  // For tests and metrics.
-  int64_t free_blocks(int rank) const { return pools_[static_cast<size_t>(rank)].free(); }
-  int64_t waiting() const { return static_cast<int64_t>(waiting_.size()); }
-  int64_t running() const { return static_cast<int64_t>(running_.size()); }
+  int64_t next_step() const { return next_step_; }
+  int64_t steps_under_way() const { return static_cast<int64_t>(flights_.size()); }
+
+  // Metrics. Blocks: free + used + cached == total.
+  const KvPool& pool(int rank) const { return ranks_[static_cast<size_t>(rank)]->pool; }
+  int64_t free_blocks(int rank) const { return pool(rank).free(); }
+  int64_t used_blocks(int rank) const { return pool(rank).used(); }
+  int64_t cached_blocks(int rank) const { return pool(rank).cached(); }
+  int64_t total_blocks() const { return options_.ranks * options_.blocks_per_rank; }
+  int64_t free_blocks() const;
+  int64_t used_blocks() const;
+  int64_t cached_blocks() const;
+  int64_t waiting() const { return queue_.sequences() + held_; }  // sequences
+  int64_t waiting_tokens() const { return queue_.tokens(); }
+  int64_t running() const { return running_; }
+  int64_t running(int rank) const;
+  int64_t preemptions() const { return preemptions_; }
+  // Tokens that were looked up in the prefix cache when a sequence began or began again, and those
+  // found. Sharing among the choices of one request with prefix caching off does not count.
+  int64_t prefix_query_tokens() const { return prefix_query_tokens_; }
+  int64_t prefix_hit_tokens() const { return prefix_hit_tokens_; }
 
  private:
-  struct Sequence {
+  // A slice of a step that is not answered yet.
+  struct FlightSlice {
     int64_t id = 0;
-    Request request;
-    int rank = 0;
-    std::vector<int32_t> blocks;
-    std::vector<int32_t> tokens;  // prompt and output
-    int64_t computed = 0;         // tokens whose keys and values are in the cache
-    int64_t planned = 0;          // tokens of the step under way
-    int64_t prompt_length() const { return static_cast<int64_t>(request.prompt.size()); }
-    int64_t length() const { return static_cast<int64_t>(tokens.size()); }
+    int64_t life = 0;
+    int64_t count = 0;
+    int64_t end = 0;  // position behind the last row
+    bool sample = false;
+    bool first = false;
+  };
+  struct Flight {
+    int64_t step = 0;
+    std::vector<std::vector<FlightSlice>> ranks;
   };
 
+  // scheduler.cc
   absl::Status Check(const Request& request) const;
+  void DecideSharing(RequestState* state) const;
+  void End(Sequence* sequence, bool failed);
+  void ReleaseSiblings(RequestState* request);
+  RequestEvent EventOf(const Sequence& sequence, FinishReason finish) const;
+  bool by_priority() const { return options_.policy == Policy::kPriority; }
+
+  // scheduler_plan.cc
+  static int64_t Pending(const Sequence& sequence);
+  static bool Decodes(const Sequence& sequence, int64_t rows);
+  int64_t ChunkLimit(const Sequence& sequence) const;
+  void Divide(RankState& rank) const;
+  void Grow(RankState& rank);
+  bool TakePages(RankState& rank, Sequence* sequence) const;
+  static void Measure(RankState& rank);
+  void Preempt(Sequence* sequence);
   void Admit();
-  int LeastLoadedRank(int64_t blocks) const;           // -1: none has the pages
-  int64_t ChunkLimit(const Sequence& sequence) const;  // tokens of it in one step
-  SequenceSlice Slice(Sequence& sequence, int64_t count) const;
-  FinishReason Apply(Sequence& sequence, const SequenceResult& result);
-  void Finish(Sequence& sequence);
+  int64_t CacheLimit(const Sequence& sequence) const;
+  void FindPrefixes(const Sequence& head);
+  bool Fits(const RankState& rank, const Sequence& head, const KvPool::Match& match,
+            int64_t extra_pages) const;
+  int Place(const Sequence& head);
+  bool Displace(const Sequence& head);
+  void Start(Sequence* head, int r);
+  StepPlan Commit();
+  void PlanSlice(Sequence* sequence, RankPlan* plan, std::vector<FlightSlice>* flight);
+  bool PrepareMask(Sequence* sequence) const;
+
+  // scheduler_update.cc
+  void Apply(Sequence* sequence, const FlightSlice& slice, const SequenceResult* result);
+  FinishReason Append(Sequence* sequence, int32_t token) const;
+  void PublishPages(Sequence* sequence);
 
   SchedulerOptions options_;
-  std::vector<BlockAllocator> pools_;  // by rank
-  std::deque<std::unique_ptr<Sequence>> waiting_;
-  std::map<int64_t, std::unique_ptr<Sequence>> running_;  // by id: admission order
-  std::vector<int64_t> finished_;                         // told to the ranks with the next plan
+  std::vector<std::unique_ptr<RankState>> ranks_;
+  WaitingQueue queue_;
+  absl::flat_hash_map<int64_t, std::unique_ptr<RequestState>> requests_;
+  absl::flat_hash_map<int64_t, Sequence*> sequences_;  // by id
+  std::deque<Flight> flights_;
+  std::vector<RequestEvent> pending_events_;
   std::vector<RequestEvent> events_;
   std::vector<StepResult> results_;  // keeps what events point to
-  int64_t next_id_ = 0;
+  // What the prefix caches hold of the head of the queue, by rank.
+  std::vector<KvPool::Match> matches_;
+  std::pair<int64_t, int64_t> matched_{-1, -1};  // its id and life
+  int64_t next_request_ = 0;
+  int64_t next_sequence_ = 0;
+  int64_t next_ticket_ = 0;
   int64_t next_step_ = 0;
+  int64_t running_ = 0;
+  int64_t held_ = 0;  // choices that wait for the first one of their request
+  int64_t preemptions_ = 0;
+  int64_t prefix_query_tokens_ = 0;
+  int64_t prefix_hit_tokens_ = 0;
 };
 
 }  // namespace folkmoot

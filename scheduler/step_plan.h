@@ -1,51 +1,78 @@
 // SPDX-License-Identifier: Apache-2.0
 // The contract between the scheduler and the ranks: all that a step needs, decided in one place.
 // Plain structs here, Protobuf on the wire (proto/step.proto).
+//
+// A sequence's rank hears once what does not change (SequenceStart) and then, step by step, only
+// what is new (SequenceSlice). A rank keeps the tokens of its sequences, so a step can be planned
+// before the token that the step before it samples is known.
 #pragma once
 
 #include <cstdint>
 #include <string>
 #include <vector>
 
-#include "runtime/sampler.h"
+#include "runtime/sampling_params.h"
 
 namespace folkmoot {
 
-// Some consecutive tokens of one sequence: a piece of its prompt, or the token that was sampled
-// last.
-struct SequenceSlice {
-  int64_t id = 0;     // also the admission order: smaller came first
-  int64_t start = 0;  // position of the first token
+// A sequence begins on a rank, or begins again after it was preempted.
+struct SequenceStart {
+  int64_t id = 0;               // also the admission order: smaller came first
+  std::vector<int32_t> tokens;  // prompt, and the output so far when it begins again
   int64_t prompt_length = 0;
-  std::vector<int32_t> token_ids;
-  std::vector<int32_t> blocks;  // all pages of the sequence on its rank
-  std::vector<int32_t>
-      targets;  // per row the token whose log-probability is wanted, -1: none; or empty
+  // Leading tokens whose keys and values are in `cached_blocks` already (prefix cache): whole
+  // pages, and fewer than tokens.size().
+  int64_t cached = 0;
+  std::vector<int32_t> cached_blocks;
+  // Positions before this one have been answered in an earlier life: no prompt log-probabilities
+  // and routing traces for them.
+  int64_t answered = 0;
+  std::string gate;  // overrides of the model's gate; empty: none
+  SamplingParams sampling;
+  int32_t logprobs = -1;
+  bool prompt_logprobs = false;
   int32_t top_logprobs = 0;
-  bool sample = false;  // choose the next token after the last row
   bool trace_routing = false;
   bool layer_digests = false;
-  SamplingParams sampling;
+};
+
+// The next `count` tokens of one sequence, from position `start`: a piece of what it began with, or
+// the token that it sampled last.
+struct SequenceSlice {
+  int64_t id = 0;
+  int64_t start = 0;
+  int64_t count = 0;
+  std::vector<int32_t> new_blocks;  // appended to the sequence's pages
+  bool sample = false;              // choose the token after the last of these
+  std::vector<uint32_t> allowed;    // bit mask over the vocabulary for that choice; empty: all
+};
+
+struct RankPlan {
+  std::vector<int64_t> finished;  // forget these first (preempted ones too)
+  std::vector<SequenceStart> starts;
+  std::vector<SequenceSlice> slices;
 };
 
 struct StepPlan {
   int64_t epoch = 0;  // life of the engine; a replayed step of an earlier one is refused
   int64_t step = 0;   // consecutive
   bool shutdown = false;
-  std::vector<std::vector<SequenceSlice>> ranks;  // what each rank computes
-  std::vector<int64_t> finished;                  // sequences whose state the ranks may forget
+  uint64_t placement_version = 0;  // of the experts
+  // Gate overrides in use in this step, ascending, each once, "" included. All ranks route once per
+  // entry, with zero rows where they have none.
+  std::vector<std::string> gates;
+  std::vector<RankPlan> ranks;  // what each rank computes
 
   int64_t tokens() const {
     int64_t total = 0;
-    for (const auto& slices : ranks) {
-      for (const SequenceSlice& slice : slices)
-        total += static_cast<int64_t>(slice.token_ids.size());
+    for (const RankPlan& rank : ranks) {
+      for (const SequenceSlice& slice : rank.slices) total += slice.count;
     }
     return total;
   }
 };
 
-// What one MoE layer decided for one sequence's tokens of a step. experts, weight, state, place:
+// What one MoE layer decided for one sequence's tokens of a step. expert, weight, state, place:
 // [tokens, K].
 struct RoutingTrace {
   int32_t layer = 0;
@@ -56,19 +83,24 @@ struct RoutingTrace {
   std::vector<int32_t> place;
 };
 
-// Choices that a sequence lost in one MoE layer; zeros included.
+// Choices that a sequence has lost in one MoE layer from its first token on, those of cached pages
+// included. Each result replaces the one before.
 struct DropCounts {
   int32_t layer = 0;
   int64_t rejected = 0;
   int64_t overflow = 0;
+  int64_t prompt_rejected = 0;  // of them, by tokens of the prompt
+  int64_t prompt_overflow = 0;
 };
 
 struct SequenceResult {
   int64_t id = 0;
   int32_t token = -1;  // sampled, or -1
   float token_logprob = 0;
-  std::vector<float> target_logprobs;      // one per target that is not -1
-  std::vector<TokenLogprob> top_logprobs;  // K per such target
+  std::vector<TokenLogprob> token_top;     // SequenceStart::logprobs best, when sampled
+  std::vector<float> target_logprobs;      // of the prompt tokens that follow the slice's rows
+  std::vector<int32_t> target_ranks;       // 1: the most probable token
+  std::vector<TokenLogprob> top_logprobs;  // top_logprobs best per target
   std::vector<DropCounts> drops;           // every MoE layer, when the gate can lose choices
   std::vector<RoutingTrace> routing;
   std::vector<uint64_t> layer_digests;  // of all rows of the sequence so far
@@ -77,7 +109,8 @@ struct SequenceResult {
 
 struct StepResult {
   std::vector<SequenceResult> sequences;
-  std::vector<int64_t> expert_tokens;  // [MoE layers, E] kept choices of this rank's tokens
+  std::vector<int64_t> expert_tokens;    // [MoE layers, E] kept choices of this rank's tokens
+  std::vector<int64_t> expert_overflow;  // [MoE layers, E] choices that found no place
 };
 
 }  // namespace folkmoot

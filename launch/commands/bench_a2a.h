@@ -6,6 +6,7 @@
 #include <ostream>
 #include <vector>
 
+#include "launch/command.h"
 #include "parallel/communicator.h"
 #include "parallel/dispatcher.h"
 #include "runtime/status.h"
@@ -31,5 +32,7 @@ struct BenchA2aOptions {
 // median round trip. An error when a result is wrong, an option is out of range, or a rank fails.
 absl::Status RunBenchAllToAll(Communicator& comm, const ExpertPlacement& placement,
                               const BenchA2aOptions& options, std::ostream& out);
+
+Command MakeBenchAllToAll(CLI::App& bench);
 
 }  // namespace folkmoot

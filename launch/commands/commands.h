@@ -6,6 +6,7 @@
 #include "launch/commands/doctor_command.h"
 #include "launch/commands/inspect_command.h"
 #include "launch/commands/route_command.h"
+#include "launch/commands/serve_command.h"
 
 namespace folkmoot {
 

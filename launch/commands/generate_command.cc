@@ -96,6 +96,7 @@ absl::Status Prepare(const GenerateOptions& options, const LoadedRank& rank, Gen
 
 // Handles one event; returns true when a stop string ended the text.
 bool OnEvent(const GenerateOptions& options, const RequestEvent& event, Generation* run) {
+  if (event.result == nullptr) return false;  // its end after a stop string
   run->receipt.Add(*event.result);
   run->finish = event.finish;
   run->error = event.result->error;

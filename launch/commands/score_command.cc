@@ -71,7 +71,7 @@ void Append(const SequenceResult& result, Scored* scored) {
   scored->logprobs.insert(scored->logprobs.end(), result.target_logprobs.begin(),
                           result.target_logprobs.end());
   scored->top.insert(scored->top.end(), result.top_logprobs.begin(), result.top_logprobs.end());
-  scored->receipt.Add(result);
+  if (!result.drops.empty()) scored->receipt.Add(result);
   if (!result.error.empty()) scored->error = result.error;
   for (const RoutingTrace& trace : result.routing) {
     RoutingTrace& sum = scored->routing[trace.layer];
@@ -144,7 +144,7 @@ class Scoreboard {
 
   void OnEvent(const RequestEvent& event) {
     Line& line = open_.at(event.id);
-    Append(*event.result, &line.scored);
+    if (event.result != nullptr) Append(*event.result, &line.scored);
     line.done = event.finish != FinishReason::kNone;
     while (!open_.empty() && open_.begin()->second.done) {
       const Scored& scored = open_.begin()->second.scored;

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <map>
 #include <memory>
 #include <random>
 
@@ -32,28 +33,45 @@ struct Variant {
   int ranks = 1;
   std::string placement = "contiguous";
   int threads = 1;
-  int64_t chunk = 0;   // 0: prefill in one piece
-  bool alone = false;  // one prompt after the other
+  int64_t chunk = 0;       // 0: prefill in one piece
+  bool alone = false;      // one prompt after the other
+  bool prefix = false;     // again, with what the first time left in the prefix cache
+  bool preempted = false;  // with so few pages that sequences must give way to each other
+  bool ahead = false;      // every step is planned during the one before
   std::string Name() const {
-    return fmt::format(
+    std::string name = fmt::format(
         "{} rank{}, {}, {} thread{}, {}, {}", ranks, ranks == 1 ? "" : "s", placement, threads,
         threads == 1 ? "" : "s",
         chunk == 0 ? "prefill in one piece" : fmt::format("prefill in chunks of {}", chunk),
         alone ? "prompts one by one" : "prompts together");
+    if (prefix) name += ", prefix hits";
+    if (preempted) name += ", preempted";
+    if (ahead) name += ", planned ahead";
+    return name;
   }
 };
 
-// Everything of one prompt that must not change.
+// Everything of one prompt that must not change. Prompts that come from the prefix cache are not
+// computed: then only the output is there to compare.
 struct Outcome {
-  std::vector<float> logprobs;  // of the prompt, then of the output
+  std::vector<float> prompt_logprobs;
+  std::vector<float> logprobs;  // of the output
   std::vector<int32_t> tokens;
   std::vector<uint64_t> layer_digests;
 };
 
+struct VariantRun {
+  std::vector<Outcome> outcomes;
+  int64_t preemptions = 0;
+  int64_t prefix_hit_tokens = 0;
+};
+
+constexpr int64_t kLongestPrompt = 100;
+
 std::vector<std::vector<int32_t>> MakePrompts(const ModelConfig& config, int64_t room) {
   std::mt19937 random(20261122);  // any fixed prompts will do
   std::vector<std::vector<int32_t>> prompts;
-  for (const int64_t length : {1, 7, 40, 100}) {
+  for (const int64_t length : {int64_t{1}, int64_t{7}, int64_t{40}, kLongestPrompt}) {
     std::vector<int32_t>& prompt = prompts.emplace_back();
     for (int64_t i = 0; i < std::clamp<int64_t>(room, 1, length); ++i) {
       prompt.push_back(static_cast<int32_t>(random() % static_cast<uint64_t>(config.vocab)));
@@ -62,62 +80,89 @@ std::vector<std::vector<int32_t>> MakePrompts(const ModelConfig& config, int64_t
   return prompts;
 }
 
-absl::Status RunPrompts(const VerifyOptions& options, const Variant& variant, Engine& engine,
-                        const LoadedRank& rank, std::vector<Outcome>* outcomes) {
-  const int64_t room = rank.scheduler_options().max_model_len - options.max_tokens;
-  const auto prompts = MakePrompts(rank.config(), room);
-  outcomes->assign(prompts.size(), {});
-  const auto on_event = [&](const RequestEvent& event) {
-    Outcome& outcome = (*outcomes)[static_cast<size_t>(event.id)];
-    const SequenceResult& result = *event.result;
-    outcome.logprobs.insert(outcome.logprobs.end(), result.target_logprobs.begin(),
-                            result.target_logprobs.end());
-    outcome.layer_digests = result.layer_digests;
-    if (result.token < 0) return;
-    outcome.tokens.push_back(result.token);
-    outcome.logprobs.push_back(result.token_logprob);
-  };
-  for (const std::vector<int32_t>& prompt : prompts) {
-    Request request;
-    request.prompt = prompt;
-    request.max_tokens = options.max_tokens;
-    request.sampling = {.temperature = 0.8f, .seed = 7};  // sampled: a wrong bit soon shows
-    request.prompt_logprobs = true;
-    request.layer_digests = true;
-    FM_RETURN_IF_ERROR(engine.Submit(std::move(request)).status());
-    if (variant.alone) FM_RETURN_IF_ERROR(engine.Drain(on_event));
-  }
-  return engine.Drain(on_event);
+void Collect(const SequenceResult& result, Outcome* outcome) {
+  outcome->prompt_logprobs.insert(outcome->prompt_logprobs.end(), result.target_logprobs.begin(),
+                                  result.target_logprobs.end());
+  if (!result.layer_digests.empty()) outcome->layer_digests = result.layer_digests;
+  if (result.token < 0) return;
+  outcome->tokens.push_back(result.token);
+  outcome->logprobs.push_back(result.token_logprob);
 }
 
-absl::StatusOr<std::vector<Outcome>> RunVariant(const VerifyOptions& options,
-                                                const Variant& variant) {
+absl::Status RunOnce(const std::vector<std::vector<int32_t>>& prompts, int64_t max_tokens,
+                     const Variant& variant, Engine& engine, std::vector<Outcome>* outcomes) {
+  std::map<int64_t, size_t> prompt_of;  // by request
+  std::string error;
+  outcomes->assign(prompts.size(), {});
+  const auto on_event = [&](const RequestEvent& event) {
+    if (event.result == nullptr) return;
+    if (!event.result->error.empty()) error = event.result->error;
+    Collect(*event.result, &(*outcomes)[prompt_of.at(event.id)]);
+  };
+  for (size_t p = 0; p < prompts.size(); ++p) {
+    Request request;
+    request.prompt = prompts[p];
+    request.max_tokens = max_tokens;
+    // Sampled, with all that looks back at the text: a wrong bit soon shows.
+    request.sampling = {.temperature = 0.8f,
+                        .seed = 7,
+                        .presence_penalty = 0.1f,
+                        .frequency_penalty = 0.2f,
+                        .repetition_penalty = 1.1f};
+    request.prompt_logprobs = !variant.prefix;
+    request.layer_digests = !variant.prefix;
+    FM_ASSIGN_OR_RETURN(const int64_t id, engine.Submit(std::move(request)));
+    prompt_of[id] = p;
+    if (variant.alone) FM_RETURN_IF_ERROR(engine.Drain(on_event));
+  }
+  FM_RETURN_IF_ERROR(engine.Drain(on_event));
+  return error.empty() ? absl::OkStatus() : DataLoss("a prompt could not be computed: {}", error);
+}
+
+absl::StatusOr<VariantRun> RunVariant(const VerifyOptions& options, const Variant& variant) {
   EngineOptions engine_options = options.engine;
   engine_options.placement = variant.placement;
   engine_options.prefill_chunk = variant.chunk;
-  std::vector<Outcome> outcomes;
-  FM_RETURN_IF_ERROR(RunOnThreadRanks(
-      engine_options, variant.ranks, variant.threads, [&](Engine& engine, LoadedRank& rank) {
-        return RunPrompts(options, variant, engine, rank, &outcomes);
-      }));
-  return outcomes;
+  if (variant.preempted) {  // the longest prompt fits, and one page is left
+    engine_options.kv_cache_blocks =
+        (kLongestPrompt + options.max_tokens + kKvBlockSize - 1) / kKvBlockSize + 1;
+  }
+  VariantRun run;
+  const auto body = [&](Engine& engine, LoadedRank& rank) -> absl::Status {
+    const int64_t room = rank.scheduler_options().max_model_len - options.max_tokens;
+    const auto prompts = MakePrompts(rank.config(), room);
+    for (int times = variant.prefix ? 2 : 1; times > 0; --times) {
+      FM_RETURN_IF_ERROR(RunOnce(prompts, options.max_tokens, variant, engine, &run.outcomes));
+    }
+    run.preemptions = engine.scheduler().preemptions();
+    run.prefix_hit_tokens = engine.scheduler().prefix_hit_tokens();
+    return absl::OkStatus();
+  };
+  const auto adjust = [&](SchedulerOptions& scheduler) { scheduler.plan_ahead = variant.ahead; };
+  FM_RETURN_IF_ERROR(
+      RunOnThreadRanks(engine_options, variant.ranks, variant.threads, body, adjust));
+  return run;
+}
+
+bool SameBits(const std::vector<float>& a, const std::vector<float>& b) {
+  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
 }
 
 // Empty: all bits are equal. Else what differs first, in the words of a person who looks for the
 // cause.
-std::string FirstDifference(const std::vector<Outcome>& expected,
+std::string FirstDifference(const Variant& variant, const std::vector<Outcome>& expected,
                             const std::vector<Outcome>& actual) {
   for (size_t p = 0; p < expected.size(); ++p) {
     const Outcome& a = expected[p];
     const Outcome& b = actual[p];
-    for (size_t layer = 0; layer < a.layer_digests.size(); ++layer) {
-      if (a.layer_digests[layer] != b.layer_digests[layer]) {
+    for (size_t layer = 0; layer < a.layer_digests.size() && !variant.prefix; ++layer) {
+      if (layer >= b.layer_digests.size() || a.layer_digests[layer] != b.layer_digests[layer]) {
         return fmt::format("prompt {}: layer {} is the first to differ", p, layer);
       }
     }
     if (a.tokens != b.tokens) return fmt::format("prompt {}: other tokens", p);
-    if (a.logprobs.size() != b.logprobs.size() ||
-        std::memcmp(a.logprobs.data(), b.logprobs.data(), a.logprobs.size() * sizeof(float)) != 0) {
+    const bool same_prompt = variant.prefix || SameBits(a.prompt_logprobs, b.prompt_logprobs);
+    if (!same_prompt || !SameBits(a.logprobs, b.logprobs)) {
       return fmt::format("prompt {}: other log-probabilities after equal layers", p);
     }
   }
@@ -132,6 +177,10 @@ std::vector<Variant> MakeVariants(const std::vector<int>& ranks) {
   variants.push_back({.ranks = ranks.front(), .threads = 2});
   variants.push_back({.ranks = ranks.front(), .alone = true});
   for (const int64_t chunk : {1, 7, 64}) variants.push_back({.ranks = most, .chunk = chunk});
+  variants.push_back({.ranks = ranks.front(), .prefix = true});
+  variants.push_back({.ranks = most, .prefix = true});
+  variants.push_back({.ranks = ranks.front(), .preempted = true});
+  variants.push_back({.ranks = most, .ahead = true});
   return variants;
 }
 
@@ -146,12 +195,14 @@ absl::Status Verify(const VerifyOptions& options) {
   size_t differing = 0;
   for (const Variant& variant : MakeVariants(options.ranks)) {
     fmt::print(stderr, "verify: {}\n", variant.Name());
-    FM_ASSIGN_OR_RETURN(std::vector<Outcome> outcomes, RunVariant(options, variant));
+    FM_ASSIGN_OR_RETURN(VariantRun run, RunVariant(options, variant));
     const bool first = reference.empty();
-    const std::string difference = first ? "" : FirstDifference(reference, outcomes);
-    if (first) reference = std::move(outcomes);
+    const std::string difference = first ? "" : FirstDifference(variant, reference, run.outcomes);
+    if (first) reference = std::move(run.outcomes);
     differing += difference.empty() ? 0 : 1;
-    const std::string result = first ? "reference" : difference.empty() ? "same bits" : difference;
+    std::string result = first ? "reference" : difference.empty() ? "same bits" : difference;
+    if (variant.prefix) result += fmt::format(" ({} cached tokens)", run.prefix_hit_tokens);
+    if (variant.preempted) result += fmt::format(" ({} preemptions)", run.preemptions);
     table.AddRow({variant.Name(), result});
     rows.push_back({{"variant", variant.Name()}, {"same", difference.empty()}, {"result", result}});
   }
@@ -170,7 +221,9 @@ absl::Status Verify(const VerifyOptions& options) {
 Command MakeVerifyCommand(CLI::App& app) {
   auto options = std::make_shared<VerifyOptions>();
   CLI::App* command = app.add_subcommand(
-      "verify", "prove that ranks, placement, threads, batching and chunking do not change a bit");
+      "verify",
+      "prove that ranks, placement, threads, batching, chunking, prefix hits and preemption do not "
+      "change a bit");
   AddEngineFlags(*command, &options->engine);
   command->add_option("--ranks", options->ranks, "rank counts to compare: 1,2,3,4")
       ->delimiter(',')

@@ -4,12 +4,12 @@
 #include "layers/gates/gate.h"
 
 #include <algorithm>
-#include <cmath>
 #include <utility>
 
 #include "layers/gates/placement.h"
 #include "layers/gates/step_group.h"
 #include "layers/gates/token_stage.h"
+#include "runtime/ops/norm.h"
 
 namespace folkmoot {
 namespace {
@@ -22,8 +22,10 @@ class ConfiguredGate final : public Gate {
                                 Workspace& workspace) const override;
 
  private:
-  absl::Status Decide(const GateInput& input, Workspace& workspace, Decisions& d) const;
-  absl::Status DecideRow(const GateInput& input, int64_t row, Workspace& workspace,
+  absl::Status Decide(const GateInput& input, Workspace& workspace, std::span<uint8_t> bad,
+                      Decisions& d) const;
+  // `bad`: the row's logits are not finite.
+  absl::Status DecideRow(const GateInput& input, int64_t row, bool bad, Workspace& workspace,
                          Decisions& d) const;
   absl::StatusOr<std::span<const int32_t>> Forced(const GateInput& input, int64_t row) const;
   absl::Status Place(const GateInput& input, Communicator& comm, Workspace& workspace,
@@ -82,8 +84,8 @@ absl::StatusOr<std::span<const int32_t>> ConfiguredGate::Forced(const GateInput&
   return std::span<const int32_t>(config_.token_table).subspan(static_cast<size_t>(id) * k, k);
 }
 
-absl::Status ConfiguredGate::DecideRow(const GateInput& input, int64_t row, Workspace& workspace,
-                                       Decisions& d) const {
+absl::Status ConfiguredGate::DecideRow(const GateInput& input, int64_t row, bool bad,
+                                       Workspace& workspace, Decisions& d) const {
   const auto at = static_cast<size_t>(row);
   const auto width = input.uniforms.size() / static_cast<size_t>(input.logits.rows);
   TokenInput token;
@@ -92,7 +94,7 @@ absl::Status ConfiguredGate::DecideRow(const GateInput& input, int64_t row, Work
   token.selection_bias =
       input.selection_bias.empty() ? config_.selection_bias : input.selection_bias;
   token.uniforms = input.uniforms.subspan(at * width, width);
-  token.valid = IsValid(input, row);
+  token.valid = IsValid(input, row) && !bad;
   token.draws = {.seed = config_.seed,
                  .stream = input.streams.empty() ? 0 : input.streams[at],
                  .layer = static_cast<uint32_t>(input.layer),
@@ -100,16 +102,8 @@ absl::Status ConfiguredGate::DecideRow(const GateInput& input, int64_t row, Work
   FM_ASSIGN_OR_RETURN(token.forced, Forced(input, row));
 
   const Workspace::Position mark = workspace.Mark();
-  const auto bad = std::find_if(token.logits.begin(), token.logits.end(),
-                                [](float logit) { return !std::isfinite(logit); });
-  if (bad != token.logits.end()) {
-    if (token.valid) {
-      return DataLoss(
-          "layer {} row {} (position {}): router logit of expert {} is {}; the hidden state or the "
-          "weights before it are not finite",
-          input.layer, row, d.position[at], bad - token.logits.begin(), *bad);
-    }
-    const auto zeros = workspace.Get<float>(config_.num_experts);  // padding may hold anything
+  if (bad) {
+    const auto zeros = workspace.Get<float>(config_.num_experts);
     std::fill(zeros.begin(), zeros.end(), 0.0f);
     token.logits = zeros;
   }
@@ -119,13 +113,16 @@ absl::Status ConfiguredGate::DecideRow(const GateInput& input, int64_t row, Work
 }
 
 absl::Status ConfiguredGate::Decide(const GateInput& input, Workspace& workspace,
-                                    Decisions& d) const {
+                                    std::span<uint8_t> bad, Decisions& d) const {
   for (const GateSequence& sequence : input.sequences) {
     for (int64_t i = 0; i < sequence.rows; ++i) {
       const auto row = static_cast<size_t>(sequence.first_row + i);
       d.order[row] = sequence.order;
       d.position[row] = sequence.start + i;
-      FM_RETURN_IF_ERROR(DecideRow(input, sequence.first_row + i, workspace, d));
+      const std::span<const float> logits = input.logits.RowSpan(sequence.first_row + i);
+      const bool finite = AllFinite(logits);
+      bad[row] = !finite && IsValid(input, sequence.first_row + i) ? 1 : 0;
+      FM_RETURN_IF_ERROR(DecideRow(input, sequence.first_row + i, !finite, workspace, d));
     }
   }
   return absl::OkStatus();
@@ -157,15 +154,20 @@ void ConfiguredGate::PlaceRows(Workspace& workspace, Decisions& d) const {
   PlaceGroup(config_, {tokens, config_.Capacity(real), used}, workspace, d);
 }
 
-// Every sequence by itself, cut where a chunk of positions ends.
+// Every sequence by itself, cut where a chunk of positions ends, and where a page ends if that is
+// asked for: between tokens, which changes nothing for token_major order.
 void ConfiguredGate::PlaceChunks(const GateInput& input, Workspace& workspace, Decisions& d) const {
   const int64_t size = config_.group_size;
   const auto capacity = config_.Capacity(size);
   const auto rows = workspace.Get<int64_t>(d.tokens);
   for (const GateSequence& sequence : input.sequences) {
+    size_t page = 0;
     for (int64_t done = 0; done < sequence.rows;) {
       const int64_t position = sequence.start + done;
-      const int64_t count = std::min(sequence.rows - done, size - position % size);
+      int64_t count = std::min(sequence.rows - done, size - position % size);
+      if (!sequence.page_ends.empty()) {
+        count = std::min(count, sequence.page_size - position % sequence.page_size);
+      }
       if (position % size == 0) std::fill(sequence.taken.begin(), sequence.taken.end(), 0);
       const auto part = rows.first(static_cast<size_t>(count));
       for (int64_t i = 0; i < count; ++i) {
@@ -173,6 +175,10 @@ void ConfiguredGate::PlaceChunks(const GateInput& input, Workspace& workspace, D
       }
       PlaceGroup(config_, {part, capacity, sequence.taken}, workspace, d);
       done += count;
+      if (!sequence.page_ends.empty() && (position + count) % sequence.page_size == 0) {
+        std::copy(sequence.taken.begin(), sequence.taken.end(),
+                  sequence.page_ends[page++] + sequence.page_offset);
+      }
     }
   }
 }
@@ -218,12 +224,13 @@ absl::StatusOr<Routing> ConfiguredGate::Route(const GateInput& input, Communicat
   CheckShapes(config_, input);
   Routing routing = Routing::Allocate(workspace, input.logits.rows, config_.top_k);
   routing.weight_on_input = config_.apply_to == ApplyTo::kInput;
+  routing.bad = workspace.Get<uint8_t>(input.logits.rows);
 
   const Workspace::Position mark = workspace.Mark();
   Decisions d = AllocateDecisions(config_, workspace, input.logits.rows);
   d.raw = workspace.Get<double>(d.tokens * d.top_k);
   if (Reroutes(config_)) d.score = workspace.Get<double>(d.tokens * config_.num_experts);
-  FM_RETURN_IF_ERROR(Decide(input, workspace, d));
+  FM_RETURN_IF_ERROR(Decide(input, workspace, routing.bad, d));
   FM_RETURN_IF_ERROR(Place(input, comm, workspace, d));
   Finish(input, d, routing);
   workspace.Release(mark);

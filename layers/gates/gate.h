@@ -27,6 +27,12 @@ struct GateSequence {
   // layer. The caller keeps it between steps, zero at the start of a sequence; Route updates it.
   // Empty when config().NeedsChunkCounters() is false.
   std::span<int32_t> taken = {};
+  // With token_major order, for caches that share prefixes by page: a copy of `taken` as it stands
+  // after each row that ends a page of page_size positions, [E] at page_ends[i] + page_offset for
+  // the i-th such row.
+  std::span<int32_t* const> page_ends = {};
+  int64_t page_offset = 0;
+  int64_t page_size = 0;
 };
 
 struct GateInput {
@@ -56,9 +62,9 @@ class Gate {
   // `workspace`, and nothing is allocated once that has warmed up.
   //
   // Padding rows come back as kRejected with weight 0. `place` of an overflowed choice is the
-  // position it would have had (>= C); of a rejected one -1. NaN or infinite logits are an error
-  // that names layer and row; with a `step` group the other ranks then learn of it through
-  // Communicator::Abandon, which is the caller's to call as for every error of a step.
+  // position it would have had (>= C); of a rejected one -1. A row with NaN or infinite logits is
+  // marked in Routing::bad and treated as padding: it is never routed and takes no place from
+  // others.
   virtual absl::StatusOr<Routing> Route(const GateInput& input, Communicator& comm,
                                         Workspace& workspace) const = 0;
 };

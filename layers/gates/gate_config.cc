@@ -217,6 +217,12 @@ Invariance GateConfig::invariance() const {
   return {.kind = InvarianceClass::kSequenceChunk, .prefill_split = false};
 }
 
+bool GateConfig::PrefixCacheable() const {
+  const Invariance invariant = invariance();
+  const bool own_draws = UsesRandom() && rng_scope == RngScope::kSequenceId;
+  return invariant.batch_mates && invariant.prefill_split && !own_draws;
+}
+
 std::string_view Name(InvarianceClass kind) {
   switch (kind) {
     case InvarianceClass::kDropless:

@@ -142,6 +142,9 @@ struct GateConfig {
   // Must GateSequence::taken be kept between steps?
   bool NeedsChunkCounters() const { return CanDrop() && group == CapacityGroup::kSequenceChunk; }
   Invariance invariance() const;
+  // Does a token's routing depend on its prefix alone? Then keys and values computed for one
+  // request are those of any other that begins with the same tokens.
+  bool PrefixCacheable() const;
 
   bool operator==(const GateConfig&) const = default;
 };

@@ -72,6 +72,7 @@ absl::StatusOr<std::unique_ptr<Model>> DecoderModel::Load(const Family& family,
                                                           const ExpertPlacement& placement,
                                                           Communicator& experts, ThreadPool& pool) {
   std::unique_ptr<DecoderModel> model(new DecoderModel(config, options));
+  model->placement_version_ = placement.Fingerprint();
   if (config.moe.experts > 0) {
     model->gate_ = MakeGate(options.gate);
     FM_ASSIGN_OR_RETURN(model->dispatcher_, MakeDispatcher(options.dispatcher, experts, placement));
@@ -83,6 +84,18 @@ absl::StatusOr<std::unique_ptr<Model>> DecoderModel::Load(const Family& family,
   }
   FM_RETURN_IF_ERROR(model->LoadEnds(loader, pool));
   return model;
+}
+
+absl::StatusOr<std::shared_ptr<const Gate>> DecoderModel::GateFor(const std::string& overrides) {
+  constexpr size_t kMostUnused = 64;  // any caller may invent gates: forget those of the past
+  if (overrides.empty()) return gate_;
+  const auto found = other_gates_.find(overrides);
+  if (found != other_gates_.end()) return found->second;
+  FM_ASSIGN_OR_RETURN(const GateConfig config, OverrideGate(config_, gate_config_, overrides));
+  if (other_gates_.size() >= kMostUnused) {
+    std::erase_if(other_gates_, [](const auto& gate) { return gate.second.use_count() == 1; });
+  }
+  return other_gates_[overrides] = MakeGate(config);
 }
 
 absl::Status DecoderModel::LoadBlock(const Family& family, WeightLoader& loader, int64_t index,

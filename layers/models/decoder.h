@@ -3,8 +3,10 @@
 // a feed-forward network, dense or mixture of experts.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "layers/attention.h"
@@ -28,6 +30,8 @@ class DecoderModel : public Model {
   const ModelConfig& config() const override { return config_; }
   const GateConfig& gate_config() const override { return gate_config_; }
   int64_t moe_layers() const override { return moe_layers_; }
+  uint64_t placement_version() const override { return placement_version_; }
+  absl::StatusOr<std::shared_ptr<const Gate>> GateFor(const std::string& overrides) override;
   absl::StatusOr<Matrix> Forward(LayerContext& ctx, const ForwardBatch& batch,
                                  KvCache& cache) override;
 
@@ -51,7 +55,9 @@ class DecoderModel : public Model {
   GateConfig gate_config_;
   int64_t moe_layers_ = 0;
   Rope rope_;
-  std::unique_ptr<Gate> gate_;
+  uint64_t placement_version_ = 0;
+  std::shared_ptr<const Gate> gate_;
+  std::map<std::string, std::shared_ptr<const Gate>> other_gates_;  // by overrides
   std::unique_ptr<Dispatcher> dispatcher_;
   WeightView embedding_;  // read in place
   std::vector<Block> blocks_;

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "layers/forward_batch.h"
+#include "layers/gates/gate.h"
 #include "layers/gates/gate_config.h"
 #include "layers/layer_context.h"
 #include "layers/weight_loader.h"
@@ -27,6 +28,12 @@ class Model {
   virtual const ModelConfig& config() const = 0;
   virtual const GateConfig& gate_config() const = 0;
   virtual int64_t moe_layers() const = 0;
+  // Of the experts: the same number on ranks that hold the same placement.
+  virtual uint64_t placement_version() const = 0;
+
+  // The model's own gate for "" (null when it has no MoE layers), or one changed for some requests
+  // by OverrideGate, made when it is first asked for. Not thread-safe.
+  virtual absl::StatusOr<std::shared_ptr<const Gate>> GateFor(const std::string& overrides) = 0;
 
   // Computes the batch and writes the logits of batch.logit_rows to a matrix [rows, V] of
   // ctx.workspace, which the call resets first. Collective over ctx.experts, also for an empty
@@ -42,6 +49,15 @@ struct ModelOptions {
 
 // The gate that the model was trained with, as its family and config.json say.
 absl::StatusOr<GateConfig> DefaultGate(const ModelConfig& config);
+
+// `base`, the gate that a model runs with, changed for some requests: "top_k=1,capacity=ceil_k".
+// What the weights are bound to (experts, shared expert, where the weight is applied) must stay.
+absl::StatusOr<GateConfig> OverrideGate(const ModelConfig& config, const GateConfig& base,
+                                        std::string_view overrides);
+
+// May requests share keys and values of equal prefixes? Not when routing depends on more than the
+// prefix, nor when rotary angles depend on how long the prompt is.
+bool PrefixCacheable(const ModelConfig& config, const GateConfig& gate);
 
 // Loads this rank's part. `experts` and `placement` must outlive the model; the loader's checkpoint
 // too, since embedding tables are read in place. Errors name tensor and file.

@@ -40,6 +40,11 @@ absl::Status CheckGate(const ModelConfig& config, const GateConfig& gate) {
     return InvalidArgument("--gate shared_gate=softmax2: {} has no weights for it",
                            config.architecture);
   }
+  const auto rows = static_cast<int64_t>(gate.token_table.size()) / gate.top_k;
+  if (gate.selection == Selection::kTokenTable && rows < config.vocab) {
+    return InvalidArgument("--gate token_table: {} rows, but the model has {} tokens", rows,
+                           config.vocab);
+  }
   return absl::OkStatus();
 }
 
@@ -56,6 +61,34 @@ absl::StatusOr<GateConfig> DefaultGate(const ModelConfig& config) {
   FM_ASSIGN_OR_RETURN(const Family* family, KnownFamily(config));
   if (family->gate == nullptr) return GateConfig{};
   return family->gate(config);
+}
+
+absl::StatusOr<GateConfig> OverrideGate(const ModelConfig& config, const GateConfig& base,
+                                        std::string_view overrides) {
+  if (config.moe.experts == 0) {
+    return InvalidArgument("gate '{}': {} is a dense model and has no gate", overrides,
+                           config.architecture);
+  }
+  GateConfig gate = base;
+  FM_RETURN_IF_ERROR(ApplyOverrides(overrides, &gate));
+  // A preset says how to route; whether there is a shared expert is not its business.
+  if (overrides.find("shared=") == std::string_view::npos) gate.shared = base.shared;
+  if (overrides.find("shared_gate=") == std::string_view::npos) gate.shared_gate = base.shared_gate;
+  if (gate.shared != base.shared || gate.shared_gate != base.shared_gate) {
+    return InvalidArgument("gate '{}': the shared expert cannot be changed for a request",
+                           overrides);
+  }
+  if (gate.apply_to != base.apply_to) {
+    return InvalidArgument("gate '{}': apply_to cannot be changed for a request", overrides);
+  }
+  FM_RETURN_IF_ERROR(CheckGate(config, gate));
+  return gate;
+}
+
+bool PrefixCacheable(const ModelConfig& config, const GateConfig& gate) {
+  const bool by_length =
+      config.rope.type == RopeType::kDynamic || config.rope.type == RopeType::kLongrope;
+  return !by_length && (config.moe.experts == 0 || gate.PrefixCacheable());
 }
 
 absl::StatusOr<std::unique_ptr<Model>> LoadModel(const ModelConfig& config,

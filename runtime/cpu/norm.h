@@ -22,6 +22,8 @@ void AddSigmoidGated(ThreadPool& pool, ConstMatrix x, std::span<const float> wei
                      Matrix out);
 
 double LogSumExp(std::span<const float> logits);
+void SoftmaxWeights(std::span<const float> logits, float top, float temperature,
+                    std::span<float> weights);
 int64_t ArgMax(std::span<const float> values);
 void TopK(std::span<const float> values, std::span<int32_t> indices);
 bool AllFinite(std::span<const float> values);

@@ -2,18 +2,10 @@
 // Reductions of one row of logits or scores.
 #include <algorithm>
 #include <bit>
-#include <cmath>
 
 #include "runtime/cpu/norm.h"
 
 namespace folkmoot::cpu {
-
-double LogSumExp(std::span<const float> logits) {
-  const double top = logits[static_cast<size_t>(ArgMax(logits))];
-  double sum = 0.0;
-  for (const float logit : logits) sum += std::exp(static_cast<double>(logit) - top);
-  return top + std::log(sum);
-}
 
 int64_t ArgMax(std::span<const float> values) {
   // Eight running maxima hide the latency of the comparison; the first equal element is the answer.

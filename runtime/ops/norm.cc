@@ -71,6 +71,12 @@ double LogSumExp(std::span<const float> logits) {
   return cpu::LogSumExp(logits);
 }
 
+void SoftmaxWeights(std::span<const float> logits, float top, float temperature,
+                    std::span<float> weights) {
+  FM_CHECK(logits.size() == weights.size() && temperature > 0);
+  cpu::SoftmaxWeights(logits, top, temperature, weights);
+}
+
 int64_t ArgMax(std::span<const float> values) {
   FM_CHECK(!values.empty());
   return cpu::ArgMax(values);

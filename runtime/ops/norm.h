@@ -41,8 +41,13 @@ void ApplyRope(ThreadPool& pool, ConstMatrix cos, ConstMatrix sin, int64_t head_
 void AddSigmoidGated(ThreadPool& pool, ConstMatrix x, std::span<const float> weight, ConstMatrix y,
                      Matrix out);
 
-// log(sum over v of exp(logits[v])), accumulated in double in index order.
+// log(sum over v of exp(logits[v])) in double, added by index mod 8.
 double LogSumExp(std::span<const float> logits);
+
+// weights[v] = e^((logits[v] - top) / temperature), for `top` the greatest logit and a temperature
+// above 0; logits of -infinity weigh 0.
+void SoftmaxWeights(std::span<const float> logits, float top, float temperature,
+                    std::span<float> weights);
 
 // Index of the greatest value; the lower index wins a tie.
 int64_t ArgMax(std::span<const float> values);

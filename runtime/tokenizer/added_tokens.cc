@@ -49,14 +49,16 @@ void AddedTokens::Trie::Insert(std::string_view word, int32_t token) {
   token_at_node[static_cast<size_t>(node)] = token;
 }
 
-int32_t AddedTokens::Trie::Longest(std::string_view text, size_t position, size_t* end) const {
+int32_t AddedTokens::Longest(const Trie& trie, std::string_view text, size_t position, size_t limit,
+                             size_t* end) const {
   int32_t best = -1;
   int32_t node = 0;
   for (size_t at = position; at < text.size(); ++at) {
-    const auto edge = edges.find(EdgeKey(node, text[at]));
-    if (edge == edges.end()) break;
+    const auto edge = trie.edges.find(EdgeKey(node, text[at]));
+    if (edge == trie.edges.end()) break;
     node = edge->second;
-    if (const int32_t token = token_at_node[static_cast<size_t>(node)]; token >= 0) {
+    const int32_t token = trie.token_at_node[static_cast<size_t>(node)];
+    if (token >= 0 && (at < limit || tokens_[static_cast<size_t>(token)].blank)) {
       best = token;
       *end = at + 1;
     }
@@ -76,8 +78,9 @@ absl::StatusOr<AddedTokens> AddedTokens::Parse(const std::optional<JsonNode>& no
   for (const JsonNode& item : items) FM_RETURN_IF_ERROR(added.Add(item, model, normalizer));
   for (size_t i = 0; i < added.tokens_.size(); ++i) {
     const AddedToken& token = added.tokens_[i];
-    (token.normalized ? added.normalized_ : added.raw_)
-        .Insert(token.normalized_content, static_cast<int32_t>(i));
+    Trie& trie = token.normalized ? added.normalized_ : added.raw_;
+    trie.Insert(token.normalized_content, static_cast<int32_t>(i));
+    trie.has_blank = trie.has_blank || token.blank;
   }
   return added;
 }
@@ -112,6 +115,7 @@ absl::Status AddedTokens::Add(const JsonNode& node, const BpeModel& model,
       return node.Error("added token \"{}\" is empty once normalized", token.content);
     }
   }
+  token.blank = !token.special && SkipSpaceRight(token.content, 0) == token.content.size();
   const int32_t index = static_cast<int32_t>(tokens_.size());
   if (!by_content_.emplace(token.content, index).second) {
     return node.Error("added token \"{}\" is there twice", token.content);
@@ -138,20 +142,30 @@ absl::StatusOr<bool> AddedTokens::IsWholeWord(std::string_view text, ByteSpan sp
   return words.empty();
 }
 
-absl::Status AddedTokens::Split(std::string_view text, Stage stage, bool parse_special,
+absl::Status AddedTokens::Split(std::string_view text, Stage stage, const Where& where,
                                 std::vector<Segment>* segments) const {
   const Trie& trie = stage == Stage::kRaw ? raw_ : normalized_;
   size_t done = 0;  // everything before is in a segment
+  size_t range = 0;
   for (size_t position = 0; position < text.size() && !trie.edges.empty();) {
+    size_t limit = text.size();
+    if (where.ranges != nullptr) {
+      while (range < where.ranges->size() && (*where.ranges)[range].end <= position) ++range;
+      const bool is_last = range == where.ranges->size();
+      if (is_last && !trie.has_blank) break;
+      const size_t begin = is_last ? text.size() : (*where.ranges)[range].begin;
+      if (!trie.has_blank) position = std::max(position, begin);
+      limit = position < begin ? position : (*where.ranges)[range].end;
+    }
     ByteSpan span{position, position};
-    const int32_t index = trie.Longest(text, position, &span.end);
+    const int32_t index = Longest(trie, text, position, limit, &span.end);
     if (index < 0) {
       ++position;
       continue;
     }
     position = span.end;  // also a match that does not count is not searched again
     const AddedToken& token = tokens_[static_cast<size_t>(index)];
-    if (token.special && !parse_special) continue;
+    if (token.special && !where.special) continue;
     if (token.single_word) {
       FM_ASSIGN_OR_RETURN(const bool whole, IsWholeWord(text, span));
       if (!whole) continue;

@@ -28,6 +28,7 @@ struct AddedToken {
   bool lstrip = false;       // takes the white space on its left
   bool rstrip = false;
   bool normalized = false;  // searched for in the normalized text
+  bool blank = false;       // white space alone, and not special
 };
 
 // Immutable after Parse; any thread may call the const methods at the same time.
@@ -46,10 +47,19 @@ class AddedTokens {
   static absl::StatusOr<AddedTokens> Parse(const std::optional<JsonNode>& node,
                                            const BpeModel& model, const Normalizer* normalizer);
 
+  // Where tokens may be: everywhere when `ranges` is null, else wholly inside one of them (sorted,
+  // disjoint), but for tokens of mere white space that are not special: those are ordinary
+  // vocabulary (GPT-NeoX, OLMoE) and may be anywhere. Without `special`, special tokens stay text.
+  struct Where {
+    bool special = true;
+    const std::vector<ByteSpan>* ranges = nullptr;
+  };
+
   // Appends the segments of `text`, in order, none empty. The longest token at the leftmost place
-  // wins. Without `parse_special`, special tokens stay text.
-  absl::Status Split(std::string_view text, Stage stage, bool parse_special,
+  // wins.
+  absl::Status Split(std::string_view text, Stage stage, const Where& where,
                      std::vector<Segment>* segments) const;
+  bool has_normalized() const { return !normalized_.edges.empty(); }
 
   // Null: not an added token.
   const AddedToken* FindById(int32_t id) const;
@@ -61,13 +71,16 @@ class AddedTokens {
   struct Trie {
     absl::flat_hash_map<uint64_t, int32_t> edges;  // key: node << 8 | byte
     std::vector<int32_t> token_at_node{-1};
+    bool has_blank = false;
     void Insert(std::string_view word, int32_t token);
-    // The longest word that begins at `position`: its token, or -1. `end` is set when found.
-    int32_t Longest(std::string_view text, size_t position, size_t* end) const;
   };
 
   explicit AddedTokens(Pattern word) : word_(std::move(word)) {}
   absl::Status Add(const JsonNode& node, const BpeModel& model, const Normalizer* normalizer);
+  // The longest word that begins at `position` and ends at `limit` or before, blank ones also
+  // beyond it: its index in tokens_, or -1. `end` is set when found.
+  int32_t Longest(const Trie& trie, std::string_view text, size_t position, size_t limit,
+                  size_t* end) const;
   absl::StatusOr<bool> IsWholeWord(std::string_view text, ByteSpan span) const;
 
   Pattern word_;  // one word character

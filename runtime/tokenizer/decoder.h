@@ -22,6 +22,7 @@ class Decoder {
   DecodeStream NewStream() const;
 
  private:
+  friend struct TokenBytes;  // what the steps make of one token
   enum class Kind { kByteLevel, kByteFallback, kFuse, kStrip, kReplace, kMetaspace, kJoin };
   struct Step {
     Kind kind;

@@ -13,6 +13,7 @@
 #include "runtime/tokenizer/normalizer.h"
 #include "runtime/tokenizer/post_processor.h"
 #include "runtime/tokenizer/pre_tokenizer.h"
+#include "runtime/tokenizer/special_ranges.h"
 #include "runtime/tokenizer/tokenizer_json.h"
 #include "runtime/tokenizer/utf8.h"
 
@@ -32,10 +33,17 @@ struct Tokenizer::Parts {
   int64_t id_limit() const { return std::max(model->id_limit(), added->id_limit()); }
   std::optional<int32_t> TokenToId(std::string_view token) const;
   absl::Status ReadConfig(const JsonNode& config);
-  absl::Status EncodeRaw(std::string_view text, bool at_start, bool parse_special, Scratch* scratch,
-                         std::vector<int32_t>* ids) const;
-  absl::Status EncodeNormalized(std::string_view text, bool at_start, Scratch* scratch,
-                                std::vector<int32_t>* ids) const;
+  // What the stages of one Encode share. `guarded`: text of others is in it, from which the model
+  // itself must not make special tokens either.
+  struct Run {
+    AddedTokens::Where where;
+    bool guarded = false;
+    Scratch scratch;
+    std::vector<int32_t> ids;
+  };
+  absl::Status EncodeRaw(std::string_view text, bool at_start, Run* run) const;
+  absl::Status EncodeNormalized(std::string_view text, bool at_start, Run* run) const;
+  absl::Status EncodePlain(std::string_view piece, Run* run) const;
 };
 
 namespace {
@@ -82,30 +90,67 @@ absl::Status Tokenizer::Parts::ReadConfig(const JsonNode& config) {
   return absl::OkStatus();
 }
 
-absl::Status Tokenizer::Parts::EncodeRaw(std::string_view text, bool at_start, bool parse_special,
-                                         Scratch* scratch, std::vector<int32_t>* ids) const {
+absl::Status Tokenizer::Parts::EncodeRaw(std::string_view text, bool at_start, Run* run) const {
   std::string normalized(text);
+  const bool was_at_start = at_start;
   if (normalizer) FM_RETURN_IF_ERROR(normalizer->Apply(&normalized, &at_start));
+  AddedTokens::Where where = run->where;
+  std::vector<ByteSpan> ranges;
+  if (where.ranges != nullptr && added->has_normalized()) {
+    FM_ASSIGN_OR_RETURN(
+        ranges, NormalizedRanges(normalizer.get(), text, *where.ranges, normalized, was_at_start));
+  }
+  if (where.ranges != nullptr) where.ranges = &ranges;
   std::vector<AddedTokens::Segment> segments;
-  FM_RETURN_IF_ERROR(
-      added->Split(normalized, AddedTokens::Stage::kNormalized, parse_special, &segments));
+  FM_RETURN_IF_ERROR(added->Split(normalized, AddedTokens::Stage::kNormalized, where, &segments));
   for (const AddedTokens::Segment& segment : segments) {
     const auto [begin, end] = segment.span;
     if (segment.token != nullptr) {
-      ids->push_back(segment.token->id);
+      run->ids.push_back(segment.token->id);
     } else {
       const std::string_view part = std::string_view(normalized).substr(begin, end - begin);
-      FM_RETURN_IF_ERROR(EncodeNormalized(part, at_start && begin == 0, scratch, ids));
+      FM_RETURN_IF_ERROR(EncodeNormalized(part, at_start && begin == 0, run));
     }
   }
   return absl::OkStatus();
 }
 
 absl::Status Tokenizer::Parts::EncodeNormalized(std::string_view text, bool at_start,
-                                                Scratch* scratch, std::vector<int32_t>* ids) const {
+                                                Run* run) const {
   Pieces pieces{std::string(text), {ByteSpan{0, text.size()}}, at_start};
   if (pre_tokenizer) FM_RETURN_IF_ERROR(pre_tokenizer->Apply(&pieces));
-  for (const ByteSpan span : pieces.spans) model->Encode(pieces.View(span), scratch, ids);
+  for (const ByteSpan span : pieces.spans) {
+    if (run->guarded) {
+      FM_RETURN_IF_ERROR(EncodePlain(pieces.View(span), run));
+    } else {
+      model->Encode(pieces.View(span), &run->scratch, &run->ids);
+    }
+  }
+  return absl::OkStatus();
+}
+
+// A piece that the model would join into a special token is encoded in two parts instead.
+absl::Status Tokenizer::Parts::EncodePlain(std::string_view piece, Run* run) const {
+  while (!piece.empty()) {
+    const size_t before = run->ids.size();
+    model->Encode(piece, &run->scratch, &run->ids);
+    size_t cut = 0;  // where to part the piece, if at all
+    for (size_t i = before; i < run->ids.size() && cut == 0; ++i) {
+      const AddedToken* token = added->FindById(run->ids[i]);
+      if (token == nullptr || !token->special) continue;
+      const size_t found = piece.find(token->content);
+      if (found == std::string_view::npos) continue;  // the token for unknown characters
+      cut = found + ReadUtf8(piece, found).length;
+      if (cut == found + token->content.size()) {
+        return InvalidArgument("the text holds the special token \"{}\", which has no other form",
+                               token->content);
+      }
+    }
+    if (cut == 0) break;
+    run->ids.resize(before);
+    FM_RETURN_IF_ERROR(EncodePlain(piece.substr(0, cut), run));
+    piece.remove_prefix(cut);
+  }
   return absl::OkStatus();
 }
 
@@ -164,23 +209,34 @@ absl::StatusOr<std::vector<int32_t>> Tokenizer::Encode(std::string_view text,
     return ResourceExhausted("a text of {} bytes cannot be tokenized; the limit is {}", text.size(),
                              kMaxTextBytes);
   }
-  const std::string repaired = RepairUtf8(text);
+  std::string repaired;
+  std::vector<ByteSpan> ranges;
+  Parts::Run run;
+  run.where.special = options.parse_special;
+  if (options.special_ranges) {
+    FM_ASSIGN_OR_RETURN(ranges, RepairWithRanges(text, *options.special_ranges, &repaired));
+    run.guarded = ranges.size() != 1 || ranges[0] != ByteSpan{0, repaired.size()};
+    run.where = {true, &ranges};
+  } else {
+    repaired = RepairUtf8(text);
+  }
   std::vector<AddedTokens::Segment> segments;
   FM_RETURN_IF_ERROR(
-      parts_->added->Split(repaired, AddedTokens::Stage::kRaw, options.parse_special, &segments));
-  std::vector<int32_t> ids;
-  BpeModel::Scratch scratch;
+      parts_->added->Split(repaired, AddedTokens::Stage::kRaw, run.where, &segments));
+  std::vector<ByteSpan> part_ranges;
+  if (options.special_ranges) run.where.ranges = &part_ranges;
   for (const AddedTokens::Segment& segment : segments) {
     const auto [begin, end] = segment.span;
     if (segment.token != nullptr) {
-      ids.push_back(segment.token->id);
-    } else {
-      const std::string_view part = std::string_view(repaired).substr(begin, end - begin);
-      FM_RETURN_IF_ERROR(
-          parts_->EncodeRaw(part, begin == 0, options.parse_special, &scratch, &ids));
+      run.ids.push_back(segment.token->id);
+      continue;
     }
+    if (options.special_ranges) part_ranges = RangesWithin(ranges, segment.span);
+    const std::string_view part = std::string_view(repaired).substr(begin, end - begin);
+    FM_RETURN_IF_ERROR(parts_->EncodeRaw(part, begin == 0, &run));
   }
-  return options.add_special_tokens ? parts_->post_processor.Apply(std::move(ids)) : ids;
+  if (!options.add_special_tokens) return std::move(run.ids);
+  return parts_->post_processor.Apply(std::move(run.ids));
 }
 
 std::string Tokenizer::Decode(std::span<const int32_t> ids, bool skip_special_tokens) const {
@@ -192,6 +248,8 @@ std::string Tokenizer::Decode(std::span<const int32_t> ids, bool skip_special_to
   stream.Finish(&text);
   return text;
 }
+
+const Decoder& Tokenizer::decoder() const { return *parts_->decoder; }
 
 DecodeStream Tokenizer::NewDecodeStream() const { return parts_->decoder->NewStream(); }
 

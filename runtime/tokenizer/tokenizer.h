@@ -10,6 +10,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "runtime/status.h"
@@ -17,6 +18,7 @@
 namespace folkmoot {
 
 class DecodeStream;
+class Decoder;
 
 // Immutable after Load: any thread may call the const methods at the same time.
 //
@@ -30,6 +32,14 @@ class Tokenizer {
     // Whether "<|im_end|>" in the text becomes that token. Keep it off for text of users inside a
     // template, so that they cannot write the template's own tokens.
     bool parse_special = true;
+    // When set, even to an empty list: added and special tokens are recognised only where they lie
+    // wholly inside one of these half-open ranges of the text's bytes (sorted, disjoint), and all
+    // else is plain text; parse_special is not read. For ChatTemplate::Rendered::trusted. With one
+    // range over the whole text this is parse_special. Added tokens of mere white space that are
+    // not special are ordinary vocabulary and recognised everywhere. Added tokens that are matched
+    // in normalized text are left out of a part whose normalization cannot be told apart at the
+    // range's ends.
+    std::optional<std::span<const std::pair<size_t, size_t>>> special_ranges = std::nullopt;
   };
   // Longer texts are refused.
   static constexpr size_t kMaxTextBytes = size_t{1} << 29;
@@ -46,7 +56,8 @@ class Tokenizer {
   Tokenizer& operator=(const Tokenizer&) = delete;
 
   // Invalid UTF-8 counts as U+FFFD. Errors: ResourceExhausted for a text above kMaxTextBytes or one
-  // on which a pattern of the file backtracks without bound.
+  // on which a pattern of the file backtracks without bound; InvalidArgument for special_ranges
+  // that are not sorted or leave the text.
   absl::StatusOr<std::vector<int32_t>> Encode(std::string_view text,
                                               const EncodeOptions& options) const;
   absl::StatusOr<std::vector<int32_t>> Encode(std::string_view text) const {
@@ -69,11 +80,13 @@ class Tokenizer {
 
  private:
   friend class IncrementalDecoder;
+  friend struct TokenBytes;
   struct Parts;
 
   explicit Tokenizer(std::unique_ptr<const Parts> parts);
   static absl::StatusOr<std::unique_ptr<Parts>> ParseParts(std::string_view json,
                                                            std::string_view name);
+  const Decoder& decoder() const;
   DecodeStream NewDecodeStream() const;
   // What the decoder takes for this id; nullopt: nothing.
   std::optional<std::string_view> DecoderInput(int32_t id, bool skip_special_tokens) const;

@@ -6,6 +6,7 @@
 #include <atomic>
 #include <cstdlib>
 #include <new>
+#include <tuple>
 
 #include "layers/models/model.h"
 #include "parallel/thread_communicator.h"
@@ -40,10 +41,12 @@ void operator delete[](void* memory, std::size_t) noexcept { std::free(memory); 
 namespace folkmoot {
 namespace {
 
-class DecodeAllocation : public testing::TestWithParam<std::string> {};
+// The sequences' gates: the model's own for both, or one of its own for the second.
+class DecodeAllocation : public testing::TestWithParam<std::tuple<std::string, bool>> {};
 
 TEST_P(DecodeAllocation, SteadyStepsAllocateNothing) {
-  const std::string directory = std::string(FOLKMOOT_TEST_DATA) + "/goldens/" + GetParam();
+  const auto& [name, mixed] = GetParam();
+  const std::string directory = std::string(FOLKMOOT_TEST_DATA) + "/goldens/" + name;
   const auto config = LoadModelConfig(directory);
   const auto checkpoint = Checkpoint::Open(directory);
   ASSERT_TRUE(config.ok() && checkpoint.ok());
@@ -71,19 +74,24 @@ TEST_P(DecodeAllocation, SteadyStepsAllocateNothing) {
   const std::vector<std::vector<int32_t>> pages = {{0}, {1}};
   std::vector<std::vector<int32_t>> places(
       2, std::vector<int32_t>(static_cast<size_t>((*model)->moe_layers() * config->moe.experts)));
+  const auto own_gate = (*model)->GateFor("");
+  const auto other_gate = (*model)->GateFor(mixed ? "top_k=1,capacity=none" : "");
+  ASSERT_TRUE(own_gate.ok() && other_gate.ok()) << other_gate.status();
   Workspace workspace;
   ForwardBatch batch;
   int64_t before = 0;
   for (int32_t position = 0; position < 24; ++position) {
     if (position == 8) before = allocations;  // warm by now
     batch.Clear();
+    if (mixed) batch.gates = {own_gate->get(), other_gate->get()};
     for (size_t s = 0; s < 2; ++s) {
       batch.sequences.push_back({.first_row = static_cast<int64_t>(s),
                                  .rows = 1,
                                  .start = position,
                                  .order = static_cast<int64_t>(s),
                                  .blocks = pages[s],
-                                 .expert_places = places[s]});
+                                 .expert_places = places[s],
+                                 .gate = mixed ? static_cast<int32_t>(s) : 0});
       batch.token_ids.push_back(position + 3);
       batch.positions.push_back(position);
       batch.rope_lengths.push_back(position + 1);
@@ -97,14 +105,16 @@ TEST_P(DecodeAllocation, SteadyStepsAllocateNothing) {
   EXPECT_EQ(allocations - before, 0) << "in 16 decode steps";
 }
 
-INSTANTIATE_TEST_SUITE_P(Models, DecodeAllocation,
-                         testing::Values("mixtral-classic", "qwen2_moe-classic",
-                                         "qwen3_moe-classic", "llama-classic"),
-                         [](const auto& test) {
-                           std::string name = test.param;
-                           name[name.find('-')] = '_';
-                           return name;
-                         });
+INSTANTIATE_TEST_SUITE_P(
+    Models, DecodeAllocation,
+    testing::Values(std::tuple("mixtral-classic", false), std::tuple("mixtral-classic", true),
+                    std::tuple("qwen2_moe-classic", false), std::tuple("qwen2_moe-classic", true),
+                    std::tuple("qwen3_moe-classic", false), std::tuple("llama-classic", false)),
+    [](const auto& test) {
+      std::string name = std::get<0>(test.param);
+      name[name.find('-')] = '_';
+      return name + (std::get<1>(test.param) ? "_mixed" : "");
+    });
 
 }  // namespace
 }  // namespace folkmoot

@@ -1,194 +1,249 @@
 // SPDX-License-Identifier: Apache-2.0
+// What comes in, how a step is divided, what comes out.
 #include "scheduler/scheduler.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <map>
-#include <random>
-#include <set>
+#include <limits>
+
+#include "tests/scheduler/driver.h"
 
 namespace folkmoot {
 namespace {
 
+using testing::ElementsAre;
 using testing::HasSubstr;
 
-SchedulerOptions Options() {
-  SchedulerOptions options;
-  options.ranks = 2;
-  options.vocab = 100;
-  options.max_model_len = 64;
-  options.max_sequences = 4;
-  options.max_batched_tokens = 8;
-  options.prefill_chunk = 5;
-  options.blocks_per_rank = 8;
-  options.block_size = 16;
-  return options;
-}
-
-Request Prompt(int64_t length, int64_t max_tokens) {
-  Request request;
-  request.prompt.assign(static_cast<size_t>(length), 1);
-  request.max_tokens = max_tokens;
-  return request;
-}
-
-// The answer of ranks that sample `token` wherever the plan asks for a token.
-std::vector<StepResult> Answer(const StepPlan& plan, int32_t token) {
-  std::vector<StepResult> results(plan.ranks.size());
-  for (size_t r = 0; r < plan.ranks.size(); ++r) {
-    for (const SequenceSlice& slice : plan.ranks[r]) {
-      SequenceResult& result = results[r].sequences.emplace_back();
-      result.id = slice.id;
-      result.token = slice.sample ? token : -1;
-    }
-  }
-  return results;
-}
-
-TEST(Scheduler, PrefillsInChunksThenDecodes) {
-  Scheduler scheduler(Options());
-  ASSERT_TRUE(scheduler.Add(Prompt(12, 2)).ok());
-  std::vector<std::pair<int64_t, size_t>> slices;  // start, tokens
-  FinishReason finish = FinishReason::kNone;
-  while (!scheduler.idle()) {
-    const StepPlan plan = scheduler.Schedule();
-    ASSERT_EQ(plan.ranks[0].size(), 1u);
-    slices.emplace_back(plan.ranks[0][0].start, plan.ranks[0][0].token_ids.size());
-    for (const RequestEvent& event : scheduler.Update(Answer(plan, 7))) finish = event.finish;
-  }
-  const std::vector<std::pair<int64_t, size_t>> expected = {{0, 5}, {5, 5}, {10, 2}, {12, 1}};
-  EXPECT_EQ(slices, expected);
-  EXPECT_EQ(finish, FinishReason::kLength);
-}
-
-TEST(Scheduler, SpreadsSequencesOverRanks) {
-  Scheduler scheduler(Options());
-  for (int i = 0; i < 4; ++i) ASSERT_TRUE(scheduler.Add(Prompt(4, 4)).ok());
-  const StepPlan plan = scheduler.Schedule();
-  EXPECT_EQ(plan.ranks[0].size(), 2u);
-  EXPECT_EQ(plan.ranks[1].size(), 2u);
-}
-
-TEST(Scheduler, AStopTokenEndsARequestAndIsReported) {
-  Scheduler scheduler(Options());
-  Request request = Prompt(2, 10);
-  request.stop_ids = {42};
-  ASSERT_TRUE(scheduler.Add(request).ok());
-  const StepPlan first = scheduler.Schedule();
-  EXPECT_EQ(scheduler.Update(Answer(first, 41)).at(0).finish, FinishReason::kNone);
-  const StepPlan second = scheduler.Schedule();
-  EXPECT_EQ(scheduler.Update(Answer(second, 42)).at(0).finish, FinishReason::kStop);
-  EXPECT_TRUE(scheduler.idle());
-  EXPECT_EQ(scheduler.Schedule().finished, std::vector<int64_t>{0});
-}
-
-TEST(Scheduler, TargetsAreTheNextPromptTokens) {
-  Scheduler scheduler(Options());
-  Request request;
-  request.prompt = {10, 11, 12, 13, 14, 15, 16};
-  request.max_tokens = 0;
-  request.prompt_logprobs = true;
-  ASSERT_TRUE(scheduler.Add(request).ok());
-  const StepPlan first = scheduler.Schedule();
-  EXPECT_EQ(first.ranks[0][0].targets, (std::vector<int32_t>{11, 12, 13, 14, 15}));
-  EXPECT_FALSE(first.ranks[0][0].sample);
-  EXPECT_EQ(scheduler.Update(Answer(first, 1)).at(0).finish, FinishReason::kNone);
-  const StepPlan second = scheduler.Schedule();
-  EXPECT_EQ(second.ranks[0][0].targets, (std::vector<int32_t>{16, -1}));
-  EXPECT_EQ(scheduler.Update(Answer(second, 1)).at(0).finish, FinishReason::kLength);
-}
-
-TEST(Scheduler, ScoredPromptsOfALargeVocabularyComeInSmallPieces) {
-  SchedulerOptions options = Options();
-  options.vocab = int64_t{1} << 23;
+std::string Refusal(const Request& request, const SchedulerOptions& options = SmallOptions()) {
   Scheduler scheduler(options);
-  Request request = Prompt(8, 0);
-  request.prompt_logprobs = true;
-  ASSERT_TRUE(scheduler.Add(request).ok());
-  EXPECT_EQ(scheduler.Schedule().ranks[0][0].token_ids.size(), 2u);
+  return std::string(Message(scheduler.Add(request).status()));
+}
+
+TEST(Scheduler, BadRequestsAreRefusedWithTheReason) {
+  EXPECT_THAT(Refusal(Ask(0, 4)), HasSubstr("the prompt is empty"));
+  EXPECT_THAT(Refusal(Ask(4, -1)), HasSubstr("max_tokens is -1"));
+  EXPECT_THAT(Refusal(Ask(100, 29)),
+              HasSubstr("maximum context length is 128 tokens, but 129 were asked for"));
+  EXPECT_THAT(Refusal(Ask(4, std::numeric_limits<int64_t>::max())),
+              HasSubstr("maximum context length is 128 tokens"));
+  Request request = Ask(4, 4);
+  request.prompt[2] = static_cast<int32_t>(kFakeVocab);
+  EXPECT_THAT(Refusal(request), HasSubstr("prompt token 2 is 40: ids of this model are 0 to 39"));
+  for (const int32_t n : {0, -3, Scheduler::kMaxChoices + 1}) {
+    request = Ask(4, 4);
+    request.n = n;
+    EXPECT_THAT(Refusal(request), HasSubstr("it must be 1 to 1024"));
+  }
 }
 
 TEST(Scheduler, ARequestThatCanNeverRunIsRefused) {
-  SchedulerOptions options = Options();
+  SchedulerOptions options = SmallOptions();
+  options.block_size = 16;
   options.blocks_per_rank = 2;
-  Scheduler scheduler(options);
-  EXPECT_THAT(std::string(Message(scheduler.Add(Prompt(40, 20)).status())),
+  EXPECT_THAT(Refusal(Ask(40, 20), options),
               HasSubstr("needs 4 KV pages of 16 tokens, but a rank has only 2"));
 }
 
-// Random arrivals, lengths and aborts: pages balance after every step, budgets hold, nobody
-// starves, every request ends exactly once, and the same seed gives the same schedule.
-class RandomWorkload {
- public:
-  explicit RandomWorkload(uint64_t seed) : random_(seed), scheduler_(Options()) {}
-
-  // A fingerprint of all plans.
-  std::vector<int64_t> Run(int steps) {
-    for (int i = 0; i < steps || !scheduler_.idle(); ++i) {
-      if (i < steps && random_() % 3 == 0) Arrive();
-      if (i < steps && random_() % 17 == 0 && !open_.empty()) AbortOne();
-      Step();
-    }
-    EXPECT_TRUE(open_.empty());
-    EXPECT_EQ(scheduler_.free_blocks(0), Options().blocks_per_rank);
-    EXPECT_EQ(scheduler_.free_blocks(1), Options().blocks_per_rank);
-    return fingerprint_;
+TEST(Scheduler, PrefillsInChunksThenDecodes) {
+  SchedulerOptions options = SmallOptions();
+  options.prefill_chunk = 5;
+  Driver driver(options);
+  driver.Add(Ask(12, 3));
+  std::vector<std::pair<int64_t, int64_t>> slices;  // start, tokens
+  std::vector<bool> sampled;
+  while (!driver.scheduler().idle()) {
+    const StepPlan plan = driver.Step();
+    ASSERT_EQ(CountSlices(plan), 1);
+    const SequenceSlice& slice = SliceOf(plan, 0);
+    slices.emplace_back(slice.start, slice.count);
+    sampled.push_back(slice.sample);
   }
+  const std::vector<std::pair<int64_t, int64_t>> expected = {
+      {0, 5}, {5, 5}, {10, 2}, {12, 1}, {13, 1}};
+  EXPECT_EQ(slices, expected);
+  EXPECT_THAT(sampled, ElementsAre(false, false, true, true, true));
+  driver.ExpectRight(0);
+}
 
- private:
-  void Arrive() {
-    Request request =
-        Prompt(1 + static_cast<int64_t>(random_() % 30), static_cast<int64_t>(random_() % 20));
-    request.prompt_logprobs = request.max_tokens == 0;
-    const auto id = scheduler_.Add(request);
-    ASSERT_TRUE(id.ok()) << id.status();
-    open_[*id] = 0;
+TEST(Scheduler, ASequenceStartsOnceAndSaysWhatStaysTheSame) {
+  Driver driver(SmallOptions());
+  Request request = Ask(6, 3);
+  request.sampling.seed = 77;
+  request.sampling.temperature = 0.5f;
+  request.logprobs = 4;
+  request.gate = "k=1";
+  driver.Add(request);
+  const StepPlan first = driver.Step();
+  const SequenceStart& start = StartOf(first, 0);
+  EXPECT_EQ(start.tokens, request.prompt);
+  EXPECT_EQ(start.prompt_length, 6);
+  EXPECT_EQ(start.sampling.seed, 77u);
+  EXPECT_EQ(start.sampling.temperature, 0.5f);
+  EXPECT_EQ(start.logprobs, 4);
+  EXPECT_EQ(start.gate, "k=1");
+  EXPECT_TRUE(driver.Step().ranks[0].starts.empty());
+}
+
+TEST(Scheduler, DecodesComeFirstAndOneBudgetHoldsForBoth) {
+  SchedulerOptions options = SmallOptions();
+  options.ranks = 1;
+  options.max_batched_tokens = 8;
+  Driver driver(options);
+  driver.Add(Ask(4, 8));
+  driver.Add(Ask(4, 8, 11));
+  driver.Step();
+  driver.Add(Ask(20, 8, 21));
+  const StepPlan plan = driver.Step();
+  ASSERT_EQ(plan.ranks[0].slices.size(), 3u);
+  EXPECT_EQ(plan.ranks[0].slices[0].count, 1);
+  EXPECT_EQ(plan.ranks[0].slices[1].count, 1);
+  EXPECT_EQ(plan.ranks[0].slices[2].count, 6);
+  driver.Drain();
+  for (const int64_t id : {0, 1, 2}) driver.ExpectRight(id);
+}
+
+TEST(Scheduler, SpreadsSequencesOverRanksByPendingWork) {
+  Driver driver(SmallOptions());
+  driver.Add(Ask(40, 4));
+  driver.Add(Ask(4, 4, 5));
+  driver.Add(Ask(4, 4, 9));
+  const StepPlan plan = driver.Step();
+  EXPECT_EQ(RankOf(plan, 0), 0);
+  EXPECT_EQ(RankOf(plan, 1), 1);
+  EXPECT_EQ(RankOf(plan, 2), 1);
+}
+
+TEST(Scheduler, NoMoreSequencesThanAllowed) {
+  SchedulerOptions options = SmallOptions();
+  options.max_sequences = 3;
+  Driver driver(options);
+  for (int32_t i = 0; i < 5; ++i) driver.Add(Ask(4, 4, 7 * i));
+  EXPECT_EQ(CountSlices(driver.Step()), 3);
+  EXPECT_EQ(driver.scheduler().running(), 3);
+  EXPECT_EQ(driver.scheduler().waiting(), 2);
+  EXPECT_EQ(driver.scheduler().waiting_tokens(), 8);
+}
+
+TEST(Scheduler, AStopTokenEndsARequestAndIsReported) {
+  Driver driver(SmallOptions());
+  Request request = Ask(2, 10);
+  const Expected free_running = Expect(request, 0, 0);
+  const int32_t stop = free_running.tokens[3];
+  request.stop_ids = {39, stop, 0};
+  const Expected expected = Expect(request, 0, 0);
+  driver.Add(request);
+  driver.Drain();
+  EXPECT_EQ(driver.outcome(0).finish, FinishReason::kStop);
+  EXPECT_EQ(driver.outcome(0).tokens, expected.tokens);
+  EXPECT_THAT(driver.scheduler().Schedule().ranks[0].finished, ElementsAre(0));
+}
+
+TEST(Scheduler, ScoringEndsWithThePrompt) {
+  Driver driver(SmallOptions());
+  Request request = Ask(9, 0);
+  request.prompt_logprobs = true;
+  request.top_logprobs = 2;
+  driver.Add(request);
+  const StepPlan plan = driver.Step();
+  EXPECT_TRUE(StartOf(plan, 0).prompt_logprobs);
+  EXPECT_EQ(StartOf(plan, 0).top_logprobs, 2);
+  EXPECT_FALSE(SliceOf(plan, 0).sample);
+  EXPECT_EQ(driver.outcome(0).finish, FinishReason::kLength);
+}
+
+TEST(Scheduler, ScoredPromptsOfALargeVocabularyComeInSmallPieces) {
+  SchedulerOptions options = SmallOptions();
+  options.vocab = int64_t{1} << 23;
+  Scheduler scheduler(options);
+  Request request = Ask(8, 0);
+  request.prompt_logprobs = true;
+  ASSERT_TRUE(scheduler.Add(request).ok());
+  EXPECT_EQ(scheduler.Schedule().ranks[0].slices[0].count, 2);
+}
+
+TEST(Scheduler, APlanNamesItsGates) {
+  Driver driver(SmallOptions());
+  for (const char* gate : {"k=2", "", "k=1", "k=2"}) {
+    Request request = Ask(4, 4);
+    request.gate = gate;
+    driver.Add(request);
   }
+  EXPECT_THAT(driver.Step().gates, ElementsAre("", "k=1", "k=2"));
+  driver.Drain();
+  EXPECT_THAT(driver.scheduler().Schedule().gates, ElementsAre(""));
+}
 
-  void AbortOne() {
-    auto victim = open_.begin();
-    std::advance(victim, static_cast<int64_t>(random_() % open_.size()));
-    scheduler_.Abort(victim->first);
-    open_.erase(victim);
+TEST(Scheduler, PlansAreNumbered) {
+  Driver driver(SmallOptions());
+  driver.Add(Ask(4, 8));
+  for (int64_t step = 0; step < 4; ++step) {
+    EXPECT_EQ(driver.scheduler().next_step(), step);
+    EXPECT_EQ(driver.Step().step, step);
   }
+}
 
-  void Step() {
-    const StepPlan plan = scheduler_.Schedule();
-    int64_t used[2] = {0, 0};
-    for (size_t r = 0; r < 2; ++r) {
-      int64_t tokens = 0;
-      std::set<int32_t> pages;
-      for (const SequenceSlice& slice : plan.ranks[r]) {
-        tokens += static_cast<int64_t>(slice.token_ids.size());
-        for (const int32_t page : slice.blocks) EXPECT_TRUE(pages.insert(page).second);
-        fingerprint_.push_back(slice.id * 1000 + slice.start);
-      }
-      EXPECT_LE(tokens, Options().max_batched_tokens);
-      used[r] = static_cast<int64_t>(pages.size());
-      EXPECT_LE(used[r] + scheduler_.free_blocks(static_cast<int>(r)), Options().blocks_per_rank);
-    }
-    EXPECT_LE(scheduler_.running(), Options().max_sequences);
-    for (const RequestEvent& event : scheduler_.Update(Answer(plan, 5))) {
-      const auto found = open_.find(event.id);
-      ASSERT_NE(found, open_.end()) << "an event of a request that had ended";
-      if (event.finish != FinishReason::kNone) open_.erase(found);
-    }
-    for (auto& [id, age] : open_) ASSERT_LT(++age, 5000) << "request " << id << " starves";
+TEST(Scheduler, TheFirstStepOfAChoiceIsMarked) {
+  SchedulerOptions options = SmallOptions();
+  options.prefill_chunk = 3;
+  Driver driver(options);
+  driver.Add(Ask(6, 2));
+  driver.Drain();
+  std::vector<bool> first;
+  for (const RequestEvent& event : driver.outcome(0).events) first.push_back(event.first);
+  EXPECT_THAT(first, ElementsAre(true, false, false));
+}
+
+TEST(Scheduler, AbortedChoicesHaveOneLastEventEach) {
+  Driver driver(SmallOptions());
+  Request request = Ask(6, 20);
+  request.n = 3;
+  driver.Add(request);
+  driver.Add(Ask(5, 20));
+  driver.Step();
+  driver.scheduler().Abort(0);
+  driver.scheduler().Abort(0);
+  driver.scheduler().Abort(1234);
+  EXPECT_FALSE(driver.scheduler().idle());
+  driver.Drain();
+  for (int32_t c = 0; c < 3; ++c) {
+    EXPECT_EQ(driver.outcome(0, c).finish, FinishReason::kAborted);
   }
+  driver.ExpectRight(1);
+  EXPECT_EQ(driver.scheduler().used_blocks(), 0);
+}
 
-  std::mt19937_64 random_;
-  Scheduler scheduler_;
-  std::map<int64_t, int> open_;  // id -> age in steps
-  std::vector<int64_t> fingerprint_;
-};
+TEST(Scheduler, AbortedEventsCanBeTakenAtOnce) {
+  Driver driver(SmallOptions());
+  driver.Add(Ask(6, 20));
+  driver.scheduler().Abort(0);
+  const std::vector<RequestEvent> events = driver.scheduler().TakeEvents();
+  ASSERT_EQ(events.size(), 1u);
+  EXPECT_EQ(events[0].finish, FinishReason::kAborted);
+  EXPECT_EQ(events[0].result, nullptr);
+  EXPECT_TRUE(driver.scheduler().idle());
+}
 
-TEST(Scheduler, RandomWorkloadsKeepTheInvariants) {
-  for (uint64_t seed = 1; seed <= 20; ++seed) {
-    const auto once = RandomWorkload(seed).Run(2000);
-    const auto twice = RandomWorkload(seed).Run(2000);
-    EXPECT_EQ(once, twice) << "seed " << seed;
+TEST(Scheduler, AnErrorEndsItsChoiceOnly) {
+  Driver driver(SmallOptions());
+  Request request = Ask(4, 100);
+  request.gate = kFragileGate;
+  int32_t seed = 0;
+  while (Expect(request, 0, 0).finish != FinishReason::kError) {
+    request.sampling.seed = static_cast<uint64_t>(++seed);
   }
+  driver.Add(request);
+  driver.Add(Ask(4, 60));
+  driver.Drain();
+  driver.ExpectRight(0);
+  driver.ExpectRight(1);
+  EXPECT_EQ(driver.outcome(0).finish, FinishReason::kError);
+}
+
+TEST(SchedulerDeathTest, APlanMustBeAnsweredFirst) {
+  Scheduler scheduler(SmallOptions());
+  scheduler.Schedule();
+  EXPECT_DEATH(scheduler.Schedule(), "internal error");
 }
 
 }  // namespace

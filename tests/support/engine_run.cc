@@ -2,6 +2,7 @@
 #include "tests/support/engine_run.h"
 
 #include <cstring>
+#include <tuple>
 
 namespace folkmoot {
 namespace {
@@ -18,13 +19,20 @@ void Append(const std::vector<T>& from, std::vector<T>* to) {
 }
 
 void Collect(const RequestEvent& event, RunOutcome* outcome) {
+  outcome->finish = event.finish;
+  outcome->cached_tokens = event.cached_tokens;
+  if (event.result == nullptr) return;
   const SequenceResult& result = *event.result;
   Append(result.target_logprobs, &outcome->prompt_logprobs);
+  Append(result.target_ranks, &outcome->prompt_ranks);
   if (result.token >= 0) {
     outcome->tokens.push_back(result.token);
     outcome->token_logprobs.push_back(result.token_logprob);
+    Append(result.token_top, &outcome->token_top);
   }
   if (!result.layer_digests.empty()) outcome->layer_digests = result.layer_digests;
+  outcome->drops = result.drops;
+  outcome->rejected = outcome->overflow = 0;
   for (const DropCounts& drops : result.drops) {
     outcome->rejected += drops.rejected;
     outcome->overflow += drops.overflow;
@@ -38,8 +46,15 @@ void Collect(const RequestEvent& event, RunOutcome* outcome) {
     Append(trace.state, &sum.state);
     Append(trace.place, &sum.place);
   }
-  outcome->finish = event.finish;
   outcome->error = result.error;
+}
+
+bool SameDrops(const std::vector<DropCounts>& a, const std::vector<DropCounts>& b) {
+  const auto tie = [](const DropCounts& d) {
+    return std::tie(d.layer, d.rejected, d.overflow, d.prompt_rejected, d.prompt_overflow);
+  };
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(),
+                    [&](const DropCounts& x, const DropCounts& y) { return tie(x) == tie(y); });
 }
 
 }  // namespace
@@ -57,25 +72,41 @@ bool RunOutcome::operator==(const RunOutcome& other) const {
     }
   }
   return SameBits(tokens, other.tokens) && SameBits(token_logprobs, other.token_logprobs) &&
-         SameBits(prompt_logprobs, other.prompt_logprobs) &&
-         SameBits(layer_digests, other.layer_digests) && rejected == other.rejected &&
-         overflow == other.overflow && finish == other.finish && error == other.error;
+         SameBits(token_top, other.token_top) && SameBits(prompt_logprobs, other.prompt_logprobs) &&
+         SameBits(prompt_ranks, other.prompt_ranks) &&
+         SameBits(layer_digests, other.layer_digests) && SameDrops(drops, other.drops) &&
+         finish == other.finish && error == other.error;
 }
 
 absl::StatusOr<std::vector<RunOutcome>> RunRequests(const RunSetup& setup,
-                                                    const std::vector<Request>& requests) {
-  std::vector<RunOutcome> outcomes(requests.size());
+                                                    const std::vector<Request>& requests,
+                                                    RunTotals* totals) {
+  std::vector<RunOutcome> outcomes;
   const auto body = [&](Engine& engine, LoadedRank&) -> absl::Status {
+    std::map<int64_t, size_t> first_outcome;  // by request
     const auto on_event = [&](const RequestEvent& event) {
-      Collect(event, &outcomes[static_cast<size_t>(event.id)]);
+      Collect(event, &outcomes[first_outcome.at(event.id) + static_cast<size_t>(event.choice)]);
     };
-    for (const Request& request : requests) {
-      FM_RETURN_IF_ERROR(engine.Submit(request).status());
-      if (setup.alone) FM_RETURN_IF_ERROR(engine.Drain(on_event));
+    for (int time = 0; time < setup.times; ++time) {
+      outcomes.clear();
+      for (const Request& request : requests) {
+        FM_ASSIGN_OR_RETURN(const int64_t id, engine.Submit(request));
+        first_outcome[id] = outcomes.size();
+        outcomes.resize(outcomes.size() + static_cast<size_t>(request.n));
+        if (setup.alone) FM_RETURN_IF_ERROR(engine.Drain(on_event));
+      }
+      FM_RETURN_IF_ERROR(engine.Drain(on_event));
     }
-    return engine.Drain(on_event);
+    if (totals != nullptr) {
+      *totals = {.preemptions = engine.scheduler().preemptions(),
+                 .prefix_hit_tokens = engine.scheduler().prefix_hit_tokens(),
+                 .stats = engine.stats()};
+    }
+    return absl::OkStatus();
   };
-  FM_RETURN_IF_ERROR(RunOnThreadRanks(setup.options, setup.ranks, setup.threads, body));
+  FM_RETURN_IF_ERROR(RunOnThreadRanks(
+      setup.options, setup.ranks, setup.threads, body,
+      [&](SchedulerOptions& scheduler) { scheduler.plan_ahead = setup.plan_ahead; }));
   return outcomes;
 }
 

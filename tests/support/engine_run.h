@@ -10,15 +10,19 @@
 
 namespace folkmoot {
 
-// All that one request produced.
+// All that one choice of a request produced.
 struct RunOutcome {
   std::vector<int32_t> tokens;
   std::vector<float> token_logprobs;
+  std::vector<TokenLogprob> token_top;
   std::vector<float> prompt_logprobs;
+  std::vector<int32_t> prompt_ranks;
   std::vector<uint64_t> layer_digests;
   std::map<int32_t, RoutingTrace> routing;  // by layer; tokens appended
-  int64_t rejected = 0;
+  std::vector<DropCounts> drops;            // the last ones
+  int64_t rejected = 0;                     // their sums
   int64_t overflow = 0;
+  int64_t cached_tokens = 0;  // not compared
   FinishReason finish = FinishReason::kNone;
   std::string error;
 
@@ -30,10 +34,20 @@ struct RunSetup {
   int ranks = 1;
   int threads = 1;
   bool alone = false;  // each request ends before the next begins
+  bool plan_ahead = false;
+  int times = 1;  // runs all requests again in the same engine; the last outcomes count
 };
 
-// Outcomes in the order of the requests.
+// What the engine did for it.
+struct RunTotals {
+  int64_t preemptions = 0;
+  int64_t prefix_hit_tokens = 0;
+  EngineStats stats;
+};
+
+// Outcomes in the order of the requests, and of the choices of each.
 absl::StatusOr<std::vector<RunOutcome>> RunRequests(const RunSetup& setup,
-                                                    const std::vector<Request>& requests);
+                                                    const std::vector<Request>& requests,
+                                                    RunTotals* totals = nullptr);
 
 }  // namespace folkmoot

@@ -80,12 +80,15 @@ TEST(EngineFailure, APlanOfAnotherStepEndsEveryRank) {
   EngineOptions options;
   options.model = GoldenModel("mixtral-classic");
   const auto statuses = OnRanks(2, [&](Communicator& world) -> absl::Status {
-    FM_ASSIGN_OR_RETURN(const auto rank, LoadedRank::Load(options, world, 1, nullptr));
+    FM_ASSIGN_OR_RETURN(const auto rank, LoadedRank::Load(options, world, {.threads = 1}, nullptr));
     if (world.rank() > 0) return RunWorker(world, rank->runner(), rank->epoch());
     StepPlan plan;
     plan.epoch = rank->epoch();
     plan.step = 5;
     plan.ranks.resize(2);
+    plan.ranks[0].starts.push_back({.id = 1, .tokens = {1, 2}, .prompt_length = 2});
+    plan.ranks[0].slices.push_back({.id = 1, .count = 2, .new_blocks = {0}});
+    plan.gates = {""};
     std::string frame;
     EncodePlan(plan, &frame);
     FM_RETURN_IF_ERROR(BroadcastString(world, 0, &frame, {.phase = "plan broadcast", .step = 5}));
@@ -141,10 +144,10 @@ TEST(EngineFailure, BadRequestsAreRefusedWithTheReason) {
   }
 }
 
-// A copy of a golden model whose tensor `name` is filled with NaN.
+// A copy of a golden model whose tensor `name`, or one row of it, is filled with NaN.
 class PoisonedModel {
  public:
-  PoisonedModel(const std::string& golden, const std::string& name)
+  PoisonedModel(const std::string& golden, const std::string& name, int64_t row = -1)
       : path_(testing::TempDir() + "/poisoned_" + golden) {
     std::filesystem::remove_all(path_);
     std::filesystem::copy(GoldenModel(golden), path_);
@@ -155,8 +158,13 @@ class PoisonedModel {
     std::string header(length, ' ');
     file.read(header.data(), static_cast<std::streamsize>(length));
     const auto tensor = nlohmann::json::parse(header).at(name);
-    const int64_t begin = tensor["data_offsets"][0];
-    const int64_t end = tensor["data_offsets"][1];
+    int64_t begin = tensor["data_offsets"][0];
+    int64_t end = tensor["data_offsets"][1];
+    if (row >= 0) {
+      const int64_t bytes = (end - begin) / tensor["shape"][0].get<int64_t>();
+      begin += row * bytes;
+      end = begin + bytes;
+    }
     file.seekp(static_cast<std::streamoff>(sizeof(length) + length) + begin);
     file << std::string(static_cast<size_t>(end - begin), '\xff');  // NaN in F32, BF16 and F16
   }
@@ -189,9 +197,76 @@ TEST(NotANumber, InTheRouterIsNeverRouted) {
     setup.ranks = ranks;
     Request request;
     request.prompt = {1, 2, 3};
-    const auto outcomes = RunRequests(setup, {request});
-    EXPECT_THAT(std::string(Message(outcomes.status())), HasSubstr("layer 1")) << ranks;
+    const auto outcomes = RunRequests(setup, {request, request});
+    ASSERT_TRUE(outcomes.ok()) << outcomes.status();
+    for (const RunOutcome& outcome : *outcomes) {
+      EXPECT_EQ(outcome.finish, FinishReason::kError);
+      EXPECT_EQ(outcome.error, "layer 1: the router's logits of position 0 are not finite numbers");
+      EXPECT_TRUE(outcome.tokens.empty());
+    }
   }
+}
+
+// One token has no numbers: the requests with it fail, and nobody else can tell that they ran, not
+// even those that use their pages afterwards.
+TEST(NotANumber, FailsOnlyTheRequestsThatMeetIt) {
+  constexpr int32_t kBad = 7;
+  for (const std::string name : {"mixtral-classic", "llama-classic"}) {
+    const PoisonedModel model(name, "model.embed_tokens.weight", kBad);
+    std::vector<Request> good;
+    std::vector<Request> mixed;
+    for (int32_t i = 0; i < 5; ++i) {
+      Request request;
+      for (int32_t t = 0; t < 30; ++t) request.prompt.push_back((i * 17 + t * 5) % 90 + 6);
+      std::replace(request.prompt.begin(), request.prompt.end(), kBad, kBad + 1);
+      request.max_tokens = 6;
+      request.sampling = {.temperature = 0.9f, .seed = static_cast<uint64_t>(i)};
+      request.sampling.logit_bias = {{kBad, -1000.0f}};
+      request.layer_digests = true;
+      good.push_back(request);
+      mixed.push_back(request);
+      request.prompt[19] = kBad;
+      mixed.push_back(request);
+    }
+    RunSetup setup;
+    setup.options.model = model.path();
+    const auto reference = RunRequests(setup, good);
+    ASSERT_TRUE(reference.ok()) << reference.status();
+    for (const int ranks : {1, 2, 3}) {
+      setup.ranks = ranks;
+      setup.times = 2;
+      setup.plan_ahead = ranks == 2;
+      setup.options.kv_cache_blocks = 16;
+      setup.options.prefill_chunk = 8;
+      const auto outcomes = RunRequests(setup, mixed);
+      ASSERT_TRUE(outcomes.ok()) << outcomes.status();
+      for (size_t i = 0; i < good.size(); ++i) {
+        EXPECT_TRUE((*outcomes)[2 * i] == (*reference)[i]) << name << " request " << i;
+        const RunOutcome& bad = (*outcomes)[2 * i + 1];
+        EXPECT_EQ(bad.finish, FinishReason::kError);
+        EXPECT_THAT(bad.error, HasSubstr("are not finite numbers"));
+        if (name == "mixtral-classic") {
+          EXPECT_THAT(bad.error, HasSubstr("layer 0: the router's logits of position 19"));
+        }
+      }
+    }
+  }
+}
+
+TEST(Masks, ThatLeaveNoTokenFailTheRequest) {
+  RunSetup setup;
+  setup.options.model = GoldenModel("llama-classic");
+  Request request;
+  request.prompt = {1, 2, 3};
+  request.sampling.allowed_ids = {4000};  // not one of this vocabulary
+  Request other;
+  other.prompt = {1, 2, 3};
+  other.max_tokens = 2;
+  const auto outcomes = RunRequests(setup, {request, other});
+  ASSERT_TRUE(outcomes.ok()) << outcomes.status();
+  EXPECT_EQ((*outcomes)[0].finish, FinishReason::kError);
+  EXPECT_THAT((*outcomes)[0].error, HasSubstr("no token may come at position 3"));
+  EXPECT_EQ((*outcomes)[1].finish, FinishReason::kLength);
 }
 
 TEST(BadModel, AnotherModelsWeightsAreRefusedByTensorAndShape) {

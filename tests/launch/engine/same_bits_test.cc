@@ -32,7 +32,13 @@ class SameBits : public testing::TestWithParam<Case> {
       for (int i = 0; i < length; ++i)
         request.prompt.push_back(static_cast<int32_t>(random() % 90));
       request.max_tokens = 6;
-      request.sampling = {.temperature = 0.9f, .top_p = 0.95f, .seed = random()};
+      request.sampling = {.temperature = 0.9f,
+                          .top_p = 0.95f,
+                          .seed = random(),
+                          .presence_penalty = 0.3f,
+                          .frequency_penalty = 0.2f,
+                          .repetition_penalty = 1.1f};
+      request.logprobs = 3;
       request.prompt_logprobs = true;
       request.layer_digests = true;
       requests_.push_back(request);
@@ -97,6 +103,38 @@ TEST_P(SameBits, AnyChunksOfPrefill) {
   setup_.ranks = 2;
   setup_.options.prefill_chunk = 3;
   ExpectSame("chunks of 3 at two ranks");
+}
+
+// Every sequence can run alone, but not all of them at once: they give way to each other and begin
+// again, and nobody can tell.
+TEST_P(SameBits, Preempted) {
+  for (Request& request : requests_) request.max_tokens = 30;  // needs more pages than its prompt
+  const auto roomy = RunRequests(setup_, requests_);
+  ASSERT_TRUE(roomy.ok()) << roomy.status();
+  for (const int ranks : {1, 2}) {
+    for (const bool ahead : {false, true}) {
+      setup_.ranks = ranks;
+      setup_.plan_ahead = ahead;
+      setup_.options.kv_cache_blocks = 7;  // of 2 + 3 + 4 + 7 + 3
+      RunTotals totals;
+      const auto outcomes = RunRequests(setup_, requests_, &totals);
+      ASSERT_TRUE(outcomes.ok()) << outcomes.status();
+      for (size_t p = 0; p < reference_.size(); ++p) {
+        EXPECT_TRUE((*outcomes)[p] == (*roomy)[p]) << ranks << " ranks, prompt " << p;
+      }
+      if (ranks == 1) {
+        EXPECT_GT(totals.preemptions, 0);
+      }
+    }
+  }
+}
+
+TEST_P(SameBits, PlannedAhead) {
+  setup_.plan_ahead = true;
+  ExpectSame("one rank");
+  setup_.ranks = 3;
+  setup_.options.prefill_chunk = 7;
+  ExpectSame("three ranks");
 }
 
 constexpr char kChunkCapacity[] =

@@ -313,23 +313,78 @@ TEST(GateTies, GoToTheLowerExpert) {
   EXPECT_EQ(got.expert, (std::vector<int32_t>{0, 1, 2, 3, 1, 3, 5, 2}));
 }
 
-TEST(GateErrors, LogitsThatAreNotFiniteNameLayerAndRow) {
-  for (const float bad :
-       {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity(),
-        -std::numeric_limits<float>::infinity()}) {
-    GateRows rows = RandomRows(3, 6, 1);
-    rows.logits[6 * 2 + 4] = bad;
-    const std::vector<GateSequence> sequence = {{.rows = 3, .start = 40}};
-    Workspace workspace;
-    const auto comms = MakeThreadCommunicators(1);
-    const auto result =
-        MakeGate(Make("top_k=2"))
-            ->Route({.logits = {rows.logits.data(), 3, 6}, .sequences = sequence, .layer = 17},
-                    *comms[0], workspace);
-    ASSERT_FALSE(result.ok());
-    EXPECT_THAT(std::string(Message(result.status())),
-                HasSubstr("layer 17 row 2 (position 42): router logit of expert 4"));
+TEST(GateErrors, LogitsThatAreNotFiniteAreMarkedAndDisturbNobody) {
+  for (const std::string overrides :
+       {"top_k=2", "extra_policy=random", "capacity=fixed,capacity_fixed=2",
+        "capacity=fixed,capacity_fixed=2,group=sequence_chunk,priority=token_major"}) {
+    const GateConfig config = Make(overrides);
+    GateRows rows = RandomRows(5, 6, 1);
+    rows.streams = {1, 2, 3, 4, 5};
+    GateRows padded = rows;
+    padded.valid = {1, 1, 0, 1, 1};
+    const GateDecisions want = RouteRows(config, padded);
+    for (const float bad :
+         {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity(),
+          -std::numeric_limits<float>::infinity()}) {
+      rows.logits[6 * 2 + 4] = bad;
+      std::vector<int32_t> taken(6, 0);
+      const std::vector<GateSequence> sequence = {{.rows = 5, .taken = taken}};
+      Workspace workspace;
+      const auto comms = MakeThreadCommunicators(1);
+      const auto got = MakeGate(config)->Route(
+          {.logits = {rows.logits.data(), 5, 6}, .sequences = sequence, .streams = rows.streams},
+          *comms[0], workspace);
+      ASSERT_TRUE(got.ok()) << got.status();
+      EXPECT_EQ(std::vector<uint8_t>(got->bad.begin(), got->bad.end()),
+                (std::vector<uint8_t>{0, 0, 1, 0, 0}));
+      for (size_t c = 0; c < want.action.size(); ++c) {
+        EXPECT_EQ(got->action[c], want.action[c]) << overrides;
+        EXPECT_EQ(got->place[c], want.place[c]) << overrides;
+        EXPECT_EQ(got->weight[c], want.weight[c]) << overrides;
+        if (c / 2 == 2) {
+          EXPECT_EQ(got->action[c], SlotAction::kNone);
+        }
+      }
+    }
   }
+}
+
+TEST(GateProperties, CountersAtPageEndsAreThoseOfShorterPrefills) {
+  const GateConfig config = Make(
+      "capacity=fixed,capacity_fixed=2,group=sequence_chunk,group_size=5,priority=token_major");
+  constexpr int64_t kPage = 4;
+  const GateRows rows = RandomRows(19, 6, 4);
+  std::vector<std::vector<int32_t>> pages(4, std::vector<int32_t>(8, -1));  // offset 2
+  std::vector<int32_t*> page_ends;
+  for (auto& page : pages) page_ends.push_back(page.data());
+  std::vector<int32_t> taken(6, 0);
+  const std::vector<GateSequence> sequence = {
+      {.rows = 19, .taken = taken, .page_ends = page_ends, .page_offset = 2, .page_size = kPage}};
+  Workspace workspace;
+  const auto comms = MakeThreadCommunicators(1);
+  const auto got = MakeGate(config)->Route(
+      {.logits = {rows.logits.data(), 19, 6}, .sequences = sequence}, *comms[0], workspace);
+  ASSERT_TRUE(got.ok()) << got.status();
+  const GateDecisions want = RouteRows(config, rows);
+  for (size_t c = 0; c < want.place.size(); ++c) EXPECT_EQ(got->place[c], want.place[c]);
+  for (size_t p = 0; p < pages.size(); ++p) {
+    std::vector<int32_t> shorter(6, 0);
+    RouteRows(config, Slice(rows, 0, static_cast<int64_t>(p + 1) * kPage), &shorter);
+    EXPECT_EQ(std::vector<int32_t>(pages[p].begin() + 2, pages[p].end()), shorter) << "page " << p;
+    EXPECT_EQ(pages[p][0], -1);
+  }
+}
+
+TEST(GateProperties, PrefixesAreSharedOnlyWhereTheyDecideAlone) {
+  const std::string chunk = "capacity=ceil_k,group=sequence_chunk,priority=";
+  EXPECT_TRUE(Make("top_k=2").PrefixCacheable());
+  EXPECT_TRUE(Make("extra_policy=random").PrefixCacheable());
+  EXPECT_TRUE(Make(chunk + "token_major").PrefixCacheable());
+  EXPECT_FALSE(Make("extra_policy=random,rng_scope=sequence_id").PrefixCacheable());
+  EXPECT_FALSE(Make(chunk + "slot_major").PrefixCacheable());
+  EXPECT_FALSE(Make(chunk + "token_major,overflow=reroute").PrefixCacheable());
+  EXPECT_FALSE(Make("capacity=ceil_k,group=step").PrefixCacheable());
+  EXPECT_FALSE(Make("capacity=ceil_k,group=rank").PrefixCacheable());
 }
 
 TEST(GateErrors, TokenTableNeedsKnownIds) {

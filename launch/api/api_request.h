@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+// A request to generate text, of any endpoint, after its body was read and found good.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "launch/api/field_table.h"
+#include "launch/api/text_rules.h"
+#include "scheduler/request.h"
+
+namespace folkmoot {
+
+struct ApiPrompt {
+  std::vector<int32_t> ids;
+  std::string text;        // where the client sent text, or wants to read it again
+  bool from_text = false;  // else token ids
+  int64_t max_tokens = 0;
+};
+
+struct ApiRequest {
+  Endpoint endpoint = kCompletions;
+  std::string id;  // "cmpl-...", "chatcmpl-...", or the client's for /generate
+  std::string model;
+  int64_t created = 0;  // seconds since 1970
+
+  std::vector<ApiPrompt> prompts;
+  Request request;  // all but prompt and max_tokens, which differ between prompts
+  TextRules text;
+  std::optional<int64_t> max_tokens;  // as asked for
+  std::optional<std::chrono::milliseconds> timeout;
+
+  bool stream = false;
+  bool include_usage = false;
+  bool continuous_usage = false;
+  bool echo = false;
+  std::string echo_text;         // chat: the message that is continued
+  int32_t logprobs = -1;         // best K of each output token; -1: none at all
+  int32_t prompt_logprobs = -1;  // best K of each prompt token
+  bool return_token_ids = false;
+  bool tokens_as_ids = false;  // "token_id:123"
+
+  // POST /generate
+  bool list = false;  // answer with a list
+  int64_t logprob_start = -1;
+  bool text_in_logprobs = false;
+};
+
+}  // namespace folkmoot

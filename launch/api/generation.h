@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+// One request on its way: engine events in, text out to one client.
+#pragma once
+
+#include <chrono>
+#include <memory>
+#include <vector>
+
+#include "launch/api/answer.h"
+#include "launch/api/generation_state.h"
+#include "launch/engine_service.h"
+#include "launch/http/http.h"
+
+namespace folkmoot {
+
+// On the I/O thread. A stream begins with the first token, so that whatever goes wrong before it
+// still has an HTTP status of its own.
+class Generation {
+ public:
+  // `model` must outlive it.
+  Generation(ApiRequest request, const ServedModel& model, std::unique_ptr<Answer> answer,
+             std::shared_ptr<HttpExchange> exchange);
+
+  const ApiRequest& request() const { return state_.request; }
+
+  // Takes an event of prompt `prompt`. When it completes a stop string, event->finish becomes
+  // kStop. False: that choice was over already, and the event means nothing.
+  bool OnEvent(size_t prompt, OutputEvent* event);
+
+  bool PromptDone(size_t prompt) const;  // each of its choices is finished
+  bool done() const { return done_; }    // answered
+
+  // Answers with an error: a status, or the last event of a stream. Ignored when done.
+  void Fail(const absl::Status& status);
+  // The client has gone: nothing is written any more.
+  void Abandon() { done_ = true; }
+
+ private:
+  std::string AddToken(const OutputEvent& event, ChoiceState* choice);
+  void AddScores(size_t prompt, const SequenceResult& result);
+  void Send(size_t choice, ChoiceDelta delta);
+  void FinishWhenComplete();
+
+  GenerationState state_;
+  std::unique_ptr<Answer> answer_;
+  std::shared_ptr<HttpExchange> exchange_;
+  std::vector<bool> sent_;  // by choice: something of it was streamed
+  bool streaming_ = false;
+  bool done_ = false;
+  size_t open_ = 0;  // choices that are not finished
+  SteadyTime arrival_;
+};
+
+}  // namespace folkmoot

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+// The requests that are in the engine's hands, and which engine request belongs to which.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <unordered_map>
+#include <unordered_set>
+#include <vector>
+
+#include "launch/api/engine_port.h"
+#include "launch/api/generation.h"
+#include "launch/api/metrics.h"
+
+namespace folkmoot {
+
+// One HTTP request: a generation whose prompts are engine requests of their own. Prompts that the
+// queue has no room for wait here until others of the same request are done.
+struct Job {
+  std::unique_ptr<Generation> generation;
+  size_t next_prompt = 0;            // the first that the engine has not taken
+  std::unordered_set<int64_t> open;  // engine ids
+  std::shared_ptr<void> deadline;
+  std::shared_ptr<void> retry;
+  bool heard = false;  // an event has come
+};
+
+// On the I/O thread.
+class Jobs {
+ public:
+  using After =
+      std::function<std::shared_ptr<void>(std::chrono::milliseconds, std::function<void()>)>;
+
+  Jobs(EnginePort& engine, Metrics* metrics, After after)
+      : engine_(engine), metrics_(metrics), after_(std::move(after)) {}
+
+  // Hands the prompts to the engine. An error (queue full, draining) means that nothing was taken.
+  absl::Status Start(const std::shared_ptr<Job>& job);
+  // Ends a job early: its client has gone (no answer any more), or with an answer.
+  void Abandon(const std::shared_ptr<Job>& job);
+  void Fail(const std::shared_ptr<Job>& job, const absl::Status& status);
+  void FailAll(const absl::Status& status);
+
+  // Events of ended choices are removed, those that complete a stop string get kStop.
+  void OnEvents(std::vector<OutputEvent>* events);
+
+  size_t size() const { return jobs_.size(); }
+
+ private:
+  struct Entry {
+    std::shared_ptr<Job> job;
+    size_t prompt = 0;
+    int32_t engine_choices = 0;  // that the engine has not finished
+  };
+
+  absl::Status SubmitNext(const std::shared_ptr<Job>& job);
+  void SubmitMore(const std::shared_ptr<Job>& job);
+  bool OnEvent(OutputEvent* event);
+  void ClosePrompt(int64_t id, bool cancel);
+  void Release(const std::shared_ptr<Job>& job);
+
+  EnginePort& engine_;
+  Metrics* metrics_;
+  After after_;
+  int64_t next_id_ = 1;
+  std::unordered_map<int64_t, Entry> by_id_;
+  std::unordered_set<std::shared_ptr<Job>> jobs_;
+};
+
+}  // namespace folkmoot

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+// From the body of an HTTP request to an ApiRequest. Errors are those of docs/serving.md, with the
+// field at fault.
+#pragma once
+
+#include <cstdint>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "launch/api/api_request.h"
+#include "launch/api/field_reader.h"
+#include "launch/api/served_model.h"
+#include "launch/http/http.h"
+#include "nlohmann/json_fwd.hpp"
+
+namespace folkmoot {
+
+// What the readers below may ask for.
+struct BuildContext {
+  const ServedModel* model;
+  const HttpRequest* http;
+  uint64_t salt_key = 0;    // secret of this process: keys hashes of tenants and salts
+  uint64_t fresh_seed = 0;  // for a request that names none
+  int64_t now = 0;          // seconds since 1970
+};
+
+struct BuiltRequest {
+  ApiRequest request;
+  std::vector<std::string> unknown;  // fields that had no effect
+};
+
+absl::StatusOr<BuiltRequest> BuildCompletion(const nlohmann::ordered_json& body,
+                                             const BuildContext& context);
+absl::StatusOr<BuiltRequest> BuildChat(const nlohmann::ordered_json& body,
+                                       const BuildContext& context);
+absl::StatusOr<BuiltRequest> BuildGenerate(const nlohmann::ordered_json& body,
+                                           const BuildContext& context);
+
+// Parts of the above.
+
+// Temperature to bad_words: fields that mean the same everywhere.
+absl::Status ReadSampling(const Fields& fields, const ServedModel& model, uint64_t fresh_seed,
+                          ApiRequest* out);
+// response_format, structured_outputs and their older names.
+absl::Status ReadConstraint(const Fields& fields, const ServedModel& model, Request* out);
+// The gate override in canonical form ("a=1,b=2", by name); empty without one.
+absl::StatusOr<std::string> ReadGate(const Fields& fields, const ServedModel& model);
+// model, id, stream, timeout, priority, cache_salt, logprob forms, echo.
+absl::Status ReadCommon(const Fields& fields, const BuildContext& context,
+                        std::string_view id_prefix, ApiRequest* out);
+// A chat's messages (and tools) as the prompt's text. Shared with /tokenize.
+absl::StatusOr<RenderedChat> RenderChat(const Fields& fields, const ServedModel& model);
+// Cuts the prompt where asked, checks its length, and settles max_tokens: `fallback` or what is
+// left of the context when the request names none (fallback < 0: all that is left).
+absl::Status FitPrompt(const ServedModel& model, const ApiRequest& request,
+                       std::optional<int64_t> truncate, int64_t fallback, std::string_view param,
+                       ApiPrompt* prompt);
+
+}  // namespace folkmoot

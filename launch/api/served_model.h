@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+// The model as clients see it: names, limits, words, templates, defaults.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "nlohmann/json_fwd.hpp"
+#include "runtime/status.h"
+#include "runtime/token_constraint.h"
+#include "runtime/tokenizer/tokenizer.h"
+
+namespace folkmoot {
+
+// Sampling that generation_config.json asks for when the request says nothing.
+struct GenerationConfig {
+  float temperature = 1.0f;
+  float top_p = 1.0f;
+  float min_p = 0.0f;
+  float repetition_penalty = 1.0f;
+  int32_t top_k = 0;
+};
+// "auto": `model_directory`; "vllm": neutral values; else another directory. A directory without
+// the file has neutral values; a broken file is an error.
+absl::StatusOr<GenerationConfig> LoadGenerationConfig(const std::string& source,
+                                                      const std::string& model_directory);
+
+// A prompt made by a chat template. Special tokens may be recognised in `trusted` byte ranges of
+// the text: what the template itself wrote.
+struct RenderedChat {
+  std::string text;
+  std::vector<std::pair<size_t, size_t>> trusted;
+};
+
+// What the model directory and the operator decide. The functions may be empty: then the model
+// cannot do that, and a request for it is an error.
+struct ServedModelOptions {
+  std::vector<std::string> names;  // at least one; answers carry the first
+  std::string root;                // the model's directory
+  int64_t context = 0;             // most tokens of a prompt and its output together
+  int64_t vocab = 0;               // rows of the output matrix: ids are below
+  std::vector<int32_t> eos_ids;
+  bool gate_can_drop = false;
+  GenerationConfig defaults;
+  int64_t created = 0;  // seconds since 1970
+
+  std::unique_ptr<Tokenizer> tokenizer;  // null: token ids only
+  std::string tokenizer_config;          // JSON of tokenizer_config.json, may be empty
+  std::string chat_template;             // its source, for /tokenizer_info
+
+  // `context`: messages, tools, add_generation_prompt and what else the template may use besides
+  // the special tokens, which it knows.
+  std::function<absl::StatusOr<RenderedChat>(const nlohmann::ordered_json& context)> render_chat;
+
+  using Constraint = absl::StatusOr<std::shared_ptr<const TokenConstraint>>;
+  std::function<Constraint(std::string_view regex)> compile_regex;
+  std::function<Constraint(const nlohmann::ordered_json& schema)> compile_schema;
+  std::function<Constraint()> compile_json_object;
+  std::function<Constraint(const std::vector<std::string>& choices)> compile_choice;
+
+  // Knobs of the gate that a request may set ("*": all). The function checks the whole override
+  // ("top_k=1,capacity=ceil_k") against the model.
+  std::vector<std::string> gate_knobs;
+  std::function<absl::Status(const std::string& overrides)> check_gate;
+
+  bool priorities = false;            // the scheduler follows them
+  bool trust_special_tokens = false;  // special tokens in messages count as such
+};
+
+// One thread (the I/O thread) at a time.
+class ServedModel {
+ public:
+  explicit ServedModel(ServedModelOptions options);
+  ~ServedModel();
+
+  const ServedModelOptions& options() const { return options_; }
+  const std::string& name() const { return options_.names.front(); }
+  bool Serves(std::string_view name) const;
+  const Tokenizer* tokenizer() const { return options_.tokenizer.get(); }
+
+  // A prompt's tokens. InvalidArgument with `param`: no tokenizer, or a text that is certainly
+  // longer than the context (found out without tokenizing it, unless `any_length`).
+  absl::StatusOr<std::vector<int32_t>> Encode(std::string_view text, bool special_around,
+                                              bool parse_special, bool any_length,
+                                              std::string_view param) const;
+  // The same for a chat; what users wrote never becomes a special token unless the operator wants.
+  absl::StatusOr<std::vector<int32_t>> EncodeChat(const RenderedChat& chat, bool special_around,
+                                                  bool any_length) const;
+  std::string Decode(std::span<const int32_t> ids, bool skip_special_tokens) const;
+
+  // How a token is written in log-probabilities: its text inside a sentence, U+FFFD for bytes that
+  // are no character. Kept once computed.
+  const std::string& TokenText(int32_t id) const;
+
+  // 400 with OpenAI's code: "This model's maximum context length is N tokens ...".
+  absl::Status TooLong(int64_t prompt_tokens, int64_t max_tokens, std::string_view param) const;
+
+ private:
+  absl::Status CheckBytes(size_t bytes, std::string_view param) const;
+
+  ServedModelOptions options_;
+  size_t longest_token_ = 1;     // bytes
+  std::vector<int32_t> anchor_;  // an ordinary word, to see tokens inside a sentence
+  std::string anchor_text_;
+  mutable std::unordered_map<int32_t, std::string> texts_;
+};
+
+}  // namespace folkmoot

@@ -1,0 +1,234 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "launch/commands/bench_throughput.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <memory>
+#include <random>
+
+#include "CLI/CLI.hpp"
+#include "launch/launcher.h"
+#include "launch/roofline.h"
+#include "launch/table.h"
+#include "launch/terminal.h"
+#include "nlohmann/json.hpp"
+#include "runtime/machine_probe.h"
+
+namespace folkmoot {
+namespace {
+
+struct ThroughputOptions {
+  EngineOptions engine;
+  std::vector<int64_t> prefill = {64, 512};
+  std::vector<int64_t> decode = {1, 8, 32};
+  int64_t decode_tokens = 32;
+  int64_t decode_context = 32;
+  int repetitions = 3;
+  bool json = false;
+};
+
+struct Measurement {
+  std::string phase;  // "prefill" or "decode"
+  int64_t size = 0;   // prompt length, or batch
+  double tokens_per_second = 0;
+  double spread = 0;         // (greatest - least) / median of the repetitions
+  double fraction = 0;       // of the roofline measured in the same run
+  double read_fraction = 0;  // weight bytes per second over the measured read bandwidth
+  double overhead = 0;       // of the time of its steps, spent outside the model
+};
+
+double Median(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  const size_t n = values.size();
+  return n % 2 == 1 ? values[n / 2] : (values[n / 2 - 1] + values[n / 2]) / 2;
+}
+
+// Runs requests and yardsticks in turn, so that both see the same machine.
+class ThroughputBench {
+ public:
+  ThroughputBench(const ThroughputOptions& options, Engine& engine, LoadedRank& rank)
+      : options_(options), engine_(engine), rank_(rank) {
+    dtype_ = WeightDType(options.engine).value_or(rank.config().dtype);
+  }
+
+  absl::Status Run() {
+    FM_RETURN_IF_ERROR(Seconds(1, 8, 4).status());  // warm up
+    const size_t cells = options_.prefill.size() + options_.decode.size();
+    std::vector<std::vector<double>> seconds(cells);
+    spent_.assign(cells, {});
+    for (int r = 0; r < options_.repetitions; ++r) {
+      bandwidth_.push_back(MeasureReadBandwidth(rank_.pool()));
+      peak_.push_back(MeasureFmaPeak(rank_.pool()));
+      size_t cell = 0;
+      for (const int64_t length : options_.prefill) {
+        FM_ASSIGN_OR_RETURN(const double s, Timed(cell, 1, length, 1));
+        seconds[cell++].push_back(s);
+      }
+      for (const int64_t batch : options_.decode) {
+        FM_ASSIGN_OR_RETURN(const double s,
+                            Timed(cell, batch, options_.decode_context, options_.decode_tokens));
+        seconds[cell++].push_back(s);
+      }
+      fmt::print(stderr, "bench: repetition {} of {} done\n", r + 1, options_.repetitions);
+    }
+    size_t cell = 0;
+    for (const int64_t length : options_.prefill) {
+      Add("prefill", length, seconds[cell], cell);
+      ++cell;
+    }
+    for (const int64_t batch : options_.decode) {
+      Add("decode", batch, seconds[cell], cell);
+      ++cell;
+    }
+    return absl::OkStatus();
+  }
+
+  void Print() const {
+    if (options_.json) {
+      nlohmann::ordered_json rows = nlohmann::ordered_json::array();
+      for (const Measurement& m : measurements_) {
+        rows.push_back({{"phase", m.phase},
+                        {"size", m.size},
+                        {"tokens_per_second", m.tokens_per_second},
+                        {"spread", m.spread},
+                        {"roofline_fraction", m.fraction},
+                        {"read_bandwidth_fraction", m.read_fraction},
+                        {"engine_overhead", m.overhead}});
+      }
+      const nlohmann::ordered_json out = {{"model", options_.engine.model},
+                                          {"weights", DTypeName(dtype_)},
+                                          {"ranks", rank_.placement().ranks()},
+                                          {"threads", rank_.pool().threads()},
+                                          {"read_bytes_per_second", Median(bandwidth_)},
+                                          {"fma_flops_per_second", Median(peak_)},
+                                          {"measurements", rows}};
+      fmt::print("{}\n", out.dump());
+      return;
+    }
+    fmt::print(
+        "weights {}, {} rank(s) x {} thread(s); this machine in the same run: read {}/s, fma {} "
+        "GFLOP/s\n\n",
+        DTypeName(dtype_), rank_.placement().ranks(), rank_.pool().threads(),
+        FormatBytes(Median(bandwidth_)), FormatNumber(Median(peak_) / 1e9));
+    Table table({{"phase"},
+                 {"size", Align::kRight},
+                 {"tokens/s", Align::kRight},
+                 {"spread", Align::kRight},
+                 {"of roofline", Align::kRight},
+                 {"of read bandwidth", Align::kRight},
+                 {"outside the model", Align::kRight}});
+    for (const Measurement& m : measurements_) {
+      table.AddRow({m.phase, FormatCount(m.size), FormatNumber(m.tokens_per_second),
+                    fmt::format("{:.0f} %", 100 * m.spread), fmt::format("{:.2f}", m.fraction),
+                    m.phase == "decode" ? fmt::format("{:.2f}", m.read_fraction) : "-",
+                    fmt::format("{:.2f} %", 100 * m.overhead)});
+    }
+    fmt::print("{}", table.Render(DetectTerminal(STDOUT_FILENO)));
+  }
+
+ private:
+  // Seconds that steps took, and those of them outside the model.
+  struct Spent {
+    double total = 0;
+    double outside = 0;
+  };
+
+  absl::StatusOr<double> Timed(size_t cell, int64_t batch, int64_t prompt, int64_t max_tokens) {
+    const StepSeconds before = engine_.stats().seconds;
+    FM_ASSIGN_OR_RETURN(const double seconds, Seconds(batch, prompt, max_tokens));
+    const StepSeconds& after = engine_.stats().seconds;
+    const double total = after.total - before.total;
+    spent_[cell].total += total;
+    spent_[cell].outside += total - (after.model - before.model);
+    return seconds;
+  }
+
+  // Seconds of a median step that computes one token for each of `batch` sequences, or, with
+  // max_tokens 1, of the whole prefill.
+  absl::StatusOr<double> Seconds(int64_t batch, int64_t prompt, int64_t max_tokens) {
+    for (int64_t i = 0; i < batch; ++i) {
+      Request request;
+      for (int64_t t = 0; t < prompt; ++t) {
+        request.prompt.push_back(
+            static_cast<int32_t>(random_() % static_cast<uint64_t>(rank_.config().vocab)));
+      }
+      request.max_tokens = max_tokens;
+      request.sampling.temperature = 0;
+      FM_RETURN_IF_ERROR(engine_.Submit(std::move(request)).status());
+    }
+    std::vector<double> steps;
+    double prefill = 0;
+    while (!engine_.idle()) {
+      int64_t sampled = 0;
+      const auto begin = std::chrono::steady_clock::now();
+      FM_RETURN_IF_ERROR(engine_.Step(
+          [&](const RequestEvent& event) { sampled += event.result->token >= 0 ? 1 : 0; }));
+      const double seconds =
+          std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+      prefill += seconds;
+      if (sampled == batch) steps.push_back(seconds);
+    }
+    if (max_tokens == 1) return prefill;
+    if (steps.size() > 1) steps.erase(steps.begin());  // ends the prefill
+    return steps.empty() ? prefill : Median(steps);
+  }
+
+  void Add(const char* phase, int64_t size, const std::vector<double>& seconds, size_t cell) {
+    const bool decode = std::string_view(phase) == "decode";
+    const StepCost cost = decode ? CostOfStep(rank_.config(), dtype_, size, 0, size)
+                                 : CostOfStep(rank_.config(), dtype_, size, 0, 1);
+    const double median = Median(seconds);
+    const auto [least, greatest] = std::minmax_element(seconds.begin(), seconds.end());
+    measurements_.push_back(
+        {.phase = phase,
+         .size = size,
+         .tokens_per_second = static_cast<double>(size) / median,
+         .spread = (*greatest - *least) / median,
+         .fraction = BestSeconds(cost, Median(bandwidth_), Median(peak_)) / median,
+         .read_fraction = cost.bytes / median / Median(bandwidth_),
+         .overhead = spent_[cell].outside / spent_[cell].total});
+  }
+
+  const ThroughputOptions& options_;
+  Engine& engine_;
+  LoadedRank& rank_;
+  DType dtype_;
+  std::mt19937 random_{1};
+  std::vector<double> bandwidth_;
+  std::vector<double> peak_;
+  std::vector<Spent> spent_;  // by cell
+  std::vector<Measurement> measurements_;
+};
+
+absl::Status Throughput(const ThroughputOptions& options) {
+  return RunWithEngine(options.engine, [&](Engine& engine, LoadedRank& rank) -> absl::Status {
+    ThroughputBench bench(options, engine, rank);
+    FM_RETURN_IF_ERROR(bench.Run());
+    bench.Print();
+    return absl::OkStatus();
+  });
+}
+
+}  // namespace
+
+Command MakeBenchThroughput(CLI::App& bench) {
+  auto options = std::make_shared<ThroughputOptions>();
+  CLI::App* command = bench.add_subcommand("throughput", "tokens per second of prefill and decode");
+  AddEngineFlags(*command, &options->engine);
+  command->add_option("--prefill", options->prefill, "prompt lengths: 64,512")
+      ->delimiter(',')
+      ->check(CLI::PositiveNumber);
+  command->add_option("--decode", options->decode, "batch sizes: 1,8,32")
+      ->delimiter(',')
+      ->check(CLI::PositiveNumber);
+  command->add_option("--decode-tokens", options->decode_tokens, "tokens per sequence")
+      ->check(CLI::Range(int64_t{2}, int64_t{1} << 20));
+  command->add_option("--repetitions", options->repetitions, "of the whole set, interleaved")
+      ->check(CLI::Range(1, 1000));
+  command->add_flag("--json", options->json, "print one JSON object");
+  return {.app = command, .run = [options] { return Throughput(*options); }};
+}
+
+}  // namespace folkmoot

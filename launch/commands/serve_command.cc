@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: Apache-2.0
+// folkmoot serve: an OpenAI-compatible server over all ranks. Exit status 0 after a signal when
+// every request was finished, 1 when some were cut off or the engine failed.
+#include "launch/commands/serve_command.h"
+
+#include <spdlog/spdlog.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <cstdlib>
+#include <random>
+
+#include "CLI/CLI.hpp"
+#include "launch/agreement.h"
+#include "launch/commands/serve_model.h"
+#include "launch/commands/server.h"
+#include "launch/launcher.h"
+#include "launch/progress_bar.h"
+#include "launch/terminal.h"
+#include "launch/version.h"
+
+namespace folkmoot {
+namespace {
+
+struct ServeOptions {
+  EngineOptions engine;
+  ServerOptions server;
+  ServeModelOptions model;
+  std::string scheduling_policy = "fcfs";
+  bool prefix_caching = true;
+  double request_timeout = 0;
+  int64_t shutdown_timeout = 300;
+};
+
+absl::StatusOr<std::unique_ptr<LoadedRank>> Load(const EngineOptions& options, Cluster& cluster) {
+  std::unique_ptr<ProgressBar> bar;
+  const auto progress = [&](int64_t bytes, int64_t total) {
+    if (bar == nullptr) {
+      bar = std::make_unique<ProgressBar>(
+          ProgressBar::Options{
+              .label = "Loading weights", .total = total, .enabled = cluster.world().rank() == 0},
+          DetectTerminal(STDERR_FILENO));
+    }
+    bar->Update(bytes);
+  };
+  FM_ASSIGN_OR_RETURN(std::unique_ptr<LoadedRank> rank,
+                      LoadedRank::Load(options, cluster.world(), cluster.threads(), progress));
+  if (bar != nullptr) bar->Finish();
+  return rank;
+}
+
+SchedulerOptions SchedulerOf(const ServeOptions& options, const LoadedRank& rank) {
+  SchedulerOptions scheduler = rank.scheduler_options();
+  scheduler.prefix_caching = options.prefix_caching;
+  scheduler.policy = options.scheduling_policy == "priority" ? Policy::kPriority : Policy::kFcfs;
+  std::random_device device;
+  scheduler.hash_seed = (uint64_t{device()} << 32) | device();
+  return scheduler;
+}
+
+void PrintReady(const Server& server, const ServedModel& model, const EngineFacts& facts,
+                std::chrono::steady_clock::time_point start) {
+  const double seconds =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  const int64_t context = model.options().context;
+  fmt::print(
+      stderr,
+      "folkmoot: ready at {} model={} ranks={} context={} kv_cache_tokens={} "
+      "maximum_concurrency={:.1f} seconds={:.2f}\n",
+      server.url(), model.name(), facts.ranks, context, facts.kv_tokens,
+      static_cast<double>(facts.kv_tokens) / static_cast<double>(std::max<int64_t>(1, context)),
+      seconds);
+}
+
+// Ranks above 0 end when rank 0 tells them; a signal that reaches all of them must not end some.
+void LeaveSignalsToRank0() {
+  std::signal(SIGTERM, SIG_IGN);
+  std::signal(SIGINT, SIG_IGN);
+  std::signal(SIGUSR1, SIG_IGN);
+}
+
+absl::Status ServeOnRank(const ServeOptions& options, Cluster& cluster) {
+  const auto start = std::chrono::steady_clock::now();
+  Communicator& world = cluster.world();
+  std::unique_ptr<Server> server;
+  absl::Status listening;
+  if (world.rank() == 0) {
+    if (std::getenv("FOLKMOOT_LOG_LEVEL") == nullptr) spdlog::set_level(spdlog::level::info);
+    absl::StatusOr<std::unique_ptr<Server>> started = Server::Start(options.server);
+    listening = started.status();
+    if (started.ok()) server = *std::move(started);
+  } else {
+    LeaveSignalsToRank0();
+  }
+  FM_RETURN_IF_ERROR(AgreeOrFail(world, listening, {}));
+  FM_ASSIGN_OR_RETURN(const std::unique_ptr<LoadedRank> rank, Load(options.engine, cluster));
+  // From here on a rank that fails alone is noticed by the others: workers wait for rank 0.
+  if (world.rank() > 0) return RunWorker(world, rank->runner(), rank->epoch());
+  const SchedulerOptions scheduler = SchedulerOf(options, *rank);
+  Engine engine(scheduler, world, rank->runner(), rank->epoch());
+  absl::StatusOr<LoadedModel> loaded =
+      DescribeModel(options.model, options.engine, *rank, scheduler);
+  absl::Status status = loaded.status();
+  if (status.ok()) {
+    const EngineFacts facts = loaded->facts;
+    const ServedModel& model = *loaded->model;
+    const auto heartbeat = std::chrono::milliseconds(
+        world.size() == 1 ? 0 : std::max<int64_t>(1, options.engine.timeout_ms / 4));
+    status = server->Run(engine, heartbeat, *std::move(loaded),
+                         [&] { PrintReady(*server, model, facts, start); });
+  }
+  const absl::Status shutdown = engine.Shutdown();
+  return status.ok() ? shutdown : status;
+}
+
+absl::Status Serve(const ServeOptions& given) {
+  FM_RETURN_IF_ERROR(CheckEngineOptions(given.engine));
+  ServeOptions options = given;
+  options.model.priorities = options.scheduling_policy == "priority";
+  options.server.front_end.version = BuildVersion();
+  options.server.front_end.request_timeout =
+      std::chrono::milliseconds(static_cast<int64_t>(options.request_timeout * 1000));
+  options.server.shutdown_timeout = std::chrono::seconds(options.shutdown_timeout);
+  std::erase(options.server.http.api_keys, "");
+  return RunOnRanks(options.engine,
+                    [&](Cluster& cluster) { return ServeOnRank(options, cluster); });
+}
+
+void AddServerFlags(CLI::App& app, ServeOptions* options) {
+  HttpServerOptions& http = options->server.http;
+  app.add_option("--host", http.host, "address to listen on");
+  app.add_option("--port", http.port, "port to listen on; 0: any free one");
+  app.add_option("--api-key", http.api_keys,
+                 "clients must send one of these as a bearer token (repeatable)");
+  app.add_option("--allowed-origins", http.cors_origins,
+                 "web pages of these origins may call us; '*': all (repeatable)");
+  app.add_option("--served-model-name", options->model.names,
+                 "names for clients; the first is in answers. Default: MODEL as given");
+  app.add_option("--max-queued-requests", options->server.queue.max_queued_requests,
+                 "requests that may wait; more are answered with 429")
+      ->check(CLI::PositiveNumber);
+  app.add_option("--max-queued-tokens", options->server.queue.max_queued_tokens,
+                 "tokens of prompts that may wait; more are answered with 429")
+      ->check(CLI::PositiveNumber);
+  app.add_option("--request-timeout", options->request_timeout,
+                 "seconds until a request is given up; 0: never. Clients may ask for less")
+      ->check(CLI::Range(0.0, 86400.0));
+  app.add_option("--shutdown-timeout", options->shutdown_timeout,
+                 "seconds for requests under way, after the first SIGTERM")
+      ->check(CLI::Range(0, 86400));
+  app.add_flag("--enable-log-requests", options->server.front_end.log_requests,
+               "log ids and sizes of requests, never their text");
+}
+
+void AddModelFlags(CLI::App& app, ServeOptions* options) {
+  app.add_option("--chat-template", options->model.chat_template,
+                 "Jinja file instead of the model's own chat template");
+  app.add_option("--generation-config", options->model.generation_config,
+                 "sampling defaults: auto (the model's generation_config.json), vllm (none), or a "
+                 "directory");
+  app.add_option("--allow-gate-override", options->model.gate_knobs,
+                 "knobs of the gate that a request may set: top_k,capacity_factor,...; '*': all")
+      ->delimiter(',');
+  app.add_flag("--trust-special-tokens", options->model.trust_special_tokens,
+               "special tokens written in chat messages count as such");
+  app.add_option("--scheduling-policy", options->scheduling_policy,
+                 "who runs first: fcfs, or priority (the request's field)")
+      ->check(CLI::IsMember({"fcfs", "priority"}));
+  app.add_flag("--enable-prefix-caching,!--no-enable-prefix-caching", options->prefix_caching,
+               "share the computed beginnings of prompts (the default)");
+}
+
+}  // namespace
+
+Command MakeServeCommand(CLI::App& app) {
+  auto options = std::make_shared<ServeOptions>();
+  CLI::App* command = app.add_subcommand("serve", "an OpenAI-compatible server");
+  AddEngineFlags(*command, &options->engine);
+  AddServerFlags(*command, options.get());
+  AddModelFlags(*command, options.get());
+  return {.app = command, .run = [options] { return Serve(*options); }};
+}
+
+}  // namespace folkmoot

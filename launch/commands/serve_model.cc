@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "launch/commands/serve_model.h"
+
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+
+#include "launch/version.h"
+#include "layers/models/model.h"
+#include "nlohmann/json.hpp"
+#include "runtime/grammar/grammar_compiler.h"
+#include "runtime/jinja/chat_template.h"
+
+namespace folkmoot {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+// The file's text; empty when it is not there.
+std::string ReadText(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+// The special tokens of a template that the operator gives.
+SpecialTokenTexts SpecialTokensOf(const Tokenizer& tokenizer) {
+  SpecialTokenTexts texts;
+  const auto add = [&](const char* name, std::optional<int32_t> id) {
+    if (id) texts.emplace_back(name, tokenizer.IdToToken(*id));
+  };
+  add("bos_token", tokenizer.bos_id());
+  add("eos_token", tokenizer.eos_id());
+  add("pad_token", tokenizer.pad_id());
+  return texts;
+}
+
+// None when neither the operator nor the model has one.
+absl::StatusOr<ChatTemplates> FindTemplates(const ServeModelOptions& options,
+                                            const std::string& directory,
+                                            const Tokenizer& tokenizer) {
+  if (options.chat_template.empty()) {
+    absl::StatusOr<ChatTemplates> own = LoadChatTemplates(directory);
+    if (own.status().code() == absl::StatusCode::kNotFound) return ChatTemplates();
+    return own;
+  }
+  if (!std::filesystem::is_regular_file(options.chat_template)) {
+    return NotFound("--chat-template {}: no such file", options.chat_template);
+  }
+  ChatTemplates given;
+  FM_ASSIGN_OR_RETURN(given.standard,
+                      ChatTemplate::Parse(ReadText(options.chat_template), options.chat_template,
+                                          SpecialTokensOf(tokenizer)));
+  return given;
+}
+
+void AddTemplates(ChatTemplates templates, ServedModelOptions* out) {
+  if (templates.standard == nullptr) return;
+  out->chat_template = templates.standard->source();
+  const auto shared = std::make_shared<ChatTemplates>(std::move(templates));
+  out->render_chat = [shared](const Json& context) -> absl::StatusOr<RenderedChat> {
+    const bool has_tools = context.contains("tools") && !context["tools"].is_null();
+    FM_ASSIGN_OR_RETURN(ChatTemplate::Rendered rendered, shared->For(has_tools).Render(context));
+    return RenderedChat{.text = std::move(rendered.text), .trusted = std::move(rendered.trusted)};
+  };
+}
+
+void AddGrammar(const Tokenizer& tokenizer, ServedModelOptions* out) {
+  const auto compiler = std::make_shared<GrammarCompiler>(tokenizer, out->vocab, out->eos_ids);
+  out->compile_regex = [compiler](std::string_view regex) { return compiler->Regex(regex); };
+  out->compile_schema = [compiler](const Json& schema) { return compiler->JsonSchema(schema); };
+  out->compile_json_object = [compiler] { return compiler->JsonObject(); };
+  out->compile_choice = [compiler](const std::vector<std::string>& choices) {
+    return compiler->Choice(choices);
+  };
+}
+
+MoeLayout LayoutOf(const LoadedRank& rank, const EngineOptions& engine) {
+  const ModelConfig& config = rank.config();
+  MoeLayout layout;
+  if (config.moe.experts == 0) return layout;
+  for (size_t i = 0; i < config.layers.size(); ++i) {
+    if (config.layers[i].moe) layout.layers.push_back(static_cast<int>(i));
+  }
+  layout.experts = static_cast<int>(config.moe.experts);
+  layout.top_k = rank.gate().top_k;
+  layout.ranks = rank.placement().ranks();
+  for (int e = 0; e < rank.placement().experts(); ++e) {
+    layout.rank_of_expert.push_back(rank.placement().rank_of(e));
+  }
+  layout.placement = engine.placement;
+  return layout;
+}
+
+}  // namespace
+
+absl::StatusOr<LoadedModel> DescribeModel(const ServeModelOptions& options,
+                                          const EngineOptions& engine, const LoadedRank& rank,
+                                          const SchedulerOptions& scheduler) {
+  const ModelConfig& config = rank.config();
+  ServedModelOptions out;
+  out.names = options.names.empty() ? std::vector<std::string>{engine.model} : options.names;
+  out.root = engine.model;
+  out.context = scheduler.max_model_len;
+  out.vocab = scheduler.vocab;
+  out.eos_ids = config.eos_ids;
+  out.gate_can_drop = config.moe.experts > 0 && rank.gate().CanDrop();
+  out.created = std::chrono::duration_cast<std::chrono::seconds>(
+                    std::chrono::system_clock::now().time_since_epoch())
+                    .count();
+  out.priorities = options.priorities;
+  out.trust_special_tokens = options.trust_special_tokens;
+  FM_ASSIGN_OR_RETURN(out.defaults, LoadGenerationConfig(options.generation_config, engine.model));
+  out.gate_knobs = options.gate_knobs;
+  out.check_gate = [&config, gate = rank.gate()](const std::string& overrides) {
+    return OverrideGate(config, gate, overrides).status();
+  };
+  const std::string tokenizer_file = engine.model + "/tokenizer.json";
+  if (std::filesystem::exists(tokenizer_file)) {
+    FM_ASSIGN_OR_RETURN(out.tokenizer, Tokenizer::Load(tokenizer_file));
+    if (out.eos_ids.empty() && out.tokenizer->eos_id()) out.eos_ids = {*out.tokenizer->eos_id()};
+    out.tokenizer_config = ReadText(engine.model + "/tokenizer_config.json");
+    FM_ASSIGN_OR_RETURN(ChatTemplates templates,
+                        FindTemplates(options, engine.model, *out.tokenizer));
+    AddTemplates(std::move(templates), &out);
+    AddGrammar(*out.tokenizer, &out);
+  }
+  LoadedModel loaded;
+  loaded.facts = {.ranks = scheduler.ranks,
+                  .kv_tokens = scheduler.blocks_per_rank * scheduler.block_size * scheduler.ranks,
+                  .max_num_seqs = scheduler.max_sequences,
+                  .max_num_batched_tokens = scheduler.max_batched_tokens};
+  loaded.metrics.model_name = out.names.front();
+  loaded.metrics.version = BuildVersion();
+  loaded.metrics.max_model_len = out.context;
+  loaded.metrics.block_size = scheduler.block_size;
+  loaded.metrics.total_blocks = scheduler.blocks_per_rank * scheduler.ranks;
+  loaded.metrics.prefix_caching = scheduler.prefix_caching;
+  loaded.metrics.moe = LayoutOf(rank, engine);
+  loaded.model = std::make_unique<ServedModel>(std::move(out));
+  return loaded;
+}
+
+}  // namespace folkmoot

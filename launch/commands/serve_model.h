@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+// From a loaded model and its directory to what the API serves.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "launch/commands/server.h"
+#include "launch/loaded_rank.h"
+
+namespace folkmoot {
+
+struct ServeModelOptions {
+  std::vector<std::string> names;  // empty: the directory as given
+  std::string chat_template;       // a file; empty: the model's own
+  std::string generation_config = "auto";
+  std::vector<std::string> gate_knobs;
+  bool priorities = false;
+  bool trust_special_tokens = false;
+};
+
+// Reads tokenizer, chat template and generation defaults. Errors name the file.
+absl::StatusOr<LoadedModel> DescribeModel(const ServeModelOptions& options,
+                                          const EngineOptions& engine, const LoadedRank& rank,
+                                          const SchedulerOptions& scheduler);
+
+}  // namespace folkmoot

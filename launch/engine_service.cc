@@ -1,0 +1,257 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "launch/engine_service.h"
+
+#include <algorithm>
+
+namespace folkmoot {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr auto kRateWindow = std::chrono::seconds(30);  // of EngineSnapshot::finished_per_second
+
+OutputEvent LastEvent(int64_t request, int32_t choice, FinishReason reason,
+                      const std::string& error) {
+  OutputEvent event;
+  event.request = request;
+  event.choice = choice;
+  event.finish = reason;
+  event.error = error;
+  event.time = Clock::now();
+  return event;
+}
+
+}  // namespace
+
+EngineSnapshot SnapshotOf(const Engine& engine) {
+  const Scheduler& scheduler = engine.scheduler();
+  EngineSnapshot snapshot;
+  snapshot.running = scheduler.running();
+  snapshot.waiting = scheduler.waiting();
+  snapshot.waiting_tokens = scheduler.waiting_tokens();
+  snapshot.preemptions = scheduler.preemptions();
+  snapshot.total_blocks = scheduler.total_blocks();
+  snapshot.used_blocks = scheduler.used_blocks();
+  snapshot.cached_blocks = scheduler.cached_blocks();
+  snapshot.prefix_query_tokens = scheduler.prefix_query_tokens();
+  snapshot.prefix_hit_tokens = scheduler.prefix_hit_tokens();
+  snapshot.stats = engine.stats();
+  return snapshot;
+}
+
+EngineService::EngineService(Engine& engine, const EngineServiceOptions& options,
+                             std::chrono::milliseconds heartbeat, Sink sink)
+    : engine_(engine), options_(options), heartbeat_(heartbeat), sink_(std::move(sink)) {
+  Publish(Clock::now());
+}
+
+absl::Status EngineService::Submit(int64_t id, Request request) {
+  const auto tokens = static_cast<int64_t>(request.prompt.size());
+  const std::lock_guard lock(mutex_);
+  if (state_ == State::kDead) return Unavailable("the engine has failed");
+  if (state_ != State::kOpen) return Unavailable("the server is shutting down");
+  if (queued_requests_ >= options_.max_queued_requests) {
+    return ResourceExhausted("{} requests are waiting already, the most that may",
+                             queued_requests_);
+  }
+  // A prompt longer than the whole queue may still come when nothing else waits.
+  if (queued_requests_ > 0 && queued_tokens_ + tokens > options_.max_queued_tokens) {
+    return ResourceExhausted("prompts of {} tokens are waiting already; {} more are too many",
+                             queued_tokens_, tokens);
+  }
+  ++queued_requests_;
+  queued_tokens_ += tokens;
+  inbox_.push_back({.id = id, .request = std::move(request)});
+  wake_.notify_one();
+  return absl::OkStatus();
+}
+
+void EngineService::Cancel(int64_t id) {
+  const std::lock_guard lock(mutex_);
+  if (state_ == State::kDead) return;
+  cancels_.push_back(id);
+  wake_.notify_one();
+}
+
+void EngineService::Drain() {
+  const std::lock_guard lock(mutex_);
+  if (state_ == State::kOpen) state_ = State::kDraining;
+  wake_.notify_one();
+}
+
+void EngineService::Stop() {
+  const std::lock_guard lock(mutex_);
+  if (state_ != State::kDead) state_ = State::kStopping;
+  wake_.notify_one();
+}
+
+EngineSnapshot EngineService::Snapshot() const {
+  const std::lock_guard lock(mutex_);
+  return snapshot_;
+}
+
+bool EngineService::Wait() {
+  std::unique_lock lock(mutex_);
+  const auto something = [&] {
+    return !inbox_.empty() || !cancels_.empty() || state_ != State::kOpen;
+  };
+  if (engine_.idle()) {
+    if (heartbeat_.count() > 0) {
+      wake_.wait_for(lock, heartbeat_, something);
+    } else {
+      wake_.wait(lock, something);
+    }
+  }
+  if (state_ == State::kStopping) return false;
+  return state_ == State::kOpen || !engine_.idle() || !inbox_.empty();
+}
+
+void EngineService::TakeInbox() {
+  std::vector<Submission> submissions;
+  std::vector<int64_t> cancels;
+  {
+    const std::lock_guard lock(mutex_);
+    submissions.swap(inbox_);
+    cancels.swap(cancels_);
+  }
+  for (Submission& submission : submissions) Admit(std::move(submission));
+  for (const int64_t id : cancels) CancelNow(id);
+}
+
+void EngineService::Admit(Submission submission) {
+  const auto choices = static_cast<size_t>(std::max(1, submission.request.n));
+  Live live;
+  live.prompt_tokens = static_cast<int64_t>(submission.request.prompt.size());
+  live.started.resize(choices);
+  live.ended.resize(choices);
+  const absl::StatusOr<int64_t> engine_id = engine_.Submit(std::move(submission.request));
+  if (engine_id.ok()) {
+    live.engine_id = *engine_id;
+    caller_of_[*engine_id] = submission.id;
+    live_.emplace(submission.id, std::move(live));
+    return;
+  }
+  Leave(live);
+  for (size_t c = 0; c < choices; ++c) {
+    OutputEvent event = LastEvent(submission.id, static_cast<int32_t>(c), FinishReason::kError,
+                                  std::string(Message(engine_id.status())));
+    event.rejected = true;
+    events_.push_back(std::move(event));
+  }
+}
+
+// The request waits no more.
+void EngineService::Leave(Live& live) {
+  if (live.admitted) return;
+  live.admitted = true;
+  const std::lock_guard lock(mutex_);
+  --queued_requests_;
+  queued_tokens_ -= live.prompt_tokens;
+}
+
+void EngineService::EndChoices(int64_t id, Live& live, FinishReason reason,
+                               const std::string& error) {
+  Leave(live);
+  for (size_t c = 0; c < live.ended.size(); ++c) {
+    if (live.ended[c]) continue;
+    events_.push_back(LastEvent(id, static_cast<int32_t>(c), reason, error));
+    events_.back().admitted = live.started[c];
+  }
+}
+
+void EngineService::CancelNow(int64_t id) {
+  const auto found = live_.find(id);
+  if (found == live_.end()) return;
+  engine_.Abort(found->second.engine_id);
+  EndChoices(id, found->second, FinishReason::kAborted, "");
+  caller_of_.erase(found->second.engine_id);
+  live_.erase(found);
+}
+
+void EngineService::OnEvent(const RequestEvent& event, SteadyTime planned) {
+  const auto caller = caller_of_.find(event.id);
+  if (caller == caller_of_.end()) return;  // cancelled: its last events are out
+  Live& live = live_.at(caller->second);
+  Leave(live);
+  const auto choice = static_cast<size_t>(event.choice);
+  if (live.started[choice] == SteadyTime()) live.started[choice] = planned;
+
+  OutputEvent& out = events_.emplace_back();
+  out.request = caller->second;
+  out.choice = event.choice;
+  if (event.result != nullptr) {
+    out.result = *event.result;
+    out.error = event.result->error;
+  }
+  out.cached_tokens = event.cached_tokens;
+  out.finish = event.finish;
+  out.admitted = live.started[choice];
+  out.time = Clock::now();
+  if (event.finish == FinishReason::kNone) return;
+  live.ended[choice] = true;
+  if (std::find(live.ended.begin(), live.ended.end(), false) != live.ended.end()) return;
+  finish_times_.push_back(out.time);
+  live_.erase(caller->second);
+  caller_of_.erase(caller);
+}
+
+void EngineService::Deliver() {
+  if (!events_.empty()) sink_(std::move(events_));
+  events_.clear();
+}
+
+absl::Status EngineService::Step() {
+  const SteadyTime planned = Clock::now();
+  FM_RETURN_IF_ERROR(engine_.Step([&](const RequestEvent& event) { OnEvent(event, planned); }));
+  Publish(Clock::now());
+  return absl::OkStatus();
+}
+
+void EngineService::Publish(SteadyTime now) {
+  while (!finish_times_.empty() && now - finish_times_.front() > kRateWindow) {
+    finish_times_.pop_front();
+  }
+  EngineSnapshot snapshot = SnapshotOf(engine_);
+  snapshot.finished_per_second = static_cast<double>(finish_times_.size()) /
+                                 std::chrono::duration<double>(kRateWindow).count();
+  snapshot.last_step = now;
+  const std::lock_guard lock(mutex_);
+  snapshot_ = std::move(snapshot);
+}
+
+void EngineService::EndAll(FinishReason reason, const std::string& error) {
+  std::vector<Submission> unseen;
+  {
+    const std::lock_guard lock(mutex_);
+    state_ = State::kDead;
+    unseen.swap(inbox_);
+  }
+  for (const Submission& submission : unseen) {
+    for (int32_t c = 0; c < std::max(1, submission.request.n); ++c) {
+      events_.push_back(LastEvent(submission.id, c, reason, error));
+    }
+  }
+  for (auto& [id, live] : live_) {
+    if (reason == FinishReason::kAborted) engine_.Abort(live.engine_id);
+    EndChoices(id, live, reason, error);
+  }
+  live_.clear();
+  caller_of_.clear();
+  Deliver();
+}
+
+absl::Status EngineService::Run() {
+  while (Wait()) {
+    TakeInbox();
+    const absl::Status status =
+        engine_.idle() && heartbeat_.count() == 0 ? absl::OkStatus() : Step();
+    Deliver();
+    if (status.ok()) continue;
+    EndAll(FinishReason::kError, std::string(Message(status)));
+    return status;
+  }
+  EndAll(FinishReason::kAborted, "");
+  return absl::OkStatus();
+}
+
+}  // namespace folkmoot

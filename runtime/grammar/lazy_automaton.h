@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+// A ByteGrammar made deterministic step by step, with what was found kept for the next time.
+#pragma once
+
+#include <absl/container/flat_hash_map.h>
+#include <absl/container/flat_hash_set.h>
+
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "runtime/grammar/byte_grammar.h"
+
+namespace folkmoot {
+
+// Nodes to come back to, innermost first. Null: none.
+struct GrammarFrame {
+  int32_t node = 0;
+  int32_t depth = 0;  // frames from here on, itself included
+  const GrammarFrame* parent = nullptr;
+  uint64_t hash = 0;  // of the nodes alone: the same in every run
+};
+
+// One way to read the text so far: a node that has byte edges, and where its rule goes on.
+struct GrammarPath {
+  int32_t node = 0;
+  const GrammarFrame* frame = nullptr;
+  bool operator==(const GrammarPath&) const = default;
+  template <typename H>
+  friend H AbslHashValue(H h, const GrammarPath& path) {
+    return H::combine(std::move(h), path.node, path.frame);
+  }
+};
+
+// All ways to read the text so far. Belongs to a StateArena, which fills in the memory of it.
+struct GrammarState {
+  std::vector<GrammarPath> paths;  // ascending by node and frame hash
+  bool accepts = false;            // the text so far is complete
+  int32_t droppable_spaces = 0;    // spaces that would not be seen, because decoding drops them
+
+  std::vector<GrammarState*> next;  // by byte class; empty in states outside the arena
+  GrammarState* after_plain = nullptr;
+  bool after_plain_known = false;
+  std::vector<uint32_t> mask;  // of the tokens that may come, end tokens included
+  bool mask_empty = false;
+};
+
+// The states found since the last time memory ran out. One thread at a time.
+class StateArena {
+ public:
+  // More ways to read a text than this are not followed: what is allowed stays right, but some of
+  // what would be right is not allowed. Only forms that are ambiguous on purpose get there.
+  static constexpr size_t kMaxPaths = 512;
+  static constexpr int64_t kMaxBytes = 8 << 20;
+
+  // `grammar` must outlive the arena.
+  explicit StateArena(const ByteGrammar& grammar);
+  StateArena(const StateArena&) = delete;
+  StateArena& operator=(const StateArena&) = delete;
+
+  GrammarState* Start(int32_t droppable_spaces);
+  // The state after one more byte; null: no text goes on like this. Once the arena is full, the
+  // result may be `scratch`, overwritten and without memory.
+  GrammarState* Next(GrammarState* state, uint8_t byte, GrammarState* scratch) {
+    if (!state->next.empty()) {
+      GrammarState* known = state->next[static_cast<size_t>(grammar_.byte_class(byte))];
+      if (known != &unknown_) return known;
+    }
+    return FindNext(state, byte, scratch);
+  }
+  // The state after any plain character (see Vocabulary), if that is one and the same; else null.
+  GrammarState* AfterPlain(GrammarState* state);
+  // The same state, of another arena, in this one.
+  GrammarState* Adopt(const GrammarState& state);
+
+  bool full() const { return bytes_ >= kMaxBytes; }
+  int64_t bytes() const { return bytes_; }
+  void CountBytes(int64_t bytes) { bytes_ += bytes; }
+  // Was there a state with more than kMaxPaths?
+  bool truncated() const { return truncated_; }
+
+ private:
+  GrammarState* FindNext(GrammarState* state, uint8_t byte, GrammarState* scratch);
+  GrammarState* FindAfterPlain(GrammarState* state);
+  const GrammarFrame* Push(int32_t node, const GrammarFrame* parent);
+  void Visit(GrammarPath path);
+  // Everything that is reached from visited_ without a byte, as a state.
+  void Close(GrammarState* state);
+  GrammarState* Intern(GrammarState state);
+
+  const ByteGrammar& grammar_;
+  GrammarState unknown_;  // its address means: not computed yet
+  std::deque<GrammarFrame> frames_;
+  absl::flat_hash_map<uint64_t, const GrammarFrame*> frame_of_;
+  std::deque<GrammarState> states_;
+  absl::flat_hash_map<uint64_t, GrammarState*> state_of_;
+  std::vector<std::vector<std::vector<uint8_t>>> plain_;  // sequence, position, one byte per class
+  int64_t bytes_ = 0;
+  bool truncated_ = false;
+  // of one call, kept for their memory
+  absl::flat_hash_set<GrammarPath> seen_;
+  std::vector<GrammarPath> visited_;
+};
+
+// Characters that most tokens are made of and that JSON strings take without escape: printable,
+// neither quote nor backslash.
+const CodePointSet& PlainCharacters();
+
+}  // namespace folkmoot

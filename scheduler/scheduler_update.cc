@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+// Update: what the ranks answered becomes tokens, events and published pages.
+#include <algorithm>
+
+#include "runtime/check.h"
+#include "scheduler/scheduler.h"
+
+namespace folkmoot {
+namespace {
+
+// The result of sequence `id`, expected at `*next`.
+const SequenceResult* FindResult(const std::vector<SequenceResult>& results, int64_t id,
+                                 size_t* next) {
+  if (*next < results.size() && results[*next].id == id) return &results[(*next)++];
+  const auto found = std::find_if(results.begin(), results.end(),
+                                  [id](const SequenceResult& result) { return result.id == id; });
+  return found == results.end() ? nullptr : &*found;
+}
+
+}  // namespace
+
+const std::vector<RequestEvent>& Scheduler::Update(std::vector<StepResult> results) {
+  FM_CHECK(!flights_.empty() && results.size() == ranks_.size());
+  results_ = std::move(results);
+  events_ = TakeEvents();
+  const Flight flight = std::move(flights_.front());
+  flights_.pop_front();
+  for (size_t r = 0; r < ranks_.size(); ++r) {
+    size_t next = 0;
+    for (const FlightSlice& slice : flight.ranks[r]) {
+      const SequenceResult* result = FindResult(results_[r].sequences, slice.id, &next);
+      const auto found = sequences_.find(slice.id);
+      if (found != sequences_.end()) Apply(found->second, slice, result);  // else it has ended
+    }
+  }
+  for (const auto& rank : ranks_) rank->ReleaseParked(flight.step);
+  return events_;
+}
+
+void Scheduler::Apply(Sequence* sequence, const FlightSlice& slice, const SequenceResult* result) {
+  RequestState* request = sequence->request;
+  sequence->rows_in_flight -= slice.count;
+  sequence->samples_in_flight -= slice.sample ? 1 : 0;
+  const bool failed = result != nullptr && !result->error.empty();
+  FinishReason finish = failed ? FinishReason::kError : FinishReason::kNone;
+  if (!failed) {
+    if (slice.life == sequence->life) {
+      sequence->computed = slice.end;
+      if (request->publishes) PublishPages(sequence);
+    } else {  // preempted meanwhile: the pages are gone, the answer stands
+      sequence->answered = std::max(sequence->answered, slice.end);
+    }
+    if (slice.sample) {
+      FM_CHECK(result != nullptr && result->token >= 0 && result->token < options_.vocab);
+      finish = Append(sequence, result->token);
+    } else if (request->request.max_tokens == 0 && slice.end == request->prompt_length()) {
+      finish = FinishReason::kLength;
+    }
+  }
+  RequestEvent& event = events_.emplace_back(EventOf(*sequence, finish));
+  event.result = result;
+  event.first = slice.first;
+  if (finish != FinishReason::kNone) {
+    End(sequence, failed);
+  } else if (sequence->choice == 0 && slice.end >= request->prompt_length()) {
+    ReleaseSiblings(request);
+  }
+}
+
+// A sampled token; says whether it was the last.
+FinishReason Scheduler::Append(Sequence* sequence, int32_t token) const {
+  const RequestState& state = *sequence->request;
+  const Request& request = state.request;
+  sequence->tokens.push_back(token);
+  if (std::binary_search(request.stop_ids.begin(), request.stop_ids.end(), token)) {
+    return FinishReason::kStop;
+  }
+  const int64_t generated = static_cast<int64_t>(sequence->tokens.size()) - state.prompt_length();
+  if (generated >= request.max_tokens) return FinishReason::kLength;
+  if (request.constraint == nullptr) return FinishReason::kNone;
+  sequence->constraint->Accept(token);
+  // No token may follow: the form is complete.
+  return PrepareMask(sequence) ? FinishReason::kNone : FinishReason::kStop;
+}
+
+void Scheduler::PublishPages(Sequence* sequence) {
+  KvPool& pool = ranks_[static_cast<size_t>(sequence->rank)]->pool;
+  const auto size = static_cast<size_t>(options_.block_size);
+  const std::span<const int32_t> tokens(sequence->tokens);
+  while ((sequence->chained_pages + 1) * options_.block_size <= sequence->computed) {
+    const auto i = static_cast<size_t>(sequence->chained_pages++);
+    sequence->node = pool.Publish(sequence->pages[i], sequence->node, sequence->request->scope,
+                                  tokens.subspan(i * size, size));
+  }
+}
+
+}  // namespace folkmoot

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the scheduler remembers of a request and of each of its choices.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <tuple>
+#include <vector>
+
+#include "runtime/token_constraint.h"
+#include "scheduler/kv_pool.h"
+#include "scheduler/request.h"
+
+namespace folkmoot {
+
+struct RequestState;
+
+// kHeld: a choice that waits until the first one has computed the prompt that they share.
+enum class SequencePhase : uint8_t { kHeld, kWaiting, kRunning };
+
+// One choice of a request. It may live several times: after a preemption it starts again with
+// prompt and output as its tokens.
+struct Sequence {
+  RequestState* request = nullptr;
+  int64_t id = 0;  // in order of arrival over all requests
+  int32_t choice = 0;
+  SequencePhase phase = SequencePhase::kWaiting;
+  std::vector<int32_t> tokens;  // prompt and output as far as it is known; empty while held
+  int64_t queued_tokens = 0;    // what it counts for in the queue
+  int64_t preemptions = 0;
+  int64_t answered = 0;        // rows whose results were delivered in earlier lives
+  int64_t cached_tokens = -1;  // of the prompt, from the prefix cache in its first life
+  int64_t first_own_page = 0;  // pages before it were others' in its first life
+  std::unique_ptr<TokenConstraint> constraint;  // from its first sampled token on
+  std::vector<uint32_t> allowed;                // mask for its next token
+  bool mask_ready = false;
+
+  // Steps that were planned and are not updated yet, also those of an earlier life.
+  int64_t last_step = -1;
+  int64_t rows_in_flight = 0;
+  int64_t samples_in_flight = 0;
+
+  // This life.
+  int64_t life = 0;
+  int rank = -1;
+  bool started = false;          // the rank knows it
+  std::vector<int32_t> pages;    // a reference to each
+  int64_t cached_pages = 0;      // leading ones that came from the prefix cache
+  int64_t new_pages = 0;         // last ones that the rank has not heard of
+  int64_t chained_pages = 0;     // leading ones with a place in the prefix tree
+  int64_t node = KvPool::kRoot;  // of the last of those
+  int64_t computed = 0;          // rows whose keys and values are in the cache
+  int64_t want = 0;              // rows of the step being planned
+
+  // Length and end of what is computed, when all steps in flight are done.
+  int64_t length() const { return static_cast<int64_t>(tokens.size()) + samples_in_flight; }
+  int64_t planned() const { return computed + rows_in_flight; }
+};
+
+struct RequestState {
+  int64_t id = 0;
+  Request request;      // stop_ids ascending
+  int64_t ticket = -1;  // order of admission; -1: not yet
+  std::vector<std::unique_ptr<Sequence>> choices;
+  int32_t open = 0;            // choices without a terminal event
+  int32_t held = 0;            // of them, choices in phase kHeld
+  bool shares_prompt = false;  // choices wait for the first one's pages
+  bool reads_cache = false;
+  bool publishes = false;
+  CacheScope scope;
+
+  int64_t prompt_length() const { return static_cast<int64_t>(request.prompt.size()); }
+  bool ScoresPrompt(const Sequence& sequence) const {  // one answer is enough for all choices
+    return request.prompt_logprobs && (sequence.choice == 0 || !shares_prompt);
+  }
+};
+
+// Preempted so often, a sequence is not the first to give way any more.
+constexpr int64_t kVeteranPreemptions = 3;
+
+// Order in which running sequences get tokens and pages; the last one gives way first. With
+// priorities: veterans, then by priority; then by admission.
+inline std::tuple<bool, int64_t, int64_t, int64_t> ImportanceKey(const Sequence& sequence,
+                                                                 bool by_priority) {
+  const bool veteran = sequence.preemptions >= kVeteranPreemptions;
+  const RequestState& request = *sequence.request;
+  return {by_priority && !veteran, by_priority && !veteran ? request.request.priority : 0,
+          request.ticket, sequence.id};
+}
+
+}  // namespace folkmoot

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+// A rank that computes plans with the fake model and distrusts the scheduler: it checks every start
+// and slice against what it knows, and that every page holds what its reader believes.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "scheduler/step_plan.h"
+#include "tests/scheduler/fake_model.h"
+
+namespace folkmoot {
+
+class FakeRank {
+ public:
+  FakeRank(int64_t blocks, int64_t block_size) : block_size_(block_size) {
+    pages_.resize(static_cast<size_t>(blocks));
+    for (Page& page : pages_) page.rows.resize(static_cast<size_t>(block_size));
+  }
+
+  // Sequences may share pages only with the same label (that of their salt).
+  void SetLabel(int64_t sequence, uint64_t label) { labels_[sequence] = label; }
+  void DropLabel(int64_t sequence) { labels_.erase(sequence); }
+
+  // `answered`: the last step whose results the scheduler has.
+  StepResult Run(const RankPlan& plan, const std::vector<std::string>& gates, int64_t step,
+                 int64_t answered);
+  // Pages in use by sequences that the rank has not been told to forget.
+  int64_t PagesHeld() const;
+  // The first thing that was wrong; empty: nothing.
+  const std::string& complaint() const { return complaint_; }
+
+ private:
+  struct Page {
+    std::vector<uint64_t> rows;  // states; 0: not computed, or not to be trusted
+    int users = 0;               // sequences that have it
+    int64_t writer = -1;         // who was given it last
+    int64_t touched = -1;        // last step of a sequence that has it
+    uint64_t label = 0;
+  };
+  struct State {
+    SequenceStart start;
+    std::vector<int32_t> tokens;
+    std::vector<uint64_t> states;  // by position, as far as computed
+    std::vector<int32_t> pages;
+    int64_t shared = 0;  // leading pages that came from the cache
+    bool failed = false;
+    bool sampled = false;  // in its last slice
+  };
+
+  Page& page(int32_t index) { return pages_[static_cast<size_t>(index)]; }
+  uint64_t& row(const State& state, int64_t position);
+  void Demand(bool condition, const char* what, int64_t sequence);
+  void Forget(int64_t id);
+  void Begin(const SequenceStart& start);
+  void Compute(const SequenceSlice& slice, State* state, SequenceResult* result);
+  void Answer(const SequenceSlice& slice, const State& state, SequenceResult* result) const;
+
+  int64_t block_size_;
+  int64_t step_ = 0, answered_ = 0;
+  std::vector<Page> pages_;
+  std::map<int64_t, State> states_;
+  std::map<int64_t, uint64_t> labels_;
+  std::string complaint_;
+};
+
+}  // namespace folkmoot

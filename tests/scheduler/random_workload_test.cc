@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <gtest/gtest.h>
+
+#include <chrono>
+
+#include "tests/scheduler/workload.h"
+
+namespace folkmoot {
+namespace {
+
+// A million steps with 500 settings. Each request must hear exactly what it hears alone, and the
+// pages and events are checked after every step.
+TEST(RandomWorkload, KeepsEveryInvariantForAMillionSteps) {
+  WorkloadCounts all;
+  const auto begin = std::chrono::steady_clock::now();
+  for (uint64_t seed = 1; seed <= 500; ++seed) {
+    Workload workload(RandomOptions(seed), seed);
+    ASSERT_TRUE(workload.Run(2000)) << "seed " << seed << ", " << workload.complaint();
+    all += workload.counts();
+  }
+  const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
+  RecordProperty("steps_per_second",
+                 static_cast<int>(static_cast<double>(all.steps) / seconds.count()));
+  RecordProperty("longest_wait", static_cast<int>(all.longest_wait));
+  RecordProperty("preemptions", static_cast<int>(all.preemptions));
+  EXPECT_GE(all.steps, 1'000'000);
+  // All that should happen did.
+  EXPECT_GT(all.requests, 100'000);
+  EXPECT_GT(all.refused, 1000);
+  EXPECT_GT(all.stopped, 10'000);
+  EXPECT_GT(all.full_length, 10'000);
+  EXPECT_GT(all.aborted, 5000);
+  EXPECT_GT(all.failed, 1000);
+  EXPECT_GT(all.preemptions, 5000);
+  EXPECT_GT(all.hit_tokens, 100'000);
+  EXPECT_GT(all.taken_back, 1000);
+  EXPECT_GT(all.ahead, 100'000);
+}
+
+TEST(RandomWorkload, TheSameCallsGiveTheSameSchedule) {
+  for (uint64_t seed = 1001; seed <= 1030; ++seed) {
+    SchedulerOptions options = RandomOptions(seed);
+    Workload once(options, seed);
+    options.hash_seed = ~seed;  // it must not show
+    Workload twice(options, seed);
+    ASSERT_TRUE(once.Run(2000)) << "seed " << seed << ", " << once.complaint();
+    ASSERT_TRUE(twice.Run(2000)) << "seed " << seed << ", " << twice.complaint();
+    EXPECT_EQ(once.fingerprint(), twice.fingerprint()) << "seed " << seed;
+  }
+}
+
+}  // namespace
+}  // namespace folkmoot

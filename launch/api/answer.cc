@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "launch/api/answer.h"
 
+#include <algorithm>
+
 #include <cmath>
 
 #include "launch/api/json_body.h"
@@ -37,8 +39,10 @@ Json StopReasonJson(const ChoiceState& choice) {
   return nullptr;
 }
 
+// Where the gate can lose choices, every result has counts of them, zeros included.
 bool TellsDrops(const GenerationState& state) {
-  return state.model->options().gate_can_drop || !state.request.request.gate.empty();
+  return std::any_of(state.choices.begin(), state.choices.end(),
+                     [](const ChoiceState& choice) { return !choice.drops.empty(); });
 }
 
 Json UsageJson(const GenerationState& state, const Usage& usage) {

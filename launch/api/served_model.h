@@ -47,7 +47,6 @@ struct ServedModelOptions {
   int64_t context = 0;             // most tokens of a prompt and its output together
   int64_t vocab = 0;               // rows of the output matrix: ids are below
   std::vector<int32_t> eos_ids;
-  bool gate_can_drop = false;
   GenerationConfig defaults;
   int64_t created = 0;  // seconds since 1970
 

@@ -6,6 +6,7 @@
 #include <spdlog/spdlog.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <csignal>
 #include <cstdlib>
 #include <random>
@@ -18,6 +19,10 @@
 #include "launch/progress_bar.h"
 #include "launch/terminal.h"
 #include "launch/version.h"
+#include "layers/gates/gate_config.h"
+#include "layers/gates/gate_fields.h"
+#include "nlohmann/json.hpp"
+#include "runtime/nearest.h"
 
 namespace folkmoot {
 namespace {
@@ -77,6 +82,7 @@ void LeaveSignalsToRank0() {
   std::signal(SIGTERM, SIG_IGN);
   std::signal(SIGINT, SIG_IGN);
   std::signal(SIGUSR1, SIG_IGN);
+  std::signal(SIGUSR1, SIG_IGN);
 }
 
 absl::Status ServeOnRank(const ServeOptions& options, Cluster& cluster) {
@@ -113,8 +119,39 @@ absl::Status ServeOnRank(const ServeOptions& options, Cluster& cluster) {
   return status.ok() ? shutdown : status;
 }
 
+// A knob that no gate has would never be met: a typing error.
+absl::Status CheckKnobs(const std::vector<std::string>& knobs) {
+  std::vector<std::string> known = {"*", "preset"};
+  const GateConfig any;
+  VisitGateFields(any, [&](std::string_view name, const auto&) { known.emplace_back(name); });
+  for (const std::string& knob : knobs) {
+    if (std::find(known.begin(), known.end(), knob) != known.end()) continue;
+    const std::string* nearest = Nearest(knob, known);
+    return UsageError(fmt::format(
+        "--allow-gate-override: no gate has the knob '{}'{}", knob,
+        nearest != nullptr ? fmt::format("; did you mean '{}'?", *nearest) : std::string()));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckGateKnobs(const std::vector<std::string>& knobs) {
+  std::vector<std::string> known;
+  const nlohmann::json fields = nlohmann::json::parse(ToJson(GateConfig()));
+  for (const auto& field : fields.items()) known.push_back(field.key());
+  for (const std::string& knob : knobs) {
+    if (knob == "*" || std::find(known.begin(), known.end(), knob) != known.end()) continue;
+    const std::string* near = Nearest(knob, known);
+    return UsageError(fmt::format(
+        "--allow-gate-override {}: the gate has no such knob{}", knob,
+        near == nullptr ? "; see docs/gates.md" : fmt::format("; did you mean '{}'?", *near)));
+  }
+  return absl::OkStatus();
+}
+
 absl::Status Serve(const ServeOptions& given) {
   FM_RETURN_IF_ERROR(CheckEngineOptions(given.engine));
+  FM_RETURN_IF_ERROR(CheckGateKnobs(given.model.gate_knobs));
+  FM_RETURN_IF_ERROR(CheckKnobs(given.model.gate_knobs));
   ServeOptions options = given;
   options.model.priorities = options.scheduling_policy == "priority";
   options.server.front_end.version = BuildVersion();

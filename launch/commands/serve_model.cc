@@ -103,7 +103,6 @@ absl::StatusOr<LoadedModel> DescribeModel(const ServeModelOptions& options,
   out.context = scheduler.max_model_len;
   out.vocab = scheduler.vocab;
   out.eos_ids = config.eos_ids;
-  out.gate_can_drop = config.moe.experts > 0 && rank.gate().CanDrop();
   out.created = std::chrono::duration_cast<std::chrono::seconds>(
                     std::chrono::system_clock::now().time_since_epoch())
                     .count();

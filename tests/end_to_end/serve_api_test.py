@@ -28,13 +28,22 @@ def join_completion(events):
             whole["ids"] += part.get("token_ids") or []
             for key, values in (part["logprobs"] or {}).items():
                 whole["logprobs"].setdefault(key, []).extend(values)
-            whole["finish_reason"], whole["stop_reason"] = part["finish_reason"], part["stop_reason"]
+            whole["finish_reason"], whole["stop_reason"] = (
+                part["finish_reason"],
+                part["stop_reason"],
+            )
     return choices
 
 
 class ApiTest(ServeTest):
     ranks = 3
-    flags = ("--served-model-name", "kjv", "second-name", "--allow-gate-override", "capacity_factor,capacity")
+    flags = (
+        "--served-model-name",
+        "kjv",
+        "second-name",
+        "--allow-gate-override",
+        "capacity_factor,capacity",
+    )
 
     def complete(self, **body):
         return self.server.good(COMPLETIONS, body).exact
@@ -59,7 +68,13 @@ class ApiTest(ServeTest):
         self.assertIn("cached_tokens", usage["prompt_tokens_details"])
 
     def test_chat_shape(self):
-        body = {"messages": MESSAGES, "max_tokens": 8, "temperature": 0, "logprobs": True, "top_logprobs": 2}
+        body = {
+            "messages": MESSAGES,
+            "max_tokens": 8,
+            "temperature": 0,
+            "logprobs": True,
+            "top_logprobs": 2,
+        }
         answer = self.server.good(CHAT, body).json
         self.assertRegex(answer["id"], r"^chatcmpl-")
         self.assertEqual(answer["object"], "chat.completion")
@@ -87,7 +102,13 @@ class ApiTest(ServeTest):
             self.assertEqual([c["text"] for c in choices[2:]], [other, other])
 
     def test_a_stream_is_the_whole_in_parts(self):
-        more = {"n": 3, "logprobs": 3, "echo": True, "return_token_ids": True, "stop": ["the", "xq"]}
+        more = {
+            "n": 3,
+            "logprobs": 3,
+            "echo": True,
+            "return_token_ids": True,
+            "stop": ["the", "xq"],
+        }
         for body in (GREEDY, DRAWN, {**DRAWN, **more}, {**DRAWN, "stop": [" and", ","], "seed": 5}):
             whole = self.complete(**body)
             events = self.server.events(
@@ -124,7 +145,9 @@ class ApiTest(ServeTest):
             self.assertGreater(event["usage"]["prompt_tokens"], 0)
         self.assertEqual(text, [c["message"]["content"] for c in whole["choices"]])
         self.assertEqual(finish, [c["finish_reason"] for c in whole["choices"]])
-        self.assertEqual(events[-1]["usage"]["completion_tokens"], whole["usage"]["completion_tokens"])
+        self.assertEqual(
+            events[-1]["usage"]["completion_tokens"], whole["usage"]["completion_tokens"]
+        )
 
     def test_stop_strings_across_tokens(self):
         whole = self.complete(**{**DRAWN, "max_tokens": 40, "logprobs": 0})["choices"][0]
@@ -136,30 +159,44 @@ class ApiTest(ServeTest):
             choice = self.complete(**body)["choices"][0]
             self.assertEqual(choice["text"], expected)
             self.assertEqual((choice["finish_reason"], choice["stop_reason"]), ("stop", stop))
-            self.assertEqual(join_completion(self.server.events(COMPLETIONS, body))[0]["text"], expected)
+            self.assertEqual(
+                join_completion(self.server.events(COMPLETIONS, body))[0]["text"], expected
+            )
             kept = self.text(**body, include_stop_str_in_output=True)
             self.assertEqual(kept, expected + stop)
 
     def test_ends(self):
         ids = self.complete(**GREEDY, return_token_ids=True)["choices"][0]["token_ids"]
-        choice = self.complete(**GREEDY, stop_token_ids=[ids[4]], return_token_ids=True)["choices"][0]
+        choice = self.complete(**GREEDY, stop_token_ids=[ids[4]], return_token_ids=True)["choices"][
+            0
+        ]
         self.assertEqual(choice["stop_reason"], ids[4])
         self.assertEqual(choice["token_ids"], ids[: ids.index(ids[4]) + 1])
         eos = {"logit_bias": {"0": 100}, "prompt": PROMPT, "temperature": 0, "max_tokens": 6}
         ended = self.complete(**eos)
-        self.assertEqual((ended["choices"][0]["text"], ended["choices"][0]["finish_reason"]), ("", "stop"))
+        self.assertEqual(
+            (ended["choices"][0]["text"], ended["choices"][0]["finish_reason"]), ("", "stop")
+        )
         self.assertEqual(self.complete(**eos, ignore_eos=True)["usage"]["completion_tokens"], 6)
         self.assertEqual(self.complete(**eos, min_tokens=4)["usage"]["completion_tokens"], 5)
 
     def test_log_probabilities(self):
-        body = {**DRAWN, "logprobs": 4, "echo": True, "return_token_ids": True, "return_tokens_as_token_ids": True}
+        body = {
+            **DRAWN,
+            "logprobs": 4,
+            "echo": True,
+            "return_token_ids": True,
+            "return_tokens_as_token_ids": True,
+        }
         answer = self.complete(**body)
         choice, lists = answer["choices"][0], answer["choices"][0]["logprobs"]
         self.assertTrue(choice["text"].startswith(PROMPT))
         ids = choice["prompt_token_ids"] + choice["token_ids"]
         self.assertEqual(lists["tokens"], [f"token_id:{i}" for i in ids])
         self.assertEqual((lists["token_logprobs"][0], lists["top_logprobs"][0]), (None, None))
-        for name, value, top in list(zip(lists["tokens"], lists["token_logprobs"], lists["top_logprobs"]))[1:]:
+        for name, value, top in list(
+            zip(lists["tokens"], lists["token_logprobs"], lists["top_logprobs"])
+        )[1:]:
             self.assertEqual(top[name], value)
             self.assertIn(len(top), (4, 5))
             self.assertLessEqual(float(value), 0)
@@ -168,13 +205,20 @@ class ApiTest(ServeTest):
             self.assertEqual(words["text"][start : start + len(name)], name)
 
     def test_prompt_log_probabilities(self):
-        answer = self.complete(**{**GREEDY, "max_tokens": 1, "prompt_logprobs": 2, "return_token_ids": True})
+        answer = self.complete(
+            **{**GREEDY, "max_tokens": 1, "prompt_logprobs": 2, "return_token_ids": True}
+        )
         choice = answer["choices"][0]
         self.assertIsNone(choice["prompt_logprobs"][0])
         for token, entry in zip(choice["prompt_token_ids"][1:], choice["prompt_logprobs"][1:]):
             own = entry[str(token)]
             self.assertEqual(own["rank"] <= 2, len(entry) == 2)
-            self.assertTrue(all(o["rank"] != 1 or float(o["logprob"]) >= float(own["logprob"]) for o in entry.values()))
+            self.assertTrue(
+                all(
+                    o["rank"] != 1 or float(o["logprob"]) >= float(own["logprob"])
+                    for o in entry.values()
+                )
+            )
 
     def test_scores_are_those_of_the_command(self):
         """What lm-eval asks for, against `folkmoot score`, digit for digit."""
@@ -185,9 +229,13 @@ class ApiTest(ServeTest):
                 file.writelines(json.dumps({"token_ids": ids}) + "\n" for ids in lines)
             done = subprocess.run(
                 [FOLKMOOT, "score", DEMO, "--input", path, "--threads", "1"],
-                env=mpi_environment(), check=True, capture_output=True,
+                env=mpi_environment(),
+                check=True,
+                capture_output=True,
             )
-        expected = [json.loads(line, parse_float=float)["logprobs"] for line in done.stdout.splitlines()]
+        expected = [
+            json.loads(line, parse_float=float)["logprobs"] for line in done.stdout.splitlines()
+        ]
         for max_tokens in (0, 1):
             for repeat in range(2):  # the second time the prompts are cached
                 body = {"model": "kjv", "prompt": lines, "temperature": 0, "max_tokens": max_tokens,
@@ -227,7 +275,9 @@ class ApiTest(ServeTest):
             text = self.text(prompt="x", structured_outputs={"regex": "[a-c]{4}[0-9]"}, **more)
             self.assertRegex(text, "^[a-c]{4}[0-9]$")
             form = {"type": "json_schema", "json_schema": {"name": "t", "schema": schema}}
-            answer = self.server.good(CHAT, {"messages": MESSAGES, "response_format": form, **more}).json
+            answer = self.server.good(
+                CHAT, {"messages": MESSAGES, "response_format": form, **more}
+            ).json
             self.assertIn(json.loads(answer["choices"][0]["message"]["content"])["a"], range(100))
 
     def test_names_and_information(self):
@@ -237,7 +287,16 @@ class ApiTest(ServeTest):
         self.assertEqual(self.server.get("/v1/models/kjv").json["object"], "model")
         self.assertEqual(self.server.get("/v1/models/other").status, 404)
         self.complete(model="second-name", **GREEDY)
-        for path in ("/health", "/ready", "/version", "/ping", "/load", "/server_info", "/moe/experts", "/"):
+        for path in (
+            "/health",
+            "/ready",
+            "/version",
+            "/ping",
+            "/load",
+            "/server_info",
+            "/moe/experts",
+            "/",
+        ):
             self.assertEqual(self.server.get(path).status, 200, path)
         self.assertEqual(self.server.get("/tokenizer_info").json["eos_token"], "<|endoftext|>")
         text = "Jesus wept. שלום \U0001f54a \n\t"
@@ -248,7 +307,12 @@ class ApiTest(ServeTest):
 
     def test_generate_of_sglang(self):
         sampling = {"temperature": 0, "max_new_tokens": 24, "ignore_eos": True}
-        body = {"text": PROMPT, "sampling_params": sampling, "return_logprob": True, "logprob_start_len": 0}
+        body = {
+            "text": PROMPT,
+            "sampling_params": sampling,
+            "return_logprob": True,
+            "logprob_start_len": 0,
+        }
         answer = self.server.good("/generate", body).exact
         same = self.complete(**GREEDY, ignore_eos=True, logprobs=0, echo=True)["choices"][0]
         self.assertEqual(PROMPT + answer["text"], same["text"])
@@ -263,7 +327,9 @@ class ApiTest(ServeTest):
 
     def test_gate_override(self):
         tight = {"prompt": list(range(1, 65)), "max_tokens": 4, "temperature": 0}
-        dropped = self.complete(**tight, gate={"capacity": "ceil_k", "capacity_factor": 0.5})["usage"]["moe"]
+        dropped = self.complete(**tight, gate={"capacity": "ceil_k", "capacity_factor": 0.5})[
+            "usage"
+        ]["moe"]
         self.assertGreater(dropped["overflow"], 0)
         refused = self.server.post(COMPLETIONS, {**tight, "gate": {"top_k": 1}})
         self.assertEqual(refused.status, 400)
@@ -273,15 +339,29 @@ class ApiTest(ServeTest):
         before = self.server.metrics()
         self.complete(**GREEDY)
         after = self.server.metrics()
-        for name, grown in (("vllm:generation_tokens_total", 24), ("vllm:request_success_total", 1)):
-            self.assertEqual(self.server.metric(name, after) - self.server.metric(name, before), grown)
+        for name, grown in (
+            ("vllm:generation_tokens_total", 24),
+            ("vllm:request_success_total", 1),
+        ):
+            self.assertEqual(
+                self.server.metric(name, after) - self.server.metric(name, before), grown
+            )
         total = self.server.metric("moe:expert_tokens_total", after)
         self.assertGreater(total, self.server.metric("moe:expert_tokens_total", before))
-        self.assertTrue(re.search(r"^vllm:time_to_first_token_seconds_bucket\{.*le=\"0.001\"", self.server.get("/metrics").body.decode(), re.M))
+        self.assertTrue(
+            re.search(
+                r"^vllm:time_to_first_token_seconds_bucket\{.*le=\"0.001\"",
+                self.server.get("/metrics").body.decode(),
+                re.M,
+            )
+        )
 
     def test_connections_are_kept(self):
         line = json.dumps(GREEDY).encode()
-        one = b"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s" % (len(line), line)
+        one = b"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s" % (
+            len(line),
+            line,
+        )
         last = one.replace(b"Host: x", b"Host: x\r\nConnection: close")
         self.assertEqual(self.server.raw(one + one + last).count(b"HTTP/1.1 200 OK"), 3)
 

@@ -15,12 +15,32 @@ KEY = "correct-horse"
 # As they stand in the JSON text. The API says which of them a field may take.
 INTEGERS = ["-1", "-9223372036854775808", "2147483648", "9007199254740993", "9223372036854775808",
             "1e300", "1e400", "-1e400", "1.5", "\"1\"", "\"x\"", "NaN", "Infinity", "-Infinity", "[]", "{}", "[1]", "true"]  # fmt: skip
-NUMBERS = ["-1e9", "1e9", "1e400", "-1e400", "\"0.5\"", "NaN", "Infinity", "-Infinity", "[]", "{}", "true"]
+NUMBERS = [
+    "-1e9",
+    "1e9",
+    "1e400",
+    "-1e400",
+    '"0.5"',
+    "NaN",
+    "Infinity",
+    "-Infinity",
+    "[]",
+    "{}",
+    "true",
+]
 
 INTEGER_FIELDS = {
     COMPLETIONS: ["max_tokens", "min_tokens", "n", "top_k", "seed", "logprobs", "prompt_logprobs",
                   "truncate_prompt_tokens", "priority"],  # fmt: skip
-    CHAT: ["max_tokens", "max_completion_tokens", "min_tokens", "n", "top_k", "seed", "top_logprobs"],
+    CHAT: [
+        "max_tokens",
+        "max_completion_tokens",
+        "min_tokens",
+        "n",
+        "top_k",
+        "seed",
+        "top_logprobs",
+    ],
 }
 NUMBER_FIELDS = ["temperature", "top_p", "min_p", "presence_penalty", "frequency_penalty",
                  "repetition_penalty", "timeout"]  # fmt: skip
@@ -131,7 +151,9 @@ NOT_JSON = {
     "hexadecimal": b'{"prompt": "a", "seed": 0x10}',
 }
 
-HEAD = b"POST /v1/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + KEY.encode() + b"\r\n"
+HEAD = (
+    b"POST /v1/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + KEY.encode() + b"\r\n"
+)
 CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
 ENOUGH = json.dumps(GOOD).encode()
 BAD_HTTP = {
@@ -195,8 +217,15 @@ class BadInputTest(ServeTest):
         return (json.dumps(rest)[:-1] + f', "{field}": {value}}}').encode()
 
     def test_numeric_fields(self):
-        cases = [(path, f, v) for path, fields in INTEGER_FIELDS.items() for f in fields for v in INTEGERS]
-        cases += [(path, f, v) for path in (COMPLETIONS, CHAT) for f in NUMBER_FIELDS for v in NUMBERS]
+        cases = [
+            (path, f, v)
+            for path, fields in INTEGER_FIELDS.items()
+            for f in fields
+            for v in INTEGERS
+        ]
+        cases += [
+            (path, f, v) for path in (COMPLETIONS, CHAT) for f in NUMBER_FIELDS for v in NUMBERS
+        ]
         for path, field, value in cases:
             with self.subTest(path=path, field=field, value=value):
                 reply = self.server.post(path, self.with_value(path, field, value))
@@ -208,7 +237,9 @@ class BadInputTest(ServeTest):
                         self.assertEqual(reply.error["param"], field)
         for path, fields in INTEGER_FIELDS.items():
             for field in fields:
-                self.assertEqual(self.server.post(path, self.with_value(path, field, "null")).status, 200, field)
+                self.assertEqual(
+                    self.server.post(path, self.with_value(path, field, "null")).status, 200, field
+                )
         self.server.good(COMPLETIONS, GOOD)
 
     def test_completions(self):
@@ -216,7 +247,9 @@ class BadInputTest(ServeTest):
             with self.subTest(why):
                 if "prompt" not in why or "prompt" in body:
                     body = {**GOOD, **body}
-                self.refused(COMPLETIONS, {"max_tokens": 3} if why == "no prompt" else body, why=why)
+                self.refused(
+                    COMPLETIONS, {"max_tokens": 3} if why == "no prompt" else body, why=why
+                )
 
     def test_chats(self):
         for why, body in BAD_CHATS.items():
@@ -244,7 +277,14 @@ class BadInputTest(ServeTest):
             self.refused(GENERATE, body)
         for body in ({}, {"prompt": 5}, {"prompt": "a", "messages": MESSAGES}):
             self.refused("/tokenize", body)
-        for body in ({}, {"tokens": "a"}, {"tokens": [-1]}, {"tokens": [VOCABULARY]}, {"tokens": [[1]]}, {"tokens": [1.5]}):
+        for body in (
+            {},
+            {"tokens": "a"},
+            {"tokens": [-1]},
+            {"tokens": [VOCABULARY]},
+            {"tokens": [[1]]},
+            {"tokens": [1.5]},
+        ):
             self.refused("/detokenize", body)
         wrong = self.refused(COMPLETIONS, {**GOOD, "model": "gpt-4"}, (404,))
         self.assertEqual(wrong.error["message"], "The model `gpt-4` does not exist.")
@@ -252,21 +292,41 @@ class BadInputTest(ServeTest):
     def test_paths_and_methods(self):
         self.assertEqual(self.server.get("/nothing").status, 404)
         self.assertEqual(self.server.get("/v1/completions/").status, 404)
-        for method, path in (("GET", COMPLETIONS), ("DELETE", "/v1/models"), ("PUT", "/health"), ("POST", "/metrics")):
+        for method, path in (
+            ("GET", COMPLETIONS),
+            ("DELETE", "/v1/models"),
+            ("PUT", "/health"),
+            ("POST", "/metrics"),
+        ):
             reply = self.server.request(method, path)
             self.assertEqual(reply.status, 405, path)
             self.assertIn("Allow", reply.headers)
-        self.assertNotIn("Access-Control-Allow-Origin", self.server.get("/health", headers={"Origin": "http://a"}).headers)
+        self.assertNotIn(
+            "Access-Control-Allow-Origin",
+            self.server.get("/health", headers={"Origin": "http://a"}).headers,
+        )
 
     def test_keys(self):
-        for authorization in (None, "", "Bearer", "Bearer ", "Bearer wrong", f"Bearer {KEY}x", f"Bearer {KEY[:-1]}", f"Basic {KEY}", KEY):
+        for authorization in (
+            None,
+            "",
+            "Bearer",
+            "Bearer ",
+            "Bearer wrong",
+            f"Bearer {KEY}x",
+            f"Bearer {KEY[:-1]}",
+            f"Basic {KEY}",
+            KEY,
+        ):
             for method, path in ROUTES:
                 body = GOOD if method == "POST" else None
                 reply = self.server.request(method, path, body, {"Authorization": authorization})
                 if ".." in path:  # not even a path
                     self.assertEqual(reply.status, 400)
                     continue
-                self.assertEqual(reply.status, 401, f"{authorization} {method} {path}: {reply.body[:200]}")
+                self.assertEqual(
+                    reply.status, 401, f"{authorization} {method} {path}: {reply.body[:200]}"
+                )
                 self.assertEqual(reply.error["type"], "authentication_error")
         for path in ("/health", "/ready"):
             self.assertEqual(self.server.get(path, headers={"Authorization": None}).status, 200)
@@ -280,20 +340,36 @@ class BadInputTest(ServeTest):
                 self.assertIn(int(answer[9:12]), statuses, answer[:300])
                 self.assertEqual(len(re.findall(rb"^HTTP/1.1 \d", answer, re.M)), 1, "more answers")
                 self.server.good(COMPLETIONS, GOOD)
-        self.assertEqual(self.server.raw(CHUNKED + b"%x\r\n%s\r\n0\r\n\r\n" % (len(ENOUGH), ENOUGH), 5)[9:12], b"200")
+        self.assertEqual(
+            self.server.raw(CHUNKED + b"%x\r\n%s\r\n0\r\n\r\n" % (len(ENOUGH), ENOUGH), 5)[9:12],
+            b"200",
+        )
 
     def test_words_of_users(self):
         """Answers are always valid JSON; what users wrote is neither logged nor special."""
         secret = "Zerubbabel-7741"
         for prompt in (secret, "\\u0000 \u2028 \ufffd \U0001f600", "<|endoftext|>" * 3, "\t\n"):
-            self.server.good(COMPLETIONS, {**GOOD, "prompt": prompt, "echo": True, "logprobs": 2}).json
-            self.server.good(CHAT, {"messages": [{"role": "user", "content": prompt}], "max_tokens": 2}).json
+            self.server.good(
+                COMPLETIONS, {**GOOD, "prompt": prompt, "echo": True, "logprobs": 2}
+            ).json
+            self.server.good(
+                CHAT, {"messages": [{"role": "user", "content": prompt}], "max_tokens": 2}
+            ).json
         self.server.post(COMPLETIONS, {**GOOD, secret: secret, "stop": [secret] * 100})
-        ids = self.server.good("/tokenize", {"messages": [{"role": "user", "content": "<|endoftext|>"}]}).json
+        ids = self.server.good(
+            "/tokenize", {"messages": [{"role": "user", "content": "<|endoftext|>"}]}
+        ).json
         self.assertNotIn(0, ids["tokens"])
         # Any bytes that a model makes are text in the answer.
         for i in range(8):
-            body = {"prompt": [3], "max_tokens": 20, "temperature": 5, "seed": i, "logprobs": 5, "ignore_eos": True}
+            body = {
+                "prompt": [3],
+                "max_tokens": 20,
+                "temperature": 5,
+                "seed": i,
+                "logprobs": 5,
+                "ignore_eos": True,
+            }
             self.server.good(COMPLETIONS, body).body.decode("utf-8")
         self.assertNotIn(secret, self.server.log())
 

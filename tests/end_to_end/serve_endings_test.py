@@ -102,7 +102,10 @@ class EndingsTest(unittest.TestCase):
 
     def test_shutdown_timeout_cuts_off(self):
         with Server("--shutdown-timeout", "1", ranks=2) as server:
-            readers = [Reader(server, {**LONG_RUN, "max_tokens": 1000, "n": 16, "seed": i}) for i in range(4)]
+            readers = [
+                Reader(server, {**LONG_RUN, "max_tokens": 1000, "n": 16, "seed": i})
+                for i in range(4)
+            ]
             os.kill(server.rank_processes()[0], signal.SIGTERM)
             for reader in readers:
                 self.assertIn("error", reader.end()[-1])

@@ -59,7 +59,9 @@ class LoadTest(ServeTest):
         seen = watcher.stop()
         self.assertEqual({s[3] for s in seen}, {total}, "used + cached + free is not constant")
         self.assertGreater(max(s[0] for s in seen), total / 4, "there was no load")
-        self.assertGreaterEqual(ends.count("finished"), sum(p["leave_after"] is None for p in plans))
+        self.assertGreaterEqual(
+            ends.count("finished"), sum(p["leave_after"] is None for p in plans)
+        )
         self.assertGreater(ends.count("left"), 20)
         aborted = self.server.metric("vllm:request_success_total", finished_reason="abort")
         self.assertGreater(aborted, 0)
@@ -88,7 +90,10 @@ class LoadTest(ServeTest):
             with self.subTest(streamed=streamed):
                 body = json.dumps({**LONG_RUN, "stream": streamed}).encode()
                 sock = socket.create_connection(("127.0.0.1", self.server.port))
-                head = "POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body)
+                head = (
+                    "POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n"
+                    % len(body)
+                )
                 sock.sendall(head.encode() + body)
                 self.assertTrue(eventually(lambda: self.server.activity()[1] == 1, 5))
                 sock.close()
@@ -143,7 +148,9 @@ class LoadTest(ServeTest):
             self.assertIn("deadline", list(stream)[-1]["error"]["message"])
             stream.connection.close()
             self.assertEqual(self.server.wait_idle(2), (0, 0, 0))
-        self.assertEqual(self.server.post(COMPLETIONS, GOOD, headers={"X-Request-Timeout": "-1"}).status, 400)
+        self.assertEqual(
+            self.server.post(COMPLETIONS, GOOD, headers={"X-Request-Timeout": "-1"}).status, 400
+        )
 
 
 class OverloadTest(unittest.TestCase):
@@ -163,7 +170,9 @@ class OverloadTest(unittest.TestCase):
                 self.assertGreaterEqual(int(reply.headers["Retry-After"]), 1)
                 self.assertEqual(reply.error["type"], "rate_limit_error")
             self.assertEqual(server.wait_idle(), (0, 0, 0))
-            self.assertEqual(server.metric("moe:requests_refused_total", reason="queue_full"), len(refused))
+            self.assertEqual(
+                server.metric("moe:requests_refused_total", reason="queue_full"), len(refused)
+            )
             self.assertEqual(server.good(COMPLETIONS, body).json["choices"], expected)
 
     def test_queue_of_tokens(self):

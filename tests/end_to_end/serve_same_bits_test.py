@@ -15,7 +15,13 @@ LONG = [(i * i + 7) % 4096 for i in range(200)]
 
 
 def completion(**fields):
-    return COMPLETIONS, {"prompt": PROMPT, "max_tokens": 32, "logprobs": 3, "return_token_ids": True, **fields}
+    return COMPLETIONS, {
+        "prompt": PROMPT,
+        "max_tokens": 32,
+        "logprobs": 3,
+        "return_token_ids": True,
+        **fields,
+    }
 
 
 REQUESTS = {
@@ -42,7 +48,10 @@ REQUESTS = {
 # is read in one step.
 SERVERS = {
     "2 ranks": (2, []),
-    "3 ranks, tiny pool": (3, ["--kv-cache-blocks", "24", "--max-num-batched-tokens", "48", "--max-num-seqs", "24"]),
+    "3 ranks, tiny pool": (
+        3,
+        ["--kv-cache-blocks", "24", "--max-num-batched-tokens", "48", "--max-num-seqs", "24"],
+    ),
     "4 ranks": (4, ["--prefill-chunk", "32"]),
     "1 rank": (1, []),
 }
@@ -69,7 +78,14 @@ def differences(where, have, wanted):
 class SameBitsTest(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        with Server("--no-enable-prefix-caching", "--allow-gate-override", "*", "--served-model-name", "m", ranks=0) as server:
+        with Server(
+            "--no-enable-prefix-caching",
+            "--allow-gate-override",
+            "*",
+            "--served-model-name",
+            "m",
+            ranks=0,
+        ) as server:
             cls.expected = {name: answer(server, *request) for name, request in REQUESTS.items()}
 
     def compare(self, what, name, have):

@@ -296,7 +296,6 @@ TEST_F(Completions, HalfCharactersAndStopsAreHeldBackInStreams) {
 }
 
 TEST_F(Completions, TheReceiptCountsThePromptOnce) {
-  model.gate_can_drop = true;
   Attach();
   const auto exchange = Post("/v1/completions", {{"prompt", "x"}, {"n", 2}, {"max_tokens", 1}});
   for (int choice = 0; choice < 2; ++choice) {

@@ -29,6 +29,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 source scripts/setup.sh
 
 folkmoot_say "Folkmoot tests ($preset): packages, build, then ctest"
+FOLKMOOT_PACKAGES+=(python3 chromium)  # clients of a live server; a browser for its page
 folkmoot_packages
 folkmoot_mpi
 if [[ $preset == clang ]] && ! command -v clang++ >/dev/null; then

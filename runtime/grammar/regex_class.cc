@@ -169,7 +169,10 @@ absl::StatusOr<CodePointSet> RegexReader::TakeClass() {
   const bool negated = Take("^");
   if (Looks("]")) return Error("a class cannot begin with ]; write \\]");
   CodePointSet set;
+  bool space = false, no_space = false;
   while (!Take("]")) {
+    space = space || Looks("\\s");
+    no_space = no_space || Looks("\\S");
     FM_ASSIGN_OR_RETURN(const CodePointSet item, TakeClassItem(negated));
     if (!Looks("-") || Looks("-]")) {
       set = set.Union(item);
@@ -183,6 +186,7 @@ absl::StatusOr<CodePointSet> RegexReader::TakeClass() {
     if (*from > *to) return Error("this range goes backwards");
     set = set.Union(CodePointSet({{*from, *to}}));
   }
+  if (space && no_space) set = CodePointSet::All();  // the usual way to write everything
   return negated ? set.Complement() : set;
 }
 

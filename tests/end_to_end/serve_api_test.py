@@ -352,7 +352,7 @@ class ApiTest(ServeTest):
             re.search(
                 r"^vllm:time_to_first_token_seconds_bucket\{.*le=\"0.001\"",
                 self.server.get("/metrics").body.decode(),
-                re.M,
+                re.MULTILINE,
             )
         )
 

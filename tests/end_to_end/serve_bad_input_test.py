@@ -338,7 +338,9 @@ class BadInputTest(ServeTest):
                 answer = self.server.raw(data)
                 self.assertRegex(answer[:12], rb"HTTP/1.1 \d\d\d", why)
                 self.assertIn(int(answer[9:12]), statuses, answer[:300])
-                self.assertEqual(len(re.findall(rb"^HTTP/1.1 \d", answer, re.M)), 1, "more answers")
+                self.assertEqual(
+                    len(re.findall(rb"^HTTP/1.1 \d", answer, re.MULTILINE)), 1, "more answers"
+                )
                 self.server.good(COMPLETIONS, GOOD)
         self.assertEqual(
             self.server.raw(CHUNKED + b"%x\r\n%s\r\n0\r\n\r\n" % (len(ENOUGH), ENOUGH), 5)[9:12],
@@ -349,12 +351,14 @@ class BadInputTest(ServeTest):
         """Answers are always valid JSON; what users wrote is neither logged nor special."""
         secret = "Zerubbabel-7741"
         for prompt in (secret, "\\u0000 \u2028 \ufffd \U0001f600", "<|endoftext|>" * 3, "\t\n"):
-            self.server.good(
-                COMPLETIONS, {**GOOD, "prompt": prompt, "echo": True, "logprobs": 2}
-            ).json
-            self.server.good(
-                CHAT, {"messages": [{"role": "user", "content": prompt}], "max_tokens": 2}
-            ).json
+            self.assertIsInstance(
+                self.server.good(
+                    COMPLETIONS, {**GOOD, "prompt": prompt, "echo": True, "logprobs": 2}
+                ).json,
+                dict,
+            )
+            chat = {"messages": [{"role": "user", "content": prompt}], "max_tokens": 2}
+            self.assertIsInstance(self.server.good(CHAT, chat).json, dict)
         self.server.post(COMPLETIONS, {**GOOD, secret: secret, "stop": [secret] * 100})
         ids = self.server.good(
             "/tokenize", {"messages": [{"role": "user", "content": "<|endoftext|>"}]}

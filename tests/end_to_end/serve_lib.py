@@ -178,7 +178,7 @@ class Server:
                 continue
             if environ.get(b"SERVE_TEST_MARK") != self.mark.encode():
                 continue
-            if name == "folkmoot" and state != "Z":
+            if name == os.path.basename(FOLKMOOT)[:15] and state != "Z":
                 found[int(environ.get(b"OMPI_COMM_WORLD_RANK", b"0"))] = int(pid)
         return found
 

@@ -15,9 +15,9 @@ import tempfile
 
 os.environ["HF_HUB_OFFLINE"] = os.environ["HF_DATASETS_OFFLINE"] = "1"
 
-import lm_eval  # noqa: E402
-from lm_eval.tasks import TaskManager  # noqa: E402
-from transformers import AutoTokenizer  # noqa: E402
+import lm_eval
+from lm_eval.tasks import TaskManager
+from transformers import AutoTokenizer
 
 URL, FOLKMOOT, MODEL, NAME = sys.argv[1:5]
 QUESTIONS = [

@@ -150,7 +150,7 @@ TEST(HttpHostile, HeaderOf64Megabytes) {
   bytes.resize(64 * kMegabyte, 'a');
   const size_t before = ResidentBytes();
   ExpectRefused(server.port(), bytes, 431);
-  EXPECT_LT(ResidentBytes(), before + 4 * kMegabyte);
+  EXPECT_LE(ResidentBytes(), before + 4 * kMegabyte);
 }
 
 TEST(HttpHostile, MillionChunksOfOneByte) {
@@ -159,14 +159,15 @@ TEST(HttpHostile, MillionChunksOfOneByte) {
   for (int i = 0; i < 1'000'000; ++i) bytes += "1\r\nx\r\n";
   const size_t before = ResidentBytes();
   ExpectRefused(server.port(), bytes, 413);
-  EXPECT_LT(ResidentBytes(), before + 4 * kMegabyte);
+  EXPECT_LE(ResidentBytes(), before + 4 * kMegabyte);
 }
 
 TEST(HttpHostile, EndlessChunkedBody) {
   TestServer server;
   const std::string chunk = "10000\r\n" + std::string(0x10000, 'x') + "\r\n";
-  size_t settled = 0;  // malloc may keep one block of up to 32 MB
-  for (int attack = 0; attack < 5; ++attack) {
+  ExpectGood(server.port());
+  const size_t before = ResidentBytes();
+  for (int attack = 0; attack < 4; ++attack) {
     {
       RawClient client(server.port());
       client.Send(ChunkedHead());
@@ -178,10 +179,8 @@ TEST(HttpHostile, EndlessChunkedBody) {
     }
     ASSERT_TRUE(server.Eventually([&] { return server.server().connections() == 0; }));
     ExpectGood(server.port());
-    if (attack == 1) settled = ResidentBytes();
+    EXPECT_LE(ResidentBytes(), before + 4 * kMegabyte) << attack;  // given back
   }
-  EXPECT_LT(settled, 64 * kMegabyte);
-  EXPECT_LT(ResidentBytes(), settled + 4 * kMegabyte);
 }
 
 TEST(HttpHostile, BodiesOfAllRequestsTogether) {
@@ -292,7 +291,7 @@ TEST(HttpHostile, TenThousandConnectionsOfGarbage) {
   }
   ASSERT_TRUE(server.Eventually([&] { return server.server().connections() == 0; }));
   ExpectGood(server.port());
-  EXPECT_LT(ResidentBytes(), before + 8 * kMegabyte);
+  EXPECT_LE(ResidentBytes(), before + 8 * kMegabyte);
 }
 
 }  // namespace

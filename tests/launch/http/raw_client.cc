@@ -3,6 +3,7 @@
 
 #include <arpa/inet.h>
 #include <fmt/format.h>
+#include <malloc.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -11,6 +12,17 @@
 #include <utility>
 
 namespace folkmoot {
+namespace {
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)  // g++
+constexpr bool kSanitized = true;
+#elif defined(__has_feature)  // clang
+constexpr bool kSanitized = __has_feature(address_sanitizer) || __has_feature(thread_sanitizer);
+#else
+constexpr bool kSanitized = false;
+#endif
+
+}  // namespace
 
 RawClient::RawClient(uint16_t port, int receive_buffer) {
   fd_ = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -143,6 +155,8 @@ std::string Post(std::string_view path, std::string_view body, std::string_view 
 }
 
 size_t ResidentBytes() {
+  if (kSanitized) return 0;
+  malloc_trim(0);
   std::ifstream statm("/proc/self/statm");
   size_t total = 0;
   size_t resident = 0;

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""`vllm bench serve` without the rest of vLLM's command line, which wants a GPU build to import.
+"""`vllm bench serve` without the packages that vLLM's server needs.
 
 The code that runs is vLLM's own benchmark client: the same arguments, requests and output. Where
 `vllm bench serve` itself starts, use that.

@@ -143,6 +143,24 @@ TEST(Priorities, AnUrgentRequestTakesAPlace) {
   for (int64_t id = 0; id < 4; ++id) driver.ExpectRight(id);
 }
 
+TEST(Priorities, AVeteranKeepsItsPlace) {
+  SchedulerOptions options = Tight(40, Policy::kPriority);
+  options.max_sequences = 1;
+  Driver driver(options);
+  driver.Add(Important(5, 30, 3, 1));
+  driver.Step();
+  for (int64_t i = 1; i <= kVeteranPreemptions + 1; ++i) {
+    const int64_t urgent = driver.Add(Important(5, 2, 0, 30));
+    const bool gives_way = i <= kVeteranPreemptions;
+    EXPECT_EQ(RankOf(driver.Step(), urgent), gives_way ? 0 : -1) << i;
+    while (gives_way && RankOf(driver.Step(), 0) < 0) {
+    }
+  }
+  EXPECT_EQ(driver.scheduler().preemptions(), kVeteranPreemptions);
+  driver.Drain();
+  for (int64_t id = 0; id < 5; ++id) driver.ExpectRight(id);
+}
+
 TEST(Priorities, UnderTheOtherPolicyNobodyIsUrgent) {
   SchedulerOptions options = Tight(40);
   options.max_sequences = 1;

@@ -167,7 +167,7 @@ TEST(HttpHostile, EndlessChunkedBody) {
   const std::string chunk = "10000\r\n" + std::string(0x10000, 'x') + "\r\n";
   ExpectGood(server.port());
   const size_t before = ResidentBytes();
-  for (int attack = 0; attack < 4; ++attack) {
+  for (int attack = 0; attack < 6; ++attack) {
     {
       RawClient client(server.port());
       client.Send(ChunkedHead());
@@ -180,8 +180,8 @@ TEST(HttpHostile, EndlessChunkedBody) {
     ASSERT_TRUE(server.Eventually([&] { return server.server().connections() == 0; }));
     ExpectGood(server.port());
   }
-  // Given back, but for what malloc keeps at the top of a thread's arena: up to 32 MB, once.
-  EXPECT_LE(ResidentBytes(), before + 40 * kMegabyte);
+  // 384 MB were taken in and given back, but for up to 64 MB that malloc keeps in an arena.
+  EXPECT_LE(ResidentBytes(), before + 80 * kMegabyte);
 }
 
 TEST(HttpHostile, BodiesOfAllRequestsTogether) {

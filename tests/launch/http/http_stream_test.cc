@@ -183,9 +183,8 @@ TEST(HttpStream, SilentStreamsStayOpen) {
   EXPECT_EQ(client.ReadUntil("x\r\n"), "1\r\nx\r\n");
 }
 
-// 1,000 streams on the one thread, ten events each. Prints what it cost; for the memory run it
-// alone
-// (--gtest_filter), else earlier tests have left some to use.
+// 1,000 streams on the one thread, ten events each. Prints what it cost; for the
+// memory run it alone (--gtest_filter), else earlier tests have left some to use.
 TEST(HttpStream, AThousandStreams) {
   constexpr size_t kStreams = 1000;
   constexpr int kEvents = 10;

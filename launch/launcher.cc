@@ -81,8 +81,6 @@ absl::Status RunOnRanks(const EngineOptions& options,
   return status;
 }
 
-namespace {
-
 absl::StatusOr<std::unique_ptr<LoadedRank>> LoadWithProgress(const EngineOptions& options,
                                                              Cluster& cluster) {
   Communicator& world = cluster.world();
@@ -101,8 +99,6 @@ absl::StatusOr<std::unique_ptr<LoadedRank>> LoadWithProgress(const EngineOptions
   if (bar != nullptr) bar->Finish();
   return rank;
 }
-
-}  // namespace
 
 absl::Status RunWithEngine(const EngineOptions& options,
                            const std::function<absl::Status(Engine&, LoadedRank&)>& body) {

@@ -37,7 +37,11 @@ class Cluster {
 absl::Status RunOnRanks(const EngineOptions& options,
                         const std::function<absl::Status(Cluster&)>& body);
 
-// Loads the model on every rank with a progress bar, runs `body` on rank 0 with an engine while the
+// Loads this rank's part of the model; rank 0 shows a progress bar. Collective.
+absl::StatusOr<std::unique_ptr<LoadedRank>> LoadWithProgress(const EngineOptions& options,
+                                                             Cluster& cluster);
+
+// Loads the model on every rank, runs `body` on rank 0 with an engine while the
 // others work for it, and shuts down. Returns body's error on rank 0.
 absl::Status RunWithEngine(const EngineOptions& options,
                            const std::function<absl::Status(Engine&, LoadedRank&)>& body);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a gate did to a request, for the one who asked: choices rejected by the extra-expert policy
-// and choices that found no place. Also the defaults of generation_config.json.
+// and choices that found no place.
 #pragma once
 
 #include <cstdint>
@@ -31,14 +31,5 @@ class Receipt {
 
 // Tokens per expert, summed over layers, and where the experts live.
 ExpertLoad LoadOf(const EngineStats& stats, const ExpertPlacement& placement);
-
-// Sampling that generation_config.json asks for when the user says nothing.
-struct GenerationDefaults {
-  float temperature = 1.0f;
-  float top_p = 1.0f;
-  int32_t top_k = 0;
-};
-// A directory without the file has the neutral defaults; a broken file is an error.
-absl::StatusOr<GenerationDefaults> LoadGenerationDefaults(const std::string& directory);
 
 }  // namespace folkmoot

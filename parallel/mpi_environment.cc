@@ -61,6 +61,13 @@ bool LaunchedByMpi() {
          HasVariable("PMI_RANK") || HasVariable("PMI_SIZE") || HasVariable("MPI_LOCALRANKID");
 }
 
+bool IsFirstRank() {
+  for (const char* name : {"OMPI_COMM_WORLD_RANK", "SLURM_PROCID"}) {
+    if (const char* rank = std::getenv(name)) return std::string_view(rank) == "0";
+  }
+  return true;
+}
+
 void AbortJob(int code) {
   std::fflush(nullptr);
   int initialized = 0;

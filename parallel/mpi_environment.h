@@ -17,6 +17,10 @@ namespace folkmoot {
 // fail where no MPI is installed properly.
 bool LaunchedByMpi();
 
+// True in the process that speaks for all where ranks need not meet: rank 0, as the launcher's
+// environment says, or a process started by hand.
+bool IsFirstRank();
+
 // Ends the whole MPI job with exit status `code` (1..255); without MPI, ends this process. Buffered
 // output of stdio is flushed first. Destructors do not run.
 [[noreturn]] void AbortJob(int code);

@@ -11,9 +11,9 @@
 #include <vector>
 
 #include "launch/api/engine_port.h"
-#include "launch/api/metrics.h"
 #include "launch/api/served_model.h"
 #include "launch/http/http.h"
+#include "launch/metrics/metrics.h"
 
 namespace folkmoot {
 

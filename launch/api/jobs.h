@@ -11,7 +11,7 @@
 
 #include "launch/api/engine_port.h"
 #include "launch/api/generation.h"
-#include "launch/api/metrics.h"
+#include "launch/metrics/metrics.h"
 
 namespace folkmoot {
 

@@ -2,42 +2,11 @@
 #include "launch/api/served_model.h"
 
 #include <algorithm>
-#include <filesystem>
-#include <fstream>
 
 #include "launch/api/json_body.h"
 #include "nlohmann/json.hpp"
 
 namespace folkmoot {
-
-absl::StatusOr<GenerationConfig> LoadGenerationConfig(const std::string& source,
-                                                      const std::string& model_directory) {
-  GenerationConfig config;
-  if (source == "vllm") return config;
-  const std::string directory = source == "auto" ? model_directory : source;
-  if (!std::filesystem::is_directory(directory)) {
-    return NotFound("--generation-config {}: expected auto, vllm or a directory", source);
-  }
-  const std::string path = directory + "/generation_config.json";
-  std::ifstream file(path);
-  if (!file) return config;
-  const nlohmann::json json = nlohmann::json::parse(file, nullptr, /*allow_exceptions=*/false);
-  if (!json.is_object()) return InvalidArgument("{}: not a JSON object", path);
-  const auto read = [&](const char* key, auto* value) -> absl::Status {
-    if (!json.contains(key) || json[key].is_null()) return absl::OkStatus();
-    if (!json[key].is_number()) {
-      return InvalidArgument("{}: '{}' is not a number", path, key);
-    }
-    *value = json[key];
-    return absl::OkStatus();
-  };
-  FM_RETURN_IF_ERROR(read("temperature", &config.temperature));
-  FM_RETURN_IF_ERROR(read("top_p", &config.top_p));
-  FM_RETURN_IF_ERROR(read("top_k", &config.top_k));
-  FM_RETURN_IF_ERROR(read("min_p", &config.min_p));
-  FM_RETURN_IF_ERROR(read("repetition_penalty", &config.repetition_penalty));
-  return config;
-}
 
 ServedModel::ServedModel(ServedModelOptions options) : options_(std::move(options)) {
   if (tokenizer() == nullptr) return;

@@ -12,25 +12,13 @@
 #include <unordered_map>
 #include <vector>
 
+#include "launch/generation_config.h"
 #include "nlohmann/json_fwd.hpp"
 #include "runtime/status.h"
 #include "runtime/token_constraint.h"
 #include "runtime/tokenizer/tokenizer.h"
 
 namespace folkmoot {
-
-// Sampling that generation_config.json asks for when the request says nothing.
-struct GenerationConfig {
-  float temperature = 1.0f;
-  float top_p = 1.0f;
-  float min_p = 0.0f;
-  float repetition_penalty = 1.0f;
-  int32_t top_k = 0;
-};
-// "auto": `model_directory`; "vllm": neutral values; else another directory. A directory without
-// the file has neutral values; a broken file is an error.
-absl::StatusOr<GenerationConfig> LoadGenerationConfig(const std::string& source,
-                                                      const std::string& model_directory);
 
 // A prompt made by a chat template. Special tokens may be recognised in `trusted` byte ranges of
 // the text: what the template itself wrote.

@@ -163,11 +163,6 @@ void AdviseOnCores(const DoctorFacts& facts, std::vector<std::string>* advice) {
   }
 }
 
-bool IsRankZero() {
-  return Variable("OMPI_COMM_WORLD_RANK").empty() ? IntVariable("SLURM_PROCID", 0) == 0
-                                                  : Variable("OMPI_COMM_WORLD_RANK") == "0";
-}
-
 std::string Join(const std::vector<std::string>& words, std::string_view otherwise) {
   return words.empty() ? std::string(otherwise) : fmt::format("{}", fmt::join(words, ", "));
 }
@@ -308,7 +303,7 @@ Command MakeDoctorCommand(CLI::App& app) {
                   "Threads per rank that you mean to use (0: automatic)")
       ->check(CLI::Range(0, 4096));
   return {sub, [flags]() -> absl::Status {
-            if (!IsRankZero()) return absl::OkStatus();
+            if (!IsFirstRank()) return absl::OkStatus();
             const DoctorFacts facts = GatherDoctorFacts(flags->threads);
             const std::string text = flags->json
                                          ? RenderDoctorJson(facts)

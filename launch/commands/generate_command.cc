@@ -11,12 +11,13 @@
 #include <thread>
 
 #include "CLI/CLI.hpp"
+#include "launch/api/text_rules.h"
 #include "launch/commands/commands.h"
+#include "launch/generation_config.h"
 #include "launch/launcher.h"
 #include "launch/receipt.h"
 #include "launch/table.h"
 #include "launch/terminal.h"
-#include "launch/text_output.h"
 #include "nlohmann/json.hpp"
 #include "runtime/tokenizer/tokenizer.h"
 
@@ -43,7 +44,8 @@ struct GenerateOptions {
 struct Generation {
   std::unique_ptr<Tokenizer> tokenizer;  // null: prompt ids only, and no tokenizer in the directory
   Request request;
-  TextOutput text;
+  std::optional<ChoiceText> decoder;
+  std::string text;  // all that was written
   Receipt receipt;
   std::vector<int32_t> output_ids;
   FinishReason finish = FinishReason::kNone;
@@ -58,9 +60,10 @@ absl::StatusOr<std::string> ReadPrompt(const GenerateOptions& options) {
   return std::string{std::istreambuf_iterator<char>(file), {}};
 }
 
-void FillSampling(const GenerateOptions& options, const GenerationDefaults& defaults,
+void FillSampling(const GenerateOptions& options, const GenerationConfig& defaults,
                   SamplingParams* sampling) {
-  sampling->temperature = options.temperature.value_or(defaults.temperature);
+  sampling->temperature =
+      options.temperature.value_or(defaults.do_sample ? defaults.temperature : 0.0f);
   sampling->top_p = options.top_p.value_or(defaults.top_p);
   sampling->top_k = options.top_k.value_or(defaults.top_k);
   sampling->min_p = options.min_p.value_or(0.0f);
@@ -80,8 +83,7 @@ absl::Status Prepare(const GenerateOptions& options, const LoadedRank& rank, Gen
     FM_ASSIGN_OR_RETURN(const std::string prompt, ReadPrompt(options));
     FM_ASSIGN_OR_RETURN(run->request.prompt, run->tokenizer->Encode(prompt));
   }
-  FM_ASSIGN_OR_RETURN(const GenerationDefaults defaults,
-                      LoadGenerationDefaults(options.engine.model));
+  FM_ASSIGN_OR_RETURN(const GenerationConfig defaults, LoadGenerationConfig(options.engine.model));
   FillSampling(options, defaults, &run->request.sampling);
   run->request.max_tokens = options.max_tokens;
   if (!options.ignore_eos) {
@@ -90,7 +92,8 @@ absl::Status Prepare(const GenerateOptions& options, const LoadedRank& rank, Gen
       run->request.stop_ids = {*run->tokenizer->eos_id()};
     }
   }
-  run->text = TextOutput(run->tokenizer.get(), options.stop);
+  run->decoder.emplace(run->tokenizer.get(),
+                       TextRules{.stops = std::make_shared<StopStrings>(options.stop)});
   return absl::OkStatus();
 }
 
@@ -105,12 +108,14 @@ bool OnEvent(const GenerateOptions& options, const RequestEvent& event, Generati
   if (run->output_ids.empty()) run->first = run->last;
   run->output_ids.push_back(event.result->token);
   const bool special = event.finish == FinishReason::kStop;  // an end token is not text
-  const std::string piece = special ? run->text.Finish() : run->text.Push(event.result->token);
+  const std::string piece =
+      special ? run->decoder->Finish() : run->decoder->Push(event.result->token);
+  run->text += piece;
   if (!options.json) {
     fmt::print("{}", piece);
     std::fflush(stdout);
   }
-  return run->text.stopped();
+  return run->decoder->stopped_by() != nullptr;
 }
 
 absl::Status Run(const GenerateOptions& options, Engine& engine, Generation* run) {
@@ -125,7 +130,8 @@ absl::Status Run(const GenerateOptions& options, Engine& engine, Generation* run
       run->finish = FinishReason::kStop;
     }
   }
-  const std::string rest = run->text.Finish();
+  const std::string rest = run->decoder->Finish();
+  run->text += rest;
   if (!options.json) fmt::print("{}\n", rest);
   std::fflush(stdout);
   if (run->finish == FinishReason::kError) return DataLoss("generation failed: {}", run->error);
@@ -134,7 +140,7 @@ absl::Status Run(const GenerateOptions& options, Engine& engine, Generation* run
 
 void PrintJson(const Generation& run) {
   nlohmann::ordered_json out;
-  out["text"] = run.text.text();
+  out["text"] = run.text;
   out["token_ids"] = run.output_ids;
   out["finish_reason"] = FinishReasonName(run.finish);
   const size_t prompt = run.request.prompt.size();

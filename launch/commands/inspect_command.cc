@@ -14,6 +14,7 @@
 
 #include "CLI/CLI.hpp"
 #include "launch/table.h"
+#include "parallel/mpi_environment.h"
 #include "runtime/checkpoint/checkpoint.h"
 
 namespace folkmoot {
@@ -51,14 +52,6 @@ std::string_view ActivationName(Activation activation) {
       return "relu";
   }
   return "";
-}
-
-// Under mpirun or srun one rank speaks for all; inspecting needs no other.
-bool IsRankZero() {
-  for (const char* name : {"OMPI_COMM_WORLD_RANK", "SLURM_PROCID"}) {
-    if (const char* rank = std::getenv(name)) return std::string_view(rank) == "0";
-  }
-  return true;
 }
 
 struct LayerCounts {
@@ -314,7 +307,7 @@ Command MakeInspectCommand(CLI::App& app) {
   sub->add_flag("--json", flags->json, "Print one JSON object");
   return {
       sub, [flags]() -> absl::Status {
-        if (!IsRankZero()) return absl::OkStatus();
+        if (!IsFirstRank()) return absl::OkStatus();
         FM_ASSIGN_OR_RETURN(const InspectReport report,
                             InspectModel(flags->model, flags->ranks, flags->placement));
         const std::string text = flags->json ? RenderInspectJson(report)

@@ -4,8 +4,6 @@
 #include "launch/commands/serve_command.h"
 
 #include <spdlog/spdlog.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <csignal>
 #include <cstdlib>
@@ -14,14 +12,11 @@
 #include "CLI/CLI.hpp"
 #include "launch/agreement.h"
 #include "launch/commands/serve_model.h"
-#include "launch/commands/server.h"
 #include "launch/launcher.h"
-#include "launch/progress_bar.h"
-#include "launch/terminal.h"
+#include "launch/server.h"
 #include "launch/version.h"
 #include "layers/gates/gate_config.h"
 #include "layers/gates/gate_fields.h"
-#include "nlohmann/json.hpp"
 #include "runtime/nearest.h"
 
 namespace folkmoot {
@@ -33,31 +28,16 @@ struct ServeOptions {
   ServeModelOptions model;
   std::string scheduling_policy = "fcfs";
   bool prefix_caching = true;
+  bool plan_ahead = false;
   double request_timeout = 0;
   int64_t shutdown_timeout = 300;
 };
-
-absl::StatusOr<std::unique_ptr<LoadedRank>> Load(const EngineOptions& options, Cluster& cluster) {
-  std::unique_ptr<ProgressBar> bar;
-  const auto progress = [&](int64_t bytes, int64_t total) {
-    if (bar == nullptr) {
-      bar = std::make_unique<ProgressBar>(
-          ProgressBar::Options{
-              .label = "Loading weights", .total = total, .enabled = cluster.world().rank() == 0},
-          DetectTerminal(STDERR_FILENO));
-    }
-    bar->Update(bytes);
-  };
-  FM_ASSIGN_OR_RETURN(std::unique_ptr<LoadedRank> rank,
-                      LoadedRank::Load(options, cluster.world(), cluster.threads(), progress));
-  if (bar != nullptr) bar->Finish();
-  return rank;
-}
 
 SchedulerOptions SchedulerOf(const ServeOptions& options, const LoadedRank& rank) {
   SchedulerOptions scheduler = rank.scheduler_options();
   scheduler.prefix_caching = options.prefix_caching;
   scheduler.policy = options.scheduling_policy == "priority" ? Policy::kPriority : Policy::kFcfs;
+  scheduler.plan_ahead = options.plan_ahead;
   std::random_device device;
   scheduler.hash_seed = (uint64_t{device()} << 32) | device();
   return scheduler;
@@ -82,7 +62,6 @@ void LeaveSignalsToRank0() {
   std::signal(SIGTERM, SIG_IGN);
   std::signal(SIGINT, SIG_IGN);
   std::signal(SIGUSR1, SIG_IGN);
-  std::signal(SIGUSR1, SIG_IGN);
 }
 
 absl::Status ServeOnRank(const ServeOptions& options, Cluster& cluster) {
@@ -99,7 +78,8 @@ absl::Status ServeOnRank(const ServeOptions& options, Cluster& cluster) {
     LeaveSignalsToRank0();
   }
   FM_RETURN_IF_ERROR(AgreeOrFail(world, listening, {}));
-  FM_ASSIGN_OR_RETURN(const std::unique_ptr<LoadedRank> rank, Load(options.engine, cluster));
+  FM_ASSIGN_OR_RETURN(const std::unique_ptr<LoadedRank> rank,
+                      LoadWithProgress(options.engine, cluster));
   // From here on a rank that fails alone is noticed by the others: workers wait for rank 0.
   if (world.rank() > 0) return RunWorker(world, rank->runner(), rank->epoch());
   const SchedulerOptions scheduler = SchedulerOf(options, *rank);
@@ -134,23 +114,8 @@ absl::Status CheckKnobs(const std::vector<std::string>& knobs) {
   return absl::OkStatus();
 }
 
-absl::Status CheckGateKnobs(const std::vector<std::string>& knobs) {
-  std::vector<std::string> known;
-  const nlohmann::json fields = nlohmann::json::parse(ToJson(GateConfig()));
-  for (const auto& field : fields.items()) known.push_back(field.key());
-  for (const std::string& knob : knobs) {
-    if (knob == "*" || std::find(known.begin(), known.end(), knob) != known.end()) continue;
-    const std::string* near = Nearest(knob, known);
-    return UsageError(fmt::format(
-        "--allow-gate-override {}: the gate has no such knob{}", knob,
-        near == nullptr ? "; see docs/gates.md" : fmt::format("; did you mean '{}'?", *near)));
-  }
-  return absl::OkStatus();
-}
-
 absl::Status Serve(const ServeOptions& given) {
   FM_RETURN_IF_ERROR(CheckEngineOptions(given.engine));
-  FM_RETURN_IF_ERROR(CheckGateKnobs(given.model.gate_knobs));
   FM_RETURN_IF_ERROR(CheckKnobs(given.model.gate_knobs));
   ServeOptions options = given;
   options.model.priorities = options.scheduling_policy == "priority";
@@ -205,6 +170,8 @@ void AddModelFlags(CLI::App& app, ServeOptions* options) {
       ->check(CLI::IsMember({"fcfs", "priority"}));
   app.add_flag("--enable-prefix-caching,!--no-enable-prefix-caching", options->prefix_caching,
                "share the computed beginnings of prompts (the default)");
+  app.add_flag("--async-scheduling", options->plan_ahead,
+               "plan each step while the one before it is computed");
 }
 
 }  // namespace

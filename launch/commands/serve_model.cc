@@ -34,6 +34,17 @@ SpecialTokenTexts SpecialTokensOf(const Tokenizer& tokenizer) {
   return texts;
 }
 
+// `source`: "auto": the model's directory; "vllm": neutral values; else another directory.
+absl::StatusOr<GenerationConfig> FindGenerationConfig(const std::string& source,
+                                                      const std::string& model_directory) {
+  if (source == "vllm") return GenerationConfig();
+  const std::string directory = source == "auto" ? model_directory : source;
+  if (!std::filesystem::is_directory(directory)) {
+    return NotFound("--generation-config {}: expected auto, vllm or a directory", source);
+  }
+  return LoadGenerationConfig(directory);
+}
+
 // None when neither the operator nor the model has one.
 absl::StatusOr<ChatTemplates> FindTemplates(const ServeModelOptions& options,
                                             const std::string& directory,
@@ -108,7 +119,7 @@ absl::StatusOr<LoadedModel> DescribeModel(const ServeModelOptions& options,
                     .count();
   out.priorities = options.priorities;
   out.trust_special_tokens = options.trust_special_tokens;
-  FM_ASSIGN_OR_RETURN(out.defaults, LoadGenerationConfig(options.generation_config, engine.model));
+  FM_ASSIGN_OR_RETURN(out.defaults, FindGenerationConfig(options.generation_config, engine.model));
   out.gate_knobs = options.gate_knobs;
   out.check_gate = [&config, gate = rank.gate()](const std::string& overrides) {
     return OverrideGate(config, gate, overrides).status();

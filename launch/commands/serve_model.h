@@ -5,8 +5,8 @@
 #include <string>
 #include <vector>
 
-#include "launch/commands/server.h"
 #include "launch/loaded_rank.h"
+#include "launch/server.h"
 
 namespace folkmoot {
 

@@ -66,12 +66,22 @@ struct VariantRun {
   int64_t prefix_hit_tokens = 0;
 };
 
-constexpr int64_t kLongestPrompt = 100;
+// The second fills whole pages and wants another one before the first does.
+constexpr int64_t kPromptLengths[] = {3 * kKvBlockSize - 1, 6 * kKvBlockSize, 1, 7};
+
+// Pages for the first two prompts and one more, without which the scheduler would not let the
+// second in, or for the second with its output. The second takes that one more; when the first
+// wants a page, the second must give way.
+int64_t TightPages(int64_t max_tokens) {
+  const auto pages = [](int64_t tokens) { return (tokens + kKvBlockSize - 1) / kKvBlockSize; };
+  return std::max(pages(kPromptLengths[0]) + pages(kPromptLengths[1]) + 1,
+                  pages(kPromptLengths[1] + max_tokens));
+}
 
 std::vector<std::vector<int32_t>> MakePrompts(const ModelConfig& config, int64_t room) {
   std::mt19937 random(20261122);  // any fixed prompts will do
   std::vector<std::vector<int32_t>> prompts;
-  for (const int64_t length : {int64_t{1}, int64_t{7}, int64_t{40}, kLongestPrompt}) {
+  for (const int64_t length : kPromptLengths) {
     std::vector<int32_t>& prompt = prompts.emplace_back();
     for (int64_t i = 0; i < std::clamp<int64_t>(room, 1, length); ++i) {
       prompt.push_back(static_cast<int32_t>(random() % static_cast<uint64_t>(config.vocab)));
@@ -123,10 +133,7 @@ absl::StatusOr<VariantRun> RunVariant(const VerifyOptions& options, const Varian
   EngineOptions engine_options = options.engine;
   engine_options.placement = variant.placement;
   engine_options.prefill_chunk = variant.chunk;
-  if (variant.preempted) {  // the longest prompt fits, and one page is left
-    engine_options.kv_cache_blocks =
-        (kLongestPrompt + options.max_tokens + kKvBlockSize - 1) / kKvBlockSize + 1;
-  }
+  if (variant.preempted) engine_options.kv_cache_blocks = TightPages(options.max_tokens);
   VariantRun run;
   const auto body = [&](Engine& engine, LoadedRank& rank) -> absl::Status {
     const int64_t room = rank.scheduler_options().max_model_len - options.max_tokens;
@@ -179,7 +186,7 @@ std::vector<Variant> MakeVariants(const std::vector<int>& ranks) {
   for (const int64_t chunk : {1, 7, 64}) variants.push_back({.ranks = most, .chunk = chunk});
   variants.push_back({.ranks = ranks.front(), .prefix = true});
   variants.push_back({.ranks = most, .prefix = true});
-  variants.push_back({.ranks = ranks.front(), .preempted = true});
+  variants.push_back({.preempted = true});
   variants.push_back({.ranks = most, .ahead = true});
   return variants;
 }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "launch/http/http_server.h"
 
+#include <malloc.h>
+
 #include <algorithm>
 #include <boost/asio/io_context.hpp>
 #include <ctime>
@@ -142,6 +144,8 @@ std::vector<std::shared_ptr<Connection>> HttpServer::Parts::Connections() const 
 absl::StatusOr<std::unique_ptr<HttpServer>> HttpServer::Start(IoLoop& loop,
                                                               HttpServerOptions options,
                                                               std::vector<Route> routes) {
+  // A fixed threshold: else malloc learns from the first large body to keep the next ones' memory.
+  (void)mallopt(M_MMAP_THRESHOLD, 1 << 20);
   auto state = std::make_shared<ServerState>(std::move(options), std::move(routes));
   auto parts = std::make_shared<Parts>(loop.context(), std::move(state));
   FM_RETURN_IF_ERROR(parts->Listen());

@@ -10,19 +10,6 @@
 namespace folkmoot {
 namespace {
 
-std::string ReplaceAll(std::string_view text, std::string_view pattern, std::string_view content) {
-  std::string out;
-  size_t done = 0;
-  for (size_t at = text.find(pattern); at != std::string_view::npos;
-       at = text.find(pattern, done)) {
-    out.append(text, done, at - done);
-    out += content;
-    done = at + pattern.size();
-  }
-  out.append(text, done);
-  return out;
-}
-
 class ByteLevelStage final : public DecodeStage {
  public:
   void Push(std::string_view token, Sink sink) override {
@@ -209,6 +196,19 @@ class MetaspaceStage final : public DecodeStage {
 };
 
 }  // namespace
+
+std::string ReplaceAll(std::string_view text, std::string_view pattern, std::string_view content) {
+  std::string out;
+  size_t done = 0;
+  for (size_t at = text.find(pattern); at != std::string_view::npos;
+       at = text.find(pattern, done)) {
+    out.append(text, done, at - done);
+    out += content;
+    done = at + pattern.size();
+  }
+  out.append(text, done);
+  return out;
+}
 
 std::unique_ptr<DecodeStage> NewByteLevelStage() { return std::make_unique<ByteLevelStage>(); }
 std::unique_ptr<DecodeStage> NewByteFallbackStage() {

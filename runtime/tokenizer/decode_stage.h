@@ -31,6 +31,9 @@ std::unique_ptr<DecodeStage> NewByteFallbackStage();
 std::unique_ptr<DecodeStage> NewFuseStage();
 // A space between tokens.
 std::unique_ptr<DecodeStage> NewJoinStage();
+// `text` with every `pattern` (not empty) replaced by `content`.
+std::string ReplaceAll(std::string_view text, std::string_view pattern, std::string_view content);
+
 // Replaces every `pattern` (not empty) by `content`.
 std::unique_ptr<DecodeStage> NewReplaceStage(std::string pattern, std::string content, bool fused);
 // Drops up to `start` leading and `stop` trailing `character`s of each token.

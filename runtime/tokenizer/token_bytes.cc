@@ -4,25 +4,13 @@
 #include <optional>
 #include <utility>
 
+#include "runtime/tokenizer/decode_stage.h"
 #include "runtime/tokenizer/decoder.h"
 #include "runtime/tokenizer/tokenizer.h"
 #include "runtime/tokenizer/utf8.h"
 
 namespace folkmoot {
 namespace {
-
-std::string WithReplaced(std::string_view text, std::string_view pattern, std::string_view by) {
-  std::string out;
-  size_t done = 0;
-  for (size_t at = text.find(pattern); at != std::string_view::npos;
-       at = text.find(pattern, done)) {
-    out.append(text, done, at - done);
-    out += by;
-    done = at + pattern.size();
-  }
-  out.append(text, done);
-  return out;
-}
 
 std::string FromByteAlphabet(const std::string& token) {
   const ByteAlphabet alphabet;
@@ -99,13 +87,13 @@ std::string TokenBytes::OneToken(const Decoder& decoder, std::string_view token,
       case Kind::kFuse:
         break;
       case Kind::kReplace:
-        text = WithReplaced(text, step.pattern, step.content);
+        text = ReplaceAll(text, step.pattern, step.content);
         break;
       case Kind::kStrip:
         if (!step.fused) text = Stripped(text, step.pattern, step.start, step.stop);
         break;
       case Kind::kMetaspace:
-        text = WithReplaced(text, step.pattern, step.drop_in_first && first ? "" : " ");
+        text = ReplaceAll(text, step.pattern, step.drop_in_first && first ? "" : " ");
         break;
       case Kind::kJoin:
         if (!first) text.insert(0, " ");

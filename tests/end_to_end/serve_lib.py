@@ -25,7 +25,7 @@ DEMO = os.path.join(SOURCE, "models", "demo-kjv")
 CONTEXT = 1024  # of the demo model
 VOCABULARY = 4096
 
-# The demo model has no chat template of its own.
+# With roles and a turn of the assistant: the demo model's own template only joins the messages.
 CHAT_TEMPLATE = (
     "{% for message in messages %}[{{ message.role }}] {{ message.content }}\n{% endfor %}"
     "{% if add_generation_prompt %}[assistant] {% endif %}"

@@ -54,6 +54,7 @@ SERVERS = {
     ),
     "4 ranks": (4, ["--prefill-chunk", "32"]),
     "1 rank": (1, []),
+    "3 ranks, steps planned ahead": (3, ["--async-scheduling"]),
 }
 
 

@@ -180,8 +180,8 @@ TEST(HttpHostile, EndlessChunkedBody) {
     ASSERT_TRUE(server.Eventually([&] { return server.server().connections() == 0; }));
     ExpectGood(server.port());
   }
-  // 384 MB were taken in and given back, but for up to 64 MB that malloc keeps in an arena.
-  EXPECT_LE(ResidentBytes(), before + 80 * kMegabyte);
+  // 384 MB were taken in and given back.
+  EXPECT_LE(ResidentBytes(), before + 4 * kMegabyte);
 }
 
 TEST(HttpHostile, BodiesOfAllRequestsTogether) {

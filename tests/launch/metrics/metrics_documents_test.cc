@@ -6,7 +6,7 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "launch/api/metrics.h"
+#include "launch/metrics/metrics.h"
 #include "nlohmann/json.hpp"
 #include "tests/launch/metrics/exposition.h"
 

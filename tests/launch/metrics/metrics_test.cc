@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "launch/api/metrics.h"
+#include "launch/metrics/metrics.h"
 
 #include <algorithm>
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "launch/api/moe_status.h"
+#include "launch/metrics/moe_status.h"
 
 #include <sstream>
 

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "launch/api/moe_status.h"
+#include "launch/metrics/moe_status.h"
 
 #include <algorithm>
 #include <cmath>
 #include <list>
 #include <utility>
 
-#include "launch/api/expert_load.h"
+#include "launch/metrics/expert_load.h"
 #include "nlohmann/json.hpp"
 
 namespace folkmoot {

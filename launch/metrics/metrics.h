@@ -12,8 +12,8 @@
 #include <string_view>
 #include <vector>
 
-#include "launch/api/moe_layout.h"
 #include "launch/engine_service.h"
+#include "launch/metrics/moe_layout.h"
 
 namespace folkmoot {
 

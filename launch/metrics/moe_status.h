@@ -12,10 +12,10 @@
 #include <string>
 #include <vector>
 
-#include "launch/api/metrics.h"
 #include "launch/engine_service.h"
 #include "launch/http/http.h"
 #include "launch/http/io_loop.h"
+#include "launch/metrics/metrics.h"
 
 namespace folkmoot {
 

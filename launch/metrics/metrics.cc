@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "launch/api/metrics.h"
+#include "launch/metrics/metrics.h"
 
 #include <algorithm>
 #include <chrono>
 #include <map>
 #include <utility>
 
-#include "launch/api/expert_load.h"
-#include "launch/api/metric_families.h"
+#include "launch/metrics/expert_load.h"
+#include "launch/metrics/metric_families.h"
 
 namespace folkmoot {
 namespace {

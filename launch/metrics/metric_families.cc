@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "launch/api/metric_families.h"
+#include "launch/metrics/metric_families.h"
 
 #include <limits>
 #include <sstream>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "launch/api/expert_load.h"
+#include "launch/metrics/expert_load.h"
 
 #include <algorithm>
 #include <limits>

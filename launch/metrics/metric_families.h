@@ -10,7 +10,7 @@
 #include <string_view>
 #include <vector>
 
-#include "launch/api/metrics.h"
+#include "launch/metrics/metrics.h"
 #include "prometheus/counter.h"
 #include "prometheus/gauge.h"
 #include "prometheus/histogram.h"

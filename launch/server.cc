@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "launch/commands/server.h"
+#include "launch/server.h"
 
 #include <spdlog/spdlog.h>
 
+#include <cstdlib>
 #include <future>
 
 #include "launch/api/page/page.h"
-#include "parallel/mpi_environment.h"
 
 namespace folkmoot {
 namespace {
@@ -111,14 +111,12 @@ absl::Status Server::Run(Engine& engine, std::chrono::milliseconds heartbeat, Lo
       exchange->Respond(
           {.status = 200, .body = metrics_->Render(), .content_type = kMetricsContentType});
     };
-    if (!layout.layers.empty()) {
-      moe_ = std::make_unique<MoeStatus>(
-          loop_, MoeStatusOptions{.model_name = name,
-                                  .layout = layout,
-                                  .snapshot = [this] { return service_->Snapshot(); },
-                                  .drops = [this] { return metrics_->drops(); }});
-      moe_routes_ = moe_->Routes();
-    }
+    moe_ = std::make_unique<MoeStatus>(
+        loop_, MoeStatusOptions{.model_name = name,
+                                .layout = layout,
+                                .snapshot = [this] { return service_->Snapshot(); },
+                                .drops = [this] { return metrics_->drops(); }});
+    moe_routes_ = moe_->Routes();
     front_end_->Attach(std::move(loaded.model), loaded.facts, *port_, metrics_.get());
     statistics_timer_ = loop_.After(kStatisticsInterval, [this] { PrintStatistics(); });
     on_ready();
@@ -138,7 +136,7 @@ void Server::OnEvents(std::vector<OutputEvent> events) {
 
 void Server::OnSignal() {
   ++signals_;
-  if (signals_ >= 3) AbortJob(1);
+  if (signals_ >= 3) std::_Exit(1);  // this thread may not enter MPI; mpirun ends the other ranks
   if (signals_ == 2) return Abort();
   front_end_->Drain();
   if (service_ == nullptr) {

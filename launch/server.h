@@ -12,11 +12,11 @@
 #include <vector>
 
 #include "launch/api/front_end.h"
-#include "launch/api/metrics.h"
-#include "launch/api/moe_status.h"
 #include "launch/engine_service.h"
 #include "launch/http/http_server.h"
 #include "launch/http/io_loop.h"
+#include "launch/metrics/metrics.h"
+#include "launch/metrics/moe_status.h"
 
 namespace folkmoot {
 

@@ -7,7 +7,7 @@
 #include <deque>
 #include <vector>
 
-#include "launch/api/moe_layout.h"
+#include "launch/metrics/moe_layout.h"
 
 namespace folkmoot {
 

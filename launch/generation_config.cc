@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "launch/generation_config.h"
+
+#include <fstream>
+
+#include "nlohmann/json.hpp"
+
+namespace folkmoot {
+
+absl::StatusOr<GenerationConfig> LoadGenerationConfig(const std::string& directory) {
+  const std::string path = directory + "/generation_config.json";
+  GenerationConfig config;
+  std::ifstream file(path);
+  if (!file) return config;
+  const nlohmann::json json = nlohmann::json::parse(file, nullptr, /*allow_exceptions=*/false);
+  if (!json.is_object()) return InvalidArgument("{}: not a JSON object", path);
+  const auto read = [&](const char* key, auto* value) -> absl::Status {
+    if (!json.contains(key) || json[key].is_null()) return absl::OkStatus();
+    if (!json[key].is_number()) {
+      return InvalidArgument("{}: '{}' is {}; expected a number", path, key, json[key].dump());
+    }
+    *value = json[key];
+    return absl::OkStatus();
+  };
+  FM_RETURN_IF_ERROR(read("temperature", &config.temperature));
+  FM_RETURN_IF_ERROR(read("top_p", &config.top_p));
+  FM_RETURN_IF_ERROR(read("top_k", &config.top_k));
+  FM_RETURN_IF_ERROR(read("min_p", &config.min_p));
+  FM_RETURN_IF_ERROR(read("repetition_penalty", &config.repetition_penalty));
+  config.do_sample = !(json.contains("do_sample") && json["do_sample"] == false);
+  return config;
+}
+
+}  // namespace folkmoot

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+// Causal attention over paged keys and values on the device (vLLM's PagedAttention, SOSP 2023;
+// split over keys as in Flash-Decoding; online softmax as in FlashAttention-2).
+//
+// Same bits: a query's result depends on its own q and on the keys and values at its positions; the
+// keys are cut into pieces of a fixed length counted from position 0, computed apart, and merged in
+// order of position. So neither chunks, batch mates nor page numbers matter.
+#pragma once
+
+#include <cstdint>
+
+#include "runtime/cuda/device.h"
+#include "runtime/cuda/views.h"
+
+namespace folkmoot::cuda {
+
+struct AttentionShape {
+  int heads = 0;  // of queries, a multiple of kv_heads
+  int kv_heads = 0;
+  int head_dim = 0;  // a multiple of 16 up to 256
+  int rotary_dim = 0;
+  float scale = 1.0f;
+  int window = 0;  // a query at p sees keys max(0, p - window + 1) .. p; 0: all
+};
+
+// Splits qkv [T, (heads + 2 kv_heads) * head_dim] float32 or 16-bit (q, then k, then v), normalises
+// heads of q and k (RmsNorm over head_dim, where weights are given), rotates them (NeoX pairing),
+// writes q [T, heads * head_dim] and stores k and v at the pages of their positions. `q` has the
+// type of the cache.
+struct QkNorm {
+  const float* q = nullptr;  // [head_dim] or null
+  const float* k = nullptr;
+  float eps = 0;
+};
+void RotateAndStore(Stream& stream, const AttentionShape& shape, const StepRows& rows,
+                    const StepSequences& sequences, const MatrixRef& qkv, const QkNorm& norm,
+                    const MatrixRef& q, const KvLayer& cache);
+
+// Bytes of scratch that PagedAttention needs for steps of at most `rows` rows whose sequences are
+// at most `length` long.
+int64_t AttentionScratchBytes(const AttentionShape& shape, int rows, int length);
+
+// q, out [T, heads * head_dim], the type of the cache. After RotateAndStore of the same step.
+void PagedAttention(Stream& stream, const AttentionShape& shape, const StepRows& rows,
+                    const StepSequences& sequences, const MatrixRef& q, const KvLayer& cache,
+                    void* scratch, const MatrixRef& out);
+
+}  // namespace folkmoot::cuda

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+// The grouped expert FFN on the device: for each choice c of a group of slot s,
+//   hidden[c] = act(gate_s x[row(c)]) * (up_s x[row(c)])
+//   out[choice c] = down_s hidden[c]
+// Rows are gathered while they are loaded and results are written to the place of their choice, so
+// no permuted copy of the activations exists. Work is a list of tiles in device memory: the host
+// knows no counts. A choice's result is accumulated over k in one order, whatever its tile, its
+// neighbours or the number of rows.
+#pragma once
+
+#include <cstdint>
+
+#include "runtime/cuda/device.h"
+#include "runtime/cuda/views.h"
+
+namespace folkmoot::cuda {
+
+// Weights of the local experts of one layer, in one piece each.
+struct ExpertWeights {
+  const void* gate_up = nullptr;  // [slots, 2I, H]: rows of gate and up alternate in blocks of 8
+  const void* down = nullptr;     // [slots, H, I]
+  DType dtype = DType::kBF16;
+  int64_t hidden = 0;        // H, a multiple of 8
+  int64_t intermediate = 0;  // I, a multiple of 8
+  int activation = 0;        // Activation of runtime/ops/gemm.h
+};
+
+// Which kernels: by the rows of the step, the type and the device.
+struct ExpertFfnPlan {
+  int tile_rows = 16;  // GroupedRows must be made with it
+  int kernel = 0;      // of the implementation
+};
+ExpertFfnPlan PlanExpertFfn(const DeviceInfo& device, const ExpertWeights& weights, int rows, int k,
+                            int experts);
+
+// x [T, H] in the type of the weights; hidden: scratch [max_choices, I] of that type, by index in
+// groups.choices; out float32 [T * K, H], by choice (row * k + slot); only the rows of grouped
+// choices are written. row_weight [T * K], or null: under weight_on_input x is scaled by it,
+// rounded once.
+void ExpertFfn(Stream& stream, const ExpertFfnPlan& plan, const ExpertWeights& weights,
+               const GroupedRows& groups, int k, const MatrixRef& x, const float* row_weight,
+               void* hidden, float* out);
+
+// Bytes of one expert's row in `gate_up` order: where row `r` (< 2I) of [gate; up] goes.
+inline int64_t GateUpRow(int64_t r, int64_t intermediate) {
+  const bool up = r >= intermediate;
+  const int64_t i = up ? r - intermediate : r;
+  return i / 8 * 16 + (up ? 8 : 0) + i % 8;
+}
+
+}  // namespace folkmoot::cuda

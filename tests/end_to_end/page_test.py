@@ -58,8 +58,10 @@ def ask(page, text):
     """Types and sends; returns when the answer is complete."""
     page.evaluate("document.getElementById('say').focus()")
     page.type(text)
+    # A short answer may begin and end between two looks: count what it leaves behind.
+    before = page.evaluate("document.querySelectorAll('#log .answer, .notice.bad').length")
     page.press("Enter")
-    page.wait("document.getElementById('send').hidden || document.querySelector('.notice.bad')")
+    page.wait("document.querySelectorAll('#log .answer, .notice.bad').length > %d" % before)
     page.wait("!document.getElementById('send').hidden", 120)
 
 

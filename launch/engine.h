@@ -48,6 +48,7 @@ class Engine {
   // Not during a Step.
   absl::StatusOr<int64_t> Submit(Request request);
   void Abort(int64_t id) { scheduler_.Abort(id); }
+  void Abort(int64_t id, int32_t choice) { scheduler_.Abort(id, choice); }
   bool idle() const { return scheduler_.idle(); }
 
   // One step over all ranks; when there is nothing to compute, an empty one that only tells whether

@@ -25,6 +25,7 @@ class Server::Port : public EnginePort {
     return service_.Submit(id, std::move(request));
   }
   void Cancel(int64_t id) override { service_.Cancel(id); }
+  void CancelChoice(int64_t id, int32_t choice) override { service_.CancelChoice(id, choice); }
   EngineSnapshot Snapshot() const override { return service_.Snapshot(); }
 
  private:

@@ -104,7 +104,8 @@ bool Jobs::OnEvent(OutputEvent* event) {
   const std::shared_ptr<Job> job = entry.job;
   const size_t prompt = entry.prompt;
   job->heard = true;
-  if (event->finish != FinishReason::kNone) --entry.engine_choices;
+  const bool choice_done = event->finish != FinishReason::kNone;
+  if (choice_done) --entry.engine_choices;
   const bool engine_done = entry.engine_choices <= 0;
   const bool counts = job->generation->OnEvent(prompt, event);
   if (counts && event->finish == FinishReason::kError) {
@@ -118,11 +119,12 @@ bool Jobs::OnEvent(OutputEvent* event) {
     Fail(job, WithCode(Unavailable("the server ended this request"), "server_shutdown"));
     return true;
   }
-  // A stop string ends a choice before the engine knows. The engine ends whole requests only: the
-  // others of the same prompt go on until all are done.
+  // A stop string ends a choice before the engine knows.
   if (engine_done || job->generation->PromptDone(prompt)) {
     ClosePrompt(event->request, /*cancel=*/!engine_done);
     SubmitMore(job);
+  } else if (counts && !choice_done && event->finish != FinishReason::kNone) {
+    engine_.CancelChoice(event->request, event->choice);
   }
   if (job->generation->done()) Release(job);
   return counts;

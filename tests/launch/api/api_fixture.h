@@ -66,10 +66,14 @@ class FakeEngine : public EnginePort {
     return absl::OkStatus();
   }
   void Cancel(int64_t id) override { cancelled.push_back(id); }
+  void CancelChoice(int64_t id, int32_t choice) override {
+    cancelled_choices.emplace_back(id, choice);
+  }
   EngineSnapshot Snapshot() const override { return snapshot; }
 
   std::map<int64_t, Request> taken;
   std::vector<int64_t> cancelled;
+  std::vector<std::pair<int64_t, int32_t>> cancelled_choices;
   int64_t last = 0;
   absl::Status refusal;  // once `room` requests were taken
   size_t room = 0;

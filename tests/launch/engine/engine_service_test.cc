@@ -151,6 +151,41 @@ TEST(EngineService, CancelEndsEveryChoiceOnceAndFreesThePages) {
   }
 }
 
+TEST(EngineService, CancelChoiceEndsOneAndTheOthersGoOn) {
+  Events events;
+  (void)WithService({}, events, [&](EngineService& service) {
+    Request request = Ask(200);
+    request.n = 3;
+    EXPECT_TRUE(service.Submit(1, request).ok());
+    (void)events.AtLeast(1, 5);
+    for (const int32_t choice : {1, 1, -1, 3}) service.CancelChoice(1, choice);
+    service.CancelChoice(12345, 0);
+    EXPECT_EQ(Events::Last(events.Ended(1, 1))[0].choice, 1);
+    EXPECT_EQ(Events::Last(events.Ended(1, 1))[0].finish, FinishReason::kAborted);
+    const auto all = events.Ended(1, 3);
+    ASSERT_EQ(Events::Last(all).size(), 3u);
+    int64_t tokens[3] = {};
+    for (const OutputEvent& event : all) {
+      if (event.result.token >= 0) ++tokens[event.choice];
+    }
+    EXPECT_EQ(tokens[0], 200);
+    EXPECT_LT(tokens[1], 200);
+    EXPECT_EQ(tokens[2], 200);
+    // Those of a request that are left, one after the other: the last ends it.
+    request.n = 2;
+    request.max_tokens = 400;
+    EXPECT_TRUE(service.Submit(2, request).ok());
+    (void)events.AtLeast(2, 3);
+    service.CancelChoice(2, 0);
+    service.CancelChoice(2, 1);
+    EXPECT_EQ(Events::Last(events.Ended(2, 2)).size(), 2u);
+    EXPECT_TRUE(service.Submit(3, Ask(2)).ok());
+    (void)events.Ended(3, 1);
+    EXPECT_EQ(service.Snapshot().used_blocks, 0);
+    service.Drain();
+  });
+}
+
 TEST(EngineService, AFullQueueRefusesAndStopEndsTheRest) {
   Events events;
   int accepted = 0;

@@ -13,6 +13,7 @@
 #include <map>
 #include <mutex>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -38,7 +39,7 @@ struct OutputEvent {
   SteadyTime time;        // when the step ended
 };
 
-// State of the engine after its last step.
+// State of the engine after its last step. It is copied after every step: no lists.
 struct EngineSnapshot {
   int64_t running = 0;  // sequences
   int64_t waiting = 0;
@@ -53,6 +54,7 @@ struct EngineSnapshot {
   double finished_per_second = 0;  // requests, lately: for Retry-After
   SteadyTime last_step;
 };
+static_assert(std::is_trivially_copyable_v<EngineSnapshot>);
 
 struct EngineServiceOptions {
   int64_t max_queued_requests = 256;    // waiting for admission
@@ -85,6 +87,8 @@ class EngineService {
   void Stop();
 
   EngineSnapshot Snapshot() const;
+  // Engine::expert_counts, now: up to a step ahead of the snapshot.
+  ExpertCounts Experts() const { return engine_.expert_counts(); }
 
   // The loop, on the engine's thread. Returns after Drain or Stop, or with the error that killed
   // the engine; every unfinished choice has had a last event by then.

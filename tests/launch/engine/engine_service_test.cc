@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include <future>
+#include <numeric>
 #include <thread>
 
 #include "launch/thread_ranks.h"
@@ -208,6 +209,30 @@ TEST(EngineService, AFullQueueRefusesAndStopEndsTheRest) {
     ASSERT_EQ(last.size(), 1u);
     EXPECT_EQ(last[0].finish, FinishReason::kAborted);
   }
+}
+
+TEST(EngineService, ExpertsAreCountedForWhoeverAsks) {
+  Events events;
+  (void)WithService({}, events, [&](EngineService& service) {
+    const auto sum = [&] {
+      const std::vector<int64_t> tokens = service.Experts().tokens;
+      return std::accumulate(tokens.begin(), tokens.end(), int64_t{0});
+    };
+    EXPECT_EQ(sum(), 0);
+    EXPECT_TRUE(service.Submit(1, Ask(50)).ok());
+    int64_t seen = 0;
+    for (size_t count = 1; count <= 50; ++count) {  // while it runs
+      (void)events.AtLeast(1, count);
+      EXPECT_GE(sum(), seen);
+      seen = sum();
+    }
+    (void)events.Ended(1, 1);
+    const int64_t tokens = service.Snapshot().stats.tokens;
+    EXPECT_GE(tokens, 54);
+    EXPECT_GT(sum(), tokens);
+    EXPECT_EQ(sum() % tokens, 0) << "every token has the same number of choices";
+    service.Drain();
+  });
 }
 
 TEST(EngineService, AnIdleEngineKeepsItsRanks) {

@@ -34,8 +34,19 @@ absl::Status Jobs::SubmitNext(const std::shared_ptr<Job>& job) {
 absl::Status Jobs::Start(const std::shared_ptr<Job>& job) {
   FM_RETURN_IF_ERROR(SubmitNext(job));
   jobs_.insert(job);
+  if (job->generation->request().stream && ping_interval_.count() > 0) {
+    PingAfter(job, ping_interval_);
+  }
   SubmitMore(job);
   return absl::OkStatus();
+}
+
+void Jobs::PingAfter(const std::shared_ptr<Job>& job, std::chrono::milliseconds delay) {
+  job->ping = after_(delay, [this, weak = std::weak_ptr<Job>(job)] {
+    const auto alive = weak.lock();
+    if (alive == nullptr || alive->generation->done()) return;
+    PingAfter(alive, alive->generation->Ping(ping_interval_));
+  });
 }
 
 // Gives the engine what it will take. A full queue is no error once the request has begun.
@@ -68,6 +79,7 @@ void Jobs::Release(const std::shared_ptr<Job>& job) {
   for (const int64_t id : open) ClosePrompt(id, /*cancel=*/true);
   job->deadline.reset();
   job->retry.reset();
+  job->ping.reset();
   job->next_prompt = job->generation->request().prompts.size();
   jobs_.erase(job);
 }

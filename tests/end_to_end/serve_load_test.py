@@ -205,6 +205,29 @@ class OverloadTest(unittest.TestCase):
             self.assertEqual(server.post(COMPLETIONS, {**GOOD, "priority": 1}).status, 400)
 
 
+class PingTest(unittest.TestCase):
+    def test_a_stream_that_waits_is_kept_alive(self):
+        flags = ("--max-num-seqs", "1", "--sse-ping-interval", "0.05")
+        with Server(*flags, ranks=1) as server:
+            first = server.stream(COMPLETIONS, {**LONG_RUN, "n": 8})
+            next(iter(first))
+            # The answer begins with a ping, while the first request has the only place.
+            second = server.stream(COMPLETIONS, GOOD)
+            self.assertEqual(server.activity()[1], 1)
+            silent = server.post(COMPLETIONS, {**GOOD, "timeout": 0.2})
+            self.assertEqual(silent.status, 504, "an answer in one piece has no pings")
+            late = server.stream(COMPLETIONS, {**GOOD, "timeout": 0.2})
+            self.assertIn("deadline", list(late)[-1]["error"]["message"])
+            self.assertGreater(late.pings, 0)
+            first.close()
+            text = "".join(e["choices"][0]["text"] for e in second)
+            for stream in (late, second):
+                stream.connection.close()
+            self.assertTrue(second.done)
+            self.assertGreater(second.pings, 0)
+            self.assertEqual(text, server.good(COMPLETIONS, GOOD).json["choices"][0]["text"])
+
+
 def memory(pid):
     """Resident bytes of a process."""
     with open(f"/proc/{pid}/statm", encoding="utf-8") as file:

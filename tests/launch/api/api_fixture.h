@@ -40,7 +40,7 @@ class FakeExchange : public HttpExchange {
     EXPECT_TRUE(streaming && !ended);
     ended = true;
   }
-  size_t unsent() const override { return 0; }
+  size_t unsent() const override { return unread; }
   void OnGone(std::function<void()> callback) override { gone = std::move(callback); }
 
   Json json() const { return Json::parse(response.body); }
@@ -50,6 +50,7 @@ class FakeExchange : public HttpExchange {
 
   HttpResponse response;
   std::string stream, content_type;
+  size_t unread = 0;
   bool answered = false, streaming = false, ended = false;
   std::function<void()> gone;
 

@@ -6,11 +6,11 @@
 #include <cmath>
 #include <random>
 
-#include "launch/api/answer.h"
-#include "launch/api/info_answers.h"
+#include "launch/api/answer/answer.h"
+#include "launch/api/answer/info_answers.h"
+#include "launch/api/common/json_body.h"
 #include "launch/api/jobs.h"
-#include "launch/api/json_body.h"
-#include "launch/api/request_builder.h"
+#include "launch/api/request/request_builder.h"
 #include "launch/api/request_log.h"
 #include "nlohmann/json.hpp"
 

@@ -10,8 +10,8 @@
 #include <string>
 #include <vector>
 
+#include "launch/api/common/served_model.h"
 #include "launch/api/engine_port.h"
-#include "launch/api/served_model.h"
 #include "launch/http/http.h"
 #include "launch/metrics/metrics.h"
 

@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-#include "launch/api/json_body.h"
+#include "launch/api/common/json_body.h"
 
 namespace folkmoot {
 namespace {

@@ -6,8 +6,8 @@
 #include <memory>
 #include <vector>
 
-#include "launch/api/answer.h"
-#include "launch/api/generation_state.h"
+#include "launch/api/answer/answer.h"
+#include "launch/api/answer/generation_state.h"
 #include "launch/engine_service.h"
 #include "launch/http/http.h"
 

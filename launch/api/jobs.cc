@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "launch/api/jobs.h"
 
-#include "launch/api/json_body.h"
+#include "launch/api/common/json_body.h"
 
 namespace folkmoot {
 namespace {

@@ -11,7 +11,7 @@
 #include <thread>
 
 #include "CLI/CLI.hpp"
-#include "launch/api/text_rules.h"
+#include "launch/api/common/text_rules.h"
 #include "launch/commands/commands.h"
 #include "launch/generation_config.h"
 #include "launch/launcher.h"

@@ -3,8 +3,8 @@
 // the field, and the next good request is answered.
 #include <fmt/format.h>
 
-#include "launch/api/field_table.h"
-#include "launch/api/json_body.h"
+#include "launch/api/common/json_body.h"
+#include "launch/api/request/field_table.h"
 #include "tests/launch/api/api_fixture.h"
 
 namespace folkmoot {

@@ -6,7 +6,7 @@
 #include <memory>
 #include <string>
 
-#include "launch/api/generation_state.h"
+#include "launch/api/answer/generation_state.h"
 #include "nlohmann/json_fwd.hpp"
 
 namespace folkmoot {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "launch/api/field_table.h"
+#include "launch/api/request/field_table.h"
 
 #include <fmt/format.h>
 

@@ -56,10 +56,13 @@ def set_field(page, field, value):
 
 def ask(page, text):
     """Types and sends; returns when the answer is complete."""
+    answers = "document.querySelectorAll('#log .answer').length"
+    before = page.evaluate(answers)
     page.evaluate("document.getElementById('say').focus()")
     page.type(text)
     page.press("Enter")
-    page.wait("document.getElementById('send').hidden || document.querySelector('.notice.bad')")
+    # A short answer may be over before we look: it stays, the button that stops it does not.
+    page.wait("%s > %d || document.querySelector('.notice.bad')" % (answers, before))
     page.wait("!document.getElementById('send').hidden", 120)
 
 

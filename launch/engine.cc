@@ -126,14 +126,22 @@ absl::StatusOr<std::vector<StepResult>> Engine::RunStep(Planned* planned, StepSe
   return results;
 }
 
+ExpertCounts Engine::expert_counts() const {
+  const std::lock_guard lock(experts_mutex_);
+  return experts_;
+}
+
 void Engine::CountStep(const StepPlan& plan, const std::vector<StepResult>& results,
                        const StepSeconds& seconds) {
   if (plan.tokens() == 0) return;
   ++stats_.steps;
   stats_.tokens += plan.tokens();
-  for (const StepResult& result : results) {
-    Add(result.expert_tokens, &stats_.expert_tokens);
-    Add(result.expert_overflow, &stats_.expert_overflow);
+  {
+    const std::lock_guard lock(experts_mutex_);
+    for (const StepResult& result : results) {
+      Add(result.expert_tokens, &experts_.tokens);
+      Add(result.expert_overflow, &experts_.overflow);
+    }
   }
   StepSeconds& sum = stats_.seconds;
   sum.plan += seconds.plan;

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <vector>
@@ -30,11 +31,15 @@ struct StepSeconds {
 
 // Sums over all steps so far.
 struct EngineStats {
-  int64_t steps = 0;                     // that computed something
-  int64_t tokens = 0;                    // computed, prompt and output
-  std::vector<int64_t> expert_tokens;    // [MoE layers, E] kept choices over all ranks
-  std::vector<int64_t> expert_overflow;  // [MoE layers, E] choices that found no place
-  StepSeconds seconds;                   // of the steps that computed something
+  int64_t steps = 0;    // that computed something
+  int64_t tokens = 0;   // computed, prompt and output
+  StepSeconds seconds;  // of the steps that computed something
+};
+
+// The same for experts, over all ranks; [MoE layers, E] each, or empty before the first step.
+struct ExpertCounts {
+  std::vector<int64_t> tokens;    // kept choices
+  std::vector<int64_t> overflow;  // choices that found no place
 };
 
 class Engine {
@@ -48,6 +53,7 @@ class Engine {
   // Not during a Step.
   absl::StatusOr<int64_t> Submit(Request request);
   void Abort(int64_t id) { scheduler_.Abort(id); }
+  void Abort(int64_t id, int32_t choice) { scheduler_.Abort(id, choice); }
   bool idle() const { return scheduler_.idle(); }
 
   // One step over all ranks; when there is nothing to compute, an empty one that only tells whether
@@ -59,6 +65,8 @@ class Engine {
   absl::Status Shutdown();
 
   const EngineStats& stats() const { return stats_; }
+  // A copy, which is large for large models. From any thread, also during a Step.
+  ExpertCounts expert_counts() const;
   const Scheduler& scheduler() const { return scheduler_; }
 
  private:
@@ -80,6 +88,8 @@ class Engine {
   Scheduler scheduler_;
   int64_t epoch_;
   EngineStats stats_;
+  mutable std::mutex experts_mutex_;
+  ExpertCounts experts_;  // guarded by experts_mutex_
   Planned now_;
   Planned next_;
   bool has_next_ = false;             // next_ was planned ahead

@@ -69,7 +69,14 @@ absl::Status EngineService::Submit(int64_t id, Request request) {
 void EngineService::Cancel(int64_t id) {
   const std::lock_guard lock(mutex_);
   if (state_ == State::kDead) return;
-  cancels_.push_back(id);
+  cancels_.push_back({.id = id});
+  wake_.notify_one();
+}
+
+void EngineService::CancelChoice(int64_t id, int32_t choice) {
+  const std::lock_guard lock(mutex_);
+  if (state_ == State::kDead || choice < 0) return;
+  cancels_.push_back({.id = id, .choice = choice});
   wake_.notify_one();
 }
 
@@ -108,14 +115,20 @@ bool EngineService::Wait() {
 
 void EngineService::TakeInbox() {
   std::vector<Submission> submissions;
-  std::vector<int64_t> cancels;
+  std::vector<Cancellation> cancels;
   {
     const std::lock_guard lock(mutex_);
     submissions.swap(inbox_);
     cancels.swap(cancels_);
   }
   for (Submission& submission : submissions) Admit(std::move(submission));
-  for (const int64_t id : cancels) CancelNow(id);
+  for (const Cancellation& cancel : cancels) {
+    if (cancel.choice == kAllChoices) {
+      CancelNow(cancel.id);
+    } else {
+      CancelNow(cancel.id, cancel.choice);
+    }
+  }
 }
 
 void EngineService::Admit(Submission submission) {
@@ -168,12 +181,26 @@ void EngineService::CancelNow(int64_t id) {
   live_.erase(found);
 }
 
+void EngineService::CancelNow(int64_t id, int32_t choice) {
+  const auto found = live_.find(id);
+  if (found == live_.end()) return;
+  Live& live = found->second;
+  const auto at = static_cast<size_t>(choice);
+  if (at >= live.ended.size() || live.ended[at]) return;
+  if (std::count(live.ended.begin(), live.ended.end(), false) == 1) return CancelNow(id);
+  engine_.Abort(live.engine_id, choice);
+  live.ended[at] = true;
+  events_.push_back(LastEvent(id, choice, FinishReason::kAborted, ""));
+  events_.back().admitted = live.started[at];
+}
+
 void EngineService::OnEvent(const RequestEvent& event, SteadyTime planned) {
   const auto caller = caller_of_.find(event.id);
   if (caller == caller_of_.end()) return;  // cancelled: its last events are out
   Live& live = live_.at(caller->second);
-  Leave(live);
   const auto choice = static_cast<size_t>(event.choice);
+  if (live.ended[choice]) return;  // likewise
+  Leave(live);
   if (live.started[choice] == SteadyTime()) live.started[choice] = planned;
 
   OutputEvent& out = events_.emplace_back();
@@ -189,7 +216,7 @@ void EngineService::OnEvent(const RequestEvent& event, SteadyTime planned) {
   out.time = Clock::now();
   if (event.finish == FinishReason::kNone) return;
   live.ended[choice] = true;
-  if (std::find(live.ended.begin(), live.ended.end(), false) != live.ended.end()) return;
+  if (!live.all_ended()) return;
   finish_times_.push_back(out.time);
   live_.erase(caller->second);
   caller_of_.erase(caller);

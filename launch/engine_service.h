@@ -4,6 +4,7 @@
 // methods may be called from any thread.
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
@@ -12,6 +13,7 @@
 #include <map>
 #include <mutex>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -37,7 +39,7 @@ struct OutputEvent {
   SteadyTime time;        // when the step ended
 };
 
-// State of the engine after its last step.
+// State of the engine after its last step. It is copied after every step: no lists.
 struct EngineSnapshot {
   int64_t running = 0;  // sequences
   int64_t waiting = 0;
@@ -52,6 +54,7 @@ struct EngineSnapshot {
   double finished_per_second = 0;  // requests, lately: for Retry-After
   SteadyTime last_step;
 };
+static_assert(std::is_trivially_copyable_v<EngineSnapshot>);
 
 struct EngineServiceOptions {
   int64_t max_queued_requests = 256;    // waiting for admission
@@ -75,6 +78,8 @@ class EngineService {
   // Ends a request within one step; one last event with kAborted follows for every choice that was
   // not finished. Unknown ids are ignored.
   void Cancel(int64_t id);
+  // The same for one choice; the others go on.
+  void CancelChoice(int64_t id, int32_t choice);
 
   // Takes no more requests; Run returns when all are done.
   void Drain();
@@ -82,6 +87,8 @@ class EngineService {
   void Stop();
 
   EngineSnapshot Snapshot() const;
+  // Engine::expert_counts, now: up to a step ahead of the snapshot.
+  ExpertCounts Experts() const { return engine_.expert_counts(); }
 
   // The loop, on the engine's thread. Returns after Drain or Stop, or with the error that killed
   // the engine; every unfinished choice has had a last event by then.
@@ -99,13 +106,20 @@ class EngineService {
     bool admitted = false;
     std::vector<SteadyTime> started;  // by choice
     std::vector<bool> ended;
+    bool all_ended() const { return std::find(ended.begin(), ended.end(), false) == ended.end(); }
   };
+  struct Cancellation {
+    int64_t id = 0;
+    int32_t choice = kAllChoices;
+  };
+  static constexpr int32_t kAllChoices = -1;
   enum class State : uint8_t { kOpen, kDraining, kStopping, kDead };
 
   bool Wait();  // for something to do; false: leave
   void TakeInbox();
   void Admit(Submission submission);
   void CancelNow(int64_t id);
+  void CancelNow(int64_t id, int32_t choice);
   absl::Status Step();
   void OnEvent(const RequestEvent& event, SteadyTime planned);
   void Leave(Live& live);
@@ -130,7 +144,7 @@ class EngineService {
   // The rest is guarded by mutex_.
   State state_ = State::kOpen;
   std::vector<Submission> inbox_;
-  std::vector<int64_t> cancels_;
+  std::vector<Cancellation> cancels_;
   int64_t queued_requests_ = 0;  // submitted, none of their steps planned
   int64_t queued_tokens_ = 0;
   EngineSnapshot snapshot_;

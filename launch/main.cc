@@ -2,10 +2,12 @@
 // folkmoot: parses the command line and runs one command. Results go to stdout, everything else to
 // stderr. Exit status: 0 done, 1 failed, 2 wrong usage.
 #include <algorithm>
+#include <chrono>
 #include <cstdio>
 #include <exception>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <vector>
 
 #include "CLI/CLI.hpp"
@@ -15,11 +17,22 @@
 #include "launch/flag_help.h"
 #include "launch/flag_reference.h"
 #include "launch/version.h"
+#include "parallel/mpi_environment.h"
 
 namespace {
 
+constexpr auto kFirstSpeaks = std::chrono::seconds(5);
+
 constexpr int kFailed = 1;
 constexpr int kWrongUsage = 2;
+
+// What is wrong before the ranks meet, such as a misspelt flag, is mostly wrong on all of them: the
+// first one says it, and the launcher ends the others while they wait. One that it leaves alone is
+// the only one in trouble, and speaks too.
+void Complain(std::string_view text) {
+  if (!folkmoot::IsFirstRank()) std::this_thread::sleep_for(kFirstSpeaks);
+  fmt::print(stderr, "folkmoot: {}\n", text);
+}
 
 int Run(int argc, char** argv) {
   using namespace folkmoot;  // NOLINT: main's own scope
@@ -40,7 +53,7 @@ int Run(int argc, char** argv) {
   absl::StatusOr<std::vector<std::string>> arguments =
       ExpandConfigFile(app, {argv + 1, argv + argc});
   if (!arguments.ok()) {
-    fmt::print(stderr, "folkmoot: {}\n", Message(arguments.status()));
+    Complain(Message(arguments.status()));
     return kWrongUsage;
   }
   try {
@@ -49,7 +62,7 @@ int Run(int argc, char** argv) {
   } catch (const CLI::Success& success) {  // --help, --version
     return app.exit(success);
   } catch (const CLI::ParseError& error) {
-    fmt::print(stderr, "folkmoot: {}\n", ExplainParseError(app, error));
+    Complain(ExplainParseError(app, error));
     return kWrongUsage;
   }
   for (const Command& command : commands) {
@@ -57,7 +70,7 @@ int Run(int argc, char** argv) {
     const absl::Status status = command.run();
     if (status.ok()) return 0;
     if (!status.message().empty()) {  // empty: another rank says it
-      fmt::print(stderr, "folkmoot: error: {}\n", Message(status));
+      Complain(fmt::format("error: {}", Message(status)));
     }
     return IsUsageError(status) ? kWrongUsage : kFailed;
   }

@@ -33,12 +33,12 @@ nlohmann::ordered_json Receipt::ToJson() const {
   return out;
 }
 
-ExpertLoad LoadOf(const EngineStats& stats, const ExpertPlacement& placement) {
+ExpertLoad LoadOf(const ExpertCounts& counts, const ExpertPlacement& placement) {
   ExpertLoad load;
   load.ranks = placement.ranks();
   load.tokens.assign(static_cast<size_t>(placement.experts()), 0);
-  for (size_t i = 0; i < stats.expert_tokens.size(); ++i) {
-    load.tokens[i % load.tokens.size()] += stats.expert_tokens[i];
+  for (size_t i = 0; i < counts.tokens.size(); ++i) {
+    load.tokens[i % load.tokens.size()] += counts.tokens[i];
   }
   for (int e = 0; e < placement.experts(); ++e) load.rank_of.push_back(placement.rank_of(e));
   return load;

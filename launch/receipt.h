@@ -30,6 +30,6 @@ class Receipt {
 };
 
 // Tokens per expert, summed over layers, and where the experts live.
-ExpertLoad LoadOf(const EngineStats& stats, const ExpertPlacement& placement);
+ExpertLoad LoadOf(const ExpertCounts& counts, const ExpertPlacement& placement);
 
 }  // namespace folkmoot

@@ -14,7 +14,8 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr auto kStatisticsInterval = 10s;
-constexpr auto kLastAnswers = 5s;  // for clients to read them before the process ends
+constexpr auto kExpertsInterval = 1s;  // how often counters of experts are copied under load
+constexpr auto kLastAnswers = 5s;      // for clients to read them before the process ends
 
 }  // namespace
 
@@ -25,6 +26,7 @@ class Server::Port : public EnginePort {
     return service_.Submit(id, std::move(request));
   }
   void Cancel(int64_t id) override { service_.Cancel(id); }
+  void CancelChoice(int64_t id, int32_t choice) override { service_.CancelChoice(id, choice); }
   EngineSnapshot Snapshot() const override { return service_.Snapshot(); }
 
  private:
@@ -108,6 +110,7 @@ absl::Status Server::Run(Engine& engine, std::chrono::milliseconds heartbeat, Lo
     metrics_ = std::make_unique<Metrics>(std::move(loaded.metrics));
     metrics_handler_ = [this](std::shared_ptr<HttpExchange> exchange) {
       metrics_->OnSnapshot(service_->Snapshot());
+      LookAtExperts();
       exchange->Respond(
           {.status = 200, .body = metrics_->Render(), .content_type = kMetricsContentType});
     };
@@ -115,6 +118,7 @@ absl::Status Server::Run(Engine& engine, std::chrono::milliseconds heartbeat, Lo
         loop_, MoeStatusOptions{.model_name = name,
                                 .layout = layout,
                                 .snapshot = [this] { return service_->Snapshot(); },
+                                .experts = [this] { return service_->Experts(); },
                                 .drops = [this] { return metrics_->drops(); }});
     moe_routes_ = moe_->Routes();
     front_end_->Attach(std::move(loaded.model), loaded.facts, *port_, metrics_.get());
@@ -132,6 +136,12 @@ absl::Status Server::Run(Engine& engine, std::chrono::milliseconds heartbeat, Lo
 void Server::OnEvents(std::vector<OutputEvent> events) {
   front_end_->OnEvents(std::move(events));
   metrics_->OnSnapshot(service_->Snapshot());
+  if (std::chrono::steady_clock::now() - experts_seen_ >= kExpertsInterval) LookAtExperts();
+}
+
+void Server::LookAtExperts() {
+  experts_seen_ = std::chrono::steady_clock::now();
+  metrics_->OnExperts(service_->Experts(), experts_seen_);
 }
 
 void Server::OnSignal() {

@@ -62,6 +62,7 @@ class Server {
   void OnSignal();
   void Abort();
   void OnEvents(std::vector<OutputEvent> events);
+  void LookAtExperts();
   void PrintStatistics();
   void RunOnLoop(const std::function<void()>& task);  // from another thread; returns when done
   void Close(const absl::Status& status);
@@ -78,6 +79,7 @@ class Server {
   std::unique_ptr<EnginePort> port_;
   std::shared_ptr<IoLoop::Timer> statistics_timer_, shutdown_timer_;
   TrafficCounts last_traffic_;
+  SteadyTime experts_seen_;
   int signals_ = 0;
   bool aborted_ = false;
   std::thread thread_;

@@ -62,7 +62,7 @@ bool LaunchedByMpi() {
 }
 
 bool IsFirstRank() {
-  for (const char* name : {"OMPI_COMM_WORLD_RANK", "SLURM_PROCID"}) {
+  for (const char* name : {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK", "SLURM_PROCID"}) {
     if (const char* rank = std::getenv(name)) return std::string_view(rank) == "0";
   }
   return true;

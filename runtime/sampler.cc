@@ -66,11 +66,7 @@ std::span<const float> Sampler::Adjusted(const SampleInput& input) {
   logits_.assign(input.logits.begin(), input.logits.end());
   Forbid(input);
   const auto vocab = static_cast<int64_t>(logits_.size());
-  if (too_short) {
-    for (const int32_t id : params.suppressed_ids) {
-      if (id >= 0 && id < vocab) logits_[static_cast<size_t>(id)] = kNever;
-    }
-  }
+  if (too_short) ForbidEnd(input);
   for (const auto& [id, bias] : params.logit_bias) {
     if (id >= 0 && id < vocab) logits_[static_cast<size_t>(id)] += bias;
   }
@@ -99,6 +95,24 @@ void Sampler::Forbid(const SampleInput& input) {
     logits_.swap(weights_);
   }
   ForbidBadWords(input);
+}
+
+void Sampler::ForbidEnd(const SampleInput& input) {
+  const std::vector<int32_t>& ids = input.params.suppressed_ids;
+  const auto goes_on = [&](size_t t) {
+    return logits_[t] > kNever &&
+           std::find(ids.begin(), ids.end(), static_cast<int32_t>(t)) == ids.end();
+  };
+  if (!input.allowed.empty()) {  // the form decides
+    size_t t = 0;
+    while (t < logits_.size() && !goes_on(t)) ++t;
+    if (t == logits_.size()) return;
+  }
+  for (const int32_t id : ids) {
+    if (id >= 0 && static_cast<size_t>(id) < logits_.size()) {
+      logits_[static_cast<size_t>(id)] = kNever;
+    }
+  }
 }
 
 // The last token of a word may not come when the output ends in the ones before it.

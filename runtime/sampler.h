@@ -4,7 +4,8 @@
 // Log-probabilities are those of the model, before anything below (vLLM's raw_logprobs). Then, in
 // vLLM's order:
 //   1. what may not come: the mask of a structured output, allowed_ids, bad_words, end tokens
-//      before min_tokens
+//      before min_tokens. A form that is complete ends whatever min_tokens says: where the mask
+//      leaves end tokens alone, they may come
 //   2. logit_bias
 //   3. penalties: repetition (prompt and output; a positive logit is divided by it, another is
 //      multiplied), then frequency * count and presence of the output (vLLM, Transformers)
@@ -60,6 +61,7 @@ class Sampler {
 
   std::span<const float> Adjusted(const SampleInput& input);
   void Forbid(const SampleInput& input);
+  void ForbidEnd(const SampleInput& input);
   void ForbidBadWords(const SampleInput& input);
   void Penalize(const SampleInput& input);
   void KeepBest(int64_t count);

@@ -136,6 +136,21 @@ void Scheduler::Abort(int64_t id) {
   std::reverse(pending_events_.begin() + static_cast<std::ptrdiff_t>(at), pending_events_.end());
 }
 
+void Scheduler::Abort(int64_t id, int32_t choice) {
+  const auto found = requests_.find(id);
+  if (found == requests_.end()) return;
+  const auto& choices = found->second->choices;
+  if (choice < 0 || static_cast<size_t>(choice) >= choices.size()) return;
+  Sequence* sequence = choices[static_cast<size_t>(choice)].get();
+  if (sequence == nullptr) return;  // it has just ended
+  pending_events_.push_back(EventOf(*sequence, FinishReason::kAborted));
+  RequestState* request = found->second.get();
+  if (choice == request->first && request->ticket < 0 && request->held > 0) {
+    PromoteSibling(request);
+  }
+  End(sequence, false);
+}
+
 std::vector<RequestEvent> Scheduler::TakeEvents() {
   std::vector<RequestEvent> events = std::move(pending_events_);
   pending_events_.clear();
@@ -153,6 +168,22 @@ void Scheduler::ReleaseSiblings(RequestState* request) {
   }
   held_ -= request->held;
   request->held = 0;
+}
+
+// The first choice leaves a request that nobody was admitted of: the next one gets its place in the
+// queue.
+void Scheduler::PromoteSibling(RequestState* request) {
+  const auto next = std::find_if(request->choices.begin(), request->choices.end(),
+                                 [](const std::unique_ptr<Sequence>& s) {
+                                   return s != nullptr && s->phase == SequencePhase::kHeld;
+                                 });
+  FM_CHECK(next != request->choices.end());
+  Sequence* sequence = next->get();
+  request->first = sequence->choice;
+  --request->held;
+  --held_;
+  sequence->tokens = request->request.prompt;
+  queue_.Add(sequence, next_step_);
 }
 
 // A choice had its last event. Its sequence is gone afterwards, and so is the request with its last
@@ -181,7 +212,7 @@ void Scheduler::End(Sequence* sequence, bool failed) {
       break;
     }
   }
-  if (sequence->choice == 0) ReleaseSiblings(request);
+  if (sequence->choice == request->first) ReleaseSiblings(request);
   sequences_.erase(sequence->id);
   request->choices[static_cast<size_t>(sequence->choice)].reset();
   if (--request->open > 0) return;

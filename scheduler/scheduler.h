@@ -71,6 +71,9 @@ class Scheduler {
   // Update or TakeEvents. Results of steps under way are dropped. Unknown ids are ignored (the
   // request may just have ended).
   void Abort(int64_t id);
+  // Ends one choice early; the others go on. Until the request is admitted, the next choice takes
+  // the place of the first in everything; then scores of the prompt end with it.
+  void Abort(int64_t id, int32_t choice);
   // Events that no step brought: aborted choices, and choices whose constraint allows no first
   // token (kStop). Whoever does not take them gets them from the next Update, before its own.
   std::vector<RequestEvent> TakeEvents();
@@ -133,6 +136,7 @@ class Scheduler {
   void DecideSharing(RequestState* state) const;
   void End(Sequence* sequence, bool failed);
   void ReleaseSiblings(RequestState* request);
+  void PromoteSibling(RequestState* request);
   RequestEvent EventOf(const Sequence& sequence, FinishReason finish) const;
   bool by_priority() const { return options_.policy == Policy::kPriority; }
 

@@ -197,7 +197,7 @@ int Scheduler::Place(const Sequence& head) {
         .running = static_cast<int64_t>(rank.running.size()),
         .cached_tokens = static_cast<int64_t>(matches_[r].pages.size()) * options_.block_size};
   }
-  const bool sibling = head.choice > 0 && head.request->shares_prompt;
+  const bool sibling = head.choice != head.request->first && head.request->shares_prompt;
   return ChooseRank(loads, head.length(), sibling ? kSiblingDecodeWeight : kDecodeWeight);
 }
 

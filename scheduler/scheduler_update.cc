@@ -62,7 +62,7 @@ void Scheduler::Apply(Sequence* sequence, const FlightSlice& slice, const Sequen
   event.first = slice.first;
   if (finish != FinishReason::kNone) {
     End(sequence, failed);
-  } else if (sequence->choice == 0 && slice.end >= request->prompt_length()) {
+  } else if (sequence->choice == request->first && slice.end >= request->prompt_length()) {
     ReleaseSiblings(request);
   }
 }

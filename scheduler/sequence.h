@@ -64,6 +64,7 @@ struct RequestState {
   std::vector<std::unique_ptr<Sequence>> choices;
   int32_t open = 0;            // choices without a terminal event
   int32_t held = 0;            // of them, choices in phase kHeld
+  int32_t first = 0;           // the choice that goes ahead of the others
   bool shares_prompt = false;  // choices wait for the first one's pages
   bool reads_cache = false;
   bool publishes = false;
@@ -71,7 +72,7 @@ struct RequestState {
 
   int64_t prompt_length() const { return static_cast<int64_t>(request.prompt.size()); }
   bool ScoresPrompt(const Sequence& sequence) const {  // one answer is enough for all choices
-    return request.prompt_logprobs && (sequence.choice == 0 || !shares_prompt);
+    return request.prompt_logprobs && (sequence.choice == first || !shares_prompt);
   }
 };
 

@@ -16,6 +16,7 @@ class EnginePort {
   // As the methods of EngineService.
   virtual absl::Status Submit(int64_t id, Request request) = 0;
   virtual void Cancel(int64_t id) = 0;
+  virtual void CancelChoice(int64_t id, int32_t choice) = 0;
   virtual EngineSnapshot Snapshot() const = 0;
 };
 

@@ -6,11 +6,11 @@
 #include <cmath>
 #include <random>
 
-#include "launch/api/answer.h"
-#include "launch/api/info_answers.h"
+#include "launch/api/answer/answer.h"
+#include "launch/api/answer/info_answers.h"
+#include "launch/api/common/json_body.h"
 #include "launch/api/jobs.h"
-#include "launch/api/json_body.h"
-#include "launch/api/request_builder.h"
+#include "launch/api/request/request_builder.h"
 #include "launch/api/request_log.h"
 #include "nlohmann/json.hpp"
 
@@ -262,7 +262,8 @@ void FrontEnd::Attach(std::unique_ptr<ServedModel> model, const EngineFacts& fac
   parts_->facts = facts;
   parts_->engine = &engine;
   parts_->metrics = metrics;
-  parts_->jobs = std::make_unique<Jobs>(engine, metrics, parts_->options.after);
+  parts_->jobs =
+      std::make_unique<Jobs>(engine, metrics, parts_->options.after, parts_->options.ping_interval);
   if (parts_->state == ServeState::kLoading) parts_->state = ServeState::kReady;
 }
 

@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-#include "launch/api/json_body.h"
+#include "launch/api/common/json_body.h"
 
 namespace folkmoot {
 namespace {
@@ -23,7 +23,8 @@ Generation::Generation(ApiRequest request, const ServedModel& model, std::unique
                        std::shared_ptr<HttpExchange> exchange)
     : answer_(std::move(answer)),
       exchange_(std::move(exchange)),
-      arrival_(std::chrono::steady_clock::now()) {
+      arrival_(std::chrono::steady_clock::now()),
+      last_write_(arrival_) {
   state_.request = std::move(request);
   state_.model = &model;
   state_.prompts.resize(state_.request.prompts.size());
@@ -100,15 +101,30 @@ std::string Generation::AddToken(const OutputEvent& event, ChoiceState* choice) 
   return text;
 }
 
-void Generation::Send(size_t choice, ChoiceDelta delta) {
+void Generation::WriteToStream(std::string data) {
   if (!streaming_) {
     streaming_ = true;
     exchange_->BeginStream("text/event-stream");
   }
+  last_write_ = std::chrono::steady_clock::now();
+  exchange_->Write(std::move(data));
+}
+
+std::chrono::milliseconds Generation::Ping(std::chrono::milliseconds interval) {
+  using std::chrono::milliseconds;
+  const auto quiet =
+      std::chrono::duration_cast<milliseconds>(std::chrono::steady_clock::now() - last_write_);
+  if (quiet < interval) return interval - quiet;
+  const bool unread = streaming_ && exchange_->unsent() > 0;
+  if (!done_ && !unread) WriteToStream(kSsePing);
+  return interval;
+}
+
+void Generation::Send(size_t choice, ChoiceDelta delta) {
   sent_[choice] = true;
   state_.seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - arrival_).count();
-  exchange_->Write(answer_->Delta(state_, state_.choices[choice], delta));
+  WriteToStream(answer_->Delta(state_, state_.choices[choice], delta));
 }
 
 void Generation::FinishWhenComplete() {

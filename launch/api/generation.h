@@ -6,15 +6,15 @@
 #include <memory>
 #include <vector>
 
-#include "launch/api/answer.h"
-#include "launch/api/generation_state.h"
+#include "launch/api/answer/answer.h"
+#include "launch/api/answer/generation_state.h"
 #include "launch/engine_service.h"
 #include "launch/http/http.h"
 
 namespace folkmoot {
 
-// On the I/O thread. A stream begins with the first token, so that whatever goes wrong before it
-// still has an HTTP status of its own.
+// On the I/O thread. A stream begins with the first token or the first ping, so that what goes
+// wrong soon still has an HTTP status of its own.
 class Generation {
  public:
   // `model` must outlive it.
@@ -30,6 +30,11 @@ class Generation {
   bool PromptDone(size_t prompt) const;  // each of its choices is finished
   bool done() const { return done_; }    // answered
 
+  // Keeps a stream alive: when nothing was sent for `interval`, sends a comment, which readers of
+  // server-sent events pass over and proxies do not. The stream begins with it if need be. Returns
+  // when to call again.
+  std::chrono::milliseconds Ping(std::chrono::milliseconds interval);
+
   // Answers with an error: a status, or the last event of a stream. Ignored when done.
   void Fail(const absl::Status& status);
   // The client has gone: nothing is written any more.
@@ -39,6 +44,7 @@ class Generation {
   std::string AddToken(const OutputEvent& event, ChoiceState* choice);
   void AddScores(size_t prompt, const SequenceResult& result);
   void Send(size_t choice, ChoiceDelta delta);
+  void WriteToStream(std::string data);
   void FinishWhenComplete();
 
   GenerationState state_;
@@ -49,6 +55,7 @@ class Generation {
   bool done_ = false;
   size_t open_ = 0;  // choices that are not finished
   SteadyTime arrival_;
+  SteadyTime last_write_;
 };
 
 }  // namespace folkmoot

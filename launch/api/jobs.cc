@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "launch/api/jobs.h"
 
-#include "launch/api/json_body.h"
+#include "launch/api/common/json_body.h"
 
 namespace folkmoot {
 namespace {
@@ -34,8 +34,19 @@ absl::Status Jobs::SubmitNext(const std::shared_ptr<Job>& job) {
 absl::Status Jobs::Start(const std::shared_ptr<Job>& job) {
   FM_RETURN_IF_ERROR(SubmitNext(job));
   jobs_.insert(job);
+  if (job->generation->request().stream && ping_interval_.count() > 0) {
+    PingAfter(job, ping_interval_);
+  }
   SubmitMore(job);
   return absl::OkStatus();
+}
+
+void Jobs::PingAfter(const std::shared_ptr<Job>& job, std::chrono::milliseconds delay) {
+  job->ping = after_(delay, [this, weak = std::weak_ptr<Job>(job)] {
+    const auto alive = weak.lock();
+    if (alive == nullptr || alive->generation->done()) return;
+    PingAfter(alive, alive->generation->Ping(ping_interval_));
+  });
 }
 
 // Gives the engine what it will take. A full queue is no error once the request has begun.
@@ -68,6 +79,7 @@ void Jobs::Release(const std::shared_ptr<Job>& job) {
   for (const int64_t id : open) ClosePrompt(id, /*cancel=*/true);
   job->deadline.reset();
   job->retry.reset();
+  job->ping.reset();
   job->next_prompt = job->generation->request().prompts.size();
   jobs_.erase(job);
 }
@@ -104,7 +116,8 @@ bool Jobs::OnEvent(OutputEvent* event) {
   const std::shared_ptr<Job> job = entry.job;
   const size_t prompt = entry.prompt;
   job->heard = true;
-  if (event->finish != FinishReason::kNone) --entry.engine_choices;
+  const bool choice_done = event->finish != FinishReason::kNone;
+  if (choice_done) --entry.engine_choices;
   const bool engine_done = entry.engine_choices <= 0;
   const bool counts = job->generation->OnEvent(prompt, event);
   if (counts && event->finish == FinishReason::kError) {
@@ -118,11 +131,12 @@ bool Jobs::OnEvent(OutputEvent* event) {
     Fail(job, WithCode(Unavailable("the server ended this request"), "server_shutdown"));
     return true;
   }
-  // A stop string ends a choice before the engine knows. The engine ends whole requests only: the
-  // others of the same prompt go on until all are done.
+  // A stop string ends a choice before the engine knows.
   if (engine_done || job->generation->PromptDone(prompt)) {
     ClosePrompt(event->request, /*cancel=*/!engine_done);
     SubmitMore(job);
+  } else if (counts && !choice_done && event->finish != FinishReason::kNone) {
+    engine_.CancelChoice(event->request, event->choice);
   }
   if (job->generation->done()) Release(job);
   return counts;

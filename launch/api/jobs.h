@@ -2,6 +2,7 @@
 // The requests that are in the engine's hands, and which engine request belongs to which.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -23,6 +24,7 @@ struct Job {
   std::unordered_set<int64_t> open;  // engine ids
   std::shared_ptr<void> deadline;
   std::shared_ptr<void> retry;
+  std::shared_ptr<void> ping;
   bool heard = false;  // an event has come
 };
 
@@ -32,8 +34,12 @@ class Jobs {
   using After =
       std::function<std::shared_ptr<void>(std::chrono::milliseconds, std::function<void()>)>;
 
-  Jobs(EnginePort& engine, Metrics* metrics, After after)
-      : engine_(engine), metrics_(metrics), after_(std::move(after)) {}
+  // `ping_interval`: streams are not silent for longer; 0: they may be.
+  Jobs(EnginePort& engine, Metrics* metrics, After after, std::chrono::milliseconds ping_interval)
+      : engine_(engine),
+        metrics_(metrics),
+        after_(std::move(after)),
+        ping_interval_(ping_interval) {}
 
   // Hands the prompts to the engine. An error (queue full, draining) means that nothing was taken.
   absl::Status Start(const std::shared_ptr<Job>& job);
@@ -56,6 +62,7 @@ class Jobs {
 
   absl::Status SubmitNext(const std::shared_ptr<Job>& job);
   void SubmitMore(const std::shared_ptr<Job>& job);
+  void PingAfter(const std::shared_ptr<Job>& job, std::chrono::milliseconds delay);
   bool OnEvent(OutputEvent* event);
   void ClosePrompt(int64_t id, bool cancel);
   void Release(const std::shared_ptr<Job>& job);
@@ -63,6 +70,7 @@ class Jobs {
   EnginePort& engine_;
   Metrics* metrics_;
   After after_;
+  std::chrono::milliseconds ping_interval_;
   int64_t next_id_ = 1;
   std::unordered_map<int64_t, Entry> by_id_;
   std::unordered_set<std::shared_ptr<Job>> jobs_;

@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "launch/api/api_request.h"
+#include "launch/api/request/api_request.h"
 
 namespace folkmoot {
 

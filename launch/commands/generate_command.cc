@@ -11,7 +11,7 @@
 #include <thread>
 
 #include "CLI/CLI.hpp"
-#include "launch/api/text_rules.h"
+#include "launch/api/common/text_rules.h"
 #include "launch/commands/commands.h"
 #include "launch/generation_config.h"
 #include "launch/launcher.h"
@@ -172,7 +172,7 @@ void PrintSummary(Engine& engine, const LoadedRank& rank, const Generation& run)
   fmt::print(stderr, "\n{}", table.Render(terminal));
   if (rank.config().moe.experts > 0) {
     fmt::print(stderr, "\ntokens per expert, all layers\n{}",
-               RenderExpertLoad(LoadOf(engine.stats(), rank.placement()), terminal));
+               RenderExpertLoad(LoadOf(engine.expert_counts(), rank.placement()), terminal));
   }
 }
 

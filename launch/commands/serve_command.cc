@@ -30,6 +30,7 @@ struct ServeOptions {
   bool prefix_caching = true;
   bool plan_ahead = false;
   double request_timeout = 0;
+  double ping_interval = 15;
   int64_t shutdown_timeout = 300;
 };
 
@@ -122,6 +123,8 @@ absl::Status Serve(const ServeOptions& given) {
   options.server.front_end.version = BuildVersion();
   options.server.front_end.request_timeout =
       std::chrono::milliseconds(static_cast<int64_t>(options.request_timeout * 1000));
+  options.server.front_end.ping_interval =
+      std::chrono::milliseconds(static_cast<int64_t>(options.ping_interval * 1000));
   options.server.shutdown_timeout = std::chrono::seconds(options.shutdown_timeout);
   std::erase(options.server.http.api_keys, "");
   return RunOnRanks(options.engine,
@@ -146,6 +149,10 @@ void AddServerFlags(CLI::App& app, ServeOptions* options) {
       ->check(CLI::PositiveNumber);
   app.add_option("--request-timeout", options->request_timeout,
                  "seconds until a request is given up; 0: never. Clients may ask for less")
+      ->check(CLI::Range(0.0, 86400.0));
+  app.add_option("--sse-ping-interval", options->ping_interval,
+                 "seconds of silence after which a stream gets a comment, so that proxies keep it; "
+                 "0: never")
       ->check(CLI::Range(0.0, 86400.0));
   app.add_option("--shutdown-timeout", options->shutdown_timeout,
                  "seconds for requests under way, after the first SIGTERM")

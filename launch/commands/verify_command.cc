@@ -9,6 +9,7 @@
 #include <map>
 #include <memory>
 #include <random>
+#include <set>
 
 #include "CLI/CLI.hpp"
 #include "launch/commands/commands.h"
@@ -54,6 +55,7 @@ struct Variant {
 // Everything of one prompt that must not change. Prompts that come from the prefix cache are not
 // computed: then only the output is there to compare.
 struct Outcome {
+  size_t prompt = 0;
   std::vector<float> prompt_logprobs;
   std::vector<float> logprobs;  // of the output
   std::vector<int32_t> tokens;
@@ -66,28 +68,55 @@ struct VariantRun {
   int64_t prefix_hit_tokens = 0;
 };
 
-// The second fills whole pages and wants another one before the first does.
-constexpr int64_t kPromptLengths[] = {3 * kKvBlockSize - 1, 6 * kKvBlockSize, 1, 7};
+// What all variants compute.
+struct Workload {
+  std::vector<std::vector<int32_t>> prompts;
+  int64_t tight_pages = 0;  // per rank, when sequences are to be preempted
+  std::string no_hits;      // why the prefix cache cannot help; empty: it must
+};
 
-// Pages for the first two prompts and one more, without which the scheduler would not let the
-// second in, or for the second with its output. The second takes that one more; when the first
-// wants a page, the second must give way.
-int64_t TightPages(int64_t max_tokens) {
-  const auto pages = [](int64_t tokens) { return (tokens + kKvBlockSize - 1) / kKvBlockSize; };
-  return std::max(pages(kPromptLengths[0]) + pages(kPromptLengths[1]) + 1,
-                  pages(kPromptLengths[1] + max_tokens));
+int64_t PagesOf(int64_t tokens) { return (tokens + kKvBlockSize - 1) / kKvBlockSize; }
+
+// The first two prompts are for a rank with pages for both and one more, without which the
+// scheduler would not let the second in. The second wants another page one step before the first
+// does and takes that one more; when the first wants one, the second must give way. So the first
+// ends one short of a full page and the second fills its pages. It is the shorter one: however
+// slowly prompts are read, it begins to write no later.
+std::vector<int64_t> PromptLengths(int64_t room) {
+  constexpr int64_t kMostPages = 6;
+  const int64_t pages = std::min(kMostPages, room / kKvBlockSize);
+  const int64_t first = pages > 0 ? pages * kKvBlockSize - 1 : room - 1;
+  const int64_t second = pages > 0 ? std::max<int64_t>(1, pages - 1) * kKvBlockSize : room;
+  return {std::max<int64_t>(1, first), second, 1, std::min<int64_t>(room, 7)};
 }
 
-std::vector<std::vector<int32_t>> MakePrompts(const ModelConfig& config, int64_t room) {
+absl::StatusOr<Workload> MakeWorkload(const VerifyOptions& options) {
+  FM_RETURN_IF_ERROR(CheckEngineOptions(options.engine));
+  FM_ASSIGN_OR_RETURN(const ModelConfig config, LoadModelConfig(options.engine.model));
+  FM_ASSIGN_OR_RETURN(const GateConfig gate, GateOf(options.engine, config));
+  FM_ASSIGN_OR_RETURN(const int64_t context, ContextOf(options.engine, config));
+  const int64_t room = context - options.max_tokens;
+  if (room < 1) {
+    return InvalidArgument("--max-tokens {}: the context of {} tokens leaves no room for a prompt",
+                           options.max_tokens, context);
+  }
+  Workload workload;
   std::mt19937 random(20261122);  // any fixed prompts will do
-  std::vector<std::vector<int32_t>> prompts;
-  for (const int64_t length : kPromptLengths) {
-    std::vector<int32_t>& prompt = prompts.emplace_back();
-    for (int64_t i = 0; i < std::clamp<int64_t>(room, 1, length); ++i) {
+  for (const int64_t length : PromptLengths(room)) {
+    std::vector<int32_t>& prompt = workload.prompts.emplace_back();
+    for (int64_t i = 0; i < length; ++i) {
       prompt.push_back(static_cast<int32_t>(random() % static_cast<uint64_t>(config.vocab)));
     }
   }
-  return prompts;
+  const auto length = [&](size_t p) { return static_cast<int64_t>(workload.prompts[p].size()); };
+  workload.tight_pages = std::max(PagesOf(length(0)) + PagesOf(length(1)) + 1,
+                                  PagesOf(std::max(length(0), length(1)) + options.max_tokens));
+  if (!PrefixCacheable(config, gate)) {
+    workload.no_hits = "a token's values depend on more than the tokens before it";
+  } else if (length(0) <= kKvBlockSize) {  // the last token of a prompt is always computed
+    workload.no_hits = "no prompt is longer than a page";
+  }
+  return workload;
 }
 
 void Collect(const SequenceResult& result, Outcome* outcome) {
@@ -99,19 +128,29 @@ void Collect(const SequenceResult& result, Outcome* outcome) {
   outcome->logprobs.push_back(result.token_logprob);
 }
 
-absl::Status RunOnce(const std::vector<std::vector<int32_t>>& prompts, int64_t max_tokens,
-                     const Variant& variant, Engine& engine, std::vector<Outcome>* outcomes) {
-  std::map<int64_t, size_t> prompt_of;  // by request
+// The prompts in the order of submission. For a preemption on every rank each needs its own two.
+std::vector<size_t> Order(const Workload& workload, const Variant& variant) {
+  std::vector<size_t> order;
+  for (size_t p = 0; p < workload.prompts.size(); ++p) {
+    order.insert(order.end(), variant.preempted && p < 2 ? static_cast<size_t>(variant.ranks) : 1,
+                 p);
+  }
+  return order;
+}
+
+absl::Status RunOnce(const Workload& workload, int64_t max_tokens, const Variant& variant,
+                     Engine& engine, std::vector<Outcome>* outcomes) {
+  std::map<int64_t, size_t> outcome_of;  // by request
   std::string error;
-  outcomes->assign(prompts.size(), {});
+  outcomes->clear();
   const auto on_event = [&](const RequestEvent& event) {
     if (event.result == nullptr) return;
     if (!event.result->error.empty()) error = event.result->error;
-    Collect(*event.result, &(*outcomes)[prompt_of.at(event.id)]);
+    Collect(*event.result, &(*outcomes)[outcome_of.at(event.id)]);
   };
-  for (size_t p = 0; p < prompts.size(); ++p) {
+  for (const size_t p : Order(workload, variant)) {
     Request request;
-    request.prompt = prompts[p];
+    request.prompt = workload.prompts[p];
     request.max_tokens = max_tokens;
     // Sampled, with all that looks back at the text: a wrong bit soon shows.
     request.sampling = {.temperature = 0.8f,
@@ -122,24 +161,33 @@ absl::Status RunOnce(const std::vector<std::vector<int32_t>>& prompts, int64_t m
     request.prompt_logprobs = !variant.prefix;
     request.layer_digests = !variant.prefix;
     FM_ASSIGN_OR_RETURN(const int64_t id, engine.Submit(std::move(request)));
-    prompt_of[id] = p;
+    outcome_of[id] = outcomes->size();
+    outcomes->push_back({.prompt = p});
     if (variant.alone) FM_RETURN_IF_ERROR(engine.Drain(on_event));
   }
   FM_RETURN_IF_ERROR(engine.Drain(on_event));
   return error.empty() ? absl::OkStatus() : DataLoss("a prompt could not be computed: {}", error);
 }
 
-absl::StatusOr<VariantRun> RunVariant(const VerifyOptions& options, const Variant& variant) {
+// Both of a rank's first two prompts must be read at once, and must not find room to grow.
+void MakeTight(const Workload& workload, int ranks, EngineOptions* options) {
+  const auto both = static_cast<int64_t>(workload.prompts[0].size() + workload.prompts[1].size());
+  options->kv_cache_blocks = workload.tight_pages;
+  options->prefill_chunk = 0;
+  options->max_num_batched_tokens = std::max(options->max_num_batched_tokens, both);
+  options->max_num_seqs = std::max<int64_t>(options->max_num_seqs, 2 * ranks);
+}
+
+absl::StatusOr<VariantRun> RunVariant(const VerifyOptions& options, const Workload& workload,
+                                      const Variant& variant) {
   EngineOptions engine_options = options.engine;
   engine_options.placement = variant.placement;
   engine_options.prefill_chunk = variant.chunk;
-  if (variant.preempted) engine_options.kv_cache_blocks = TightPages(options.max_tokens);
+  if (variant.preempted) MakeTight(workload, variant.ranks, &engine_options);
   VariantRun run;
-  const auto body = [&](Engine& engine, LoadedRank& rank) -> absl::Status {
-    const int64_t room = rank.scheduler_options().max_model_len - options.max_tokens;
-    const auto prompts = MakePrompts(rank.config(), room);
+  const auto body = [&](Engine& engine, LoadedRank&) -> absl::Status {
     for (int times = variant.prefix ? 2 : 1; times > 0; --times) {
-      FM_RETURN_IF_ERROR(RunOnce(prompts, options.max_tokens, variant, engine, &run.outcomes));
+      FM_RETURN_IF_ERROR(RunOnce(workload, options.max_tokens, variant, engine, &run.outcomes));
     }
     run.preemptions = engine.scheduler().preemptions();
     run.prefix_hit_tokens = engine.scheduler().prefix_hit_tokens();
@@ -156,23 +204,42 @@ bool SameBits(const std::vector<float>& a, const std::vector<float>& b) {
 }
 
 // Empty: all bits are equal. Else what differs first, in the words of a person who looks for the
-// cause.
+// cause. `expected`: by prompt.
 std::string FirstDifference(const Variant& variant, const std::vector<Outcome>& expected,
                             const std::vector<Outcome>& actual) {
-  for (size_t p = 0; p < expected.size(); ++p) {
-    const Outcome& a = expected[p];
-    const Outcome& b = actual[p];
+  for (const Outcome& b : actual) {
+    const Outcome& a = expected[b.prompt];
     for (size_t layer = 0; layer < a.layer_digests.size() && !variant.prefix; ++layer) {
       if (layer >= b.layer_digests.size() || a.layer_digests[layer] != b.layer_digests[layer]) {
-        return fmt::format("prompt {}: layer {} is the first to differ", p, layer);
+        return fmt::format("prompt {}: layer {} is the first to differ", b.prompt, layer);
       }
     }
-    if (a.tokens != b.tokens) return fmt::format("prompt {}: other tokens", p);
+    if (a.tokens != b.tokens) return fmt::format("prompt {}: other tokens", b.prompt);
     const bool same_prompt = variant.prefix || SameBits(a.prompt_logprobs, b.prompt_logprobs);
     if (!same_prompt || !SameBits(a.logprobs, b.logprobs)) {
-      return fmt::format("prompt {}: other log-probabilities after equal layers", p);
+      return fmt::format("prompt {}: other log-probabilities after equal layers", b.prompt);
     }
   }
+  return "";
+}
+
+// Why the variant, with equal bits, shows nothing: what it is there for did not happen.
+std::string ProvesNothing(const Workload& workload, const Variant& variant, const VariantRun& run) {
+  if (variant.preempted && run.preemptions == 0) {
+    return "nothing was preempted: a context of more tokens is needed for it";
+  }
+  if (variant.prefix && workload.no_hits.empty() && run.prefix_hit_tokens == 0) {
+    return "no token came from the prefix cache";
+  }
+  return "";
+}
+
+std::string Remark(const Workload& workload, const Variant& variant, const VariantRun& run) {
+  if (variant.prefix && !workload.no_hits.empty()) {
+    return fmt::format(" (prefix hits are not applicable: {})", workload.no_hits);
+  }
+  if (variant.prefix) return fmt::format(" ({} cached tokens)", run.prefix_hit_tokens);
+  if (variant.preempted) return fmt::format(" ({} preemptions)", run.preemptions);
   return "";
 }
 
@@ -184,9 +251,9 @@ std::vector<Variant> MakeVariants(const std::vector<int>& ranks) {
   variants.push_back({.ranks = ranks.front(), .threads = 2});
   variants.push_back({.ranks = ranks.front(), .alone = true});
   for (const int64_t chunk : {1, 7, 64}) variants.push_back({.ranks = most, .chunk = chunk});
-  variants.push_back({.ranks = ranks.front(), .prefix = true});
-  variants.push_back({.ranks = most, .prefix = true});
-  variants.push_back({.preempted = true});
+  const std::set<int> ends = {ranks.front(), most};
+  for (const int n : ends) variants.push_back({.ranks = n, .prefix = true});
+  for (const int n : ends) variants.push_back({.ranks = n, .preempted = true});
   variants.push_back({.ranks = most, .ahead = true});
   return variants;
 }
@@ -195,21 +262,24 @@ absl::Status Verify(const VerifyOptions& options) {
   if (LaunchedByMpi()) {
     return UsageError("verify makes its own ranks: run it without mpirun");
   }
+  FM_ASSIGN_OR_RETURN(const Workload workload, MakeWorkload(options));
   const Terminal terminal = DetectTerminal(STDOUT_FILENO);
   Table table({{"variant"}, {"result"}});
   nlohmann::ordered_json rows = nlohmann::ordered_json::array();
   std::vector<Outcome> reference;
   size_t differing = 0;
+  size_t empty = 0;
   for (const Variant& variant : MakeVariants(options.ranks)) {
     fmt::print(stderr, "verify: {}\n", variant.Name());
-    FM_ASSIGN_OR_RETURN(VariantRun run, RunVariant(options, variant));
+    FM_ASSIGN_OR_RETURN(VariantRun run, RunVariant(options, workload, variant));
     const bool first = reference.empty();
     const std::string difference = first ? "" : FirstDifference(variant, reference, run.outcomes);
+    const std::string nothing = ProvesNothing(workload, variant, run);
     if (first) reference = std::move(run.outcomes);
     differing += difference.empty() ? 0 : 1;
+    empty += nothing.empty() ? 0 : 1;
     std::string result = first ? "reference" : difference.empty() ? "same bits" : difference;
-    if (variant.prefix) result += fmt::format(" ({} cached tokens)", run.prefix_hit_tokens);
-    if (variant.preempted) result += fmt::format(" ({} preemptions)", run.preemptions);
+    result += nothing.empty() ? Remark(workload, variant, run) : ", but " + nothing;
     table.AddRow({variant.Name(), result});
     rows.push_back({{"variant", variant.Name()}, {"same", difference.empty()}, {"result", result}});
   }
@@ -219,8 +289,12 @@ absl::Status Verify(const VerifyOptions& options) {
   } else {
     fmt::print("{}", table.Render(terminal));
   }
-  if (differing == 0) return absl::OkStatus();
-  return DataLoss("{} of {} variants differ from the reference", differing, rows.size());
+  if (differing > 0) {
+    return DataLoss("{} of {} variants differ from the reference", differing, rows.size());
+  }
+  if (empty == 0) return absl::OkStatus();
+  return FailedPrecondition("{} of {} variants did not happen as named: they prove nothing", empty,
+                            rows.size());
 }
 
 }  // namespace
@@ -235,8 +309,9 @@ Command MakeVerifyCommand(CLI::App& app) {
   command->add_option("--ranks", options->ranks, "rank counts to compare: 1,2,3,4")
       ->delimiter(',')
       ->check(CLI::Range(1, 64));
+  // With fewer than four no sequence grows enough to be preempted.
   command->add_option("--max-tokens", options->max_tokens, "tokens to generate per prompt")
-      ->check(CLI::PositiveNumber);
+      ->check(CLI::Range(int64_t{4}, int64_t{1} << 30));
   command->add_flag("--json", options->json, "print one JSON object");
   return {.app = command, .run = [options] { return Verify(*options); }};
 }

@@ -53,7 +53,6 @@ struct Metrics::Parts {
   void FinishChoice(const RunningRequest& request, const Choice& choice, const OutputEvent& event);
   void FinishRequest(const RunningRequest& request);
   void CountSteps(const EngineStats& stats);
-  void CountExperts(const EngineSnapshot& snapshot);
 
   MetricsOptions options;
   MetricFamilies families;
@@ -61,7 +60,7 @@ struct Metrics::Parts {
   std::vector<LayerDrops> drops;
   std::map<int, size_t> moe_index;  // layer -> MoE layer
   std::map<int64_t, RunningRequest> requests;
-  EngineStats last_stats;  // of the last snapshot, without the experts
+  EngineStats last_stats;  // of the last snapshot
 };
 
 Metrics::Metrics(MetricsOptions options) : parts_(std::make_unique<Parts>(std::move(options))) {}
@@ -197,7 +196,6 @@ void Metrics::OnSnapshot(const EngineSnapshot& snapshot) {
   families.prefix_queries.Set(snapshot.prefix_query_tokens);
   families.prefix_hits.Set(snapshot.prefix_hit_tokens);
   p.CountSteps(snapshot.stats);
-  p.CountExperts(snapshot);
 }
 
 void Metrics::Parts::CountSteps(const EngineStats& stats) {
@@ -217,18 +215,17 @@ void Metrics::Parts::CountSteps(const EngineStats& stats) {
   families.seconds_sample.Set(stats.seconds.sample);
   families.seconds_gather.Set(stats.seconds.gather);
   families.seconds_update.Set(stats.seconds.update);
-  last_stats.steps = stats.steps;
-  last_stats.tokens = stats.tokens;
-  last_stats.seconds = stats.seconds;
+  last_stats = stats;
 }
 
-void Metrics::Parts::CountExperts(const EngineSnapshot& snapshot) {
-  const MoeLayout& moe = options.moe;
-  const std::vector<int64_t>& totals = snapshot.stats.expert_tokens;
-  const std::vector<int64_t>& lost = snapshot.stats.expert_overflow;
+void Metrics::OnExperts(const ExpertCounts& counts, SteadyTime now) {
+  const MoeLayout& moe = parts_->options.moe;
+  MetricFamilies& families = parts_->families;
+  const std::vector<int64_t>& totals = counts.tokens;
+  const std::vector<int64_t>& lost = counts.overflow;
   if (totals.size() != moe.cells() || totals.empty()) return;
-  window.Add(snapshot.last_step, totals);
-  const std::vector<int64_t> recent = window.Recent();
+  parts_->window.Add(now, totals);
+  const std::vector<int64_t> recent = parts_->window.Recent();
   const std::vector<int64_t> recent_ranks = SumByRank(moe, recent);
   const std::vector<int64_t> ranks = SumByRank(moe, totals);
   for (size_t i = 0; i < families.expert_tokens.size(); ++i) {

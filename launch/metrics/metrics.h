@@ -62,6 +62,9 @@ class Metrics {
   void OnEvents(const std::vector<OutputEvent>& events);
   // After every step, or now and then: between two calls only differences count.
   void OnSnapshot(const EngineSnapshot& snapshot);
+  // Now and then, and before Render. Balance is told of the last seconds: about once a second while
+  // there are steps. Times must not go back.
+  void OnExperts(const ExpertCounts& counts, SteadyTime now);
 
   // The text format 0.0.4 of Prometheus.
   std::string Render() const;

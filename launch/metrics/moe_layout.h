@@ -17,7 +17,7 @@ struct MoeLayout {
   std::vector<int> rank_of_expert;  // [experts], the same in every layer
   std::string placement;            // as asked for: "contiguous", "round_robin", a file
 
-  // Length of EngineStats::expert_tokens: [MoE layers, experts].
+  // Length of ExpertCounts::tokens: [MoE layers, experts].
   size_t cells() const { return layers.size() * static_cast<size_t>(experts); }
 };
 

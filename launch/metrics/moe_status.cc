@@ -73,8 +73,8 @@ struct MoeStatus::Parts {
   void StartTicking();
   void Tick();
   Json LoadFrame(SteadyTime now);
-  Json LayerStatus(size_t index, const EngineSnapshot& snapshot,
-                   const std::vector<LayerDrops>& drops, const std::vector<int64_t>& recent) const;
+  Json LayerStatus(size_t index, const ExpertCounts& counts, const std::vector<LayerDrops>& drops,
+                   const std::vector<int64_t>& recent) const;
 
   IoLoop& loop;
   MoeStatusOptions options;
@@ -84,6 +84,7 @@ struct MoeStatus::Parts {
   bool closed = false;
   // What the last frame said.
   EngineSnapshot last;
+  ExpertCounts last_experts;
   std::vector<LayerDrops> last_drops;
   SteadyTime last_time;
   // Callbacks of exchanges may outlive us.
@@ -114,24 +115,24 @@ void MoeStatus::Close() {
   for (const std::shared_ptr<HttpExchange>& listener : listeners) listener->EndStream();
 }
 
-Json MoeStatus::Parts::LayerStatus(size_t index, const EngineSnapshot& snapshot,
+Json MoeStatus::Parts::LayerStatus(size_t index, const ExpertCounts& counts,
                                    const std::vector<LayerDrops>& drops,
                                    const std::vector<int64_t>& recent) const {
   const auto experts = static_cast<size_t>(options.layout.experts);
   const auto ranks = static_cast<size_t>(options.layout.ranks);
-  const auto row = [&](const std::vector<int64_t>& counts) {
+  const auto row = [&](const std::vector<int64_t>& cells) {
     std::vector<int64_t> part(experts, 0);
-    for (size_t e = 0; e < experts && index * experts + e < counts.size(); ++e) {
-      part[e] = counts[index * experts + e];
+    for (size_t e = 0; e < experts && index * experts + e < cells.size(); ++e) {
+      part[e] = cells[index * experts + e];
     }
     return part;
   };
   const std::vector<int64_t> recent_ranks = SumByRank(options.layout, recent);
   const LayerDrops dropped = index < drops.size() ? drops[index] : LayerDrops{};
   return {{"layer", options.layout.layers[index]},
-          {"tokens", row(snapshot.stats.expert_tokens)},
+          {"tokens", row(counts.tokens)},
           {"recent_tokens", row(recent)},
-          {"overflow", row(snapshot.stats.expert_overflow)},
+          {"overflow", row(counts.overflow)},
           {"dropped", {{"rejected", dropped.rejected}, {"overflow", dropped.overflow}}},
           {"balancedness", NumberOrNull(Balancedness(recent_ranks, index * ranks, ranks))},
           {"expert_balancedness", NumberOrNull(Balancedness(recent, index * experts, experts))}};
@@ -139,8 +140,9 @@ Json MoeStatus::Parts::LayerStatus(size_t index, const EngineSnapshot& snapshot,
 
 void MoeStatus::Parts::Answer(HttpExchange& exchange) {
   const EngineSnapshot snapshot = options.snapshot();
+  const ExpertCounts counts = options.experts();
   const std::vector<LayerDrops> drops = options.drops();
-  window.Add(std::chrono::steady_clock::now(), snapshot.stats.expert_tokens);
+  window.Add(std::chrono::steady_clock::now(), counts.tokens);
   const std::vector<int64_t> recent = window.Recent();
   Json body = LayoutJson(options.model_name, options.layout);
   body["steps"] = snapshot.stats.steps;
@@ -148,7 +150,7 @@ void MoeStatus::Parts::Answer(HttpExchange& exchange) {
   body["recent_seconds"] = window.seconds();
   Json layers = Json::array();
   for (size_t i = 0; i < options.layout.layers.size(); ++i) {
-    layers.push_back(LayerStatus(i, snapshot, drops, recent));
+    layers.push_back(LayerStatus(i, counts, drops, recent));
   }
   body["load"] = std::move(layers);
   exchange.Respond({.body = Dump(body)});
@@ -197,22 +199,21 @@ void MoeStatus::Parts::Tick() {
 
 // What happened since the frame before.
 Json MoeStatus::Parts::LoadFrame(SteadyTime now) {
-  EngineSnapshot snapshot = options.snapshot();
+  const EngineSnapshot snapshot = options.snapshot();
+  ExpertCounts counts = options.experts();
   std::vector<LayerDrops> drops = options.drops();
   const MoeLayout& layout = options.layout;
   const auto experts = static_cast<size_t>(layout.experts);
   const double seconds = std::max(1e-6, std::chrono::duration<double>(now - last_time).count());
-  const std::vector<int64_t> tokens =
-      Growth(snapshot.stats.expert_tokens, last.stats.expert_tokens);
-  const std::vector<int64_t> overflow =
-      Growth(snapshot.stats.expert_overflow, last.stats.expert_overflow);
+  const std::vector<int64_t> tokens = Growth(counts.tokens, last_experts.tokens);
+  const std::vector<int64_t> overflow = Growth(counts.overflow, last_experts.overflow);
   const bool overflowed =
       std::any_of(overflow.begin(), overflow.end(), [](int64_t n) { return n; });
   std::vector<int64_t> rejected;
   for (size_t i = 0; i < drops.size(); ++i) {
     rejected.push_back(drops[i].rejected - (i < last_drops.size() ? last_drops[i].rejected : 0));
   }
-  window.Add(now, snapshot.stats.expert_tokens);
+  window.Add(now, counts.tokens);
   const std::vector<int64_t> recent_ranks = SumByRank(layout, window.Recent());
   const auto ranks = static_cast<size_t>(layout.ranks);
   Json balancedness = Json::array();
@@ -230,7 +231,8 @@ Json MoeStatus::Parts::LoadFrame(SteadyTime now) {
       {"running", snapshot.running},
       {"waiting", snapshot.waiting},
       {"kv_usage", UsedShare(snapshot)}};
-  last = std::move(snapshot);
+  last = snapshot;
+  last_experts = std::move(counts);
   last_drops = std::move(drops);
   last_time = now;
   return frame;

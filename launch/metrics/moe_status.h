@@ -23,6 +23,7 @@ struct MoeStatusOptions {
   std::string model_name;
   MoeLayout layout;
   std::function<EngineSnapshot()> snapshot;
+  std::function<ExpertCounts()> experts;
   std::function<std::vector<LayerDrops>()> drops;  // Metrics::drops
   size_t max_listeners = 32;                       // of /moe/events; the next one gets 503
   std::chrono::milliseconds interval{500};

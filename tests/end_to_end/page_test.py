@@ -56,10 +56,13 @@ def set_field(page, field, value):
 
 def ask(page, text):
     """Types and sends; returns when the answer is complete."""
+    answers = "document.querySelectorAll('#log .answer').length"
+    before = page.evaluate(answers)
     page.evaluate("document.getElementById('say').focus()")
     page.type(text)
     page.press("Enter")
-    page.wait("document.getElementById('send').hidden || document.querySelector('.notice.bad')")
+    # A short answer may be over before we look: it stays, the button that stops it does not.
+    page.wait("%s > %d || document.querySelector('.notice.bad')" % (answers, before))
     page.wait("!document.getElementById('send').hidden", 120)
 
 
@@ -115,9 +118,16 @@ def check_text_is_text(page):
     check("broken" not in page.evaluate("document.title"), "and runs nothing")
 
 
+def throttle(page, bytes_per_second):
+    """How fast answers reach the page; -1: as they come."""
+    page.send("Network.emulateNetworkConditions", offline=False, latency=0,
+              downloadThroughput=bytes_per_second, uploadThroughput=-1)
+
+
 def check_stop(page):
     page.evaluate("document.getElementById('fresh').click()")
     set_field(page, "max_tokens", "800")
+    throttle(page, 4000)  # or the answer may be over before the page sees its beginning
     # The page presses the key itself with the first words: from here it might come after the last.
     page.evaluate("""new MutationObserver((changes, observer) => {
         if (document.getElementById('stop').hidden) return;
@@ -134,6 +144,7 @@ def check_stop(page):
               " && !document.getElementById('send').hidden", 30)
     facts = page.evaluate("document.querySelector('#log .answer:last-of-type .facts').textContent")
     check("stopped" in facts, "Escape stops an answer: " + facts)
+    throttle(page, -1)
 
 
 def check_theme(page):

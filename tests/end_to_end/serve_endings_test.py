@@ -100,6 +100,20 @@ class EndingsTest(unittest.TestCase):
             self.assertNotEqual(server.wait(), 0)
             self.assert_gone(server)
 
+    def test_third_signal_ends_a_job_that_hangs(self):
+        with Server(ranks=3) as server:
+            reader = Reader(server, {**LONG_RUN, "n": 8})
+            ranks = server.rank_processes()
+            os.kill(ranks[1], signal.SIGSTOP)  # the step under way does not end
+            for word in ("draining", "cutting off"):
+                os.kill(ranks[0], signal.SIGTERM)
+                self.assertTrue(eventually(lambda w=word: w in server.log(), 5), server.log())
+            self.assertIn("error", reader.end()[-1])
+            self.assertIsNone(server.process.poll())
+            os.kill(ranks[0], signal.SIGTERM)
+            self.assertEqual(server.wait(15), 1)
+            self.assert_gone(server)
+
     def test_shutdown_timeout_cuts_off(self):
         with Server("--shutdown-timeout", "1", ranks=2) as server:
             readers = [

@@ -79,12 +79,16 @@ class Stream:
     def __init__(self, response, connection):
         self.response, self.connection = response, connection
         self.done = False  # [DONE] was seen
+        self.pings = 0  # comments so far
 
     def __iter__(self):
         while True:
             line = self.response.readline()
             if not line:
                 return
+            if line == b": ping\n" and self.response.readline() == b"\n":
+                self.pings += 1
+                continue
             if not line.startswith(b"data: ") or not line.endswith(b"\n") or b"\r" in line:
                 raise AssertionError(f"not an event: {line[:200]!r}")
             if self.response.readline() != b"\n":

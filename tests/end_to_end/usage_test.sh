@@ -18,6 +18,23 @@ expect_failure 1 "no-such-model" "$FOLKMOOT" generate "$WORK/no-such-model" --pr
 expect_failure 1 "no-such-file" "$FOLKMOOT" generate "$DEMO" --prompt-file "$WORK/no-such-file"
 expect_failure 1 "no-such-file" "$FOLKMOOT" score "$DEMO" --input "$WORK/no-such-file"
 
+# Three ranks read the same line: one of them says what is wrong with it.
+expect_one_complaint() {
+  expect_failure "$1" "$2" mpirun -n 3 "$FOLKMOOT" "${@:3}"
+  [ "$(grep -c '^folkmoot: ' "$WORK/err")" = 1 ] || fail "mpirun folkmoot ${*:3}: not said once: $(cat "$WORK/err")"
+}
+printf 'max-tokins: 3\n' >"$WORK/bad.yaml"
+expect_one_complaint 2 "did you mean '--max-tokens'?" generate "$DEMO" --prompt x --max-token 3
+expect_one_complaint 2 "did you mean 'generate'?" generat "$DEMO"
+expect_one_complaint 2 "did you mean 'max-tokens'?" generate "$DEMO" --prompt x --config "$WORK/bad.yaml"
+expect_one_complaint 2 "prompt that is not empty" generate "$DEMO" --prompt ""
+expect_one_complaint 2 "did you mean 'top_k'?" serve "$DEMO" --port 0 --allow-gate-override top_kk
+expect_one_complaint 1 "no-such-file" generate "$DEMO" --prompt-file "$WORK/no-such-file"
+expect_one_complaint 1 "no-such-model" generate "$WORK/no-such-model" --prompt x
+# A rank that is alone in its trouble speaks for itself.
+expect_failure 2 "did you mean '--max-tokens'?" mpirun -n 1 "$FOLKMOOT" doctor : \
+  -n 1 "$FOLKMOOT" generate "$DEMO" --prompt x --max-token 3
+
 # Settings: command line over environment over file.
 printf 'max-tokens: 3\ntemperature: 0\n' >"$WORK/config.yaml"
 tokens() {
@@ -27,7 +44,6 @@ tokens() {
 [ "$(tokens)" = '"completion_tokens":3' ] || fail "--config is not read: $(tokens)"
 [ "$(FOLKMOOT_MAX_TOKENS=4 tokens)" = '"completion_tokens":4' ] || fail "environment over file"
 [ "$(FOLKMOOT_MAX_TOKENS=4 tokens --max-tokens 5)" = '"completion_tokens":5' ] || fail "command line over environment"
-printf 'max-tokins: 3\n' >"$WORK/bad.yaml"
 expect_failure 2 "did you mean 'max-tokens'?" "$FOLKMOOT" generate "$DEMO" --prompt x --config "$WORK/bad.yaml"
 
 # Lines of score.

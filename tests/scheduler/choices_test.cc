@@ -112,6 +112,93 @@ TEST(Choices, SurviveTheErrorOfTheFirst) {
   driver.ExpectRight(0, 1);
 }
 
+// Held, waiting or running, alone or the last one: a choice that is ended leaves the others as they
+// are, and no page behind.
+TEST(Choices, EndOneByOne) {
+  for (const bool ahead : {false, true}) {
+    for (int steps = 0; steps < 4; ++steps) {
+      for (int32_t victim = 0; victim < 3; ++victim) {
+        SchedulerOptions options = SmallOptions();
+        options.prefill_chunk = 8;
+        options.max_sequences = 2;
+        options.plan_ahead = ahead;
+        Driver driver(options);
+        const int64_t id = driver.Add(Choices(15, 6, 3));
+        for (int i = 0; i < steps; ++i) driver.Step();
+        if (ahead && steps > 0) driver.Plan();
+        driver.scheduler().Abort(id, victim);
+        driver.scheduler().Abort(id, victim);
+        driver.scheduler().Abort(id, 3);
+        driver.scheduler().Abort(id, -1);
+        driver.Drain();
+        EXPECT_EQ(driver.outcome(id, victim).finish, FinishReason::kAborted);
+        EXPECT_LT(driver.outcome(id, victim).tokens.size(), 6u);
+        for (int32_t c = 0; c < 3; ++c) {
+          if (c != victim) driver.ExpectRight(id, c);
+        }
+        EXPECT_EQ(driver.scheduler().used_blocks(), 0);
+        EXPECT_EQ(driver.scheduler().waiting(), 0);
+      }
+    }
+  }
+}
+
+TEST(Choices, TheNextOneTakesThePlaceOfTheFirstInTheQueue) {
+  SchedulerOptions options = SmallOptions();
+  options.max_sequences = 1;
+  Driver driver(options);
+  driver.Add(Ask(6, 3, 30));
+  Request request = Choices(8, 3, 4);
+  request.prompt_logprobs = true;
+  const int64_t id = driver.Add(request);  // sequences 1 to 4
+  const int64_t other = driver.Add(Ask(6, 3, 20));
+  driver.Step();
+  driver.scheduler().Abort(id, 1);
+  driver.scheduler().Abort(id, 0);
+  EXPECT_EQ(driver.scheduler().waiting(), 3);
+  driver.Step();
+  driver.Step();
+  const StepPlan plan = driver.Step();
+  EXPECT_TRUE(StartOf(plan, 3).prompt_logprobs) << "before those who came later";
+  driver.Drain();
+  for (const int32_t choice : {2, 3}) driver.ExpectRight(id, choice);
+  driver.ExpectRight(other);
+  EXPECT_EQ(driver.outcome(id, 3).cached_tokens, 4) << "it waited for the prompt";
+}
+
+// Nobody overtakes: an aborted first choice does not put the others in front of earlier requests.
+TEST(Choices, WaitForTheirTurnWithoutTheFirst) {
+  SchedulerOptions options = SmallOptions();
+  options.max_sequences = 1;
+  Driver driver(options);
+  driver.Add(Ask(6, 3, 30));
+  const int64_t earlier = driver.Add(Ask(6, 3, 20));
+  const int64_t id = driver.Add(Choices(8, 3, 3));
+  driver.Step();
+  driver.scheduler().Abort(id, 0);
+  for (int i = 0; i < 5; ++i) driver.Step();
+  EXPECT_EQ(driver.outcome(earlier).finish, FinishReason::kLength);
+  EXPECT_TRUE(driver.outcome(id, 1).events.empty());
+  driver.Drain();
+  for (const int32_t choice : {1, 2}) driver.ExpectRight(id, choice);
+}
+
+TEST(Choices, TheRequestEndsWithItsLastChoice) {
+  Driver driver(SmallOptions());
+  const int64_t id = driver.Add(Choices(8, 20, 2));
+  for (int i = 0; i < 3; ++i) driver.Step();
+  const int64_t both = driver.scheduler().used_blocks();
+  driver.scheduler().Abort(id, 0);
+  EXPECT_LT(driver.scheduler().used_blocks(), both);
+  EXPECT_EQ(CountSlices(driver.Step()), 1);
+  EXPECT_TRUE(driver.scheduler().has_work());
+  driver.scheduler().Abort(id, 1);
+  EXPECT_FALSE(driver.scheduler().has_work());
+  EXPECT_EQ(driver.scheduler().used_blocks(), 0);
+  driver.Drain();
+  for (int32_t c = 0; c < 2; ++c) EXPECT_EQ(driver.outcome(id, c).finish, FinishReason::kAborted);
+}
+
 Request Formed(int length, int32_t end, int64_t max_tokens) {
   Request request = Ask(5, max_tokens);
   request.constraint = std::make_shared<FakeConstraint>(length, end);

@@ -30,6 +30,7 @@ TEST(RandomWorkload, KeepsEveryInvariantForAMillionSteps) {
   EXPECT_GT(all.stopped, 10'000);
   EXPECT_GT(all.full_length, 10'000);
   EXPECT_GT(all.aborted, 5000);
+  EXPECT_GT(all.aborted_alone, 500);
   EXPECT_GT(all.failed, 1000);
   EXPECT_GT(all.preemptions, 5000);
   EXPECT_GT(all.hit_tokens, 100'000);

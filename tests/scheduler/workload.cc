@@ -37,6 +37,7 @@ void WorkloadCounts::operator+=(const WorkloadCounts& other) {
   stopped += other.stopped;
   full_length += other.full_length;
   aborted += other.aborted;
+  aborted_alone += other.aborted_alone;
   failed += other.failed;
   preemptions += other.preemptions;
   hit_tokens += other.hit_tokens;
@@ -116,8 +117,16 @@ void Workload::Arrive() {
 void Workload::AbortOne() {
   auto victim = open_.begin();
   std::advance(victim, static_cast<int64_t>(Draw(open_.size())));
-  victim->second.aborted = true;
-  scheduler_.Abort(victim->first);
+  std::vector<Choice>& choices = victim->second.choices;
+  if (choices.size() > 1 && Chance(60)) {
+    const uint64_t choice = Draw(choices.size());
+    counts_.aborted_alone += !choices[choice].ended && victim->second.left > 1 ? 1 : 0;
+    choices[choice].aborted = true;
+    scheduler_.Abort(victim->first, static_cast<int32_t>(choice));
+  } else {
+    for (Choice& choice : choices) choice.aborted = true;
+    scheduler_.Abort(victim->first);
+  }
   if (!Chance(50)) return;
   for (const RequestEvent& event : scheduler_.TakeEvents()) Hear(event);
 }
@@ -239,7 +248,7 @@ void Workload::CheckLast(const Open& open, const Choice& choice, FinishReason fi
   const Expected& expected = choice.expected;
   if (finish == FinishReason::kAborted) {
     ++counts_.aborted;
-    Demand(open.aborted, "aborted by nobody");
+    Demand(choice.aborted, "aborted by nobody");
     return Demand(
         choice.tokens.size() <= expected.tokens.size() &&
             std::equal(choice.tokens.begin(), choice.tokens.end(), expected.tokens.begin()),

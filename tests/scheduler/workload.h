@@ -24,6 +24,7 @@ struct WorkloadCounts {
   int64_t steps = 0;
   int64_t requests = 0, refused = 0;
   int64_t stopped = 0, full_length = 0, aborted = 0, failed = 0;  // choices
+  int64_t aborted_alone = 0;                                      // choices whose request went on
   int64_t preemptions = 0, hit_tokens = 0, taken_back = 0, ahead = 0;
   int64_t longest_wait = 0;  // steps from Add to the last event of a request
 
@@ -49,13 +50,13 @@ class Workload {
     std::vector<int32_t> traced;  // positions
     uint64_t digest = 0;
     bool first = false;
+    bool aborted = false;
     bool ended = false;
   };
   struct Open {
     Request request;
     int64_t first_sequence = 0;
     int64_t arrived = 0;  // step
-    bool aborted = false;
     std::vector<Choice> choices;
     int64_t left = 0;
   };

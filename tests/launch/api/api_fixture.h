@@ -40,7 +40,7 @@ class FakeExchange : public HttpExchange {
     EXPECT_TRUE(streaming && !ended);
     ended = true;
   }
-  size_t unsent() const override { return 0; }
+  size_t unsent() const override { return unread; }
   void OnGone(std::function<void()> callback) override { gone = std::move(callback); }
 
   Json json() const { return Json::parse(response.body); }
@@ -50,6 +50,7 @@ class FakeExchange : public HttpExchange {
 
   HttpResponse response;
   std::string stream, content_type;
+  size_t unread = 0;
   bool answered = false, streaming = false, ended = false;
   std::function<void()> gone;
 
@@ -66,10 +67,14 @@ class FakeEngine : public EnginePort {
     return absl::OkStatus();
   }
   void Cancel(int64_t id) override { cancelled.push_back(id); }
+  void CancelChoice(int64_t id, int32_t choice) override {
+    cancelled_choices.emplace_back(id, choice);
+  }
   EngineSnapshot Snapshot() const override { return snapshot; }
 
   std::map<int64_t, Request> taken;
   std::vector<int64_t> cancelled;
+  std::vector<std::pair<int64_t, int32_t>> cancelled_choices;
   int64_t last = 0;
   absl::Status refusal;  // once `room` requests were taken
   size_t room = 0;

@@ -3,8 +3,8 @@
 // the field, and the next good request is answered.
 #include <fmt/format.h>
 
-#include "launch/api/field_table.h"
-#include "launch/api/json_body.h"
+#include "launch/api/common/json_body.h"
+#include "launch/api/request/field_table.h"
 #include "tests/launch/api/api_fixture.h"
 
 namespace folkmoot {
@@ -178,6 +178,9 @@ TEST_F(BadFields, BodiesThatAreNoRequests) {
       {"/v1/completions", R"({"prompt": 5})", "prompt"},
       {"/v1/completions", R"({"prompt": "x", "max_tokens": 64})", "prompt"},
       {"/v1/completions", R"({"prompt": "x", "max_tokens": 2, "min_tokens": 3})", "min_tokens"},
+      {"/v1/completions", R"({"prompt": "x", "stop": ""})", "stop"},
+      {"/v1/completions", R"({"prompt": "x", "stop": ["a", ""]})", "stop"},
+      {"/generate", R"({"text": "x", "sampling_params": {"stop": [""]}})", "sampling_params.stop"},
       {"/v1/completions", R"({"prompt": "x", "logit_bias": {"4096": 1}})", "logit_bias"},
       {"/v1/completions", R"({"prompt": "x", "logit_bias": {"1": 101}})", "logit_bias"},
       {"/v1/completions", R"({"prompt": "x", "logit_bias": {"x": 1}})", "logit_bias"},

@@ -220,6 +220,28 @@ TEST_F(Completions, AStopStringEndsTheRequestInTheEngine) {
   EXPECT_EQ(front_end->running(), 0u);
 }
 
+TEST_F(Completions, AStopStringEndsItsChoiceWhileOthersGoOn) {
+  Attach();
+  const auto exchange = Post(
+      "/v1/completions", {{"prompt", "x"}, {"max_tokens", 30}, {"n", 3}, {"stop", {"there be"}}});
+  using Ended = std::vector<std::pair<int64_t, int32_t>>;
+  Say("And God said, Let there be light", FinishReason::kNone, 1);
+  EXPECT_EQ(engine.cancelled_choices, (Ended{{engine.last, 1}}));
+  Say("In the beginning", FinishReason::kLength, 2);
+  EXPECT_EQ(engine.cancelled_choices.size(), 1u) << "the engine has ended the other one itself";
+  OutputEvent last = Event(engine.last, -1, FinishReason::kAborted, 1);
+  Emit(last);  // the engine's answer means nothing any more
+  EXPECT_FALSE(exchange->answered);
+  Say("Let there be", FinishReason::kNone, 0);
+  const Json json = Body(exchange);
+  EXPECT_EQ(json["choices"][0]["text"], "Let ");
+  EXPECT_EQ(json["choices"][1]["text"], "And God said, Let ");
+  EXPECT_EQ(json["choices"][1]["finish_reason"], "stop");
+  EXPECT_EQ(json["choices"][2]["finish_reason"], "length");
+  EXPECT_EQ(engine.cancelled, std::vector<int64_t>{engine.last}) << "the last one ends it all";
+  EXPECT_EQ(front_end->running(), 0u);
+}
+
 TEST_F(Completions, ANamedStopTokenIsTheReason) {
   Attach();
   const int32_t stop = Ids(" God")[0];

@@ -1,5 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Overload, deadlines, clients that leave, and the life of the server.
+#include <gmock/gmock.h>
+
+#include <thread>
+
 #include "tests/launch/api/api_fixture.h"
 
 namespace folkmoot {
@@ -97,6 +101,48 @@ TEST_F(Manners, ADeadlineInAStreamIsAnErrorEvent) {
   ASSERT_EQ(events.size(), 2u);
   EXPECT_EQ(Json::parse(events[1])["error"]["code"], "deadline_exceeded");
   EXPECT_EQ(exchange->stream.find("[DONE]"), std::string::npos);
+}
+
+TEST_F(Manners, ASilentStreamGetsPings) {
+  options.ping_interval = std::chrono::milliseconds(1);
+  Attach();
+  const auto whole = Complete();
+  EXPECT_TRUE(timers.empty());
+  const auto exchange = Complete({{"stream", true}});
+  const auto fire = [&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+    (*timers.back().second.lock())();
+  };
+  EXPECT_EQ(timers.back().first, options.ping_interval);
+  fire();
+  EXPECT_EQ(exchange->content_type, "text/event-stream");
+  EXPECT_EQ(exchange->stream, ": ping\n\n");
+  exchange->unread = 1;  // nobody reads: nothing is added
+  fire();
+  exchange->unread = 0;
+  fire();
+  EXPECT_EQ(exchange->stream, ": ping\n\n: ping\n\n");
+  Emit(Event(engine.last, 5, FinishReason::kLength));
+  EXPECT_THAT(exchange->stream, testing::HasSubstr("data: [DONE]"));
+  EXPECT_EQ(timers.back().second.lock(), nullptr) << "it ends with the request";
+  EXPECT_FALSE(whole->answered);
+}
+
+TEST_F(Manners, AStreamThatSpeaksGetsNoPings) {
+  options.ping_interval = std::chrono::hours(1);
+  Attach();
+  const auto exchange = Complete({{"stream", true}});
+  (*timers.back().second.lock())();
+  EXPECT_FALSE(exchange->streaming) << "an error would still have a status of its own";
+  EXPECT_GT(timers.back().first, std::chrono::minutes(59));
+  EXPECT_LE(timers.back().first, std::chrono::hours(1));
+}
+
+TEST_F(Manners, PingsCanBeOff) {
+  options.ping_interval = {};
+  Attach();
+  Complete({{"stream", true}});
+  EXPECT_TRUE(timers.empty());
 }
 
 TEST_F(Manners, ErrorsOfTheEngineReachTheClient) {

@@ -5,7 +5,7 @@
 #include <fstream>
 #include <iterator>
 
-#include "launch/api/field_table.h"
+#include "launch/api/request/field_table.h"
 
 namespace folkmoot {
 namespace {

@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include <future>
+#include <numeric>
 #include <thread>
 
 #include "launch/thread_ranks.h"
@@ -151,6 +152,41 @@ TEST(EngineService, CancelEndsEveryChoiceOnceAndFreesThePages) {
   }
 }
 
+TEST(EngineService, CancelChoiceEndsOneAndTheOthersGoOn) {
+  Events events;
+  (void)WithService({}, events, [&](EngineService& service) {
+    Request request = Ask(200);
+    request.n = 3;
+    EXPECT_TRUE(service.Submit(1, request).ok());
+    (void)events.AtLeast(1, 5);
+    for (const int32_t choice : {1, 1, -1, 3}) service.CancelChoice(1, choice);
+    service.CancelChoice(12345, 0);
+    EXPECT_EQ(Events::Last(events.Ended(1, 1))[0].choice, 1);
+    EXPECT_EQ(Events::Last(events.Ended(1, 1))[0].finish, FinishReason::kAborted);
+    const auto all = events.Ended(1, 3);
+    ASSERT_EQ(Events::Last(all).size(), 3u);
+    int64_t tokens[3] = {};
+    for (const OutputEvent& event : all) {
+      if (event.result.token >= 0) ++tokens[event.choice];
+    }
+    EXPECT_EQ(tokens[0], 200);
+    EXPECT_LT(tokens[1], 200);
+    EXPECT_EQ(tokens[2], 200);
+    // Those of a request that are left, one after the other: the last ends it.
+    request.n = 2;
+    request.max_tokens = 400;
+    EXPECT_TRUE(service.Submit(2, request).ok());
+    (void)events.AtLeast(2, 3);
+    service.CancelChoice(2, 0);
+    service.CancelChoice(2, 1);
+    EXPECT_EQ(Events::Last(events.Ended(2, 2)).size(), 2u);
+    EXPECT_TRUE(service.Submit(3, Ask(2)).ok());
+    (void)events.Ended(3, 1);
+    EXPECT_EQ(service.Snapshot().used_blocks, 0);
+    service.Drain();
+  });
+}
+
 TEST(EngineService, AFullQueueRefusesAndStopEndsTheRest) {
   Events events;
   int accepted = 0;
@@ -173,6 +209,30 @@ TEST(EngineService, AFullQueueRefusesAndStopEndsTheRest) {
     ASSERT_EQ(last.size(), 1u);
     EXPECT_EQ(last[0].finish, FinishReason::kAborted);
   }
+}
+
+TEST(EngineService, ExpertsAreCountedForWhoeverAsks) {
+  Events events;
+  (void)WithService({}, events, [&](EngineService& service) {
+    const auto sum = [&] {
+      const std::vector<int64_t> tokens = service.Experts().tokens;
+      return std::accumulate(tokens.begin(), tokens.end(), int64_t{0});
+    };
+    EXPECT_EQ(sum(), 0);
+    EXPECT_TRUE(service.Submit(1, Ask(50)).ok());
+    int64_t seen = 0;
+    for (size_t count = 1; count <= 50; ++count) {  // while it runs
+      (void)events.AtLeast(1, count);
+      EXPECT_GE(sum(), seen);
+      seen = sum();
+    }
+    (void)events.Ended(1, 1);
+    const int64_t tokens = service.Snapshot().stats.tokens;
+    EXPECT_GE(tokens, 54);
+    EXPECT_GT(sum(), tokens);
+    EXPECT_EQ(sum() % tokens, 0) << "every token has the same number of choices";
+    service.Drain();
+  });
 }
 
 TEST(EngineService, AnIdleEngineKeepsItsRanks) {

@@ -164,11 +164,12 @@ TEST_F(MetricsTest, SnapshotsCountDifferences) {
   snapshot.prefix_hit_tokens = 640;
   snapshot.stats.steps = 1;
   snapshot.stats.tokens = 8;
-  snapshot.stats.expert_tokens = {1, 2, 3, 4, 5, 6, 7, 8};
-  snapshot.stats.expert_overflow = {0, 0, 9, 0, 0, 0, 0, 0};
+  ExpertCounts experts = {.tokens = {1, 2, 3, 4, 5, 6, 7, 8}, .overflow = {0, 0, 9, 0, 0, 0, 0, 0}};
   snapshot.last_step = kStart;
-  metrics_.OnSnapshot(snapshot);
-  metrics_.OnSnapshot(snapshot);
+  for (int i = 0; i < 2; ++i) {
+    metrics_.OnSnapshot(snapshot);
+    metrics_.OnExperts(experts, kStart);
+  }
   EXPECT_EQ(Value("vllm:num_requests_running"), 3);
   EXPECT_EQ(Value("vllm:num_requests_waiting"), 2);
   EXPECT_EQ(Value("vllm:num_requests_waiting_by_reason", {R"(reason="capacity")"}), 2);
@@ -189,9 +190,10 @@ TEST_F(MetricsTest, SnapshotsCountDifferences) {
   snapshot.stats.seconds.total = 0.6;
   snapshot.stats.steps = 3;  // two steps of 16 tokens, looked at once
   snapshot.stats.tokens = 40;
-  snapshot.stats.expert_tokens = {1, 2, 13, 4, 5, 6, 7, 18};
+  experts.tokens = {1, 2, 13, 4, 5, 6, 7, 18};
   snapshot.last_step = kStart + milliseconds(900);
   metrics_.OnSnapshot(snapshot);
+  metrics_.OnExperts(experts, snapshot.last_step);
   EXPECT_EQ(Value("vllm:iteration_tokens_total_count"), 3);
   EXPECT_EQ(Value("vllm:iteration_tokens_total_sum"), 40);
   EXPECT_EQ(Value("moe:phase_seconds_total", {R"(phase="model")"}), 0.5);
@@ -269,6 +271,7 @@ TEST(Metrics, ADenseModelHasNoExpertMetrics) {
   options.moe = {};
   Metrics metrics(options);
   metrics.OnSnapshot({});
+  metrics.OnExperts({}, kStart);
   const Exposition now = ReadExposition(metrics.Render());
   EXPECT_THAT(now.errors, IsEmpty());
   EXPECT_EQ(now.families.count("moe:balancedness"), 0);

@@ -37,8 +37,8 @@ class MoeStatusTest : public ::testing::Test {
  protected:
   MoeStatusTest() {
     snapshot_.total_blocks = 10;
-    snapshot_.stats.expert_tokens = {1, 2, 3, 4};
-    snapshot_.stats.expert_overflow = {0, 0, 0, 0};
+    experts_.tokens = {1, 2, 3, 4};
+    experts_.overflow = {0, 0, 0, 0};
     drops_ = {{.rejected = 1, .overflow = 2}, {}};
   }
 
@@ -52,6 +52,7 @@ class MoeStatusTest : public ::testing::Test {
                       .rank_of_expert = {1, 0},
                       .placement = "file.json"};
     options.snapshot = [this] { return snapshot_; };
+    options.experts = [this] { return experts_; };
     options.drops = [this] { return drops_; };
     options.max_listeners = 2;
     options.interval = milliseconds(5);
@@ -69,12 +70,13 @@ class MoeStatusTest : public ::testing::Test {
 
   IoLoop loop_;
   EngineSnapshot snapshot_;
+  ExpertCounts experts_;
   std::vector<LayerDrops> drops_;
 };
 
 TEST_F(MoeStatusTest, ExpertsAreDescribedLayerByLayer) {
   MoeStatus status(loop_, Options());
-  snapshot_.stats.expert_overflow = {0, 9, 0, 0};
+  experts_.overflow = {0, 9, 0, 0};
   const auto exchange = Call(status, 0);
   ASSERT_TRUE(exchange->response.has_value());
   const json body = json::parse(exchange->response->body);
@@ -95,8 +97,8 @@ TEST_F(MoeStatusTest, AListenerHearsWhatChanges) {
   MoeStatus status(loop_, Options());
   const auto listener = Call(status, 1);
   EXPECT_EQ(listener->stream_type, "text/event-stream");
-  snapshot_.stats.expert_tokens = {1, 2, 3, 104};
-  snapshot_.stats.expert_overflow = {0, 0, 7, 0};
+  experts_.tokens = {1, 2, 3, 104};
+  experts_.overflow = {0, 0, 7, 0};
   snapshot_.stats.tokens = 100;
   snapshot_.used_blocks = 5;
   drops_[1].rejected = 3;

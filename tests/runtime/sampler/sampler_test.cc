@@ -124,6 +124,30 @@ TEST(Sampler, FiltersKeepWhatASortedWalkKeeps) {
   }
 }
 
+// Token 0 ends. The mask of a form that is complete leaves it alone; one that may go on does not.
+TEST(Sampler, ACompleteFormEndsBeforeMinTokens) {
+  const std::vector<float> logits = {9.0f, 1.0f, 2.0f, 3.0f};
+  SamplingParams params;
+  params.min_tokens = 5;
+  params.suppressed_ids = {0, 3};
+  Sampler sampler;
+  const auto sample = [&](uint32_t mask) {
+    const std::vector<uint32_t> allowed = {mask};
+    return sampler.Sample({.logits = logits, .params = params, .allowed = allowed});
+  };
+  for (const float temperature : {0.0f, 1.0f}) {
+    params.temperature = temperature;
+    EXPECT_EQ(sample(0b0001), 0) << "nothing but the end";
+    EXPECT_EQ(sample(0b0011), 1) << "the form may go on";
+    EXPECT_EQ(sample(0b1000), 3) << "a stop token that the form asks for";
+    EXPECT_EQ(sample(0b0000), std::nullopt);
+  }
+  params.temperature = 0;
+  params.allowed_ids = {0, 3};
+  EXPECT_EQ(sampler.Sample({.logits = logits, .params = params}), std::nullopt)
+      << "without a form min_tokens stands";
+}
+
 TEST(Sampler, DrawsInProportionToTheProbabilities) {
   const std::vector<float> logits = {0.0f, 1.0f, -std::numeric_limits<float>::max(), 2.0f, 0.5f};
   double total = 0;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "launch/api/text_rules.h"
+#include "launch/api/common/text_rules.h"
 
 #include <algorithm>
 #include <utility>

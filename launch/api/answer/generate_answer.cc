@@ -3,8 +3,8 @@
 // SGLang's do.
 #include <algorithm>
 
-#include "launch/api/answer.h"
-#include "launch/api/json_body.h"
+#include "launch/api/answer/answer.h"
+#include "launch/api/common/json_body.h"
 #include "nlohmann/json.hpp"
 
 namespace folkmoot {

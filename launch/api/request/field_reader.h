@@ -8,7 +8,7 @@
 #include <string_view>
 #include <vector>
 
-#include "launch/api/field_table.h"
+#include "launch/api/request/field_table.h"
 #include "nlohmann/json_fwd.hpp"
 #include "runtime/status.h"
 

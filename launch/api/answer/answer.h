@@ -6,7 +6,7 @@
 #include <memory>
 #include <string>
 
-#include "launch/api/generation_state.h"
+#include "launch/api/answer/generation_state.h"
 #include "nlohmann/json_fwd.hpp"
 
 namespace folkmoot {
@@ -39,6 +39,7 @@ std::unique_ptr<Answer> MakeGenerateAnswer();
 // "data: ...\n\n"
 std::string SseEvent(std::string_view json);
 inline constexpr char kSseDone[] = "data: [DONE]\n\n";
+inline constexpr char kSsePing[] = ": ping\n\n";  // a comment
 
 // Parts that several formats share.
 

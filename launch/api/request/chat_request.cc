@@ -2,8 +2,8 @@
 // POST /v1/chat/completions: reading the body, and from messages to the text of a prompt.
 #include <algorithm>
 
-#include "launch/api/json_body.h"
-#include "launch/api/request_builder.h"
+#include "launch/api/common/json_body.h"
+#include "launch/api/request/request_builder.h"
 #include "nlohmann/json.hpp"
 
 namespace folkmoot {

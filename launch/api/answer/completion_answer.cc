@@ -2,8 +2,8 @@
 // POST /v1/completions: writing the answer. With echo the prompt's text and tokens come first.
 #include <algorithm>
 
-#include "launch/api/answer.h"
-#include "launch/api/json_body.h"
+#include "launch/api/answer/answer.h"
+#include "launch/api/common/json_body.h"
 #include "nlohmann/json.hpp"
 
 namespace folkmoot {

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <map>
 
-#include "launch/api/json_body.h"
-#include "launch/api/request_builder.h"
+#include "launch/api/common/json_body.h"
+#include "launch/api/request/request_builder.h"
 #include "nlohmann/json.hpp"
 
 namespace folkmoot {

@@ -6,9 +6,9 @@
 #include <string>
 #include <vector>
 
-#include "launch/api/api_request.h"
-#include "launch/api/served_model.h"
-#include "launch/api/text_rules.h"
+#include "launch/api/common/served_model.h"
+#include "launch/api/common/text_rules.h"
+#include "launch/api/request/api_request.h"
 #include "scheduler/step_plan.h"
 
 namespace folkmoot {

@@ -2,7 +2,7 @@
 // Answers about the model and its tokenizer, which need no engine.
 #pragma once
 
-#include "launch/api/served_model.h"
+#include "launch/api/common/served_model.h"
 #include "launch/http/http.h"
 #include "nlohmann/json_fwd.hpp"
 #include "runtime/status.h"

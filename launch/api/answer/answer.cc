@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "launch/api/answer.h"
+#include "launch/api/answer/answer.h"
 
 #include <algorithm>
 
 #include <cmath>
 
-#include "launch/api/json_body.h"
+#include "launch/api/common/json_body.h"
 #include "nlohmann/json.hpp"
 
 namespace folkmoot {

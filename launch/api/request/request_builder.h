@@ -8,9 +8,9 @@
 #include <string>
 #include <vector>
 
-#include "launch/api/api_request.h"
-#include "launch/api/field_reader.h"
-#include "launch/api/served_model.h"
+#include "launch/api/common/served_model.h"
+#include "launch/api/request/api_request.h"
+#include "launch/api/request/field_reader.h"
 #include "launch/http/http.h"
 #include "nlohmann/json_fwd.hpp"
 

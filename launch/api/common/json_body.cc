@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "launch/api/json_body.h"
+#include "launch/api/common/json_body.h"
 
 #include <cstdint>
 #include <unordered_map>

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Structured output: the many spellings of "the text must have this form", made into one
 // constraint.
-#include "launch/api/json_body.h"
-#include "launch/api/request_builder.h"
+#include "launch/api/common/json_body.h"
+#include "launch/api/request/request_builder.h"
 #include "nlohmann/json.hpp"
 
 namespace folkmoot {

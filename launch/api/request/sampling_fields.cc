@@ -5,8 +5,8 @@
 #include <charconv>
 #include <map>
 
-#include "launch/api/json_body.h"
-#include "launch/api/request_builder.h"
+#include "launch/api/common/json_body.h"
+#include "launch/api/request/request_builder.h"
 #include "nlohmann/json.hpp"
 
 namespace folkmoot {
@@ -69,8 +69,9 @@ absl::Status ReadStops(const Fields& fields, const ServedModel& model, ApiReques
   const bool generate = fields.endpoint() == kGenerateSampling;
   std::vector<std::string> stops = fields.Strings("stop");
   for (const std::string& stop : stops) {
+    const std::string param = fields.Path("stop");
+    if (stop.empty()) return BadField(param, "{}: cannot contain an empty string", param);
     if (stop.size() > kMaxStopBytes) {
-      const std::string param = fields.Path("stop");
       return BadField(param, "{}: a string of {} bytes, at most {} are allowed", param, stop.size(),
                       kMaxStopBytes);
     }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // POST /v1/completions: reading the body.
-#include "launch/api/json_body.h"
-#include "launch/api/request_builder.h"
+#include "launch/api/common/json_body.h"
+#include "launch/api/request/request_builder.h"
 #include "nlohmann/json.hpp"
 
 namespace folkmoot {

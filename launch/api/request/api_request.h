@@ -8,8 +8,8 @@
 #include <string>
 #include <vector>
 
-#include "launch/api/field_table.h"
-#include "launch/api/text_rules.h"
+#include "launch/api/common/text_rules.h"
+#include "launch/api/request/field_table.h"
 #include "scheduler/request.h"
 
 namespace folkmoot {

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "launch/api/served_model.h"
+#include "launch/api/common/served_model.h"
 
 #include <algorithm>
 
-#include "launch/api/json_body.h"
+#include "launch/api/common/json_body.h"
 #include "nlohmann/json.hpp"
 
 namespace folkmoot {

@@ -2,8 +2,8 @@
 // POST /v1/chat/completions: writing the answer.
 #include <algorithm>
 
-#include "launch/api/answer.h"
-#include "launch/api/json_body.h"
+#include "launch/api/answer/answer.h"
+#include "launch/api/common/json_body.h"
 #include "nlohmann/json.hpp"
 
 namespace folkmoot {

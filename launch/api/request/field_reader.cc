@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "launch/api/field_reader.h"
+#include "launch/api/request/field_reader.h"
 
 #include <cmath>
 #include <limits>
 
-#include "launch/api/json_body.h"
+#include "launch/api/common/json_body.h"
 #include "nlohmann/json.hpp"
 #include "runtime/check.h"
 

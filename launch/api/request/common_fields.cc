@@ -5,8 +5,8 @@
 #include <charconv>
 #include <cmath>
 
-#include "launch/api/json_body.h"
-#include "launch/api/request_builder.h"
+#include "launch/api/common/json_body.h"
+#include "launch/api/request/request_builder.h"
 #include "nlohmann/json.hpp"
 #include "xxhash.h"
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "launch/api/field_table.h"
+#include "launch/api/request/field_table.h"
 
 #include <fmt/format.h>
 
@@ -45,7 +45,7 @@ constexpr FieldSpec kFields[] = {
     {"max_new_tokens", kInteger, 0, kInt32, "128", kGenerateSampling, kYes, ""},
     {"min_tokens", kInteger, 0, kInt32, "0", kText, kYes, "no end token and no stop string before so many; at most max_tokens"},
     {"min_new_tokens", kInteger, 0, kInt32, "0", kGenerateSampling, kYes, ""},
-    {"stop", kStrings, 0, 64, "[]", kSampling, kYes, "at most 1024 bytes each; the text ends before it"},
+    {"stop", kStrings, 0, 64, "[]", kSampling, kYes, "1 to 1024 bytes each; the text ends before it"},
     {"stop_token_ids", kIntegers, 0, 256, "[]", kSampling, kYes, ""},
     {"ignore_eos", kBoolean, 0, 0, "false", kSampling, kYes, ""},
     {"include_stop_str_in_output", kBoolean, 0, 0, "false", kText, kYes, ""},

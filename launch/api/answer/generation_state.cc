@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "launch/api/generation_state.h"
+#include "launch/api/answer/generation_state.h"
 
 namespace folkmoot {
 namespace {

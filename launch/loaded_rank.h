@@ -60,7 +60,6 @@ class LoadedRank {
   std::unique_ptr<Checkpoint> checkpoint_;  // the model reads embeddings in place
   std::unique_ptr<WeightLoader> loader_;
   std::unique_ptr<Model> model_;
-  std::unique_ptr<KvCache> cache_;
   std::unique_ptr<ModelRunner> runner_;
 };
 

@@ -39,6 +39,13 @@ class DummyLoader : public WeightLoader {
   absl::StatusOr<WeightView> Keep(const TensorRef& ref) override {
     return Fill(ref.name, ref.n, ref.k, kept_.emplace_back());
   }
+  std::optional<DType> Stored(std::string_view name) const override {
+    return Has(name) ? std::optional<DType>(dtype_) : std::nullopt;
+  }
+  absl::StatusOr<std::pair<WeightView, WeightView>> ViewPair(const TensorRef& a,
+                                                             const TensorRef& b) override {
+    return std::make_pair(Fill(a.name, a.n, a.k, scratch_[0]), Fill(b.name, b.n, b.k, scratch_[1]));
+  }
 
  protected:
   absl::StatusOr<WeightView> ViewVector(const std::string& name, int64_t n) override {
@@ -47,11 +54,6 @@ class DummyLoader : public WeightLoader {
     storage.resize(static_cast<size_t>(n) * sizeof(float));
     std::fill_n(reinterpret_cast<float*>(storage.data()), n, value);
     return WeightView{storage.data(), DType::kF32, 1, n};
-  }
-
-  absl::StatusOr<std::pair<WeightView, WeightView>> ViewPair(const TensorRef& a,
-                                                             const TensorRef& b) override {
-    return std::make_pair(Fill(a.name, a.n, a.k, scratch_[0]), Fill(b.name, b.n, b.k, scratch_[1]));
   }
 
   void Release(const WeightView&) override {}

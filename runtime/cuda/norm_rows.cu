@@ -3,7 +3,7 @@
 // memory between its sum of squares and its scaling.
 //
 // Same bits: thread t adds the squares of elements 4t .. 4t + 3, then those 1024 further, and so
-// on; BlockSum's tree does the rest. Nothing but the length of a row shows in its sum.
+// on; SumOverBlock's tree does the rest. Nothing but the length of a row shows in its sum.
 #include "runtime/cuda/launch.h"
 #include "runtime/cuda/row_vector.cuh"
 #include "runtime/cuda/rows.h"
@@ -44,7 +44,7 @@ __device__ void NormalizeRow(const NormOutput& norm, int64_t row, Value value) {
     sum = __fmaf_rn(x.z, x.z, sum);
     sum = __fmaf_rn(x.w, x.w, sum);
   }
-  const float mean = __fdiv_rn(BlockSum(sum), static_cast<float>(norm.hidden));
+  const float mean = __fdiv_rn(SumOverBlock(sum), static_cast<float>(norm.hidden));
   const float scale = __fdiv_rn(1.0f, __fsqrt_rn(__fadd_rn(mean, norm.eps)));
   T* out = static_cast<T*>(norm.out) + row * norm.stride;
   for (int64_t i = threadIdx.x * 4; i < norm.hidden; i += kRowThreads * 4) {

@@ -61,7 +61,7 @@ __device__ inline void StoreFour(float4 x, T* row, int64_t i, int64_t n, bool ve
 
 // Sum over a block of kRowThreads, the same in every thread: lanes in a tree of strides 16 .. 1,
 // then warps in order. Every thread must come.
-__device__ inline float BlockSum(float value) {
+__device__ inline float SumOverBlock(float value) {
   constexpr int kWarps = kRowThreads / kWarp;
   FM_SHARED(float, sums, [kWarps]);
   for (int stride = kWarp / 2; stride > 0; stride /= 2) {

@@ -22,7 +22,7 @@ void StartFfn(const GpuStep& step, const GpuFfn& ffn, const cuda::MatrixRef& x, 
              FloatMatrix(out, rows, step.dims.hidden));
 }
 
-absl::Status GpuDecoder::Start(const GpuStep& step, bool on_device) {
+absl::Status GpuDecoder::Start(const GpuStep& step) {
   const int64_t rows = step.bucket.rows;
   const float eps = config_.rms_norm_eps;
   const cuda::MatrixRef normed = FirstRows(work_.normed, rows);
@@ -34,10 +34,10 @@ absl::Status GpuDecoder::Start(const GpuStep& step, bool on_device) {
     const float* next =
         i + 1 < weights_.layers.size() ? weights_.layers[i + 1].input_norm : weights_.final_norm;
     StartAttention(step, layer, i);
-    cuda::AddRmsNorm(*stream_, work_.delta, layer.ffn_norm, eps, work_.residual, normed);
     if (layer.moe) {
-      FM_RETURN_IF_ERROR(moe_->Start(step, static_cast<int>(i), moe_index++, on_device, next));
+      FM_RETURN_IF_ERROR(moe_->Start(step, static_cast<int>(i), moe_index++, next));
     } else {
+      cuda::AddRmsNorm(*stream_, work_.delta, layer.ffn_norm, eps, work_.residual, normed);
       StartFfn(step, *layer.dense, normed, work_.delta);
       cuda::AddRmsNorm(*stream_, work_.delta, next, eps, work_.residual, normed);
     }
@@ -45,7 +45,7 @@ absl::Status GpuDecoder::Start(const GpuStep& step, bool on_device) {
   }
   StartLogits(step, 0, step.bucket.logits);
   output_.CopyLogitsOut(*stream_, step.bucket.logits);
-  if (on_device) {
+  if (step.on_device) {
     output_.CopyRoutingOut(*stream_, step.bucket.rows, sizes_.dims.top_k);
     input_.CopyCountersOut(*stream_, step.bucket);
   }
@@ -90,16 +90,21 @@ absl::Status GpuDecoder::WatchLayer(const GpuStep& step, size_t index) {
   const Matrix hidden = ctx->workspace.GetMatrix(step.bucket.rows, config_.hidden);
   cuda::CopyToHost(*stream_, hidden.data, work_.residual,
                    hidden.rows * hidden.cols * static_cast<int64_t>(sizeof(float)));
-  FM_RETURN_IF_ERROR(stream_->Synchronize());
+  FM_RETURN_IF_ERROR(Wait(step));
   ctx->observer->OnLayerOutput(static_cast<int>(index), hidden);
   ctx->workspace.Release(mark);
   return absl::OkStatus();
 }
 
-StepBucket GpuDecoder::BucketOf(const ForwardBatch& batch) const {
+absl::Status GpuDecoder::Wait(const GpuStep& step) {
+  return moe_ == nullptr ? stream_->Synchronize() : moe_->Wait(step);
+}
+
+// The step as it is. A rank without rows takes part with one row of padding.
+StepBucket GpuDecoder::ExactBucket(const ForwardBatch& batch) const {
   StepBucket bucket;
-  bucket.rows = static_cast<int>(batch.tokens());
-  bucket.sequences = static_cast<int>(batch.sequences.size());
+  bucket.rows = std::max(1, static_cast<int>(batch.tokens()));
+  bucket.sequences = std::max(1, static_cast<int>(batch.sequences.size()));
   bucket.logits =
       static_cast<int>(std::min<int64_t>(std::ssize(batch.logit_rows), sizes_.logit_rows()));
   int64_t rows = 1;
@@ -114,23 +119,28 @@ StepBucket GpuDecoder::BucketOf(const ForwardBatch& batch) const {
   return bucket;
 }
 
-// Few different ones: lengths in powers of two from 256 tokens on.
+// Few different ones, and the same on all ranks: lengths in powers of two from 256 tokens on.
 StepBucket GpuDecoder::DecodeBucket(const ForwardBatch& batch) const {
-  StepBucket bucket = BucketOf(batch);
-  const auto most = static_cast<int>(sizes_.limits.sequences);
-  bucket.rows = bucket.sequences = std::min(BucketRows(bucket.rows), most);
-  bucket.logits = std::min<int>(bucket.rows, static_cast<int>(sizes_.logit_rows()));
+  const auto rows = static_cast<int>(std::max(batch.widest.rows, batch.tokens()));
+  StepBucket bucket;
+  bucket.rows = bucket.sequences =
+      std::min(BucketRows(rows), static_cast<int>(sizes_.limits.sequences));
+  bucket.logits = std::min(bucket.rows, static_cast<int>(sizes_.logit_rows()));
+  int64_t needed = batch.widest.length;
+  for (const BatchSequence& s : batch.sequences) needed = std::max(needed, s.start + s.rows);
   int64_t length = 256;
-  while (length < bucket.max_length) length *= 2;
-  length = std::min(length, std::max<int64_t>(sizes_.limits.length, bucket.max_length));
+  while (length < needed) length *= 2;
+  length = std::min(length, std::max(sizes_.limits.length, needed));
   bucket.max_length = static_cast<int>(length);
   bucket.block_stride = static_cast<int>((length + pages_.block_size - 1) / pages_.block_size);
   return bucket;
 }
 
-bool GpuDecoder::Recordable(const ForwardBatch& batch) const {
-  return gpu_.record && std::ssize(batch.sequences) == batch.tokens() &&
-         batch.logit_rows.size() <= batch.sequences.size();
+// One row per sequence on every rank, routed on the device: the same answer on all ranks.
+bool GpuDecoder::IsDecode(const ForwardBatch& batch) const {
+  return batch.widest.single && std::ssize(batch.sequences) == batch.tokens() &&
+         batch.logit_rows.size() <= batch.sequences.size() &&
+         batch.widest.rows <= sizes_.limits.sequences && (moe_ == nullptr || moe_->OnDevice(batch));
 }
 
 GpuStep GpuDecoder::MakeStep(const StepBucket& bucket, LayerContext* ctx,
@@ -145,18 +155,21 @@ GpuStep GpuDecoder::MakeStep(const StepBucket& bucket, LayerContext* ctx,
           .bucket = bucket,
           .rows = input_.Rows(bucket),
           .sequences = input_.Sequences(bucket),
+          .limits = sizes_.limits,
           .context = ctx,
           .batch = batch};
 }
 
-absl::StatusOr<const cuda::Graph*> GpuDecoder::GraphFor(const StepBucket& bucket) {
-  std::unique_ptr<cuda::Graph>& graph = graphs_[bucket];
+absl::StatusOr<const cuda::Graph*> GpuDecoder::GraphFor(const GpuStep& step) {
+  std::unique_ptr<cuda::Graph>& graph = graphs_[step.bucket];
   if (graph == nullptr) {
     absl::Status status;
-    const GpuStep step = MakeStep(bucket, nullptr, nullptr);
+    GpuStep recorded = step;
+    recorded.context = nullptr;
+    recorded.batch = nullptr;
     FM_ASSIGN_OR_RETURN(graph, cuda::Graph::Record(*stream_, [&] {
-                          input_.CopyIn(*stream_, bucket);
-                          status = Start(step, true);
+                          input_.CopyIn(*stream_, step.bucket);
+                          status = Start(recorded);
                         }));
     FM_RETURN_IF_ERROR(status);
   }
@@ -172,23 +185,24 @@ double GpuDecoder::kernels_per_layer() const {
 absl::StatusOr<Matrix> GpuDecoder::Forward(LayerContext& ctx, const ForwardBatch& batch) {
   FM_CHECK(pages_.blocks > 0);
   ctx.workspace.Reset();
-  if (batch.tokens() == 0) return Matrix();
+  if (batch.tokens() == 0 && ctx.experts.size() == 1) return Matrix();
   const bool watched = ctx.observer != nullptr && ctx.observer->WantsLayerOutput();
-  const bool on_device = moe_ == nullptr || moe_->OnDevice(batch);
-  const bool recorded = on_device && !watched && Recordable(batch);
-  const StepBucket bucket = recorded ? DecodeBucket(batch) : BucketOf(batch);
-  const GpuStep step = MakeStep(bucket, &ctx, &batch);
+  const bool decode = IsDecode(batch);
+  const StepBucket bucket = decode ? DecodeBucket(batch) : ExactBucket(batch);
+  GpuStep step = MakeStep(bucket, &ctx, &batch);
+  step.on_device = moe_ == nullptr || moe_->OnDevice(batch);
+  step.fixed_sizes = decode;
   input_.Fill(bucket, batch, rope_);
-  if (recorded) {
-    FM_ASSIGN_OR_RETURN(const cuda::Graph* const graph, GraphFor(bucket));
+  if (decode && gpu_.record && !watched) {
+    FM_ASSIGN_OR_RETURN(const cuda::Graph* const graph, GraphFor(step));
     graph->Launch(*stream_);
     ++recorded_steps_;
   } else {
     input_.CopyIn(*stream_, bucket);
-    FM_RETURN_IF_ERROR(Start(step, on_device));
+    FM_RETURN_IF_ERROR(Start(step));
   }
-  FM_RETURN_IF_ERROR(stream_->Synchronize());
-  if (on_device) {
+  FM_RETURN_IF_ERROR(Wait(step));
+  if (step.on_device) {
     ReportRouting(ctx, bucket, batch);
     input_.ReadCounters(bucket, batch);
   }
@@ -218,7 +232,7 @@ absl::StatusOr<Matrix> GpuDecoder::TakeLogits(const GpuStep& step) {
     if (first > 0) {
       StartLogits(step, static_cast<int>(first), static_cast<int>(count));
       output_.CopyLogitsOut(*stream_, static_cast<int>(count));
-      FM_RETURN_IF_ERROR(stream_->Synchronize());
+      FM_RETURN_IF_ERROR(Wait(step));
     }
     const Matrix part = output_.host_logits(count);
     for (int64_t r = 0; r < count; ++r) {

@@ -60,15 +60,16 @@ class GpuDecoder : public Model {
   void SetSizes();
   absl::Status CheckMemory() const;
   absl::Status MakeBuffers();
-  StepBucket BucketOf(const ForwardBatch& batch) const;
+  StepBucket ExactBucket(const ForwardBatch& batch) const;
   StepBucket DecodeBucket(const ForwardBatch& batch) const;
-  bool Recordable(const ForwardBatch& batch) const;
+  bool IsDecode(const ForwardBatch& batch) const;
   GpuStep MakeStep(const StepBucket& bucket, LayerContext* ctx, const ForwardBatch* batch);
   // Everything between the copy in and the wait.
-  absl::Status Start(const GpuStep& step, bool on_device);
+  absl::Status Start(const GpuStep& step);
+  absl::Status Wait(const GpuStep& step);
   void StartAttention(const GpuStep& step, const GpuLayer& layer, size_t index);
   void StartLogits(const GpuStep& step, int first, int count);
-  absl::StatusOr<const cuda::Graph*> GraphFor(const StepBucket& bucket);
+  absl::StatusOr<const cuda::Graph*> GraphFor(const GpuStep& step);
   absl::Status WatchLayer(const GpuStep& step, size_t index);
   void ReportRouting(LayerContext& ctx, const StepBucket& bucket, const ForwardBatch& batch);
   absl::StatusOr<Matrix> TakeLogits(const GpuStep& step);

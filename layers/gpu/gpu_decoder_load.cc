@@ -35,6 +35,8 @@ GpuDecoder::GpuDecoder(const ModelConfig& config, const ModelOptions& options)
   sizes_.rotary = rope_.rotary_dim();
   sizes_.moe_layers = static_cast<int>(std::count_if(config.layers.begin(), config.layers.end(),
                                                      [](const LayerConfig& l) { return l.moe; }));
+  sizes_.arrivals = sizes_.moe_layers > 0 && options.gate.CanDrop() &&
+                    options.gate.group != CapacityGroup::kSequenceChunk;
   sizes_.chunk_counters = sizes_.moe_layers > 0 && options.gate.NeedsChunkCounters();
   gemm_.policy =
       gpu_.batch_invariant ? cuda::GemmPolicy::kBatchInvariant : cuda::GemmPolicy::kFastest;
@@ -52,14 +54,15 @@ absl::StatusOr<std::unique_ptr<GpuDecoder>> GpuDecoder::Load(
   const GpuUploadJob job = {
       .family = *family, .config = model->config_, .placement = placement, .rank = experts.rank()};
   FM_ASSIGN_OR_RETURN(model->weights_, PlanWeights(job, loader));
+  model->sizes_.ranks = experts.size();
   model->SetSizes();
   FM_RETURN_IF_ERROR(model->CheckMemory());
   FM_RETURN_IF_ERROR(UploadWeights(job, loader, *model->stream_, pool, &model->weights_));
   FM_RETURN_IF_ERROR(model->MakeBuffers());
   if (model->sizes_.moe_layers > 0) {
     FM_ASSIGN_OR_RETURN(model->moe_,
-                        GpuMoeLayers::Create(model->weights_, *model->gates_.own(), placement,
-                                             experts.rank(), *model->stream_));
+                        GpuMoeLayers::Create(model->weights_, model->sizes_, *model->gates_.own(),
+                                             placement, experts, options.gpu, *model->stream_));
   }
   return model;
 }
@@ -75,7 +78,7 @@ void GpuDecoder::SetSizes() {
       .scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(config_.head_dim)))};
   sizes_.attention_scratch = cuda::AttentionScratchBytes(
       attention_, static_cast<int>(sizes_.limits.rows), static_cast<int>(sizes_.limits.length));
-  sizes_.wide_inputs = GpuMoeLayers::NeedsWideInputs(weights_, gates_.base());
+  sizes_.wide_inputs = sizes_.moe_layers > 0 && dims.dtype != DType::kF32;
   sizes_.tile_rows = GpuMoeLayers::SmallestTile(weights_, stream_->device(), sizes_.limits.rows);
 }
 

@@ -2,6 +2,7 @@
 #include "layers/gpu/step_buffers.h"
 
 #include <cstring>
+#include <numeric>
 
 namespace folkmoot {
 namespace {
@@ -20,6 +21,7 @@ StepFields LayOutFields(const StepSizes& sizes, const StepBucket& bucket, Device
   f.start = arena.Take<int32_t>(bucket.sequences);
   f.blocks = arena.Take<int32_t>(int64_t{bucket.sequences} * bucket.block_stride);
   f.logit_rows = arena.Take<int32_t>(bucket.rows);
+  if (sizes.arrivals) f.arrival = arena.Take<int32_t>(bucket.rows);
   if (sizes.chunk_counters) {
     f.taken =
         arena.Take<int32_t>(int64_t{sizes.moe_layers} * bucket.sequences * sizes.dims.experts);
@@ -115,6 +117,21 @@ void StepInput::FillSequences(const StepBucket& bucket, const ForwardBatch& batc
   }
 }
 
+void StepInput::FillArrival(const ForwardBatch& batch, StepFields& to) {
+  order_.resize(batch.sequences.size());
+  std::iota(order_.begin(), order_.end(), 0);
+  std::sort(order_.begin(), order_.end(), [&](int32_t a, int32_t b) {
+    return batch.sequences[static_cast<size_t>(a)].order <
+           batch.sequences[static_cast<size_t>(b)].order;
+  });
+  int32_t* at = to.arrival;
+  for (const int32_t s : order_) {
+    const BatchSequence& sequence = batch.sequences[static_cast<size_t>(s)];
+    std::iota(at, at + sequence.rows, static_cast<int32_t>(sequence.first_row));
+    at += sequence.rows;
+  }
+}
+
 void StepInput::Fill(const StepBucket& bucket, const ForwardBatch& batch, const Rope& rope) {
   DeviceArena arena(host_.data());
   StepFields to = LayOutFields(sizes_, bucket, arena);
@@ -134,6 +151,7 @@ void StepInput::Fill(const StepBucket& bucket, const ForwardBatch& batch, const 
   rope.Fill(batch.positions, batch.rope_lengths, Matrix(to.cos, batch.tokens(), sizes_.rotary / 2),
             Matrix(to.sin, batch.tokens(), sizes_.rotary / 2));
   FillSequences(bucket, batch, to);
+  if (to.arrival != nullptr) FillArrival(batch, to);
   std::fill_n(to.logit_rows, bucket.rows, -1);
   std::copy(batch.logit_rows.begin(), batch.logit_rows.end(), to.logit_rows);
 }
@@ -202,6 +220,11 @@ cuda::StepSequences StepInput::Sequences(const StepBucket& bucket) const {
 const int32_t* StepInput::LogitRows(const StepBucket& bucket) const {
   DeviceArena arena(device_.data());
   return LayOutFields(sizes_, bucket, arena).logit_rows;
+}
+
+const int32_t* StepInput::Arrival(const StepBucket& bucket) const {
+  DeviceArena arena(device_.data());
+  return LayOutFields(sizes_, bucket, arena).arrival;
 }
 
 int32_t* StepInput::Taken(const StepBucket& bucket, int moe_index) const {
@@ -279,7 +302,6 @@ Matrix StepOutput::host_logits(int64_t rows) const {
 void LayOut(const StepSizes& sizes, DeviceArena& arena, StepWork* work) {
   const GpuDims& dims = sizes.dims;
   const int64_t rows = sizes.limits.rows;
-  const int64_t choices = dims.experts > 0 ? sizes.choices() : 0;
   const int64_t inner = std::max(dims.intermediate, dims.shared_intermediate);
   work->residual = arena.Take<float>(rows * dims.hidden);
   work->delta = arena.Take<float>(rows * dims.hidden);
@@ -292,17 +314,18 @@ void LayOut(const StepSizes& sizes, DeviceArena& arena, StepWork* work) {
   work->gate_up = arena.Matrix(DType::kF32, rows, 2 * inner);
   work->activated = arena.Matrix(dims.dtype, rows, inner);
   work->wanted = arena.Matrix(dims.dtype, sizes.logit_rows(), dims.hidden);
-  if (choices == 0) return;
-  const auto count = static_cast<int>(choices);
+  if (dims.experts == 0) return;
+  work->max_choices = static_cast<int>(sizes.expert_choices());
   work->router_logits = arena.Take<float>(rows * dims.experts);
-  work->choices = arena.Take<int32_t>(choices);
+  work->choices = arena.Take<int32_t>(work->max_choices);
   work->offsets = arena.Take<int32_t>(dims.local_experts + 1);
-  work->max_tiles = count / sizes.tile_rows + std::min(count, dims.local_experts);
+  work->max_tiles =
+      work->max_choices / sizes.tile_rows + std::min(work->max_choices, dims.local_experts);
   work->tiles = arena.Take<cuda::ExpertTile>(work->max_tiles);
   work->tile_count = arena.Take<int32_t>(1);
   work->expert_hidden =
-      arena.Take<std::byte>(choices * dims.moe_intermediate * DTypeBytes(dims.dtype));
-  work->expert_rows = arena.Take<float>(choices * dims.hidden);
+      arena.Take<std::byte>(work->max_choices * dims.moe_intermediate * DTypeBytes(dims.dtype));
+  if (sizes.ranks == 1) work->expert_rows = arena.Take<float>(work->max_choices * dims.hidden);
   work->shared = arena.Take<float>(rows * dims.hidden);
   work->shared_logit = arena.Take<float>(rows);
 }

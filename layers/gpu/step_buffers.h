@@ -41,13 +41,20 @@ struct StepSizes {
   int64_t block_size = 16;
   int64_t rotary = 0;  // dimensions that are rotated
   int moe_layers = 0;
+  int ranks = 1;
   bool chunk_counters = false;  // of sequence_chunk capacity
+  bool arrivals = false;        // rows of a capacity group in order of their arrival
   bool wide_inputs = false;     // layer inputs in float32 too
   int tile_rows = 16;           // the smallest of any plan
   int64_t attention_scratch = 0;
 
   // Of one MoE layer of one step; also enough for one row under a gate that chooses all experts.
   int64_t choices() const { return std::max<int64_t>(limits.rows * dims.top_k, dims.experts); }
+  // What this rank's experts may have to do for all ranks.
+  int64_t expert_choices() const {
+    const int64_t fixed = BucketRows(static_cast<int>(limits.sequences)) * dims.top_k;
+    return ranks == 1 ? choices() : ranks * std::max(choices(), fixed);
+  }
   // Rows of logits that are computed at once.
   int64_t logit_rows() const {
     return std::min<int64_t>(limits.rows, std::max<int64_t>(limits.sequences, 16));
@@ -68,6 +75,7 @@ struct StepFields {
   int32_t* start;
   int32_t* blocks;
   int32_t* logit_rows;
+  int32_t* arrival;
   int32_t* taken;  // [MoE layers, sequences, E] or null
 };
 
@@ -88,12 +96,15 @@ class StepInput {
   cuda::StepRows Rows(const StepBucket& bucket) const;
   cuda::StepSequences Sequences(const StepBucket& bucket) const;
   const int32_t* LogitRows(const StepBucket& bucket) const;
+  const int32_t* Arrival(const StepBucket& bucket) const;         // null without arrivals
   int32_t* Taken(const StepBucket& bucket, int moe_index) const;  // null without counters
 
  private:
+  void FillArrival(const ForwardBatch& batch, StepFields& to);
   void FillSequences(const StepBucket& bucket, const ForwardBatch& batch, StepFields& to) const;
 
   StepSizes sizes_;
+  std::vector<int32_t> order_;  // of sequences
   cuda::Memory host_;
   cuda::Memory device_;
 };
@@ -134,13 +145,14 @@ struct StepWork {
   cuda::MatrixRef gate_up;  // of a dense or shared FFN
   cuda::MatrixRef activated;
   float* router_logits = nullptr;  // [T, E]
+  int max_choices = 0;
   int32_t* choices = nullptr;
   int32_t* offsets = nullptr;
   cuda::ExpertTile* tiles = nullptr;
   int max_tiles = 0;
   int32_t* tile_count = nullptr;
   void* expert_hidden = nullptr;  // [choices, I]
-  float* expert_rows = nullptr;   // [choices, H]
+  float* expert_rows = nullptr;   // [choices, H]; null with several ranks
   float* shared = nullptr;        // [T, H]
   float* shared_logit = nullptr;  // [T]
   cuda::MatrixRef wanted;         // [logit rows, H]

@@ -77,7 +77,7 @@ void AddEngineFlags(CLI::App& app, EngineOptions* options) {
 }
 
 absl::Status CheckEngineOptions(const EngineOptions& options) {
-  if (options.device == "cuda" && GpuBackend() == "none") {
+  if (options.device == "cuda" && GpuBuild().backend == "none") {
     return UsageError(Message(Annotate(ListGpus().status(), "--device cuda")));
   }
   return absl::OkStatus();

@@ -1,26 +1,35 @@
 // SPDX-License-Identifier: Apache-2.0
-// The one door from the program to its GPU support. What is behind it is chosen when a program is
-// linked: gpu_linked.cc (with CUDA or the simulator), or gpu_none.cc, which says that there is
-// none.
+// What the rest of launch knows of GPUs. The program is linked with one of two implementations:
+// gpu_linked.cc with a back end (CUDA, or its simulator in tests), or gpu_none.cc, whose functions
+// say that there is none. No CUDA type shows here.
 #pragma once
 
 #include <memory>
-#include <string_view>
+#include <string>
 #include <vector>
 
 #include "layers/models/model.h"
 #include "runtime/cuda/device.h"
+#include "runtime/cuda/libraries.h"
 #include "runtime/status.h"
 
 namespace folkmoot {
 
-// "CUDA", "simulator" or "none".
-std::string_view GpuBackend();
+struct GpuBuildInfo {
+  std::string backend;      // "CUDA", "simulator" or "none"
+  int runtime_version = 0;  // 13000 for CUDA 13.0; 0: none
+  int driver_version = 0;   // the CUDA that the driver knows; 0: no driver
+};
+GpuBuildInfo GpuBuild();
 
-// FailedPrecondition or Unavailable, with the reason and the remedy, where no GPU can be used.
+// The GPUs of this machine. Unavailable, with the reason and the remedy, when there is none that
+// this program can use.
 absl::StatusOr<std::vector<cuda::DeviceInfo>> ListGpus();
 
-// LoadModel on options.gpu.device.
+// The libraries that the back end loads when it needs them, found or not. Empty without a back end.
+std::vector<cuda::GpuLibrary> ListGpuLibraries();
+
+// LoadModel on the GPU options.gpu.device.
 absl::StatusOr<std::unique_ptr<Model>> LoadGpuModel(const ModelConfig& config,
                                                     const ModelOptions& options,
                                                     WeightLoader& loader,

@@ -1,26 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
-// Programs without GPU support.
+// Linked into programs that were built without a CUDA toolkit.
 #include "launch/gpu/gpu.h"
 
 namespace folkmoot {
-namespace {
 
-absl::Status NoSupport() {
-  return FailedPrecondition(
-      "this build has no CUDA support; use --device cpu, or build it where nvcc is found "
-      "(docs/gpu.md)");
+GpuBuildInfo GpuBuild() { return {.backend = "none"}; }
+
+absl::StatusOr<std::vector<cuda::DeviceInfo>> ListGpus() {
+  return Unavailable(
+      "this program was built without GPU support: build it where a CUDA toolkit (12.2 or newer) "
+      "is found (cmake -DFOLKMOOT_CUDA=ON says why one is not), or use --device cpu");
 }
 
-}  // namespace
-
-std::string_view GpuBackend() { return "none"; }
-
-absl::StatusOr<std::vector<cuda::DeviceInfo>> ListGpus() { return NoSupport(); }
+std::vector<cuda::GpuLibrary> ListGpuLibraries() { return {}; }
 
 absl::StatusOr<std::unique_ptr<Model>> LoadGpuModel(const ModelConfig&, const ModelOptions&,
                                                     WeightLoader&, const ExpertPlacement&,
                                                     Communicator&, ThreadPool&) {
-  return NoSupport();
+  return ListGpus().status();
 }
 
 }  // namespace folkmoot

@@ -44,15 +44,24 @@ message(STATUS "GPU support: ${FOLKMOOT_CUDA_FOUND} (FOLKMOOT_CUDA=${FOLKMOOT_CU
 set(FOLKMOOT_CUDA_FLAGS -DFMT_USE_CONSTEXPR=1 --expt-relaxed-constexpr -lineinfo --threads 1 -Wno-deprecated-gpu-targets
     -Xcompiler=-Wall,-Wextra,-Wno-missing-field-initializers,-ffp-contract=off)
 
-# folkmoot_cuda_library(<name> SOURCES a.cu b.cc ... DEPS ...): .cu and .cc files by nvcc and the
-# host compiler.
+# folkmoot_cuda_library(<name> SOURCES a.cu b.cc ... [SM90A_SOURCES c.cu ...] DEPS ...): .cu and .cc
+# files by nvcc and the host compiler; those of SM90A_SOURCES for sm_90a alone, whatever the
+# architectures of the others.
 function(folkmoot_cuda_library name)
-  cmake_parse_arguments(ARG "" "" "SOURCES;DEPS" ${ARGN})
+  cmake_parse_arguments(ARG "" "" "SOURCES;SM90A_SOURCES;DEPS" ${ARGN})
   add_library(${name} STATIC ${ARG_SOURCES})
   target_link_libraries(${name} PUBLIC ${ARG_DEPS} CUDA::cudart_static)
   target_compile_options(${name} PRIVATE $<$<COMPILE_LANGUAGE:CUDA>:${FOLKMOOT_CUDA_FLAGS}>)
   set_target_properties(${name} PROPERTIES CUDA_STANDARD 20
     CUDA_ARCHITECTURES "${FOLKMOOT_CUDA_ARCHITECTURES}" CUDA_RUNTIME_LIBRARY Static)
+  if(ARG_SM90A_SOURCES)
+    add_library(${name}_sm90a OBJECT ${ARG_SM90A_SOURCES})
+    target_link_libraries(${name}_sm90a PRIVATE ${ARG_DEPS} CUDA::cudart_static)
+    target_compile_options(${name}_sm90a PRIVATE ${FOLKMOOT_CUDA_FLAGS})
+    set_target_properties(${name}_sm90a PROPERTIES CUDA_STANDARD 20 CUDA_ARCHITECTURES 90a-real
+      CUDA_RUNTIME_LIBRARY Static)
+    target_sources(${name} PRIVATE $<TARGET_OBJECTS:${name}_sm90a>)
+  endif()
 endfunction()
 
 # folkmoot_cuda_sim_library(<name> SOURCES a.cu b.cc ... DEPS ...): the same files by the host
@@ -75,9 +84,10 @@ function(folkmoot_cuda_as_cxx result)
       file(RELATIVE_PATH path ${CMAKE_SOURCE_DIR} ${path})
       set(wrapper ${CMAKE_BINARY_DIR}/generated/cuda_as_cxx/${path}.cc)
       file(CONFIGURE OUTPUT ${wrapper} CONTENT "#include \"${path}\"\n")
-      # The compiler takes the file for a header, whose unnamed namespaces would be suspect.
+      # The compiler takes the file for a header, whose unnamed namespaces would be suspect; and
+      # #pragma unroll is nvcc's.
       set_source_files_properties(${wrapper} PROPERTIES COMPILE_OPTIONS
-        "$<$<CXX_COMPILER_ID:GNU>:-Wno-subobject-linkage>")
+        "-Wno-unknown-pragmas;$<$<CXX_COMPILER_ID:GNU>:-Wno-subobject-linkage>")
       list(APPEND sources ${wrapper})
     else()
       list(APPEND sources ${source})

@@ -50,11 +50,12 @@ struct BlasLibrary::Plan {
   BlasAlgorithm algorithm = {};
 };
 
-absl::StatusOr<std::unique_ptr<BlasLibrary>> BlasLibrary::Load(const LibrarySearch& search) {
+absl::StatusOr<std::unique_ptr<BlasLibrary>> BlasLibrary::Load(
+    const LibrarySearch& search, const std::vector<std::string>& files) {
   const std::vector<std::string> packages = {"nvidia/cublas/lib", "nvidia/cu13/lib",
                                              "nvidia/cu12/lib"};
   absl::Status first;
-  for (const char* file : {"libcublasLt.so.13", "libcublasLt.so.12"}) {
+  for (const std::string& file : files) {
     absl::StatusOr<SharedLibrary> library =
         SharedLibrary::Open(file, search.Candidates(file, packages));
     if (library.ok()) {

@@ -17,11 +17,15 @@
 
 namespace folkmoot::cuda {
 
+// The versions that BlasApi describes, the newest first.
+inline const std::vector<std::string> kBlasFiles = {"libcublasLt.so.13", "libcublasLt.so.12"};
+
 class BlasLibrary {
  public:
-  // Finds libcublasLt.so.13 or .12. NotFound and FailedPrecondition name the library or the symbols
-  // that are missing and where they were looked for. Needs no GPU.
-  static absl::StatusOr<std::unique_ptr<BlasLibrary>> Load(const LibrarySearch& search);
+  // The first of `files` that is found. NotFound and FailedPrecondition name the library or the
+  // symbols that are missing and where they were looked for. Needs no GPU.
+  static absl::StatusOr<std::unique_ptr<BlasLibrary>> Load(
+      const LibrarySearch& search, const std::vector<std::string>& files = kBlasFiles);
   explicit BlasLibrary(BlasApi api);
   ~BlasLibrary();
   BlasLibrary(const BlasLibrary&) = delete;

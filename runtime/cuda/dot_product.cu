@@ -37,7 +37,7 @@ __device__ void Unpack(const uint4& bits, float* to) {
 }
 
 // kCount elements from index `at` of a row of k; zeros past its end. `aligned`: rows begin at
-// multiples of 16 bytes and k is a multiple of kCount.
+// multiples of 16 bytes and k is a multiple of kCount, as always with 16-bit elements.
 template <typename T, int kCount, bool kStream>
 __device__ void LoadVector(const T* row, int at, int k, bool aligned,
                            uint4 (&to)[kCount * sizeof(T) / 16]) {
@@ -45,7 +45,7 @@ __device__ void LoadVector(const T* row, int at, int k, bool aligned,
 #pragma unroll
   for (int i = 0; i < kCount / kPart; ++i) {
     const int begin = at + i * kPart;
-    if (aligned) {
+    if (sizeof(T) == 2 || aligned) {
       if (begin >= k) {
         to[i] = make_uint4(0, 0, 0, 0);
       } else if constexpr (kStream) {
@@ -53,11 +53,11 @@ __device__ void LoadVector(const T* row, int at, int k, bool aligned,
       } else {
         to[i] = *reinterpret_cast<const uint4*>(row + begin);
       }
-    } else if constexpr (sizeof(T) == 4) {
-      to[i].x = begin < k ? __float_as_uint(row[begin]) : 0;
-      to[i].y = begin + 1 < k ? __float_as_uint(row[begin + 1]) : 0;
-      to[i].z = begin + 2 < k ? __float_as_uint(row[begin + 2]) : 0;
-      to[i].w = begin + 3 < k ? __float_as_uint(row[begin + 3]) : 0;
+    } else {
+      const auto bits = [&](int index) {
+        return index < k ? __float_as_uint(static_cast<float>(row[index])) : 0u;
+      };
+      to[i] = make_uint4(bits(begin), bits(begin + 1), bits(begin + 2), bits(begin + 3));
     }
   }
 }

@@ -37,7 +37,7 @@ MmaShape ShapeOfTile(int tile_rows) {
 void Run(Stream& stream, const ExpertFfnPlan& plan, DType dtype, const ProductTask& task) {
   if (plan.kernel == kDotKernel) {
     DotProduct(stream, dtype, dtype, task);
-  } else if (plan.kernel == kWgmmaKernel) {
+  } else if (plan.kernel == kWgmmaKernel && task.row_weight == nullptr) {
     WgmmaProduct(stream, dtype, task);
   } else {
     MmaProduct(stream, ShapeOfTile(plan.tile_rows), dtype, task);

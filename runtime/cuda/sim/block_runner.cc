@@ -82,6 +82,8 @@ void BlockRunner::Prepare(const GridLaunch& launch, uint3 block) {
     thread.state = SimThreadState::kNotStarted;
     thread.copies.clear();
     thread.groups.clear();
+    thread.products.clear();
+    thread.product_groups.clear();
   }
 
   const uint64_t seed = Options().seed;

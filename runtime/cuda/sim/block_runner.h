@@ -27,6 +27,12 @@ struct SimCopy {
   int valid;
 };
 
+struct SimProduct {
+  uint64_t a;
+  uint64_t b;
+  bool bf16;
+};
+
 enum class SimThreadState : uint8_t { kNotStarted, kReady, kWaits, kDone };
 
 struct SimThread {
@@ -40,6 +46,12 @@ struct SimThread {
   // cp.async: copies in order, and where each committed group ends in them.
   std::vector<SimCopy> copies;
   std::vector<size_t> groups;
+  // wgmma: products in order, where each committed group ends in them, and the sums they go to with
+  // their values before the first of them.
+  std::vector<SimProduct> products;
+  std::vector<size_t> product_groups;
+  float* product_sums = nullptr;
+  std::vector<float> product_values;
 };
 
 // Lanes that wait for each other: a warp (32) or a warpgroup (128).

@@ -77,7 +77,7 @@ function(folkmoot_cuda_as_cxx result)
       file(CONFIGURE OUTPUT ${wrapper} CONTENT "#include \"${path}\"\n")
       # The compiler takes the file for a header, whose unnamed namespaces would be suspect.
       set_source_files_properties(${wrapper} PROPERTIES COMPILE_OPTIONS
-        "$<$<CXX_COMPILER_ID:GNU>:-Wno-subobject-linkage>")
+        "-Wno-unknown-pragmas;$<$<CXX_COMPILER_ID:GNU>:-Wno-subobject-linkage>")
       list(APPEND sources ${wrapper})
     else()
       list(APPEND sources ${source})

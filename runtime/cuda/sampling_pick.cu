@@ -43,7 +43,8 @@ struct Goal {
   double unit;
   double wanted;
   __device__ bool Reached(Amount amount) const {
-    return exact::Add(base, exact::Mul(static_cast<double>(amount), unit)) >= wanted;
+    const double sum = exact::Add(base, exact::Mul(static_cast<double>(amount), unit));
+    return amount > 0 && sum >= wanted;  // one token at least
   }
 };
 
@@ -184,19 +185,20 @@ class RowPicker {
       });
       const int bin = FindBin(goal, before);
       if (bin == kBins) return;  // nothing weighs anything
-      const bool reached = goal.Reached(memory_->before + memory_->bins[bin]);
+      const Amount found = memory_->bins[bin];
       before = memory_->before;
+      __syncthreads();
       range.low += static_cast<uint32_t>(bin) << shift;
       range.width = shift;
       if (shift == 0) {
         const Amount each = AmountOf(range.low, range.exponent);
-        const Amount equal = each == 0 ? 1 : memory_->bins[bin] / each;
-        CutEqual(range.low, equal, reached ? Needed(goal, before, each, equal) : equal);
+        const Amount equal = each == 0 ? 1 : found / each;
+        CutEqual(range.low, equal, Needed(goal, before, each, equal));
         return;
       }
     }
   }
-  // How many of `equal` tokens of one weight it takes to reach the goal.
+  // How many of `equal` tokens of one weight it takes to reach the goal; all, if they do not.
   __device__ static Amount Needed(const Goal& goal, Amount before, Amount each, Amount equal) {
     Amount low = 1;
     Amount high = equal;
@@ -214,7 +216,7 @@ class RowPicker {
   // Keeps the first `count` of the `equal` tokens of this weight, by id.
   __device__ void CutEqual(uint32_t bits, Amount equal, Amount count) {
     const float weight = __uint_as_float(bits);
-    int32_t last = args_.vocab;
+    int32_t last = weight == cut_.weight ? cut_.token : args_.vocab;
     if (count < equal) last = FindEqual(weight, static_cast<int>(count));
     __syncthreads();
     cut_ = {weight, last};

@@ -213,7 +213,7 @@ class PlainBlock {
 };
 
 template <typename T, int kDim>
-__global__ void __launch_bounds__(kAttentionThreads) PlainKernel(AttentionArgs args) {
+__global__ void __launch_bounds__(kAttentionThreads, 3) PlainKernel(AttentionArgs args) {
   FM_SHARED(int64_t, rows, [kTileKeys]);
   const PlainTiles<kDim> tiles(DynamicShared());
   const SplitWork work = PlanSplit(args, tiles.plan);

@@ -335,7 +335,7 @@ __device__ inline void FinishRow(const RoutingParams& params, const SlotDecision
   const double weight = divisor > 0 ? exact::Mul(params.scale, exact::Div(slot.raw, divisor)) : 0.0;
   const int64_t at = int64_t{row} * params.k + Lane();
   routing.weight[at] = live || passes ? static_cast<float>(weight) : 0.0f;
-  routing.state[at] = slot.claim == kClaimPadding ? kClaimRejected : slot.claim;
+  routing.state[at] = slot.claim == kClaimPadding ? uint8_t{kClaimRejected} : slot.claim;
   routing.action[at] = passes || (live && zero_expert) ? kActionIdentity
                        : live                          ? kActionExpert
                                                        : kActionNone;

@@ -103,7 +103,7 @@ void PlaceRows(Stream& stream, const RoutingParams& params, const RoutingInput& 
     const int warps = std::min(8, RankWarps(choices, params.experts));
     const size_t shared = sizeof(int32_t) * static_cast<size_t>(warps * params.experts);
     Launch(stream,
-           {.grid = static_cast<unsigned>(input.sequences.sequences),
+           {.grid = static_cast<unsigned>(std::max(1, input.sequences.sequences)),
             .block = Threads(warps),
             .shared_bytes = shared},
            PlaceChunksKernel, task);
@@ -124,8 +124,8 @@ void PlaceRows(Stream& stream, const RoutingParams& params, const RoutingInput& 
 
 void RouteRows(Stream& stream, const RoutingParams& params, const RoutingInput& input,
                const float* logits, const RoutingRef& routing) {
-  CheckRouting(params, input, routing);
   if (routing.rows == 0) return;
+  CheckRouting(params, input, routing);
   const size_t bytes = RowScratchBytes(params.experts);
   const int warps = std::clamp(static_cast<int>((48 << 10) / bytes), 1, 4);
   Launch(stream,

@@ -3,8 +3,10 @@
 // weights, bit for bit, for gates and rows of all kinds.
 #include "layers/gpu/device_gate.h"
 
+#include <bit>
 #include <cmath>
 #include <limits>
+#include <map>
 #include <random>
 
 #include "gtest/gtest.h"
@@ -31,7 +33,8 @@ class DeviceGateTest : public cuda::CudaTest {
     EXPECT_EQ(got.place, want.place);
     EXPECT_EQ(got.action, want.action);
     EXPECT_EQ(got.bad, want.bad);
-    EXPECT_EQ(got.weight, want.weight);  // 0 ulp: finite numbers of one sign of zero
+    EXPECT_EQ(Bits(got.weight), Bits(want.weight));
+    Count(config, want);
     EXPECT_EQ(device.taken, host.taken);
     EXPECT_EQ(device.pages, host.pages);
     if (config.CanDrop()) return;
@@ -39,6 +42,22 @@ class DeviceGateTest : public cuda::CudaTest {
     RoutedRows direct = RouteOnDevice(stream(), config, rows, {padding, false}, &none);
     direct.place = want.place;
     EXPECT_EQ(direct, want);
+  }
+  // How often something came up, so that a test can tell what it has seen.
+  std::map<std::string, int> seen_;
+
+ private:
+  static std::vector<uint32_t> Bits(const std::vector<float>& values) {
+    std::vector<uint32_t> bits;
+    for (const float value : values) bits.push_back(std::bit_cast<uint32_t>(value));
+    return bits;
+  }
+  void Count(const GateConfig& config, const RoutedRows& rows) {
+    for (size_t c = 0; c < rows.state.size(); ++c) {
+      ++seen_[fmt::format("state {} action {}", rows.state[c], rows.action[c])];
+    }
+    for (const uint8_t bad : rows.bad) seen_["bad"] += bad;
+    seen_[config.NeedsChunkCounters() ? "chunks" : config.CanDrop() ? "step" : "dropless"] += 1;
   }
 };
 
@@ -249,6 +268,11 @@ TEST_P(DeviceGateCases, DecideAsTheHost) {
     const GateRows rows = maker.Rows(config);
     ExpectSame(config, rows, maker.Below(4), maker.Counters(config, rows));
     if (HasFailure()) return;
+  }
+  for (const char* what :
+       {"state 0 action 1", "state 0 action 2", "state 1 action 0", "state 2 action 0",
+        "state 2 action 2", "bad", "chunks", "step", "dropless"}) {
+    EXPECT_GT(seen_[what], 10) << what;
   }
 }
 INSTANTIATE_TEST_SUITE_P(Seeds, DeviceGateCases, testing::Range(0, 6));

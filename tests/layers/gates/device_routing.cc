@@ -153,7 +153,7 @@ CountersOnDevice UploadCounters(const GateConfig& config, const RoutedCounters& 
   const size_t stride = experts + 3;
   const size_t sequences = counters.taken.size();
   CountersOnDevice result;
-  std::vector<int32_t> index, taken(sequences * stride, -77);
+  std::vector<int32_t> index, taken((sequences + 1) * stride, -77);
   size_t pages = 1;
   for (size_t s = 0; s < sequences; ++s) {
     const size_t place = sequences - 1 - s;

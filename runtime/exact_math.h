@@ -7,6 +7,7 @@
 #pragma once
 
 #include <bit>
+#include <cmath>
 #include <cstdint>
 #include <limits>
 
@@ -21,11 +22,13 @@ __device__ inline double Add(double a, double b) { return __dadd_rn(a, b); }
 __device__ inline double Sub(double a, double b) { return __dadd_rn(a, -b); }
 __device__ inline double Mul(double a, double b) { return __dmul_rn(a, b); }
 __device__ inline double Div(double a, double b) { return __ddiv_rn(a, b); }
+__device__ inline double Sqrt(double a) { return __dsqrt_rn(a); }
 #else
 FOLKMOOT_HOST_DEVICE inline double Add(double a, double b) { return a + b; }
 FOLKMOOT_HOST_DEVICE inline double Sub(double a, double b) { return a - b; }
 FOLKMOOT_HOST_DEVICE inline double Mul(double a, double b) { return a * b; }
 FOLKMOOT_HOST_DEVICE inline double Div(double a, double b) { return a / b; }
+FOLKMOOT_HOST_DEVICE inline double Sqrt(double a) { return std::sqrt(a); }
 #endif
 
 // The larger of two numbers, the first if they are equal; not for NaN.

@@ -213,6 +213,33 @@ TEST_P(CommunicatorContract, AbandonReachesEveryoneBeforeTheDeadline) {
   });
 }
 
+TEST_P(CommunicatorContract, CheckPeersHearsOfAPeerThatGaveUp) {
+  Run([&](Communicator& comm) {
+    ASSERT_TRUE(Barrier(comm, kTestLabel).ok());
+    EXPECT_TRUE(comm.CheckPeers(kTestLabel).ok());
+    if (ranks() == 1) return;
+    ASSERT_TRUE(Barrier(comm, kTestLabel).ok());
+    if (comm.rank() == last()) {
+      comm.Abandon(DataLoss("expert file is cut short"));
+      std::this_thread::sleep_for(std::chrono::milliseconds(300));
+      return;
+    }
+    const Stopwatch stopwatch;
+    absl::Status status;
+    while (status.ok() && stopwatch.elapsed() < kSoon) {
+      status = comm.CheckPeers({.phase = "step", .step = 41});
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+    EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable);
+    EXPECT_THAT(
+        std::string(Message(status)),
+        testing::AllOf(testing::StartsWith("rank " + std::to_string(comm.rank()) +
+                                           ": step of step 41: rank " + std::to_string(last())),
+                       testing::HasSubstr("gave up: expert file is cut short")));
+    EXPECT_EQ(Barrier(comm, kTestLabel), status);
+  });
+}
+
 // Rank 0 expects 10 bytes of rank 1, which sends another number.
 inline void ExpectLengthError(Communicator& comm, size_t sent) {
   std::vector<std::byte> buffer(100);

@@ -227,9 +227,9 @@ absl::Status NcclCommunicator::RollCall(const WaitLabel& label) {
   std::strncpy(mine.phase.data(), label.phase, mine.phase.size() - 1);
   std::vector<Whereabouts> all(Index(size()));
   const TimeoutScope scope(host_, std::min(host_.timeout(), kRollCallTime));
-  const absl::Status heard =
-      AllGather(host_, std::as_bytes(std::span(&mine, 1)), std::as_writable_bytes(std::span(all)),
-                {.phase = "roll call", .step = label.step});
+  const absl::Status heard = folkmoot::AllGather(host_, std::as_bytes(std::span(&mine, 1)),
+                                                 std::as_writable_bytes(std::span(all)),
+                                                 {.phase = "roll call", .step = label.step});
   if (!heard.ok()) return DeadlineExceeded("{} ({})", what, Message(heard));
   std::string others;
   for (size_t q = 0; q < all.size(); ++q) {

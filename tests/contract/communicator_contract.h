@@ -11,6 +11,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/support/rank_world.h"
+#include "tests/support/test_exchange.h"
 
 namespace folkmoot {
 
@@ -20,19 +21,6 @@ class CommunicatorContract : public testing::TestWithParam<RankWorld> {
   int last() const { return ranks() - 1; }
   void Run(const RankBody& body) const { GetParam().run(body); }
 };
-
-// The bytes that rank `from` sends to rank `to` in round `round`; the length differs for each pair
-// and is zero for some.
-inline std::vector<std::byte> TestBytes(int from, int to, int round) {
-  constexpr size_t kLengths[] = {0, 1, 7, 4097, 300, 70001};
-  const int pick = (from * 5 + to * 3 + round) % 6;
-  std::vector<std::byte> bytes(kLengths[pick]);
-  for (size_t i = 0; i < bytes.size(); ++i) {
-    bytes[i] =
-        static_cast<std::byte>((static_cast<size_t>(from * 31 + to * 7 + round * 3) + i) % 251);
-  }
-  return bytes;
-}
 
 // The memory of one exchange in which every rank sends TestBytes to every rank.
 struct TestExchange {
@@ -57,21 +45,6 @@ struct TestExchange {
   std::vector<std::vector<std::byte>> in;
   std::vector<ConstBytes> send;
   std::vector<MutableBytes> recv;
-};
-
-inline constexpr WaitLabel kTestLabel{.phase = "dispatch", .layer = 3, .step = 41};
-
-// How long the slowest acceptable failure takes, with room for a busy machine.
-inline constexpr std::chrono::seconds kSoon{5};
-
-class Stopwatch {
- public:
-  std::chrono::steady_clock::duration elapsed() const {
-    return std::chrono::steady_clock::now() - start_;
-  }
-
- private:
-  const std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
 };
 
 TEST_P(CommunicatorContract, KnowsRanks) {

@@ -8,8 +8,8 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "tests/contract/communicator_contract.h"
 #include "tests/support/gpu_ranks.h"
+#include "tests/support/test_exchange.h"
 
 namespace folkmoot {
 namespace {

@@ -4,6 +4,7 @@
 #include "parallel/nccl_dispatcher.h"
 
 #include <algorithm>
+#include <cstring>
 #include <string>
 #include <vector>
 
@@ -11,8 +12,9 @@
 #include "gtest/gtest.h"
 #include "parallel/combine.h"
 #include "runtime/cuda/platform.h"
-#include "tests/contract/dispatcher_contract.h"
 #include "tests/support/gpu_ranks.h"
+#include "tests/support/routing_case.h"
+#include "tests/support/test_exchange.h"
 
 namespace folkmoot {
 namespace {

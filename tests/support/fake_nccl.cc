@@ -3,6 +3,7 @@
 // peers find them; whoever brings the last piece of a part copies for all. Main function: RunCall.
 #include "tests/support/fake_nccl.h"
 
+#include <algorithm>
 #include <condition_variable>
 #include <cstring>
 #include <deque>
@@ -46,9 +47,9 @@ struct Comm {
   std::vector<NcclStream> held;
   int64_t collectives = 0;
   int calls = 0;
-  // Of the call that runs.
-  int missing = 0;
-  const char* doing = "";
+  std::vector<const Part*> missing;  // of the call that runs
+
+  void Done(const Part* part) { missing.erase(std::find(missing.begin(), missing.end(), part)); }
 };
 
 struct Call {
@@ -112,7 +113,7 @@ struct FakeNccl::State {
   void Post(Comm* comm, const Part& part);
   void Collect(Group& group, std::vector<Waiting>& slot);
   void Match(Group& group, std::pair<int, int> pair);
-  bool Hopeless(const Group& group) const;
+  bool Hopeless(const Comm& comm) const;
   void Stick(Comm* comm, NcclStream stream);
   void CheckDeadlock(Group& group);
 
@@ -227,13 +228,12 @@ void FakeNccl::State::Run(const Call& call) {
     Stick(comm, call.stream);
   }
   if (comm->stuck || comm->gone) return;
-  comm->missing = static_cast<int>(call.parts.size());
-  comm->doing = Name(call.parts.front().kind);
+  for (const Part& part : call.parts) comm->missing.push_back(&part);
   for (const Part& part : call.parts) Post(comm, part);
   CheckDeadlock(*comm->group);
   changed.notify_all();
-  changed.wait_for(lock, kPatience, [&] { return comm->missing == 0 || Hopeless(*comm->group); });
-  if (comm->missing > 0) Stick(comm, call.stream);
+  changed.wait_for(lock, kPatience, [&] { return comm->missing.empty() || Hopeless(*comm); });
+  if (!comm->missing.empty()) Stick(comm, call.stream);
 }
 
 void FakeNccl::State::Post(Comm* comm, const Part& part) {
@@ -284,7 +284,7 @@ void FakeNccl::State::Collect(Group& group, std::vector<Waiting>& slot) {
            from.part->send + (gather ? 0 : static_cast<size_t>(to.comm->rank) * count), count);
     }
   }
-  for (const Waiting& one : slot) --one.comm->missing;
+  for (const Waiting& one : slot) one.comm->Done(one.part);
   slot.clear();
 }
 
@@ -298,8 +298,8 @@ void FakeNccl::State::Match(Group& group, std::pair<int, int> pair) {
       return Complain(group, Describe(send) + ", where " + Describe(recv));
     }
     Copy(recv.part->recv, send.part->send, send.part->count);
-    --send.comm->missing;
-    --recv.comm->missing;
+    send.comm->Done(send.part);
+    recv.comm->Done(recv.part);
     sends.pop_front();
     recvs.pop_front();
   }
@@ -309,8 +309,9 @@ void FakeNccl::State::Match(Group& group, std::pair<int, int> pair) {
 void FakeNccl::State::CheckDeadlock(Group& group) {
   std::string what;
   for (const Comm* comm : group.comms) {
-    if (comm == nullptr || comm->missing == 0 || comm->stuck) return;
-    what += fmt::format("{}rank {} in {}", what.empty() ? "" : ", ", comm->rank, comm->doing);
+    if (comm == nullptr || comm->missing.empty() || comm->stuck) return;
+    what += fmt::format("{}rank {} in {}", what.empty() ? "" : ", ", comm->rank,
+                        Name(comm->missing.front()->kind));
   }
   Complain(group, "all ranks wait for each other: " + what);
 }
@@ -325,9 +326,14 @@ void FakeNccl::State::Complain(Group& group, const std::string& what) {
   changed.notify_all();
 }
 
-bool FakeNccl::State::Hopeless(const Group& group) const {
-  for (const Comm* comm : group.comms) {
-    if (comm->gone || comm->stuck || comm->state != kNcclSuccess) return true;
+// Nobody will bring what is missing.
+bool FakeNccl::State::Hopeless(const Comm& comm) const {
+  if (comm.state != kNcclSuccess) return true;
+  for (const Part* part : comm.missing) {
+    for (const Comm* peer : comm.group->comms) {
+      const bool needed = part->peer < 0 || part->peer == peer->rank;
+      if (needed && (peer->gone || peer->stuck)) return true;
+    }
   }
   return false;
 }

@@ -112,6 +112,10 @@ absl::Status Stream::Synchronize() {
   return status_;
 }
 
+bool Stream::Finished() {
+  return !status_.ok() || cudaStreamQuery(Handle(*this)) != cudaErrorNotReady;
+}
+
 void Stream::Fail(absl::Status status) {
   if (status_.ok()) status_ = std::move(status);
 }

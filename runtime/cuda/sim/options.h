@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <string>
 
+struct CUstream_st;
+
 namespace folkmoot::cuda::sim {
 
 struct SimOptions {
@@ -19,6 +21,10 @@ struct SimOptions {
 
 // Change it only while nothing runs.
 SimOptions& Options();
+
+// While a stream is held, as if a kernel on it hung, cudaStreamQuery says that it is still at work,
+// and what is started on it is dropped.
+void HoldStream(CUstream_st* stream, bool hold);
 
 // Device allocations that were not freed.
 int64_t LiveAllocations();

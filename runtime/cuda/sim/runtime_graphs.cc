@@ -19,6 +19,7 @@ cudaError_t folkmoot::cuda::sim::Do(cudaStream_t stream, cudaGraphNodeType type,
         std::make_shared<CUgraphNode_st>(CUgraphNode_st{type, std::move(work)}));
     return cudaSuccess;
   }
+  if (stream != nullptr && stream->held) return cudaSuccess;  // it never gets there
   return Report(work());
 }
 
@@ -35,7 +36,18 @@ cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
   if (stream != nullptr && stream->capture) return Report(cudaErrorStreamCaptureUnsupported);
   return cudaSuccess;
 }
-cudaError_t cudaStreamQuery(cudaStream_t stream) { return cudaStreamSynchronize(stream); }
+cudaError_t cudaStreamQuery(cudaStream_t stream) {
+  // No error that is kept: the answer of a stream at work.
+  if (stream != nullptr && stream->held) return cudaErrorNotReady;
+  return cudaStreamSynchronize(stream);
+}
+cudaError_t cudaLaunchHostFunc(cudaStream_t stream, cudaHostFn_t function, void* data) {
+  return Do(stream, cudaGraphNodeTypeHost, [function, data] {
+    function(data);
+    return cudaSuccess;
+  });
+}
+void folkmoot::cuda::sim::HoldStream(cudaStream_t stream, bool hold) { stream->held = hold; }
 
 cudaError_t cudaEventCreate(cudaEvent_t* event) {
   *event = new CUevent_st;
@@ -98,6 +110,7 @@ cudaError_t cudaGraphNodeGetType(cudaGraphNode_t node, cudaGraphNodeType* type) 
 cudaError_t cudaGraphLaunch(cudaGraphExec_t executable, cudaStream_t stream) {
   if (stream != nullptr && stream->capture) return Report(cudaErrorStreamCaptureUnsupported);
   for (const auto& node : executable->nodes) {
+    if (stream != nullptr && stream->held) break;
     if (const cudaError_t error = node->run(); error != cudaSuccess) return Report(error);
   }
   return cudaSuccess;

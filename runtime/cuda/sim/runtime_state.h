@@ -2,6 +2,7 @@
 // What stands behind the simulator's handles. For its implementation only.
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <functional>
 #include <memory>
@@ -23,6 +24,7 @@ struct CUgraphExec_st {
 };
 struct CUstream_st {
   std::unique_ptr<CUgraph_st> capture;  // while recording
+  std::atomic<bool> held = false;       // sim::HoldStream
 };
 struct CUevent_st {
   std::chrono::steady_clock::time_point time;

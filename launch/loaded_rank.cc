@@ -104,6 +104,8 @@ ModelOptions ModelOptionsOf(const EngineOptions& options, const Opened& opened) 
   model.gpu.memory_utilization = options.gpu_memory_utilization;
   model.gpu.batch_invariant = options.batch_invariant;
   model.gpu.record = !options.enforce_eager;
+  model.gpu.allow_shared = options.allow_shared_gpu;
+  model.gpu.nccl = options.nccl;
   return model;
 }
 

@@ -21,6 +21,8 @@
 
 namespace folkmoot {
 
+struct NcclApi;
+
 // Pages of keys and values on one rank: `blocks` of them, each for block_size positions of one
 // sequence in all layers.
 struct CachePages {
@@ -74,6 +76,8 @@ struct GpuOptions {
   double memory_utilization = 0.9;  // the part of the GPU's memory that may be taken in all
   bool batch_invariant = false;     // a row's bits never depend on its batch
   bool record = true;               // replay decode steps as graphs
+  bool allow_shared = false;        // several ranks on one GPU
+  const NcclApi* nccl = nullptr;    // in place of the library that is loaded: for tests
 };
 
 struct ModelOptions {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Linked into programs that have a back end: folkmoot_cuda or folkmoot_cuda_sim.
 #include "launch/gpu/gpu.h"
+#include "launch/gpu/gpu_bench.h"
 #include "layers/gpu/gpu_decoder.h"
 
 namespace folkmoot {
@@ -21,6 +22,10 @@ absl::StatusOr<std::unique_ptr<Model>> LoadGpuModel(const ModelConfig& config,
                                                     const ExpertPlacement& placement,
                                                     Communicator& experts, ThreadPool& pool) {
   return GpuDecoder::Load(config, options, loader, placement, experts, pool);
+}
+
+absl::StatusOr<MoeBenchReport> BenchGpuMoe(const MoeBenchOptions& options) {
+  return RunMoeBench(options);
 }
 
 }  // namespace folkmoot

@@ -222,8 +222,12 @@ void GpuMoeLayers::StartShared(const GpuStep& step, int layer) const {
 
 absl::Status GpuMoeLayers::Start(const GpuStep& step, int layer, int moe_index,
                                  const float* next_norm) {
-  const cuda::RoutingRef routing =
-      step.output.Routing(step.bucket.rows, step.dims.top_k, moe_index);
+  cuda::RoutingRef routing = step.output.Routing(step.bucket.rows, step.dims.top_k, moe_index);
+  if (gate_.config().CanDrop()) {
+    routing.raw = step.work.raw;
+  } else {
+    routing.place = nullptr;  // nobody competes for places
+  }
   GpuStep mine = step;
   mine.moe_index = moe_index;
   StartRouting(mine, layer, routing);

@@ -317,6 +317,7 @@ void LayOut(const StepSizes& sizes, DeviceArena& arena, StepWork* work) {
   if (dims.experts == 0) return;
   work->max_choices = static_cast<int>(sizes.expert_choices());
   work->router_logits = arena.Take<float>(rows * dims.experts);
+  work->raw = arena.Take<double>(sizes.choices());
   work->choices = arena.Take<int32_t>(work->max_choices);
   work->offsets = arena.Take<int32_t>(dims.local_experts + 1);
   work->max_tiles =

@@ -145,6 +145,7 @@ struct StepWork {
   cuda::MatrixRef gate_up;  // of a dense or shared FFN
   cuda::MatrixRef activated;
   float* router_logits = nullptr;  // [T, E]
+  double* raw = nullptr;           // [T, K] scratch of gates with capacity
   int max_choices = 0;
   int32_t* choices = nullptr;
   int32_t* offsets = nullptr;

@@ -23,6 +23,11 @@ struct GoldenCase {
 
   // Log-probabilities of all prompts within `tolerance`; returns the largest difference.
   double ExpectLogprobs(const std::vector<RunOutcome>& outcomes, double tolerance) const;
+  // The same up to the first position of each prompt whose router choices differ: near a tie the
+  // rounding of 16 bits may choose another expert, which is another function. `compared` gets the
+  // part of the positions that were compared.
+  double ExpectLogprobsWhereRoutedAlike(const std::vector<RunOutcome>& outcomes, double tolerance,
+                                        double* compared) const;
   // Every router choice equal, its weight within 1e-4.
   void ExpectRouting(const std::vector<RunOutcome>& outcomes) const;
 

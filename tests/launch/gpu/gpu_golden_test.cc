@@ -2,7 +2,8 @@
 // Every golden checkpoint through the GPU decoder, against what Hugging Face Transformers computed
 // with it. In float32: log-probabilities within 1e-4, every router choice and every greedy token
 // equal. With 16-bit weights, inputs of products, keys and values are rounded too, as Transformers
-// does in bfloat16: the error against float32 is bounded by a multiple of its own.
+// does in bfloat16: the error against float32 is at most twice its own, as far as the same experts
+// were chosen.
 #include <gmock/gmock.h>
 
 #include "tests/support/golden_case.h"
@@ -35,9 +36,11 @@ TEST_P(GpuGolden, SixteenBitsAreWithinTransformersOwnError) {
   const auto outcomes = RunRequests(case_.setup, case_.requests);
   ASSERT_TRUE(outcomes.ok()) << outcomes.status();
   const double own = case_.golden["bf16_reference_error"].get<double>();
-  const double worst = case_.ExpectLogprobs(*outcomes, 4 * own);
-  fmt::print("{}: worst log-probability error {:.1e}, Transformers {:.1e}\n", GetParam(), worst,
-             own);
+  double compared = 0;
+  const double worst = case_.ExpectLogprobsWhereRoutedAlike(*outcomes, 2 * own, &compared);
+  EXPECT_GE(compared, 0.5) << "router choices differ too often";
+  fmt::print("{}: worst log-probability error {:.1e}, Transformers {:.1e}, {:.0f} % compared\n",
+             GetParam(), worst, own, 100 * compared);
 }
 
 INSTANTIATE_TEST_SUITE_P(Families, GpuGolden, testing::ValuesIn(GoldenVariants()), GoldenTestName);

@@ -54,6 +54,7 @@ absl::StatusOr<std::unique_ptr<GpuDecoder>> GpuDecoder::Load(
   const GpuUploadJob job = {
       .family = *family, .config = model->config_, .placement = placement, .rank = experts.rank()};
   FM_ASSIGN_OR_RETURN(model->weights_, PlanWeights(job, loader));
+  if (model->sizes_.moe_layers > 0) model->weights_.dims.top_k = options.gate.top_k;
   model->sizes_.ranks = experts.size();
   model->SetSizes();
   FM_RETURN_IF_ERROR(model->CheckMemory());

@@ -75,6 +75,12 @@ absl::StatusOr<GpuDims> GpuDimsOf(const ModelConfig& config, DType dtype, int lo
     return absl::UnimplementedError(fmt::format(
         "--device cuda: hidden_size {} is not a multiple of 8; use --device cpu", config.hidden));
   }
+  constexpr int64_t kMostExperts = 512;  // a request may ask for all of them
+  if (config.moe.experts > kMostExperts) {
+    return absl::UnimplementedError(
+        fmt::format("--device cuda: {} experts are more than {}; use --device cpu",
+                    config.moe.experts, kMostExperts));
+  }
   GpuDims dims;
   dims.dtype = dtype;
   dims.hidden = config.hidden;

@@ -11,7 +11,7 @@
 namespace folkmoot::cuda {
 namespace {
 
-constexpr int kMaxChoices = 64;  // of a token
+constexpr int kMaxChoices = 512;  // of a token: as many as GpuDimsOf lets a model have experts
 
 struct NormOutput {
   const float* weight;

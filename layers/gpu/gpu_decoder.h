@@ -54,6 +54,7 @@ class GpuDecoder : public Model {
   // Kernels of the largest recorded decode step, divided by the number of layers; 0: none yet.
   double kernels_per_layer() const;
   int64_t recorded_steps() const { return recorded_steps_; }  // replayed so far
+  int64_t recorded_graphs() const { return std::ssize(graphs_); }
 
  private:
   GpuDecoder(const ModelConfig& config, const ModelOptions& options);

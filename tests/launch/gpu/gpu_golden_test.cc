@@ -6,6 +6,7 @@
 // were chosen.
 #include <gmock/gmock.h>
 
+#include "launch/gpu/gpu.h"
 #include "tests/support/golden_case.h"
 
 namespace folkmoot {
@@ -17,6 +18,9 @@ class GpuGolden : public testing::TestWithParam<std::string> {
     case_.setup.options.device = "cuda";
     case_.setup.options.allow_shared_gpu = true;
     case_.setup.options.kv_cache_blocks = 64;
+  }
+  void SetUp() override {
+    if (!ListGpus().ok()) GTEST_SKIP() << "SKIPPED: no GPU";
   }
   GoldenCase case_{GetParam()};
 };

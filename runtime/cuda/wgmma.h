@@ -60,6 +60,7 @@ __device__ inline uint64_t WgmmaOperand(const void* shared) {
   FM_WGMMA_D16(i), FM_WGMMA_D16((i) + 16), FM_WGMMA_D16((i) + 32), FM_WGMMA_D16((i) + 48)
 #define FM_WGMMA_M64N256K16(type)                                                              \
   asm volatile(                                                                                \
+      "{\n.reg .pred add;\nsetp.ne.b32 add, 1, 0;\n"                                           \
       "wgmma.mma_async.sync.aligned.m64n256k16.f32." type "." type                             \
       " "                                                                                      \
       "{%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, %17, %18, " \
@@ -70,7 +71,7 @@ __device__ inline uint64_t WgmmaOperand(const void* shared) {
       "%87, %88, %89, %90, %91, %92, %93, %94, %95, %96, %97, %98, %99, %100, %101, %102, "    \
       "%103, %104, %105, %106, %107, %108, %109, %110, %111, %112, %113, %114, %115, %116, "   \
       "%117, %118, %119, %120, %121, %122, %123, %124, %125, %126, %127}, "                    \
-      "%128, %129, 1, 1, 1, 0, 0;\n"                                                           \
+      "%128, %129, add, 1, 1, 0, 0;\n}\n"                                                      \
       : FM_WGMMA_D64(0), FM_WGMMA_D64(64)                                                      \
       : "l"(a), "l"(b))
 

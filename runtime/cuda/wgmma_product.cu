@@ -170,34 +170,51 @@ __device__ void StoreTile(const ProductTask& task, const ExpertTile& tile, int f
   }
 }
 
+// One multiplying warpgroup's way through the buffers.
+struct BufferReader {
+  const unsigned char* buffers;
+  int total;     // steps of the block
+  int next = 0;  // step
+
+  __device__ const unsigned char* Wait() {
+    NamedBarrierSync(FullBarrier(next % kStages), kThreads);
+    return buffers + next++ % kStages * kStageBytes;
+  }
+  // The step `ago` before the next one is not needed any more; nobody asks for the last ones.
+  __device__ void Free(int ago) const {
+    const int step = next - ago;
+    if (step + kStages < total) NamedBarrierArrive(FreeBarrier(step % kStages), kThreads);
+  }
+};
+
+// Products in flight must end on every path where they began, or the compiler puts them in line: so
+// the loops with and without them are apart.
 template <typename T>
 __device__ void MultiplyTiles(const ProductTask& task, const WgmmaWork& work) {
-  const unsigned char* buffers = DynamicShared();
   const int half = static_cast<int>(threadIdx.x) / kGroup - 1;
   const int count = work.Count();
-  const int total = count * work.steps;
-  float sums[kN / 2];
-  int done = 0;  // steps begun
-  const auto free_step = [&](int step) {
-    if (step + kStages < total) NamedBarrierArrive(FreeBarrier(step % kStages), kThreads);
-  };
+  BufferReader reader{DynamicShared(), count * work.steps};
   for (int i = 0; i < count; ++i) {
     const int item = work.Item(i);
     const ExpertTile tile = TileOf(task, item / work.row_blocks, kM);
-    const bool busy = half * 64 < tile.count;
+    if (half * 64 >= tile.count) {
+      for (int step = 0; step < work.steps; ++step) {
+        reader.Wait();
+        reader.Free(1);
+      }
+      continue;
+    }
+    float sums[kN / 2];
 #pragma unroll
     for (int s = 0; s < kN / 2; ++s) sums[s] = 0.0f;
-    for (int step = 0; step < work.steps; ++step, ++done) {
-      const unsigned char* buffer = buffers + done % kStages * kStageBytes;
-      NamedBarrierSync(FullBarrier(done % kStages), kThreads);
-      if (busy) {
-        StartStep<T>(sums, buffer + half * 64 * 128, buffer + kInputBytes);
-        WgmmaWait<1>();
-      }
-      if (step > 0) free_step(done - 1);
+    for (int step = 0; step < work.steps; ++step) {
+      const unsigned char* buffer = reader.Wait();
+      StartStep<T>(sums, buffer + half * 64 * 128, buffer + kInputBytes);
+      WgmmaWait<1>();
+      if (step > 0) reader.Free(2);
     }
-    if (busy) WgmmaWait<0>();
-    free_step(done - 1);
+    WgmmaWait<0>();
+    reader.Free(1);
     StoreTile<T>(task, tile, half * 64, item % work.row_blocks * kN, sums);
   }
 }

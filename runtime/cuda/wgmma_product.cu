@@ -133,16 +133,16 @@ __device__ void CopyTiles(const ProductTask& task, const WgmmaWork& work) {
 
 template <typename T>
 __device__ void StartStep(float (&sums)[kN / 2], const unsigned char* x, const unsigned char* w) {
-  const uint64_t a = WgmmaOperand(x);
-  const uint64_t b = WgmmaOperand(w);
+  const uint64_t a = WgmmaDescriptor(x);
+  const uint64_t b = WgmmaDescriptor(w);
   WgmmaFence();
 #pragma unroll
   for (int i = 0; i < kK / 16; ++i) {
     const uint64_t further = static_cast<uint64_t>(i * 32 / 16);
     if constexpr (std::is_same_v<T, __half>) {
-      WgmmaFp16M64N256K16(sums, a + further, b + further);
+      WgmmaFp16(sums, a + further, b + further);
     } else {
-      WgmmaBf16M64N256K16(sums, a + further, b + further);
+      WgmmaBf16(sums, a + further, b + further);
     }
   }
   WgmmaCommit();
@@ -214,6 +214,7 @@ __device__ void MultiplyTiles(const ProductTask& task, const WgmmaWork& work) {
       if (step > 0) reader.Free(2);
     }
     WgmmaWait<0>();
+    WgmmaHold(sums);
     reader.Free(1);
     StoreTile<T>(task, tile, half * 64, item % work.row_blocks * kN, sums);
   }
@@ -226,10 +227,10 @@ __global__ void __launch_bounds__(kThreads, 1)
   GridDependencyLaunch();
   if (task.tiles != nullptr) work.items = *task.tile_count * work.row_blocks;
   if (threadIdx.x < kGroup) {
-    ShrinkRegisters<kCopyRegisters>();
+    DecreaseRegisters<kCopyRegisters>();
     CopyTiles(task, work);
   } else {
-    GrowRegisters<kMultiplyRegisters>();
+    IncreaseRegisters<kMultiplyRegisters>();
     MultiplyTiles<T>(task, work);
   }
 }

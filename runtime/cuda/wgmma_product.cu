@@ -24,7 +24,7 @@ namespace {
 constexpr int kGroup = 128;  // threads of a warpgroup
 constexpr int kThreads = 3 * kGroup;
 constexpr int kM = kWgmmaTokens;
-constexpr int kN = 256;
+constexpr int kN = kWgmmaWeightRows;
 constexpr int kK = 64;  // of a buffer
 constexpr int kStages = 4;
 constexpr int kLag = 2;  // a step is announced so many steps after its copies were started

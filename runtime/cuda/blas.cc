@@ -22,6 +22,9 @@ BlasType TypeOf(DType dtype) {
   }
 }
 
+// Plans kept. The rows of a step are padded to a bucket, so a model needs some hundreds at most.
+constexpr size_t kMaxPlans = 1024;
+
 // The power of two, up to 256, that an address is a multiple of.
 uint32_t AlignmentOf(const void* data) {
   return 1u << std::min(8, std::countr_zero(reinterpret_cast<uintptr_t>(data)));
@@ -169,6 +172,10 @@ absl::Status BlasLibrary::Product(Stream& stream, const MatrixRef& x, const Matr
     if (const absl::Status status = MakePlan(shape, *made); !status.ok()) {
       Release(*made);
       return status;
+    }
+    if (plans_.size() == kMaxPlans) {
+      Release(*plans_.front());
+      plans_.erase(plans_.begin());
     }
     known = plans_.emplace_back(std::move(made)).get();
   }

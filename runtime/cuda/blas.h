@@ -50,7 +50,7 @@ class BlasLibrary {
 
   BlasApi api_;
   mutable BlasHandle handle_ = nullptr;
-  mutable std::vector<std::unique_ptr<Plan>> plans_;  // a model has a few dozen shapes
+  mutable std::vector<std::unique_ptr<Plan>> plans_;  // the oldest first
 };
 
 }  // namespace folkmoot::cuda

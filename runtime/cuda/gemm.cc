@@ -14,7 +14,7 @@ namespace {
 constexpr int64_t kDotRows = 4;
 constexpr int64_t kBlasRows = 64;
 constexpr int64_t kBlasFloatRows = 16;
-constexpr int64_t kWgmmaDenseRows = 128;
+constexpr int64_t kWgmmaRows = kWgmmaTokens;
 
 int64_t Blocks(MmaShape shape, int64_t m, int64_t n) {
   const int tokens = MmaTokens(shape);
@@ -29,6 +29,14 @@ MmaShape ShapeForRows(const DeviceInfo& device, int64_t m, int64_t n) {
     if (m > MmaTokens(shape) / 2 && Blocks(shape, m, n) >= device.multiprocessors) return shape;
   }
   return MmaShape::k32x16;
+}
+
+// A tile of wgmma occupies a multiprocessor: most of them must get one.
+bool WgmmaPays(const DeviceInfo& device, int64_t m, int64_t n) {
+  if (m < kWgmmaRows || !HasWgmma(device)) return false;
+  const int64_t tiles =
+      (m + kWgmmaTokens - 1) / kWgmmaTokens * ((n + kWgmmaWeightRows - 1) / kWgmmaWeightRows);
+  return 4 * tiles >= 3 * device.multiprocessors;
 }
 
 void CheckOperand(const MatrixRef& matrix) {
@@ -77,7 +85,7 @@ void Gemm(Stream& stream, const GemmContext& context, const MatrixRef& x, const 
   task.bias = bias;
   if (x.dtype == DType::kF32 || (fastest && x.rows <= kDotRows)) {
     DotProduct(stream, x.dtype, w.dtype, task);
-  } else if (fastest && x.rows >= kWgmmaDenseRows && HasWgmma(stream.device())) {
+  } else if (fastest && WgmmaPays(stream.device(), x.rows, w.rows)) {
     WgmmaProduct(stream, x.dtype, task);
   } else {
     MmaProduct(stream, ShapeForRows(stream.device(), x.rows, w.rows), x.dtype, task);

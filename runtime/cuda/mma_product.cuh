@@ -52,57 +52,59 @@ __device__ inline int SwizzledByte(int row, int piece) {
   return row * 128 + ((piece ^ (row & 7)) << 4);
 }
 
-// Copies steps of w and x to shared memory. A thread always copies piece thread % 8 of its rows.
+// What one thread copies: piece thread % 8 of every kPass-th line of a buffer, a line being a row
+// of one of the side by side segments.
 template <typename C>
 struct StepLoader {
-  const char* w;  // first row of the block's tile
+  static constexpr int kPass = C::kThreads / 8;
+  static constexpr int kInputRows =
+      C::kN > kPass ? C::kN / kPass : 1;  // different ones of a thread
+  static_assert(C::kM % kPass == 0 && (C::kN % kPass == 0 || kPass % C::kN == 0));
+
+  const char* w;  // the thread's first row
   int64_t w_row_bytes;
-  int w_rows;  // that exist
+  int w_left;  // rows from there on
   const char* x;
   int64_t x_row_bytes;
-  int input_row[C::kInputCopies];  // -1: none
+  int input_row[kInputRows];  // -1: none
   int k;
-  int segment;  // k between the parts of side by side segments
+  int segment;  // k between side by side segments
 
-  __device__ int Line(int copy) const {
-    return (static_cast<int>(threadIdx.x) + copy * C::kThreads) / 8;
-  }
-  __device__ int KOf(int step, int part) const {
-    return part * segment + step * kStepK + static_cast<int>(threadIdx.x) % 8 * 8;
-  }
+  static __device__ int Line() { return static_cast<int>(threadIdx.x) / 8; }
+  static __device__ int Piece() { return static_cast<int>(threadIdx.x) % 8; }
 
   __device__ void InitWeights(const ProductTask& task, const ExpertTile& tile, int first_row) {
-    const int64_t slot_rows = static_cast<int64_t>(tile.slot) * task.n;
+    const int64_t row = static_cast<int64_t>(tile.slot) * task.n + first_row + Line();
     w_row_bytes = task.w_stride * 2;
-    w = static_cast<const char*>(task.w) + (slot_rows + first_row) * w_row_bytes;
-    w_rows = task.n - first_row;
+    w = static_cast<const char*>(task.w) + row * w_row_bytes;
+    w_left = task.n - first_row - Line();
     k = task.k;
   }
   __device__ void InitInput(const ProductTask& task, const int* input_rows) {
     x = static_cast<const char*>(task.x);
     x_row_bytes = task.x_stride * 2;
 #pragma unroll
-    for (int i = 0; i < C::kInputCopies; ++i) input_row[i] = input_rows[Line(i) % C::kN];
+    for (int i = 0; i < kInputRows; ++i) input_row[i] = input_rows[(Line() + i * kPass) % C::kN];
   }
-  __device__ void LoadWeights(int step, unsigned char* buffer) const {
+  // `some`: an address that may be read, for copies of nothing.
+  __device__ void LoadWeights(int step, unsigned char* buffer, const void* some) const {
+    unsigned char* to = buffer + SwizzledByte(Line(), Piece());
 #pragma unroll
     for (int i = 0; i < C::kWeightCopies; ++i) {
-      const int line = Line(i);
-      const int row = line % C::kM;
-      const int at = KOf(step, line / C::kM);
-      const bool valid = row < w_rows && at < k;
-      CpAsync16(buffer + SwizzledByte(line, static_cast<int>(threadIdx.x) % 8),
-                valid ? w + row * w_row_bytes + at * 2 : w, valid);
+      const int row = i * kPass % C::kM;
+      const int at = i * kPass / C::kM * segment + step * kStepK + Piece() * 8;
+      const bool valid = row < w_left && at < k;
+      CpAsync16(to + i * kPass * 128, valid ? w + row * w_row_bytes + at * 2 : some, valid);
     }
   }
   __device__ void LoadInput(int step, unsigned char* buffer) const {
+    unsigned char* to = buffer + C::kWeightBytes + SwizzledByte(Line(), Piece());
 #pragma unroll
     for (int i = 0; i < C::kInputCopies; ++i) {
-      const int line = Line(i);
-      const int at = KOf(step, line / C::kN);
-      const bool valid = input_row[i] >= 0 && at < k;
-      CpAsync16(buffer + C::kWeightBytes + SwizzledByte(line, static_cast<int>(threadIdx.x) % 8),
-                valid ? x + input_row[i] * x_row_bytes + at * 2 : x, valid);
+      const int row = input_row[i % kInputRows];
+      const int at = (Line() + i * kPass) / C::kN * segment + step * kStepK + Piece() * 8;
+      const bool valid = row >= 0 && at < k;
+      CpAsync16(to + i * kPass * 128, valid ? x + row * x_row_bytes + at * 2 : x, valid);
     }
   }
 };
@@ -252,6 +254,7 @@ template <typename C>
 struct StepPipeline {
   StepLoader<C> loader;
   unsigned char* buffers;
+  const void* some;  // see StepLoader::LoadWeights
   int steps;
 
   __device__ unsigned char* Buffer(int step) const {
@@ -262,7 +265,7 @@ struct StepPipeline {
   __device__ void Begin(const Ready& ready) {
 #pragma unroll
     for (int step = 0; step < C::kStages - 1; ++step) {
-      if (step < steps) loader.LoadWeights(step, Buffer(step));
+      if (step < steps) loader.LoadWeights(step, Buffer(step), some);
     }
     ready();
 #pragma unroll
@@ -277,7 +280,7 @@ struct StepPipeline {
     __syncthreads();
     const int further = step + C::kStages - 1;
     if (further < steps) {
-      loader.LoadWeights(further, Buffer(further));
+      loader.LoadWeights(further, Buffer(further), some);
       loader.LoadInput(further, Buffer(further));
     }
     CpAsyncCommit();
@@ -300,6 +303,7 @@ __device__ void MmaBlock(const ProductTask& task, const ExpertTile& tile, int fi
 
   StepPipeline<C> pipeline;
   pipeline.buffers = buffers;
+  pipeline.some = task.w;
   pipeline.steps = C::kWarpsK == 1 ? (task.k + kStepK - 1) / kStepK : segment_steps;
   pipeline.loader.segment = segment_steps * kStepK;
   pipeline.loader.InitWeights(task, tile, first_row);

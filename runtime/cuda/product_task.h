@@ -61,9 +61,11 @@ void MmaProduct(Stream& stream, MmaShape shape, DType dtype, const ProductTask& 
 constexpr int kDotTokens = 8;
 void DotProduct(Stream& stream, DType x, DType w, const ProductTask& task);
 
-// Tensor cores of sm_90a, wgmma; types as MmaProduct, tiles of kWgmmaTokens positions. Its sums are
-// its own: the same from run to run and for every tile, but not those of MmaProduct.
+// Tensor cores of sm_90a, wgmma; types as MmaProduct, without row_weight; tiles of kWgmmaTokens
+// positions. Its sums are its own: the same from run to run and for every tile, but not those of
+// MmaProduct.
 constexpr int kWgmmaTokens = 128;
+constexpr int kWgmmaWeightRows = 256;
 bool HasWgmma(const DeviceInfo& device);
 void WgmmaProduct(Stream& stream, DType dtype, const ProductTask& task);
 

@@ -24,7 +24,7 @@ namespace {
 constexpr int kGroup = 128;  // threads of a warpgroup
 constexpr int kThreads = 3 * kGroup;
 constexpr int kM = kWgmmaTokens;
-constexpr int kN = 256;
+constexpr int kN = kWgmmaWeightRows;
 constexpr int kK = 64;  // of a buffer
 constexpr int kStages = 4;
 constexpr int kLag = 2;  // a step is announced so many steps after its copies were started
@@ -133,16 +133,16 @@ __device__ void CopyTiles(const ProductTask& task, const WgmmaWork& work) {
 
 template <typename T>
 __device__ void StartStep(float (&sums)[kN / 2], const unsigned char* x, const unsigned char* w) {
-  const uint64_t a = WgmmaOperand(x);
-  const uint64_t b = WgmmaOperand(w);
+  const uint64_t a = WgmmaDescriptor(x);
+  const uint64_t b = WgmmaDescriptor(w);
   WgmmaFence();
 #pragma unroll
   for (int i = 0; i < kK / 16; ++i) {
     const uint64_t further = static_cast<uint64_t>(i * 32 / 16);
     if constexpr (std::is_same_v<T, __half>) {
-      WgmmaFp16M64N256K16(sums, a + further, b + further);
+      WgmmaFp16(sums, a + further, b + further);
     } else {
-      WgmmaBf16M64N256K16(sums, a + further, b + further);
+      WgmmaBf16(sums, a + further, b + further);
     }
   }
   WgmmaCommit();
@@ -170,34 +170,52 @@ __device__ void StoreTile(const ProductTask& task, const ExpertTile& tile, int f
   }
 }
 
+// One multiplying warpgroup's way through the buffers.
+struct BufferReader {
+  const unsigned char* buffers;
+  int total;     // steps of the block
+  int next = 0;  // step
+
+  __device__ const unsigned char* Wait() {
+    NamedBarrierSync(FullBarrier(next % kStages), kThreads);
+    return buffers + next++ % kStages * kStageBytes;
+  }
+  // The step `ago` before the next one is not needed any more; nobody asks for the last ones.
+  __device__ void Free(int ago) const {
+    const int step = next - ago;
+    if (step + kStages < total) NamedBarrierArrive(FreeBarrier(step % kStages), kThreads);
+  }
+};
+
+// Products in flight must end on every path where they began, or the compiler puts them in line: so
+// the loops with and without them are apart.
 template <typename T>
 __device__ void MultiplyTiles(const ProductTask& task, const WgmmaWork& work) {
-  const unsigned char* buffers = DynamicShared();
   const int half = static_cast<int>(threadIdx.x) / kGroup - 1;
   const int count = work.Count();
-  const int total = count * work.steps;
-  float sums[kN / 2];
-  int done = 0;  // steps begun
-  const auto free_step = [&](int step) {
-    if (step + kStages < total) NamedBarrierArrive(FreeBarrier(step % kStages), kThreads);
-  };
+  BufferReader reader{DynamicShared(), count * work.steps};
   for (int i = 0; i < count; ++i) {
     const int item = work.Item(i);
     const ExpertTile tile = TileOf(task, item / work.row_blocks, kM);
-    const bool busy = half * 64 < tile.count;
+    if (half * 64 >= tile.count) {
+      for (int step = 0; step < work.steps; ++step) {
+        reader.Wait();
+        reader.Free(1);
+      }
+      continue;
+    }
+    float sums[kN / 2];
 #pragma unroll
     for (int s = 0; s < kN / 2; ++s) sums[s] = 0.0f;
-    for (int step = 0; step < work.steps; ++step, ++done) {
-      const unsigned char* buffer = buffers + done % kStages * kStageBytes;
-      NamedBarrierSync(FullBarrier(done % kStages), kThreads);
-      if (busy) {
-        StartStep<T>(sums, buffer + half * 64 * 128, buffer + kInputBytes);
-        WgmmaWait<1>();
-      }
-      if (step > 0) free_step(done - 1);
+    for (int step = 0; step < work.steps; ++step) {
+      const unsigned char* buffer = reader.Wait();
+      StartStep<T>(sums, buffer + half * 64 * 128, buffer + kInputBytes);
+      WgmmaWait<1>();
+      if (step > 0) reader.Free(2);
     }
-    if (busy) WgmmaWait<0>();
-    free_step(done - 1);
+    WgmmaWait<0>();
+    WgmmaHold(sums);
+    reader.Free(1);
     StoreTile<T>(task, tile, half * 64, item % work.row_blocks * kN, sums);
   }
 }
@@ -209,10 +227,10 @@ __global__ void __launch_bounds__(kThreads, 1)
   GridDependencyLaunch();
   if (task.tiles != nullptr) work.items = *task.tile_count * work.row_blocks;
   if (threadIdx.x < kGroup) {
-    ShrinkRegisters<kCopyRegisters>();
+    DecreaseRegisters<kCopyRegisters>();
     CopyTiles(task, work);
   } else {
-    GrowRegisters<kMultiplyRegisters>();
+    IncreaseRegisters<kMultiplyRegisters>();
     MultiplyTiles<T>(task, work);
   }
 }

@@ -27,10 +27,18 @@ struct SimCopy {
   int valid;
 };
 
-struct SimProduct {
-  uint64_t a;
-  uint64_t b;
-  bool bf16;
+// A product of a warpgroup that was started (wgmma_sim.cc), from the view of one of its threads.
+struct SimWgmma {
+  float* d = nullptr;
+  int n = 0;
+  uint64_t a = 0;  // descriptors
+  uint64_t b = 0;
+  bool accumulate = true;
+  bool bf16 = true;
+  bool a_in_registers = false;
+  std::array<uint32_t, 4> a_registers{};
+  bool has_before = false;  // the first product under way into d keeps what was in it
+  std::vector<float> before;
 };
 
 enum class SimThreadState : uint8_t { kNotStarted, kReady, kWaits, kDone };
@@ -46,12 +54,10 @@ struct SimThread {
   // cp.async: copies in order, and where each committed group ends in them.
   std::vector<SimCopy> copies;
   std::vector<size_t> groups;
-  // wgmma: products in order, where each committed group ends in them, and the sums they go to with
-  // their values before the first of them.
-  std::vector<SimProduct> products;
-  std::vector<size_t> product_groups;
-  float* product_sums = nullptr;
-  std::vector<float> product_values;
+  // wgmma: the same.
+  std::vector<SimWgmma> wgmma;
+  std::vector<size_t> wgmma_groups;
+  bool wgmma_fenced = false;
 };
 
 // Lanes that wait for each other: a warp (32) or a warpgroup (128).
@@ -101,6 +107,7 @@ class BlockRunner {
   void MakeCurrent(const SimThread& thread);
   std::string Deadlock() const;
   std::string Who(unsigned linear) const;
+  bool GuardIsIntact() const;
   uint64_t Random();
 
   const GridLaunch* launch_ = nullptr;
@@ -128,7 +135,7 @@ class BlockRunner {
     void operator()(void* memory) const { std::free(memory); }
   };
   std::unique_ptr<unsigned char, FreeMemory> shared_;
-  size_t shared_capacity_ = 0;
+  size_t shared_bytes_ = 0;
   StackPool stacks_;
 };
 

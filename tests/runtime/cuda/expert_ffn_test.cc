@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "runtime/cuda/product_task.h"
 #include "runtime/cuda/routing.h"
 #include "runtime/ops/gemm.h"
 #include "tests/runtime/cuda/product_testing.h"
@@ -306,6 +307,43 @@ TEST_F(CudaExpertFfn, SameBitsInEveryCompany) {
                              all.begin() + static_cast<int64_t>(i * h)))
           << "choice " << i << " of " << DTypeName(dtype);
     }
+  }
+}
+
+// wgmma: tiles that are full, that leave one warpgroup idle, and more of them than a block has in
+// its first turn; rows that come back from a second run and in other company.
+TEST_F(CudaExpertFfn, WgmmaForManyRows) {
+  ExpertWeights weights;
+  const DeviceInfo& device = stream().device();
+  const ExpertFfnPlan plan = PlanExpertFfn(device, weights, 4096, 2, 16, GemmPolicy::kFastest);
+  if (!HasWgmma(device)) GTEST_SKIP() << "no wgmma on " << device.name;
+  FfnCase c;
+  c.hidden = 328;
+  c.intermediate = 136;
+  c.slots = 3;
+  for (const auto& [slot, count] : std::vector<std::pair<int, int>>{{0, 130}, {2, 70}, {-1, 4}}) {
+    c.slot_of.insert(c.slot_of.end(), static_cast<size_t>(count), slot);
+  }
+  std::shuffle(c.slot_of.begin(), c.slot_of.end(), std::mt19937(13));
+  for (const DType dtype : {DType::kBF16, DType::kF16}) {
+    c.dtype = dtype;
+    c.row_weight.clear();
+    const FfnData data = MakeData(c);
+    EXPECT_NE(plan.kernel, Plans(dtype, GemmPolicy::kBatchInvariant).back().kernel);
+    const std::vector<float> all = Run(c, data, plan);
+    ExpectFfn(c, data, all);
+    EXPECT_EQ(Run(c, data, plan), all) << "a second run";
+    FfnCase some = c;
+    for (size_t i = 0; i < some.slot_of.size(); i += 2) some.slot_of[i] = -1;
+    const std::vector<float> part = Run(some, data, plan);
+    for (size_t i = 1; i < all.size() / static_cast<size_t>(c.hidden); i += 2) {
+      const auto first = static_cast<int64_t>(i) * c.hidden;
+      EXPECT_TRUE(
+          std::equal(part.begin() + first, part.begin() + first + c.hidden, all.begin() + first))
+          << "choice " << i;
+    }
+    c.row_weight = RandomMatrix(DType::kF32, 1, 204, 12).values;
+    ExpectFfn(c, data, Run(c, data, plan));
   }
 }
 

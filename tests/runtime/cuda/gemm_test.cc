@@ -156,5 +156,21 @@ TEST_F(CudaGemm, TileShapesAgreeBitForBit) {
   }
 }
 
+// Many rows under kFastest without cuBLASLt: wgmma where there is one. The last columns and rows
+// fill no tile, and there are more tiles than multiprocessors of a small device.
+TEST_F(CudaGemm, ManyRows) {
+  for (const Types& types : {kTypes[0], kTypes[3]}) {
+    for (const int64_t n : {272, 331}) {
+      const HostMatrix x = RandomMatrix(types.x, 270, 392, 11);
+      const HostMatrix w = RandomMatrix(types.w, n, 392, 12);
+      const std::vector<float> bias = RandomMatrix(DType::kF32, 1, n, 13).values;
+      const std::vector<float> out = Run(types, x, w, bias, GemmPolicy::kFastest);
+      ExpectProduct(types, x, w, bias, out);
+      ASSERT_EQ(Run(types, x, w, bias, GemmPolicy::kFastest), out) << "a second run";
+      ExpectProduct(types, x, w, {}, Run(types, x, w, {}, GemmPolicy::kFastest));
+    }
+  }
+}
+
 }  // namespace
 }  // namespace folkmoot::cuda

@@ -54,8 +54,11 @@ class CudaAttentionKernels : public CudaTest {
 constexpr int kAll = 1 << 20;
 
 TEST_F(CudaAttentionKernels, EveryCutHasTheSameBits) {
+  // Eleven bits of a half show a difference in the last bit of a float32 now and then, eight
+  // hardly.
   for (const int window : {0, 150}) {
-    const AttentionCase attention(Shape(6, 2, 64, window), DType::kBF16, {700, 30, 320});
+    const DType dtype = window == 0 ? DType::kF16 : DType::kBF16;
+    const AttentionCase attention(Shape(12, 2, 64, window), dtype, {700, 30, 320});
     const std::vector<StepPart> parts = {{0, 640, 60}, {1, 0, 30}, {2, 300, 7}};
     const auto expected = Run(attention, parts, {attention::LaunchRows, 0, 0, 1, 20});
     const Manner manners[] = {

@@ -57,21 +57,6 @@ int BlocksFor(const DeviceInfo& device, int64_t items) {
       std::clamp<int64_t>(items, 1, kPerMultiprocessor * device.multiprocessors));
 }
 
-AttentionArgs MakeArgs(const AttentionShape& shape, const StepSequences& sequences,
-                       const KvLayer& cache) {
-  AttentionArgs args = {};
-  args.sequences = sequences;
-  args.keys = cache.keys;
-  args.values = cache.values;
-  args.kv_heads = shape.kv_heads;
-  args.group = shape.heads / shape.kv_heads;
-  args.dim = shape.head_dim;
-  args.block_size = cache.block_size;
-  args.window = shape.window;
-  args.scale_log2 = shape.scale * 1.4426950408889634f;
-  return args;
-}
-
 void CheckShapes(const AttentionShape& shape, const StepRows& rows, const StepSequences& sequences,
                  const MatrixRef& q, const KvLayer& cache, const MatrixRef& out) {
   FM_CHECK(shape.kv_heads > 0 && shape.heads % shape.kv_heads == 0 && shape.scale > 0);
@@ -87,6 +72,34 @@ void CheckShapes(const AttentionShape& shape, const StepRows& rows, const StepSe
 
 }  // namespace
 
+namespace attention {
+
+AttentionArgs MakeArgs(const AttentionShape& shape, const StepSequences& sequences,
+                       const MatrixRef& q, const KvLayer& cache, void* scratch,
+                       const MatrixRef& out) {
+  AttentionArgs args = {};
+  args.sequences = sequences;
+  args.q = q.data;
+  args.out = out.data;
+  args.keys = cache.keys;
+  args.values = cache.values;
+  args.q_stride = q.stride;
+  args.out_stride = out.stride;
+  args.kv_heads = shape.kv_heads;
+  args.group = shape.heads / shape.kv_heads;
+  args.dim = shape.head_dim;
+  args.block_size = cache.block_size;
+  args.window = shape.window;
+  args.scale_log2 = shape.scale * 1.4426950408889634f;
+  args.few_rows = sequences.max_rows;
+  args.stages = 1;
+  args.counters = static_cast<int32_t*>(scratch);
+  args.partial = reinterpret_cast<float*>(static_cast<unsigned char*>(scratch) + kCounterBytes);
+  return args;
+}
+
+}  // namespace attention
+
 int64_t AttentionScratchBytes(const AttentionShape& shape, int rows, int length) {
   return kCounterBytes + SlotsOf(shape, rows, length) * attention::PartialFloats(shape.head_dim) *
                              static_cast<int64_t>(sizeof(float));
@@ -98,13 +111,7 @@ void PagedAttention(Stream& stream, const AttentionShape& shape, const StepRows&
   CheckShapes(shape, rows, sequences, q, cache, out);
   if (rows.rows == 0 || sequences.sequences == 0) return;
   const DeviceInfo& device = stream.device();
-  AttentionArgs args = MakeArgs(shape, sequences, cache);
-  args.q = q.data;
-  args.out = out.data;
-  args.q_stride = q.stride;
-  args.out_stride = out.stride;
-  args.counters = static_cast<int32_t*>(scratch);
-  args.partial = reinterpret_cast<float*>(static_cast<unsigned char*>(scratch) + kCounterBytes);
+  AttentionArgs args = attention::MakeArgs(shape, sequences, q, cache, scratch, out);
   args.slots = SlotsOf(shape, rows.rows, sequences.max_length);
 
   const auto tiles = [&](int64_t most_rows, int64_t tile) {
@@ -112,7 +119,6 @@ void PagedAttention(Stream& stream, const AttentionShape& shape, const StepRows&
   };
   const int64_t pieces = CeilDivide(sequences.max_length, attention::kPieceKeys) + 1;
   const int split_blocks = BlocksFor(device, tiles(rows.rows, attention::kSplitRows) * pieces);
-  args.few_rows = sequences.max_rows;
   if (!MatrixReady(cache, q, out)) {
     return attention::LaunchPlain(stream, args, cache.dtype, split_blocks);
   }

@@ -42,14 +42,15 @@ class RowsBlock {
                        const AttentionItem& item)
       : args_(args), tiles_(tiles), notes_(notes), item_(item) {
     keys_ = KeysOfTile(args, item, kTileRows);
-    rows_[0] = RowOf(args, item, Warp() * 16 + Lane() / 4);
-    rows_[1] = RowOf(args, item, Warp() * 16 + Lane() / 4 + 8);
-    const bool both = rows_[0].row >= 0 && rows_[1].row >= 0;
+    const QueryRow low = RowOf(args, item, Warp() * 16 + Lane() / 4);
+    const QueryRow high = RowOf(args, item, Warp() * 16 + Lane() / 4 + 8);
+    seen_[0] = {low.first, low.last + 1};
+    seen_[1] = {high.first, high.last + 1};
     // Rows come in order of position, so the warp's first and last ones bound what it sees.
-    some_.begin = __shfl_sync(kFullMask, rows_[0].first, 0);
-    some_.end = __reduce_max_sync(kFullMask, max(rows_[0].last, rows_[1].last)) + 1;
-    every_.begin = __reduce_max_sync(kFullMask, max(rows_[0].first, rows_[1].first));
-    every_.end = __reduce_min_sync(kFullMask, both ? min(rows_[0].last, rows_[1].last) : -1) + 1;
+    some_.begin = __shfl_sync(kFullMask, seen_[0].begin, 0);
+    some_.end = __reduce_max_sync(kFullMask, max(seen_[0].end, seen_[1].end));
+    every_.begin = __reduce_max_sync(kFullMask, max(seen_[0].begin, seen_[1].begin));
+    every_.end = __reduce_min_sync(kFullMask, min(seen_[0].end, seen_[1].end));
   }
 
   __device__ void Run() {
@@ -115,8 +116,7 @@ class RowsBlock {
   __device__ void Hide(int key, float (&scores)[kQuarters][2][4]) {
 #pragma unroll
     for (int quarter = 0; quarter < kQuarters; ++quarter) {
-      HideUnseen(scores[quarter], key + quarter * 16 + Lane() % 4 * 2,
-                 {rows_[0].first, rows_[0].last + 1}, {rows_[1].first, rows_[1].last + 1});
+      HideUnseen(scores[quarter], key + quarter * 16 + Lane() % 4 * 2, seen_[0], seen_[1]);
     }
   }
   // Turns the scores of row r into weights.
@@ -203,11 +203,12 @@ class RowsBlock {
   __device__ void StoreResult() {
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
+      const QueryRow row = RowOf(args_, item_, Warp() * 16 + Lane() / 4 + 8 * r);
       const float inverse = __fdiv_rn(1.0f, all_[r].sum);
 #pragma unroll
       for (int i = 0; i < 2 * kUnits; ++i) {
         const float(&sum)[4] = sums_[i / 2][i % 2];
-        StorePair<T>(args_, rows_[r], i * 8 + Lane() % 4 * 2, __fmul_rn(sum[2 * r], inverse),
+        StorePair<T>(args_, row, i * 8 + Lane() % 4 * 2, __fmul_rn(sum[2 * r], inverse),
                      __fmul_rn(sum[2 * r + 1], inverse));
       }
     }
@@ -217,10 +218,10 @@ class RowsBlock {
   const RowsTiles<T, kDim>& tiles_;
   RowsNotes* notes_;
   const AttentionItem& item_;
-  SeenKeys keys_;   // of the block
-  SeenKeys some_;   // that any row of the warp sees
-  SeenKeys every_;  // that all of them see
-  QueryRow rows_[2];
+  SeenKeys keys_;     // of the block
+  SeenKeys some_;     // that any row of the warp sees
+  SeenKeys every_;    // that all of them see
+  SeenKeys seen_[2];  // by this lane's rows
   RowSoftmax piece_[2];
   RowSoftmax all_[2];
   float rescale_[2] = {1.0f, 1.0f};

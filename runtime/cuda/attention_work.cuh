@@ -57,6 +57,11 @@ __host__ __device__ inline int64_t PartialFloats(int dim) {
   return kSplitRows * (static_cast<int64_t>(dim) + 2);
 }
 
+// All of them but `slots`, which is 0 (nothing is split), for one kernel and one stage.
+AttentionArgs MakeArgs(const AttentionShape& shape, const StepSequences& sequences,
+                       const MatrixRef& q, const KvLayer& cache, void* scratch,
+                       const MatrixRef& out);
+
 // Kernels by element type and by use (attention_split.cu, attention_rows.cu, attention_plain.cu).
 // `blocks`: of the launch; sequences that are not theirs are left alone.
 void LaunchSplit(Stream& stream, const AttentionArgs& args, DType dtype, int blocks);

@@ -83,8 +83,8 @@ __global__ void RotateKernel(RotateArgs args) {
   FM_SHARED(float, heads, [kHeadsOfBlock][kMaxHead]);
   const int warp = static_cast<int>(threadIdx.x) / kWarp;
   const int lane = static_cast<int>(threadIdx.x) % kWarp;
-  const int64_t row = blockIdx.y;
-  const int head = static_cast<int>(blockIdx.x) * kHeadsOfBlock + warp;
+  const int64_t row = blockIdx.x;
+  const int head = static_cast<int>(blockIdx.y) * kHeadsOfBlock + warp;
   if (row >= *args.valid || head >= args.heads + 2 * args.kv_heads) return;
   float* x = heads[warp];
   const In* from = static_cast<const In*>(args.qkv) + row * args.qkv_stride + head * args.dim;
@@ -151,9 +151,9 @@ void RotateAndStore(Stream& stream, const AttentionShape& shape, const StepRows&
                 InFours(cache.values, shape.head_dim, bytes);
   const int heads = shape.heads + 2 * shape.kv_heads;
   const LaunchShape launch = {
-      dim3(static_cast<unsigned>((heads + kHeadsOfBlock - 1) / kHeadsOfBlock),
-           static_cast<unsigned>(rows.rows)),
-      dim3(kHeadsOfBlock * kWarp), 0};
+      .grid = dim3(static_cast<unsigned>(rows.rows),
+                   static_cast<unsigned>((heads + kHeadsOfBlock - 1) / kHeadsOfBlock)),
+      .block = dim3(kHeadsOfBlock * kWarp)};
   ForElement(cache.dtype, [&](auto type) {
     using T = decltype(type);
     if (qkv.dtype == DType::kF32) {

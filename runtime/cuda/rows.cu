@@ -85,10 +85,10 @@ struct ActivationArgs {
 
 template <typename In, typename Out>
 __global__ void ActivationKernel(ActivationArgs args) {
-  const In* gate = static_cast<const In*>(args.gate_up) + blockIdx.y * args.in_stride;
+  const In* gate = static_cast<const In*>(args.gate_up) + blockIdx.x * args.in_stride;
   const In* up = gate + args.inner;
-  Out* out = static_cast<Out*>(args.out) + blockIdx.y * args.out_stride;
-  const int64_t i = (static_cast<int64_t>(blockIdx.x) * kRowThreads + threadIdx.x) * 4;
+  Out* out = static_cast<Out*>(args.out) + blockIdx.x * args.out_stride;
+  const int64_t i = (static_cast<int64_t>(blockIdx.y) * kRowThreads + threadIdx.x) * 4;
   if (i >= args.inner) return;
   const float4 a = LoadFour(gate, i, args.inner, args.vector);
   const float4 b = LoadFour(up, i, args.inner, args.vector);
@@ -142,9 +142,10 @@ void GatedActivation(Stream& stream, int kind, const MatrixRef& gate_up, const M
   ActivationArgs args = {gate_up.data, out.data, gate_up.stride, out.stride, out.cols, kind, false};
   args.vector = InFours(gate_up) && InFours(out) && out.cols % 4 == 0;
   const int64_t columns = kRowThreads * 4;
-  const LaunchShape shape = {dim3(static_cast<unsigned>((out.cols + columns - 1) / columns),
-                                  static_cast<unsigned>(out.rows)),
-                             dim3(kRowThreads), 0};
+  const LaunchShape shape = {
+      .grid = dim3(static_cast<unsigned>(out.rows),
+                   static_cast<unsigned>((out.cols + columns - 1) / columns)),
+      .block = dim3(kRowThreads)};
   ForElement(out.dtype, [&](auto type) {
     using T = decltype(type);
     if (gate_up.dtype == DType::kF32) {

@@ -179,49 +179,56 @@ class DeviceStep {
  public:
   DeviceStep(Stream& stream, const AttentionCase& attention, const std::vector<StepPart>& parts,
              int padding = 0)
-      : stream_(stream) {
-    std::vector<float> q;
-    std::vector<int32_t> first_row, rows, start;
-    for (const StepPart& part : parts) {
-      first_row.push_back(total_rows_);
-      rows.push_back(part.rows);
-      start.push_back(part.start);
-      total_rows_ += part.rows;
-      max_rows_ = std::max(max_rows_, part.rows);
-      const auto more = attention.Queries(part);
-      q.insert(q.end(), more.begin(), more.end());
-    }
-    const size_t sequences = parts.size() + static_cast<size_t>(padding);
-    const auto pad = [&](std::vector<int32_t>& list) { list.resize(sequences, 1 << 28); };
-    pad(first_row), pad(rows), pad(start);
-    q.resize(q.size() + static_cast<size_t>(padding) * attention.row_floats());
-    const DType dtype = attention.dtype();
-    q_ = Copy(Encode(dtype, q));
-    out_ = Copy(std::vector<unsigned char>(static_cast<size_t>(q_.bytes()), 0xee));
-    keys_ = Copy(Encode(dtype, attention.Pages(true, parts)));
-    values_ = Copy(Encode(dtype, attention.Pages(false, parts)));
-    counts_ = Copy(std::vector<int32_t>{total_rows_, static_cast<int32_t>(parts.size())});
-    first_row_ = Copy(first_row);
-    rows_list_ = Copy(rows);
-    start_ = Copy(start);
-    table_ = Copy(attention.Table(parts, sequences));
-    rows_.rows = total_rows_ + padding;
+      : stream_(stream), attention_(attention) {
+    rows_.rows = padding;
+    for (const StepPart& part : parts) rows_.rows += part.rows;
+    sequences_.sequences = static_cast<int>(parts.size()) + padding;
+    Fill(parts);
     rows_.valid = counts_.As<int32_t>();
-    sequences_.sequences = static_cast<int>(sequences);
     sequences_.valid = counts_.As<int32_t>() + 1;
     sequences_.first_row = first_row_.As<int32_t>();
     sequences_.rows = rows_list_.As<int32_t>();
     sequences_.start = start_.As<int32_t>();
     sequences_.blocks = table_.As<int32_t>();
     sequences_.block_stride = attention.block_stride();
-    sequences_.max_rows = max_rows_;
+    for (const StepPart& part : parts) {
+      sequences_.max_rows = std::max(sequences_.max_rows, part.rows);
+    }
     sequences_.max_length = attention.longest();
     cache_ = {keys_.data(),
               values_.data(),
-              dtype,
+              attention.dtype(),
               attention.shape().kv_heads,
               attention.shape().head_dim,
               attention.block_size()};
+  }
+
+  // Puts another step of at most as many rows and sequences into the same memory.
+  void Fill(const std::vector<StepPart>& parts) {
+    std::vector<float> q;
+    std::vector<int32_t> first_row, rows, start;
+    total_rows_ = 0;
+    for (const StepPart& part : parts) {
+      first_row.push_back(total_rows_);
+      rows.push_back(part.rows);
+      start.push_back(part.start);
+      total_rows_ += part.rows;
+      const auto more = attention_.Queries(part);
+      q.insert(q.end(), more.begin(), more.end());
+    }
+    const auto sequences = static_cast<size_t>(sequences_.sequences);
+    for (auto* list : {&first_row, &rows, &start}) list->resize(sequences, 1 << 28);
+    q.resize(static_cast<size_t>(rows_.rows) * attention_.row_floats());
+    const DType dtype = attention_.dtype();
+    Copy(Encode(dtype, q), &q_);
+    Copy(std::vector<unsigned char>(static_cast<size_t>(q_.bytes()), 0xee), &out_);
+    Copy(Encode(dtype, attention_.Pages(true, parts)), &keys_);
+    Copy(Encode(dtype, attention_.Pages(false, parts)), &values_);
+    Copy(std::vector<int32_t>{total_rows_, static_cast<int32_t>(parts.size())}, &counts_);
+    Copy(first_row, &first_row_);
+    Copy(rows, &rows_list_);
+    Copy(start, &start_);
+    Copy(attention_.Table(parts, sequences), &table_);
   }
 
   MatrixRef Rows(const Memory& memory) const {
@@ -249,17 +256,21 @@ class DeviceStep {
 
  private:
   template <typename T>
-  Memory Copy(const std::vector<T>& values) {
-    auto memory = Memory::Allocate(static_cast<int64_t>(values.size() * sizeof(T)), "a test");
-    EXPECT_TRUE(memory.ok()) << memory.status();
-    CopyToDevice(stream_, memory->data(), values.data(), memory->bytes());
+  void Copy(const std::vector<T>& values, Memory* to) {
+    const auto bytes = static_cast<int64_t>(values.size() * sizeof(T));
+    if (to->data() == nullptr) {
+      auto memory = Memory::Allocate(bytes, "a test");
+      EXPECT_TRUE(memory.ok()) << memory.status();
+      *to = std::move(*memory);
+    }
+    ASSERT_EQ(bytes, to->bytes());
+    CopyToDevice(stream_, to->data(), values.data(), bytes);
     EXPECT_TRUE(stream_.Synchronize().ok());
-    return std::move(*memory);
   }
 
   Stream& stream_;
+  const AttentionCase& attention_;
   int total_rows_ = 0;
-  int max_rows_ = 1;
   Memory q_, out_, keys_, values_, counts_, first_row_, rows_list_, start_, table_;
 };
 

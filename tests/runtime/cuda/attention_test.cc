@@ -115,6 +115,44 @@ TEST_P(CudaAttentionVariants, SameBitsInEveryChunk) {
   }
 }
 
+// One recorded graph serves steps with other counts, lengths and pages.
+TEST_F(CudaAttention, GraphFollowsTheCountsOnTheDevice) {
+  const AttentionCase attention(Shape(4, 2, 64), DType::kBF16, {600, 90, 17, 256});
+  const std::vector<StepPart> steps[] = {
+      {{0, 599, 1}, {1, 50, 1}, {2, 0, 1}, {3, 255, 1}},
+      {{3, 100, 1}},
+      {{2, 16, 1}, {0, 300, 1}, {1, 89, 1}},
+      {},
+  };
+  DeviceStep step(stream(), attention, steps[0]);
+  void* scratch = Scratch(attention.shape());
+  ASSERT_TRUE(stream().Synchronize().ok());
+  const auto graph = Graph::Record(stream(), [&] {
+    PagedAttention(stream(), attention.shape(), step.rows_, step.sequences_, step.q(), step.cache_,
+                   scratch, step.out());
+  });
+  ASSERT_TRUE(graph.ok()) << graph.status();
+  EXPECT_EQ((*graph)->kernels(), 1);
+  for (const auto& parts : steps) {
+    step.Fill(parts);
+    (*graph)->Launch(stream());
+    const auto rows = step.Result(attention.row_floats());
+    ExpectAnswer(attention, parts, rows);
+    if (parts.empty()) continue;
+    EXPECT_EQ(rows, Run(attention, parts));
+  }
+}
+
+TEST_F(CudaAttention, BlockSizesAndRunsDoNotShow) {
+  std::vector<float> first;
+  for (const int block_size : {16, 16, 1, 24, 128}) {
+    const AttentionCase attention(Shape(2, 1, 64, 90), DType::kF16, {300, 40}, block_size);
+    const auto rows = Run(attention, {{0, 270, 30}, {1, 39, 1}});
+    if (first.empty()) first = rows;
+    EXPECT_EQ(rows, first) << block_size;
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(
     Shapes, CudaAttentionVariants,
     testing::Values(Variant{DType::kBF16, 4, 1, 64, 0}, Variant{DType::kBF16, 2, 2, 64, 100},

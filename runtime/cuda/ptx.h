@@ -81,6 +81,13 @@ __device__ inline void MmaFp16(float (&d)[4], const uint32_t (&a)[4], const uint
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
 
+// 2^x with a relative error below 2^-22; subnormal results are 0. 2^0 is 1, 2^-infinity 0.
+__device__ inline float Exp2Approx(float x) {
+  float y;
+  asm("ex2.approx.ftz.f32 %0, %1;\n" : "=f"(y) : "f"(x));
+  return y;
+}
+
 // 16 bytes that are read once: not kept in L1. The memory must not change during the kernel.
 __device__ inline uint4 LoadGlobalStreaming(const void* global) {
   uint4 v;

@@ -49,6 +49,11 @@ inline void MmaFp16(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2
   sim::Mma16816(d, a, b, false, place);
 }
 
+inline float Exp2Approx(float x) {
+  const float y = exp2f(x);
+  return y < 0x1p-126f ? 0.0f : y;
+}
+
 inline uint4 LoadGlobalStreaming(const void* global) { return *static_cast<const uint4*>(global); }
 inline void Prefetch(const void*) {}
 

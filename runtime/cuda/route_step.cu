@@ -15,11 +15,12 @@
 #include "runtime/cuda/ptx.h"
 #include "runtime/cuda/route_row.cuh"
 #include "runtime/cuda/routing_launch.h"
+#include "runtime/cuda/row_vector.cuh"
 
 namespace folkmoot::cuda {
 namespace {
 
-constexpr int kThreads = 256;
+constexpr int kThreads = kRowThreads;
 constexpr int kWarps = kThreads / kWarp;
 constexpr int kChunk = 8;  // elements that a lane takes at a time
 
@@ -41,20 +42,6 @@ __device__ void LoadChunk(const W* from, float (&values)[kChunk]) {
     const uint4 raw[2] = {LoadGlobalStreaming(from), LoadGlobalStreaming(from + kChunk / 2)};
     memcpy(values, raw, sizeof(raw));
   }
-}
-
-// The same in every thread: lanes in a tree, then warps in order.
-__device__ float BlockSum(float value) {
-  FM_SHARED(float, sums, [kWarps]);
-  for (int stride = kWarp / 2; stride > 0; stride /= 2) {
-    value = __fadd_rn(value, __shfl_xor_sync(kFullMask, value, stride));
-  }
-  if (threadIdx.x % kWarp == 0) sums[threadIdx.x / kWarp] = value;
-  __syncthreads();
-  float sum = sums[0];
-  for (int w = 1; w < kWarps; ++w) sum = __fadd_rn(sum, sums[w]);
-  __syncthreads();
-  return sum;
 }
 
 // To the type of `out` and back.
@@ -87,13 +74,20 @@ __device__ void NormaliseRow(const RouteStepInput& step, int row, float* x) {
     squares = __fmaf_rn(value.z, value.z, squares);
     squares = __fmaf_rn(value.w, value.w, squares);
   }
-  const float mean = __fdiv_rn(BlockSum(squares), static_cast<float>(hidden));
+  const float mean = __fdiv_rn(SumOverBlock(squares), static_cast<float>(hidden));
   const float scale = __fdiv_rn(1.0f, __fsqrt_rn(__fadd_rn(mean, step.eps)));
   for (int i = begin; i < hidden; i += 4 * kThreads) {
     for (int j = i; j < i + 4; ++j) {
       const float value = __fmul_rn(__fmul_rn(x[j], scale), step.norm_weight[j]);
       x[j] = step.wide_logits ? value : RoundTo(step.out.dtype, value);
     }
+  }
+}
+
+template <typename T>
+__device__ void StoreRow(const float* x, T* out, int hidden) {
+  for (int i = 4 * static_cast<int>(threadIdx.x); i < hidden; i += 4 * kThreads) {
+    StoreFour(*reinterpret_cast<const float4*>(x + i), out, i, hidden, true);
   }
 }
 
@@ -109,14 +103,12 @@ __device__ void WriteRow(const RouteStepInput& step, int row, const float* x) {
     }
   }
   const int64_t out = int64_t{row} * step.out.stride;
-  for (int i = static_cast<int>(threadIdx.x); i < hidden; i += kThreads) {
-    if (step.out.dtype == DType::kBF16) {
-      static_cast<__nv_bfloat16*>(step.out.data)[out + i] = __float2bfloat16_rn(x[i]);
-    } else if (step.out.dtype == DType::kF16) {
-      static_cast<__half*>(step.out.data)[out + i] = __float2half_rn(x[i]);
-    } else {
-      static_cast<float*>(step.out.data)[out + i] = x[i];
-    }
+  if (step.out.dtype == DType::kBF16) {
+    StoreRow(x, static_cast<__nv_bfloat16*>(step.out.data) + out, hidden);
+  } else if (step.out.dtype == DType::kF16) {
+    StoreRow(x, static_cast<__half*>(step.out.data) + out, hidden);
+  } else {
+    StoreRow(x, static_cast<float*>(step.out.data) + out, hidden);
   }
 }
 
@@ -272,7 +264,7 @@ void CheckStep(const RouteStepInput& step, const RoutingParams& params, const Ro
   FM_CHECK(hidden > 0 && hidden % kChunk == 0 && step.out.rows == routing.rows);
   FM_CHECK(step.router.rows == params.experts && step.router.cols == hidden);
   FM_CHECK(step.router.dtype == step.out.dtype || step.router.dtype == DType::kF32);
-  FM_CHECK(step.router.stride % kChunk == 0);
+  FM_CHECK(step.router.stride % kChunk == 0 && InFours(step.out));
   for (const void* data :
        {static_cast<const void*>(step.delta), static_cast<const void*>(step.residual),
         static_cast<const void*>(step.wide), static_cast<const void*>(step.router.data)}) {

@@ -49,9 +49,11 @@ struct RowScratch {
   double* score;
   double* key;
 };
-inline size_t RowScratchBytes(int experts) { return size_t{3} * sizeof(double) * experts; }
+inline size_t RowScratchBytes(int experts) {
+  return 3 * sizeof(double) * static_cast<size_t>(experts);
+}
 __device__ inline RowScratch RowScratchAt(unsigned char* shared, int warp, int experts) {
-  double* begin = reinterpret_cast<double*>(shared) + size_t{3} * warp * experts;
+  double* begin = reinterpret_cast<double*>(shared) + 3 * warp * experts;
   return {begin, begin + experts, begin + 2 * experts};
 }
 

@@ -117,6 +117,18 @@ TEST_F(DeviceGateTest, PresetsOnTheWorkedExamples) {
   EXPECT_GT(on_device, 30);
 }
 
+TEST_F(DeviceGateTest, PresetsAtTheirPublishedSizes) {
+  int on_device = 0;
+  for (const GatePreset& preset : GatePresets()) {
+    SCOPED_TRACE(std::string(preset.name));
+    const GateConfig config = *MakePreset(preset.name);
+    if (!WhyNotOnDevice(config, 1, 1 << 20).empty()) continue;
+    ++on_device;
+    ExpectSame(config, InOneSequence(RandomRows(6, config.num_experts, 11)), 2);
+  }
+  EXPECT_GT(on_device, 20);
+}
+
 // Knobs and rows by chance.
 class CaseMaker {
  public:

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "runtime/cuda/routing.h"
+#include "runtime/cuda/rows.h"
 #include "runtime/dtype.h"
 #include "tests/runtime/cuda/cuda_testing.h"
 
@@ -309,6 +310,25 @@ TEST_F(RouteStepTest, EqualsItsParts) {
         ExpectDecisions(setup, got);
         if (HasFailure()) return;
       }
+    }
+  }
+}
+
+// The fused norm is AddRmsNorm, bit for bit.
+TEST_F(RouteStepTest, NormalisesAsAddRmsNorm) {
+  for (const int hidden : {40, 264, 1032, 2056}) {
+    for (const DType dtype : {DType::kF32, DType::kBF16, DType::kF16}) {
+      StepShape shape = {.rows = 5, .valid = 5, .hidden = hidden, .experts = 4, .k = 1};
+      shape.dtype = shape.router = dtype;
+      const Setup setup = Prepare(shape, 7);
+      float* residual = Add(residual_);
+      MatrixRef out = setup.step.out;
+      out.data = Add(std::vector<float>(residual_.size()));
+      AddRmsNorm(stream(), setup.step.delta, setup.step.norm_weight, setup.step.eps, residual, out);
+      Run(setup);
+      const Outcome got = Result(setup);
+      EXPECT_EQ(got.residual, Read(residual, residual_.size()));
+      EXPECT_EQ(got.out, ReadMatrix(out));
     }
   }
 }

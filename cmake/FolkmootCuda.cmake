@@ -44,15 +44,18 @@ message(STATUS "GPU support: ${FOLKMOOT_CUDA_FOUND} (FOLKMOOT_CUDA=${FOLKMOOT_CU
 set(FOLKMOOT_CUDA_FLAGS -DFMT_USE_CONSTEXPR=1 --expt-relaxed-constexpr -lineinfo --threads 1 -Wno-deprecated-gpu-targets
     -Xcompiler=-Wall,-Wextra,-Wno-missing-field-initializers,-ffp-contract=off)
 
-# folkmoot_cuda_library(<name> SOURCES a.cu b.cc ... DEPS ...): .cu and .cc files by nvcc and the
-# host compiler.
+# folkmoot_cuda_library(<name> SOURCES a.cu b.cc ... DEPS ... [ARCHITECTURES ...]): .cu and .cc files
+# by nvcc and the host compiler.
 function(folkmoot_cuda_library name)
-  cmake_parse_arguments(ARG "" "" "SOURCES;DEPS" ${ARGN})
+  cmake_parse_arguments(ARG "" "" "SOURCES;DEPS;ARCHITECTURES" ${ARGN})
+  if(NOT ARG_ARCHITECTURES)
+    set(ARG_ARCHITECTURES ${FOLKMOOT_CUDA_ARCHITECTURES})
+  endif()
   add_library(${name} STATIC ${ARG_SOURCES})
   target_link_libraries(${name} PUBLIC ${ARG_DEPS} CUDA::cudart_static)
   target_compile_options(${name} PRIVATE $<$<COMPILE_LANGUAGE:CUDA>:${FOLKMOOT_CUDA_FLAGS}>)
   set_target_properties(${name} PROPERTIES CUDA_STANDARD 20
-    CUDA_ARCHITECTURES "${FOLKMOOT_CUDA_ARCHITECTURES}" CUDA_RUNTIME_LIBRARY Static)
+    CUDA_ARCHITECTURES "${ARG_ARCHITECTURES}" CUDA_RUNTIME_LIBRARY Static)
 endfunction()
 
 # folkmoot_cuda_sim_library(<name> SOURCES a.cu b.cc ... DEPS ...): the same files by the host
@@ -86,17 +89,20 @@ function(folkmoot_cuda_as_cxx result)
   set(${result} ${sources} PARENT_SCOPE)
 endfunction()
 
-# folkmoot_cuda_test(<name> SOURCES a.cu b.cc ... [SIM_SOURCES c.cc ...] [DEPS ...]): <name>_sim over
-# the simulator and, with a toolkit, <name>_gpu over CUDA, which is skipped where there is no GPU.
+# folkmoot_cuda_test(<name> SOURCES a.cu b.cc ... [SIM_SOURCES c.cc ...] [DEPS ...]
+# [ARCHITECTURES ...]): <name>_sim over the simulator and, with a toolkit, <name>_gpu over CUDA, which is skipped where there is no GPU.
 function(folkmoot_cuda_test name)
-  cmake_parse_arguments(ARG "" "" "SOURCES;SIM_SOURCES;DEPS" ${ARGN})
+  cmake_parse_arguments(ARG "" "" "SOURCES;SIM_SOURCES;DEPS;ARCHITECTURES" ${ARGN})
+  if(NOT ARG_ARCHITECTURES)
+    set(ARG_ARCHITECTURES ${FOLKMOOT_CUDA_ARCHITECTURES})
+  endif()
   folkmoot_cuda_as_cxx(sources ${ARG_SOURCES} ${ARG_SIM_SOURCES})
   folkmoot_test(${name}_sim SOURCES ${sources} DEPS folkmoot_cuda_sim ${ARG_DEPS} LABEL unit)
   if(FOLKMOOT_CUDA_FOUND)
     folkmoot_test(${name}_gpu SOURCES ${ARG_SOURCES} DEPS folkmoot_cuda ${ARG_DEPS} LABEL gpu)
     target_compile_options(${name}_gpu PRIVATE $<$<COMPILE_LANGUAGE:CUDA>:${FOLKMOOT_CUDA_FLAGS}>)
     set_target_properties(${name}_gpu PROPERTIES CUDA_STANDARD 20
-      CUDA_ARCHITECTURES "${FOLKMOOT_CUDA_ARCHITECTURES}")
+      CUDA_ARCHITECTURES "${ARG_ARCHITECTURES}")
     set_tests_properties(${name}_gpu PROPERTIES SKIP_REGULAR_EXPRESSION "SKIPPED: no GPU")
   endif()
 endfunction()

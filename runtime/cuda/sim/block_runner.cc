@@ -82,6 +82,9 @@ void BlockRunner::Prepare(const GridLaunch& launch, uint3 block) {
     thread.state = SimThreadState::kNotStarted;
     thread.copies.clear();
     thread.groups.clear();
+    thread.wgmma.clear();
+    thread.wgmma_groups.clear();
+    thread.wgmma_fenced = false;
   }
 
   const uint64_t seed = Options().seed;

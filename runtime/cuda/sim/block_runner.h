@@ -27,6 +27,20 @@ struct SimCopy {
   int valid;
 };
 
+// A product of a warpgroup that was started (wgmma_sim.cc), from the view of one of its threads.
+struct SimWgmma {
+  float* d = nullptr;
+  int n = 0;
+  uint64_t a = 0;  // descriptors
+  uint64_t b = 0;
+  bool accumulate = true;
+  bool bf16 = true;
+  bool a_in_registers = false;
+  std::array<uint32_t, 4> a_registers{};
+  bool has_before = false;  // the first product under way into d keeps what was in it
+  std::vector<float> before;
+};
+
 enum class SimThreadState : uint8_t { kNotStarted, kReady, kWaits, kDone };
 
 struct SimThread {
@@ -40,6 +54,10 @@ struct SimThread {
   // cp.async: copies in order, and where each committed group ends in them.
   std::vector<SimCopy> copies;
   std::vector<size_t> groups;
+  // wgmma: the same.
+  std::vector<SimWgmma> wgmma;
+  std::vector<size_t> wgmma_groups;
+  bool wgmma_fenced = false;
 };
 
 // Lanes that wait for each other: a warp (32) or a warpgroup (128).

@@ -236,7 +236,7 @@ absl::Status ExchangeCheck::Fixed() {
     return absl::OkStatus();
   };
   FM_ASSIGN_OR_RETURN(const std::unique_ptr<cuda::Graph> graph,
-                      cuda::Graph::Record(stream_, [&] { recorded = layer(); }));
+                      cuda::Graph::Record(stream_, [&] { recorded.Update(layer()); }));
   FM_RETURN_IF_ERROR(recorded);
   report_.launches = graph->kernels();
   FM_ASSIGN_OR_RETURN(const std::unique_ptr<cuda::Timer> timer, cuda::Timer::Create());

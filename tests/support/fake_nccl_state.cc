@@ -90,6 +90,10 @@ NcclResult FakeNccl::State::Enqueue(Comm* comm, NcclStream stream, const Part& p
                                        comm->rank, Name(part.kind)));
     return kNcclInvalidUsage;
   }
+  if (part.count == 0) {  // older versions of NCCL hung on them
+    Complain(*comm->group, fmt::format("rank {} calls {} of nothing", comm->rank, Name(part.kind)));
+    return kNcclInvalidUsage;
+  }
   const auto group = open.find(std::this_thread::get_id());
   if (group == open.end()) {
     lock.unlock();

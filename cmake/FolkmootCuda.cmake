@@ -78,9 +78,10 @@ function(folkmoot_cuda_as_cxx result)
       file(RELATIVE_PATH path ${CMAKE_SOURCE_DIR} ${path})
       set(wrapper ${CMAKE_BINARY_DIR}/generated/cuda_as_cxx/${path}.cc)
       file(CONFIGURE OUTPUT ${wrapper} CONTENT "#include \"${path}\"\n")
-      # The compiler takes the file for a header, whose unnamed namespaces would be suspect.
+      # #pragma unroll is nvcc's. And the compiler takes the file for a header, whose unnamed
+      # namespaces would be suspect.
       set_source_files_properties(${wrapper} PROPERTIES COMPILE_OPTIONS
-        "$<$<CXX_COMPILER_ID:GNU>:-Wno-subobject-linkage>")
+        "-Wno-unknown-pragmas;$<$<CXX_COMPILER_ID:GNU>:-Wno-subobject-linkage>")
       list(APPEND sources ${wrapper})
     else()
       list(APPEND sources ${source})

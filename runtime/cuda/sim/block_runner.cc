@@ -24,6 +24,9 @@ constinit thread_local dim3 gridDim;
 namespace folkmoot::cuda::sim {
 namespace {
 
+// Behind the shared memory of a block. AddressSanitizer does better.
+constexpr size_t kGuardBytes = kAddressSanitizer ? 0 : 4096;
+
 int64_t Now() {
   return std::chrono::duration_cast<std::chrono::seconds>(
              std::chrono::steady_clock::now().time_since_epoch())
@@ -108,15 +111,15 @@ void BlockRunner::Prepare(const GridLaunch& launch, uint3 block) {
     }
   }
 
-  if (shared_capacity_ != launch.shared_bytes) {  // exact, so that AddressSanitizer sees overruns
+  if (shared_bytes_ != launch.shared_bytes) {
     void* memory = nullptr;
     if (launch.shared_bytes > 0) {
-      FM_CHECK(posix_memalign(&memory, 1024, launch.shared_bytes) == 0);
+      FM_CHECK(posix_memalign(&memory, 1024, launch.shared_bytes + kGuardBytes) == 0);
     }
     shared_.reset(static_cast<unsigned char*>(memory));
-    shared_capacity_ = launch.shared_bytes;
+    shared_bytes_ = launch.shared_bytes;
   }
-  if (shared_) std::memset(shared_.get(), kPoisonByte, shared_capacity_);
+  if (shared_) std::memset(shared_.get(), kPoisonByte, shared_bytes_ + kGuardBytes);
   blockIdx = block;
   blockDim = launch.block;
   gridDim = launch.grid;
@@ -133,9 +136,20 @@ std::string BlockRunner::Run(const GridLaunch& launch, uint3 block, const std::a
   next_stack_ = stacks_.Take();
   MakeFiber(*next_stack_, &BlockRunner::Enter, &fiber);
   SwitchFiber(&main_, &fiber);
+  if (error_.empty() && !GuardIsIntact()) {
+    error_ = fmt::format("kernel {}, block {}: wrote behind its {} bytes of shared memory",
+                         KernelName(launch.kernel), Triple(block), shared_bytes_);
+  }
   launch_ = nullptr;
   if (!error_.empty()) stacks_.GiveAll();
   return error_;
+}
+
+bool BlockRunner::GuardIsIntact() const {
+  if (!shared_) return true;
+  const unsigned char* guard = shared_.get() + shared_bytes_;
+  return std::all_of(guard, guard + kGuardBytes,
+                     [](unsigned char byte) { return byte == kPoisonByte; });
 }
 
 void BlockRunner::Enter(boost::context::detail::transfer_t transfer) {

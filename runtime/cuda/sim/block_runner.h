@@ -107,6 +107,7 @@ class BlockRunner {
   void MakeCurrent(const SimThread& thread);
   std::string Deadlock() const;
   std::string Who(unsigned linear) const;
+  bool GuardIsIntact() const;
   uint64_t Random();
 
   const GridLaunch* launch_ = nullptr;
@@ -134,7 +135,7 @@ class BlockRunner {
     void operator()(void* memory) const { std::free(memory); }
   };
   std::unique_ptr<unsigned char, FreeMemory> shared_;
-  size_t shared_capacity_ = 0;
+  size_t shared_bytes_ = 0;
   StackPool stacks_;
 };
 

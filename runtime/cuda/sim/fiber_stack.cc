@@ -7,18 +7,10 @@
 
 #include "runtime/check.h"
 
-#if defined(__has_feature)
-#define FM_HAS_FEATURE(x) __has_feature(x)
-#else
-#define FM_HAS_FEATURE(x) 0
-#endif
-#if defined(__SANITIZE_ADDRESS__) || FM_HAS_FEATURE(address_sanitizer)
-#define FM_ASAN 1
+#if FM_ASAN
 #include <sanitizer/common_interface_defs.h>
-#else
-#define FM_ASAN 0
 #endif
-#if defined(__SANITIZE_THREAD__) || FM_HAS_FEATURE(thread_sanitizer)
+#if defined(__SANITIZE_THREAD__) || __has_feature(thread_sanitizer)
 #define FM_TSAN 1
 #include <sanitizer/tsan_interface.h>
 #else

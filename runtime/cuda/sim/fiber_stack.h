@@ -7,7 +7,18 @@
 #include <memory>
 #include <vector>
 
+#if !defined(__has_feature)
+#define __has_feature(x) 0  // Clang's word
+#endif
+
 namespace folkmoot::cuda::sim {
+
+#if defined(__SANITIZE_ADDRESS__) || __has_feature(address_sanitizer)
+#define FM_ASAN 1
+#else
+#define FM_ASAN 0
+#endif
+constexpr bool kAddressSanitizer = FM_ASAN == 1;
 
 // Memory of one stack, with a page below it that traps.
 class FiberStack {

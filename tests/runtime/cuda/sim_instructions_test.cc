@@ -174,7 +174,7 @@ __global__ void WgmmaKernel(float* out, Mistake mistake) {
   WgmmaBf16(d, WgmmaDescriptor(shared + step * 16), WgmmaDescriptor(shared + 64 * 64));
   WgmmaCommit();
   if (mistake == Mistake::kBufferUsedAgain) {
-    shared[t * 64] = 0;
+    if (t < 64) shared[t * 64] = 0;
     __syncthreads();
   }
   const float early = d[0];

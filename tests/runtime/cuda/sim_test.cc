@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "runtime/cuda/ptx.h"
+#include "runtime/cuda/sim/fiber_stack.h"
 #include "tests/runtime/cuda/sim_testing.h"
 
 namespace folkmoot::cuda {
@@ -131,6 +132,14 @@ TEST_F(SimTest, UnsetMemoryIsNan) {
   auto fresh = Memory::Allocate(64, "a test");
   ASSERT_TRUE(fresh.ok());
   for (const float v : ToHost<float>(*fresh)) EXPECT_TRUE(std::isnan(v));
+}
+
+__global__ void OverrunKernel() { DynamicShared()[64 + threadIdx.x] = 0; }
+
+TEST_F(SimTest, WritesBehindSharedMemory) {
+  if (sim::kAddressSanitizer) GTEST_SKIP() << "AddressSanitizer ends the program there";
+  EXPECT_THAT(FailureOf({.grid = 1, .block = 4, .shared_bytes = 64}, OverrunKernel),
+              HasSubstr("OverrunKernel, block (0,0,0): wrote behind its 64 bytes"));
 }
 
 __global__ void ShufflesKernel(int* out) {

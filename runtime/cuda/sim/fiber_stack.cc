@@ -34,7 +34,7 @@ void Arrived(context::transfer_t from, [[maybe_unused]] FiberContext* self) {
   const void* bottom = nullptr;
   size_t bytes = 0;
   __sanitizer_finish_switch_fiber(self == nullptr ? nullptr : self->fake_stack, &bottom, &bytes);
-  if (left != nullptr && left->bottom == nullptr) {  // the stack of the OS thread
+  if (left != nullptr) {  // a thread may stand on another stack in every block
     left->bottom = bottom;
     left->bytes = bytes;
   }
@@ -78,6 +78,7 @@ void SwitchFiber(FiberContext* save, FiberContext* to) {
                                  to->bytes);
 #endif
 #if FM_TSAN
+  if (save != nullptr) save->tsan = __tsan_get_current_fiber();
   __tsan_switch_to_fiber(to->tsan, 0);
 #endif
   Arrived(context::jump_fcontext(to->at, nullptr), save);

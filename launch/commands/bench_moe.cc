@@ -53,8 +53,8 @@ struct BenchMoeFlags {
 // The time that weights and rows take to be read, or the products to be computed, at the rates that
 // were measured.
 double BestMoeSeconds(const MoeBenchReport& report, const MoeBenchPoint& point) {
-  return std::max(point.bytes / report.copy_bytes_per_second,
-                  point.flops / report.product_flops_per_second);
+  return std::max(point.bytes / report.read_bytes_per_second,
+                  point.flops / report.flops_per_second);
 }
 
 nlohmann::json ToJson(const BenchMoeFlags& flags, const MoeBenchReport& report) {
@@ -63,8 +63,8 @@ nlohmann::json ToJson(const BenchMoeFlags& flags, const MoeBenchReport& report) 
                          {"dtype", flags.dtype},
                          {"batch_invariant", flags.batch_invariant},
                          {"layers_measured", report.layers},
-                         {"copy_bytes_per_second", report.copy_bytes_per_second},
-                         {"product_flops_per_second", report.product_flops_per_second},
+                         {"read_bytes_per_second", report.read_bytes_per_second},
+                         {"flops_per_second", report.flops_per_second},
                          {"points", nlohmann::json::array()}};
   for (const MoeBenchPoint& point : report.points) {
     json["points"].push_back({{"tokens", point.tokens},
@@ -99,11 +99,11 @@ std::string ToTable(const BenchMoeFlags& flags, const MoeBenchReport& report) {
   }
   return fmt::format(
       "{} on {}, {}: norm, router, gate, experts and combine of one layer ({} measured in turn)\n"
-      "best: weights and rows once at {:.0f} GB/s, as a copy reaches here, or the products at "
+      "best: weights and rows once at {:.0f} GB/s, as reading reaches here, or the products at "
       "{:.1f} "
-      "TFLOP/s, as a large dense one does\n{}",
-      flags.shape, report.device, flags.dtype, report.layers, report.copy_bytes_per_second * 1e-9,
-      report.product_flops_per_second * 1e-12, table.Render(DetectTerminal(STDOUT_FILENO)));
+      "TFLOP/s, the rate of its matrix units\n{}",
+      flags.shape, report.device, flags.dtype, report.layers, report.read_bytes_per_second * 1e-9,
+      report.flops_per_second * 1e-12, table.Render(DetectTerminal(STDOUT_FILENO)));
 }
 
 absl::Status RunBenchMoe(const BenchMoeFlags& flags) {

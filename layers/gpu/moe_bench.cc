@@ -4,10 +4,11 @@
 #include <algorithm>
 #include <cmath>
 #include <random>
+#include <string_view>
 
 #include "layers/gpu/gpu_moe.h"
 #include "parallel/thread_communicator.h"
-#include "runtime/cuda/rows.h"
+#include "runtime/cuda/probe.h"
 
 namespace folkmoot {
 namespace {
@@ -116,22 +117,27 @@ class MoeBench {
   absl::Status MeasureMachine(MoeBenchReport* report) {
     report->device = stream_->device().name;
     report->layers = static_cast<int>(weights_.layers.size());
-    const int64_t half = std::min<int64_t>(weights_.bytes, int64_t{2} << 30) / 2 / 256 * 256;
-    auto* data = weights_.memory.As<std::byte>();
-    FM_ASSIGN_OR_RETURN(const double copy, Time(*stream_, 8, [&] {
-                          cuda::CopyOnDevice(*stream_, data + half, data, half);
-                        }));
-    report->copy_bytes_per_second = 2.0 * static_cast<double>(half) / copy;
-    // As large a square as the expert weights give, without the result's being looked at.
-    const int64_t elements = half / DTypeBytes(options_.dtype);
-    int64_t n = 256;
-    while (n < 8192 && 8 * n * n <= elements) n *= 2;
-    const cuda::MatrixRef x = {data, options_.dtype, n, n, n};
-    const cuda::MatrixRef out = {data + half, options_.dtype, n, n, n};
+    const bool simulated = std::string_view(cuda::BackendName()) == "simulator";
+    FM_ASSIGN_OR_RETURN(
+        report->read_bytes_per_second,
+        cuda::ProbeReadBandwidth(*stream_, simulated ? int64_t{1} << 16 : int64_t{1} << 30, 5));
+    if (options_.dtype != DType::kF32) {
+      const auto unit = stream_->device().compute_capability == 90 ? cuda::MatrixUnit::kWarpgroup
+                                                                   : cuda::MatrixUnit::kWarp;
+      FM_ASSIGN_OR_RETURN(
+          report->flops_per_second,
+          cuda::ProbeMatrixRate(*stream_, unit, options_.dtype, simulated ? 2 : 4096, 3));
+      return absl::OkStatus();
+    }
+    const int64_t elements = weights_.bytes / DTypeBytes(options_.dtype) / 2;
+    int64_t n = 64;
+    while (n < 4096 && 4 * n * n <= elements) n *= 2;
+    const cuda::MatrixRef x = {weights_.memory.data(), options_.dtype, n, n, n};
+    const cuda::MatrixRef out = {weights_.memory.As<float>() + n * n, options_.dtype, n, n, n};
     FM_ASSIGN_OR_RETURN(const double product, Time(*stream_, 4, [&] {
                           cuda::Gemm(*stream_, gemm_, x, x, nullptr, out);
                         }));
-    report->product_flops_per_second = 2.0 * std::pow(static_cast<double>(n), 3) / product;
+    report->flops_per_second = 2.0 * std::pow(static_cast<double>(n), 3) / product;
     return absl::OkStatus();
   }
 

@@ -42,9 +42,11 @@ struct MoeBenchPoint {
 
 struct MoeBenchReport {
   std::string device;
-  int layers = 0;                    // measured in turn, so that weights do not come from the cache
-  double copy_bytes_per_second = 0;  // read and written by a large copy on this device
-  double product_flops_per_second = 0;  // of a large dense product of the same type
+  int layers = 0;  // measured in turn, so that weights do not come from the cache
+  // What this device reached just now (runtime/cuda/probe.h; the rate of float32 is that of a large
+  // dense product).
+  double read_bytes_per_second = 0;
+  double flops_per_second = 0;
   std::vector<MoeBenchPoint> points;
 };
 

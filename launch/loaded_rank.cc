@@ -169,6 +169,7 @@ absl::StatusOr<std::unique_ptr<LoadedRank>> LoadedRank::Load(const EngineOptions
   std::unique_ptr<LoadedRank> rank(new LoadedRank(std::move(opened.placement)));
   rank->pool_ = std::make_unique<ThreadPool>(budget.threads, budget.pin);
   rank->config_ = opened.config;
+  rank->gpu_ = opened.gpu;
   rank->checkpoint_ = std::move(opened.checkpoint);
   rank->epoch_ = 1;
   rank->loader_ =

@@ -3,6 +3,7 @@
 #include "launch/gpu/gpu.h"
 #include "launch/gpu/gpu_bench.h"
 #include "layers/gpu/gpu_decoder.h"
+#include "runtime/cuda/probe.h"
 
 namespace folkmoot {
 
@@ -26,6 +27,18 @@ absl::StatusOr<std::unique_ptr<Model>> LoadGpuModel(const ModelConfig& config,
 
 absl::StatusOr<MoeBenchReport> BenchGpuMoe(const MoeBenchOptions& options) {
   return RunMoeBench(options);
+}
+
+absl::StatusOr<GpuRates> MeasureGpu() {
+  FM_ASSIGN_OR_RETURN(const std::unique_ptr<cuda::Stream> stream, cuda::Stream::Create());
+  const ProbeSizes sizes = ProbeSizesHere();
+  GpuRates rates;
+  FM_ASSIGN_OR_RETURN(rates.read_bytes_per_second,
+                      cuda::ProbeReadBandwidth(*stream, sizes.bytes, 5));
+  FM_ASSIGN_OR_RETURN(
+      rates.flops_per_second,
+      cuda::ProbeMatrixRate(*stream, MatrixUnitOf(stream->device()), DType::kBF16, sizes.steps, 3));
+  return rates;
 }
 
 }  // namespace folkmoot

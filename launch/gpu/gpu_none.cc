@@ -23,4 +23,6 @@ absl::StatusOr<std::unique_ptr<Model>> LoadGpuModel(const ModelConfig&, const Mo
 
 absl::StatusOr<MoeBenchReport> BenchGpuMoe(const MoeBenchOptions&) { return ListGpus().status(); }
 
+absl::StatusOr<GpuRates> MeasureGpu() { return ListGpus().status(); }
+
 }  // namespace folkmoot

@@ -8,7 +8,6 @@
 
 #include "layers/gpu/gpu_moe.h"
 #include "parallel/thread_communicator.h"
-#include "runtime/cuda/probe.h"
 
 namespace folkmoot {
 namespace {
@@ -117,16 +116,13 @@ class MoeBench {
   absl::Status MeasureMachine(MoeBenchReport* report) {
     report->device = stream_->device().name;
     report->layers = static_cast<int>(weights_.layers.size());
-    const bool simulated = std::string_view(cuda::BackendName()) == "simulator";
-    FM_ASSIGN_OR_RETURN(
-        report->read_bytes_per_second,
-        cuda::ProbeReadBandwidth(*stream_, simulated ? int64_t{1} << 16 : int64_t{1} << 30, 5));
+    const ProbeSizes sizes = ProbeSizesHere();
+    FM_ASSIGN_OR_RETURN(report->read_bytes_per_second,
+                        cuda::ProbeReadBandwidth(*stream_, sizes.bytes, 5));
     if (options_.dtype != DType::kF32) {
-      const auto unit = stream_->device().compute_capability == 90 ? cuda::MatrixUnit::kWarpgroup
-                                                                   : cuda::MatrixUnit::kWarp;
-      FM_ASSIGN_OR_RETURN(
-          report->flops_per_second,
-          cuda::ProbeMatrixRate(*stream_, unit, options_.dtype, simulated ? 2 : 4096, 3));
+      FM_ASSIGN_OR_RETURN(report->flops_per_second,
+                          cuda::ProbeMatrixRate(*stream_, MatrixUnitOf(stream_->device()),
+                                                options_.dtype, sizes.steps, 3));
       return absl::OkStatus();
     }
     const int64_t elements = weights_.bytes / DTypeBytes(options_.dtype) / 2;
@@ -270,6 +266,15 @@ class MoeBench {
 };
 
 }  // namespace
+
+ProbeSizes ProbeSizesHere() {
+  if (std::string_view(cuda::BackendName()) != "simulator") return {};
+  return {.bytes = int64_t{1} << 16, .steps = 2};
+}
+
+cuda::MatrixUnit MatrixUnitOf(const cuda::DeviceInfo& device) {
+  return device.compute_capability == 90 ? cuda::MatrixUnit::kWarpgroup : cuda::MatrixUnit::kWarp;
+}
 
 absl::StatusOr<MoeBenchReport> RunMoeBench(const MoeBenchOptions& options) {
   MoeBench bench(options);

@@ -9,6 +9,8 @@
 #include <vector>
 
 #include "layers/gates/gate_config.h"
+#include "runtime/cuda/device.h"
+#include "runtime/cuda/probe.h"
 #include "runtime/dtype.h"
 #include "runtime/status.h"
 
@@ -49,6 +51,15 @@ struct MoeBenchReport {
   double flops_per_second = 0;
   std::vector<MoeBenchPoint> points;
 };
+
+// How much to probe with: little on the simulator.
+struct ProbeSizes {
+  int64_t bytes = int64_t{1} << 30;
+  int steps = 4096;
+};
+ProbeSizes ProbeSizesHere();
+// The fastest that the device has.
+cuda::MatrixUnit MatrixUnitOf(const cuda::DeviceInfo& device);
 
 absl::StatusOr<MoeBenchReport> RunMoeBench(const MoeBenchOptions& options);
 

@@ -2,6 +2,7 @@
 #include "layers/gpu/gpu_moe.h"
 
 #include <algorithm>
+#include <string_view>
 
 #include "parallel/nccl_communicator.h"
 #include "parallel/nccl_dispatcher.h"
@@ -100,6 +101,9 @@ absl::StatusOr<std::unique_ptr<GpuMoeLayers>> GpuMoeLayers::Create(
 }
 
 absl::Status GpuMoeLayers::Connect(const GpuOptions& options) {
+  if (options.nccl == nullptr && std::string_view(cuda::BackendName()) == "simulator") {
+    return FailedPrecondition("--device cuda: the simulator has no NCCL; start one rank");
+  }
   const NcclOptions nccl = {.allow_shared_gpu = options.allow_shared};
   absl::StatusOr<NcclApi> api = options.nccl != nullptr
                                     ? absl::StatusOr<NcclApi>(*options.nccl)

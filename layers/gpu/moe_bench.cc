@@ -176,6 +176,7 @@ class MoeBench {
     const int64_t most = *std::max_element(options_.tokens.begin(), options_.tokens.end());
     sizes_.limits = {.rows = most, .sequences = 1, .length = most};
     sizes_.dims = weights_.dims;
+    sizes_.rotary = rope_.rotary_dim();
     sizes_.moe_layers = static_cast<int>(weights_.layers.size());
     sizes_.wide_inputs = options_.dtype != DType::kF32;
     sizes_.chunk_counters = options_.shape.gate.NeedsChunkCounters();

@@ -18,14 +18,14 @@ PROGRAM = os.path.abspath(sys.argv[1])
 DEMO = os.path.join(os.path.abspath(sys.argv[2]), "models", "demo-kjv")
 PROMPT = "And the LORD said unto"
 SMALL = ["--max-num-seqs", "4", "--max-num-batched-tokens", "32", "--max-model-len", "64"]
+HUGE = ["--max-num-batched-tokens", "400000", "--gpu-memory-utilization", "0.01"]
 
 
-def generate(device, *flags):
-    done = subprocess.run(
+def generate(device, flags=SMALL):
+    return subprocess.run(
         [PROGRAM, "generate", DEMO, "--prompt", PROMPT, "--max-tokens", "4", "--temperature", "0", "--json",
-         "--device", device, *SMALL, *flags],
+         "--device", device, *flags],
         capture_output=True, text=True, timeout=300)
-    return done
 
 
 class GpuSimulated(unittest.TestCase):
@@ -36,13 +36,13 @@ class GpuSimulated(unittest.TestCase):
         self.assertEqual(json.loads(gpu.stdout)["token_ids"], json.loads(cpu.stdout)["token_ids"])
 
     def test_memory_that_does_not_suffice(self):
-        done = generate("cuda", "--gpu-memory-utilization", "0.01", "--max-num-batched-tokens", "400000")
+        done = generate("cuda", HUGE)
         self.assertEqual(done.returncode, 1)
         self.assertIn("--gpu-memory-utilization", done.stderr)
 
     def test_serve_answers_a_completion(self):
         server = subprocess.Popen(
-            [PROGRAM, "serve", DEMO, "--device", "cuda", "--port", "0", *SMALL],
+            [PROGRAM, "serve", DEMO, "--device", "cuda", "--port", "0", "--served-model-name", "demo", *SMALL],
             stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         try:
             port = None
@@ -54,7 +54,7 @@ class GpuSimulated(unittest.TestCase):
             self.assertIsNotNone(port, "the server said no address")
             threading.Thread(target=server.stderr.read, daemon=True).start()
             connection = http.client.HTTPConnection("127.0.0.1", port, timeout=300)
-            body = {"model": "demo-kjv", "prompt": PROMPT, "max_tokens": 4, "temperature": 0}
+            body = {"model": "demo", "prompt": PROMPT, "max_tokens": 4, "temperature": 0}
             connection.request("POST", "/v1/completions", json.dumps(body), {"Content-Type": "application/json"})
             reply = connection.getresponse()
             answer = json.loads(reply.read())

@@ -29,7 +29,7 @@ endforeach()
 
 # All tests as " Suite.Name ", with the name before the suite's instantiations.
 set(tests " ")
-file(GLOB_RECURSE sources ${ROOT}/tests/*.cc ${ROOT}/tests/*.h)
+file(GLOB_RECURSE sources ${ROOT}/tests/*.cc ${ROOT}/tests/*.cu ${ROOT}/tests/*.h)
 foreach(source ${sources})
   file(READ ${source} text)
   string(REGEX REPLACE "[][;]" " " text "${text}")

@@ -39,7 +39,8 @@ set(violations "")
 set(checked 0)
 foreach(folder runtime parallel scheduler layers launch tests benchmarks)
   file(GLOB_RECURSE sources RELATIVE ${ROOT} ${ROOT}/${folder}/*.h ${ROOT}/${folder}/*.cc
-       ${ROOT}/${folder}/*.cu)
+       ${ROOT}/${folder}/*.cu
+       ${ROOT}/${folder}/*.cuh)
   foreach(source ${sources})
     math(EXPR checked "${checked} + 1")
     file(READ ${ROOT}/${source} text)
@@ -47,7 +48,7 @@ foreach(folder runtime parallel scheduler layers launch tests benchmarks)
       list(APPEND violations "${source}: the first line is not // SPDX-License-Identifier: Apache-2.0")
     endif()
     # Headers of Highway's foreach_target are included once per instruction set.
-    if(source MATCHES "\\.h$" AND NOT source MATCHES "-inl\\.h$" AND NOT text MATCHES "\n#pragma once\n")
+    if(source MATCHES "\\.(h|cuh)$" AND NOT source MATCHES "-inl\\.h$" AND NOT text MATCHES "\n#pragma once\n")
       list(APPEND violations "${source}: no #pragma once")
     endif()
     if(text MATCHES "\t")

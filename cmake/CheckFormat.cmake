@@ -17,7 +17,8 @@ endif()
 
 set(sources "")
 foreach(folder runtime parallel scheduler layers launch tests benchmarks)
-  file(GLOB_RECURSE found ${ROOT}/${folder}/*.h ${ROOT}/${folder}/*.cc ${ROOT}/${folder}/*.cu)
+  file(GLOB_RECURSE found ${ROOT}/${folder}/*.h ${ROOT}/${folder}/*.cc ${ROOT}/${folder}/*.cu
+       ${ROOT}/${folder}/*.cuh)
   list(APPEND sources ${found})
 endforeach()
 list(LENGTH sources count)

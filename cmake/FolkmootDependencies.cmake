@@ -14,6 +14,9 @@ find_package(CLI11 REQUIRED)
 find_package(HWY REQUIRED)
 find_package(yaml-cpp REQUIRED)
 find_package(Boost 1.74 REQUIRED)  # headers: Asio, Beast
+if(FOLKMOOT_BUILD_TESTS)
+  find_package(Boost 1.74 REQUIRED COMPONENTS context)  # fibers of the GPU simulator
+endif()
 find_package(prometheus-cpp REQUIRED CONFIG)
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(PCRE2 REQUIRED IMPORTED_TARGET libpcre2-8)

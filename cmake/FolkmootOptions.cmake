@@ -2,18 +2,20 @@
 
 add_library(folkmoot_options INTERFACE)
 target_include_directories(folkmoot_options INTERFACE ${CMAKE_SOURCE_DIR} ${CMAKE_BINARY_DIR}/generated)
-target_compile_options(folkmoot_options INTERFACE
+set(folkmoot_warnings
   -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Wnon-virtual-dtor -Woverloaded-virtual
   -Wold-style-cast -Wno-missing-field-initializers -ffp-contract=off
   # g++ 12 sees overlaps in std::string that are not there (its bug 105651).
   $<$<CXX_COMPILER_ID:GNU>:-Wno-restrict>
   $<$<CXX_COMPILER_ID:Clang>:-Wthread-safety>)
 if(FOLKMOOT_WERROR)
-  target_compile_options(folkmoot_options INTERFACE -Werror)
+  list(APPEND folkmoot_warnings -Werror)
 endif()
+# nvcc has its own (FolkmootCuda.cmake).
+target_compile_options(folkmoot_options INTERFACE "$<$<COMPILE_LANGUAGE:CXX>:${folkmoot_warnings}>")
 if(FOLKMOOT_SANITIZE)
-  target_compile_options(folkmoot_options INTERFACE
-    -fsanitize=${FOLKMOOT_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
+  set(folkmoot_sanitize -fsanitize=${FOLKMOOT_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
+  target_compile_options(folkmoot_options INTERFACE "$<$<COMPILE_LANGUAGE:CXX>:${folkmoot_sanitize}>")
   target_link_options(folkmoot_options INTERFACE -fsanitize=${FOLKMOOT_SANITIZE})
   target_compile_definitions(folkmoot_options INTERFACE _GLIBCXX_ASSERTIONS)
 endif()
@@ -28,5 +30,5 @@ endfunction()
 
 # folkmoot_build_quickly(<target>): for code whose compile time matters more than its speed.
 function(folkmoot_build_quickly target)
-  target_compile_options(${target} PRIVATE $<$<CONFIG:Release>:-O1>)
+  target_compile_options(${target} PRIVATE $<$<AND:$<CONFIG:Release>,$<COMPILE_LANGUAGE:CXX>>:-O1>)
 endfunction()

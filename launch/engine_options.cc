@@ -5,6 +5,7 @@
 
 #include "CLI/CLI.hpp"
 #include "launch/command.h"
+#include "launch/gpu/gpu.h"
 
 namespace folkmoot {
 namespace {
@@ -28,7 +29,8 @@ void AddDispatcherFlag(CLI::App& app, std::string* dispatcher) {
 
 void AddEngineFlags(CLI::App& app, EngineOptions* options) {
   app.add_option("MODEL,--model", options->model, "Hugging Face model directory")->required();
-  app.add_option("--device", options->device, "where to compute")
+  app.add_option("--device", options->device,
+                 "where to compute; auto: on a GPU where there is one that can be used")
       ->check(CLI::IsMember({"auto", "cpu", "cuda"}));
   app.add_option("--dtype", options->dtype, "type of the weights in memory; auto: as stored")
       ->check(CLI::IsMember({"auto", "float32", "bfloat16", "float16"}));
@@ -63,11 +65,20 @@ void AddEngineFlags(CLI::App& app, EngineOptions* options) {
                  "deadline of every wait between ranks, in milliseconds")
       ->check(CLI::PositiveNumber);
   app.add_option("--dummy-seed", options->dummy_seed, "seed of --load-format dummy");
+  app.add_option("--gpu-memory-utilization", options->gpu_memory_utilization,
+                 "part of each GPU's memory that may be taken, weights and KV cache together")
+      ->check(CLI::Range(0.01, 1.0));
+  app.add_flag("--allow-shared-gpu", options->allow_shared_gpu,
+               "let several ranks of a host use one GPU: slow, for tests");
+  app.add_flag("--batch-invariant", options->batch_invariant,
+               "on GPUs: only kernels whose results do not depend on the other rows of a step");
+  app.add_flag("--enforce-eager", options->enforce_eager,
+               "on GPUs: start every kernel of a decode step by itself instead of as one graph");
 }
 
 absl::Status CheckEngineOptions(const EngineOptions& options) {
-  if (options.device == "cuda") {
-    return UsageError("--device cuda: this build has no CUDA support; use --device cpu");
+  if (options.device == "cuda" && GpuBuild().backend == "none") {
+    return UsageError(Message(Annotate(ListGpus().status(), "--device cuda")));
   }
   return absl::OkStatus();
 }

@@ -37,6 +37,12 @@ struct EngineOptions {
   int64_t kv_cache_blocks = 0;  // per rank; 0: as many as max_num_seqs sequences can use
   int64_t timeout_ms = 60000;   // of every wait between ranks
   uint64_t dummy_seed = 0;
+  // On a GPU.
+  double gpu_memory_utilization = 0.9;
+  bool allow_shared_gpu = false;
+  bool batch_invariant = false;
+  bool enforce_eager = false;
+  const NcclApi* nccl = nullptr;  // not a flag: what tests use in place of the library
 };
 
 constexpr int64_t kKvBlockSize = 16;

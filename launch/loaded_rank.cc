@@ -2,15 +2,18 @@
 // LoadedRank::Load: open, agree, read.
 #include "launch/loaded_rank.h"
 
-#include <unistd.h>
 #include <xxhash.h>
 
 #include <algorithm>
 #include <chrono>
 #include <fstream>
 #include <iterator>
+#include <optional>
+#include <span>
 
 #include "launch/agreement.h"
+#include "launch/gpu/choose_gpu.h"
+#include "launch/gpu/gpu.h"
 #include "launch/version.h"
 
 namespace folkmoot {
@@ -23,10 +26,12 @@ struct Opened {
   int64_t context = 0;
   std::unique_ptr<Checkpoint> checkpoint;  // null for dummy weights
   ExpertPlacement placement = ExpertPlacement::Contiguous(0, 1);
+  std::optional<cuda::DeviceInfo> gpu;  // nullopt: the CPU
 };
 
-absl::Status Open(const EngineOptions& options, int ranks, Opened* out) {
+absl::Status Open(const EngineOptions& options, int rank, int ranks, Opened* out) {
   FM_RETURN_IF_ERROR(CheckEngineOptions(options));
+  FM_ASSIGN_OR_RETURN(out->gpu, ChooseGpu(options, rank));
   FM_ASSIGN_OR_RETURN(out->config, LoadModelConfig(options.model));
   FM_ASSIGN_OR_RETURN(out->gate, GateOf(options, out->config));
   FM_ASSIGN_OR_RETURN(out->context, ContextOf(options, out->config));
@@ -64,6 +69,8 @@ std::string SampleHash(const Checkpoint& checkpoint) {
 AgreementFields Fields(const EngineOptions& options, const Opened& opened) {
   AgreementFields fields = {{"version", BuildVersion()},
                             {"program file", ProgramHash()},
+                            {"--device", opened.gpu ? "cuda" : "cpu"},
+                            {"--batch-invariant", options.batch_invariant ? "yes" : "no"},
                             {"--load-format", options.load_format},
                             {"--dtype", options.dtype},
                             {"--max-num-seqs", std::to_string(options.max_num_seqs)},
@@ -86,8 +93,53 @@ AgreementFields Fields(const EngineOptions& options, const Opened& opened) {
   return fields;
 }
 
+ModelOptions ModelOptionsOf(const EngineOptions& options, const Opened& opened) {
+  ModelOptions model;
+  model.gate = opened.gate;
+  model.dispatcher = DispatcherOf(options);
+  model.limits.rows = options.max_num_batched_tokens;
+  model.limits.sequences = std::min(options.max_num_seqs, options.max_num_batched_tokens);
+  model.limits.length = opened.context;
+  model.gpu.device = opened.gpu ? opened.gpu->index : 0;
+  model.gpu.memory_utilization = options.gpu_memory_utilization;
+  model.gpu.batch_invariant = options.batch_invariant;
+  model.gpu.record = !options.enforce_eager;
+  model.gpu.allow_shared = options.allow_shared_gpu;
+  model.gpu.nccl = options.nccl;
+  return model;
+}
+
+// The fewest pages that any rank has room for, at most as many as max_num_seqs sequences can use.
+// Collective.
+absl::StatusOr<int64_t> BlocksPerRank(const EngineOptions& options, int64_t context,
+                                      const Model& model, Communicator& world) {
+  const int64_t per_sequence = (context + kKvBlockSize - 1) / kKvBlockSize;
+  const int64_t bytes = model.CacheBytesPerBlock(kKvBlockSize);
+  absl::Status status;
+  int64_t room = 0;
+  if (absl::StatusOr<CacheRoom> memory = model.CacheMemory(); memory.ok()) {
+    room = memory->bytes / bytes;
+    if (memory->lazy) room = std::max(room, per_sequence);
+  } else {
+    status = memory.status();
+  }
+  if (status.ok() && options.kv_cache_blocks == 0 && room < per_sequence) {
+    status = ResourceExhausted(
+        "a sequence of {} tokens needs {} MB of keys and values, but there is room for {} MB: "
+        "lower --max-model-len, or make room with --max-num-batched-tokens or --dtype",
+        context, per_sequence * bytes >> 20, room * bytes >> 20);
+  }
+  FM_RETURN_IF_ERROR(AgreeOrFail(world, status, {}));
+  std::vector<int64_t> rooms(static_cast<size_t>(world.size()));
+  FM_RETURN_IF_ERROR(AllGather(world, std::as_bytes(std::span(&room, 1)),
+                               std::as_writable_bytes(std::span(rooms)), {.phase = "start-up"}));
+  if (options.kv_cache_blocks > 0) return options.kv_cache_blocks;
+  return std::min(*std::min_element(rooms.begin(), rooms.end()),
+                  per_sequence * options.max_num_seqs);
+}
+
 SchedulerOptions SchedulerOf(const EngineOptions& options, const Opened& opened, int ranks,
-                             int64_t bytes_per_block) {
+                             int64_t blocks) {
   SchedulerOptions scheduler;
   scheduler.ranks = ranks;
   scheduler.vocab = opened.config.vocab;
@@ -97,13 +149,7 @@ SchedulerOptions SchedulerOf(const EngineOptions& options, const Opened& opened,
   scheduler.prefill_chunk =
       options.prefill_chunk > 0 ? options.prefill_chunk : options.max_num_batched_tokens;
   scheduler.block_size = kKvBlockSize;
-  scheduler.blocks_per_rank = options.kv_cache_blocks;
-  if (scheduler.blocks_per_rank == 0) {  // pages are mapped lazily: only what is used costs memory
-    const int64_t per_sequence = (opened.context + kKvBlockSize - 1) / kKvBlockSize;
-    const int64_t memory = sysconf(_SC_PHYS_PAGES) / 2 * sysconf(_SC_PAGESIZE) / std::max(1, ranks);
-    scheduler.blocks_per_rank = std::clamp<int64_t>(memory / bytes_per_block, per_sequence,
-                                                    per_sequence * options.max_num_seqs);
-  }
+  scheduler.blocks_per_rank = blocks;
   return scheduler;
 }
 
@@ -115,13 +161,15 @@ absl::StatusOr<std::unique_ptr<LoadedRank>> LoadedRank::Load(const EngineOptions
                                                              const LoadProgress& progress) {
   const auto begin = std::chrono::steady_clock::now();
   Opened opened;
-  const absl::Status status = Open(options, world.size(), &opened);
+  const absl::Status status = Open(options, world.rank(), world.size(), &opened);
   FM_RETURN_IF_ERROR(
       AgreeOrFail(world, status, status.ok() ? Fields(options, opened) : AgreementFields{}));
+  FM_RETURN_IF_ERROR(CheckGpuSharing(options, world, opened.gpu));
 
   std::unique_ptr<LoadedRank> rank(new LoadedRank(std::move(opened.placement)));
   rank->pool_ = std::make_unique<ThreadPool>(budget.threads, budget.pin);
   rank->config_ = opened.config;
+  rank->gpu_ = opened.gpu;
   rank->checkpoint_ = std::move(opened.checkpoint);
   rank->epoch_ = 1;
   rank->loader_ =
@@ -135,23 +183,20 @@ absl::StatusOr<std::unique_ptr<LoadedRank>> LoadedRank::Load(const EngineOptions
     rank->bytes_read_ += bytes;
     if (progress) progress(rank->bytes_read_, std::max(total, rank->bytes_read_));
   });
-  const ModelOptions model_options = {.gate = opened.gate, .dispatcher = DispatcherOf(options)};
-  absl::StatusOr<std::unique_ptr<Model>> model = LoadModel(
-      opened.config, model_options, *rank->loader_, rank->placement_, world, *rank->pool_);
+  const ModelOptions model_options = ModelOptionsOf(options, opened);
+  const auto load = opened.gpu ? &LoadGpuModel : &LoadModel;
+  absl::StatusOr<std::unique_ptr<Model>> model =
+      load(opened.config, model_options, *rank->loader_, rank->placement_, world, *rank->pool_);
   rank->loader_->set_progress(nullptr);
   FM_RETURN_IF_ERROR(AgreeOrFail(world, model.status(), {}));
   rank->model_ = *std::move(model);
 
-  KvCache::Shape shape = {.layers = static_cast<int64_t>(opened.config.layers.size()),
-                          .block_size = kKvBlockSize,
-                          .kv_heads = opened.config.kv_heads,
-                          .head_dim = opened.config.head_dim};
-  const int64_t bytes_per_block = shape.layers * shape.block_size * shape.kv_heads *
-                                  shape.head_dim * 2 * static_cast<int64_t>(sizeof(float));
-  rank->scheduler_options_ = SchedulerOf(options, opened, world.size(), bytes_per_block);
-  shape.blocks = rank->scheduler_options_.blocks_per_rank;
-  rank->cache_ = std::make_unique<KvCache>(shape);
-  rank->runner_ = std::make_unique<ModelRunner>(*rank->model_, *rank->cache_, *rank->pool_, world);
+  FM_ASSIGN_OR_RETURN(const int64_t blocks,
+                      BlocksPerRank(options, opened.context, *rank->model_, world));
+  rank->scheduler_options_ = SchedulerOf(options, opened, world.size(), blocks);
+  FM_RETURN_IF_ERROR(AgreeOrFail(
+      world, rank->model_->MakeCache({.blocks = blocks, .block_size = kKvBlockSize}), {}));
+  rank->runner_ = std::make_unique<ModelRunner>(*rank->model_, *rank->pool_, world);
   rank->load_seconds_ =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   return rank;

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "launch/engine_options.h"
@@ -13,6 +14,7 @@
 #include "parallel/communicator.h"
 #include "parallel/expert_placement.h"
 #include "runtime/checkpoint/checkpoint.h"
+#include "runtime/cuda/device.h"
 #include "scheduler/scheduler.h"
 
 namespace folkmoot {
@@ -41,6 +43,8 @@ class LoadedRank {
   const ExpertPlacement& placement() const { return placement_; }
   const SchedulerOptions& scheduler_options() const { return scheduler_options_; }
   int64_t epoch() const { return epoch_; }
+  // What the model is computed on; nullopt: the CPU.
+  const std::optional<cuda::DeviceInfo>& gpu() const { return gpu_; }
   double load_seconds() const { return load_seconds_; }
   int64_t bytes_read() const { return bytes_read_; }
   ThreadPool& pool() { return *pool_; }
@@ -53,6 +57,7 @@ class LoadedRank {
   ModelConfig config_;
   ExpertPlacement placement_;
   SchedulerOptions scheduler_options_;
+  std::optional<cuda::DeviceInfo> gpu_;
   int64_t epoch_ = 0;
   double load_seconds_ = 0;
   int64_t bytes_read_ = 0;
@@ -60,7 +65,6 @@ class LoadedRank {
   std::unique_ptr<Checkpoint> checkpoint_;  // the model reads embeddings in place
   std::unique_ptr<WeightLoader> loader_;
   std::unique_ptr<Model> model_;
-  std::unique_ptr<KvCache> cache_;
   std::unique_ptr<ModelRunner> runner_;
 };
 

@@ -16,14 +16,27 @@ double SecondsSince(Clock::time_point begin) {
   return std::chrono::duration<double>(Clock::now() - begin).count();
 }
 
+WidestStep WidestOf(const StepPlan& plan) {
+  WidestStep widest;
+  for (const RankPlan& rank : plan.ranks) {
+    int64_t rows = 0;
+    for (const SequenceSlice& slice : rank.slices) {
+      rows += slice.count;
+      widest.length = std::max(widest.length, slice.start + slice.count);
+      widest.single = widest.single && slice.count == 1;
+    }
+    widest.rows = std::max(widest.rows, rows);
+  }
+  return widest;
+}
+
 }  // namespace
 
-ModelRunner::ModelRunner(Model& model, KvCache& cache, ThreadPool& pool, Communicator& experts)
+ModelRunner::ModelRunner(Model& model, ThreadPool& pool, Communicator& experts)
     : model_(model),
-      cache_(cache),
       pool_(pool),
       experts_(experts),
-      pages_(cache.shape().blocks, cache.shape().block_size, model.moe_layers(),
+      pages_(model.cache_pages().blocks, model.cache_pages().block_size, model.moe_layers(),
              model.config().moe.experts),
       samplers_(static_cast<size_t>(pool.threads())) {}
 
@@ -43,7 +56,7 @@ absl::StatusOr<StepResult> ModelRunner::Run(const StepPlan& plan) {
                       .step = plan.step,
                       .observer = &recorder};
   const Clock::time_point begin = Clock::now();
-  FM_ASSIGN_OR_RETURN(const Matrix logits, model_.Forward(ctx, batch_, cache_));
+  FM_ASSIGN_OR_RETURN(const Matrix logits, model_.Forward(ctx, batch_));
   model_seconds_ = SecondsSince(begin);
   ReadAll(logits, &result);
   sample_seconds_ = SecondsSince(begin) - model_seconds_;
@@ -179,6 +192,7 @@ absl::Status ModelRunner::Prepare(const StepPlan& plan, const RankPlan& mine, St
   active_.clear();
   page_ends_.clear();
   page_ends_begin_.clear();
+  batch_.widest = WidestOf(plan);
   FM_RETURN_IF_ERROR(SelectGates(plan.gates));
   result->sequences.resize(mine.slices.size());
   for (size_t i = 0; i < mine.slices.size(); ++i) {

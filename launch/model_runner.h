@@ -19,8 +19,8 @@ namespace folkmoot {
 
 class ModelRunner {
  public:
-  // All arguments must outlive the runner.
-  ModelRunner(Model& model, KvCache& cache, ThreadPool& pool, Communicator& experts);
+  // All arguments must outlive the runner. The model has its cache.
+  ModelRunner(Model& model, ThreadPool& pool, Communicator& experts);
 
   // Computes plan.ranks[rank of `experts`]: one result per slice, in their order. Collective over
   // the experts' communicator unless no rank has a slice. An error ends the engine: DataLoss when
@@ -58,7 +58,6 @@ class ModelRunner {
               Sampler& sampler, SequenceResult* result);
 
   Model& model_;
-  KvCache& cache_;
   ThreadPool& pool_;
   Communicator& experts_;
   Workspace workspace_;

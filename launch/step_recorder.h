@@ -29,6 +29,7 @@ class StepRecorder : public ForwardObserver {
                PageLedger& pages, StepResult& result);
 
   void OnRouting(int layer, const Routing& routing) override;
+  bool WantsLayerOutput() const override { return digests_wanted_; }
   void OnLayerOutput(int layer, ConstMatrix hidden) override;
 
  private:

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <cstring>
 #include <deque>
 #include <vector>
 
@@ -39,6 +40,13 @@ class DummyLoader : public WeightLoader {
   absl::StatusOr<WeightView> Keep(const TensorRef& ref) override {
     return Fill(ref.name, ref.n, ref.k, kept_.emplace_back());
   }
+  std::optional<DType> Stored(std::string_view name) const override {
+    return Has(name) ? std::optional<DType>(dtype_) : std::nullopt;
+  }
+  absl::StatusOr<std::pair<WeightView, WeightView>> ViewPair(const TensorRef& a,
+                                                             const TensorRef& b) override {
+    return std::make_pair(Fill(a.name, a.n, a.k, scratch_[0]), Fill(b.name, b.n, b.k, scratch_[1]));
+  }
 
  protected:
   absl::StatusOr<WeightView> ViewVector(const std::string& name, int64_t n) override {
@@ -49,11 +57,6 @@ class DummyLoader : public WeightLoader {
     return WeightView{storage.data(), DType::kF32, 1, n};
   }
 
-  absl::StatusOr<std::pair<WeightView, WeightView>> ViewPair(const TensorRef& a,
-                                                             const TensorRef& b) override {
-    return std::make_pair(Fill(a.name, a.n, a.k, scratch_[0]), Fill(b.name, b.n, b.k, scratch_[1]));
-  }
-
   void Release(const WeightView&) override {}
 
  private:
@@ -61,8 +64,13 @@ class DummyLoader : public WeightLoader {
     const bool embedding = name.find("embed_tokens") != std::string::npos;
     const float deviation = embedding ? 1.0f : 1.0f / std::sqrt(static_cast<float>(k));
     uint64_t state = XXH3_64bits_withSeed(name.data(), name.size(), seed_) | 1u;
-    const auto count = static_cast<size_t>(n * k);
-    storage.resize(count * static_cast<size_t>(DTypeBytes(dtype_)));
+    // One run of values, repeated, so that models of many gigabytes are there in seconds; its
+    // length is a prime, so that rows differ.
+    constexpr size_t kRun = 65521;
+    const auto all = static_cast<size_t>(n * k);
+    const auto size = static_cast<size_t>(DTypeBytes(dtype_));
+    const size_t count = std::min(all, kRun);
+    storage.resize(all * size);
     for (size_t i = 0; i < count; ++i) {
       const float value = NearNormal(state) * deviation;
       if (dtype_ == DType::kF32) {
@@ -71,6 +79,11 @@ class DummyLoader : public WeightLoader {
         reinterpret_cast<uint16_t*>(storage.data())[i] =
             dtype_ == DType::kBF16 ? FloatToBF16(value) : FloatToF16(value);
       }
+    }
+    for (size_t done = count; done < all;) {
+      const size_t more = std::min(done, all - done);
+      std::memcpy(storage.data() + done * size, storage.data(), more * size);
+      done += more;
     }
     return WeightView{storage.data(), dtype_, n, k};
   }

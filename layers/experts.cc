@@ -2,15 +2,10 @@
 #include "layers/experts.h"
 
 namespace folkmoot {
-namespace {
 
-struct ExpertRefs {
-  TensorRef gate, up, down;
-};
-
-ExpertRefs RefsOf(const ExpertNames& names, bool packed, int expert, int experts, int64_t hidden,
-                  int64_t intermediate) {
-  ExpertRefs refs;
+ExpertTensors TensorsOfExpert(const ExpertNames& names, bool packed, int expert, int experts,
+                              int64_t hidden, int64_t intermediate) {
+  ExpertTensors refs;
   refs.gate = {.n = intermediate, .k = hidden};
   refs.up = refs.gate;
   refs.down = {.n = hidden, .k = intermediate};
@@ -33,8 +28,6 @@ ExpertRefs RefsOf(const ExpertNames& names, bool packed, int expert, int experts
   return refs;
 }
 
-}  // namespace
-
 absl::StatusOr<Experts> Experts::Load(ThreadPool& pool, WeightLoader& loader,
                                       const ExpertNames& names, const ExpertPlacement& placement,
                                       int rank, int64_t hidden, int64_t intermediate,
@@ -44,8 +37,8 @@ absl::StatusOr<Experts> Experts::Load(ThreadPool& pool, WeightLoader& loader,
   experts.activation_ = activation;
   const bool packed = loader.Has(names.packed_gate_up);
   for (const int expert : placement.experts_of(rank)) {
-    const ExpertRefs refs =
-        RefsOf(names, packed, expert, placement.experts(), hidden, intermediate);
+    const ExpertTensors refs =
+        TensorsOfExpert(names, packed, expert, placement.experts(), hidden, intermediate);
     GatedFfnWeights weights;
     FM_ASSIGN_OR_RETURN(weights.gate_up, loader.PackGateUp(pool, refs.gate, refs.up));
     FM_ASSIGN_OR_RETURN(weights.down, loader.Pack(pool, refs.down));

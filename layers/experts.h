@@ -25,6 +25,13 @@ struct ExpertNames {
   std::string packed_down;
 };
 
+// Where the three matrices of one expert are stored.
+struct ExpertTensors {
+  TensorRef gate, up, down;
+};
+ExpertTensors TensorsOfExpert(const ExpertNames& names, bool packed, int expert, int experts,
+                              int64_t hidden, int64_t intermediate);
+
 class Experts {
  public:
   // Reads the experts that `placement` gives to `rank`, in slot order.

@@ -28,6 +28,13 @@ struct BatchSequence {
   int32_t gate = 0;       // index in ForwardBatch::gates
 };
 
+// A step over all ranks, for what ranks must agree on before they exchange rows.
+struct WidestStep {
+  int64_t rows = 0;    // the most of any rank
+  int64_t length = 0;  // of the longest sequence, its new rows included
+  bool single = true;  // no rank has more than one row of a sequence
+};
+
 struct ForwardBatch {
   // Per row. Streams are keys of random draws: a hash of the tokens up to and including this one,
   // or the sequence's id.
@@ -40,6 +47,7 @@ struct ForwardBatch {
   // The gates of this step, the same on all ranks also where no sequence uses one. Empty: the
   // model's own for all.
   std::vector<const Gate*> gates;
+  WidestStep widest;  // the same on all ranks
 
   int64_t tokens() const { return static_cast<int64_t>(token_ids.size()); }
   // Empties the batch and keeps its memory.
@@ -51,6 +59,7 @@ struct ForwardBatch {
     sequences.clear();
     logit_rows.clear();
     gates.clear();
+    widest = {};
   }
 };
 

@@ -16,6 +16,7 @@
 #include "layers/forward_batch.h"
 #include "layers/gates/gate.h"
 #include "layers/layer_context.h"
+#include "layers/moe_router.h"
 #include "parallel/dispatcher.h"
 #include "runtime/model_config.h"
 
@@ -45,22 +46,15 @@ class MoeLayer {
 
  private:
   MoeLayer() = default;
-  absl::StatusOr<Routing> Route(LayerContext& ctx, const ForwardBatch& batch, ConstMatrix x);
-  // When sequences have different gates: each gate routes its own, then all go into one Routing.
-  absl::StatusOr<Routing> RouteMixed(LayerContext& ctx, const ForwardBatch& batch,
-                                     ConstMatrix logits);
-  GateSequence SequenceOf(const BatchSequence& sequence, const Gate& gate) const;
 
   int layer_ = 0;
-  int moe_index_ = 0;
-  const Gate* gate_ = nullptr;
+  MoeRouter moe_router_;
   Dispatcher* dispatcher_ = nullptr;
   std::unique_ptr<DispatchHandle> handle_;
   PackedMatrix router_;
   std::optional<Experts> experts_;
   std::optional<DenseFfn> shared_;
   std::vector<float> shared_gate_;  // [H] or empty
-  std::vector<GateSequence> sequences_;
 };
 
 }  // namespace folkmoot

@@ -104,10 +104,9 @@ class CheckpointLoader : public WeightLoader {
 
   absl::StatusOr<WeightView> Keep(const TensorRef& ref) override { return View(ref); }
 
- protected:
-  absl::StatusOr<WeightView> ViewVector(const std::string& name, int64_t n) override {
-    FM_ASSIGN_OR_RETURN(const TensorInfo* info, Checked(name, {n}));
-    return WeightView{info->data, info->dtype, 1, n};
+  std::optional<DType> Stored(std::string_view name) const override {
+    const TensorInfo* info = checkpoint_.Find(name);
+    return info == nullptr ? std::nullopt : std::optional<DType>(info->dtype);
   }
 
   absl::StatusOr<std::pair<WeightView, WeightView>> ViewPair(const TensorRef& a,
@@ -115,6 +114,12 @@ class CheckpointLoader : public WeightLoader {
     FM_ASSIGN_OR_RETURN(const WeightView first, View(a));
     FM_ASSIGN_OR_RETURN(const WeightView second, View(b));
     return std::make_pair(first, second);
+  }
+
+ protected:
+  absl::StatusOr<WeightView> ViewVector(const std::string& name, int64_t n) override {
+    FM_ASSIGN_OR_RETURN(const TensorInfo* info, Checked(name, {n}));
+    return WeightView{info->data, info->dtype, 1, n};
   }
 
   // Packed weights are read from their copy: drop the file's pages from this process.

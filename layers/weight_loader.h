@@ -38,11 +38,19 @@ class WeightLoader {
   virtual ~WeightLoader() = default;
 
   virtual bool Has(std::string_view name) const = 0;
+  // The type in which a tensor is stored; nullopt: there is none of this name.
+  virtual std::optional<DType> Stored(std::string_view name) const = 0;
   // The rows of `ref` as stored. Valid until the next call of View (a checkpoint's views live
   // longer; see Keep).
   virtual absl::StatusOr<WeightView> View(const TensorRef& ref) = 0;
   // The same, valid for the loader's lifetime: for tables that are read in place (embeddings).
   virtual absl::StatusOr<WeightView> Keep(const TensorRef& ref) = 0;
+  // Two views that are alive at the same time.
+  virtual absl::StatusOr<std::pair<WeightView, WeightView>> ViewPair(const TensorRef& a,
+                                                                     const TensorRef& b) = 0;
+  // Whoever reads views itself says so when it is done with one: progress, and memory that the
+  // loader may give back.
+  void Report(const WeightView& view);
 
   absl::StatusOr<PackedMatrix> Pack(ThreadPool& pool, const TensorRef& ref);
   absl::StatusOr<PackedMatrix> PackGateUp(ThreadPool& pool, const TensorRef& gate,
@@ -54,6 +62,7 @@ class WeightLoader {
 
   // Converts matrices to this type while packing them; without one they stay as stored.
   void set_dtype(std::optional<DType> dtype) { dtype_ = dtype; }
+  std::optional<DType> dtype() const { return dtype_; }
   // Called with the number of bytes each time a tensor has been read.
   void set_progress(std::function<void(int64_t bytes)> progress) {
     progress_ = std::move(progress);
@@ -61,16 +70,11 @@ class WeightLoader {
 
  protected:
   virtual absl::StatusOr<WeightView> ViewVector(const std::string& name, int64_t n) = 0;
-  // Both views must be alive at the same time.
-  virtual absl::StatusOr<std::pair<WeightView, WeightView>> ViewPair(const TensorRef& a,
-                                                                     const TensorRef& b) = 0;
   // The loader may give memory of a view back that will not be read again.
   virtual void Release(const WeightView& view) = 0;
 
  private:
   std::vector<float> Widen(const WeightView& view);
-  void Report(const WeightView& view);
-
   WeightView Converted(const WeightView& view, std::vector<std::byte>* storage) const;
 
   std::optional<DType> dtype_;

@@ -60,6 +60,11 @@ class Communicator {
   // with an error at the deadline.
   virtual absl::Status Wait(Exchange exchange) = 0;
 
+  // Looks without waiting whether a peer is known to be dead or to have given up: the error that a
+  // wait under this label would soon return, which breaks the communicator too. For waits on
+  // something else that a peer has to do, a GPU's work for instance.
+  virtual absl::Status CheckPeers(const WaitLabel& label) = 0;
+
   // The deadline of every following wait.
   virtual void set_timeout(std::chrono::milliseconds timeout) = 0;
   virtual std::chrono::milliseconds timeout() const = 0;

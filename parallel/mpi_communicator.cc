@@ -69,6 +69,7 @@ class MpiCommunicator final : public Communicator {
                                  std::span<const MutableBytes> recv,
                                  const WaitLabel& label) override;
   absl::Status Wait(Exchange exchange) override;
+  absl::Status CheckPeers(const WaitLabel& label) override;
   void set_timeout(std::chrono::milliseconds timeout) override { timeout_ = timeout; }
   std::chrono::milliseconds timeout() const override { return timeout_; }
   void Abandon(const absl::Status& reason) override;
@@ -82,7 +83,7 @@ class MpiCommunicator final : public Communicator {
   absl::StatusOr<bool> Poll(Flight& flight);
   absl::Status CheckCompleted(const Flight& flight, int count, bool in_status);
   absl::Status CheckNotice(const WaitLabel& label);
-  absl::Status CheckPeers(Flight& flight);
+  absl::Status CheckPeersOf(Flight& flight);
   absl::Status Missing(const Flight& flight);
   absl::Status MpiFailure(const WaitLabel& label, const char* call, int error) const;
   absl::Status Fail(absl::Status error);
@@ -325,7 +326,7 @@ absl::Status MpiCommunicator::CheckNotice(const WaitLabel& label) {
 
 // Is a peer on this host dead? Its last messages, data or notice, may be here already: they count
 // first.
-absl::Status MpiCommunicator::CheckPeers(Flight& flight) {
+absl::Status MpiCommunicator::CheckPeersOf(Flight& flight) {
   const int gone = peers_.FirstGone();
   if (gone < 0) return absl::OkStatus();
   FM_ASSIGN_OR_RETURN(const bool done, Poll(flight));
@@ -368,13 +369,23 @@ absl::Status MpiCommunicator::Wait(Exchange exchange) {
       if (absl::Status notice = CheckNotice(flight.label); !notice.ok()) return Fail(notice);
     }
     if (waited >= next_check) {
-      if (absl::Status peers = CheckPeers(flight); !peers.ok()) return Fail(peers);
+      if (absl::Status peers = CheckPeersOf(flight); !peers.ok()) return Fail(peers);
       next_check = waited + kPeerCheckInterval;
     }
     if (waited >= timeout_) return Fail(Missing(flight));
   }
   flight.active = false;
   return absl::OkStatus();
+}
+
+absl::Status MpiCommunicator::CheckPeers(const WaitLabel& label) {
+  if (!broken_.ok()) return broken_;
+  if (absl::Status notice = CheckNotice(label); !notice.ok()) return Fail(notice);
+  const int gone = peers_.empty() ? -1 : peers_.FirstGone();
+  if (gone < 0) return absl::OkStatus();
+  // What it said at the end counts first.
+  if (absl::Status notice = CheckNotice(label); !notice.ok()) return Fail(notice);
+  return Fail(Unavailable("{}: {} is gone", WaitName(rank_, label), peers_.Name(gone)));
 }
 
 void MpiCommunicator::Abandon(const absl::Status& reason) {

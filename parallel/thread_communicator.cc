@@ -73,6 +73,7 @@ class ThreadCommunicator final : public Communicator {
                                  std::span<const MutableBytes> recv,
                                  const WaitLabel& label) override;
   absl::Status Wait(Exchange exchange) override;
+  absl::Status CheckPeers(const WaitLabel& label) override;
   void set_timeout(std::chrono::milliseconds timeout) override { timeout_ = timeout; }
   std::chrono::milliseconds timeout() const override { return timeout_; }
   void Abandon(const absl::Status& reason) override;
@@ -264,6 +265,16 @@ absl::Status ThreadCommunicator::Wait(Exchange exchange) {
   return Leave(lock,
                DeadlineExceeded("{}: no data from {} within {}", WaitName(rank_, flight.label),
                                 FormatRanks(missing), FormatDuration(timeout_)));
+}
+
+absl::Status ThreadCommunicator::CheckPeers(const WaitLabel& label) {
+  Lock lock(hub_->mutex);
+  if (absl::Status broken = CheckBroken(label); !broken.ok()) return Leave(lock, broken);
+  for (size_t q = 0; q < hub_->rank.size(); ++q) {
+    if (!hub_->rank[q].gone) continue;
+    return Leave(lock, Unavailable("{}: rank {} is gone", WaitName(rank_, label), q));
+  }
+  return absl::OkStatus();
 }
 
 void ThreadCommunicator::Abandon(const absl::Status& reason) {

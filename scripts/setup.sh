@@ -14,7 +14,8 @@ FOLKMOOT_PACKAGES=(
   libopenmpi-dev openmpi-bin libprotobuf-dev protobuf-compiler
   libspdlog-dev libfmt-dev libgtest-dev libgmock-dev libbenchmark-dev
   nlohmann-json3-dev libsimdjson-dev libcli11-dev libabsl-dev libhwy-dev librandom123-dev
-  libxxhash-dev libpcre2-dev libutf8proc-dev libyaml-cpp-dev libboost-dev prometheus-cpp-dev
+  libxxhash-dev libpcre2-dev libutf8proc-dev libyaml-cpp-dev libboost-dev libboost-context-dev
+  prometheus-cpp-dev
 )
 
 folkmoot_say() { printf '==> %s\n' "$*" >&2; }

@@ -9,6 +9,7 @@
 #include <random>
 
 #include "CLI/CLI.hpp"
+#include "launch/gpu/gpu_bench.h"
 #include "launch/launcher.h"
 #include "launch/roofline.h"
 #include "launch/table.h"
@@ -59,8 +60,7 @@ class ThroughputBench {
     std::vector<std::vector<double>> seconds(cells);
     spent_.assign(cells, {});
     for (int r = 0; r < options_.repetitions; ++r) {
-      bandwidth_.push_back(MeasureReadBandwidth(rank_.pool()));
-      peak_.push_back(MeasureFmaPeak(rank_.pool()));
+      FM_RETURN_IF_ERROR(MeasureMachine());
       size_t cell = 0;
       for (const int64_t length : options_.prefill) {
         FM_ASSIGN_OR_RETURN(const double s, Timed(cell, 1, length, 1));
@@ -98,6 +98,7 @@ class ThroughputBench {
                         {"engine_overhead", m.overhead}});
       }
       const nlohmann::ordered_json out = {{"model", options_.engine.model},
+                                          {"device", rank_.gpu() ? rank_.gpu()->name : "cpu"},
                                           {"weights", DTypeName(dtype_)},
                                           {"ranks", rank_.placement().ranks()},
                                           {"threads", rank_.pool().threads()},
@@ -108,10 +109,11 @@ class ThroughputBench {
       return;
     }
     fmt::print(
-        "weights {}, {} rank(s) x {} thread(s); this machine in the same run: read {}/s, fma {} "
-        "GFLOP/s\n\n",
-        DTypeName(dtype_), rank_.placement().ranks(), rank_.pool().threads(),
-        FormatBytes(Median(bandwidth_)), FormatNumber(Median(peak_) / 1e9));
+        "weights {}, {} rank(s) x {}; this machine in the same run: read {}/s, {} {} GFLOP/s\n\n",
+        DTypeName(dtype_), rank_.placement().ranks(),
+        rank_.gpu() ? rank_.gpu()->name : fmt::format("{} thread(s)", rank_.pool().threads()),
+        FormatBytes(Median(bandwidth_)), rank_.gpu() ? "matrix units" : "fma",
+        FormatNumber(Median(peak_) / 1e9));
     Table table({{"phase"},
                  {"size", Align::kRight},
                  {"tokens/s", Align::kRight},
@@ -129,6 +131,18 @@ class ThroughputBench {
   }
 
  private:
+  absl::Status MeasureMachine() {
+    if (!rank_.gpu()) {
+      bandwidth_.push_back(MeasureReadBandwidth(rank_.pool()));
+      peak_.push_back(MeasureFmaPeak(rank_.pool()));
+      return absl::OkStatus();
+    }
+    FM_ASSIGN_OR_RETURN(const GpuRates rates, MeasureGpu());
+    bandwidth_.push_back(rates.read_bytes_per_second);
+    peak_.push_back(rates.flops_per_second);
+    return absl::OkStatus();
+  }
+
   // Seconds that steps took, and those of them outside the model.
   struct Spent {
     double total = 0;

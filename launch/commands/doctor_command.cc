@@ -28,7 +28,6 @@
 namespace folkmoot {
 namespace {
 
-constexpr std::string_view kNotBuiltIn = "not built in";
 constexpr int64_t kShmPerRank = 64'000'000;
 
 std::string Variable(const char* name) {
@@ -198,6 +197,7 @@ DoctorFacts GatherDoctorFacts(int threads) {
   facts.architectures = KnownArchitectures();
   GatherMachine(&facts);
   GatherJob(threads, &facts);
+  facts.gpus = GatherGpuFacts();
   return facts;
 }
 
@@ -224,6 +224,7 @@ std::vector<std::string> DoctorAdvice(const DoctorFacts& facts) {
         FormatBytes(static_cast<double>(facts.shared_memory_free_bytes)),
         FormatBytes(static_cast<double>(kShmPerRank * facts.local_ranks))));
   }
+  AdviseOnGpus(facts.gpus, &advice);
   return advice;
 }
 
@@ -248,7 +249,7 @@ std::string RenderDoctor(const DoctorFacts& facts, const Terminal& terminal) {
   std::vector<std::string> settings;
   for (const auto& [name, value] : facts.settings) settings.push_back(name + "=" + value);
   table.Add("environment", Join(settings, "nothing that matters is set"));
-  table.Add("GPUs", fmt::format("CUDA {0}, NCCL {0}, cuBLAS {0}", kNotBuiltIn));
+  AddGpuRows(facts.gpus, &table);
   std::string text = table.Render(terminal);
 
   const std::vector<std::string> advice = DoctorAdvice(facts);
@@ -283,9 +284,7 @@ std::string RenderDoctorJson(const DoctorFacts& facts) {
                  {"local_ranks", facts.local_ranks},
                  {"threads_per_rank", facts.threads},
                  {"environment", object(facts.settings)}};
-  json["cuda"] = nullptr;
-  json["nccl"] = nullptr;
-  json["cublas"] = nullptr;
+  AddGpuJson(facts.gpus, &json);
   json["advice"] = DoctorAdvice(facts);
   return json.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
 }

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "launch/command.h"
+#include "launch/commands/doctor_gpu.h"
 #include "launch/terminal.h"
 
 namespace folkmoot {
@@ -33,6 +34,8 @@ struct DoctorFacts {
   int64_t memory_bytes = 0;  // total, or the control group's limit when lower
   int64_t memory_available_bytes = 0;
   int64_t shared_memory_free_bytes = 0;  // /dev/shm: ranks of one host talk through it
+
+  GpuFacts gpus;
 
   // This job.
   std::string mpi_library;

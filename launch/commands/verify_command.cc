@@ -13,6 +13,7 @@
 
 #include "CLI/CLI.hpp"
 #include "launch/commands/commands.h"
+#include "launch/gpu/gpu.h"
 #include "launch/table.h"
 #include "launch/terminal.h"
 #include "launch/thread_ranks.h"
@@ -258,10 +259,23 @@ std::vector<Variant> MakeVariants(const std::vector<int>& ranks) {
   return variants;
 }
 
-absl::Status Verify(const VerifyOptions& options) {
+// On GPUs the promise is that of --batch-invariant, and each rank needs a GPU of its own.
+void PrepareForGpus(VerifyOptions* options) {
+  const absl::StatusOr<std::vector<cuda::DeviceInfo>> gpus = ListGpus();
+  if (options->engine.device == "cpu" || !gpus.ok() || gpus->empty()) return;
+  options->engine.batch_invariant = true;
+  // NCCL knows nothing of the simulator.
+  const auto most = GpuBuild().backend == "simulator" ? 1 : static_cast<int>(gpus->size());
+  std::erase_if(options->ranks, [&](int ranks) { return ranks > most; });
+  if (options->ranks.empty()) options->ranks = {1};
+  fmt::print(stderr, "verify: on GPUs, with --batch-invariant, up to {} ranks\n", most);
+}
+
+absl::Status Verify(VerifyOptions options) {
   if (LaunchedByMpi()) {
     return UsageError("verify makes its own ranks: run it without mpirun");
   }
+  PrepareForGpus(&options);
   FM_ASSIGN_OR_RETURN(const Workload workload, MakeWorkload(options));
   const Terminal terminal = DetectTerminal(STDOUT_FILENO);
   Table table({{"variant"}, {"result"}});

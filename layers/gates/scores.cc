@@ -5,6 +5,8 @@
 #include <bit>
 #include <cmath>
 
+#include "runtime/exact_math.h"
+
 namespace folkmoot {
 namespace {
 
@@ -14,14 +16,6 @@ float RoundToBf16(float value) {
   const uint32_t rounded = bits + 0x7FFFu + ((bits >> 16) & 1u);
   return std::bit_cast<float>(rounded & 0xFFFF0000u);
 }
-
-double Sigmoid(double x) {
-  if (x >= 0) return 1.0 / (1.0 + std::exp(-x));
-  const double e = std::exp(x);
-  return e / (1.0 + e);
-}
-
-double Softplus(double x) { return std::max(x, 0.0) + std::log1p(std::exp(-std::fabs(x))); }
 
 }  // namespace
 
@@ -40,7 +34,7 @@ void RouterLogits(const GateConfig& config, std::span<const float> in, std::span
 void SoftmaxRow(std::span<const double> in, std::span<double> out) {
   const double largest = *std::max_element(in.begin(), in.end());
   double sum = 0.0;
-  for (size_t i = 0; i < in.size(); ++i) sum += out[i] = std::exp(in[i] - largest);
+  for (size_t i = 0; i < in.size(); ++i) sum += out[i] = exact::Exp(in[i] - largest);
   for (double& value : out) value /= sum;
 }
 
@@ -50,11 +44,11 @@ void ScoreRow(const GateConfig& config, std::span<const double> logits, std::spa
       SoftmaxRow(logits, score);
       return;
     case ScoreFn::kSigmoid:
-      std::transform(logits.begin(), logits.end(), score.begin(), Sigmoid);
+      std::transform(logits.begin(), logits.end(), score.begin(), exact::Sigmoid);
       return;
     case ScoreFn::kSqrtSoftplus:
       std::transform(logits.begin(), logits.end(), score.begin(),
-                     [](double x) { return std::sqrt(Softplus(x)); });
+                     [](double x) { return std::sqrt(exact::Softplus(x)); });
       return;
     case ScoreFn::kLogits:
       std::copy(logits.begin(), logits.end(), score.begin());

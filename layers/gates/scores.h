@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Stages 1 and 2 of a gate: logits and scores of one token. In double, because decisions must not
-// hinge on ties that float32 makes (two probabilities that round to 1); see docs/gates.md.
+// hinge on ties that float32 makes (two probabilities that round to 1); see docs/gates.md. Only
+// operations of IEEE 754 and runtime/exact_math.h: runtime/cuda/routing repeats them bit for bit.
 #pragma once
 
 #include <span>

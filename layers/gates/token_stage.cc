@@ -3,11 +3,11 @@
 #include "layers/gates/token_stage.h"
 
 #include <algorithm>
-#include <cmath>
 #include <limits>
 
 #include "layers/gates/scores.h"
 #include "layers/gates/selection.h"
+#include "runtime/exact_math.h"
 
 namespace folkmoot {
 namespace {
@@ -23,19 +23,14 @@ DrawKey WithPurpose(DrawKey key, DrawPurpose purpose) {
   return key;
 }
 
-// Standard Gumbel noise; the half step keeps both logarithms finite.
-double Gumbel(const DrawKey& key, uint32_t expert) {
-  const double u = static_cast<double>(DrawUniform(key, expert));
-  return -std::log(-std::log(u + 0x1p-25));
-}
-
 // Redraws the second expert from the softmax without the first (DeepSpeed, fairseq).
 void SampleSecond(const TokenInput& input, Row& row) {
   const DrawKey key = WithPurpose(input.draws, DrawPurpose::kGumbel);
   double best = -std::numeric_limits<double>::infinity();
   for (size_t e = 0; e < row.logits.size(); ++e) {
     if (static_cast<int32_t>(e) == row.expert[0]) continue;
-    const double noisy = row.logits[e] + Gumbel(key, static_cast<uint32_t>(e));
+    const auto u = static_cast<double>(DrawUniform(key, static_cast<uint32_t>(e)));
+    const double noisy = row.logits[e] + exact::Gumbel(u);
     if (noisy > best) {
       best = noisy;
       row.expert[1] = static_cast<int32_t>(e);

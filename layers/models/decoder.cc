@@ -2,14 +2,16 @@
 // DecoderModel::Forward is the whole model on one screen; the rest loads it.
 #include "layers/models/decoder.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 
 #include "runtime/ops/norm.h"
 
 namespace folkmoot {
 
-absl::StatusOr<Matrix> DecoderModel::Forward(LayerContext& ctx, const ForwardBatch& batch,
-                                             KvCache& cache) {
+absl::StatusOr<Matrix> DecoderModel::Forward(LayerContext& ctx, const ForwardBatch& batch) {
+  FM_CHECK(cache_.has_value());
   ctx.workspace.Reset();
   const int64_t tokens = batch.tokens();
   attention_sequences_.clear();
@@ -17,6 +19,7 @@ absl::StatusOr<Matrix> DecoderModel::Forward(LayerContext& ctx, const ForwardBat
     attention_sequences_.push_back(
         {.first_row = s.first_row, .rows = s.rows, .start = s.start, .blocks = s.blocks});
   }
+  const bool watched = ctx.observer != nullptr && ctx.observer->WantsLayerOutput();
   const RopeRows rope = FillRope(ctx, batch);
   Matrix hidden = ctx.workspace.GetMatrix(tokens, config_.hidden);  // the residual stream
   Matrix normed = ctx.workspace.GetMatrix(tokens, config_.hidden);
@@ -25,7 +28,7 @@ absl::StatusOr<Matrix> DecoderModel::Forward(LayerContext& ctx, const ForwardBat
   RmsNorm(ctx.pool, hidden, blocks_.front().input_norm, config_.rms_norm_eps, normed);
   for (size_t i = 0; i < blocks_.size(); ++i) {
     Block& block = blocks_[i];
-    block.attention->Forward(ctx, batch, attention_sequences_, rope, cache, normed, delta);
+    block.attention->Forward(ctx, batch, attention_sequences_, rope, *cache_, normed, delta);
     AddRmsNorm(ctx.pool, delta, block.ffn_norm, config_.rms_norm_eps, hidden, normed);
     if (block.moe) {
       FM_RETURN_IF_ERROR(block.moe->Forward(ctx, batch, normed, delta));
@@ -35,7 +38,7 @@ absl::StatusOr<Matrix> DecoderModel::Forward(LayerContext& ctx, const ForwardBat
     const std::vector<float>& next =
         i + 1 < blocks_.size() ? blocks_[i + 1].input_norm : final_norm_;
     AddRmsNorm(ctx.pool, delta, next, config_.rms_norm_eps, hidden, normed);
-    if (ctx.observer != nullptr) ctx.observer->OnLayerOutput(static_cast<int>(i), hidden);
+    if (watched) ctx.observer->OnLayerOutput(static_cast<int>(i), hidden);
   }
   return Logits(ctx, batch, normed);
 }
@@ -62,7 +65,7 @@ Matrix DecoderModel::Logits(LayerContext& ctx, const ForwardBatch& batch,
 
 DecoderModel::DecoderModel(const ModelConfig& config, const ModelOptions& options)
     : config_(config),
-      gate_config_(options.gate),
+      gates_(config_, options.gate),
       rope_(config.rope, config.head_dim, config.max_positions) {}
 
 absl::StatusOr<std::unique_ptr<Model>> DecoderModel::Load(const Family& family,
@@ -73,8 +76,8 @@ absl::StatusOr<std::unique_ptr<Model>> DecoderModel::Load(const Family& family,
                                                           Communicator& experts, ThreadPool& pool) {
   std::unique_ptr<DecoderModel> model(new DecoderModel(config, options));
   model->placement_version_ = placement.Fingerprint();
+  model->ranks_ = experts.size();
   if (config.moe.experts > 0) {
-    model->gate_ = MakeGate(options.gate);
     FM_ASSIGN_OR_RETURN(model->dispatcher_, MakeDispatcher(options.dispatcher, experts, placement));
   }
   model->blocks_.resize(config.layers.size());
@@ -86,16 +89,28 @@ absl::StatusOr<std::unique_ptr<Model>> DecoderModel::Load(const Family& family,
   return model;
 }
 
-absl::StatusOr<std::shared_ptr<const Gate>> DecoderModel::GateFor(const std::string& overrides) {
-  constexpr size_t kMostUnused = 64;  // any caller may invent gates: forget those of the past
-  if (overrides.empty()) return gate_;
-  const auto found = other_gates_.find(overrides);
-  if (found != other_gates_.end()) return found->second;
-  FM_ASSIGN_OR_RETURN(const GateConfig config, OverrideGate(config_, gate_config_, overrides));
-  if (other_gates_.size() >= kMostUnused) {
-    std::erase_if(other_gates_, [](const auto& gate) { return gate.second.use_count() == 1; });
-  }
-  return other_gates_[overrides] = MakeGate(config);
+int64_t DecoderModel::CacheBytesPerBlock(int64_t block_size) const {
+  return static_cast<int64_t>(config_.layers.size()) * block_size * config_.kv_heads *
+         config_.head_dim * 2 * static_cast<int64_t>(sizeof(float));
+}
+
+// Half of the machine, shared among the ranks.
+absl::StatusOr<CacheRoom> DecoderModel::CacheMemory() const {
+  return CacheRoom{sysconf(_SC_PHYS_PAGES) / 2 * sysconf(_SC_PAGESIZE) / ranks_, true};
+}
+
+absl::Status DecoderModel::MakeCache(const CachePages& pages) {
+  cache_.emplace(KvCache::Shape{.layers = static_cast<int64_t>(config_.layers.size()),
+                                .blocks = pages.blocks,
+                                .block_size = pages.block_size,
+                                .kv_heads = config_.kv_heads,
+                                .head_dim = config_.head_dim});
+  return absl::OkStatus();
+}
+
+CachePages DecoderModel::cache_pages() const {
+  if (!cache_) return {};
+  return {.blocks = cache_->shape().blocks, .block_size = cache_->shape().block_size};
 }
 
 absl::Status DecoderModel::LoadBlock(const Family& family, WeightLoader& loader, int64_t index,
@@ -114,10 +129,10 @@ absl::Status DecoderModel::LoadBlock(const Family& family, WeightLoader& loader,
                                        config_.intermediate, config_.activation, config_.mlp_bias));
     return absl::OkStatus();
   }
-  MoeNames names = family.moe_names(prefix);
-  if (!loader.Has(names.router)) names.router = prefix + "mlp.gate.weight";  // packed Mixtral
+  const MoeNames names = MoeNamesOf(family, loader, prefix);
   FM_ASSIGN_OR_RETURN(block.moe, MoeLayer::Load(pool, loader, config_, names, placement, rank));
-  block.moe->Bind(static_cast<int>(index), static_cast<int>(moe_layers_), *gate_, *dispatcher_);
+  block.moe->Bind(static_cast<int>(index), static_cast<int>(moe_layers_), *gates_.own(),
+                  *dispatcher_);
   ++moe_layers_;
   return absl::OkStatus();
 }

@@ -3,7 +3,6 @@
 // a feed-forward network, dense or mixture of experts.
 #pragma once
 
-#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -13,6 +12,7 @@
 #include "layers/dense_ffn.h"
 #include "layers/models/family.h"
 #include "layers/models/model.h"
+#include "layers/models/model_gates.h"
 #include "layers/moe_layer.h"
 #include "runtime/rope.h"
 
@@ -28,12 +28,17 @@ class DecoderModel : public Model {
                                                      Communicator& experts, ThreadPool& pool);
 
   const ModelConfig& config() const override { return config_; }
-  const GateConfig& gate_config() const override { return gate_config_; }
+  const GateConfig& gate_config() const override { return gates_.base(); }
   int64_t moe_layers() const override { return moe_layers_; }
   uint64_t placement_version() const override { return placement_version_; }
-  absl::StatusOr<std::shared_ptr<const Gate>> GateFor(const std::string& overrides) override;
-  absl::StatusOr<Matrix> Forward(LayerContext& ctx, const ForwardBatch& batch,
-                                 KvCache& cache) override;
+  absl::StatusOr<std::shared_ptr<const Gate>> GateFor(const std::string& overrides) override {
+    return gates_.For(overrides);
+  }
+  int64_t CacheBytesPerBlock(int64_t block_size) const override;
+  absl::StatusOr<CacheRoom> CacheMemory() const override;
+  absl::Status MakeCache(const CachePages& pages) override;
+  CachePages cache_pages() const override;
+  absl::StatusOr<Matrix> Forward(LayerContext& ctx, const ForwardBatch& batch) override;
 
  private:
   struct Block {
@@ -52,17 +57,17 @@ class DecoderModel : public Model {
   Matrix Logits(LayerContext& ctx, const ForwardBatch& batch, ConstMatrix normed) const;
 
   ModelConfig config_;
-  GateConfig gate_config_;
+  ModelGates gates_;
   int64_t moe_layers_ = 0;
+  int ranks_ = 1;
   Rope rope_;
   uint64_t placement_version_ = 0;
-  std::shared_ptr<const Gate> gate_;
-  std::map<std::string, std::shared_ptr<const Gate>> other_gates_;  // by overrides
   std::unique_ptr<Dispatcher> dispatcher_;
   WeightView embedding_;  // read in place
   std::vector<Block> blocks_;
   std::vector<float> final_norm_;
   PackedMatrix head_;  // [V, H]
+  std::optional<KvCache> cache_;
   std::vector<AttentionSequence> attention_sequences_;
 };
 

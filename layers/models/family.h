@@ -31,4 +31,10 @@ extern const Family kQwen3;
 // nullptr: unknown.
 const Family* FindFamily(const std::string& architecture);
 
+// The family of a model that can be run with this gate, or why not.
+absl::StatusOr<const Family*> CheckModel(const ModelConfig& config, const GateConfig& gate);
+
+// The names of a MoE block in this checkpoint. `prefix` is "model.layers.3.".
+MoeNames MoeNamesOf(const Family& family, const WeightLoader& loader, const std::string& prefix);
+
 }  // namespace folkmoot

@@ -21,6 +21,21 @@
 
 namespace folkmoot {
 
+struct NcclApi;
+
+// Pages of keys and values on one rank: `blocks` of them, each for block_size positions of one
+// sequence in all layers.
+struct CachePages {
+  int64_t blocks = 0;
+  int64_t block_size = 0;
+};
+
+// What all pages of a rank may take: what is free now, less what the model will need besides.
+struct CacheRoom {
+  int64_t bytes = 0;
+  bool lazy = false;  // memory is taken as it is used: a limit that one sequence may exceed
+};
+
 class Model {
  public:
   virtual ~Model() = default;
@@ -35,16 +50,41 @@ class Model {
   // by OverrideGate, made when it is first asked for. Not thread-safe.
   virtual absl::StatusOr<std::shared_ptr<const Gate>> GateFor(const std::string& overrides) = 0;
 
-  // Computes the batch and writes the logits of batch.logit_rows to a matrix [rows, V] of
-  // ctx.workspace, which the call resets first. Collective over ctx.experts, also for an empty
-  // batch. `cache` has config().layers.size() layers. Allocates nothing once warm.
-  virtual absl::StatusOr<Matrix> Forward(LayerContext& ctx, const ForwardBatch& batch,
-                                         KvCache& cache) = 0;
+  virtual int64_t CacheBytesPerBlock(int64_t block_size) const = 0;
+  virtual absl::StatusOr<CacheRoom> CacheMemory() const = 0;
+  // Makes the pages that Forward reads and writes. Once, before the first Forward; once more
+  // empties them. ResourceExhausted when there is not enough memory.
+  virtual absl::Status MakeCache(const CachePages& pages) = 0;
+  virtual CachePages cache_pages() const = 0;
+
+  // Computes the batch and returns the logits of batch.logit_rows, a matrix [rows, V] that is valid
+  // until the next call. Resets ctx.workspace first. Collective over ctx.experts, also for an empty
+  // batch. Allocates nothing once warm.
+  virtual absl::StatusOr<Matrix> Forward(LayerContext& ctx, const ForwardBatch& batch) = 0;
+};
+
+// The largest step that the engine will ask for on one rank.
+struct StepLimits {
+  int64_t rows = 0;  // tokens
+  int64_t sequences = 0;
+  int64_t length = 0;  // of a sequence, the step's rows included
+};
+
+// Only read by models on a GPU.
+struct GpuOptions {
+  int device = 0;
+  double memory_utilization = 0.9;  // the part of the GPU's memory that may be taken in all
+  bool batch_invariant = false;     // a row's bits never depend on its batch
+  bool record = true;               // replay decode steps as graphs
+  bool allow_shared = false;        // several ranks on one GPU
+  const NcclApi* nccl = nullptr;    // in place of the library that is loaded: for tests
 };
 
 struct ModelOptions {
   GateConfig gate;  // DefaultGate(config) with the user's overrides
   DispatcherKind dispatcher = DispatcherKind::kAuto;
+  StepLimits limits;  // only read by models whose buffers have a fixed size
+  GpuOptions gpu;
 };
 
 // The gate that the model was trained with, as its family and config.json say.

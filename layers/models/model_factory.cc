@@ -57,6 +57,12 @@ const Family* FindFamily(const std::string& architecture) {
   return found == kFamilies.end() ? nullptr : *found;
 }
 
+MoeNames MoeNamesOf(const Family& family, const WeightLoader& loader, const std::string& prefix) {
+  MoeNames names = family.moe_names(prefix);
+  if (!loader.Has(names.router)) names.router = prefix + "mlp.gate.weight";  // packed Mixtral
+  return names;
+}
+
 absl::StatusOr<GateConfig> DefaultGate(const ModelConfig& config) {
   FM_ASSIGN_OR_RETURN(const Family* family, KnownFamily(config));
   if (family->gate == nullptr) return GateConfig{};
@@ -91,12 +97,17 @@ bool PrefixCacheable(const ModelConfig& config, const GateConfig& gate) {
   return !by_length && (config.moe.experts == 0 || gate.PrefixCacheable());
 }
 
+absl::StatusOr<const Family*> CheckModel(const ModelConfig& config, const GateConfig& gate) {
+  FM_ASSIGN_OR_RETURN(const Family* family, KnownFamily(config));
+  if (config.moe.experts > 0) FM_RETURN_IF_ERROR(CheckGate(config, gate));
+  return family;
+}
+
 absl::StatusOr<std::unique_ptr<Model>> LoadModel(const ModelConfig& config,
                                                  const ModelOptions& options, WeightLoader& loader,
                                                  const ExpertPlacement& placement,
                                                  Communicator& experts, ThreadPool& pool) {
-  FM_ASSIGN_OR_RETURN(const Family* family, KnownFamily(config));
-  if (config.moe.experts > 0) FM_RETURN_IF_ERROR(CheckGate(config, options.gate));
+  FM_ASSIGN_OR_RETURN(const Family* const family, CheckModel(config, options.gate));
   return DecoderModel::Load(*family, config, options, loader, placement, experts, pool);
 }
 

@@ -4,7 +4,10 @@
 //
 // Same bits: a query's result depends on its own q and on the keys and values at its positions; the
 // keys are cut into pieces of a fixed length counted from position 0, computed apart, and merged in
-// order of position. So neither chunks, batch mates nor page numbers matter.
+// order of position. So neither chunks, batch mates nor page numbers matter, nor which of the
+// kernels computes it: those for few rows (decode) and for many (prefill) cut, add and merge alike.
+// (One exception: a NaN or infinity among the values of a later position of the same step can make
+// the result of an earlier one NaN, since 0 times it is NaN.)
 #pragma once
 
 #include <cstdint>
@@ -17,7 +20,8 @@ namespace folkmoot::cuda {
 struct AttentionShape {
   int heads = 0;  // of queries, a multiple of kv_heads
   int kv_heads = 0;
-  int head_dim = 0;  // a multiple of 16 up to 256
+  // Up to 256. 16-bit elements: a multiple of 8, or of 4 up to 64 (slow); float32: of 4.
+  int head_dim = 0;
   int rotary_dim = 0;
   float scale = 1.0f;
   int window = 0;  // a query at p sees keys max(0, p - window + 1) .. p; 0: all
@@ -37,7 +41,8 @@ void RotateAndStore(Stream& stream, const AttentionShape& shape, const StepRows&
                     const MatrixRef& q, const KvLayer& cache);
 
 // Bytes of scratch that PagedAttention needs for steps of at most `rows` rows whose sequences are
-// at most `length` long.
+// at most `length` long. The caller fills it with zeros once, before its first use; each launch
+// leaves its counters at zero, so one scratch serves all layers and steps of a stream, of any size.
 int64_t AttentionScratchBytes(const AttentionShape& shape, int rows, int length);
 
 // q, out [T, heads * head_dim], the type of the cache. After RotateAndStore of the same step.

@@ -56,6 +56,9 @@ class Stream {
   const DeviceInfo& device() const { return device_; }
   // Waits for everything before; returns the first error since the stream was made.
   absl::Status Synchronize();
+  // Whether everything before is done, without waiting; what has failed is done. Not while
+  // recording.
+  bool Finished();
   // The error known so far, without waiting.
   const absl::Status& status() const { return status_; }
   // For implementations: cudaStream_t; keeps the first error, named after what was being done.

@@ -4,13 +4,15 @@
 //   out[choice c] = down_s hidden[c]
 // Rows are gathered while they are loaded and results are written to the place of their choice, so
 // no permuted copy of the activations exists. Work is a list of tiles in device memory: the host
-// knows no counts. A choice's result is accumulated over k in one order, whatever its tile, its
-// neighbours or the number of rows.
+// knows no counts. A choice's result depends on its row, its expert and the plan's kernel, and on
+// nothing else: not on its tile, its neighbours or the number of rows. Under kBatchInvariant all
+// plans of a model have one kernel, and so the same bits.
 #pragma once
 
 #include <cstdint>
 
 #include "runtime/cuda/device.h"
+#include "runtime/cuda/gemm.h"
 #include "runtime/cuda/views.h"
 
 namespace folkmoot::cuda {
@@ -25,13 +27,16 @@ struct ExpertWeights {
   int activation = 0;        // Activation of runtime/ops/gemm.h
 };
 
-// Which kernels: by the rows of the step, the type and the device.
+// Which kernels: by the rows of the step, the type and the device. `experts`: local ones, among
+// which rows * k choices are expected. Under kFastest up to 4 rows take CUDA cores, which read
+// weights without a detour through shared memory, and 64 rows per expert or more take wgmma where
+// there is one.
 struct ExpertFfnPlan {
   int tile_rows = 16;  // GroupedRows must be made with it
   int kernel = 0;      // of the implementation
 };
 ExpertFfnPlan PlanExpertFfn(const DeviceInfo& device, const ExpertWeights& weights, int rows, int k,
-                            int experts);
+                            int experts, GemmPolicy policy = GemmPolicy::kBatchInvariant);
 
 // x [T, H] in the type of the weights; hidden: scratch [max_choices, I] of that type, by index in
 // groups.choices; out float32 [T * K, H], by choice (row * k + slot); only the rows of grouped

@@ -2,10 +2,15 @@
 // Dense matrix products on the device: out [M, N] = x [M, K] * w [N, K]^T (+ bias), accumulated in
 // float32.
 //
-// Two implementations. Own kernels (mma.sync for 16-bit elements, plain FMA for float32): each
-// output is accumulated over k in one order that does not depend on M, so a row has the same bits
-// in every batch. cuBLASLt, loaded at run time: faster for large M, the same bits from run to run,
-// but not for every M.
+// Own kernels: mma.sync for 16-bit elements, and FMAs of CUDA cores for float32; for both, the
+// order in which an output is summed over k depends on the types and on K alone (product_task.h),
+// so that a row has the same bits in every batch. Under kFastest three others take over where they
+// are faster, each with sums of its own: up to 4 rows of 16 bits the CUDA cores, which read weights
+// without a detour through shared memory; for many rows cuBLASLt, loaded at run time, or wgmma
+// without it. Then a row's bits are the same from run to run, but depend on how many rows come with
+// it.
+//
+// What kBatchInvariant costs: at few rows the detour; at many, what mma.sync is slower than wgmma.
 #pragma once
 
 #include <cstdint>
@@ -19,8 +24,8 @@ namespace folkmoot::cuda {
 class BlasLibrary;  // blas.h: cuBLASLt's functions, or why there are none
 
 enum class GemmPolicy : uint8_t {
-  kFastest,         // cuBLASLt where it is loaded and M is large enough to pay
-  kBatchInvariant,  // own kernels only
+  kFastest,         // by the number of rows
+  kBatchInvariant,  // one order of summation for any number of rows
 };
 
 // How products of one model are computed; shared by its layers. `blas` may be null.

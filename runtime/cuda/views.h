@@ -64,8 +64,9 @@ struct RoutingRef {
   float* weight = nullptr;
   uint8_t* state = nullptr;   // SlotState
   uint8_t* action = nullptr;  // SlotAction
-  int32_t* place = nullptr;
-  uint8_t* bad = nullptr;  // [rows]
+  int32_t* place = nullptr;   // may be null where no expert has a capacity
+  uint8_t* bad = nullptr;     // [rows]
+  double* raw = nullptr;      // scratch of RouteRows; may be null where place is
 };
 
 // At most GroupedRows::tile_rows choices of one expert slot.

@@ -11,6 +11,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/support/rank_world.h"
+#include "tests/support/test_exchange.h"
 
 namespace folkmoot {
 
@@ -20,19 +21,6 @@ class CommunicatorContract : public testing::TestWithParam<RankWorld> {
   int last() const { return ranks() - 1; }
   void Run(const RankBody& body) const { GetParam().run(body); }
 };
-
-// The bytes that rank `from` sends to rank `to` in round `round`; the length differs for each pair
-// and is zero for some.
-inline std::vector<std::byte> TestBytes(int from, int to, int round) {
-  constexpr size_t kLengths[] = {0, 1, 7, 4097, 300, 70001};
-  const int pick = (from * 5 + to * 3 + round) % 6;
-  std::vector<std::byte> bytes(kLengths[pick]);
-  for (size_t i = 0; i < bytes.size(); ++i) {
-    bytes[i] =
-        static_cast<std::byte>((static_cast<size_t>(from * 31 + to * 7 + round * 3) + i) % 251);
-  }
-  return bytes;
-}
 
 // The memory of one exchange in which every rank sends TestBytes to every rank.
 struct TestExchange {
@@ -57,21 +45,6 @@ struct TestExchange {
   std::vector<std::vector<std::byte>> in;
   std::vector<ConstBytes> send;
   std::vector<MutableBytes> recv;
-};
-
-inline constexpr WaitLabel kTestLabel{.phase = "dispatch", .layer = 3, .step = 41};
-
-// How long the slowest acceptable failure takes, with room for a busy machine.
-inline constexpr std::chrono::seconds kSoon{5};
-
-class Stopwatch {
- public:
-  std::chrono::steady_clock::duration elapsed() const {
-    return std::chrono::steady_clock::now() - start_;
-  }
-
- private:
-  const std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
 };
 
 TEST_P(CommunicatorContract, KnowsRanks) {
@@ -209,6 +182,33 @@ TEST_P(CommunicatorContract, AbandonReachesEveryoneBeforeTheDeadline) {
                                              ": layer 3 dispatch of step 41: rank " +
                                              std::to_string(last())));
     EXPECT_THAT(message, testing::HasSubstr("gave up: expert file is cut short"));
+    EXPECT_EQ(Barrier(comm, kTestLabel), status);
+  });
+}
+
+TEST_P(CommunicatorContract, CheckPeersHearsOfAPeerThatGaveUp) {
+  Run([&](Communicator& comm) {
+    ASSERT_TRUE(Barrier(comm, kTestLabel).ok());
+    EXPECT_TRUE(comm.CheckPeers(kTestLabel).ok());
+    if (ranks() == 1) return;
+    ASSERT_TRUE(Barrier(comm, kTestLabel).ok());
+    if (comm.rank() == last()) {
+      comm.Abandon(DataLoss("expert file is cut short"));
+      std::this_thread::sleep_for(std::chrono::milliseconds(300));
+      return;
+    }
+    const Stopwatch stopwatch;
+    absl::Status status;
+    while (status.ok() && stopwatch.elapsed() < kSoon) {
+      status = comm.CheckPeers({.phase = "step", .step = 41});
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+    EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable);
+    EXPECT_THAT(
+        std::string(Message(status)),
+        testing::AllOf(testing::StartsWith("rank " + std::to_string(comm.rank()) +
+                                           ": step of step 41: rank " + std::to_string(last())),
+                       testing::HasSubstr("gave up: expert file is cut short")));
     EXPECT_EQ(Barrier(comm, kTestLabel), status);
   });
 }

@@ -3,7 +3,6 @@
 // placement and every split of the tokens. Instantiated once per transport.
 #pragma once
 
-#include <bit>
 #include <string>
 #include <vector>
 
@@ -35,14 +34,6 @@ class DispatcherContract : public testing::TestWithParam<RankWorld> {
             ExpertPlacement::Explicit(uneven, ranks()).value()};
   }
 };
-
-inline bool SameBits(std::span<const float> a, std::span<const float> b) {
-  if (a.size() != b.size()) return false;
-  for (size_t i = 0; i < a.size(); ++i) {
-    if (std::bit_cast<uint32_t>(a[i]) != std::bit_cast<uint32_t>(b[i])) return false;
-  }
-  return true;
-}
 
 // One flight of this rank's tokens, stage by stage.
 class TestFlight {
@@ -96,39 +87,6 @@ class TestFlight {
   std::vector<float> expert_out_;
   std::vector<float> out_;
 };
-
-inline std::vector<RoutingCase> AllCases() {
-  std::vector<RoutingCase> cases;
-  for (const int top_k : {1, 2, 4}) {
-    for (const bool weight_on_input : {false, true}) {
-      for (const ChoicePattern pattern : {ChoicePattern::kMixed, ChoicePattern::kOneExpert,
-                                          ChoicePattern::kNoneKept, ChoicePattern::kAllKept}) {
-        for (const TokenSplit split :
-             {TokenSplit::kEven, TokenSplit::kLastRankOnly, TokenSplit::kFirstRankEmpty}) {
-          RoutingCase test;
-          test.top_k = top_k;
-          test.weight_on_input = weight_on_input;
-          test.pattern = pattern;
-          test.split = split;
-          test.seed = static_cast<uint32_t>(cases.size() + 1);
-          cases.push_back(test);
-        }
-      }
-    }
-  }
-  RoutingCase empty;
-  empty.tokens = 0;
-  cases.push_back(empty);
-  RoutingCase wide;  // messages beyond the eager size of MPI
-  wide.tokens = 40;
-  wide.hidden = 1100;
-  wide.top_k = 4;
-  cases.push_back(wide);
-  RoutingCase few_experts;  // more ranks than experts
-  few_experts.experts = 2;
-  cases.push_back(few_experts);
-  return cases;
-}
 
 TEST_P(DispatcherContract, GivesTheBitsOfTheOracle) {
   Run([&](Communicator& comm) {

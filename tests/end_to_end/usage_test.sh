@@ -7,7 +7,10 @@ expect_failure 2 "did you mean '--max-tokens'?" "$FOLKMOOT" generate "$DEMO" --p
 expect_failure 2 "did you mean 'generate'?" "$FOLKMOOT" generat "$DEMO"
 expect_failure 2 "prompt" "$FOLKMOOT" generate "$DEMO"
 expect_failure 2 "prompt that is not empty" "$FOLKMOOT" generate "$DEMO" --prompt ""
-expect_failure 2 "--device cuda" "$FOLKMOOT" generate "$DEMO" --prompt x --device cuda
+# Without GPU support, wrong usage; with it but without a GPU, a failure; both say what to do.
+if ! "$FOLKMOOT" generate "$DEMO" --prompt x --max-tokens 1 --device cuda >"$WORK/out" 2>"$WORK/err"; then
+  grep -qF -- "--device cuda" "$WORK/err" || fail "--device cuda: $(head -c 300 "$WORK/err")"
+fi
 expect_failure 2 "--temperature" "$FOLKMOOT" generate "$DEMO" --prompt x --temperature hot
 expect_failure 1 "extra_policy" "$FOLKMOOT" generate "$DEMO" --prompt x --gate extra_polic=random
 expect_failure 1 "top_k" "$FOLKMOOT" generate "$DEMO" --prompt x --gate top_k=99

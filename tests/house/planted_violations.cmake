@@ -9,6 +9,7 @@ endforeach()
 set(licence "// SPDX-License-Identifier: Apache-2.0\n")
 
 # A small house that keeps every rule, the permitted exceptions included.
+file(WRITE ${WORK_DIR}/runtime/cuda/gemm.cu "${licence}#include \"runtime/cuda/launch.h\"\n")
 file(WRITE ${WORK_DIR}/runtime/tensor.h "${licence}#pragma once\n#include <vector>\n")
 file(WRITE ${WORK_DIR}/runtime/cuda/device.cc "${licence}#include <cuda_runtime.h>\n")
 file(WRITE ${WORK_DIR}/parallel/mpi_communicator.cc
@@ -58,6 +59,9 @@ plant(CheckLayering.cmake runtime/planted.cc "#include <cublasLt.h>")
 plant(CheckLayering.cmake runtime/planted.cc "#include <google/protobuf/message.h>")
 plant(CheckLayering.cmake runtime/cuda/planted.cc "#include \"../tensor.h\"")
 plant(CheckLayering.cmake runtime/planted.cc "#include \"tensor.h\"")
+plant(CheckLayering.cmake layers/planted.cc "#include \"runtime/cuda/launch.h\"")
+plant(CheckLayering.cmake launch/planted.cc "#include \"runtime/cuda/sim/options.h\"")
+plant(CheckLayering.cmake launch/planted.cc "#include \"runtime/cuda/tiles.cuh\"")
 
 expect_check(CheckFiles.cmake passes)
 plant(CheckFiles.cmake runtime/planted.cc "\tint tab;")
@@ -68,6 +72,9 @@ expect_check(CheckFiles.cmake "runtime/planted.h: no #pragma once")
 file(WRITE ${WORK_DIR}/runtime/planted.h "#pragma once\n")
 expect_check(CheckFiles.cmake "runtime/planted.h: the first line")
 file(REMOVE ${WORK_DIR}/runtime/planted.h)
+file(WRITE ${WORK_DIR}/runtime/cuda/planted.cuh "${licence}int no_guard();\n")
+expect_check(CheckFiles.cmake "runtime/cuda/planted.cuh: no #pragma once")
+file(REMOVE ${WORK_DIR}/runtime/cuda/planted.cuh)
 
 # Two types of one name, also where one of them has a base; a file's own types may be named alike.
 file(WRITE ${WORK_DIR}/runtime/planted.h "${licence}#pragma once\nclass Twice final : public Base {\n};\n")

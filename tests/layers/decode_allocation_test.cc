@@ -66,11 +66,7 @@ TEST_P(DecodeAllocation, SteadyStepsAllocateNothing) {
   const auto model = LoadModel(*config, {.gate = *gate}, *loader, placement, *worlds[0], pool);
   ASSERT_TRUE(model.ok()) << model.status();
 
-  KvCache cache({.layers = static_cast<int64_t>(config->layers.size()),
-                 .blocks = 2,
-                 .block_size = 32,
-                 .kv_heads = config->kv_heads,
-                 .head_dim = config->head_dim});
+  ASSERT_TRUE((*model)->MakeCache({.blocks = 2, .block_size = 32}).ok());
   const std::vector<std::vector<int32_t>> pages = {{0}, {1}};
   std::vector<std::vector<int32_t>> places(
       2, std::vector<int32_t>(static_cast<size_t>((*model)->moe_layers() * config->moe.experts)));
@@ -100,7 +96,7 @@ TEST_P(DecodeAllocation, SteadyStepsAllocateNothing) {
     }
     LayerContext ctx = {
         .pool = pool, .workspace = workspace, .experts = *worlds[0], .step = position};
-    ASSERT_TRUE((*model)->Forward(ctx, batch, cache).ok());
+    ASSERT_TRUE((*model)->Forward(ctx, batch).ok());
   }
   EXPECT_EQ(allocations - before, 0) << "in 16 decode steps";
 }

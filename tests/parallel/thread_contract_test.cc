@@ -25,6 +25,14 @@ TEST(ThreadCommunicator, ADestroyedRankIsGone) {
   EXPECT_EQ(Message(Barrier(*ranks[1], {.phase = "plan"})), "rank 1: plan: rank 2 is gone");
 }
 
+TEST(ThreadCommunicator, CheckPeersNamesADestroyedRank) {
+  std::vector<std::unique_ptr<Communicator>> ranks = MakeThreadCommunicators(3);
+  EXPECT_TRUE(ranks[0]->CheckPeers(kTestLabel).ok());
+  ranks[1].reset();
+  EXPECT_EQ(Message(ranks[0]->CheckPeers(kTestLabel)),
+            "rank 0: layer 3 dispatch of step 41: rank 1 is gone");
+}
+
 TEST(ThreadCommunicator, APeerThatExpectedNothingIsNamed) {
   RunRanks(2, [](Communicator& comm) {
     std::byte data{};

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <bit>
 
 namespace folkmoot {
 namespace {
@@ -41,6 +42,47 @@ int64_t RoutingCase::FirstToken(int rank, int ranks) const {
       return ranks == 1 ? 0 : tokens * std::max(rank - 1, 0) / (ranks - 1);
   }
   return 0;
+}
+
+std::vector<RoutingCase> AllCases() {
+  std::vector<RoutingCase> cases;
+  for (const int top_k : {1, 2, 4}) {
+    for (const bool weight_on_input : {false, true}) {
+      for (const ChoicePattern pattern : {ChoicePattern::kMixed, ChoicePattern::kOneExpert,
+                                          ChoicePattern::kNoneKept, ChoicePattern::kAllKept}) {
+        for (const TokenSplit split :
+             {TokenSplit::kEven, TokenSplit::kLastRankOnly, TokenSplit::kFirstRankEmpty}) {
+          RoutingCase test;
+          test.top_k = top_k;
+          test.weight_on_input = weight_on_input;
+          test.pattern = pattern;
+          test.split = split;
+          test.seed = static_cast<uint32_t>(cases.size() + 1);
+          cases.push_back(test);
+        }
+      }
+    }
+  }
+  RoutingCase empty;
+  empty.tokens = 0;
+  cases.push_back(empty);
+  RoutingCase wide;  // messages beyond the eager size of MPI
+  wide.tokens = 40;
+  wide.hidden = 1100;
+  wide.top_k = 4;
+  cases.push_back(wide);
+  RoutingCase few_experts;  // more ranks than experts
+  few_experts.experts = 2;
+  cases.push_back(few_experts);
+  return cases;
+}
+
+bool SameBits(std::span<const float> a, std::span<const float> b) {
+  if (a.size() != b.size()) return false;
+  for (size_t i = 0; i < a.size(); ++i) {
+    if (std::bit_cast<uint32_t>(a[i]) != std::bit_cast<uint32_t>(b[i])) return false;
+  }
+  return true;
 }
 
 uint32_t TestHash(uint32_t seed, int64_t a, int64_t b) {

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -30,6 +31,11 @@ struct RoutingCase {
   // Global number of the first token of `rank`; FirstToken(ranks, ranks) == tokens.
   int64_t FirstToken(int rank, int ranks) const;
 };
+
+// What every dispatcher is tested with.
+std::vector<RoutingCase> AllCases();
+
+bool SameBits(std::span<const float> a, std::span<const float> b);
 
 // Hash of its arguments; uniform in [-1, 1) for floats.
 uint32_t TestHash(uint32_t seed, int64_t a, int64_t b);

@@ -34,6 +34,7 @@ DoctorFacts GoodMachine() {
   facts.shared_memory_free_bytes = 4'000'000'000;
   facts.mpi_library = "Open MPI v4.1.4";
   facts.threads = 8;
+  facts.gpus.build.backend = "none";
   return facts;
 }
 
@@ -100,10 +101,47 @@ TEST(DoctorAdvice, RootAndSharedMemory) {
 
 TEST(Doctor, TableSaysWhatIsNotBuiltIn) {
   const std::string text = RenderDoctor(GoodMachine(), Terminal());
-  EXPECT_THAT(text,
-              AllOf(HasSubstr("folkmoot       1.2.3 (Release, GNU 12.2.0)\n"),
-                    HasSubstr("GPUs           CUDA not built in, NCCL not built in, cuBLAS not"),
-                    HasSubstr("MixtralForCausalLM"), HasSubstr("Nothing to change.")));
+  EXPECT_THAT(text, AllOf(HasSubstr("folkmoot       1.2.3 (Release, GNU 12.2.0)\n"),
+                          HasSubstr("GPUs           not built in\n"),
+                          HasSubstr("MixtralForCausalLM"), HasSubstr("Nothing to change.")));
+}
+
+// With two GPUs, one of them too old, NCCL missing.
+GpuFacts TwoGpus() {
+  GpuFacts gpus;
+  gpus.build = {.backend = "CUDA", .runtime_version = 13000, .driver_version = 12080};
+  gpus.devices.resize(2);
+  gpus.devices[0] = {.name = "New", .compute_capability = 90, .total_bytes = 80'000'000'000};
+  gpus.devices[1] = {.index = 1, .name = "Old", .compute_capability = 75, .multiprocessors = 40};
+  gpus.libraries = {{"NCCL", "", "libnccl.so.2: no such file"},
+                    {"cuBLASLt", "13.1.1", "/lib/libcublasLt.so.13"}};
+  return gpus;
+}
+
+TEST(Doctor, ShowsGpusAndLibraries) {
+  DoctorFacts facts = GoodMachine();
+  facts.gpus = TwoGpus();
+  EXPECT_THAT(RenderDoctor(facts, Terminal()),
+              AllOf(HasSubstr("CUDA 13.0, driver 12.8"), HasSubstr("New, compute capability 9.0"),
+                    HasSubstr("Old, compute capability 7.5, 40 multiprocessors"),
+                    HasSubstr("none: libnccl.so.2: no such file"), HasSubstr("13.1.1 (/lib/")));
+  const auto json = nlohmann::json::parse(RenderDoctorJson(facts));
+  EXPECT_EQ(json["cuda"]["devices"][1]["name"], "Old");
+  EXPECT_EQ(json["cuda"]["devices"][0]["memory_bytes"], 80'000'000'000);
+  EXPECT_EQ(json["cublas"], "13.1.1");
+  EXPECT_TRUE(json["nccl"].is_null());
+  EXPECT_TRUE(json["cudnn"].is_null());
+  EXPECT_THAT(DoctorAdvice(facts),
+              ElementsAre(HasSubstr("GPU 1 (Old) has compute capability 7.5"), HasSubstr("NCCL")));
+}
+
+TEST(Doctor, SaysWhyThereIsNoGpu) {
+  DoctorFacts facts = GoodMachine();
+  facts.gpus.build = {.backend = "CUDA", .runtime_version = 13000};
+  facts.gpus.problem = "no NVIDIA driver is loaded";
+  EXPECT_THAT(RenderDoctor(facts, Terminal()),
+              AllOf(HasSubstr("driver none"), HasSubstr("none: no NVIDIA driver is loaded")));
+  EXPECT_THAT(DoctorAdvice(facts), IsEmpty());  // a machine for CPUs is in order
 }
 
 TEST(Doctor, JsonCarriesFactsAndAdvice) {

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+// The routing of one MoE layer on the host: from the router's logits of a batch to its choices,
+// also where sequences of one batch have different gates.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "layers/forward_batch.h"
+#include "layers/gates/gate.h"
+#include "layers/layer_context.h"
+
+namespace folkmoot {
+
+class MoeRouter {
+ public:
+  MoeRouter() = default;
+  // `gate` decides where a batch names no other; it must outlive the router. moe_index counts the
+  // MoE layers of the model from 0.
+  MoeRouter(int layer, int moe_index, const Gate& gate)
+      : layer_(layer), moe_index_(moe_index), gate_(&gate) {}
+
+  // logits [T, E]. Collective over ctx.experts where a gate is.
+  absl::StatusOr<Routing> Route(LayerContext& ctx, const ForwardBatch& batch, ConstMatrix logits);
+
+ private:
+  // When sequences have different gates: each gate routes its own, then all go into one Routing.
+  absl::StatusOr<Routing> RouteMixed(LayerContext& ctx, const ForwardBatch& batch,
+                                     ConstMatrix logits);
+  GateSequence SequenceOf(const BatchSequence& sequence, const Gate& gate) const;
+
+  int layer_ = 0;
+  int moe_index_ = 0;
+  const Gate* gate_ = nullptr;
+  std::vector<GateSequence> sequences_;
+};
+
+}  // namespace folkmoot

@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the product kernels share: 16-bit elements in pairs, the positions of a tile, activations,
+// and where results go.
+#pragma once
+
+#include "runtime/cuda/platform.h"
+#include "runtime/cuda/product_task.h"
+#include "runtime/ops/gemm.h"
+
+namespace folkmoot::cuda {
+
+// Two elements in 32 bits, the first in the low half.
+template <typename T>
+struct ElementPair;
+template <>
+struct ElementPair<__nv_bfloat16> {
+  static __device__ float Low(uint32_t bits) { return __uint_as_float(bits << 16); }
+  static __device__ float High(uint32_t bits) { return __uint_as_float(bits & 0xffff0000u); }
+  static __device__ uint32_t Bits(float value) {
+    return __bfloat16_as_ushort(__float2bfloat16_rn(value));
+  }
+};
+template <>
+struct ElementPair<__half> {
+  static __device__ float Half(uint32_t bits) {
+    return __half2float(__ushort_as_half(static_cast<uint16_t>(bits)));
+  }
+  static __device__ float Low(uint32_t bits) { return Half(bits & 0xffffu); }
+  static __device__ float High(uint32_t bits) { return Half(bits >> 16); }
+  static __device__ uint32_t Bits(float value) { return __half_as_ushort(__float2half_rn(value)); }
+};
+// Both scaled and rounded once.
+template <typename T>
+__device__ inline uint32_t ScalePair(uint32_t bits, float scale) {
+  using Pair = ElementPair<T>;
+  return Pair::Bits(__fmul_rn(Pair::Low(bits), scale)) |
+         Pair::Bits(__fmul_rn(Pair::High(bits), scale)) << 16;
+}
+
+template <typename T>
+__device__ inline T FromFloat(float value) {
+  if constexpr (sizeof(T) == 4) {
+    return value;
+  } else if constexpr (std::is_same_v<T, __half>) {
+    return __float2half_rn(value);
+  } else {
+    return __float2bfloat16_rn(value);
+  }
+}
+
+// As runtime/cpu/activation-inl.h.
+__device__ inline float Activate(int activation, float x) {
+  float scaled = x;
+  switch (static_cast<Activation>(activation)) {
+    case Activation::kRelu:
+      return fmaxf(x, 0.0f);
+    case Activation::kGelu:
+      return 0.5f * x * (1.0f + erff(x * 0.70710678118654752f));
+    case Activation::kGeluTanh:
+      scaled = 1.5957691216057308f * fmaf(x * x * x, 0.044715f, x);
+      break;
+    case Activation::kSilu:
+      break;
+  }
+  return x / (1.0f + expf(-scaled));
+}
+
+// Tile `index` of a task whose tiles have `tokens` positions; a count of 0: nothing to do.
+__device__ inline ExpertTile TileOf(const ProductTask& task, int index, int tokens) {
+  if (task.tiles == nullptr) {
+    const int first = index * tokens;
+    return {0, first, min(tokens, task.rows - first)};
+  }
+  if (index >= *task.tile_count) return {0, 0, 0};
+  return task.tiles[index];
+}
+
+// Row of x that a position reads.
+__device__ inline int InputRow(const ProductTask& task, int position) {
+  return task.gather ? task.choices[position] / task.choices_per_row : position;
+}
+__device__ inline int OutputRow(const ProductTask& task, int position) {
+  return task.scatter ? task.choices[position] : position;
+}
+__device__ inline float RowScale(const ProductTask& task, int position) {
+  return task.row_weight == nullptr ? 1.0f : task.row_weight[task.choices[position]];
+}
+
+template <typename T>
+__device__ inline void StoreElement(const ProductTask& task, int64_t index, float value) {
+  if (task.out_float) {
+    static_cast<float*>(task.out)[index] = value;
+  } else {
+    static_cast<T*>(task.out)[index] = FromFloat<T>(value);
+  }
+}
+
+// Sums of rows `row` and `row` + 8 of w (row % 16 < 8) for one position: a gate and its up value,
+// or two values. T: the type of x.
+template <typename T>
+__device__ inline void StoreTwoRows(const ProductTask& task, int out_row, int row, float low,
+                                    float high) {
+  const int64_t base = out_row * task.out_stride;
+  if (task.gated) {
+    if (row >= task.n) return;
+    StoreElement<T>(task, base + row / 16 * 8 + row % 8, Activate(task.activation, low) * high);
+    return;
+  }
+  if (task.bias != nullptr) {
+    if (row < task.n) low += task.bias[row];
+    if (row + 8 < task.n) high += task.bias[row + 8];
+  }
+  if (row < task.n) StoreElement<T>(task, base + row, low);
+  if (row + 8 < task.n) StoreElement<T>(task, base + row + 8, high);
+}
+
+// The same for rows `row`, `row` + 1 (row even) and the two 8 below, two at a time where they exist
+// and lie at an even place.
+template <typename T>
+__device__ inline void StoreRowPairs(const ProductTask& task, int out_row, int row, float2 low,
+                                     float2 high) {
+  const bool even = task.n % 16 == 0 && task.out_stride % 2 == 0 &&
+                    reinterpret_cast<uintptr_t>(task.out) % 8 == 0;
+  if (!even || !task.out_float || task.gated || task.bias != nullptr) {
+    StoreTwoRows<T>(task, out_row, row, low.x, high.x);
+    StoreTwoRows<T>(task, out_row, row + 1, low.y, high.y);
+    return;
+  }
+  if (row >= task.n) return;
+  float* out = static_cast<float*>(task.out) + out_row * task.out_stride + row;
+  *reinterpret_cast<float2*>(out) = low;
+  *reinterpret_cast<float2*>(out + 8) = high;
+}
+
+}  // namespace folkmoot::cuda

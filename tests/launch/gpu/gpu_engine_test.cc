@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+// Whole engines on the GPU decoder: what must not change an answer, and the same answers as on the
+// CPU.
+#include <gmock/gmock.h>
+
+#include "tests/launch/gpu/gpu_engine_testing.h"
+
+namespace folkmoot {
+namespace {
+
+using testing::HasSubstr;
+
+TEST_F(GpuEngine, DemoModelSaysWhatItSaysOnTheCpu) {
+  Use(std::string(FOLKMOOT_SOURCE_DIR) + "/models/demo-kjv");
+  setup_.options.dtype = "auto";  // bfloat16, as stored
+  setup_.options.max_model_len = 64;
+  Request request;
+  request.prompt = {12, 7, 300, 41, 9};
+  request.max_tokens = 6;
+  request.sampling.temperature = 0;
+  const std::vector<RunOutcome> gpu = Run(setup_, {request});
+  setup_.options.device = "cpu";
+  const std::vector<RunOutcome> cpu = Run(setup_, {request});
+  EXPECT_EQ(gpu[0].tokens, cpu[0].tokens);
+  EXPECT_EQ(gpu[0].tokens.size(), 6u);
+}
+
+TEST_F(GpuEngine, ReplayedStepsHaveTheBitsOfStartedOnes) {
+  for (const char* name : {"qwen2_moe-classic", "llama-bias"}) {
+    Use(Golden(name));
+    const std::vector<Request> requests = SomeRequests(5);
+    const std::vector<RunOutcome> replayed = Run(setup_, requests);
+    RunSetup eager = setup_;
+    eager.options.enforce_eager = true;
+    ExpectSame(replayed, Run(eager, requests));
+  }
+}
+
+// Under --batch-invariant neither batch mates nor the cutting of prompts can be seen.
+TEST_F(GpuEngine, AnswersDoNotDependOnTheBatch) {
+  for (const char* dtype : {"float32", "bfloat16"}) {
+    Use(Golden("mixtral-window"));
+    setup_.options.dtype = dtype;
+    setup_.options.batch_invariant = true;
+    const std::vector<Request> requests = SomeRequests(5);
+    const std::vector<RunOutcome> together = Run(setup_, requests);
+    RunSetup alone = setup_;
+    alone.alone = true;
+    ExpectSame(together, Run(alone, requests));
+    RunSetup chunked = setup_;
+    chunked.options.prefill_chunk = 5;
+    ExpectSame(together, Run(chunked, requests));
+  }
+}
+
+TEST_F(GpuEngine, ClassicGatesRouteAsOnTheCpu) {
+  for (const char* gate :
+       {"extra_policy=random", "top_k=1,normalize=none",
+        "extra_policy=random,capacity=ceil_k,capacity_factor=0.8,group=sequence_chunk,"
+        "group_size=16,priority=token_major",
+        "capacity=ceil_k,capacity_factor=0.8,group=sequence_chunk,group_size=8",
+        "capacity=ceil_k,capacity_factor=0.6,group=rank",
+        "capacity=ceil_k,capacity_factor=0.6,group=rank,overflow=passthrough"}) {
+    Use(Golden("qwen2_moe-classic"));
+    setup_.options.gate = gate;
+    SCOPED_TRACE(gate);
+    ExpectLikeCpu(SomeRequests(4));
+  }
+}
+
+TEST_F(GpuEngine, GatesThatTheDeviceLacksAreRoutedOnTheHost) {
+  for (const char* gate : {"capacity=ceil_k,capacity_factor=0.6,group=rank,overflow=reroute",
+                           "capacity=ceil_k,capacity_factor=0.6,group=rank,priority=weight_desc"}) {
+    Use(Golden("mixtral-classic"));
+    setup_.options.gate = gate;
+    SCOPED_TRACE(gate);
+    ExpectLikeCpu(SomeRequests(4));
+  }
+}
+
+TEST_F(GpuEngine, RequestsWithGatesOfTheirOwn) {
+  Use(Golden("qwen2_moe-classic"));
+  std::vector<Request> requests = SomeRequests(5);
+  requests[1].gate = "top_k=1";
+  requests[2].gate = "top_k=4,normalize=before_drop";
+  requests[3].gate =
+      "capacity=ceil_k,capacity_factor=0.8,group=sequence_chunk,group_size=16,priority=token_major";
+  ExpectLikeCpu(requests);
+}
+
+TEST_F(GpuEngine, SaysWhatDoesNotFit) {
+  Use(Golden("mixtral-classic"));
+  setup_.options.gpu_memory_utilization = 0.01;
+  setup_.options.max_num_batched_tokens = 1 << 18;
+  const auto outcomes = RunRequests(setup_, SomeRequests(1));
+  EXPECT_EQ(outcomes.status().code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_THAT(std::string(Message(outcomes.status())), HasSubstr("--max-num-batched-tokens"));
+}
+
+}  // namespace
+}  // namespace folkmoot

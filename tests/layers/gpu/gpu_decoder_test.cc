@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+// The steps of a GPU decoder from below: decode steps are recorded once per bucket and replayed,
+// with few kernels per layer.
+#include "layers/gpu/gpu_decoder.h"
+
+#include <gtest/gtest.h>
+
+#include <cstring>
+
+#include "parallel/thread_communicator.h"
+#include "runtime/checkpoint/checkpoint.h"
+
+namespace folkmoot {
+namespace {
+
+class GpuDecoderTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (!cuda::ListDevices().ok()) GTEST_SKIP() << "SKIPPED: no GPU";
+  }
+
+  std::unique_ptr<GpuDecoder> Load(const std::string& name, bool record) {
+    const std::string directory = std::string(FOLKMOOT_TEST_DATA) + "/goldens/" + name;
+    config_ = LoadModelConfig(directory).value();
+    checkpoint_ = Checkpoint::Open(directory).value();
+    loader_ = MakeCheckpointLoader(*checkpoint_);
+    placement_ = ExpertPlacement::Contiguous(static_cast<int>(config_.moe.experts), 1);
+    ModelOptions options;
+    options.gate = DefaultGate(config_).value();
+    options.limits = {.rows = 16, .sequences = 4, .length = 64};
+    options.gpu.record = record;
+    auto model = GpuDecoder::Load(config_, options, *loader_, placement_, *worlds_.front(), pool_);
+    EXPECT_TRUE(model.ok()) << model.status();
+    EXPECT_TRUE((*model)->MakeCache({.blocks = 12, .block_size = 16}).ok());
+    return *std::move(model);
+  }
+
+  // The logits of `sequences` sequences of one token more at `position`.
+  std::vector<float> Decode(GpuDecoder& model, int sequences, int32_t position) {
+    ForwardBatch batch;
+    std::vector<std::vector<int32_t>> pages;
+    for (int32_t s = 0; s < sequences; ++s) pages.push_back({3 * s, 3 * s + 1, 3 * s + 2});
+    for (int32_t s = 0; s < sequences; ++s) {
+      batch.sequences.push_back({.first_row = s,
+                                 .rows = 1,
+                                 .start = position,
+                                 .order = s,
+                                 .blocks = pages[static_cast<size_t>(s)]});
+      batch.token_ids.push_back(position + 3 * s);
+      batch.positions.push_back(position);
+      batch.rope_lengths.push_back(position + 1);
+      batch.streams.push_back(static_cast<uint64_t>(s));
+      batch.logit_rows.push_back(s);
+    }
+    batch.widest = {.rows = sequences, .length = position + 1, .single = true};
+    LayerContext ctx = {
+        .pool = pool_, .workspace = workspace_, .experts = *worlds_.front(), .step = position};
+    const auto logits = model.Forward(ctx, batch);
+    EXPECT_TRUE(logits.ok()) << logits.status();
+    std::vector<float> values;
+    for (int64_t r = 0; r < logits->rows; ++r) {
+      values.insert(values.end(), logits->Row(r), logits->Row(r) + logits->cols);
+    }
+    return values;
+  }
+
+  ModelConfig config_;
+  std::unique_ptr<Checkpoint> checkpoint_;
+  std::unique_ptr<WeightLoader> loader_;
+  ExpertPlacement placement_ = ExpertPlacement::Contiguous(0, 1);
+  std::vector<std::unique_ptr<Communicator>> worlds_ = MakeThreadCommunicators(1);
+  ThreadPool pool_{1};
+  Workspace workspace_;
+};
+
+TEST_F(GpuDecoderTest, ReplaysDecodeSteps) {
+  const auto recorded = Load("qwen3_moe-classic", true);
+  const auto started = Load("qwen3_moe-classic", false);
+  for (int32_t position = 0; position < 6; ++position) {
+    const int sequences = position < 3 ? 3 : 2;  // buckets of 4 and 2
+    const std::vector<float> a = Decode(*recorded, sequences, position);
+    const std::vector<float> b = Decode(*started, sequences, position);
+    ASSERT_EQ(a.size(), static_cast<size_t>(sequences * config_.vocab));
+    EXPECT_EQ(std::memcmp(a.data(), b.data(), a.size() * sizeof(float)), 0) << position;
+  }
+  EXPECT_EQ(recorded->recorded_steps(), 6);
+  EXPECT_EQ(recorded->recorded_graphs(), 2);
+  EXPECT_EQ(started->recorded_steps(), 0);
+}
+
+// The budget of a layer: qkv, rotate and store, attention, output product, norm to grouped choices,
+// experts up and down, combine. Embedding, first norm, gather and head come once.
+TEST_F(GpuDecoderTest, EightKernelsPerLayer) {
+  for (const char* name : {"qwen3_moe-classic", "mixtral-classic"}) {
+    const auto model = Load(name, true);
+    Decode(*model, 1, 0);
+    const auto layers = static_cast<double>(config_.layers.size());
+    EXPECT_LE(model->kernels_per_layer() * layers, 8 * layers + 4) << name;
+    EXPECT_GE(model->kernels_per_layer(), 1) << name;
+  }
+}
+
+}  // namespace
+}  // namespace folkmoot

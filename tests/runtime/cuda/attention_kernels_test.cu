@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+// The attention kernels one by one: however a step is cut into blocks, a query has one set of bits.
+#include "tests/runtime/cuda/attention_case.h"
+//
+#include "runtime/cuda/attention_work.cuh"
+
+namespace folkmoot::cuda {
+namespace {
+
+AttentionShape Shape(int heads, int kv_heads, int dim, int window) {
+  AttentionShape shape;
+  shape.heads = heads;
+  shape.kv_heads = kv_heads;
+  shape.head_dim = dim;
+  shape.scale = 1.0f / std::sqrt(static_cast<float>(dim));
+  shape.window = window;
+  return shape;
+}
+
+// How to run a kernel.
+struct Manner {
+  void (*launch)(Stream&, const attention::AttentionArgs&, DType, int);
+  int few_rows;
+  int slots;
+  int stages;
+  int blocks;
+};
+
+class CudaAttentionKernels : public CudaTest {
+ protected:
+  std::vector<float> Run(const AttentionCase& attention, const std::vector<StepPart>& parts,
+                         const Manner& manner) {
+    if (scratch_.data() == nullptr) {
+      auto memory =
+          Memory::Allocate(AttentionScratchBytes(attention.shape(), 512, 4096), "scratch");
+      EXPECT_TRUE(memory.ok()) << memory.status();
+      scratch_ = std::move(*memory);
+      FillZero(stream(), scratch_.data(), scratch_.bytes());
+    }
+    DeviceStep step(stream(), attention, parts);
+    attention::AttentionArgs args = attention::MakeArgs(
+        attention.shape(), step.sequences_, step.q(), step.cache_, scratch_.data(), step.out());
+    args.few_rows = manner.few_rows;
+    args.slots = manner.slots;
+    args.stages = manner.stages;
+    manner.launch(stream(), args, attention.dtype(), manner.blocks);
+    return step.Result(attention.row_floats());
+  }
+
+ private:
+  Memory scratch_;
+};
+
+constexpr int kAll = 1 << 20;
+
+TEST_F(CudaAttentionKernels, EveryCutHasTheSameBits) {
+  // Eleven bits of a half show a difference in the last bit of a float32 now and then, eight
+  // hardly.
+  for (const int window : {0, 150}) {
+    const DType dtype = window == 0 ? DType::kF16 : DType::kBF16;
+    const AttentionCase attention(Shape(12, 2, 64, window), dtype, {700, 30, 320});
+    const std::vector<StepPart> parts = {{0, 640, 60}, {1, 0, 30}, {2, 300, 7}};
+    const auto expected = Run(attention, parts, {attention::LaunchRows, 0, 0, 1, 20});
+    const Manner manners[] = {
+        {attention::LaunchSplit, kAll, 0, 1, 4},     // walks over all pieces
+        {attention::LaunchSplit, kAll, 1000, 2, 9},  // splits all
+        {attention::LaunchSplit, kAll, 60, 3, 1},    // splits the longest sequence only
+        {attention::LaunchSplit, kAll, 1000, 4, 200},
+    };
+    for (const Manner& manner : manners) {
+      EXPECT_EQ(Run(attention, parts, manner), expected)
+          << "window " << window << " slots " << manner.slots << " stages " << manner.stages;
+    }
+  }
+}
+
+TEST_F(CudaAttentionKernels, PlainKernelToo) {
+  for (const DType dtype : {DType::kF32, DType::kF16}) {
+    const AttentionCase attention(Shape(3, 1, 20, 300), dtype, {600, 30});
+    const std::vector<StepPart> parts = {{0, 520, 40}, {1, 29, 1}};
+    const auto walked = Run(attention, parts, {attention::LaunchPlain, kAll, 0, 1, 3});
+    EXPECT_EQ(Run(attention, parts, {attention::LaunchPlain, kAll, 1000, 1, 7}), walked);
+  }
+}
+
+// Each kernel leaves the other's sequences alone.
+TEST_F(CudaAttentionKernels, EachTakesItsSequences) {
+  const AttentionCase attention(Shape(4, 1, 64, 0), DType::kF16, {300, 30});
+  const std::vector<StepPart> parts = {{0, 290, 3}, {1, 20, 10}};
+  const auto few = Run(attention, parts, {attention::LaunchSplit, 4, 100, 2, 8});
+  const auto many = Run(attention, parts, {attention::LaunchRows, 4, 0, 1, 8});
+  const auto all = Run(attention, parts, {attention::LaunchRows, 0, 0, 1, 8});
+  const auto untouched = Decode(DType::kF16, {0xee, 0xee})[0];
+  const auto middle = static_cast<ptrdiff_t>(3 * attention.row_floats());
+  EXPECT_TRUE(std::equal(few.begin(), few.begin() + middle, all.begin()));
+  EXPECT_TRUE(std::equal(many.begin() + middle, many.end(), all.begin() + middle));
+  EXPECT_TRUE(
+      std::all_of(few.begin() + middle, few.end(), [&](float x) { return x == untouched; }));
+  EXPECT_TRUE(
+      std::all_of(many.begin(), many.begin() + middle, [&](float x) { return x == untouched; }));
+}
+
+}  // namespace
+}  // namespace folkmoot::cuda

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+// Random matrices in the element types of the device, for tests of its matrix products.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <random>
+#include <vector>
+
+#include "runtime/check.h"
+#include "runtime/cuda/views.h"
+#include "runtime/dtype.h"
+#include "tests/runtime/cuda/cuda_testing.h"
+
+namespace folkmoot::cuda {
+
+inline float RoundTo(DType dtype, float value) {
+  if (dtype == DType::kBF16) return BF16ToFloat(FloatToBF16(value));
+  if (dtype == DType::kF16) return F16ToFloat(FloatToF16(value));
+  return value;
+}
+
+// The bytes of `values` as `dtype`.
+inline std::vector<uint8_t> Encode(DType dtype, const std::vector<float>& values) {
+  std::vector<uint8_t> bytes(values.size() * static_cast<size_t>(DTypeBytes(dtype)));
+  for (size_t i = 0; i < values.size(); ++i) {
+    if (dtype == DType::kF32) {
+      std::memcpy(&bytes[4 * i], &values[i], 4);
+    } else {
+      const uint16_t bits = dtype == DType::kBF16 ? FloatToBF16(values[i]) : FloatToF16(values[i]);
+      std::memcpy(&bytes[2 * i], &bits, 2);
+    }
+  }
+  return bytes;
+}
+
+inline std::vector<float> Decode(DType dtype, const std::vector<uint8_t>& bytes) {
+  std::vector<float> values(bytes.size() / static_cast<size_t>(DTypeBytes(dtype)));
+  for (size_t i = 0; i < values.size(); ++i) {
+    if (dtype == DType::kF32) {
+      std::memcpy(&values[i], &bytes[4 * i], 4);
+    } else {
+      uint16_t bits = 0;
+      std::memcpy(&bits, &bytes[2 * i], 2);
+      values[i] = dtype == DType::kBF16 ? BF16ToFloat(bits) : F16ToFloat(bits);
+    }
+  }
+  return values;
+}
+
+// [rows, cols] on the host, without gaps, of numbers that `dtype` can hold.
+struct HostMatrix {
+  int64_t rows = 0;
+  int64_t cols = 0;
+  std::vector<float> values;
+
+  float at(int64_t r, int64_t c) const { return values[static_cast<size_t>(r * cols + c)]; }
+};
+
+inline HostMatrix RandomMatrix(DType dtype, int64_t rows, int64_t cols, uint32_t seed) {
+  std::mt19937 random(seed);
+  std::normal_distribution<float> normal(0.0f, 1.0f);
+  HostMatrix matrix{rows, cols, std::vector<float>(static_cast<size_t>(rows * cols))};
+  for (float& value : matrix.values) value = RoundTo(dtype, normal(random));
+  return matrix;
+}
+
+inline MatrixRef RefOf(const Memory& memory, DType dtype, int64_t rows, int64_t cols) {
+  return {memory.data(), dtype, rows, cols, cols};
+}
+
+}  // namespace folkmoot::cuda

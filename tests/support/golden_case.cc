@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tests/support/golden_case.h"
+
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+#include <fstream>
+
+namespace folkmoot {
+namespace {
+
+void ExpectLayers(const nlohmann::json& expected, const RunOutcome& outcome) {
+  for (const auto& layer : expected) {
+    const auto found = outcome.routing.find(layer["layer"].get<int32_t>());
+    ASSERT_NE(found, outcome.routing.end()) << "layer " << layer["layer"] << " was not routed";
+    std::vector<int32_t> experts;
+    std::vector<float> weights;
+    for (const auto& row : layer["experts"]) {
+      for (const auto& expert : row) experts.push_back(expert.get<int32_t>());
+    }
+    for (const auto& row : layer["weights"]) {
+      for (const auto& weight : row) weights.push_back(weight.get<float>());
+    }
+    EXPECT_EQ(found->second.expert, experts) << "layer " << layer["layer"];
+    ASSERT_EQ(found->second.weight.size(), weights.size());
+    for (size_t i = 0; i < weights.size(); ++i) {
+      EXPECT_NEAR(found->second.weight[i], weights[i], 1e-4) << "layer " << layer["layer"];
+    }
+  }
+  EXPECT_EQ(outcome.routing.size(), expected.size()) << "number of MoE layers";
+}
+
+// The first position where a layer chose other experts than the reference; `positions` if none did.
+size_t FirstOtherChoice(const nlohmann::json& expected, const RunOutcome& outcome,
+                        size_t positions) {
+  size_t first = positions;
+  for (const auto& layer : expected) {
+    const RoutingTrace& trace = outcome.routing.at(layer["layer"].get<int32_t>());
+    const auto& rows = layer["experts"];
+    for (size_t p = 0; p < rows.size() && p < first; ++p) {
+      for (size_t k = 0; k < rows[p].size(); ++k) {
+        if (trace.expert[p * rows[p].size() + k] != rows[p][k].get<int32_t>()) first = p;
+      }
+    }
+  }
+  return first;
+}
+
+}  // namespace
+
+std::vector<std::string> GoldenVariants() {
+  std::vector<std::string> names;
+  const std::string root = std::string(FOLKMOOT_TEST_DATA) + "/goldens";
+  for (const auto& entry : std::filesystem::directory_iterator(root)) {
+    if (entry.is_directory()) names.push_back(entry.path().filename());
+  }
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+std::string GoldenTestName(const testing::TestParamInfo<std::string>& info) {
+  std::string name = info.param;
+  std::replace(name.begin(), name.end(), '-', '_');
+  return name;
+}
+
+GoldenCase::GoldenCase(const std::string& name) {
+  setup.options.model = std::string(FOLKMOOT_TEST_DATA) + "/goldens/" + name;
+  golden = nlohmann::json::parse(std::ifstream(setup.options.model + "/golden.json"));
+  if (name.ends_with("-dynamic")) setup.options.max_model_len = 128;
+  for (const auto& prompt : golden["prompts"]) {
+    Request request;
+    request.prompt = prompt["token_ids"].get<std::vector<int32_t>>();
+    request.max_tokens = 0;
+    request.prompt_logprobs = true;
+    request.trace_routing = true;
+    request.layer_digests = true;
+    requests.push_back(request);
+  }
+  Request greedy;
+  greedy.prompt = golden["greedy"]["prompt"].get<std::vector<int32_t>>();
+  continuation = golden["greedy"]["continuation"].get<std::vector<int32_t>>();
+  greedy.max_tokens = static_cast<int64_t>(continuation.size());
+  greedy.sampling.temperature = 0;
+  requests.push_back(greedy);
+}
+
+double GoldenCase::ExpectLogprobs(const std::vector<RunOutcome>& outcomes, double tolerance) const {
+  double worst = 0;
+  for (size_t p = 0; p + 1 < requests.size(); ++p) {
+    const nlohmann::json& expected = golden["prompts"][p]["logprobs"];
+    const std::vector<float>& actual = outcomes[p].prompt_logprobs;
+    EXPECT_EQ(actual.size() + 1, expected.size()) << "prompt " << p;
+    for (size_t i = 0; i < actual.size() && i + 1 < expected.size(); ++i) {
+      const double difference =
+          std::abs(static_cast<double>(actual[i]) - expected[i + 1].get<double>());
+      worst = std::max(worst, difference);
+      EXPECT_LE(difference, tolerance) << "prompt " << p << " position " << i + 1;
+    }
+  }
+  return worst;
+}
+
+double GoldenCase::ExpectLogprobsWhereRoutedAlike(const std::vector<RunOutcome>& outcomes,
+                                                  double tolerance, double* compared) const {
+  double worst = 0;
+  size_t all = 0;
+  size_t done = 0;
+  for (size_t p = 0; p + 1 < requests.size(); ++p) {
+    const nlohmann::json& expected = golden["prompts"][p];
+    const std::vector<float>& actual = outcomes[p].prompt_logprobs;
+    const size_t alike = FirstOtherChoice(expected["router"], outcomes[p], actual.size());
+    all += actual.size();
+    done += alike;
+    for (size_t i = 0; i < alike; ++i) {
+      const double difference =
+          std::abs(static_cast<double>(actual[i]) - expected["logprobs"][i + 1].get<double>());
+      worst = std::max(worst, difference);
+      EXPECT_LE(difference, tolerance) << "prompt " << p << " position " << i + 1;
+    }
+  }
+  *compared = static_cast<double>(done) / static_cast<double>(all);
+  return worst;
+}
+
+void GoldenCase::ExpectRouting(const std::vector<RunOutcome>& outcomes) const {
+  for (size_t p = 0; p + 1 < requests.size(); ++p) {
+    ExpectLayers(golden["prompts"][p]["router"], outcomes[p]);
+  }
+}
+
+}  // namespace folkmoot

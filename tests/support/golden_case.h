@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+// One golden checkpoint of tests/data/goldens: what Hugging Face Transformers computed with it in
+// float32, and the requests that ask the same of us.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <string>
+#include <vector>
+
+#include "nlohmann/json.hpp"
+#include "tests/support/engine_run.h"
+
+namespace folkmoot {
+
+// The names of all checkpoints.
+std::vector<std::string> GoldenVariants();
+// For INSTANTIATE_TEST_SUITE_P.
+std::string GoldenTestName(const testing::TestParamInfo<std::string>& info);
+
+struct GoldenCase {
+  explicit GoldenCase(const std::string& name);
+
+  // Log-probabilities of all prompts within `tolerance`; returns the largest difference.
+  double ExpectLogprobs(const std::vector<RunOutcome>& outcomes, double tolerance) const;
+  // The same up to the first position of each prompt whose router choices differ: near a tie the
+  // rounding of 16 bits may choose another expert, which is another function. `compared` gets the
+  // part of the positions that were compared.
+  double ExpectLogprobsWhereRoutedAlike(const std::vector<RunOutcome>& outcomes, double tolerance,
+                                        double* compared) const;
+  // Every router choice equal, its weight within 1e-4.
+  void ExpectRouting(const std::vector<RunOutcome>& outcomes) const;
+
+  RunSetup setup;
+  nlohmann::json golden;
+  std::vector<Request> requests;  // prompts with log-probabilities and routing, then a greedy one
+  std::vector<int32_t> continuation;  // of the last request
+};
+
+}  // namespace folkmoot

@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# Gathers what tools/gpu_check.sh runs into one folder, with the shared libraries that it needs, so
+# that it can be carried to a machine that has a GPU and nothing else of ours.
+#
+#   tools/gpu_bundle.sh [BUILD_DIR [BUNDLE]]      default: build/release build/gpu-bundle
+set -eu
+cd "$(dirname "$0")/.."
+BUILD=${1:-build/release}
+BUNDLE=${2:-build/gpu-bundle}
+[ -x "$BUILD/bin/folkmoot" ] || { echo "$BUILD/bin/folkmoot is not built" >&2; exit 1; }
+
+rm -rf "$BUNDLE"
+mkdir -p "$BUNDLE/bin" "$BUNDLE/lib"
+pwd >"$BUNDLE/source_dir"  # where the tests were told to look for their data
+git rev-parse HEAD >"$BUNDLE/commit" 2>/dev/null || echo unknown >"$BUNDLE/commit"
+for program in "$BUILD"/bin/folkmoot "$BUILD"/bin/*_test_gpu "$BUILD"/bin/*_test_cuda; do
+  [ -x "$program" ] || continue
+  strip -o "$BUNDLE/bin/$(basename "$program")" "$program"
+  # All but what belongs to the kernel's and the C library's loader.
+  ldd "$program" | awk '$3 ~ /^\// { print $3 }' |
+    grep -Ev '/(libc|libm|libdl|librt|libpthread|ld-linux[^/]*)\.so' || true
+done | sort -u >"$BUNDLE/libraries"
+xargs -r -I{} cp -L {} "$BUNDLE/lib/" <"$BUNDLE/libraries"
+du -sh "$BUNDLE"

@@ -33,11 +33,11 @@ int64_t Now() {
 }
 
 std::string At(const Place& place) {
-  std::string_view file = place.file_name();
+  std::string_view file = place.file;
   if (const size_t slash = file.rfind('/'); slash != std::string_view::npos) {
     file.remove_prefix(slash + 1);
   }
-  return fmt::format("{}:{}", file, place.line());
+  return fmt::format("{}:{}", file, place.line);
 }
 
 // Unwinds the thread that found a mistake, so that its strings are freed.
@@ -133,7 +133,7 @@ std::string BlockRunner::Run(const GridLaunch& launch, uint3 block, const std::a
   FM_CHECK(launch_ == nullptr);  // kernels start no kernels
   stop_ = stop;
   Prepare(launch, block);
-  DescribeThreadStack(&main_);
+  main_ = {};  // the stack of the OS thread
   FiberContext fiber;
   next_stack_ = stacks_.Take();
   MakeFiber(*next_stack_, &BlockRunner::Enter, &fiber);
@@ -284,7 +284,7 @@ int BlockRunner::BarrierWait(const BarrierUse& use, int number, const Place& pla
                      use.name, use.id, At(place), expected,
                      Triple(threads_[barrier.first].position), barrier.expected,
                      At(barrier.place)));
-  } else if (use.same_place && barrier.place.line() != place.line()) {
+  } else if (use.same_place && barrier.place.line != place.line) {
     Fail(fmt::format(
         "{} at {}, but thread {} waits in the one at {}: all threads of a block must "
         "come to the same one",

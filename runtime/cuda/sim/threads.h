@@ -18,7 +18,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
-#include <source_location>
 #include <string>
 
 #include "runtime/cuda/sim/types.h"
@@ -33,7 +32,14 @@ extern constinit thread_local dim3 gridDim;
 
 namespace folkmoot::cuda::sim {
 
-using Place = std::source_location;
+// A line of a kernel. (std::source_location is not in clang 14.)
+struct Place {
+  const char* file = "";
+  int line = 0;
+  static constexpr Place Current(const char* file = __builtin_FILE(), int line = __builtin_LINE()) {
+    return {file, line};
+  }
+};
 
 struct CurrentThread {
   unsigned char* shared = nullptr;  // dynamic shared memory of the block

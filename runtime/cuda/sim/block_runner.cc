@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cstdlib>
 #include <cstring>
 #include <map>
 #include <new>
@@ -40,6 +39,9 @@ std::string At(const Place& place) {
   }
   return fmt::format("{}:{}", file, place.line());
 }
+
+// Unwinds the thread that found a mistake, so that its strings are freed.
+struct ThreadFailed {};
 
 std::string Triple(uint3 v) { return fmt::format("({},{},{})", v.x, v.y, v.z); }
 
@@ -163,7 +165,13 @@ void BlockRunner::RunThreads(FiberStack* stack) {
     SimThread& started = threads_[order_[started_++]];
     started.state = SimThreadState::kReady;
     MakeCurrent(started);
-    launch_->body();
+    bool failed = false;
+    try {
+      launch_->body();
+    } catch (const ThreadFailed&) {
+      failed = true;
+    }
+    if (failed) SwitchFiber(nullptr, &main_);
     started.state = SimThreadState::kDone;
     ++done_;
     spinning_since_ = 0;
@@ -313,10 +321,9 @@ void BlockRunner::Pause() {
   std::this_thread::yield();
 }
 
-void BlockRunner::Fail(std::string text) {
+void BlockRunner::Fail(const std::string& text) {
   error_ = fmt::format("{}: {}", Who(current.linear), text);
-  SwitchFiber(nullptr, &main_);
-  std::abort();  // nobody comes back here
+  throw ThreadFailed();
 }
 
 std::string BlockRunner::Who(unsigned linear) const {

@@ -8,7 +8,8 @@
 //
 // Errors: waits that can never end (a barrier that a thread does not reach, a warp collective
 // without all lanes) end the launch with a text that names kernel, block and threads. The fibers
-// that still wait are dropped without unwinding: kernels own nothing.
+// that still wait are dropped without unwinding: kernels own nothing. (The thread that found the
+// mistake is unwound by an exception that never leaves the simulator.)
 //
 // Threads: any number of OS threads may run grids at the same time. A cooperative launch gives each
 // block an OS thread of its own, so that blocks may wait for each other.

@@ -90,6 +90,7 @@ folkmoot_build() {
   local preset=$1 target=${2:-all} jobs
   jobs=$(folkmoot_jobs)
   export CCACHE_DIR=${CCACHE_DIR:-$PWD/build/ccache}
+  export CCACHE_SLOPPINESS=${CCACHE_SLOPPINESS:-pch_defines,time_macros}
   folkmoot_say "build: preset $preset, target $target, $jobs job(s), in build/$preset"
   mkdir -p "build/$preset"
   # The configure step is quiet unless it fails; ninja prints one line that it keeps rewriting.

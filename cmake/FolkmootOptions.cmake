@@ -12,8 +12,9 @@ if(FOLKMOOT_WERROR)
   target_compile_options(folkmoot_options INTERFACE -Werror)
 endif()
 if(FOLKMOOT_SANITIZE)
+  # Reports need lines, not variables: -O1 -g1 compiles in half the time of -O2 -g.
   target_compile_options(folkmoot_options INTERFACE
-    -fsanitize=${FOLKMOOT_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
+    -fsanitize=${FOLKMOOT_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all -O1 -g1)
   target_link_options(folkmoot_options INTERFACE -fsanitize=${FOLKMOOT_SANITIZE})
   target_compile_definitions(folkmoot_options INTERFACE _GLIBCXX_ASSERTIONS)
 endif()

@@ -48,6 +48,8 @@ class Engine::Planner {
     start_.release();
     thread_.join();
   }
+  Planner(const Planner&) = delete;
+  Planner& operator=(const Planner&) = delete;
   void Start() { start_.release(); }
   void Finish() { done_.acquire(); }
 

@@ -211,7 +211,7 @@ absl::Status WorkerLoop(Communicator& world, ModelRunner& runner, int64_t epoch)
 }  // namespace
 
 absl::Status RunWorker(Communicator& world, ModelRunner& runner, int64_t epoch) {
-  const absl::Status status = WorkerLoop(world, runner, epoch);
+  absl::Status status = WorkerLoop(world, runner, epoch);
   if (!status.ok()) world.Abandon(status);
   return status;
 }

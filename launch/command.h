@@ -7,7 +7,7 @@
 
 #include "runtime/status.h"
 
-namespace CLI {
+namespace CLI {  // NOLINT(readability-identifier-naming): the name that CLI11 has
 class App;
 }
 

@@ -48,6 +48,8 @@ class Engine::Planner {
     start_.release();
     thread_.join();
   }
+  Planner(const Planner&) = delete;
+  Planner& operator=(const Planner&) = delete;
   void Start() { start_.release(); }
   void Finish() { done_.acquire(); }
 
@@ -217,7 +219,7 @@ absl::Status WorkerLoop(Communicator& world, ModelRunner& runner, int64_t epoch)
 }  // namespace
 
 absl::Status RunWorker(Communicator& world, ModelRunner& runner, int64_t epoch) {
-  const absl::Status status = WorkerLoop(world, runner, epoch);
+  absl::Status status = WorkerLoop(world, runner, epoch);
   if (!status.ok()) world.Abandon(status);
   return status;
 }

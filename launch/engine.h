@@ -49,6 +49,8 @@ class Engine {
   // options.plan_ahead a second thread plans a step while the one before it is computed.
   Engine(const SchedulerOptions& options, Communicator& world, ModelRunner& runner, int64_t epoch);
   ~Engine();
+  Engine(const Engine&) = delete;
+  Engine& operator=(const Engine&) = delete;
 
   // Not during a Step.
   absl::StatusOr<int64_t> Submit(Request request);

@@ -11,12 +11,12 @@ namespace folkmoot {
 namespace {
 
 const std::map<std::string, DispatcherKind>& Dispatchers() {
-  static const auto* const kinds =
+  static const auto* const kKinds =
       new std::map<std::string, DispatcherKind>{{"auto", DispatcherKind::kAuto},
                                                 {"local", DispatcherKind::kLocal},
                                                 {"all-to-all", DispatcherKind::kAllToAll},
                                                 {"allgather", DispatcherKind::kAllGather}};
-  return *kinds;
+  return *kKinds;
 }
 
 }  // namespace

@@ -14,7 +14,7 @@
 #include "runtime/model_config.h"
 #include "runtime/status.h"
 
-namespace CLI {
+namespace CLI {  // NOLINT(readability-identifier-naming): the name that CLI11 has
 class App;
 }
 

@@ -270,8 +270,7 @@ void EngineService::EndAll(FinishReason reason, const std::string& error) {
 absl::Status EngineService::Run() {
   while (Wait()) {
     TakeInbox();
-    const absl::Status status =
-        engine_.idle() && heartbeat_.count() == 0 ? absl::OkStatus() : Step();
+    absl::Status status = engine_.idle() && heartbeat_.count() == 0 ? absl::OkStatus() : Step();
     Deliver();
     if (status.ok()) continue;
     EndAll(FinishReason::kError, std::string(Message(status)));

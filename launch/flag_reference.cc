@@ -68,7 +68,7 @@ std::string TypeOf(const CLI::Option& option) {
   if (colon != std::string::npos) {
     const std::string check = type.substr(colon + 1);
     const std::string base = type.substr(0, colon);
-    if (check.rfind(base, 0) == 0 || check.rfind("{", 0) == 0) {
+    if (check.starts_with(base) || check.starts_with('{')) {
       type = check;
     } else {
       std::string lower = check;

@@ -18,6 +18,8 @@ class Cluster {
   // Reads threads, pin and timeout_ms of the options.
   static absl::StatusOr<std::unique_ptr<Cluster>> Create(const EngineOptions& options);
   ~Cluster();
+  Cluster(const Cluster&) = delete;
+  Cluster& operator=(const Cluster&) = delete;
 
   Communicator& world() { return *world_; }
   ThreadBudget threads() const { return threads_; }

@@ -108,7 +108,7 @@ absl::Status Server::Run(Engine& engine, std::chrono::milliseconds heartbeat, Lo
     const MoeLayout layout = loaded.metrics.moe;
     const std::string name = loaded.metrics.model_name;
     metrics_ = std::make_unique<Metrics>(std::move(loaded.metrics));
-    metrics_handler_ = [this](std::shared_ptr<HttpExchange> exchange) {
+    metrics_handler_ = [this](const std::shared_ptr<HttpExchange>& exchange) {
       metrics_->OnSnapshot(service_->Snapshot());
       LookAtExperts();
       exchange->Respond(
@@ -126,7 +126,7 @@ absl::Status Server::Run(Engine& engine, std::chrono::milliseconds heartbeat, Lo
     on_ready();
     if (signals_ > 0) service_->Drain();  // while the model was loading
   });
-  const absl::Status status = service_->Run();
+  absl::Status status = service_->Run();
   Close(status);
   if (!status.ok()) return status;
   if (aborted_) return absl::CancelledError("requests were cut off by a second signal");

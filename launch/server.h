@@ -42,6 +42,8 @@ class Server {
   static absl::StatusOr<std::unique_ptr<Server>> Start(ServerOptions options);
   // Closes what is open and joins the thread.
   ~Server();
+  Server(const Server&) = delete;
+  Server& operator=(const Server&) = delete;
 
   uint16_t port() const { return http_->port(); }
   std::string url() const;

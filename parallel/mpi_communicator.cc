@@ -166,6 +166,7 @@ absl::Status MpiCommunicator::MeetPeers(const MpiCommunicatorOptions& options) {
 MpiCommunicator::~MpiCommunicator() {
   if (!broken_.ok() || peers_.empty()) return;
   MPI_Cancel(&notice_request_);
+  // NOLINTNEXTLINE(clang-analyzer-optin.mpi.MPI-Checker): who has peers has posted the receive
   MPI_Wait(&notice_request_, MPI_STATUS_IGNORE);
   MPI_Comm_free(&notices_);
   MPI_Comm_free(&data_);
@@ -398,10 +399,10 @@ void MpiCommunicator::Abandon(const absl::Status& reason) {
   std::vector<MPI_Request> sends;
   for (int q = 0; q < size_; ++q) {
     if (q == rank_ || peers_.empty() || peers_.Gone(q)) continue;
-    MPI_Request request = MPI_REQUEST_NULL;
+    sends.push_back(MPI_REQUEST_NULL);
     if (MPI_Isend(notice_out_.data(), static_cast<int>(bytes), MPI_CHAR, q, kNoticeTag, notices_,
-                  &request) == MPI_SUCCESS) {
-      sends.push_back(request);
+                  &sends.back()) != MPI_SUCCESS) {
+      sends.pop_back();
     }
   }
   backoff_.Begin();

@@ -76,6 +76,7 @@ void BindTo(pthread_t thread, int core) {
 
 }  // namespace
 
+// NOLINTNEXTLINE(clang-analyzer-optin.performance.Padding): threads share no line on purpose
 struct ThreadPool::Impl {
   struct alignas(64) Slot {
     std::atomic<uint32_t> claimed{0};

@@ -51,6 +51,7 @@ class KvPool {
          uint64_t hash_mask = ~uint64_t{0});
   KvPool(const KvPool&) = delete;
   KvPool& operator=(const KvPool&) = delete;
+  ~KvPool() = default;
 
   int64_t block_size() const { return block_size_; }
   int64_t total() const { return static_cast<int64_t>(pages_.size()); }

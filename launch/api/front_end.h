@@ -47,6 +47,8 @@ class FrontEnd {
  public:
   explicit FrontEnd(FrontEndOptions options);
   ~FrontEnd();
+  FrontEnd(const FrontEnd&) = delete;
+  FrontEnd& operator=(const FrontEnd&) = delete;
 
   // All endpoints of this folder but metrics, the experts and the page. The object must outlive
   // the server that has them.

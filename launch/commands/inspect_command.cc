@@ -77,7 +77,7 @@ std::string Size(int64_t bytes) { return FormatBytes(static_cast<double>(bytes))
 // "46.7 B", as models are named: "Mixtral 8x7B".
 std::string Parameters(int64_t count) {
   const auto value = static_cast<double>(count);
-  const std::string exact = FormatCount(count);
+  std::string exact = FormatCount(count);
   if (value >= 1e9) return fmt::format("{} ({} B)", exact, FormatNumber(value / 1e9));
   if (value >= 1e6) return fmt::format("{} ({} M)", exact, FormatNumber(value / 1e6));
   return exact;

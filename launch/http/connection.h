@@ -47,6 +47,8 @@ class Connection final : public std::enable_shared_from_this<Connection> {
  public:
   Connection(std::shared_ptr<ServerState> server, boost::asio::ip::tcp::socket socket);
   ~Connection();
+  Connection(const Connection&) = delete;
+  Connection& operator=(const Connection&) = delete;
 
   // Reads and answers; `refuse`: answers 503 and closes.
   void Start(bool refuse);
@@ -128,6 +130,8 @@ class ConnectionExchange final : public HttpExchange {
   ConnectionExchange(std::shared_ptr<ServerState> server, std::weak_ptr<Connection> connection,
                      boost::asio::any_io_executor executor, HttpRequest request, bool http_1_0);
   ~ConnectionExchange() override;
+  ConnectionExchange(const ConnectionExchange&) = delete;
+  ConnectionExchange& operator=(const ConnectionExchange&) = delete;
 
   const HttpRequest& request() const override { return request_; }
   void Respond(HttpResponse response) override;

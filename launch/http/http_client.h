@@ -62,6 +62,8 @@ class HttpClient {
   static absl::StatusOr<std::unique_ptr<HttpClient>> Create(IoLoop& loop, const HttpUrl& server);
   // Calls under way end; their `done` is not called.
   ~HttpClient();
+  HttpClient(const HttpClient&) = delete;
+  HttpClient& operator=(const HttpClient&) = delete;
 
   // `done` is called once, never from within Send. Any number of calls may be under way, each on a
   // connection of its own.

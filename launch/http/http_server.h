@@ -33,6 +33,8 @@ class HttpServer {
                                                            std::vector<Route> routes);
   // On the loop's thread, or after it has ended. Cuts off what is open.
   ~HttpServer();
+  HttpServer(const HttpServer&) = delete;
+  HttpServer& operator=(const HttpServer&) = delete;
 
   uint16_t port() const;
   const std::vector<Route>& routes() const;  // for tests of every route

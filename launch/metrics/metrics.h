@@ -52,6 +52,8 @@ class Metrics {
  public:
   explicit Metrics(MetricsOptions options);
   ~Metrics();
+  Metrics(const Metrics&) = delete;
+  Metrics& operator=(const Metrics&) = delete;
 
   // Before the first event of the request.
   void OnSubmitted(const SubmittedRequest& request);

@@ -35,6 +35,8 @@ class MoeStatus {
   // `loop` must outlive this object, which must outlive the server that has its routes.
   MoeStatus(IoLoop& loop, MoeStatusOptions options);
   ~MoeStatus();
+  MoeStatus(const MoeStatus&) = delete;
+  MoeStatus& operator=(const MoeStatus&) = delete;
 
   // GET /moe/experts, GET /moe/events.
   std::vector<Route> Routes();

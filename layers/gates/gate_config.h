@@ -75,6 +75,7 @@ struct Invariance {
 };
 std::string_view Name(InvarianceClass kind);
 
+// NOLINTNEXTLINE(clang-analyzer-optin.performance.Padding): ordered by meaning; one per model
 struct GateConfig {
   // Required: 0 is invalid.
   int num_experts = 0;

@@ -34,6 +34,8 @@ class Checkpoint {
   // and that an index names only files inside the directory and tensors that exist.
   static absl::StatusOr<std::unique_ptr<Checkpoint>> Open(const std::string& directory);
   ~Checkpoint();
+  Checkpoint(const Checkpoint&) = delete;
+  Checkpoint& operator=(const Checkpoint&) = delete;
 
   const TensorInfo* Find(std::string_view name) const;  // nullptr: not there
   std::vector<std::string_view> Names() const;          // sorted

@@ -29,9 +29,9 @@ uint64_t StateHash(const GrammarState& state) {
 }  // namespace
 
 const CodePointSet& PlainCharacters() {
-  static const CodePointSet set(
+  static const CodePointSet kSet(
       {{' ', '!'}, {'#', '['}, {']', '~'}, {0xA0, 0x2027}, {0x202A, CodePointSet::kLast}});
-  return set;
+  return kSet;
 }
 
 StateArena::StateArena(const ByteGrammar& grammar) : grammar_(grammar) {

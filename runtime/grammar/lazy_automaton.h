@@ -60,6 +60,7 @@ class StateArena {
   explicit StateArena(const ByteGrammar& grammar);
   StateArena(const StateArena&) = delete;
   StateArena& operator=(const StateArena&) = delete;
+  ~StateArena() = default;
 
   GrammarState* Start(int32_t droppable_spaces);
   // The state after one more byte; null: no text goes on like this. Once the arena is full, the

@@ -19,6 +19,8 @@ class DecodeStream {
   DecodeStream(DecodeStream&&) noexcept;
   DecodeStream& operator=(DecodeStream&&) noexcept;
   ~DecodeStream();
+  DecodeStream(const DecodeStream&) = delete;
+  DecodeStream& operator=(const DecodeStream&) = delete;
 
   // Appends to `out` the text that is certain after this token: always whole characters.
   void Push(std::string_view token, std::string* out);

@@ -25,6 +25,8 @@ class Pattern {
   Pattern(Pattern&&) noexcept;
   Pattern& operator=(Pattern&&) noexcept;
   ~Pattern();
+  Pattern(const Pattern&) = delete;
+  Pattern& operator=(const Pattern&) = delete;
 
   // Appends all successive matches in `text` (valid UTF-8), in order, without overlap; an empty
   // match right after another match does not count. Anchors and look-around see only `text`.

@@ -66,6 +66,8 @@ class ServedModel {
  public:
   explicit ServedModel(ServedModelOptions options);
   ~ServedModel();
+  ServedModel(const ServedModel&) = delete;
+  ServedModel& operator=(const ServedModel&) = delete;
 
   const ServedModelOptions& options() const { return options_; }
   const std::string& name() const { return options_.names.front(); }

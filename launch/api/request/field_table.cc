@@ -179,7 +179,7 @@ std::string Number(double value) {
 }
 
 std::string Bounds(const FieldSpec& field) {
-  const std::string range = fmt::format("{} .. {}", Number(field.min), Number(field.max));
+  std::string range = fmt::format("{} .. {}", Number(field.min), Number(field.max));
   switch (field.type) {
     case FieldType::kInteger:
     case FieldType::kNumber:

@@ -11,18 +11,9 @@
 #include <fstream>
 #include <utility>
 
+#include "tests/support/sanitized.h"
+
 namespace folkmoot {
-namespace {
-
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)  // g++
-constexpr bool kSanitized = true;
-#elif defined(__has_feature)  // clang
-constexpr bool kSanitized = __has_feature(address_sanitizer) || __has_feature(thread_sanitizer);
-#else
-constexpr bool kSanitized = false;
-#endif
-
-}  // namespace
 
 RawClient::RawClient(uint16_t port, int receive_buffer) {
   fd_ = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);

@@ -214,8 +214,8 @@ void LaunchTypes(Stream& stream, const ProductTask& task) {
   const int tiles =
       task.tiles != nullptr ? task.max_tiles : (task.rows + kDotTokens - 1) / kDotTokens;
   if (tiles == 0) return;
-  const LaunchShape shape{dim3(static_cast<unsigned>(row_blocks * tiles)), dim3(kWarps * 32), 0,
-                          true};
+  const LaunchShape shape{
+      .grid = static_cast<unsigned>(row_blocks * tiles), .block = kWarps * 32, .overlap = true};
   Launch(stream, shape, DotProductKernel<X, W>, task, row_blocks, aligned);
 }
 

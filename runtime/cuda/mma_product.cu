@@ -31,8 +31,10 @@ void LaunchConfig(Stream& stream, const ProductTask& task) {
   const int row_blocks = (task.n + C::kM - 1) / C::kM;
   const int tiles = task.tiles != nullptr ? task.max_tiles : (task.rows + C::kN - 1) / C::kN;
   if (tiles == 0) return;
-  const LaunchShape shape{dim3(static_cast<unsigned>(row_blocks * tiles)), dim3(C::kThreads),
-                          C::kSharedBytes, true};
+  const LaunchShape shape{.grid = static_cast<unsigned>(row_blocks * tiles),
+                          .block = C::kThreads,
+                          .shared_bytes = C::kSharedBytes,
+                          .overlap = true};
   Launch(stream, shape, MmaProductKernel<T, C>, task, row_blocks);
 }
 

@@ -244,7 +244,10 @@ void LaunchOf(Stream& stream, const ProductTask& task) {
   work.steps = (task.k + kK - 1) / kK;
   if (work.items == 0) return;
   const int blocks = std::min(work.items, std::max(1, stream.device().multiprocessors));
-  const LaunchShape shape{dim3(static_cast<unsigned>(blocks)), dim3(kThreads), kSharedBytes, true};
+  const LaunchShape shape{.grid = static_cast<unsigned>(blocks),
+                          .block = kThreads,
+                          .shared_bytes = kSharedBytes,
+                          .overlap = true};
   Launch(stream, shape, WgmmaProductKernel<T>, task, work);
 }
 

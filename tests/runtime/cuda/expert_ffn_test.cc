@@ -131,11 +131,29 @@ class CudaExpertFfn : public CudaTest {
                                           static_cast<size_t>(DTypeBytes(c.dtype)));
     const Memory out =
         ToDevice(std::vector<float>(c.slot_of.size() * static_cast<size_t>(c.hidden), kUntouched));
-    ExpertFfn(stream(), plan, weights, groups, c.k, RefOf(d_x, c.dtype, c.rows(), c.hidden),
-              c.row_weight.empty() ? nullptr : d_weight.As<float>(), scratch.data(),
-              out.As<float>());
+    const auto run = [&] {
+      ExpertFfn(stream(), plan, weights, groups, c.k, RefOf(d_x, c.dtype, c.rows(), c.hidden),
+                c.row_weight.empty() ? nullptr : d_weight.As<float>(), scratch.data(),
+                out.As<float>());
+    };
+    if (!recorded_) {
+      run();
+      return ToHost<float>(out);
+    }
+    // Recorded and first run for a step without choices.
+    const std::vector<int32_t> count = ToHost<int32_t>(d_count);
+    FillZero(stream(), d_count.data(), d_count.bytes());
+    const auto graph = Graph::Record(stream(), run);
+    EXPECT_TRUE(graph.ok()) << graph.status();
+    if (!graph.ok()) return {};
+    (*graph)->Launch(stream());
+    for (const float value : ToHost<float>(out)) EXPECT_EQ(value, kUntouched);
+    CopyToDevice(stream(), d_count.data(), count.data(), d_count.bytes());
+    (*graph)->Launch(stream());
     return ToHost<float>(out);
   }
+
+  bool recorded_ = false;  // Run by a recorded graph
 
   static void ExpectFfn(const FfnCase& c, const FfnData& data, const std::vector<float>& out) {
     // Of hidden, once; sums in float32.
@@ -270,6 +288,21 @@ TEST_F(CudaExpertFfn, LargerSizesAndOneExpertForAll) {
     }
     ExpectFfn(c, data, Run(c, data, Plans(dtype, GemmPolicy::kFastest).front()));
   }
+}
+
+// The counts of a step lie on the device: one recorded graph serves all of them.
+TEST_F(CudaExpertFfn, ARecordedGraphServesEveryStep) {
+  recorded_ = true;
+  FfnCase c;
+  c.slot_of = RaggedSlots();
+  const FfnData data = MakeData(c);
+  for (const GemmPolicy policy : {GemmPolicy::kBatchInvariant, GemmPolicy::kFastest}) {
+    const ExpertFfnPlan plan = Plans(c.dtype, policy).front();
+    ExpectFfn(c, data, Run(c, data, plan));
+  }
+  const ExpertFfnPlan many =
+      PlanExpertFfn(stream().device(), {}, 4096, 2, 16, GemmPolicy::kFastest);
+  ExpectFfn(c, data, Run(c, data, many));
 }
 
 TEST_F(CudaExpertFfn, NothingToDoWritesNothing) {

@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cstdlib>
 #include <cstring>
 #include <map>
 #include <new>
@@ -34,12 +33,15 @@ int64_t Now() {
 }
 
 std::string At(const Place& place) {
-  std::string_view file = place.file_name();
+  std::string_view file = place.file;
   if (const size_t slash = file.rfind('/'); slash != std::string_view::npos) {
     file.remove_prefix(slash + 1);
   }
-  return fmt::format("{}:{}", file, place.line());
+  return fmt::format("{}:{}", file, place.line);
 }
+
+// Unwinds the thread that found a mistake, so that its strings are freed.
+struct ThreadFailed {};
 
 std::string Triple(uint3 v) { return fmt::format("({},{},{})", v.x, v.y, v.z); }
 
@@ -131,7 +133,7 @@ std::string BlockRunner::Run(const GridLaunch& launch, uint3 block, const std::a
   FM_CHECK(launch_ == nullptr);  // kernels start no kernels
   stop_ = stop;
   Prepare(launch, block);
-  DescribeThreadStack(&main_);
+  main_ = {};  // the stack of the OS thread
   FiberContext fiber;
   next_stack_ = stacks_.Take();
   MakeFiber(*next_stack_, &BlockRunner::Enter, &fiber);
@@ -163,7 +165,13 @@ void BlockRunner::RunThreads(FiberStack* stack) {
     SimThread& started = threads_[order_[started_++]];
     started.state = SimThreadState::kReady;
     MakeCurrent(started);
-    launch_->body();
+    bool failed = false;
+    try {
+      launch_->body();
+    } catch (const ThreadFailed&) {
+      failed = true;
+    }
+    if (failed) SwitchFiber(nullptr, &main_);
     started.state = SimThreadState::kDone;
     ++done_;
     spinning_since_ = 0;
@@ -276,7 +284,7 @@ int BlockRunner::BarrierWait(const BarrierUse& use, int number, const Place& pla
                      use.name, use.id, At(place), expected,
                      Triple(threads_[barrier.first].position), barrier.expected,
                      At(barrier.place)));
-  } else if (use.same_place && barrier.place.line() != place.line()) {
+  } else if (use.same_place && barrier.place.line != place.line) {
     Fail(fmt::format(
         "{} at {}, but thread {} waits in the one at {}: all threads of a block must "
         "come to the same one",
@@ -313,10 +321,9 @@ void BlockRunner::Pause() {
   std::this_thread::yield();
 }
 
-void BlockRunner::Fail(std::string text) {
+void BlockRunner::Fail(const std::string& text) {
   error_ = fmt::format("{}: {}", Who(current.linear), text);
-  SwitchFiber(nullptr, &main_);
-  std::abort();  // nobody comes back here
+  throw ThreadFailed();
 }
 
 std::string BlockRunner::Who(unsigned linear) const {

@@ -89,7 +89,7 @@ class BlockRunner {
                 const Place& place);
   int BarrierWait(const BarrierUse& use, int number, const Place& place);
   void Pause();
-  [[noreturn]] void Fail(std::string text);
+  [[noreturn]] void Fail(const std::string& text);
   void PoisonOnce(void* data, size_t bytes);
   SimThread& thread() { return threads_[current.linear]; }
   bool running() const { return launch_ != nullptr; }

@@ -51,19 +51,25 @@ FiberStack::FiberStack(size_t bytes) : bytes_(bytes) {
   FM_CHECK(mprotect(mapped, page, PROT_NONE) == 0);
   mapped_ = static_cast<unsigned char*>(mapped);
   bottom_ = mapped_ + page;
-#if FM_TSAN
-  tsan_ = __tsan_create_fiber(0);
-#endif
 }
 
 FiberStack::~FiberStack() {
 #if FM_TSAN
-  __tsan_destroy_fiber(tsan_);
+  if (tsan_ != nullptr) __tsan_destroy_fiber(tsan_);
 #endif
   munmap(mapped_, bytes_ + static_cast<size_t>(bottom_ - mapped_));
 }
 
-void MakeFiber(const FiberStack& stack, void (*entry)(context::transfer_t), FiberContext* to) {
+void FiberStack::NewFiber() {
+#if FM_TSAN
+  // A new one each time: the calls of one that ended without returning would pile up.
+  if (tsan_ != nullptr) __tsan_destroy_fiber(tsan_);
+  tsan_ = __tsan_create_fiber(0);
+#endif
+}
+
+void MakeFiber(FiberStack& stack, void (*entry)(context::transfer_t), FiberContext* to) {
+  stack.NewFiber();
   to->at = context::make_fcontext(stack.bottom() + stack.bytes(), stack.bytes(), entry);
   to->bottom = stack.bottom();
   to->bytes = stack.bytes();
@@ -85,14 +91,6 @@ void SwitchFiber(FiberContext* save, FiberContext* to) {
 }
 
 void BeginFiber(context::transfer_t transfer) { Arrived(transfer, nullptr); }
-
-void DescribeThreadStack([[maybe_unused]] FiberContext* context) {
-  context->bottom = nullptr;  // AddressSanitizer says where it is at the first switch
-  context->bytes = 0;
-#if FM_TSAN
-  context->tsan = __tsan_get_current_fiber();
-#endif
-}
 
 FiberStack* StackPool::Take() {
   if (free_.empty()) {

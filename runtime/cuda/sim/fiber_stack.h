@@ -30,6 +30,7 @@ class FiberStack {
   unsigned char* bottom() const { return bottom_; }
   size_t bytes() const { return bytes_; }
   void* tsan() const { return tsan_; }
+  void NewFiber();
 
  private:
   unsigned char* mapped_ = nullptr;
@@ -48,15 +49,13 @@ struct FiberContext {
 };
 
 // Makes `to` a fiber that will start in `entry` on `stack`.
-void MakeFiber(const FiberStack& stack, void (*entry)(boost::context::detail::transfer_t),
+void MakeFiber(FiberStack& stack, void (*entry)(boost::context::detail::transfer_t),
                FiberContext* to);
 // Leaves the running fiber for `to`. Returns when somebody switches to `save`; never, when `save`
 // is null (the fiber has ended; its stack may be used again as soon as another runs).
 void SwitchFiber(FiberContext* save, FiberContext* to);
 // The first thing that a new fiber does.
 void BeginFiber(boost::context::detail::transfer_t transfer);
-// Tells `context` the stack of the OS thread that runs now, to return to it.
-void DescribeThreadStack(FiberContext* context);
 
 // Stacks that are not in use.
 class StackPool {

@@ -103,7 +103,7 @@ inline unsigned LaneId() { return current.linear % 32; }
 }  // namespace folkmoot::cuda::sim
 
 using FmSimPlace = ::folkmoot::cuda::sim::Place;
-#define FM_SIM_HERE const FmSimPlace& place = FmSimPlace::current()
+#define FM_SIM_HERE const FmSimPlace& place = FmSimPlace::Current()
 
 inline void __syncthreads(FM_SIM_HERE) {
   ::folkmoot::cuda::sim::Barrier({.name = "__syncthreads", .same_place = true}, 0, place);

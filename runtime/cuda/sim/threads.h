@@ -8,7 +8,8 @@
 //
 // Errors: waits that can never end (a barrier that a thread does not reach, a warp collective
 // without all lanes) end the launch with a text that names kernel, block and threads. The fibers
-// that still wait are dropped without unwinding: kernels own nothing.
+// that still wait are dropped without unwinding: kernels own nothing. (The thread that found the
+// mistake is unwound by an exception that never leaves the simulator.)
 //
 // Threads: any number of OS threads may run grids at the same time. A cooperative launch gives each
 // block an OS thread of its own, so that blocks may wait for each other.
@@ -17,7 +18,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
-#include <source_location>
 #include <string>
 
 #include "runtime/cuda/sim/types.h"
@@ -32,7 +32,14 @@ extern constinit thread_local dim3 gridDim;
 
 namespace folkmoot::cuda::sim {
 
-using Place = std::source_location;
+// A line of a kernel. (std::source_location is not in clang 14.)
+struct Place {
+  const char* file = "";
+  int line = 0;
+  static constexpr Place Current(const char* file = __builtin_FILE(), int line = __builtin_LINE()) {
+    return {file, line};
+  }
+};
 
 struct CurrentThread {
   unsigned char* shared = nullptr;  // dynamic shared memory of the block

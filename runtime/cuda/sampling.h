@@ -29,7 +29,10 @@ struct SampledToken {
   uint8_t finite = 0;  // 0: the row has a NaN or an infinity, and no token
 };
 
-// logits float32 [count, V]; rows and out lie on the device.
+// logits float32 [count, V], V at most 2^20; rows and out lie on the device. The token is the one
+// that runtime/sampler.h gives for these logits; only where a cut by top_p falls on a double's last
+// bit, among tokens that weigh less than 2^-29 of those before them, could it differ. What lies in
+// the scratch before does not matter.
 void SampleRows(Stream& stream, const MatrixRef& logits, const SampleRow* rows, int count,
                 void* scratch, SampledToken* out);
 int64_t SampleScratchBytes(int64_t vocab, int count);

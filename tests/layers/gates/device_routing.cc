@@ -242,9 +242,11 @@ RoutedRows RouteOnDevice(cuda::Stream& stream, const GateConfig& config, const G
   const CountersOnDevice on_device = UploadCounters(config, *counters, &uploads);
   if (config.NeedsChunkCounters()) input.counters = on_device.counters;
   input.arrival = uploads.Add(ArrivalOf(rows));
-  input.uniforms = uploads.Add(rows.uniforms);
-  input.uniforms_per_row =
-      rows.rows == 0 ? 0 : static_cast<int>(static_cast<int64_t>(rows.uniforms.size()) / rows.rows);
+  const auto width = rows.rows == 0 ? 0 : rows.uniforms.size() / static_cast<size_t>(rows.rows);
+  std::vector<float> uniforms = rows.uniforms;
+  uniforms.resize(padded * width, 0.5f);
+  input.uniforms = uploads.Add(uniforms);
+  input.uniforms_per_row = static_cast<int>(width);
 
   cuda::RoutingRef routing;
   routing.rows = launched;

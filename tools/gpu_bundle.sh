@@ -11,15 +11,18 @@ BUNDLE=${2:-build/gpu-bundle}
 [ -x "$BUILD/bin/folkmoot" ] || { echo "$BUILD/bin/folkmoot is not built" >&2; exit 1; }
 
 rm -rf "$BUNDLE"
-mkdir -p "$BUNDLE/bin" "$BUNDLE/lib"
-pwd >"$BUNDLE/source_dir"  # where the tests were told to look for their data
+cmake --install "$BUILD" --prefix "$BUNDLE" >/dev/null  # the program, its libraries, Open MPI
+pwd >"$BUNDLE/source_dir"                               # where the tests were told to look for their data
 git rev-parse HEAD >"$BUNDLE/commit" 2>/dev/null || echo unknown >"$BUNDLE/commit"
-for program in "$BUILD"/bin/folkmoot "$BUILD"/bin/*_test_gpu "$BUILD"/bin/*_test_cuda; do
+strip "$BUNDLE/bin/folkmoot"
+for program in "$BUILD"/bin/*_test_gpu "$BUILD"/bin/*_test_cuda; do
   [ -x "$program" ] || continue
   strip -o "$BUNDLE/bin/$(basename "$program")" "$program"
-  # All but what belongs to the kernel's and the C library's loader.
+  # All but what belongs to the system.
   ldd "$program" | awk '$3 ~ /^\// { print $3 }' |
-    grep -Ev '/(libc|libm|libdl|librt|libpthread|ld-linux[^/]*)\.so' || true
-done | sort -u >"$BUNDLE/libraries"
-xargs -r -I{} cp -L {} "$BUNDLE/lib/" <"$BUNDLE/libraries"
+    grep -Ev '/(lib(c|m|dl|rt|pthread|resolv|util|stdc\+\+|gcc_s|cuda|nvidia[^/]*)|ld-linux[^/]*)\.so' |
+    while read -r library; do
+      [ -e "$BUNDLE/lib/$(basename "$library")" ] || cp -L "$library" "$BUNDLE/lib/"
+    done
+done
 du -sh "$BUNDLE"

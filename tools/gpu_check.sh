@@ -15,6 +15,7 @@ WORK=$(mktemp -d)
 trap 'rm -rf "$WORK"' EXIT
 BEGIN=$SECONDS
 FAILED=0
+export PATH="$BUNDLE/bin:$PATH"  # its mpirun
 export LD_LIBRARY_PATH="$BUNDLE/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
 export FOLKMOOT=$BUNDLE/bin/folkmoot
 export DEMO=models/demo-kjv

@@ -47,6 +47,11 @@ absl::StatusOr<std::unique_ptr<GpuDecoder>> GpuDecoder::Load(
     const ExpertPlacement& placement, Communicator& experts, ThreadPool& pool) {
   FM_CHECK(options.limits.rows > 0 && options.limits.sequences > 0 && options.limits.length > 0);
   FM_ASSIGN_OR_RETURN(const Family* const family, CheckModel(config, options.gate));
+  constexpr int64_t kMostSequences = 4096;  // of the attention kernels
+  if (options.limits.sequences > kMostSequences) {
+    return InvalidArgument("--max-num-seqs {}: at most {} sequences are computed at once on a GPU",
+                           options.limits.sequences, kMostSequences);
+  }
   FM_RETURN_IF_ERROR(cuda::UseDevice(options.gpu.device));
   std::unique_ptr<GpuDecoder> model(new GpuDecoder(config, options));
   FM_ASSIGN_OR_RETURN(model->stream_, cuda::Stream::Create());

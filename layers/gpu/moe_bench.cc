@@ -270,7 +270,7 @@ class MoeBench {
 
 ProbeSizes ProbeSizesHere() {
   if (std::string_view(cuda::BackendName()) != "simulator") return {};
-  return {.bytes = int64_t{1} << 16, .steps = 2};
+  return {.bytes = int64_t{1} << 16, .steps = 8};
 }
 
 cuda::MatrixUnit MatrixUnitOf(const cuda::DeviceInfo& device) {

@@ -20,16 +20,8 @@ namespace folkmoot::cuda {
 namespace {
 
 using testing::HasSubstr;
-using testing::Not;
 
 std::string TextOf(const absl::Status& status) { return std::string(Message(status)); }
-
-std::unique_ptr<BlasLibrary> MakeFakeLibrary() {
-  FakeBlas() = {};
-  auto api = ResolveBlas("/fake/libcublasLt.so.13", FakeBlasSymbol);
-  EXPECT_TRUE(api.ok()) << api.status();
-  return std::make_unique<BlasLibrary>(*api);
-}
 
 TEST(CudaBlas, NamesTheSymbolsThatAreMissing) {
   const auto api = ResolveBlas("/old/libcublasLt.so.12", [](const char* name) {
@@ -77,7 +69,14 @@ TEST(CudaBlas, LoadsTheRealOne) {
               testing::AnyOf(testing::StartsWith("12."), testing::StartsWith("13.")));
 }
 
-#if defined(FOLKMOOT_CUDA_SIM)
+#if defined(FOLKMOOT_CUDA_SIM)  // where device memory is the host's
+
+std::unique_ptr<BlasLibrary> MakeFakeLibrary() {
+  FakeBlas() = {};
+  auto api = ResolveBlas("/fake/libcublasLt.so.13", FakeBlasSymbol);
+  EXPECT_TRUE(api.ok()) << api.status();
+  return std::make_unique<BlasLibrary>(*api);
+}
 
 class CudaBlasProduct : public CudaTest {
  protected:
@@ -172,6 +171,32 @@ TEST_F(CudaBlasProduct, AFailureIsTheStreams) {
   EXPECT_THAT(TextOf((*stream)->status()),
               HasSubstr("cublasLtMatmul of /fake/libcublasLt.so.13 (cuBLASLt 13.1.0) failed: "
                         "CUBLAS_STATUS_EXECUTION_FAILED"));
+}
+
+#else
+
+class CudaBlasDevice : public CudaTest {};
+
+TEST_F(CudaBlasDevice, TheRealOneEqualsOwnKernels) {
+  const auto library = BlasLibrary::Load(LibrarySearch::FromEnvironment());
+  if (!library.ok()) GTEST_SKIP() << library.status();
+  const HostMatrix x = RandomMatrix(DType::kBF16, 128, 256, 1);
+  const HostMatrix w = RandomMatrix(DType::kBF16, 64, 256, 2);
+  const Memory dx = ToDevice(Encode(DType::kBF16, x.values));
+  const Memory dw = ToDevice(Encode(DType::kBF16, w.values));
+  std::vector<std::vector<float>> results;
+  for (const GemmPolicy policy : {GemmPolicy::kBatchInvariant, GemmPolicy::kFastest}) {
+    const Memory out = Zeros<float>(128 * 64);
+    GemmContext context;
+    context.blas = library->get();
+    context.policy = policy;
+    Gemm(stream(), context, RefOf(dx, DType::kBF16, 128, 256), RefOf(dw, DType::kBF16, 64, 256),
+         nullptr, RefOf(out, DType::kF32, 128, 64));
+    results.push_back(ToHost<float>(out));
+  }
+  for (size_t i = 0; i < results[0].size(); ++i) {
+    ASSERT_NEAR(results[0][i], results[1][i], 1e-3f + 1e-3f * std::abs(results[0][i])) << i;
+  }
 }
 
 #endif

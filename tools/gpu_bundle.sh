@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # Gathers what tools/gpu_check.sh runs into one folder, with the shared libraries that it needs, so
-# that it can be carried to a machine that has a GPU and nothing else of ours.
+# that it can be carried to a machine that has a GPU and nothing else of ours: BUNDLE, and the same
+# packed, BUNDLE.tar.xz.
 #
 #   tools/gpu_bundle.sh [BUILD_DIR [BUNDLE]]      default: build/release build/gpu-bundle
 set -eu
@@ -25,4 +26,6 @@ for program in "$BUILD"/bin/*_test_gpu "$BUILD"/bin/*_test_cuda; do
       [ -e "$BUNDLE/lib/$(basename "$library")" ] || cp -L "$library" "$BUNDLE/lib/"
     done
 done
-du -sh "$BUNDLE"
+# The programs hold the same kernels: a window over all of them packs those once.
+XZ_OPT="--lzma2=preset=6,dict=256MiB" tar -C "$BUNDLE" -cJf "$BUNDLE.tar.xz" .
+du -sh "$BUNDLE" "$BUNDLE.tar.xz"

@@ -6,13 +6,19 @@
 # docs/gpu-evidence/. Exit status 0: nothing failed (what could not run is listed as skipped).
 #
 #   tools/gpu_check.sh [BUNDLE [REPORT]]      default: build/gpu-bundle gpu-check.txt
+#                      BUNDLE: the folder, or its .tar.xz
 set -u
 cd "$(dirname "$0")/.." || exit 1
-BUNDLE=$(cd "${1:-build/gpu-bundle}" && pwd) || exit 1
 REPORT=${2:-gpu-check.txt}
 BUDGET=${GPU_CHECK_SECONDS:-470}
 WORK=$(mktemp -d)
 trap 'rm -rf "$WORK"' EXIT
+BUNDLE=${1:-build/gpu-bundle}
+if [ -f "$BUNDLE" ]; then
+  mkdir "$WORK/bundle" && tar -C "$WORK/bundle" -xf "$BUNDLE" || exit 1
+  BUNDLE=$WORK/bundle
+fi
+BUNDLE=$(cd "$BUNDLE" && pwd) || exit 1
 BEGIN=$SECONDS
 FAILED=0
 export PATH="$BUNDLE/bin:$PATH"  # its mpirun

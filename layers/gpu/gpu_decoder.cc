@@ -160,8 +160,16 @@ GpuStep GpuDecoder::MakeStep(const StepBucket& bucket, LayerContext* ctx,
           .batch = batch};
 }
 
-absl::StatusOr<const cuda::Graph*> GpuDecoder::GraphFor(const GpuStep& step) {
-  std::unique_ptr<cuda::Graph>& graph = graphs_[step.bucket];
+// A bucket's first step is started kernel by kernel, so that what is made at first use (plans of
+// products, attributes of kernels) is not made while a graph is recorded. All ranks come to the
+// same buckets in the same order.
+absl::Status GpuDecoder::Replay(const GpuStep& step) {
+  const auto [entry, first] = graphs_.try_emplace(step.bucket);
+  std::unique_ptr<cuda::Graph>& graph = entry->second;
+  if (first) {
+    input_.CopyIn(*stream_, step.bucket);
+    return Start(step);
+  }
   if (graph == nullptr) {
     absl::Status status;
     GpuStep recorded = step;
@@ -173,12 +181,21 @@ absl::StatusOr<const cuda::Graph*> GpuDecoder::GraphFor(const GpuStep& step) {
                         }));
     FM_RETURN_IF_ERROR(status);
   }
-  return graph.get();
+  graph->Launch(*stream_);
+  ++recorded_steps_;
+  return absl::OkStatus();
+}
+
+int64_t GpuDecoder::recorded_graphs() const {
+  return std::count_if(graphs_.begin(), graphs_.end(),
+                       [](const auto& entry) { return entry.second != nullptr; });
 }
 
 double GpuDecoder::kernels_per_layer() const {
   int kernels = 0;
-  for (const auto& [bucket, graph] : graphs_) kernels = std::max(kernels, graph->kernels());
+  for (const auto& [bucket, graph] : graphs_) {
+    if (graph != nullptr) kernels = std::max(kernels, graph->kernels());
+  }
   return static_cast<double>(kernels) / static_cast<double>(weights_.layers.size());
 }
 
@@ -194,9 +211,7 @@ absl::StatusOr<Matrix> GpuDecoder::Forward(LayerContext& ctx, const ForwardBatch
   step.fixed_sizes = decode;
   input_.Fill(bucket, batch, rope_);
   if (decode && gpu_.record && !watched) {
-    FM_ASSIGN_OR_RETURN(const cuda::Graph* const graph, GraphFor(step));
-    graph->Launch(*stream_);
-    ++recorded_steps_;
+    FM_RETURN_IF_ERROR(Replay(step));
   } else {
     input_.CopyIn(*stream_, bucket);
     FM_RETURN_IF_ERROR(Start(step));

@@ -22,6 +22,7 @@
 #include "layers/models/model.h"
 #include "layers/models/model_gates.h"
 #include "runtime/cuda/attention.h"
+#include "runtime/cuda/blas.h"
 #include "runtime/cuda/gemm.h"
 #include "runtime/rope.h"
 
@@ -54,10 +55,11 @@ class GpuDecoder : public Model {
   // Kernels of the largest recorded decode step, divided by the number of layers; 0: none yet.
   double kernels_per_layer() const;
   int64_t recorded_steps() const { return recorded_steps_; }  // replayed so far
-  int64_t recorded_graphs() const { return std::ssize(graphs_); }
+  int64_t recorded_graphs() const;
 
  private:
   GpuDecoder(const ModelConfig& config, const ModelOptions& options);
+  absl::Status LoadBlas();
   void SetSizes();
   absl::Status CheckMemory() const;
   absl::Status MakeBuffers();
@@ -70,7 +72,7 @@ class GpuDecoder : public Model {
   absl::Status Wait(const GpuStep& step);
   void StartAttention(const GpuStep& step, const GpuLayer& layer, size_t index);
   void StartLogits(const GpuStep& step, int first, int count);
-  absl::StatusOr<const cuda::Graph*> GraphFor(const GpuStep& step);
+  absl::Status Replay(const GpuStep& step);
   absl::Status WatchLayer(const GpuStep& step, size_t index);
   void ReportRouting(LayerContext& ctx, const StepBucket& bucket, const ForwardBatch& batch);
   absl::StatusOr<Matrix> TakeLogits(const GpuStep& step);
@@ -84,6 +86,8 @@ class GpuDecoder : public Model {
   GpuWeights weights_;
   StepSizes sizes_;
   cuda::AttentionShape attention_;
+  std::unique_ptr<cuda::BlasLibrary> blas_;  // null: own products only
+  cuda::Memory blas_workspace_;
   cuda::GemmContext gemm_;
   cuda::Memory work_memory_;
   StepWork work_;
@@ -93,7 +97,7 @@ class GpuDecoder : public Model {
   CachePages pages_;
   cuda::Memory cache_;
   std::vector<cuda::KvLayer> kv_;
-  std::map<StepBucket, std::unique_ptr<cuda::Graph>> graphs_;
+  std::map<StepBucket, std::unique_ptr<cuda::Graph>> graphs_;  // null: started once so far
   int64_t recorded_steps_ = 0;
 };
 

@@ -2,6 +2,7 @@
 // GpuDecoder::Load: device, weights, buffers; and its cache.
 #include <algorithm>
 #include <cmath>
+#include <string_view>
 
 #include "layers/gpu/gpu_decoder.h"
 #include "layers/gpu/upload.h"
@@ -55,6 +56,7 @@ absl::StatusOr<std::unique_ptr<GpuDecoder>> GpuDecoder::Load(
   FM_RETURN_IF_ERROR(cuda::UseDevice(options.gpu.device));
   std::unique_ptr<GpuDecoder> model(new GpuDecoder(config, options));
   FM_ASSIGN_OR_RETURN(model->stream_, cuda::Stream::Create());
+  if (!options.gpu.batch_invariant) FM_RETURN_IF_ERROR(model->LoadBlas());
   model->placement_version_ = placement.Fingerprint();
   const GpuUploadJob job = {
       .family = *family, .config = model->config_, .placement = placement, .rank = experts.rank()};
@@ -71,6 +73,19 @@ absl::StatusOr<std::unique_ptr<GpuDecoder>> GpuDecoder::Load(
                                              placement, experts, options.gpu, *model->stream_));
   }
   return model;
+}
+
+// cuBLASLt is faster for many rows, and optional: `folkmoot doctor` says whether it was found.
+absl::Status GpuDecoder::LoadBlas() {
+  if (std::string_view(cuda::BackendName()) == "simulator") return absl::OkStatus();
+  auto blas = cuda::BlasLibrary::Load(LibrarySearch::FromEnvironment());
+  if (!blas.ok()) return absl::OkStatus();
+  constexpr int64_t kWorkspace = int64_t{32} << 20;  // as NVIDIA recommends for Hopper
+  FM_ASSIGN_OR_RETURN(blas_workspace_, cuda::Memory::Allocate(kWorkspace, "cuBLASLt"));
+  blas_ = *std::move(blas);
+  gemm_.blas = blas_.get();
+  gemm_.workspace = {blas_workspace_.data(), DType::kF32, 1, kWorkspace / 4, kWorkspace / 4};
+  return absl::OkStatus();
 }
 
 void GpuDecoder::SetSizes() {

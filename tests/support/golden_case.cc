@@ -38,9 +38,9 @@ size_t FirstOtherChoice(const nlohmann::json& expected, const RunOutcome& outcom
     const RoutingTrace& trace = outcome.routing.at(layer["layer"].get<int32_t>());
     const auto& rows = layer["experts"];
     for (size_t p = 0; p < rows.size() && p < first; ++p) {
-      for (size_t k = 0; k < rows[p].size(); ++k) {
-        if (trace.expert[p * rows[p].size() + k] != rows[p][k].get<int32_t>()) first = p;
-      }
+      auto wanted = rows[p].get<std::vector<int32_t>>();  // in any order
+      const auto begin = trace.expert.begin() + static_cast<std::ptrdiff_t>(p * wanted.size());
+      if (!std::is_permutation(wanted.begin(), wanted.end(), begin)) first = p;
     }
   }
   return first;

@@ -16,4 +16,10 @@ absl::Status UsageError(std::string_view message) {
 
 bool IsUsageError(const absl::Status& status) { return status.GetPayload(kUsage).has_value(); }
 
+absl::Status AlreadySaid(const absl::Status& status) {
+  absl::Status silent(status.code(), "");
+  if (IsUsageError(status)) silent.SetPayload(kUsage, absl::Cord());
+  return silent;
+}
+
 }  // namespace folkmoot

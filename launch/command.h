@@ -23,5 +23,7 @@ struct Command {
 // An error of usage: exit status 2.
 absl::Status UsageError(std::string_view message);
 bool IsUsageError(const absl::Status& status);
+// The same error without its text: it ends the process and is not printed again.
+absl::Status AlreadySaid(const absl::Status& status);
 
 }  // namespace folkmoot

@@ -9,6 +9,7 @@
 #include <cstdlib>
 #include <thread>
 
+#include "launch/command.h"
 #include "launch/progress_bar.h"
 #include "launch/terminal.h"
 #include "parallel/mpi_communicator.h"
@@ -76,9 +77,14 @@ absl::Status RunOnRanks(const EngineOptions& options,
   // missing, and waiting for it in MPI_Finalize would never end.
   const absl::Status whole = Barrier(world, {.phase = "end of the job"});
   if (!whole.ok()) cluster->Fail(status.ok() ? whole : status);
-  // Every rank has an error that all agreed on; one line is enough.
-  if (!status.ok() && world.rank() > 0) return absl::CancelledError("");
-  return status;
+  // An error is one that all agreed on, or rank 0's own: one line is enough. And the launcher ends
+  // all ranks with the first that leaves with an error: none does before the reason is out.
+  if (!status.ok() && world.rank() == 0) {
+    fmt::print(stderr, "folkmoot: error: {}\n", Message(status));
+  }
+  const absl::Status said = Barrier(world, {.phase = "end of the job"});
+  if (!said.ok()) cluster->Fail(said);
+  return status.ok() ? status : AlreadySaid(status);
 }
 
 absl::StatusOr<std::unique_ptr<LoadedRank>> LoadWithProgress(const EngineOptions& options,

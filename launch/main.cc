@@ -69,7 +69,7 @@ int Run(int argc, char** argv) {
     if (!command.app->parsed()) continue;
     const absl::Status status = command.run();
     if (status.ok()) return 0;
-    if (!status.message().empty()) {  // empty: another rank says it
+    if (!status.message().empty()) {  // empty: it has been said
       Complain(fmt::format("error: {}", Message(status)));
     }
     return IsUsageError(status) ? kWrongUsage : kFailed;

@@ -58,7 +58,7 @@ class LoadTest(ServeTest):
         self.assertEqual(self.server.wait_idle(), (0, 0, 0))
         seen = watcher.stop()
         self.assertEqual({s[3] for s in seen}, {total}, "used + cached + free is not constant")
-        self.assertGreater(max(s[0] for s in seen), total / 4, "there was no load")
+        self.assertGreater(max(s[0] for s in seen), total / 10, "there was no load")
         self.assertGreaterEqual(
             ends.count("finished"), sum(p["leave_after"] is None for p in plans)
         )

@@ -1,13 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/cuda/libraries.h"
 
-#include <dlfcn.h>
-#include <fmt/ranges.h>
+#include <fmt/format.h>
 
 #include <cstddef>
 
+#include "runtime/shared_library.h"
+
 namespace folkmoot::cuda {
 namespace {
+
+struct Wanted {
+  const char* name;
+  std::vector<const char*> files;  // the best first
+  std::vector<std::string> package_folders;
+  const char* version_symbol;
+  std::string (*version)(void*);
+};
 
 // ncclGetVersion, which takes an int*; the others return a size_t.
 std::string NcclVersion(void* symbol) {
@@ -21,45 +30,49 @@ std::string PlainVersion(void* symbol) {
   return fmt::format("{}.{}.{}", version / 10000, version % 10000 / 100, version % 100);
 }
 
-GpuLibrary Find(const char* name, std::initializer_list<const char*> files, const char* symbol,
-                std::string (*version)(void*)) {
-  GpuLibrary library;
-  library.name = name;
-  const absl::StatusOr<void*> handle = OpenGpuLibrary(files);
-  if (!handle.ok()) {
-    library.detail = Message(handle.status());
-    return library;
+GpuLibrary Find(const Wanted& wanted, const LibrarySearch& search) {
+  GpuLibrary found = {.name = wanted.name};
+  for (const char* file : wanted.files) {
+    const absl::StatusOr<SharedLibrary> library =
+        SharedLibrary::Open(file, search.Candidates(file, wanted.package_folders));
+    if (!library.ok()) {
+      if (found.detail.empty()) found.detail = Message(library.status());
+      continue;
+    }
+    void* function = library->Symbol(wanted.version_symbol);
+    found.detail = library->path();
+    if (function != nullptr) {
+      found.version = wanted.version(function);
+    } else {
+      found.detail += fmt::format(" has no {}", wanted.version_symbol);
+    }
+    break;
   }
-  void* function = dlsym(*handle, symbol);
-  if (function == nullptr) {
-    library.detail = fmt::format("{} has no {}", *files.begin(), symbol);
-    return library;
-  }
-  library.version = version(function);
-  Dl_info where{};
-  if (dladdr(function, &where) != 0 && where.dli_fname != nullptr) library.detail = where.dli_fname;
-  return library;
+  return found;
 }
 
 }  // namespace
 
 std::vector<GpuLibrary> FindGpuLibraries() {
-  return {Find("NCCL", {"libnccl.so.2"}, "ncclGetVersion", &NcclVersion),
-          Find("cuBLASLt", {"libcublasLt.so.13", "libcublasLt.so.12"}, "cublasLtGetVersion",
-               &PlainVersion),
-          Find("cuDNN", {"libcudnn.so.9"}, "cudnnGetVersion", &PlainVersion)};
-}
-
-absl::StatusOr<void*> OpenGpuLibrary(std::initializer_list<const char*> names) {
-  std::string why;
-  for (const char* folder : {"", "/usr/local/cuda/lib64/"}) {
-    for (const char* name : names) {
-      const std::string path = fmt::format("{}{}", folder, name);
-      if (void* handle = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL)) return handle;
-      if (why.empty()) why = dlerror();
-    }
-  }
-  return NotFound("{} cannot be loaded: {}", fmt::join(names, ", "), why);
+  const LibrarySearch search = LibrarySearch::FromEnvironment();
+  return {Find({.name = "NCCL",
+                .files = {"libnccl.so.2"},
+                .package_folders = {"nvidia/nccl/lib", "nvidia/cu13/lib", "nvidia/cu12/lib"},
+                .version_symbol = "ncclGetVersion",
+                .version = &NcclVersion},
+               search),
+          Find({.name = "cuBLASLt",
+                .files = {"libcublasLt.so.13", "libcublasLt.so.12"},
+                .package_folders = {"nvidia/cublas/lib", "nvidia/cu13/lib", "nvidia/cu12/lib"},
+                .version_symbol = "cublasLtGetVersion",
+                .version = &PlainVersion},
+               search),
+          Find({.name = "cuDNN",
+                .files = {"libcudnn.so.9"},
+                .package_folders = {"nvidia/cudnn/lib"},
+                .version_symbol = "cudnnGetVersion",
+                .version = &PlainVersion},
+               search)};
 }
 
 }  // namespace folkmoot::cuda

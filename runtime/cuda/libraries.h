@@ -3,11 +3,8 @@
 // them.
 #pragma once
 
-#include <initializer_list>
 #include <string>
 #include <vector>
-
-#include "runtime/status.h"
 
 namespace folkmoot::cuda {
 
@@ -18,12 +15,7 @@ struct GpuLibrary {
   std::string detail;   // the file, or what the loader said
 };
 
-// NCCL, cuBLASLt and cuDNN, in this order. Loads them.
+// NCCL, cuBLASLt and cuDNN, in this order, searched as runtime/shared_library.h says. Loads them.
 std::vector<GpuLibrary> FindGpuLibraries();
-
-// dlopen of the first of the names that can be loaded, by the loader's own search and then in the
-// usual folder of the toolkit. The handle stays open for the life of the process: these libraries
-// do not bear being closed. NotFound names what was tried.
-absl::StatusOr<void*> OpenGpuLibrary(std::initializer_list<const char*> names);
 
 }  // namespace folkmoot::cuda

@@ -54,8 +54,6 @@ TEST(GpuLibraries, NamesThemAllFoundOrNot) {
   const std::vector<GpuLibrary> libraries = FindGpuLibraries();
   ASSERT_EQ(libraries.size(), 3U);
   for (const GpuLibrary& library : libraries) EXPECT_FALSE(library.detail.empty()) << library.name;
-  EXPECT_THAT(OpenGpuLibrary({"libno-such-library.so.1"}).status().ToString(),
-              HasSubstr("libno-such-library.so.1 cannot be loaded"));
 }
 
 }  // namespace

@@ -243,7 +243,7 @@ void EngineService::Publish(SteadyTime now) {
                                  std::chrono::duration<double>(kRateWindow).count();
   snapshot.last_step = now;
   const std::lock_guard lock(mutex_);
-  snapshot_ = std::move(snapshot);
+  snapshot_ = snapshot;
 }
 
 void EngineService::EndAll(FinishReason reason, const std::string& error) {

@@ -47,7 +47,9 @@ cmake --preset clang >/dev/null
 cmake --build build/clang --target generated/proto/step.pb.h >/dev/null
 files=("$@")
 if ((${#files[@]} == 0)); then
-  mapfile -t files < <(find runtime parallel scheduler layers launch -name '*.cc' | sort)
+  # The simulator's names are CUDA's.
+  mapfile -t files < <(find runtime parallel scheduler layers launch -name '*.cc' \
+    -not -path 'runtime/cuda/sim/*' | sort)
 fi
 FOLKMOOT_TIDY_VERSION=$(clang-tidy --version)
 export FOLKMOOT_TIDY_VERSION

@@ -41,7 +41,7 @@ struct FrontEnd::Parts {
   // Refuses what the state does not allow, and 429 with how long to wait.
   void Refuse(HttpExchange& exchange, const absl::Status& status);
 
-  void Generate(std::shared_ptr<HttpExchange> exchange, Build build, MakeAnswer make_answer);
+  void Generate(const std::shared_ptr<HttpExchange>& exchange, Build build, MakeAnswer make_answer);
   std::shared_ptr<Job> Accept(BuiltRequest built, std::shared_ptr<HttpExchange> exchange,
                               MakeAnswer make_answer);
   void SetDeadline(const std::shared_ptr<Job>& job);
@@ -111,7 +111,7 @@ void FrontEnd::Parts::Refuse(HttpExchange& exchange, const absl::Status& status)
   exchange.Respond(std::move(response));
 }
 
-void FrontEnd::Parts::Generate(std::shared_ptr<HttpExchange> exchange, Build build,
+void FrontEnd::Parts::Generate(const std::shared_ptr<HttpExchange>& exchange, Build build,
                                MakeAnswer make_answer) {
   if (const absl::Status refusal = Refusal(); !refusal.ok()) return Refuse(*exchange, refusal);
   const absl::StatusOr<Json> body = ParseBody(exchange->request().body);
@@ -172,14 +172,14 @@ void FrontEnd::Parts::SetDeadline(const std::shared_ptr<Job>& job) {
 }
 
 Handler FrontEnd::Parts::GenerateRoute(Build build, MakeAnswer make_answer) {
-  return [this, build, make_answer](std::shared_ptr<HttpExchange> exchange) {
-    Generate(std::move(exchange), build, make_answer);
+  return [this, build, make_answer](const std::shared_ptr<HttpExchange>& exchange) {
+    Generate(exchange, build, make_answer);
   };
 }
 
 // Answers that need the model and no engine: they are given while the server drains, too.
 Handler FrontEnd::Parts::TellRoute(Tell tell) {
-  return [this, tell](std::shared_ptr<HttpExchange> exchange) {
+  return [this, tell](const std::shared_ptr<HttpExchange>& exchange) {
     if (model == nullptr) return Refuse(*exchange, Refusal());
     const absl::StatusOr<Json> json = tell(*model, exchange->request());
     exchange->Respond(json.ok() ? HttpResponse{.status = 200, .body = Dump(*json)}
@@ -215,21 +215,23 @@ std::vector<Route> FrontEnd::Routes() {
     exchange->Respond({.status = 200, .body = ""});
   };
   // Live: this thread answers, and the engine has not ended.
-  const Handler health = [parts, ok](std::shared_ptr<HttpExchange> exchange) {
+  const Handler health = [parts, ok](const std::shared_ptr<HttpExchange>& exchange) {
     if (parts->state != ServeState::kDead) return ok(exchange);
     exchange->Respond(ToErrorResponse(parts->Refusal()));
   };
-  const Handler ready = [parts, ok](std::shared_ptr<HttpExchange> exchange) {
+  const Handler ready = [parts, ok](const std::shared_ptr<HttpExchange>& exchange) {
     if (parts->Ready()) return ok(exchange);
     const absl::Status refusal = parts->Refusal();
     exchange->Respond(ToErrorResponse(
         refusal.ok() ? WithCode(Unavailable("no step has ended lately"), "stalled") : refusal));
   };
-  const Handler version = [parts](std::shared_ptr<HttpExchange> exchange) {
+  const Handler version = [parts](const std::shared_ptr<HttpExchange>& exchange) {
     exchange->Respond({.status = 200, .body = Dump({{"version", parts->options.version}})});
   };
-  const Handler load = [parts](std::shared_ptr<HttpExchange> exchange) { parts->Load(*exchange); };
-  const Handler info = [parts](std::shared_ptr<HttpExchange> exchange) {
+  const Handler load = [parts](const std::shared_ptr<HttpExchange>& exchange) {
+    parts->Load(*exchange);
+  };
+  const Handler info = [parts](const std::shared_ptr<HttpExchange>& exchange) {
     parts->ServerInfo(*exchange);
   };
   const auto tell = [parts](Parts::Tell function) { return parts->TellRoute(function); };

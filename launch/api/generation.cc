@@ -120,7 +120,7 @@ std::chrono::milliseconds Generation::Ping(std::chrono::milliseconds interval) {
   return interval;
 }
 
-void Generation::Send(size_t choice, ChoiceDelta delta) {
+void Generation::Send(size_t choice, const ChoiceDelta& delta) {
   sent_[choice] = true;
   state_.seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - arrival_).count();

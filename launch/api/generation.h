@@ -43,7 +43,7 @@ class Generation {
  private:
   std::string AddToken(const OutputEvent& event, ChoiceState* choice);
   void AddScores(size_t prompt, const SequenceResult& result);
-  void Send(size_t choice, ChoiceDelta delta);
+  void Send(size_t choice, const ChoiceDelta& delta);
   void WriteToStream(std::string data);
   void FinishWhenComplete();
 

@@ -90,7 +90,8 @@ void Jobs::Abandon(const std::shared_ptr<Job>& job) {
 }
 
 void Jobs::Fail(const std::shared_ptr<Job>& job, const absl::Status& status) {
-  const std::shared_ptr<Job> keep = job;  // the caller's may live in what Release forgets
+  // The caller's may live in what Release forgets. NOLINTNEXTLINE(performance-unnecessary-copy-*)
+  const std::shared_ptr<Job> keep = job;
   keep->generation->Fail(status);
   Release(keep);
 }

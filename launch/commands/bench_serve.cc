@@ -117,7 +117,7 @@ std::string ResultPath(const ServeBenchOptions& options, const std::string& date
                                     : (std::filesystem::path(options.result_dir) / name).string();
 }
 
-absl::Status Save(const ServeBenchOptions& options, nlohmann::ordered_json result) {
+absl::Status Save(const ServeBenchOptions& options, const nlohmann::ordered_json& result) {
   std::time_t now = std::time(nullptr);
   const std::string date = fmt::format("{:%Y%m%d-%H%M%S}", fmt::localtime(now));
   nlohmann::ordered_json all = {

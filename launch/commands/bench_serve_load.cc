@@ -162,7 +162,7 @@ class LoadRun {
     state.sent = state.last = Clock::now();
     run_.outcomes[i].start = Seconds(state.sent - begin_);
     run_.outcomes[i].queued = Seconds(state.sent - state.arrived);
-    client_->Send(std::move(call), [this, i](HttpResult result) { OnDone(i, std::move(result)); });
+    client_->Send(std::move(call), [this, i](const HttpResult& result) { OnDone(i, result); });
   }
 
   void OnEvent(size_t i, std::string_view data) {
@@ -185,7 +185,7 @@ class LoadRun {
     if (event.output_tokens >= 0) outcome.output_tokens = event.output_tokens;
   }
 
-  void OnDone(size_t i, HttpResult result) {
+  void OnDone(size_t i, const HttpResult& result) {
     State& state = states_[i];
     BenchOutcome& outcome = run_.outcomes[i];
     outcome.latency = Seconds(state.last - state.sent);

@@ -145,8 +145,8 @@ absl::StatusOr<std::map<std::string, double>> ParseGoodput(const std::vector<std
     char* end = nullptr;
     const double value =
         colon == std::string::npos ? -1 : std::strtod(pair.c_str() + colon + 1, &end);
-    if ((name != "ttft" && name != "tpot" && name != "e2el") || !(value >= 0) || *end != '\0' ||
-        end == pair.c_str() + colon + 1) {
+    if ((name != "ttft" && name != "tpot" && name != "e2el") || !(value >= 0) || end == nullptr ||
+        *end != '\0' || end == pair.c_str() + colon + 1) {
       return InvalidArgument(
           "--goodput '{}': expected ttft, tpot or e2el and milliseconds, as in ttft:500", pair);
     }

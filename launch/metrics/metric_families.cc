@@ -38,10 +38,9 @@ const std::vector<double>& FineBuckets() {
 // 1, 2, 5, 10, 20, 50 ... up to `most`.
 std::vector<double> TokenCountBuckets(int64_t most) {
   std::vector<double> buckets;
-  const auto limit = static_cast<double>(most);
-  for (double decade = 1; decade <= limit; decade *= 10) {
-    for (const double step : {1.0, 2.0, 5.0}) {
-      if (step * decade <= limit) buckets.push_back(step * decade);
+  for (int64_t decade = 1; decade <= most; decade *= 10) {
+    for (const int64_t step : {1, 2, 5}) {
+      if (step * decade <= most) buckets.push_back(static_cast<double>(step * decade));
     }
   }
   if (buckets.empty()) buckets.push_back(1);

@@ -139,6 +139,7 @@ void StepInput::Fill(const StepBucket& bucket, const ForwardBatch& batch, const 
   const auto rows = static_cast<size_t>(batch.tokens());
   FM_CHECK(static_cast<int>(rows) <= bucket.rows);
   FM_CHECK(static_cast<int>(batch.sequences.size()) <= bucket.sequences);
+  FM_CHECK(to.counts != nullptr);
   to.counts[0] = static_cast<int32_t>(rows);
   to.counts[1] = static_cast<int32_t>(batch.sequences.size());
   const auto fill = [&](auto* field, const auto& values) {

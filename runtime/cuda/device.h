@@ -88,6 +88,8 @@ class Memory {
   static absl::StatusOr<Memory> Allocate(int64_t bytes, const char* what,
                                          MemoryKind kind = MemoryKind::kDevice);
   ~Memory() { Free(); }
+  Memory(const Memory&) = delete;
+  Memory& operator=(const Memory&) = delete;
   Memory(Memory&& other) noexcept { *this = std::move(other); }
   Memory& operator=(Memory&& other) noexcept;
 

@@ -51,7 +51,7 @@ void AddSequences(char32_t low, char32_t high, std::vector<Utf8Sequence>* out) {
 
 }  // namespace
 
-CodePointSet::CodePointSet(std::vector<Range> ranges) {
+CodePointSet::CodePointSet(const std::vector<Range>& ranges) {
   std::vector<Range> parts;
   for (const auto& [low, high] : ranges) {
     const char32_t end = std::min(high, kLast);
@@ -74,7 +74,7 @@ CodePointSet::CodePointSet(std::vector<Range> ranges) {
 CodePointSet CodePointSet::Union(const CodePointSet& other) const {
   std::vector<Range> all = ranges_;
   all.insert(all.end(), other.ranges_.begin(), other.ranges_.end());
-  return CodePointSet(std::move(all));
+  return CodePointSet(all);
 }
 
 CodePointSet CodePointSet::Complement() const {
@@ -85,7 +85,7 @@ CodePointSet CodePointSet::Complement() const {
     next = high + 1;
   }
   if (next <= kLast) gaps.emplace_back(next, kLast);
-  return CodePointSet(std::move(gaps));
+  return CodePointSet(gaps);
 }
 
 CodePointSet CodePointSet::Minus(const CodePointSet& other) const {

@@ -16,7 +16,7 @@ class CodePointSet {
 
   CodePointSet() = default;
   // In any order; surrogates are left out.
-  explicit CodePointSet(std::vector<Range> ranges);
+  explicit CodePointSet(const std::vector<Range>& ranges);
   static CodePointSet All() { return CodePointSet({{0, kLast}}); }
 
   CodePointSet Union(const CodePointSet& other) const;

@@ -77,6 +77,7 @@ bool GrammarConstraint::FillMask(std::span<uint32_t> mask) {
   if (ended_) return false;
   const std::lock_guard lock(shared.mutex_);
   MoveToCurrentArena();
+  FM_CHECK(state_ != nullptr);  // or it had ended
   const bool first = first_ && vocabulary.first_differs();
   std::vector<uint32_t>& known = first ? shared.first_mask_ : state_->mask;
   if (known.empty()) {

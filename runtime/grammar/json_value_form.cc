@@ -15,8 +15,8 @@ Grammar::Expr JsonValueForm::MakeColon() {
 }
 
 Grammar::Expr JsonValueForm::MakeCharacter() {
-  const auto set = [&](std::vector<CodePointSet::Range> ranges) {
-    return grammar_.Class(CodePointSet(std::move(ranges)));
+  const auto set = [&](const std::vector<CodePointSet::Range>& ranges) {
+    return grammar_.Class(CodePointSet(ranges));
   };
   const Grammar::Expr hex = set({{'0', '9'}, {'A', 'F'}, {'a', 'f'}});
   const Grammar::Expr d = set({{'D', 'D'}, {'d', 'd'}});

@@ -38,14 +38,14 @@ struct GrammarPath {
 // All ways to read the text so far. Belongs to a StateArena, which fills in the memory of it.
 struct GrammarState {
   std::vector<GrammarPath> paths;  // ascending by node and frame hash
-  bool accepts = false;            // the text so far is complete
   int32_t droppable_spaces = 0;    // spaces that would not be seen, because decoding drops them
+  bool accepts = false;            // the text so far is complete
 
+  bool after_plain_known = false;
+  bool mask_empty = false;
   std::vector<GrammarState*> next;  // by byte class; empty in states outside the arena
   GrammarState* after_plain = nullptr;
-  bool after_plain_known = false;
   std::vector<uint32_t> mask;  // of the tokens that may come, end tokens included
-  bool mask_empty = false;
 };
 
 // The states found since the last time memory ran out. One thread at a time.

@@ -101,8 +101,8 @@ absl::StatusOr<RegexFormParser::Piece> RegexFormParser::ParseSequence(int depth)
       result.anchored_end = true;
       continue;
     }
-    FM_ASSIGN_OR_RETURN(Piece atom, ParseAtom(depth));
-    FM_ASSIGN_OR_RETURN(const Piece piece, ParseQuantifiers(std::move(atom)));
+    FM_ASSIGN_OR_RETURN(const Piece atom, ParseAtom(depth));
+    FM_ASSIGN_OR_RETURN(const Piece piece, ParseQuantifiers(atom));
     if (something && piece.anchored_start) {
       return reader_.Error("^ is supported only at the start of the expression");
     }

@@ -68,7 +68,7 @@ bool Generation::OnEvent(size_t prompt, OutputEvent* event) {
   if (choice.finish == FinishReason::kError || choice.finish == FinishReason::kAborted) {
     return true;  // the caller knows what to say
   }
-  if (state_.request.stream && (has_token || finished)) Send(index, std::move(delta));
+  if (state_.request.stream && (has_token || finished)) Send(index, delta);
   FinishWhenComplete();
   return true;
 }

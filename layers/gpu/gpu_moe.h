@@ -34,6 +34,8 @@ class GpuMoeLayers {
       const ExpertPlacement& placement, Communicator& ranks, const GpuOptions& options,
       cuda::Stream& stream);
   ~GpuMoeLayers();
+  GpuMoeLayers(const GpuMoeLayers&) = delete;
+  GpuMoeLayers& operator=(const GpuMoeLayers&) = delete;
 
   // The smallest tile of any plan.
   static int SmallestTile(const GpuWeights& weights, const cuda::DeviceInfo& device, int64_t rows);

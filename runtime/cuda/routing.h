@@ -20,7 +20,7 @@ constexpr int kMaxExpertGroups = 32;
 // The part of a GateConfig (layers/gates/gate_config.h) that the device carries out, with the
 // enumerators of that header as numbers. Vectors lie on the device. layers/gpu/device_gate.h makes
 // it.
-struct RoutingParams {
+struct RoutingParams {  // NOLINT(clang-analyzer-optin.performance.Padding): in order of use
   int experts = 0;
   int k = 0;
   bool round_to_bf16 = false;             // router_dtype

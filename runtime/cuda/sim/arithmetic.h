@@ -9,7 +9,8 @@
 
 #include "runtime/cuda/sim/types.h"
 
-// NOLINTBEGIN(readability-identifier-naming): the names are CUDA's.
+// NOLINTBEGIN(readability-identifier-naming,bugprone-reserved-identifier,google-explicit-constructor):
+// the names are CUDA's.
 
 // One rounding each (the tree is compiled with -ffp-contract=off).
 inline float __fadd_rn(float a, float b) { return a + b; }
@@ -147,4 +148,4 @@ void __stwt(T* p, T value) {
   *p = value;
 }
 
-// NOLINTEND(readability-identifier-naming)
+// NOLINTEND(readability-identifier-naming,bugprone-reserved-identifier,google-explicit-constructor)

@@ -13,7 +13,8 @@
 
 #include "runtime/cuda/sim/threads.h"
 
-// NOLINTBEGIN(readability-identifier-naming): the names are CUDA's.
+// NOLINTBEGIN(readability-identifier-naming,bugprone-reserved-identifier,google-explicit-constructor):
+// the names are CUDA's.
 
 #define __global__
 #define __device__
@@ -201,4 +202,4 @@ FM_SIM_REDUCE(__reduce_or_sync, unsigned, BitOr)
 FM_SIM_REDUCE(__reduce_xor_sync, unsigned, BitXor)
 #undef FM_SIM_REDUCE
 
-// NOLINTEND(readability-identifier-naming)
+// NOLINTEND(readability-identifier-naming,bugprone-reserved-identifier,google-explicit-constructor)

@@ -2,6 +2,8 @@
 // The simulator's side of runtime/cuda/ptx.h; what the functions do is said there.
 #pragma once
 
+// NOLINTBEGIN: the names, and what they convert to, are CUDA's.
+
 #include <atomic>
 #include <cstdint>
 #include <cstring>
@@ -87,3 +89,4 @@ inline void GridDependencyWait() {}
 inline void GridDependencyLaunch() {}
 
 }  // namespace folkmoot::cuda
+// NOLINTEND

@@ -10,7 +10,8 @@
 
 #include "runtime/cuda/sim/threads.h"
 
-// NOLINTBEGIN(readability-identifier-naming): the names are CUDA's.
+// NOLINTBEGIN(readability-identifier-naming,bugprone-reserved-identifier,google-explicit-constructor):
+// the names are CUDA's.
 
 #define CUDART_VERSION 13000
 
@@ -187,4 +188,4 @@ cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(
       std::bind(body, static_cast<P>(std::forward<A>(arguments))...));
 }
 
-// NOLINTEND(readability-identifier-naming)
+// NOLINTEND(readability-identifier-naming,bugprone-reserved-identifier,google-explicit-constructor)

@@ -7,7 +7,8 @@
 
 #include "runtime/dtype.h"
 
-// NOLINTBEGIN(readability-identifier-naming): the names are CUDA's.
+// NOLINTBEGIN(readability-identifier-naming,bugprone-reserved-identifier,google-explicit-constructor):
+// the names are CUDA's.
 
 struct uint3 {
   unsigned x, y, z;
@@ -110,4 +111,4 @@ FM_SIM_HALF(__nv_bfloat16, __nv_bfloat162, bfloat16, bfloat162, bfloat16)
 FM_SIM_HALF(__half, __half2, half, half2, half)
 #undef FM_SIM_HALF
 
-// NOLINTEND(readability-identifier-naming)
+// NOLINTEND(readability-identifier-naming,bugprone-reserved-identifier,google-explicit-constructor)

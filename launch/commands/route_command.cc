@@ -124,7 +124,8 @@ absl::Status ReadValid(const Json& value, RouteInput* input) {
     if (!value[i].is_boolean() && value[i] != 0 && value[i] != 1) {
       return InvalidArgument("valid[{}]={} must be true, false, 1 or 0", i, value[i].dump());
     }
-    input->valid.push_back(value[i] == true || value[i] == 1 ? 1 : 0);
+    const bool valid = value[i].is_boolean() ? value[i].get<bool>() : value[i] == 1;
+    input->valid.push_back(valid ? 1 : 0);
   }
   return absl::OkStatus();
 }

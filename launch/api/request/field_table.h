@@ -36,7 +36,7 @@ enum class FieldType : uint8_t {
 // [], {}).
 enum class FieldUse : uint8_t { kAccepted, kIgnored, kRefused };
 
-struct FieldSpec {
+struct FieldSpec {  // NOLINT(clang-analyzer-optin.performance.Padding): in the order of the table
   std::string_view name;
   FieldType type;
   double min;

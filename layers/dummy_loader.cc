@@ -72,13 +72,7 @@ class DummyLoader : public WeightLoader {
     const size_t count = std::min(all, kRun);
     storage.resize(all * size);
     for (size_t i = 0; i < count; ++i) {
-      const float value = NearNormal(state) * deviation;
-      if (dtype_ == DType::kF32) {
-        reinterpret_cast<float*>(storage.data())[i] = value;
-      } else {
-        reinterpret_cast<uint16_t*>(storage.data())[i] =
-            dtype_ == DType::kBF16 ? FloatToBF16(value) : FloatToF16(value);
-      }
+      StoreElement(NearNormal(state) * deviation, storage.data(), dtype_, static_cast<int64_t>(i));
     }
     for (size_t done = count; done < all;) {
       const size_t more = std::min(done, all - done);

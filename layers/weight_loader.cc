@@ -9,21 +9,6 @@
 #include "fmt/ranges.h"
 
 namespace folkmoot {
-namespace {
-
-float Element(const WeightView& view, size_t i) {
-  switch (view.dtype) {
-    case DType::kBF16:
-      return BF16ToFloat(static_cast<const uint16_t*>(view.data)[i]);
-    case DType::kF16:
-      return F16ToFloat(static_cast<const uint16_t*>(view.data)[i]);
-    default:
-      return static_cast<const float*>(view.data)[i];
-  }
-}
-
-}  // namespace
-
 absl::StatusOr<PackedMatrix> WeightLoader::Pack(ThreadPool& pool, const TensorRef& ref) {
   FM_ASSIGN_OR_RETURN(const WeightView view, View(ref));
   std::vector<std::byte> storage;
@@ -59,23 +44,19 @@ absl::StatusOr<std::vector<float>> WeightLoader::Row(const std::string& name, in
 
 std::vector<float> WeightLoader::Widen(const WeightView& view) {
   std::vector<float> values(static_cast<size_t>(view.n * view.k));
-  for (size_t i = 0; i < values.size(); ++i) values[i] = Element(view, i);
+  for (size_t i = 0; i < values.size(); ++i) {
+    values[i] = LoadElement(view.data, view.dtype, static_cast<int64_t>(i));
+  }
   if (progress_) progress_(view.n * view.k * DTypeBytes(view.dtype));
   return values;
 }
 
 WeightView WeightLoader::Converted(const WeightView& view, std::vector<std::byte>* storage) const {
   if (!dtype_ || *dtype_ == view.dtype) return view;
-  const auto count = static_cast<size_t>(view.n * view.k);
-  storage->resize(count * static_cast<size_t>(DTypeBytes(*dtype_)));
-  for (size_t i = 0; i < count; ++i) {
-    const float value = Element(view, i);
-    if (*dtype_ == DType::kF32) {
-      reinterpret_cast<float*>(storage->data())[i] = value;
-    } else {
-      reinterpret_cast<uint16_t*>(storage->data())[i] =
-          *dtype_ == DType::kBF16 ? FloatToBF16(value) : FloatToF16(value);
-    }
+  const int64_t count = view.n * view.k;
+  storage->resize(static_cast<size_t>(count * DTypeBytes(*dtype_)));
+  for (int64_t i = 0; i < count; ++i) {
+    StoreElement(LoadElement(view.data, view.dtype, i), storage->data(), *dtype_, i);
   }
   return {storage->data(), *dtype_, view.n, view.k};
 }

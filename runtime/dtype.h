@@ -36,4 +36,19 @@ uint16_t FloatToBF16(float value);
 float F16ToFloat(uint16_t bits);
 uint16_t FloatToF16(float value);
 
+// Element i of an array of kF32, kBF16 or kF16, widened or rounded.
+inline float LoadElement(const void* data, DType dtype, int64_t i) {
+  if (dtype == DType::kF32) return static_cast<const float*>(data)[i];
+  const uint16_t bits = static_cast<const uint16_t*>(data)[i];
+  return dtype == DType::kBF16 ? BF16ToFloat(bits) : F16ToFloat(bits);
+}
+inline void StoreElement(float value, void* data, DType dtype, int64_t i) {
+  if (dtype == DType::kF32) {
+    static_cast<float*>(data)[i] = value;
+  } else {
+    static_cast<uint16_t*>(data)[i] =
+        dtype == DType::kBF16 ? FloatToBF16(value) : FloatToF16(value);
+  }
+}
+
 }  // namespace folkmoot

@@ -13,30 +13,13 @@ namespace {
 
 constexpr int64_t kStagingBytes = int64_t{64} << 20;
 
-float Widened(const void* data, DType dtype, int64_t i) {
-  switch (dtype) {
-    case DType::kBF16:
-      return BF16ToFloat(static_cast<const uint16_t*>(data)[i]);
-    case DType::kF16:
-      return F16ToFloat(static_cast<const uint16_t*>(data)[i]);
-    default:
-      return static_cast<const float*>(data)[i];
-  }
-}
-
 void Convert(const void* from, DType from_type, int64_t count, void* to, DType to_type) {
   if (from_type == to_type) {
     std::memcpy(to, from, static_cast<size_t>(count * DTypeBytes(to_type)));
     return;
   }
   for (int64_t i = 0; i < count; ++i) {
-    const float value = Widened(from, from_type, i);
-    if (to_type == DType::kF32) {
-      static_cast<float*>(to)[i] = value;
-    } else {
-      static_cast<uint16_t*>(to)[i] =
-          to_type == DType::kBF16 ? FloatToBF16(value) : FloatToF16(value);
-    }
+    StoreElement(LoadElement(from, from_type, i), to, to_type, i);
   }
 }
 

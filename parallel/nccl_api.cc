@@ -1,34 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "parallel/nccl_api.h"
 
-#include <utility>
-
 namespace folkmoot {
-namespace {
-
-// Fills functions of the table and remembers what was missing.
-class SymbolTable {
- public:
-  explicit SymbolTable(const std::function<void*(const char*)>& symbol) : symbol_(symbol) {}
-
-  template <typename Result, typename... Args>
-  void Optional(const char* name, std::function<Result(Args...)>& function) {
-    if (void* address = symbol_(name)) function = reinterpret_cast<Result (*)(Args...)>(address);
-  }
-  template <typename Result, typename... Args>
-  void Required(const char* name, std::function<Result(Args...)>& function) {
-    Optional(name, function);
-    if (!function) missing_ += (missing_.empty() ? "" : ", ") + std::string(name);
-  }
-  const std::string& missing() const { return missing_; }
-
- private:
-  const std::function<void*(const char*)>& symbol_;
-  std::string missing_;
-};
-
-}  // namespace
-
 std::string NcclVersionText(int version) {
   // Up to 2.8 the code had one digit less for the major version.
   const int major = version < 10000 ? version / 1000 : version / 10000;
@@ -36,8 +9,7 @@ std::string NcclVersionText(int version) {
                      version % 100);
 }
 
-absl::StatusOr<NcclApi> ResolveNccl(const std::string& path,
-                                    const std::function<void*(const char*)>& symbol) {
+absl::StatusOr<NcclApi> ResolveNccl(const std::string& path, const SymbolSource& symbol) {
   NcclApi api;
   api.path = path;
   SymbolTable table(symbol);

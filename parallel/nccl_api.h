@@ -96,7 +96,6 @@ std::string NcclVersionText(int version);
 absl::StatusOr<NcclApi> LoadNccl(const LibrarySearch& search);
 
 // The same from any source of symbols, which answers nullptr for what it does not have.
-absl::StatusOr<NcclApi> ResolveNccl(const std::string& path,
-                                    const std::function<void*(const char*)>& symbol);
+absl::StatusOr<NcclApi> ResolveNccl(const std::string& path, const SymbolSource& symbol);
 
 }  // namespace folkmoot

@@ -3,7 +3,7 @@
 // missing by name when they are not there.
 #pragma once
 
-#include <memory>
+#include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -48,6 +48,37 @@ class SharedLibrary {
 
   void* handle_;
   std::string path_;
+};
+
+// Answers nullptr for what a library does not have.
+using SymbolSource = std::function<void*(const char*)>;
+
+// Fills pointers to functions, or std::functions that tests replace, and remembers what was
+// missing. `source` must outlive it.
+class SymbolTable {
+ public:
+  explicit SymbolTable(const SymbolSource& source) : source_(source) {}
+
+  template <typename Result, typename... Args>
+  void Optional(const char* name, Result (*&function)(Args...)) {
+    function = reinterpret_cast<Result (*)(Args...)>(source_(name));
+  }
+  template <typename Result, typename... Args>
+  void Optional(const char* name, std::function<Result(Args...)>& function) {
+    Result (*address)(Args...) = nullptr;
+    Optional(name, address);
+    if (address != nullptr) function = address;
+  }
+  template <typename Function>
+  void Required(const char* name, Function& function) {
+    Optional(name, function);
+    if (!function) missing_ += (missing_.empty() ? "" : ", ") + std::string(name);
+  }
+  const std::string& missing() const { return missing_; }
+
+ private:
+  const SymbolSource& source_;
+  std::string missing_;
 };
 
 }  // namespace folkmoot

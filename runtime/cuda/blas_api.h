@@ -8,9 +8,9 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <string>
 
+#include "runtime/shared_library.h"
 #include "runtime/status.h"
 
 namespace folkmoot::cuda {
@@ -78,7 +78,6 @@ std::string BlasVersionText(int64_t version);
 
 // Fills the table from any source of symbols, which answers nullptr for what it does not have.
 // FailedPrecondition when the library is too old or lacks a function, all of which are named.
-absl::StatusOr<BlasApi> ResolveBlas(const std::string& path,
-                                    const std::function<void*(const char*)>& symbol);
+absl::StatusOr<BlasApi> ResolveBlas(const std::string& path, const SymbolSource& symbol);
 
 }  // namespace folkmoot::cuda

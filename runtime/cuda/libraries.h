@@ -15,7 +15,8 @@ struct GpuLibrary {
   std::string detail;   // the file, or what the loader said
 };
 
-// NCCL, cuBLASLt and cuDNN, in this order, searched as runtime/shared_library.h says. Loads them.
+// NCCL, cuBLASLt and cuDNN (which nothing uses yet), in this order, searched as
+// runtime/shared_library.h says. Loads them.
 std::vector<GpuLibrary> FindGpuLibraries();
 
 }  // namespace folkmoot::cuda

@@ -67,14 +67,17 @@ std::string SampleHash(const Checkpoint& checkpoint) {
 }
 
 AgreementFields Fields(const EngineOptions& options, const Opened& opened) {
-  AgreementFields fields = {{"version", BuildVersion()},
-                            {"program file", ProgramHash()},
-                            {"--device", opened.gpu ? "cuda" : "cpu"},
-                            {"--batch-invariant", options.batch_invariant ? "yes" : "no"},
-                            {"--load-format", options.load_format},
-                            {"--dtype", options.dtype},
-                            {"--max-num-seqs", std::to_string(options.max_num_seqs)},
-                            {"--moe-a2a-backend", options.dispatcher}};
+  AgreementFields fields = {
+      {"version", BuildVersion()},
+      {"program file", ProgramHash()},
+      {"--device", opened.gpu ? "cuda" : "cpu"},
+      {"--batch-invariant", options.batch_invariant ? "yes" : "no"},
+      {"--allow-shared-gpu", options.allow_shared_gpu ? "yes" : "no"},
+      {"--max-num-batched-tokens", std::to_string(options.max_num_batched_tokens)},
+      {"--load-format", options.load_format},
+      {"--dtype", options.dtype},
+      {"--max-num-seqs", std::to_string(options.max_num_seqs)},
+      {"--moe-a2a-backend", options.dispatcher}};
   fields.emplace_back("model files",
                       opened.checkpoint == nullptr
                           ? std::string("dummy")

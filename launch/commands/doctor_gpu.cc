@@ -24,9 +24,12 @@ std::string Capability(int capability) {
 GpuFacts GatherGpuFacts() {
   GpuFacts facts;
   facts.build = GpuBuild();
-  absl::StatusOr<std::vector<cuda::DeviceInfo>> devices = ListGpus();
+  const absl::StatusOr<std::vector<cuda::DeviceInfo>> devices = ListGpus();
   if (devices.ok()) {
-    facts.devices = *std::move(devices);
+    for (const cuda::DeviceInfo& device : *devices) {
+      // A GPU that somebody else holds exclusively cannot say how much is free.
+      facts.devices.push_back(DescribeGpu(device.index).value_or(device));
+    }
   } else {
     facts.problem = Message(devices.status());
   }
@@ -49,7 +52,8 @@ void AddGpuRows(const GpuFacts& facts, KeyValues* table) {
         fmt::format("{}, compute capability {}, {} multiprocessors, {}, {} free", device.name,
                     Capability(device.compute_capability), device.multiprocessors,
                     FormatBytes(static_cast<double>(device.total_bytes)),
-                    FormatBytes(static_cast<double>(device.free_bytes))));
+                    device.free_bytes < 0 ? "unknown"
+                                          : FormatBytes(static_cast<double>(device.free_bytes))));
   }
   for (const cuda::GpuLibrary& library : facts.libraries) {
     table->Add(library.name, library.version.empty()
@@ -101,13 +105,12 @@ void AdviseOnGpus(const GpuFacts& facts, std::vector<std::string>* advice) {
   for (const cuda::GpuLibrary& library : facts.libraries) {
     if (several && library.name == "NCCL" && library.version.empty()) {
       advice->push_back(
-          "several GPUs, but no NCCL: ranks would exchange tokens through host memory; install "
-          "libnccl2");
+          "several GPUs, but no NCCL: only one rank can compute on GPUs; install libnccl2");
     }
     if (!facts.devices.empty() && library.name == "cuBLASLt" && library.version.empty()) {
       advice->push_back(
           "cuBLASLt was not found: long prompts run on our own, slower products; install "
-          "libcublas, or set LD_LIBRARY_PATH");
+          "libcublas, or set FOLKMOOT_LIBRARY_PATH");
     }
   }
 }

@@ -30,13 +30,12 @@ absl::StatusOr<std::optional<cuda::DeviceInfo>> ChooseGpu(const EngineOptions& o
 
 absl::Status CheckGpuSharing(const EngineOptions& options, Communicator& world,
                              const std::optional<cuda::DeviceInfo>& gpu) {
-  if (world.size() == 1 || options.allow_shared_gpu) return absl::OkStatus();
-  FM_ASSIGN_OR_RETURN(
-      const std::vector<std::string> uuids,
-      AllGatherStrings(world, gpu ? gpu->uuid : std::string(), {.phase = "choice of GPUs"}));
+  if (world.size() == 1 || !gpu || options.allow_shared_gpu) return absl::OkStatus();
+  FM_ASSIGN_OR_RETURN(const std::vector<std::string> uuids,
+                      AllGatherStrings(world, gpu->uuid, {.phase = "choice of GPUs"}));
   for (size_t r = 0; r < uuids.size(); ++r) {
     for (size_t other = 0; other < r; ++other) {
-      if (uuids[r].empty() || uuids[r] != uuids[other]) continue;
+      if (uuids[r] != uuids[other]) continue;
       return FailedPrecondition(
           "ranks {} and {} would share GPU {}: start as many ranks per host as it has GPUs, or "
           "pass --allow-shared-gpu",

@@ -15,7 +15,8 @@ namespace folkmoot {
 // be used.
 absl::StatusOr<std::optional<cuda::DeviceInfo>> ChooseGpu(const EngineOptions& options, int rank);
 
-// Collective. Two ranks on one GPU are refused unless --allow-shared-gpu says that it is meant.
+// Collective among ranks that have agreed on the device and on --allow-shared-gpu. Two ranks on one
+// GPU are refused unless --allow-shared-gpu says that it is meant.
 absl::Status CheckGpuSharing(const EngineOptions& options, Communicator& world,
                              const std::optional<cuda::DeviceInfo>& gpu);
 

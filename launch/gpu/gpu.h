@@ -25,8 +25,10 @@ GpuBuildInfo GpuBuild();
 // The GPUs of this machine. Unavailable, with the reason and the remedy, when there is none that
 // this program can use.
 absl::StatusOr<std::vector<cuda::DeviceInfo>> ListGpus();
+// One of them, with the memory that is free now.
+absl::StatusOr<cuda::DeviceInfo> DescribeGpu(int index);
 
-// The libraries that the back end loads when it needs them, found or not. Empty without a back end.
+// cuda::FindGpuLibraries. Empty without a back end.
 std::vector<cuda::GpuLibrary> ListGpuLibraries();
 
 // LoadModel on the GPU options.gpu.device.

@@ -15,6 +15,8 @@ GpuBuildInfo GpuBuild() {
 
 absl::StatusOr<std::vector<cuda::DeviceInfo>> ListGpus() { return cuda::ListDevices(); }
 
+absl::StatusOr<cuda::DeviceInfo> DescribeGpu(int index) { return cuda::DescribeDevice(index); }
+
 std::vector<cuda::GpuLibrary> ListGpuLibraries() { return cuda::FindGpuLibraries(); }
 
 absl::StatusOr<std::unique_ptr<Model>> LoadGpuModel(const ModelConfig& config,

@@ -13,6 +13,8 @@ absl::StatusOr<std::vector<cuda::DeviceInfo>> ListGpus() {
       "is found (cmake -DFOLKMOOT_CUDA=ON says why one is not), or use --device cpu");
 }
 
+absl::StatusOr<cuda::DeviceInfo> DescribeGpu(int) { return ListGpus().status(); }
+
 std::vector<cuda::GpuLibrary> ListGpuLibraries() { return {}; }
 
 absl::StatusOr<std::unique_ptr<Model>> LoadGpuModel(const ModelConfig&, const ModelOptions&,

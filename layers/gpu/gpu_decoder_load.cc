@@ -17,14 +17,6 @@ int64_t WorkBytes(const StepSizes& sizes) {
   return counted.bytes();
 }
 
-absl::StatusOr<cuda::DeviceInfo> DeviceNow(int index) {
-  FM_ASSIGN_OR_RETURN(const std::vector<cuda::DeviceInfo> devices, cuda::ListDevices());
-  for (const cuda::DeviceInfo& device : devices) {
-    if (device.index == index) return device;
-  }
-  return NotFound("there is no GPU {}: {} found", index, devices.size());
-}
-
 }  // namespace
 
 GpuDecoder::GpuDecoder(const ModelConfig& config, const ModelOptions& options)
@@ -136,7 +128,7 @@ int64_t GpuDecoder::CacheBytesPerBlock(int64_t block_size) const {
 }
 
 absl::StatusOr<CacheRoom> GpuDecoder::CacheMemory() const {
-  FM_ASSIGN_OR_RETURN(const cuda::DeviceInfo device, DeviceNow(gpu_.device));
+  FM_ASSIGN_OR_RETURN(const cuda::DeviceInfo device, cuda::DescribeDevice(gpu_.device));
   const auto allowed =
       static_cast<int64_t>(gpu_.memory_utilization * static_cast<double>(device.total_bytes));
   const int64_t used = device.total_bytes - device.free_bytes;

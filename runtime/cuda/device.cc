@@ -73,19 +73,20 @@ absl::StatusOr<std::vector<DeviceInfo>> ListDevices() {
     cudaGetLastError();  // a sticky word of the run time
     return NoDevices(error, DriverVersion(), RuntimeVersion());
   }
-  int before = 0;
-  FM_CUDA_RETURN(cudaGetDevice(&before), "asking for the current GPU");
   std::vector<DeviceInfo> devices;
   for (int i = 0; i < count; ++i) {
-    FM_ASSIGN_OR_RETURN(DeviceInfo info, Describe(i));
-    // A GPU that somebody else holds exclusively cannot say how much is free.
-    if (cudaSetDevice(i) == cudaSuccess) {
-      if (absl::StatusOr<DeviceInfo> current = DescribeCurrent(); current.ok()) info = *current;
-    }
-    devices.push_back(std::move(info));
+    FM_ASSIGN_OR_RETURN(devices.emplace_back(), Describe(i));
   }
-  FM_CUDA_RETURN(cudaSetDevice(before), "returning to a GPU");
   return devices;
+}
+
+absl::StatusOr<DeviceInfo> DescribeDevice(int index) {
+  int before = 0;
+  FM_CUDA_RETURN(cudaGetDevice(&before), "asking for the current GPU");
+  FM_RETURN_IF_ERROR(UseDevice(index));
+  absl::StatusOr<DeviceInfo> info = DescribeCurrent();
+  FM_RETURN_IF_ERROR(UseDevice(before));
+  return info;
 }
 
 absl::Status UseDevice(int index) {

@@ -29,7 +29,7 @@ struct DeviceInfo {
   int compute_capability = 0;  // 90 for sm_90
   int multiprocessors = 0;
   int64_t total_bytes = 0;
-  int64_t free_bytes = 0;
+  int64_t free_bytes = -1;             // -1: not asked for
   int64_t shared_bytes_per_block = 0;  // the most that a kernel may ask for
   std::string uuid;                    // the same GPU has the same one in every process
 };
@@ -40,8 +40,11 @@ const char* BackendName();
 int DriverVersion();
 int RuntimeVersion();
 // Unavailable, with the reason and the remedy, when there is no driver, it is too old, or no GPU
-// can be used.
+// can be used. Free memory is not asked for: that starts a context on each GPU, and every rank of a
+// host lists them all.
 absl::StatusOr<std::vector<DeviceInfo>> ListDevices();
+// One of them, with what is free now.
+absl::StatusOr<DeviceInfo> DescribeDevice(int index);
 // Makes the device current for the calling thread, which must be the one that uses it.
 absl::Status UseDevice(int index);
 

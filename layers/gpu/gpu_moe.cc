@@ -169,8 +169,8 @@ void GpuMoeLayers::StartRouterAlone(const GpuStep& step, int layer) {
              FloatMatrix(work.router_logits, rows, step.dims.experts));
 }
 
-void GpuMoeLayers::StartRouting(const GpuStep& step, int layer, const cuda::RoutingRef& routing) {
-  const int moe_index = step.moe_index;
+void GpuMoeLayers::StartRouting(const GpuStep& step, int layer, int moe_index,
+                                const cuda::RoutingRef& routing) {
   if (!fused_) {
     StartRouterAlone(step, layer);
     if (!step.on_device) return;
@@ -232,12 +232,10 @@ absl::Status GpuMoeLayers::Start(const GpuStep& step, int layer, int moe_index,
   } else {
     routing.place = nullptr;  // nobody competes for places
   }
-  GpuStep mine = step;
-  mine.moe_index = moe_index;
-  StartRouting(mine, layer, routing);
-  StartShared(mine, layer);
-  if (!step.on_device) return StartHostRouted(mine, layer, moe_index, next_norm);
-  return StartExperts(mine, {.layer = layer,
+  StartRouting(step, layer, moe_index, routing);
+  StartShared(step, layer);
+  if (!step.on_device) return StartHostRouted(step, layer, moe_index, next_norm);
+  return StartExperts(step, {.layer = layer,
                              .first = 0,
                              .routing = routing,
                              .grouped = fused_,

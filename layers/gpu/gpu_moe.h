@@ -60,7 +60,7 @@ class GpuMoeLayers {
 
   // Norm, router logits and, for steps that are routed on the device, the rest up to grouped
   // choices.
-  void StartRouting(const GpuStep& step, int layer, const cuda::RoutingRef& routing);
+  void StartRouting(const GpuStep& step, int layer, int moe_index, const cuda::RoutingRef& routing);
   void StartRouterAlone(const GpuStep& step, int layer);
   cuda::RoutingInput InputOf(const GpuStep& step, int moe_index) const;
   void StartShared(const GpuStep& step, int layer) const;

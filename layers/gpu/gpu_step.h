@@ -25,7 +25,6 @@ struct GpuStep {
   StepLimits limits;
   bool on_device = true;     // routing
   bool fixed_sizes = false;  // of what ranks exchange: all have bucket.rows rows
-  int moe_index = 0;         // of the layer that is being started
   // Null while a graph is recorded, which knows buckets but no batch.
   LayerContext* context = nullptr;
   const ForwardBatch* batch = nullptr;

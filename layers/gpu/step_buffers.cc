@@ -183,7 +183,7 @@ void StepInput::ReadCounters(const StepBucket& bucket, const ForwardBatch& batch
       const size_t index = static_cast<size_t>(layer) * static_cast<size_t>(bucket.sequences) + s;
       const auto offset = static_cast<std::ptrdiff_t>(static_cast<size_t>(layer) * experts);
       std::copy_n(taken + index * experts, experts, sequence.expert_places.begin() + offset);
-      // The router keeps only counters at the end of the rows here; see GpuDecoder::OnDevice.
+      // The router keeps only counters at the end of the rows here; see GpuMoeLayers::OnDevice.
       for (int32_t* const page_end : sequence.page_ends) {
         std::copy_n(taken + index * experts, experts, page_end + offset);
       }

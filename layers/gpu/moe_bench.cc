@@ -21,15 +21,7 @@ absl::Status FillRandom(cuda::Stream& stream, void* data, int64_t bytes, DType d
   std::normal_distribution<float> normal(0.0f, static_cast<float>(deviation));
   const int64_t size = DTypeBytes(dtype);
   std::vector<std::byte> run(static_cast<size_t>(kRun * size));
-  for (int64_t i = 0; i < kRun; ++i) {
-    const float value = normal(random);
-    if (dtype == DType::kF32) {
-      reinterpret_cast<float*>(run.data())[i] = value;
-    } else {
-      reinterpret_cast<uint16_t*>(run.data())[i] =
-          dtype == DType::kBF16 ? FloatToBF16(value) : FloatToF16(value);
-    }
-  }
+  for (int64_t i = 0; i < kRun; ++i) StoreElement(normal(random), run.data(), dtype, i);
   int64_t filled = std::min(bytes, kRun * size);
   cuda::CopyToDevice(stream, data, run.data(), filled);
   while (filled < bytes) {
@@ -187,7 +179,7 @@ class MoeBench {
 
   GpuStep FillStep(int tokens) {
     const auto count = static_cast<size_t>(tokens);
-    pages_.assign(count / 16 + 1, 0);
+    pages_.assign((count + 15) / 16, 0);
     places_.assign(sizes_.chunk_counters ? static_cast<size_t>(sizes_.moe_layers) *
                                                static_cast<size_t>(sizes_.dims.experts)
                                          : 0,

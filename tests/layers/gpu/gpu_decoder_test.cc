@@ -7,6 +7,7 @@
 
 #include <cstring>
 
+#include "layers/gpu/moe_bench.h"
 #include "parallel/thread_communicator.h"
 #include "runtime/checkpoint/checkpoint.h"
 
@@ -99,6 +100,30 @@ TEST_F(GpuDecoderTest, EightKernelsPerLayer) {
     EXPECT_LE(model->kernels_per_layer() * layers, 8 * layers + 4) << name;
     EXPECT_GE(model->kernels_per_layer(), 1) << name;
   }
+}
+
+TEST(MoeBench, MeasuresEveryNumberOfTokens) {
+  if (!cuda::ListDevices().ok()) GTEST_SKIP() << "SKIPPED: no GPU";
+  MoeBenchOptions options;
+  options.shape = {.name = "tiny", .hidden = 64, .intermediate = 32, .shared_intermediate = 16};
+  options.shape.gate.num_experts = 8;
+  options.shape.gate.top_k = 2;
+  options.shape.gate.shared = true;
+  options.tokens = {1, 16, 5};
+  options.seconds = 1e-6;
+  const auto report = RunMoeBench(options);
+  ASSERT_TRUE(report.ok()) << report.status();
+  ASSERT_EQ(report->points.size(), 3U);
+  for (size_t i = 0; i < 3; ++i) {
+    const MoeBenchPoint& point = report->points[i];
+    EXPECT_EQ(point.tokens, options.tokens[i]);
+    EXPECT_GT(point.seconds, 0);
+    EXPECT_GE(point.touched, 2);  // a token's experts differ
+    EXPECT_LE(point.touched, 8);
+    EXPECT_GE(point.kernels, 4);
+  }
+  EXPECT_GT(report->read_bytes_per_second, 0);
+  EXPECT_GT(report->flops_per_second, 0);
 }
 
 }  // namespace

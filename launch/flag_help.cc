@@ -21,6 +21,12 @@ std::vector<std::string> FlagNames(const CLI::App& app) {
   return names;
 }
 
+// "bench throughput " for that command, nothing for the program itself.
+std::string PathOf(const CLI::App& app) {
+  const CLI::App* parent = app.get_parent();
+  return parent == nullptr ? "" : PathOf(*parent) + app.get_name() + " ";
+}
+
 std::vector<std::string> CommandNames(const CLI::App& app) {
   std::vector<std::string> names;
   for (const CLI::App* command : app.get_subcommands(nullptr)) names.push_back(command->get_name());
@@ -31,8 +37,7 @@ std::vector<std::string> CommandNames(const CLI::App& app) {
 
 std::string ExplainParseError(const CLI::App& app, const CLI::ParseError& error) {
   const CLI::App& parsed = ParsedApp(app);
-  const std::string hint =
-      fmt::format("; see folkmoot {}--help", &parsed == &app ? "" : parsed.get_name() + " ");
+  const std::string hint = fmt::format("; see folkmoot {}--help", PathOf(parsed));
   const std::vector<std::string> extras = app.remaining(/*recurse=*/true);
   if (extras.empty()) return error.what() + hint;
   const std::string culprit = extras.front().substr(0, extras.front().find('='));

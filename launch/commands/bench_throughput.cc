@@ -239,6 +239,8 @@ Command MakeBenchThroughput(CLI::App& bench) {
       ->check(CLI::PositiveNumber);
   command->add_option("--decode-tokens", options->decode_tokens, "tokens per sequence")
       ->check(CLI::Range(int64_t{2}, int64_t{1} << 20));
+  command->add_option("--decode-context", options->decode_context, "prompt of those sequences")
+      ->check(CLI::PositiveNumber);
   command->add_option("--repetitions", options->repetitions, "of the whole set, interleaved")
       ->check(CLI::Range(1, 1000));
   command->add_flag("--json", options->json, "print one JSON object");

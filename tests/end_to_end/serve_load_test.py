@@ -54,11 +54,16 @@ class LoadTest(ServeTest):
             }
             for _ in range(72)
         ]
+        # Whoever is slow, clients or engine: these overlap, and have the pages of a load.
+        long_run = {"path": COMPLETIONS, "n": 1, "max_tokens": 600, "leave_after": None, "pause": 0}
+        plans += [
+            {**long_run, "prompt": [rng.randrange(1, 4096) for _ in range(250)]} for _ in range(6)
+        ]
         ends = together([lambda p=p: self.follow(p) for p in plans])
         self.assertEqual(self.server.wait_idle(), (0, 0, 0))
         seen = watcher.stop()
         self.assertEqual({s[3] for s in seen}, {total}, "used + cached + free is not constant")
-        self.assertGreater(max(s[0] for s in seen), total / 10, "there was no load")
+        self.assertGreater(max(s[0] for s in seen), total / 4, "there was no load")
         self.assertGreaterEqual(
             ends.count("finished"), sum(p["leave_after"] is None for p in plans)
         )

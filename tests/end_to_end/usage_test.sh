@@ -8,9 +8,12 @@ expect_failure 2 "did you mean 'generate'?" "$FOLKMOOT" generat "$DEMO"
 expect_failure 2 "prompt" "$FOLKMOOT" generate "$DEMO"
 expect_failure 2 "prompt that is not empty" "$FOLKMOOT" generate "$DEMO" --prompt ""
 # Without GPU support, wrong usage; with it but without a GPU, a failure; both say what to do.
-if ! "$FOLKMOOT" generate "$DEMO" --prompt x --max-tokens 1 --device cuda >"$WORK/out" 2>"$WORK/err"; then
-  grep -qF -- "--device cuda" "$WORK/err" || fail "--device cuda: $(head -c 300 "$WORK/err")"
-fi
+on_cuda=(generate "$DEMO" --prompt x --max-tokens 1 --device cuda)
+case $("$FOLKMOOT" doctor --json) in
+  *'"cuda": null'*) expect_failure 2 "--device cuda" "$FOLKMOOT" "${on_cuda[@]}" ;;
+  *'"devices": []'*) expect_failure 1 "--device cuda" "$FOLKMOOT" "${on_cuda[@]}" ;;
+  *) "$FOLKMOOT" "${on_cuda[@]}" >"$WORK/out" 2>"$WORK/err" || fail "--device cuda: $(head -c 300 "$WORK/err")" ;;
+esac
 expect_failure 2 "--temperature" "$FOLKMOOT" generate "$DEMO" --prompt x --temperature hot
 expect_failure 1 "extra_policy" "$FOLKMOOT" generate "$DEMO" --prompt x --gate extra_polic=random
 expect_failure 1 "top_k" "$FOLKMOOT" generate "$DEMO" --prompt x --gate top_k=99

@@ -74,21 +74,7 @@ TEST_F(DeviceGateTest, GoldenCases) {
     const GateConfig config = MustParse(test["gate"].dump());
     if (!WhyNotOnDevice(config, 1, 0).empty()) continue;
     ++on_device;
-    GateRows rows;
-    rows.rows = test["rows"];
-    rows.start = test["start"];
-    rows.layer = test["layer"];
-    rows.stream = test["stream"];
-    for (const Json& value : test["logits"]) {
-      rows.logits.push_back(static_cast<float>(value.get<double>() / 100));
-    }
-    for (const Json& value : test.value("uniforms", Json::array())) {
-      rows.uniforms.push_back(value.get<float>() / 1024);
-    }
-    for (const char valid : test.value("valid", std::string())) {
-      rows.valid.push_back(valid == '1' ? 1 : 0);
-    }
-    rows.token_ids = test.value("token_ids", std::vector<int32_t>());
+    const GateRows rows = RowsOfCase(test);
     if (config.selection == Selection::kTokenTable && rows.token_ids.empty()) continue;
     ExpectSame(config, InOneSequence(rows), static_cast<int>(index % 3));
     if (HasFailure()) return;  // one case is enough to read

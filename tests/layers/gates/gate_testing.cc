@@ -127,4 +127,23 @@ GateConfig MustParse(const std::string& json) {
   return config.ok() ? *config : GateConfig{};
 }
 
+GateRows RowsOfCase(const nlohmann::json& test) {
+  GateRows rows;
+  rows.rows = test["rows"];
+  rows.start = test["start"];
+  rows.layer = test["layer"];
+  rows.stream = test["stream"];
+  for (const nlohmann::json& value : test["logits"]) {
+    rows.logits.push_back(static_cast<float>(value.get<double>() / 100));
+  }
+  for (const nlohmann::json& value : test.value("uniforms", nlohmann::json::array())) {
+    rows.uniforms.push_back(value.get<float>() / 1024);
+  }
+  for (const char valid : test.value("valid", std::string())) {
+    rows.valid.push_back(valid == '1' ? 1 : 0);
+  }
+  rows.token_ids = test.value("token_ids", std::vector<int32_t>());
+  return rows;
+}
+
 }  // namespace folkmoot

@@ -55,4 +55,7 @@ GateRows RandomRows(int64_t rows, int experts, uint64_t seed, float spread = 1.5
 nlohmann::json ReadTestJson(const std::string& path);  // below tests/data
 GateConfig MustParse(const std::string& json);
 
+// A case of gates/random_cases.json; its format: tools/make_gate_goldens.py.
+GateRows RowsOfCase(const nlohmann::json& test);
+
 }  // namespace folkmoot

@@ -9,25 +9,6 @@ namespace {
 
 using Json = nlohmann::json;
 
-GateRows RowsOfCase(const Json& test) {
-  GateRows rows;
-  rows.rows = test["rows"];
-  rows.start = test["start"];
-  rows.layer = test["layer"];
-  rows.stream = test["stream"];
-  for (const Json& value : test["logits"]) {
-    rows.logits.push_back(static_cast<float>(value.get<double>() / 100));
-  }
-  for (const Json& value : test.value("uniforms", Json::array())) {
-    rows.uniforms.push_back(value.get<float>() / 1024);
-  }
-  for (const char valid : test.value("valid", std::string())) {
-    rows.valid.push_back(valid == '1' ? 1 : 0);
-  }
-  rows.token_ids = test.value("token_ids", std::vector<int32_t>());
-  return rows;
-}
-
 std::string Letters(const GateDecisions& decisions) {
   std::string letters;
   for (const std::string& state : decisions.state) {

@@ -1,15 +1,17 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # Everything that needs a GPU, in one go and within 8 minutes, from a bundle of tools/gpu_bundle.sh:
-# doctor, the tests of all kernels and of the model, end to end against the CPU, compute-sanitizer,
-# NCCL with two processes on one GPU, bench moe and bench throughput. Writes a report for
-# docs/gpu-evidence/. Exit status 0: nothing failed (what could not run is listed as skipped).
+# doctor, the tests of all kernels and of the model, end to end against the CPU, NCCL with two
+# processes on one GPU, bench moe, bench throughput, and compute-sanitizer. Writes a report for
+# docs/gpu-evidence/, and beside it all that the steps printed (..-outputs.tgz). Exit status 0: nothing failed (what could not run is listed as skipped).
 #
-#   tools/gpu_check.sh [BUNDLE [REPORT]]      default: build/gpu-bundle gpu-check.txt
+#   tools/gpu_check.sh [BUNDLE [REPORT [PARTS]]]      default: build/gpu-bundle gpu-check.txt all
 #                      BUNDLE: the folder, or its .tar.xz
+#                      PARTS: some of "doctor tests model nccl moe throughput sanitizer"
 set -u
 cd "$(dirname "$0")/.." || exit 1
 REPORT=${2:-gpu-check.txt}
+PARTS=${3:-doctor tests model nccl moe throughput sanitizer}
 BUDGET=${GPU_CHECK_SECONDS:-470}
 WORK=$(mktemp -d)
 trap 'rm -rf "$WORK"' EXIT
@@ -23,6 +25,8 @@ BEGIN=$SECONDS
 FAILED=0
 export PATH="$BUNDLE/bin:$PATH"  # its mpirun
 export LD_LIBRARY_PATH="$BUNDLE/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
+# NVIDIA's libraries often come with Python packages.
+export VIRTUAL_ENV=${VIRTUAL_ENV:-$(python3 -c 'import sys; print(sys.prefix)' 2>/dev/null)}
 export FOLKMOOT=$BUNDLE/bin/folkmoot
 export DEMO=models/demo-kjv
 
@@ -33,24 +37,66 @@ if [ ! -e "$SOURCE" ]; then mkdir -p "$(dirname "$SOURCE")" && ln -s "$PWD" "$SO
 say() { printf '%s\n' "$*" | tee -a "$REPORT"; }
 left() { echo $((BUDGET - (SECONDS - BEGIN))); }
 
-# step NAME SECONDS LINES COMMAND...: runs it for at most so long, reports its last lines.
+# run_step NUMBER SECONDS COMMAND...: runs it for at most so long; its output, status and seconds
+# stay in files.
+run_step() {
+  local files=$WORK/step-$1 most=$2 begin=$SECONDS
+  shift 2
+  [ "$(type -t "$1")" = function ] && set -- bash -c "$1"
+  timeout -k 5 "$most" "$@" >"$files.out" 2>&1
+  echo $? >"$files.status"
+  echo $((SECONDS - begin)) >"$files.seconds"
+}
+
+# report_step NUMBER NAME LINES: says how it went, with its last lines.
+report_step() {
+  local files=$WORK/step-$1 lines=$3 word=OK
+  local status
+  status=$(cat "$files.status")
+  if [ "$status" != 0 ]; then
+    word="FAILED ($status)"
+    lines=$((lines + 30))
+    FAILED=$((FAILED + 1))
+  fi
+  say "$word $2 ($(cat "$files.seconds") s)"
+  tail -n "$lines" "$files.out" | sed 's/^/    /' | tee -a "$REPORT"
+}
+
+# step NAME SECONDS LINES COMMAND...: one of the list; runs at once, or with the others of its group
+# when `end_group` comes.
+STEPS=0
+GROUP=()
+IN_GROUP=0
 step() {
-  local name=$1 most=$2 lines=$3
+  local name=$1 most=$2 lines=$3 budget
   shift 3
-  local budget
   budget=$(left)
   if [ "$budget" -lt 5 ]; then say "SKIPPED $name: the time is used up"; return; fi
   [ "$budget" -lt "$most" ] && most=$budget
-  local begin=$SECONDS
-  [ "$(type -t "$1")" = function ] && set -- bash -c "$1"
-  timeout -k 5 "$most" "$@" >"$WORK/out" 2>&1
-  local status=$?
-  local word=OK
-  if [ "$status" != 0 ]; then word="FAILED ($status)"; FAILED=$((FAILED + 1)); fi
-  say "$word $name ($((SECONDS - begin)) s)"
-  [ "$status" = 0 ] || lines=$((lines + 30))
-  tail -n "$lines" "$WORK/out" | sed 's/^/    /' | tee -a "$REPORT"
+  STEPS=$((STEPS + 1))
+  if [ "$IN_GROUP" = 1 ]; then
+    GROUP+=("$STEPS" "$name" "$lines")
+    while [ "$(jobs -rp | wc -l)" -ge "$SIDE_BY_SIDE" ]; do wait -n; done
+    run_step "$STEPS" "$most" "$@" &
+  else
+    run_step "$STEPS" "$most" "$@"
+    report_step "$STEPS" "$name" "$lines"
+  fi
 }
+
+# What only has to be right runs side by side, as many steps as leave each a few cores.
+SIDE_BY_SIDE=$(($(nproc) / 2))
+[ "$SIDE_BY_SIDE" -lt 1 ] && SIDE_BY_SIDE=1
+begin_group() { GROUP=() IN_GROUP=1; }
+end_group() {
+  wait
+  IN_GROUP=0
+  for ((i = 0; i < ${#GROUP[@]}; i += 3)); do
+    report_step "${GROUP[i]}" "${GROUP[i + 1]}" "${GROUP[i + 2]}"
+  done
+}
+
+wanted() { case " $PARTS " in *" $1 "*) return 0 ;; *) return 1 ;; esac; }
 
 generate() {  # FLAGS...: the ids of a greedy continuation
   "$FOLKMOOT" generate "$DEMO" --prompt "And the LORD said unto" --max-tokens 24 --temperature 0 --json "$@" |
@@ -86,12 +132,12 @@ export -f generate same_as_cpu two_ranks_one_gpu
 
 qwen3_shape() {  # FOLDER
   mkdir -p "$1"
-  cat >"$1/config.json" <<'JSON'
+  cat >"$1/config.json" <<JSON
 {"architectures": ["Qwen3MoeForCausalLM"], "model_type": "qwen3_moe", "attention_bias": false,
  "decoder_sparse_step": 1, "dtype": "bfloat16", "eos_token_id": 151645, "head_dim": 128, "hidden_act": "silu",
  "hidden_size": 2048, "intermediate_size": 6144, "max_position_embeddings": 40960, "mlp_only_layers": [],
  "moe_intermediate_size": 768, "norm_topk_prob": true, "num_attention_heads": 32, "num_experts": 128,
- "num_experts_per_tok": 8, "num_hidden_layers": 48, "num_key_value_heads": 4, "rms_norm_eps": 1e-06,
+ "num_experts_per_tok": 8, "num_hidden_layers": ${GPU_CHECK_LAYERS:-48}, "num_key_value_heads": 4, "rms_norm_eps": 1e-06,
  "rope_theta": 1000000.0, "tie_word_embeddings": false, "vocab_size": 151936}
 JSON
 }
@@ -101,36 +147,50 @@ say "# GPU check"
 say "commit $(cat "$BUNDLE/commit")"
 say "$(nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader 2>/dev/null || echo 'no nvidia-smi')"
 say ""
-step "doctor" 30 40 "$FOLKMOOT" doctor
-for test in "$BUNDLE"/bin/cuda_*_test_gpu "$BUNDLE"/bin/device_gate_test_gpu "$BUNDLE"/bin/gpu_*_test_cuda; do
-  [ -x "$test" ] && step "$(basename "$test")" 90 3 "$test" --gtest_brief=1
-done
-step "the demo model says what it says on the CPU" 60 6 same_as_cpu
-if command -v mpirun >/dev/null; then
-  step "two ranks on one GPU over NCCL" 60 3 two_ranks_one_gpu
-else
-  say "SKIPPED two ranks on one GPU over NCCL: no mpirun"
-fi
-for shape in qwen3-30b-a3b mixtral-8x7b deepseek-v3; do
-  step "bench moe $shape" 40 20 "$FOLKMOOT" bench moe --shape "$shape" --seconds 0.05
-done
-qwen3_shape "$WORK/qwen3"
-step "bench throughput, Qwen3-30B-A3B with random weights" 150 20 "$FOLKMOOT" bench throughput "$WORK/qwen3" \
-  --device cuda --load-format dummy --max-model-len 4096 --max-num-seqs 64 --max-num-batched-tokens 2048 \
-  --repetitions 1
-SANITIZER=$(command -v compute-sanitizer || ls /usr/local/cuda/bin/compute-sanitizer 2>/dev/null)
-if [ -n "$SANITIZER" ]; then
-  for tool in memcheck racecheck; do
-    for test in "$BUNDLE"/bin/cuda_rows_test_gpu "$BUNDLE"/bin/cuda_routing_test_gpu \
-                "$BUNDLE"/bin/cuda_attention_test_gpu "$BUNDLE"/bin/cuda_gemm_test_gpu \
-                "$BUNDLE"/bin/cuda_expert_ffn_test_gpu; do
-      [ -x "$test" ] && step "$tool $(basename "$test")" 30 3 "$SANITIZER" --tool "$tool" --error-exitcode 9 "$test" \
-        --gtest_brief=1
-    done
+wanted doctor && step "doctor" 30 40 "$FOLKMOOT" doctor
+begin_group
+if wanted tests; then
+  for test in "$BUNDLE"/bin/gpu_*_test_cuda "$BUNDLE"/bin/cuda_*_test_gpu "$BUNDLE"/bin/device_gate_test_gpu; do
+    [ -x "$test" ] && step "$(basename "$test")" 90 3 "$test" --gtest_brief=1
   done
-else
-  say "SKIPPED compute-sanitizer: not found"
+fi
+wanted model && step "the demo model says what it says on the CPU" 60 6 same_as_cpu
+if wanted nccl; then
+  if command -v mpirun >/dev/null; then
+    step "two ranks on one GPU over NCCL" 60 3 two_ranks_one_gpu
+  else
+    say "SKIPPED two ranks on one GPU over NCCL: no mpirun"
+  fi
+fi
+end_group
+if wanted moe; then
+  for shape in qwen3-30b-a3b mixtral-8x7b deepseek-v3; do
+    step "bench moe $shape" 40 20 "$FOLKMOOT" bench moe --shape "$shape" --seconds 0.05
+  done
+fi
+if wanted throughput; then
+  qwen3_shape "$WORK/qwen3"
+  step "bench throughput, Qwen3-30B-A3B with random weights" 150 20 "$FOLKMOOT" bench throughput "$WORK/qwen3" \
+    --device cuda --load-format dummy --max-model-len 9216 --max-num-seqs 64 --max-num-batched-tokens 8192 \
+    --prefill 512,8192 --decode 1,8,32 --decode-context 1024 --repetitions 1
+fi
+if wanted sanitizer; then
+  SANITIZER=$(command -v compute-sanitizer || ls /usr/local/cuda/bin/compute-sanitizer 2>/dev/null)
+  if [ -n "$SANITIZER" ]; then
+    begin_group
+    for tool in memcheck racecheck; do
+      for test in rows routing attention gemm expert_ffn; do
+        test=$BUNDLE/bin/cuda_${test}_test_gpu
+        [ -x "$test" ] && step "$tool $(basename "$test")" 90 3 "$SANITIZER" --tool "$tool" --error-exitcode 9 "$test" \
+          --gtest_brief=1
+      done
+    done
+    end_group
+  else
+    say "SKIPPED compute-sanitizer: not found"
+  fi
 fi
 say ""
 say "$FAILED failed, $((SECONDS - BEGIN)) s"
+(cd "$WORK" && tar -czf step-outputs.tgz step-*.out) && mv "$WORK/step-outputs.tgz" "${REPORT%.txt}-outputs.tgz"
 [ "$FAILED" = 0 ]

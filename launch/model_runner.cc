@@ -30,6 +30,23 @@ WidestStep WidestOf(const StepPlan& plan) {
   return widest;
 }
 
+// How the model may choose the sequence's next token by itself; not where the choice needs what
+// only the host has, or somebody wants to see more of the logits.
+TokenChoice ChoiceOf(const SequenceState& state, const SequenceSlice& slice) {
+  const SamplingParams& params = state.start.sampling;
+  const auto position = static_cast<int64_t>(state.tokens.size());
+  const bool may_end = position - state.start.prompt_length >= params.min_tokens;
+  return {.wanted = !params.NeedsHistory() && params.logit_bias.empty() &&
+                    params.allowed_ids.empty() && slice.allowed.empty() && may_end &&
+                    state.start.logprobs == 0,
+          .temperature = params.temperature,
+          .top_p = params.top_p,
+          .min_p = params.min_p,
+          .top_k = params.top_k,
+          .seed = params.seed,
+          .position = position};
+}
+
 }  // namespace
 
 ModelRunner::ModelRunner(Model& model, ThreadPool& pool, Communicator& experts)
@@ -218,6 +235,10 @@ absl::Status ModelRunner::Prepare(const StepPlan& plan, const RankPlan& mine, St
     FM_RETURN_IF_ERROR(AddSequence(plan, active_.back()));
   }
   SetPageEnds();
+  if (std::none_of(batch_.choices.begin(), batch_.choices.end(),
+                   [](const TokenChoice& choice) { return choice.wanted; })) {
+    batch_.choices.clear();
+  }
   return absl::OkStatus();
 }
 
@@ -256,8 +277,12 @@ void ModelRunner::AddRows(const ActiveSlice& active) {
     const int64_t position = state.computed++;
     const int32_t token = state.tokens[static_cast<size_t>(position)];
     const bool sample = active.slice->sample && i + 1 == active.slice->count;
-    if (sample || WantsTarget(state, position)) {
+    const bool target = WantsTarget(state, position);
+    if (sample || target) {
       batch_.logit_rows.push_back(static_cast<int32_t>(batch_.tokens()));
+      if (model_.ChoosesTokens()) {
+        batch_.choices.push_back(target ? TokenChoice{} : ChoiceOf(state, *active.slice));
+      }
     }
     state.stream = ExtendStream(state.stream, token);
     batch_.streams.push_back(by_prefix ? state.stream : static_cast<uint64_t>(state.start.id));
@@ -292,31 +317,48 @@ void ModelRunner::ReadAll(ConstMatrix logits, StepResult* result) {
 void ModelRunner::Read(const ActiveSlice& active, ConstMatrix logits, Sampler& sampler,
                        SequenceResult* result) {
   SequenceState& state = *active.state;
-  int64_t row = active.first_logit;
+  auto row = static_cast<size_t>(active.first_logit);
   for (int64_t i = 0; i < active.slice->count && state.error.empty(); ++i) {
     const int64_t position = active.slice->start + i;
-    const bool target = WantsTarget(state, position);
     const bool sample = active.slice->sample && i + 1 == active.slice->count;
-    if (!target && !sample) continue;
-    const std::span<const float> values = logits.RowSpan(row++);
-    if (!AllFinite(values)) {
+    if (!sample && !WantsTarget(state, position)) continue;
+    const bool finite = !batch_.choices.empty() && batch_.choices[row].wanted
+                            ? TakeChosen(model_.chosen()[row], &state, result)
+                            : ReadRow(active, position, sample,
+                                      logits.RowSpan(static_cast<int64_t>(row)), sampler, result);
+    if (!finite) {
       state.error = fmt::format("the logits of position {} are not finite numbers", position);
-      break;
     }
-    const double log_sum_exp = LogSumExp(values);
-    if (target) {
-      const int32_t next = state.tokens[static_cast<size_t>(position + 1)];
-      result->target_logprobs.push_back(Sampler::Logprob(values, log_sum_exp, next));
-      result->target_ranks.push_back(Sampler::Rank(values, next));
-      if (state.start.top_logprobs > 0) {
-        sampler.TopLogprobs(values, log_sum_exp, state.start.top_logprobs, &result->top_logprobs);
-      }
-    }
-    if (sample) Sample(active, values, log_sum_exp, sampler, result);
+    ++row;
   }
   result->error = state.error;
   result->drops = state.drops;
   result->layer_digests = state.digests;
+}
+
+bool ModelRunner::TakeChosen(const ChosenToken& chosen, SequenceState* state,
+                             SequenceResult* result) {
+  if (chosen.token < 0) return false;
+  result->token_logprob = chosen.logprob;
+  Append(chosen.token, state, result);
+  return true;
+}
+
+bool ModelRunner::ReadRow(const ActiveSlice& active, int64_t position, bool sample,
+                          std::span<const float> logits, Sampler& sampler, SequenceResult* result) {
+  const SequenceState& state = *active.state;
+  if (!AllFinite(logits)) return false;
+  const double log_sum_exp = LogSumExp(logits);
+  if (WantsTarget(state, position)) {
+    const int32_t next = state.tokens[static_cast<size_t>(position + 1)];
+    result->target_logprobs.push_back(Sampler::Logprob(logits, log_sum_exp, next));
+    result->target_ranks.push_back(Sampler::Rank(logits, next));
+    if (state.start.top_logprobs > 0) {
+      sampler.TopLogprobs(logits, log_sum_exp, state.start.top_logprobs, &result->top_logprobs);
+    }
+  }
+  if (sample) Sample(active, logits, log_sum_exp, sampler, result);
+  return true;
 }
 
 void ModelRunner::Sample(const ActiveSlice& active, std::span<const float> logits,
@@ -335,13 +377,17 @@ void ModelRunner::Sample(const ActiveSlice& active, std::span<const float> logit
         position);
     return;
   }
-  result->token = *token;
   result->token_logprob = Sampler::Logprob(logits, log_sum_exp, *token);
   if (state.start.logprobs > 0) {
     sampler.TopLogprobs(logits, log_sum_exp, state.start.logprobs, &result->token_top);
   }
-  state.tokens.push_back(*token);
-  if (state.start.sampling.NeedsHistory()) state.history.AddOutput(*token);
+  Append(*token, &state, result);
+}
+
+void ModelRunner::Append(int32_t token, SequenceState* state, SequenceResult* result) {
+  result->token = token;
+  state->tokens.push_back(token);
+  if (state->start.sampling.NeedsHistory()) state->history.AddOutput(token);
 }
 
 }  // namespace folkmoot

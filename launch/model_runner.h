@@ -54,8 +54,13 @@ class ModelRunner {
   void ReadAll(ConstMatrix logits, StepResult* result);
   void Read(const ActiveSlice& active, ConstMatrix logits, Sampler& sampler,
             SequenceResult* result);
+  // Whether the row's logits were finite numbers.
+  bool ReadRow(const ActiveSlice& active, int64_t position, bool sample,
+               std::span<const float> logits, Sampler& sampler, SequenceResult* result);
+  static bool TakeChosen(const ChosenToken& chosen, SequenceState* state, SequenceResult* result);
   void Sample(const ActiveSlice& active, std::span<const float> logits, double log_sum_exp,
               Sampler& sampler, SequenceResult* result);
+  static void Append(int32_t token, SequenceState* state, SequenceResult* result);
 
   Model& model_;
   ThreadPool& pool_;

@@ -35,6 +35,23 @@ struct WidestStep {
   bool single = true;  // no rank has more than one row of a sequence
 };
 
+// How the token after a row is chosen where the row's logits are all that counts: by the rules of
+// runtime/sampler.h.
+struct TokenChoice {
+  bool wanted = false;
+  float temperature = 0;  // 0: greedy
+  float top_p = 1;
+  float min_p = 0;
+  int32_t top_k = 0;  // 0: all
+  uint64_t seed = 0;
+  int64_t position = 0;  // that the token will have
+};
+
+struct ChosenToken {
+  int32_t token = -1;  // none: the row's logits are not finite numbers
+  float logprob = 0;   // of the model, before any filter
+};
+
 struct ForwardBatch {
   // Per row. Streams are keys of random draws: a hash of the tokens up to and including this one,
   // or the sequence's id.
@@ -44,6 +61,7 @@ struct ForwardBatch {
   std::vector<uint64_t> streams;
   std::vector<BatchSequence> sequences;  // cover the rows in order
   std::vector<int32_t> logit_rows;       // rows whose logits are wanted, ascending
+  std::vector<TokenChoice> choices;      // one per logit row, or empty; see Model::chosen
   // The gates of this step, the same on all ranks also where no sequence uses one. Empty: the
   // model's own for all.
   std::vector<const Gate*> gates;
@@ -58,6 +76,7 @@ struct ForwardBatch {
     streams.clear();
     sequences.clear();
     logit_rows.clear();
+    choices.clear();
     gates.clear();
     widest = {};
   }

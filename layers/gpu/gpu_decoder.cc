@@ -44,7 +44,6 @@ absl::Status GpuDecoder::Start(const GpuStep& step) {
     FM_RETURN_IF_ERROR(WatchLayer(step, i));
   }
   StartLogits(step, 0, step.bucket.logits);
-  output_.CopyLogitsOut(*stream_, step.bucket.logits);
   if (step.on_device) {
     output_.CopyRoutingOut(*stream_, step.bucket.rows, sizes_.dims.top_k);
     input_.CopyCountersOut(*stream_, step.bucket);
@@ -77,7 +76,7 @@ void GpuDecoder::StartLogits(const GpuStep& step, int first, int count) {
   const cuda::MatrixRef wanted = FirstRows(work_.wanted, count);
   cuda::GatherRows(*stream_, FirstRows(work_.normed, step.bucket.rows),
                    input_.LogitRows(step.bucket) + first, count, wanted);
-  cuda::Gemm(*stream_, gemm_, wanted, weights_.head, nullptr, output_.logits(count));
+  cuda::Gemm(*stream_, gemm_, wanted, weights_.head, nullptr, logits_.device(count));
 }
 
 // Only steps that somebody looks into (`folkmoot verify`) wait for each layer.
@@ -202,6 +201,7 @@ double GpuDecoder::kernels_per_layer() const {
 absl::StatusOr<Matrix> GpuDecoder::Forward(LayerContext& ctx, const ForwardBatch& batch) {
   FM_CHECK(pages_.blocks > 0);
   ctx.workspace.Reset();
+  chosen_.clear();
   if (batch.tokens() == 0 && ctx.experts.size() == 1) return Matrix();
   const bool watched = ctx.observer != nullptr && ctx.observer->WantsLayerOutput();
   const bool decode = IsDecode(batch);
@@ -216,6 +216,7 @@ absl::StatusOr<Matrix> GpuDecoder::Forward(LayerContext& ctx, const ForwardBatch
     input_.CopyIn(*stream_, bucket);
     FM_RETURN_IF_ERROR(Start(step));
   }
+  StartReading(step, 0, std::min<int64_t>(std::ssize(batch.logit_rows), sizes_.logit_rows()));
   FM_RETURN_IF_ERROR(Wait(step));
   if (step.on_device) {
     ReportRouting(ctx, bucket, batch);
@@ -236,20 +237,33 @@ void GpuDecoder::ReportRouting(LayerContext& ctx, const StepBucket& bucket,
   }
 }
 
+// No part of a recorded step: who chooses and who reads logits changes from step to step.
+void GpuDecoder::StartReading(const GpuStep& step, int64_t first, int64_t count) {
+  std::span<const TokenChoice> choices = step.batch->choices;
+  if (!choices.empty()) {
+    choices = choices.subspan(static_cast<size_t>(first), static_cast<size_t>(count));
+  }
+  logits_.StartReading(*stream_, choices, count);
+}
+
 // A step of more logits than fit at once (log-probabilities of prompts) computes the others now.
 absl::StatusOr<Matrix> GpuDecoder::TakeLogits(const GpuStep& step) {
   const auto wanted = static_cast<int64_t>(step.batch->logit_rows.size());
   const int64_t most = sizes_.logit_rows();
-  if (wanted <= most) return output_.host_logits(wanted);
+  if (wanted <= most) {
+    logits_.TakeChosen(&chosen_);
+    return WantsLogits(step.batch->choices) ? logits_.host(wanted) : Matrix();
+  }
   const Matrix all = step.context->workspace.GetMatrix(wanted, config_.vocab);
   for (int64_t first = 0; first < wanted; first += most) {
     const int64_t count = std::min(most, wanted - first);
     if (first > 0) {
       StartLogits(step, static_cast<int>(first), static_cast<int>(count));
-      output_.CopyLogitsOut(*stream_, static_cast<int>(count));
+      StartReading(step, first, count);
       FM_RETURN_IF_ERROR(Wait(step));
     }
-    const Matrix part = output_.host_logits(count);
+    logits_.TakeChosen(&chosen_);
+    const Matrix part = logits_.host(count);
     for (int64_t r = 0; r < count; ++r) {
       std::copy_n(part.Row(r), part.cols, all.Row(first + r));
     }

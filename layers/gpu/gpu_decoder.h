@@ -18,6 +18,7 @@
 #include "layers/gpu/gpu_step.h"
 #include "layers/gpu/gpu_weights.h"
 #include "layers/gpu/step_buffers.h"
+#include "layers/gpu/step_logits.h"
 #include "layers/models/family.h"
 #include "layers/models/model.h"
 #include "layers/models/model_gates.h"
@@ -49,6 +50,8 @@ class GpuDecoder : public Model {
   absl::Status MakeCache(const CachePages& pages) override;
   CachePages cache_pages() const override { return pages_; }
   absl::StatusOr<Matrix> Forward(LayerContext& ctx, const ForwardBatch& batch) override;
+  bool ChoosesTokens() const override { return true; }
+  std::span<const ChosenToken> chosen() const override { return chosen_; }
 
   // For benchmarks and tests.
   const cuda::Stream& stream() const { return *stream_; }
@@ -75,6 +78,7 @@ class GpuDecoder : public Model {
   absl::Status Replay(const GpuStep& step);
   absl::Status WatchLayer(const GpuStep& step, size_t index);
   void ReportRouting(LayerContext& ctx, const StepBucket& bucket, const ForwardBatch& batch);
+  void StartReading(const GpuStep& step, int64_t first, int64_t count);
   absl::StatusOr<Matrix> TakeLogits(const GpuStep& step);
 
   ModelConfig config_;
@@ -93,6 +97,8 @@ class GpuDecoder : public Model {
   StepWork work_;
   StepInput input_;
   StepOutput output_;
+  StepLogits logits_;
+  std::vector<ChosenToken> chosen_;  // of the last step
   std::unique_ptr<GpuMoeLayers> moe_;  // null: dense
   CachePages pages_;
   cuda::Memory cache_;

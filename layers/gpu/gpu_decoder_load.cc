@@ -98,7 +98,8 @@ void GpuDecoder::SetSizes() {
 // Before anything is read: the weights, the buffers of steps and the cache of one sequence.
 absl::Status GpuDecoder::CheckMemory() const {
   FM_ASSIGN_OR_RETURN(const CacheRoom room, CacheMemory());
-  const int64_t steps = WorkBytes(sizes_) + StepInput::Bytes(sizes_) + StepOutput::Bytes(sizes_);
+  const int64_t steps = WorkBytes(sizes_) + StepInput::Bytes(sizes_) + StepOutput::Bytes(sizes_) +
+                        StepLogits::Bytes(sizes_);
   const int64_t pages = (sizes_.limits.length + sizes_.block_size - 1) / sizes_.block_size;
   const int64_t cache = pages * CacheBytesPerBlock(sizes_.block_size);
   if (weights_.bytes + steps + cache <= room.bytes) return absl::OkStatus();
@@ -119,6 +120,7 @@ absl::Status GpuDecoder::MakeBuffers() {
   cuda::FillZero(*stream_, work_memory_.data(), bytes);
   FM_ASSIGN_OR_RETURN(input_, StepInput::Create(sizes_));
   FM_ASSIGN_OR_RETURN(output_, StepOutput::Create(sizes_));
+  FM_ASSIGN_OR_RETURN(logits_, StepLogits::Create(sizes_));
   return stream_->Synchronize();
 }
 

@@ -239,25 +239,16 @@ int64_t StepOutput::Bytes(const StepSizes& sizes) {
   const int rows = static_cast<int>(sizes.limits.rows);
   // Also enough for the choices of StepSizes::choices in one layer.
   const int64_t one = RoutingBytes(rows, static_cast<int>((sizes.choices() + rows - 1) / rows));
-  DeviceArena logits;
-  logits.Matrix(DType::kF32, sizes.logit_rows(), sizes.dims.vocab);
-  return one * std::max(1, sizes.moe_layers) + logits.bytes();
+  return one * std::max(1, sizes.moe_layers);
 }
 
 absl::StatusOr<StepOutput> StepOutput::Create(const StepSizes& sizes) {
   StepOutput output;
   output.sizes_ = sizes;
-  DeviceArena counted;
-  counted.Matrix(DType::kF32, sizes.logit_rows(), sizes.dims.vocab);
-  const int64_t logits = counted.bytes();
-  const int64_t routing = Bytes(sizes) - logits;
+  const int64_t routing = Bytes(sizes);
   constexpr auto kPinned = cuda::MemoryKind::kPinnedHost;
   FM_ASSIGN_OR_RETURN(output.device_routing_, cuda::Memory::Allocate(routing, "routing"));
   FM_ASSIGN_OR_RETURN(output.host_routing_, cuda::Memory::Allocate(routing, "routing", kPinned));
-  FM_ASSIGN_OR_RETURN(output.device_logits_, cuda::Memory::Allocate(logits, "logits"));
-  FM_ASSIGN_OR_RETURN(output.host_logits_, cuda::Memory::Allocate(logits, "logits", kPinned));
-  DeviceArena placed(output.device_logits_.data());
-  output.logits_ = placed.Matrix(DType::kF32, sizes.logit_rows(), sizes.dims.vocab);
   return output;
 }
 
@@ -288,16 +279,6 @@ folkmoot::Routing StepOutput::Read(int rows, int k, int moe_index, int64_t token
   routing.place = {from.place, choices};
   routing.bad = {from.bad, static_cast<size_t>(tokens)};
   return routing;
-}
-
-void StepOutput::CopyLogitsOut(cuda::Stream& stream, int rows) {
-  if (rows == 0) return;
-  cuda::CopyToHost(stream, host_logits_.data(), device_logits_.data(),
-                   rows * logits_.stride * static_cast<int64_t>(sizeof(float)));
-}
-
-Matrix StepOutput::host_logits(int64_t rows) const {
-  return {host_logits_.As<float>(), rows, logits_.cols, logits_.stride};
 }
 
 void LayOut(const StepSizes& sizes, DeviceArena& arena, StepWork* work) {

@@ -110,7 +110,7 @@ class StepInput {
   cuda::Memory device_;
 };
 
-// Routing of all MoE layers of a step, and logits, on their way back.
+// Routing of all MoE layers of a step, on its way back.
 class StepOutput {
  public:
   static absl::StatusOr<StepOutput> Create(const StepSizes& sizes);
@@ -122,15 +122,9 @@ class StepOutput {
   // The host's copy, of the first `tokens` rows.
   folkmoot::Routing Read(int rows, int k, int moe_index, int64_t tokens) const;
 
-  cuda::MatrixRef logits(int rows) const { return FirstRows(logits_, rows); }
-  void CopyLogitsOut(cuda::Stream& stream, int rows);
-  Matrix host_logits(int64_t rows) const;
-
  private:
   StepSizes sizes_;
   cuda::Memory device_routing_, host_routing_;
-  cuda::Memory device_logits_, host_logits_;
-  cuda::MatrixRef logits_;
 };
 
 // What the layers of a step write and read, [rows, ...] for the largest step.

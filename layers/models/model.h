@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -61,6 +62,12 @@ class Model {
   // until the next call. Resets ctx.workspace first. Collective over ctx.experts, also for an empty
   // batch. Allocates nothing once warm.
   virtual absl::StatusOr<Matrix> Forward(LayerContext& ctx, const ForwardBatch& batch) = 0;
+
+  // Does Forward choose the tokens that batch.choices asks for? Then chosen() has one per logit
+  // row, valid until the next Forward, and where every row was asked for, Forward returns no
+  // logits.
+  virtual bool ChoosesTokens() const { return false; }
+  virtual std::span<const ChosenToken> chosen() const { return {}; }
 };
 
 // The largest step that the engine will ask for on one rank.

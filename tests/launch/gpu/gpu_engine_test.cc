@@ -88,6 +88,33 @@ TEST_F(GpuEngine, RequestsWithGatesOfTheirOwn) {
   ExpectLikeCpu(requests);
 }
 
+// Where somebody wants log-probabilities of several tokens the host chooses, else the device.
+TEST_F(GpuEngine, TheDeviceChoosesTheTokensThatTheHostWould) {
+  Use(Golden("qwen3_moe-classic"));
+  std::vector<Request> requests = SomeRequests(6);
+  for (Request& request : requests) request.max_tokens = 12;
+  requests[1].sampling.top_k = 7;
+  requests[2].sampling = {.temperature = 1.3f, .top_p = 0.7f, .seed = 5};
+  requests[3].sampling.min_p = 0.1f;
+  requests[5].sampling.top_k = -1;
+  const std::vector<RunOutcome> device = Run(setup_, requests);
+  requests[0].prompt_logprobs = requests[1].prompt_logprobs = false;
+  for (size_t r : {0, 2, 3, 5}) requests[r].logprobs = 2;  // mixed: 1 and 4 stay on the device
+  const std::vector<RunOutcome> mixed = Run(setup_, requests);
+  for (size_t r : {1, 4}) requests[r].logprobs = 2;
+  const std::vector<RunOutcome> host = Run(setup_, requests);
+  for (size_t r = 0; r < requests.size(); ++r) {
+    EXPECT_EQ(device[r].tokens.size(), 12u);
+    EXPECT_EQ(device[r].tokens, host[r].tokens) << "request " << r;
+    EXPECT_EQ(mixed[r].tokens, host[r].tokens) << "request " << r;
+    ASSERT_EQ(device[r].token_logprobs.size(), host[r].token_logprobs.size());
+    for (size_t i = 0; i < host[r].token_logprobs.size(); ++i) {
+      EXPECT_NEAR(device[r].token_logprobs[i], host[r].token_logprobs[i], 1e-5) << "request " << r;
+    }
+  }
+  EXPECT_EQ(device[4].token_logprobs, mixed[4].token_logprobs);
+}
+
 TEST_F(GpuEngine, SaysWhatDoesNotFit) {
   Use(Golden("mixtral-classic"));
   setup_.options.gpu_memory_utilization = 0.01;

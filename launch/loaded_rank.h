@@ -42,6 +42,10 @@ class LoadedRank {
   const GateConfig& gate() const { return model_->gate_config(); }
   const ExpertPlacement& placement() const { return placement_; }
   const SchedulerOptions& scheduler_options() const { return scheduler_options_; }
+  int64_t cache_bytes_per_token() const {
+    const int64_t block = model_->cache_pages().block_size;
+    return model_->CacheBytesPerBlock(block) / block;
+  }
   int64_t epoch() const { return epoch_; }
   // What the model is computed on; nullopt: the CPU.
   const std::optional<cuda::DeviceInfo>& gpu() const { return gpu_; }

@@ -5,8 +5,10 @@
 #include <cmath>
 
 namespace folkmoot {
+namespace {
 
-StepCost CostOfStep(const ModelConfig& config, DType weights, int64_t tokens, int64_t context,
+// `tokens` tokens that attend to `attended` positions on average.
+StepCost CostOfStep(const ModelConfig& config, DType weights, int64_t tokens, double attended,
                     int64_t logit_rows) {
   const auto hidden = static_cast<double>(config.hidden);
   const auto t = static_cast<double>(tokens);
@@ -20,7 +22,7 @@ StepCost CostOfStep(const ModelConfig& config, DType weights, int64_t tokens, in
   for (const LayerConfig& layer : config.layers) {
     read += attention;
     used += attention * t;
-    score_flops += 4 * q_width * t * (static_cast<double>(context) + (t + 1) / 2);
+    score_flops += 4 * q_width * t * attended;
     if (!layer.moe) {
       const double dense = 3 * hidden * static_cast<double>(config.intermediate);
       read += dense;
@@ -37,6 +39,19 @@ StepCost CostOfStep(const ModelConfig& config, DType weights, int64_t tokens, in
   }
   return {.bytes = read * static_cast<double>(DTypeBytes(weights)),
           .flops = 2 * used + score_flops};
+}
+
+}  // namespace
+
+StepCost CostOfPrefill(const ModelConfig& config, DType weights, int64_t tokens) {
+  return CostOfStep(config, weights, tokens, static_cast<double>(tokens + 1) / 2, 1);
+}
+
+StepCost CostOfDecode(const ModelConfig& config, DType weights, int64_t cache_bytes_per_token,
+                      int64_t batch, int64_t context) {
+  StepCost cost = CostOfStep(config, weights, batch, static_cast<double>(context + 1), batch);
+  cost.bytes += static_cast<double>(batch * context * cache_bytes_per_token);
+  return cost;
 }
 
 double BestSeconds(const StepCost& cost, double bytes_per_second, double flops_per_second) {

@@ -34,10 +34,11 @@ struct Measurement {
   std::string phase;  // "prefill" or "decode"
   int64_t size = 0;   // prompt length, or batch
   double tokens_per_second = 0;
-  double spread = 0;         // (greatest - least) / median of the repetitions
-  double fraction = 0;       // of the roofline measured in the same run
-  double read_fraction = 0;  // weight bytes per second over the measured read bandwidth
-  double overhead = 0;       // of the time of its steps, spent outside the model
+  double spread = 0;    // (greatest - least) / median of the repetitions
+  double fraction = 0;  // of the roofline measured in the same run
+  double read_fraction =
+      0;                // bytes of weights and cache per second over the measured read bandwidth
+  double overhead = 0;  // of the time of its steps, spent outside the model
 };
 
 double Median(std::vector<double> values) {
@@ -191,8 +192,10 @@ class ThroughputBench {
 
   void Add(const char* phase, int64_t size, const std::vector<double>& seconds, size_t cell) {
     const bool decode = std::string_view(phase) == "decode";
-    const StepCost cost = decode ? CostOfStep(rank_.config(), dtype_, size, 0, size)
-                                 : CostOfStep(rank_.config(), dtype_, size, 0, 1);
+    const StepCost cost = decode
+                              ? CostOfDecode(rank_.config(), dtype_, rank_.cache_bytes_per_token(),
+                                             size, options_.decode_context)
+                              : CostOfPrefill(rank_.config(), dtype_, size);
     const double median = Median(seconds);
     const auto [least, greatest] = std::minmax_element(seconds.begin(), seconds.end());
     measurements_.push_back(

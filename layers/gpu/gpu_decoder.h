@@ -98,7 +98,7 @@ class GpuDecoder : public Model {
   StepInput input_;
   StepOutput output_;
   StepLogits logits_;
-  std::vector<ChosenToken> chosen_;  // of the last step
+  std::vector<ChosenToken> chosen_;    // of the last step
   std::unique_ptr<GpuMoeLayers> moe_;  // null: dense
   CachePages pages_;
   cuda::Memory cache_;

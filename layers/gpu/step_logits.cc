@@ -74,8 +74,8 @@ void StepLogits::StartReading(cuda::Stream& stream, std::span<const TokenChoice>
   std::transform(choices.begin(), choices.end(), host_rows_.As<cuda::SampleRow>(), ToSampleRow);
   cuda::CopyToDevice(stream, device_rows_.data(), host_rows_.data(),
                      BytesOf<cuda::SampleRow>(rows));
-  cuda::SampleRows(stream, device(rows), device_rows_.As<cuda::SampleRow>(),
-                   static_cast<int>(rows), scratch_.data(), device_tokens_.As<cuda::SampledToken>());
+  cuda::SampleRows(stream, device(rows), device_rows_.As<cuda::SampleRow>(), static_cast<int>(rows),
+                   scratch_.data(), device_tokens_.As<cuda::SampledToken>());
   cuda::CopyToHost(stream, host_tokens_.data(), device_tokens_.data(),
                    BytesOf<cuda::SampledToken>(rows));
 }

@@ -2,16 +2,17 @@
 # SPDX-License-Identifier: Apache-2.0
 # Everything that needs a GPU, in one go and within 8 minutes, from a bundle of tools/gpu_bundle.sh:
 # doctor, the tests of all kernels and of the model, end to end against the CPU, NCCL with two
-# processes on one GPU, bench moe, bench throughput, and compute-sanitizer. Writes a report for
+# processes on one GPU, bench moe (also beside PyTorch, Transformers and a Triton kernel), bench
+# throughput, and compute-sanitizer. Writes a report for
 # docs/gpu-evidence/, and beside it all that the steps printed (..-outputs.tgz). Exit status 0: nothing failed (what could not run is listed as skipped).
 #
 #   tools/gpu_check.sh [BUNDLE [REPORT [PARTS]]]      default: build/gpu-bundle gpu-check.txt all
 #                      BUNDLE: the folder, or its .tar.xz
-#                      PARTS: some of "doctor tests model nccl moe throughput sanitizer"
+#                      PARTS: some of "doctor tests model nccl moe peers throughput sanitizer"
 set -u
 cd "$(dirname "$0")/.." || exit 1
 REPORT=${2:-gpu-check.txt}
-PARTS=${3:-doctor tests model nccl moe throughput sanitizer}
+PARTS=${3:-doctor tests model nccl moe peers throughput sanitizer}
 BUDGET=${GPU_CHECK_SECONDS:-470}
 WORK=$(mktemp -d)
 trap 'rm -rf "$WORK"' EXIT
@@ -128,7 +129,16 @@ two_ranks_one_gpu() {
   [ "$alone" = "$together" ] || { echo "one rank: $alone"; return 1; }
 }
 
-export -f generate same_as_cpu two_ranks_one_gpu
+peers() {  # what others need for the same layers
+  local shape
+  for shape in qwen3-30b-a3b mixtral-8x7b deepseek-v3; do
+    "$FOLKMOOT" bench moe --shape "$shape" --seconds 0.05 --json >"$WORK/$shape.json" || return 1
+  done
+  env -u LD_LIBRARY_PATH python3 tools/gpu_peers --budget 75 --ours "$WORK"/*.json
+}
+
+export WORK
+export -f generate same_as_cpu two_ranks_one_gpu peers
 
 qwen3_shape() {  # FOLDER
   mkdir -p "$1"
@@ -167,6 +177,13 @@ if wanted moe; then
   for shape in qwen3-30b-a3b mixtral-8x7b deepseek-v3; do
     step "bench moe $shape" 40 20 "$FOLKMOOT" bench moe --shape "$shape" --seconds 0.05
   done
+fi
+if wanted peers; then
+  if python3 -c "import torch, triton" 2>/dev/null; then
+    step "the layers of bench moe by others" 110 75 peers
+  else
+    say "SKIPPED the layers of bench moe by others: python3 has no torch and triton"
+  fi
 fi
 if wanted throughput; then
   qwen3_shape "$WORK/qwen3"

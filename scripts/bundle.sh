@@ -77,7 +77,7 @@ here=\$(cd "\$(dirname "\$(readlink -f "\$0")")/.." && pwd) || exit 1
 export OPAL_PREFIX="\$here" OPAL_BINDIR="\$here/bin" OPAL_LIBDIR="\$here/lib"
 export OPAL_PKGLIBDIR="\$here/lib/openmpi" OPAL_PKGDATADIR="\$here/share/openmpi"
 export OPAL_SYSCONFDIR="\$here/etc/openmpi"
-export PMIX_INSTALL_PREFIX="\$here" PMIX_MCA_mca_base_component_path="\$here/lib/pmix"
+export PMIX_PKGLIBDIR="\$here/lib/pmix" PMIX_PKGDATADIR="\$here/share/pmix"
 # Without ssh there are no other hosts, and looking for it would be an error.
 command -v ssh >/dev/null || command -v rsh >/dev/null || export OMPI_MCA_plm=^rsh
 exec "\$here/lib/mpi-bin/${program#*:}" "\$@"

@@ -3,8 +3,9 @@
 # Everything that needs a GPU, in one go and within 8 minutes, from a bundle of tools/gpu_bundle.sh:
 # doctor, the tests of all kernels and of the model, end to end against the CPU, NCCL with two
 # processes on one GPU, bench moe (also beside PyTorch, Transformers and a Triton kernel), bench
-# throughput, and compute-sanitizer. Writes a report for
-# docs/gpu-evidence/, and beside it all that the steps printed (..-outputs.tgz). Exit status 0: nothing failed (what could not run is listed as skipped).
+# throughput, and compute-sanitizer. Writes a report for docs/gpu-evidence/, and beside it all that
+# the steps printed (..-outputs.tgz). Exit status 0: nothing failed; what could not run is listed as
+# skipped.
 #
 #   tools/gpu_check.sh [BUNDLE [REPORT [PARTS]]]      default: build/gpu-bundle gpu-check.txt all
 #                      BUNDLE: the folder, or its .tar.xz

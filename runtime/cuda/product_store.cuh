@@ -114,22 +114,4 @@ __device__ inline void StoreTwoRows(const ProductTask& task, int out_row, int ro
   if (row + 8 < task.n) StoreElement<T>(task, base + row + 8, high);
 }
 
-// The same for rows `row`, `row` + 1 (row even) and the two 8 below, two at a time where they exist
-// and lie at an even place.
-template <typename T>
-__device__ inline void StoreRowPairs(const ProductTask& task, int out_row, int row, float2 low,
-                                     float2 high) {
-  const bool even = task.n % 16 == 0 && task.out_stride % 2 == 0 &&
-                    reinterpret_cast<uintptr_t>(task.out) % 8 == 0;
-  if (!even || !task.out_float || task.gated || task.bias != nullptr) {
-    StoreTwoRows<T>(task, out_row, row, low.x, high.x);
-    StoreTwoRows<T>(task, out_row, row + 1, low.y, high.y);
-    return;
-  }
-  if (row >= task.n) return;
-  float* out = static_cast<float*>(task.out) + out_row * task.out_stride + row;
-  *reinterpret_cast<float2*>(out) = low;
-  *reinterpret_cast<float2*>(out + 8) = high;
-}
-
 }  // namespace folkmoot::cuda

@@ -87,6 +87,12 @@ __device__ inline float Exp2Approx(float x) {
   asm("ex2.approx.ftz.f32 %0, %1;\n" : "=f"(y) : "f"(x));
   return y;
 }
+// 1 / x with a relative error below 2^-22; 0 where that is subnormal.
+__device__ inline float ReciprocalApprox(float x) {
+  float y;
+  asm("rcp.approx.ftz.f32 %0, %1;\n" : "=f"(y) : "f"(x));
+  return y;
+}
 
 // 16 bytes that are read once: not kept in L1. The memory must not change during the kernel.
 __device__ inline uint4 LoadGlobalStreaming(const void* global) {

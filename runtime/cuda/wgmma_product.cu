@@ -5,8 +5,13 @@
 // One warpgroup copies (cp.async: the rows of x are scattered, and no copy engine gathers them),
 // two multiply, 64 positions each, and skip their half of a tile that has no more than 64. Steps of
 // 64 k pass through 4 buffers; named barriers say that a buffer is full, and that it is free again.
-// A block stays on its multiprocessor and takes every gridDim-th tile, so that the copies for the
+// A block stays on its multiprocessor and takes every gridDim-th item, so that the copies for the
 // next tile run while the results of this one are stored.
+//
+// Each copying warp has one buffer, and so every 4th step. The fence that wgmma asks for, between a
+// copy and the word that it is there, is a memory barrier of the thread (MEMBAR.ALL.CTA): it waits
+// for all copies that the thread has started. With a buffer to a warp no copies of later steps are
+// among them, and up to 4 steps are under way.
 //
 // Rows of w lie along the 256 columns of an instruction in turns of 8 of gate and 8 of up: a thread
 // holds a gate and its up value.
@@ -15,8 +20,7 @@
 
 #include "runtime/check.h"
 #include "runtime/cuda/launch.h"
-#include "runtime/cuda/product_store.cuh"
-#include "runtime/cuda/wgmma.h"
+#include "runtime/cuda/wgmma_store.cuh"
 
 namespace folkmoot::cuda {
 namespace {
@@ -25,109 +29,162 @@ constexpr int kGroup = 128;  // threads of a warpgroup
 constexpr int kThreads = 3 * kGroup;
 constexpr int kM = kWgmmaTokens;
 constexpr int kN = kWgmmaWeightRows;
-constexpr int kK = 64;  // of a buffer
-constexpr int kStages = 4;
-constexpr int kLag = 2;  // a step is announced so many steps after its copies were started
+constexpr int kK = 64;      // of a buffer
+constexpr int kStages = 4;  // buffers, and copying warps
 constexpr int kInputBytes = kM * kK * 2;
 constexpr int kWeightBytes = kN * kK * 2;
 constexpr int kStageBytes = kInputBytes + kWeightBytes;
 constexpr int kSharedBytes = kStages * kStageBytes;
-constexpr int kRowsPerPass = kGroup / 8;  // rows that the copying warpgroup takes at once
-constexpr int kInputPasses = kM / kRowsPerPass;
-constexpr int kWeightPasses = kN / kRowsPerPass;
-// Registers of a thread: 128 * 56 + 256 * 224 of the 65536.
-constexpr int kCopyRegisters = 56;
-constexpr int kMultiplyRegisters = 224;
+constexpr int kLines = kWarp / 8;  // rows that a warp copies at once, 8 lanes a row
+constexpr int kInputCopies = kM / kLines;
+constexpr int kWeightCopies = kN / kLines;
+// Tiles that go through all rows of w together: what runs at the same time shares rows of w and of
+// x in L2 (132 blocks: 16 tiles times 8 pieces of w).
+constexpr int kTileGroup = 16;
+// Registers of a thread: 128 * 88 + 256 * 208 of the 384 * 168 that the block begins with.
+constexpr int kCopyRegisters = 88;
+constexpr int kMultiplyRegisters = 208;
+static_assert(kStages == kGroup / kWarp);
 
-// Barriers of a buffer; 0 is __syncthreads'.
-__device__ int FullBarrier(int stage) { return 1 + stage; }
-__device__ int FreeBarrier(int stage) { return 1 + kStages + stage; }
+// Barriers; 0 is __syncthreads'. Full: the copying warp, and the warpgroup that waits for it, which
+// may run ahead of the other one. Free: both of these, and the warp.
+__device__ int FullBarrier(int half, int stage) { return 1 + half * kStages + stage; }
+__device__ int FreeBarrier(int stage) { return 1 + 2 * kStages + stage; }
+constexpr int kFullThreads = kWarp + kGroup;
+constexpr int kFreeThreads = kWarp + 2 * kGroup;
 
-// The work of one block: items blockIdx, blockIdx + gridDim, .. of `items`.
+struct Item {
+  ExpertTile tile;
+  int first_row;  // of w
+};
+
+// The work of one block: items blockIdx, blockIdx + gridDim, .. of tiles * row_blocks.
 struct WgmmaWork {
   int row_blocks;
-  int items;
+  int tiles;
   int steps;  // of an item
 
   __device__ int Count() const {
+    const int items = tiles * row_blocks;
     const int first = static_cast<int>(blockIdx.x);
     const int stride = static_cast<int>(gridDim.x);
     return first >= items ? 0 : (items - first + stride - 1) / stride;
   }
-  __device__ int Item(int i) const {
-    return static_cast<int>(blockIdx.x) + i * static_cast<int>(gridDim.x);
+  __device__ Item At(const ProductTask& task, int i) const {
+    const int index = static_cast<int>(blockIdx.x) + i * static_cast<int>(gridDim.x);
+    const int first = index / (kTileGroup * row_blocks) * kTileGroup;
+    const int width = min(kTileGroup, tiles - first);
+    const int within = index - first * row_blocks;
+    const int tile = first + within % width;
+    const int first_row = within / width * kN;
+    if (task.tiles != nullptr) return {task.tiles[tile], first_row};
+    return {{0, tile * kM, min(kM, task.rows - tile * kM)}, first_row};
   }
 };
 
-// What one thread of the copying warpgroup copies: piece thread % 8 of every 16th row.
+// What one lane of a copying warp copies: piece lane % 8 of every 4th row. Rows that do not exist
+// become zeros; their copies have an address that may be read.
 struct TileCopier {
   const char* x;
-  int64_t x_row_bytes;
-  const char* w;  // the thread's first row
-  int64_t w_pass_bytes;
+  int x_row_bytes;
+  const char* w;  // the lane's first row
+  int w_line_bytes;
   int w_left;  // rows from there on
   int k;
-  int input_row[kInputPasses];
+  int inputs;  // copies of x that have a row
+  int input_row[kInputCopies];
+
+  __device__ static int Line() { return static_cast<int>(threadIdx.x) % kWarp / 8; }
+  __device__ static int Piece() { return static_cast<int>(threadIdx.x) % 8; }
 
   __device__ void Start(const ProductTask& task, const ExpertTile& tile, int first_row) {
-    const int line = static_cast<int>(threadIdx.x) / 8;
     x = static_cast<const char*>(task.x);
-    x_row_bytes = task.x_stride * 2;
-    const int64_t row = int64_t{tile.slot} * task.n + first_row + line;
+    x_row_bytes = static_cast<int>(task.x_stride) * 2;
+    const int64_t row = int64_t{tile.slot} * task.n + first_row + Line();
     w = static_cast<const char*>(task.w) + row * task.w_stride * 2;
-    w_pass_bytes = task.w_stride * 2 * kRowsPerPass;
-    w_left = task.n - first_row - line;
+    w_line_bytes = static_cast<int>(task.w_stride) * 2 * kLines;
+    w_left = task.n - first_row - Line();
     k = task.k;
+    inputs = (tile.count - Line() + kLines - 1) / kLines;
+    // A lane finds the rows of 4 positions for all.
+    const int lane = static_cast<int>(threadIdx.x) % kWarp;
+    int mine[kM / kWarp];
 #pragma unroll
-    for (int i = 0; i < kInputPasses; ++i) {
-      const int position = line + i * kRowsPerPass;
-      input_row[i] = position < tile.count ? InputRow(task, tile.first + position) : -1;
+    for (int i = 0; i < kM / kWarp; ++i) {
+      const int position = lane + i * kWarp;
+      mine[i] = position < tile.count ? InputRow(task, tile.first + position) : 0;
+    }
+#pragma unroll
+    for (int i = 0; i < kInputCopies; ++i) {
+      const int position = i * kLines + Line();
+      input_row[i] = __shfl_sync(kFullMask, mine[i / 8], position % kWarp);
     }
   }
+
   __device__ void Copy(int step, unsigned char* buffer) const {
-    const int line = static_cast<int>(threadIdx.x) / 8;
-    const int piece = static_cast<int>(threadIdx.x) % 8;
-    const int at = step * kK + piece * 8;
+    const int at = step * kK + Piece() * 8;
     const bool inside = at < k;
-    // Passes are 16 rows apart, and the order of pieces repeats after 8.
-    unsigned char* to = buffer + line * 128 + ((piece ^ (line & 7)) << 4);
-#pragma unroll
-    for (int i = 0; i < kInputPasses; ++i) {
-      const bool valid = inside && input_row[i] >= 0;
-      CpAsync16(to + i * kRowsPerPass * 128, valid ? x + input_row[i] * x_row_bytes + at * 2 : x,
-                valid);
+    const int skip = inside ? at * 2 : 0;
+    // Copies are 4 rows apart, and the order of pieces repeats after 8 rows.
+    const int even = Line() * 128 + ((Piece() ^ Line()) << 4);
+    unsigned char* const to[2] = {buffer + even, buffer + (even ^ 64)};
+    CopyInput(skip, inside ? inputs : 0, to);
+    unsigned char* const below[2] = {to[0] + kInputBytes, to[1] + kInputBytes};
+    if (inside && w_left > (kWeightCopies - 1) * kLines) {
+      CopyWeights(skip, below);
+    } else {
+      CopyLastWeights(skip, inside, below);
     }
-    to += kInputBytes;
-    const char* from = w + at * 2;
+  }
+  __device__ void CopyInput(int skip, int some, unsigned char* const (&to)[2]) const {
+    const char* from = x + skip;
 #pragma unroll
-    for (int i = 0; i < kWeightPasses; ++i) {
-      const bool valid = inside && i * kRowsPerPass < w_left;
-      CpAsync16(to + i * kRowsPerPass * 128, valid ? from + i * w_pass_bytes : x, valid);
+    for (int i = 0; i < kInputCopies; ++i) {
+      CpAsync16(to[i % 2] + i * kLines * 128, from + int64_t{input_row[i]} * x_row_bytes, i < some);
+    }
+  }
+  __device__ void CopyWeights(int skip, unsigned char* const (&to)[2]) const {
+    const char* from = w + skip;
+#pragma unroll
+    for (int i = 0; i < kWeightCopies; ++i) {
+      CpAsync16(to[i % 2] + i * kLines * 128, from + int64_t{w_line_bytes} * i, true);
+    }
+  }
+  // Where w or k ends.
+  __device__ void CopyLastWeights(int skip, bool inside, unsigned char* const (&to)[2]) const {
+#pragma unroll 2
+    for (int i = 0; i < kWeightCopies; ++i) {
+      const bool valid = inside && i * kLines < w_left;
+      const char* from = valid ? w + skip + int64_t{w_line_bytes} * i : x;
+      CpAsync16((i % 2 == 0 ? to[0] : to[1]) + i * kLines * 128, from, valid);
     }
   }
 };
 
+// One loop over the steps of all items: with a loop for each item, what depends on the item alone
+// is computed before it, and takes more registers than there are.
 __device__ void CopyTiles(const ProductTask& task, const WgmmaWork& work) {
-  unsigned char* buffers = DynamicShared();
+  const int stage = static_cast<int>(threadIdx.x) / kWarp;
+  unsigned char* buffer = DynamicShared() + stage * kStageBytes;
   const int total = work.Count() * work.steps;
-  TileCopier copier;
-  int step = 0;
-  for (int i = 0; i < total + kLag; ++i) {
-    if (i < total) {
-      if (step == 0) {
-        const int item = work.Item(i / work.steps);
-        copier.Start(task, TileOf(task, item / work.row_blocks, kM), item % work.row_blocks * kN);
-      }
-      if (i >= kStages) NamedBarrierSync(FreeBarrier(i % kStages), kThreads);
-      copier.Copy(step, buffers + i % kStages * kStageBytes);
-      if (++step == work.steps) step = 0;
+  TileCopier copier{};
+  int started = -1;
+  int item = 0;
+  int step = stage;  // of the item
+  for (int i = stage; i < total; i += kStages, step += kStages) {
+    for (; step >= work.steps; ++item) step -= work.steps;
+    if (item != started) {
+      const Item at = work.At(task, item);
+      copier.Start(task, at.tile, at.first_row);
+      started = item;
     }
+    if (i >= kStages) NamedBarrierSync(FreeBarrier(stage), kFreeThreads);
+    copier.Copy(step, buffer);
     CpAsyncCommit();
-    if (i >= kLag) {
-      CpAsyncWait<kLag>();
-      FenceProxyAsync();
-      NamedBarrierArrive(FullBarrier((i - kLag) % kStages), kThreads);
-    }
+    CpAsyncWait<0>();
+    FenceProxyAsync();
+    NamedBarrierArrive(FullBarrier(0, stage), kFullThreads);
+    NamedBarrierArrive(FullBarrier(1, stage), kFullThreads);
   }
 }
 
@@ -148,42 +205,21 @@ __device__ void StartStep(float (&sums)[kN / 2], const unsigned char* x, const u
   WgmmaCommit();
 }
 
-// Sums of this thread: positions g and g + 8 of its warp's 16, rows 8 j + 2 q + {0, 1} of w.
-template <typename T>
-__device__ void StoreTile(const ProductTask& task, const ExpertTile& tile, int first_position,
-                          int first_row, const float (&sums)[kN / 2]) {
-  const int lane = static_cast<int>(threadIdx.x) % 32;
-  const int warp = static_cast<int>(threadIdx.x) % kGroup / 32;
-#pragma unroll
-  for (int h = 0; h < 2; ++h) {
-    const int position = first_position + warp * 16 + lane / 4 + h * 8;
-    if (position >= tile.count) continue;
-    const int out_row = OutputRow(task, tile.first + position);
-    const int row = first_row + lane % 4 * 2;
-#pragma unroll
-    for (int j = 0; j < kN / 8; j += 2) {
-      const float* low = &sums[4 * j + 2 * h];
-      const float* high = &sums[4 * (j + 1) + 2 * h];
-      StoreRowPairs<T>(task, out_row, row + 8 * j, make_float2(low[0], low[1]),
-                       make_float2(high[0], high[1]));
-    }
-  }
-}
-
 // One multiplying warpgroup's way through the buffers.
 struct BufferReader {
   const unsigned char* buffers;
+  int half;
   int total;     // steps of the block
   int next = 0;  // step
 
   __device__ const unsigned char* Wait() {
-    NamedBarrierSync(FullBarrier(next % kStages), kThreads);
+    NamedBarrierSync(FullBarrier(half, next % kStages), kFullThreads);
     return buffers + next++ % kStages * kStageBytes;
   }
   // The step `ago` before the next one is not needed any more; nobody asks for the last ones.
   __device__ void Free(int ago) const {
     const int step = next - ago;
-    if (step + kStages < total) NamedBarrierArrive(FreeBarrier(step % kStages), kThreads);
+    if (step + kStages < total) NamedBarrierArrive(FreeBarrier(step % kStages), kFreeThreads);
   }
 };
 
@@ -193,15 +229,18 @@ template <typename T>
 __device__ void MultiplyTiles(const ProductTask& task, const WgmmaWork& work) {
   const int half = static_cast<int>(threadIdx.x) / kGroup - 1;
   const int count = work.Count();
-  BufferReader reader{DynamicShared(), count * work.steps};
+  BufferReader reader{DynamicShared(), half, count * work.steps};
+  Item next{};
+  if (count > 0) next = work.At(task, 0);
   for (int i = 0; i < count; ++i) {
-    const int item = work.Item(i);
-    const ExpertTile tile = TileOf(task, item / work.row_blocks, kM);
-    if (half * 64 >= tile.count) {
+    const Item item = next;
+    const WgmmaStore<T, kN> store(task, item.tile, half * 64, item.first_row);
+    if (half * 64 >= item.tile.count) {
       for (int step = 0; step < work.steps; ++step) {
         reader.Wait();
         reader.Free(1);
       }
+      next = work.At(task, min(i + 1, count - 1));
       continue;
     }
     float sums[kN / 2];
@@ -216,7 +255,8 @@ __device__ void MultiplyTiles(const ProductTask& task, const WgmmaWork& work) {
     WgmmaWait<0>();
     WgmmaHold(sums);
     reader.Free(1);
-    StoreTile<T>(task, tile, half * 64, item % work.row_blocks * kN, sums);
+    next = work.At(task, min(i + 1, count - 1));  // comes while the results are stored
+    store.Store(sums);
   }
 }
 
@@ -225,7 +265,7 @@ __global__ void __launch_bounds__(kThreads, 1)
     WgmmaProductKernel(const ProductTask task, WgmmaWork work) {
   GridDependencyWait();
   GridDependencyLaunch();
-  if (task.tiles != nullptr) work.items = *task.tile_count * work.row_blocks;
+  if (task.tiles != nullptr) work.tiles = *task.tile_count;
   if (threadIdx.x < kGroup) {
     DecreaseRegisters<kCopyRegisters>();
     CopyTiles(task, work);
@@ -237,13 +277,13 @@ __global__ void __launch_bounds__(kThreads, 1)
 
 template <typename T>
 void LaunchOf(Stream& stream, const ProductTask& task) {
-  const int tiles = task.tiles != nullptr ? task.max_tiles : (task.rows + kM - 1) / kM;
   WgmmaWork work;
+  work.tiles = task.tiles != nullptr ? task.max_tiles : (task.rows + kM - 1) / kM;
   work.row_blocks = (task.n + kN - 1) / kN;
-  work.items = tiles * work.row_blocks;
   work.steps = (task.k + kK - 1) / kK;
-  if (work.items == 0) return;
-  const int blocks = std::min(work.items, std::max(1, stream.device().multiprocessors));
+  const int items = work.tiles * work.row_blocks;
+  if (items == 0) return;
+  const int blocks = std::min(items, std::max(1, stream.device().multiprocessors));
   const LaunchShape shape{.grid = static_cast<unsigned>(blocks),
                           .block = kThreads,
                           .shared_bytes = kSharedBytes,

@@ -55,6 +55,10 @@ inline float Exp2Approx(float x) {
   const float y = exp2f(x);
   return y < 0x1p-126f ? 0.0f : y;
 }
+inline float ReciprocalApprox(float x) {
+  const float y = 1.0f / x;
+  return fabsf(y) < 0x1p-126f ? 0.0f : y;
+}
 
 inline uint4 LoadGlobalStreaming(const void* global) { return *static_cast<const uint4*>(global); }
 inline void Prefetch(const void*) {}

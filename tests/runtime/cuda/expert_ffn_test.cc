@@ -380,5 +380,28 @@ TEST_F(CudaExpertFfn, WgmmaForManyRows) {
   }
 }
 
+// More tiles than go through the rows of w together, several pieces of w, fewer steps than buffers;
+// and the activations that have no short cut.
+TEST_F(CudaExpertFfn, WgmmaForManyTiles) {
+  if (!HasWgmma(stream().device())) GTEST_SKIP() << "no wgmma on " << stream().device().name;
+  const ExpertFfnPlan plan =
+      PlanExpertFfn(stream().device(), {}, 4096, 2, 16, GemmPolicy::kFastest);
+  FfnCase c;
+  c.hidden = 264;
+  c.intermediate = 136;
+  c.slots = 37;
+  c.k = 1;
+  for (int i = 0; i < 80; ++i) c.slot_of.push_back((i * i + i / 3) % c.slots);
+  for (const Activation activation : {Activation::kSilu, Activation::kGelu}) {
+    c.activation = activation;
+    const FfnData data = MakeData(c);
+    ExpectFfn(c, data, Run(c, data, plan));
+    c.slots = 3;
+    c.hidden = 72;
+    c.intermediate = 16;
+    for (int& slot : c.slot_of) slot %= c.slots;
+  }
+}
+
 }  // namespace
 }  // namespace folkmoot::cuda

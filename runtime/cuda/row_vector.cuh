@@ -12,27 +12,41 @@
 
 namespace folkmoot::cuda {
 
-constexpr int kRowThreads = 256;  // of a block that works on one row
+constexpr int kRowThreads = 256;  // of a block that works on one row, at least
 
-// Four 16-bit elements.
-template <typename T>
-struct alignas(8) Packed4 {
-  T v[4];
+// Neighbouring elements that are moved by one instruction.
+template <typename T, int kCount>
+struct alignas(kCount * sizeof(T)) Packed {
+  T v[kCount];
 };
+
+// Four elements at an address that allows to move them at once, widened.
+template <typename T>
+__device__ inline float4 LoadFour(const T* from) {
+  if constexpr (sizeof(T) == 4) {
+    return *reinterpret_cast<const float4*>(from);
+  } else {
+    const auto x = *reinterpret_cast<const Packed<T, 4>*>(from);
+    return make_float4(static_cast<float>(x.v[0]), static_cast<float>(x.v[1]),
+                       static_cast<float>(x.v[2]), static_cast<float>(x.v[3]));
+  }
+}
+// Rounds to nearest even.
+template <typename T>
+__device__ inline void StoreFour(float4 x, T* to) {
+  if constexpr (sizeof(T) == 4) {
+    *reinterpret_cast<float4*>(to) = x;
+  } else {
+    const Packed<T, 4> y = {{T(x.x), T(x.y), T(x.z), T(x.w)}};
+    *reinterpret_cast<Packed<T, 4>*>(to) = y;
+  }
+}
 
 // Elements i .. i + 3 of a row of n, widened; zero beyond its end. `vector`: the row and the next
 // ones begin at multiples of four elements.
 template <typename T>
 __device__ inline float4 LoadFour(const T* row, int64_t i, int64_t n, bool vector) {
-  if (vector && i + 4 <= n) {
-    if constexpr (sizeof(T) == 4) {
-      return *reinterpret_cast<const float4*>(row + i);
-    } else {
-      const Packed4<T> x = *reinterpret_cast<const Packed4<T>*>(row + i);
-      return make_float4(static_cast<float>(x.v[0]), static_cast<float>(x.v[1]),
-                         static_cast<float>(x.v[2]), static_cast<float>(x.v[3]));
-    }
-  }
+  if (vector && i + 4 <= n) return LoadFour(row + i);
   float4 x = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
   if (i < n) x.x = static_cast<float>(row[i]);
   if (i + 1 < n) x.y = static_cast<float>(row[i + 1]);
@@ -41,16 +55,10 @@ __device__ inline float4 LoadFour(const T* row, int64_t i, int64_t n, bool vecto
   return x;
 }
 
-// Rounds to nearest even.
 template <typename T>
 __device__ inline void StoreFour(float4 x, T* row, int64_t i, int64_t n, bool vector) {
   if (vector && i + 4 <= n) {
-    if constexpr (sizeof(T) == 4) {
-      *reinterpret_cast<float4*>(row + i) = x;
-    } else {
-      const Packed4<T> y = {{T(x.x), T(x.y), T(x.z), T(x.w)}};
-      *reinterpret_cast<Packed4<T>*>(row + i) = y;
-    }
+    StoreFour(x, row + i);
     return;
   }
   if (i < n) row[i] = T(x.x);
@@ -59,15 +67,17 @@ __device__ inline void StoreFour(float4 x, T* row, int64_t i, int64_t n, bool ve
   if (i + 3 < n) row[i + 3] = T(x.w);
 }
 
-// Sum over a block of kRowThreads, the same in every thread: lanes in a tree of strides 16 .. 1,
-// then warps in order. Every thread must come.
+// Sum over the first kRowThreads threads of a block, the same in every thread: lanes in a tree of
+// strides 16 .. 1, then warps in order. Every thread must come.
 __device__ inline float SumOverBlock(float value) {
   constexpr int kWarps = kRowThreads / kWarp;
   FM_SHARED(float, sums, [kWarps]);
-  for (int stride = kWarp / 2; stride > 0; stride /= 2) {
-    value = __fadd_rn(value, __shfl_xor_sync(kFullMask, value, stride));
+  if (threadIdx.x < kRowThreads) {
+    for (int stride = kWarp / 2; stride > 0; stride /= 2) {
+      value = __fadd_rn(value, __shfl_xor_sync(kFullMask, value, stride));
+    }
+    if (threadIdx.x % kWarp == 0) sums[threadIdx.x / kWarp] = value;
   }
-  if (threadIdx.x % kWarp == 0) sums[threadIdx.x / kWarp] = value;
   __syncthreads();
   float sum = sums[0];
   for (int w = 1; w < kWarps; ++w) sum = __fadd_rn(sum, sums[w]);

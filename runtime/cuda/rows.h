@@ -22,7 +22,7 @@ void AddRmsNorm(Stream& stream, const float* delta, const float* weight, float e
                 const MatrixRef& out);
 
 // out[i] = x[rows[i]] for i < count; x, out have the same type. For the rows whose logits are
-// wanted. rows[i] < 0: the row is not written.
+// wanted; `rows` comes with the step's input, as StepRows. rows[i] < 0: the row is not written.
 void GatherRows(Stream& stream, const MatrixRef& x, const int32_t* rows, int count,
                 const MatrixRef& out);
 
@@ -33,7 +33,8 @@ void GatedActivation(Stream& stream, int kind, const MatrixRef& gate_up, const M
 // What routed experts of a layer, and its shared expert, add to the residual stream.
 struct CombineInput {
   RoutingRef routing;
-  const float* expert_rows = nullptr;   // [T * K, H] results by choice; read for action 1 only
+  // [T * K, H] results by choice. All are read, those of action 1 count.
+  const float* expert_rows = nullptr;
   bool weight_on_input = false;         // results count once, without their weight
   const float* x = nullptr;             // [T, H] float32 input of the layer, for action 2; or null
   const float* shared = nullptr;        // [T, H] of the shared expert, or null

@@ -109,6 +109,48 @@ TEST_F(CudaRows, NormHasOneSetOfBits) {
   }
 }
 
+// The scale of a row by the words of norm_rows.cu: 256 columns of fours, a tree for 32 columns,
+// then these in order.
+float ScaleInDocumentedOrder(const std::vector<float>& row) {
+  std::vector<float> columns(256, 0.0f);
+  for (size_t i = 0; i < row.size(); ++i) {
+    float& sum = columns[i / 4 % columns.size()];
+    sum = std::fma(row[i], row[i], sum);
+  }
+  float sum = 0.0f;
+  for (size_t first = 0; first < columns.size(); first += 32) {
+    const auto begin = columns.begin() + static_cast<std::ptrdiff_t>(first);
+    std::vector<float> tree(begin, begin + 32);
+    for (size_t stride = 16; stride > 0; stride /= 2) {
+      for (size_t lane = 0; lane < stride; ++lane) tree[lane] += tree[lane + stride];
+    }
+    sum = first == 0 ? tree[0] : sum + tree[0];
+  }
+  return 1.0f / std::sqrt(sum / static_cast<float>(row.size()) + kEps);
+}
+
+// RouteStep (routing.h) relies on it. Few rows are computed by more threads than many.
+TEST_F(CudaRows, NormAddsInTheDocumentedOrder) {
+  for (const int64_t cols :
+       {int64_t{8}, int64_t{61}, int64_t{1024}, int64_t{2052}, int64_t{8200}}) {
+    for (const int64_t rows : {int64_t{1}, int64_t{6}}) {
+      const auto x = Normal(static_cast<size_t>(rows * cols), 16);
+      const Memory device_x = ToDevice(x);
+      const Memory ones = ToDevice(std::vector<float>(static_cast<size_t>(cols), 1.0f));
+      const Memory out = Zeros<float>(x.size());
+      RmsNorm(stream(), device_x.As<float>(), ones.As<float>(), kEps,
+              Matrix(out, DType::kF32, rows, cols));
+      const auto result = ToHost<float>(out);
+      for (int64_t r = 0; r < rows; ++r) {
+        auto expected = Part(x, r, cols);
+        const float scale = ScaleInDocumentedOrder(expected);
+        for (float& value : expected) value *= scale;
+        ASSERT_EQ(Part(result, r, cols), expected) << cols << " " << r;
+      }
+    }
+  }
+}
+
 TEST_F(CudaRows, EmbedWidensAndLeavesPaddingAlone) {
   for (const int64_t cols : {int64_t{12}, int64_t{13}, int64_t{1028}}) {
     for (const DType dtype : kTypes) {
@@ -253,9 +295,9 @@ class CudaCombine : public CudaRows {
 
 TEST_F(CudaCombine, HasTheBitsOfTheCpu) {
   for (const int64_t hidden : kSizes) {
-    for (const int k : {1, 2, 8}) {
+    for (const int k : {1, 2, 7, 8, 14, 35}) {
       for (const bool on_input : {false, true}) {
-        const RoutingCase routing(4, k, hidden, on_input);
+        const RoutingCase routing(k % 2 == 0 ? 4 : 6, k, hidden, on_input);
         const Memory delta = Zeros<float>(routing.x.size());
         Combine(stream(), Input(routing), hidden, delta.As<float>());
         const auto out = ToHost<float>(delta);
@@ -268,37 +310,80 @@ TEST_F(CudaCombine, HasTheBitsOfTheCpu) {
   }
 }
 
+// Rows that are few and many, and sizes that four divides and that it does not.
 TEST_F(CudaCombine, FusedFormHasTheBitsOfItsSteps) {
-  const int64_t hidden = 1500;
-  const RoutingCase routing(3, 4, hidden, false);
-  CombineInput in = Input(routing);
-  const auto shared = Normal(routing.x.size(), 13);
-  const std::vector<float> logits = {0.5f, -20.0f, 2.0f};
-  const Memory device_shared = ToDevice(shared);
-  const Memory device_logits = ToDevice(logits);
-  in.shared = device_shared.As<float>();
-  in.shared_logit = device_logits.As<float>();
-  const auto residual = Normal(routing.x.size(), 14);
-  const Memory weight = ToDevice(Normal(static_cast<size_t>(hidden), 15));
+  struct Case {
+    int rows;
+    int k;
+    int64_t hidden;
+  };
+  for (const Case& c : {Case{3, 4, 1500}, Case{6, 8, 1500}, Case{2, 8, 4100}, Case{9, 3, 2501},
+                        Case{1, 10, 2050}}) {
+    const int64_t hidden = c.hidden;
+    const RoutingCase routing(c.rows, c.k, hidden, false);
+    CombineInput in = Input(routing);
+    const auto shared = Normal(routing.x.size(), 13);
+    auto logits = Normal(static_cast<size_t>(c.rows), 17);
+    logits[0] = -20.0f;
+    const Memory device_shared = ToDevice(shared);
+    const Memory device_logits = ToDevice(logits);
+    in.shared = device_shared.As<float>();
+    in.shared_logit = device_logits.As<float>();
+    const auto residual = Normal(routing.x.size(), 14);
+    const Memory weight = ToDevice(Normal(static_cast<size_t>(hidden), 15));
 
-  const Memory delta = Zeros<float>(residual.size());
-  Combine(stream(), in, hidden, delta.As<float>());
-  const auto sum = ToHost<float>(delta);
-  const auto routed = routing.OnCpu();
-  for (size_t i = 0; i < sum.size(); ++i) {
-    const double gate = 1 / (1 + std::exp(-static_cast<double>(logits[i / hidden])));
-    ASSERT_NEAR(sum[i], routed[i] + gate * shared[i], 2e-6) << i;
+    const Memory delta = Zeros<float>(residual.size());
+    Combine(stream(), in, hidden, delta.As<float>());
+    const auto sum = ToHost<float>(delta);
+    const auto routed = routing.OnCpu();
+    for (size_t i = 0; i < sum.size(); ++i) {
+      const double logit = logits[i / static_cast<size_t>(hidden)];
+      const double gate = 1 / (1 + std::exp(-logit));
+      const double expected = routed[i] + gate * shared[i];
+      ASSERT_NEAR(sum[i], expected, 2e-6 * std::max(1.0, std::abs(expected))) << i;
+    }
+    const Memory stepwise = ToDevice(residual);
+    const Memory stepwise_out = Write(DType::kBF16, residual);
+    AddRmsNorm(stream(), delta.As<float>(), weight.As<float>(), kEps, stepwise.As<float>(),
+               Matrix(stepwise_out, DType::kBF16, c.rows, hidden));
+    const Memory fused = ToDevice(residual);
+    const Memory fused_out = Write(DType::kBF16, residual);
+    CombineAddRmsNorm(stream(), in, weight.As<float>(), kEps, fused.As<float>(),
+                      Matrix(fused_out, DType::kBF16, c.rows, hidden));
+    EXPECT_EQ(ToHost<float>(fused), ToHost<float>(stepwise)) << hidden;
+    EXPECT_EQ(Read(fused_out, DType::kBF16), Read(stepwise_out, DType::kBF16)) << hidden;
   }
-  const Memory stepwise = ToDevice(residual);
-  const Memory stepwise_out = Write(DType::kBF16, residual);
-  AddRmsNorm(stream(), delta.As<float>(), weight.As<float>(), kEps, stepwise.As<float>(),
-             Matrix(stepwise_out, DType::kBF16, 3, hidden));
-  const Memory fused = ToDevice(residual);
-  const Memory fused_out = Write(DType::kBF16, residual);
-  CombineAddRmsNorm(stream(), in, weight.As<float>(), kEps, fused.As<float>(),
-                    Matrix(fused_out, DType::kBF16, 3, hidden));
-  EXPECT_EQ(ToHost<float>(fused), ToHost<float>(stepwise));
-  EXPECT_EQ(Read(fused_out, DType::kBF16), Read(stepwise_out, DType::kBF16));
+}
+
+// A row's bits are those that it has alone.
+TEST_F(CudaCombine, RowsDoNotMeet) {
+  for (const int64_t hidden : {int64_t{512}, int64_t{2048}, int64_t{4100}}) {
+    const int64_t rows = 7;
+    const RoutingCase routing(static_cast<int>(rows), 6, hidden, false);
+    CombineInput in = Input(routing);
+    const auto residual = Normal(routing.x.size(), 18);
+    const Memory weight = ToDevice(Normal(static_cast<size_t>(hidden), 19));
+    const auto run = [&](int64_t first, int64_t count) {
+      CombineInput part = in;
+      part.routing.rows = static_cast<int>(count);
+      part.routing.weight += first * routing.k;
+      part.routing.action += first * routing.k;
+      part.expert_rows += first * routing.k * hidden;
+      part.x += first * hidden;
+      const Memory to = ToDevice(std::vector<float>(residual.begin() + first * hidden,
+                                                    residual.begin() + (first + count) * hidden));
+      const Memory out = Zeros<float>(static_cast<size_t>(count * hidden));
+      CombineAddRmsNorm(stream(), part, weight.As<float>(), kEps, to.As<float>(),
+                        Matrix(out, DType::kF32, count, hidden));
+      return std::pair(ToHost<float>(to), ToHost<float>(out));
+    };
+    const auto [sums, normed] = run(0, rows);
+    for (int64_t r = 0; r < rows; ++r) {
+      const auto [sum, one] = run(r, 1);
+      ASSERT_EQ(sum, Part(sums, r, hidden)) << hidden << " " << r;
+      ASSERT_EQ(one, Part(normed, r, hidden)) << hidden << " " << r;
+    }
+  }
 }
 
 }  // namespace

@@ -21,6 +21,9 @@ struct MatrixRef {
 
 // The rows of a step, padded to a bucket: rows from *valid on are padding. Their ids are 0, they
 // belong to no sequence, are routed nowhere, and whatever is computed for them is never read.
+// A copy brings them and the sequences to the device before the step's first kernel, which is
+// launched without overlap (launch.h); no kernel writes them. So kernels may read them before
+// GridDependencyWait.
 struct StepRows {
   int rows = 0;                        // launched for, padding included
   const int32_t* valid = nullptr;      // [1] real rows

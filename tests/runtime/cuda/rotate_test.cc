@@ -146,8 +146,9 @@ std::vector<float> Rounded(DType dtype, std::vector<float> values) {
 }
 
 TEST_F(CudaRotate, HasTheBitsOfTheCpu) {
-  const AttentionShape shapes[] = {Shape(4, 2, 128, 128), Shape(2, 1, 80, 32), Shape(3, 3, 12, 6),
-                                   Shape(2, 1, 6, 4), Shape(1, 1, 256, 256)};
+  const AttentionShape shapes[] = {
+      Shape(4, 2, 128, 128), Shape(5, 1, 128, 128), Shape(3, 1, 64, 64), Shape(2, 2, 128, 64),
+      Shape(2, 1, 80, 32),   Shape(3, 3, 12, 6),    Shape(2, 1, 6, 4),   Shape(1, 1, 256, 256)};
   for (const AttentionShape& shape : shapes) {
     for (const bool norm : {false, true}) {
       for (const DType type : {DType::kF32, DType::kBF16, DType::kF16}) {
@@ -179,12 +180,15 @@ TEST_F(CudaRotate, HasTheBitsOfTheCpu) {
 }
 
 TEST_F(CudaRotate, TakesSixteenBits) {
-  Step step(Shape(2, 1, 64, 64));
-  step.qkv = Rounded(DType::kBF16, step.qkv);
-  Rotate(step, DType::kBF16, DType::kBF16, true);
-  auto q = Read(q_);
-  q.resize(8 * 2 * 64);
-  EXPECT_EQ(q, Rounded(DType::kBF16, CpuStep(step, true).q));
+  for (const AttentionShape& shape :
+       {Shape(2, 1, 64, 64), Shape(3, 1, 128, 128), Shape(2, 1, 80, 32)}) {
+    Step step(shape);
+    step.qkv = Rounded(DType::kBF16, step.qkv);
+    Rotate(step, DType::kBF16, DType::kBF16, true);
+    auto q = Read(q_);
+    q.resize(static_cast<size_t>(8 * shape.heads * shape.head_dim));
+    EXPECT_EQ(q, Rounded(DType::kBF16, CpuStep(step, true).q)) << shape.head_dim;
+  }
 }
 
 // Rotation, storage and attention, against the CPU's.

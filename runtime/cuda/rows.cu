@@ -3,6 +3,7 @@
 #include "runtime/cuda/rows.h"
 
 #include "runtime/cuda/launch.h"
+#include "runtime/cuda/ptx.h"
 #include "runtime/cuda/row_vector.cuh"
 #include "runtime/ops/gemm.h"
 
@@ -21,6 +22,7 @@ struct EmbedArgs {
 
 template <typename T>
 __global__ void EmbedKernel(EmbedArgs args) {
+  GridDependencyLaunch();
   const int row = static_cast<int>(blockIdx.x);
   if (row >= *args.valid) return;
   const T* from = static_cast<const T*>(args.table) + args.ids[row] * args.stride;
@@ -41,7 +43,9 @@ struct GatherArgs {
 };
 
 __global__ void GatherKernel(GatherArgs args) {
-  const int32_t row = args.rows[blockIdx.x];
+  GridDependencyLaunch();
+  const int32_t row = args.rows[blockIdx.x];  // of the step's input
+  GridDependencyWait();
   if (row < 0) return;
   const unsigned char* from = args.from + row * args.from_stride;
   unsigned char* to = args.to + blockIdx.x * args.to_stride;
@@ -85,6 +89,8 @@ struct ActivationArgs {
 
 template <typename In, typename Out>
 __global__ void ActivationKernel(ActivationArgs args) {
+  GridDependencyLaunch();
+  GridDependencyWait();
   const In* gate = static_cast<const In*>(args.gate_up) + blockIdx.x * args.in_stride;
   const In* up = gate + args.inner;
   Out* out = static_cast<Out*>(args.out) + blockIdx.x * args.out_stride;
@@ -110,6 +116,7 @@ void Embed(Stream& stream, const MatrixRef& table, const StepRows& rows, float* 
   EmbedArgs args = {table.data, table.stride, table.cols, rows.token_ids,
                     rows.valid, hidden,       false};
   args.vector = InFours(table) && InFours(hidden, table.cols, 4);
+  // Without overlap: the step's input is there before any of its kernels starts.
   ForElement(table.dtype, [&](auto type) {
     Launch(stream, {dim3(static_cast<unsigned>(rows.rows)), dim3(kRowThreads), 0},
            EmbedKernel<decltype(type)>, args);
@@ -132,7 +139,9 @@ void GatherRows(Stream& stream, const MatrixRef& x, const int32_t* rows, int cou
   const auto to = reinterpret_cast<uintptr_t>(out.data);
   args.wide = from % 16 == 0 && to % 16 == 0 && args.from_stride % 16 == 0 &&
               args.to_stride % 16 == 0 && args.row_bytes % 16 == 0;
-  Launch(stream, {dim3(static_cast<unsigned>(count)), dim3(kRowThreads), 0}, GatherKernel, args);
+  const LaunchShape shape = {
+      .grid = dim3(static_cast<unsigned>(count)), .block = dim3(kRowThreads), .overlap = true};
+  Launch(stream, shape, GatherKernel, args);
 }
 
 void GatedActivation(Stream& stream, int kind, const MatrixRef& gate_up, const MatrixRef& out) {
@@ -145,7 +154,8 @@ void GatedActivation(Stream& stream, int kind, const MatrixRef& gate_up, const M
   const LaunchShape shape = {
       .grid = dim3(static_cast<unsigned>(out.rows),
                    static_cast<unsigned>((out.cols + columns - 1) / columns)),
-      .block = dim3(kRowThreads)};
+      .block = dim3(kRowThreads),
+      .overlap = true};
   ForElement(out.dtype, [&](auto type) {
     using T = decltype(type);
     if (gate_up.dtype == DType::kF32) {

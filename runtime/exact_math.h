@@ -87,11 +87,9 @@ FOLKMOOT_HOST_DEVICE inline double LogOfSplit(const SplitNumber& number, double 
 
 }  // namespace internal
 
-// e^x: x = k ln 2 + r with |r| <= 0.35, and the power series of e^r to r^13.
-FOLKMOOT_HOST_DEVICE inline double Exp(double x) {
-  if (x != x) return x;
-  if (x > 709.79) return std::numeric_limits<double>::infinity();
-  if (x < -745.2) return 0.0;
+// Exp where it is a positive finite number, without a branch: -745.2 <= x <= 709.79. x = k ln 2 + r
+// with |r| <= 0.35, and the power series of e^r to r^13.
+FOLKMOOT_HOST_DEVICE inline double ExpInRange(double x) {
   const double scaled = Mul(x, internal::kInverseLn2);
   const int k = static_cast<int>(Add(scaled, scaled < 0 ? -0.5 : 0.5));
   const double high = Sub(x, Mul(k, internal::kLn2High));
@@ -114,6 +112,20 @@ FOLKMOOT_HOST_DEVICE inline double Exp(double x) {
   // In two steps, because 2^k alone may be out of range; only the second can round.
   const int half = k / 2;
   return Mul(Mul(y, internal::PowerOf2(half)), internal::PowerOf2(k - half));
+}
+
+// e^x
+FOLKMOOT_HOST_DEVICE inline double Exp(double x) {
+  if (x != x) return x;
+  if (x > 709.79) return std::numeric_limits<double>::infinity();
+  if (x < -745.2) return 0.0;
+  return ExpInRange(x);
+}
+
+// Exp for x <= 0, without a branch: threads of a GPU can work on several at a time.
+FOLKMOOT_HOST_DEVICE inline double ExpOfNegative(double x) {
+  const double y = ExpInRange(Max(x, -745.2));
+  return x < -745.2 ? 0.0 : y;
 }
 
 // Natural logarithm; -infinity at 0, NaN below.

@@ -12,7 +12,7 @@
 namespace folkmoot {
 namespace {
 
-// routing.h hands enumerators over as numbers; runtime/cuda/route_row.cuh names them again.
+// routing.h hands enumerators over as numbers; runtime/cuda/route_choose.cuh names them again.
 static_assert(static_cast<int>(ScoreFn::kSoftmax) == 0 && static_cast<int>(ScoreFn::kSigmoid) == 1);
 static_assert(static_cast<int>(ScoreFn::kSqrtSoftplus) == 2);
 static_assert(static_cast<int>(ScoreFn::kLogits) == 3);

@@ -4,35 +4,15 @@
 // call every function here.
 #pragma once
 
+#include <limits>
+
 #include "runtime/cuda/platform.h"
+#include "runtime/cuda/route_choose.cuh"
 #include "runtime/cuda/routing.h"
 #include "runtime/exact_math.h"
 #include "runtime/random.h"
 
 namespace folkmoot::cuda {
-
-// The enumerators of gate_config.h and parallel/routing.h, which runtime/ does not see;
-// layers/gpu/device_gate.cc asserts that they are the same.
-enum RoutingEnumerators : uint8_t {
-  kScoreSoftmax = 0,
-  kScoreSigmoid = 1,
-  kScoreSqrtSoftplus = 2,
-  kScoreLogits = 3,
-  kGroupMax = 0,
-  kGroupSumTop2 = 1,
-  kGroupSumTopn = 2,
-  kNormalizeNone = 0,
-  kNormalizeBeforeDrop = 1,
-  kNormalizeAfterDrop = 2,
-  kExtraAll = 0,
-  kExtraNone = 1,
-  kExtraThreshold = 2,
-  kExtraRandom = 3,
-  kExtraSample = 4,
-  kActionNone = 0,
-  kActionExpert = 1,
-  kActionIdentity = 2,
-};
 
 // What RoutingRef::state holds; kClaimPadding only until the row is finished. A choice is wanted
 // until it is placed, and kept then.
@@ -64,50 +44,40 @@ struct SlotDecision {
   uint8_t claim;
 };
 
-__device__ inline int Lane() { return static_cast<int>(threadIdx.x % kWarp); }
-
-// Unsigned numbers in the order of the doubles; -0 as 0.
-__device__ inline uint64_t OrderedBits(double value) {
-  const auto bits = std::bit_cast<uint64_t>(exact::Add(value, 0.0));
-  return (bits >> 63) != 0 ? ~bits : bits | (uint64_t{1} << 63);
-}
-
-struct KeyedIndex {
-  uint64_t key;    // OrderedBits; 0: none
-  uint32_t index;  // UINT32_MAX: none
-};
-
-// Does `a` come before `b`: the greater key, or the lower index of equal ones?
-__device__ inline bool ComesBefore(KeyedIndex a, KeyedIndex b) {
-  return a.key > b.key || (a.key == b.key && a.index < b.index);
-}
-
-// The first of all lanes.
-__device__ inline KeyedIndex WarpFirst(KeyedIndex mine) {
-  const auto high = static_cast<unsigned>(mine.key >> 32);
-  const auto low = static_cast<unsigned>(mine.key);
-  const unsigned best_high = __reduce_max_sync(kFullMask, high);
-  const unsigned best_low = __reduce_max_sync(kFullMask, high == best_high ? low : 0u);
-  const uint64_t key = uint64_t{best_high} << 32 | best_low;
-  return {key, __reduce_min_sync(kFullMask, mine.key == key ? mine.index : UINT32_MAX)};
-}
-
 __device__ inline double WarpMax(double value) {
-  for (int offset = kWarp / 2; offset > 0; offset /= 2) {
-    value = exact::Max(value, __shfl_xor_sync(kFullMask, value, offset));
-  }
-  return value;
+  const uint64_t key = OrderedBits(value);
+  const auto high = static_cast<unsigned>(key >> 32);
+  const unsigned best = __reduce_max_sync(kFullMask, high);
+  const unsigned low = __reduce_max_sync(kFullMask, high == best ? static_cast<unsigned>(key) : 0u);
+  return FromOrderedBits(uint64_t{best} << 32 | low);
 }
 
 // The sum over slots by rising index, of those with `counts`.
 __device__ inline double SumSlots(int k, double value, bool counts) {
   const unsigned counted = __ballot_sync(kFullMask, counts ? 1 : 0);
   double sum = 0.0;
+#pragma unroll 8
   for (int j = 0; j < k; ++j) {
-    const double term = __shfl_sync(kFullMask, value, j);
-    if ((counted >> j & 1u) != 0) sum = exact::Add(sum, term);
+    const double next = exact::Add(sum, __shfl_sync(kFullMask, value, j));
+    sum = (counted >> j & 1u) != 0 ? next : sum;
   }
   return sum;
+}
+
+// Calls f(i, e) for experts e of this lane, kAtOnce at a time, whose instructions can overlap; past
+// the last expert e repeats it. then(i, e) follows for those that are there.
+constexpr int kAtOnce = 4;
+template <typename F, typename Then>
+__device__ inline void ForExperts(int experts, const F& f, const Then& then) {
+#pragma unroll 1
+  for (int first = Lane(); first < experts + Lane(); first += kAtOnce * kWarp) {
+#pragma unroll
+    for (int i = 0; i < kAtOnce; ++i) f(i, min(first + i * kWarp, experts - 1));
+#pragma unroll
+    for (int i = 0; i < kAtOnce; ++i) {
+      if (first + i * kWarp < experts) then(i, first + i * kWarp);
+    }
+  }
 }
 
 // To the nearest bfloat16, ties to even, as in layers/gates/scores.cc.
@@ -117,104 +87,160 @@ __device__ inline double ThroughBf16(double value) {
   return static_cast<double>(std::bit_cast<float>(rounded & 0xFFFF0000u));
 }
 
-// RouterLogits. Returns whether all logits are finite; where not, zeros take their place.
-__device__ inline bool LoadLogits(const RoutingParams& params, const float* logits, double* out) {
+// RouterLogits, and the largest of them. Returns whether all logits are finite; where not, zeros
+// take their place. `bias` gets what is added for the selection: loads are on their way together.
+__device__ inline bool LoadLogits(const RoutingParams& params, const float* logits, double* out,
+                                  double* bias, double* largest) {
+  float value[kAtOnce];
+  float added[kAtOnce];
   bool finite = true;
-  for (int e = Lane(); e < params.experts; e += kWarp) {
-    finite = finite && (std::bit_cast<uint32_t>(logits[e]) & 0x7f800000u) != 0x7f800000u;
-  }
+  ForExperts(
+      params.experts,
+      [&](int i, int e) {
+        value[i] = logits[e];
+        added[i] = params.selection_bias == nullptr ? 0.0f : params.selection_bias[e];
+      },
+      [&](int i, int e) {
+        finite = finite && (std::bit_cast<uint32_t>(value[i]) & 0x7f800000u) != 0x7f800000u;
+        out[e] = static_cast<double>(value[i]);
+        bias[e] = static_cast<double>(added[i]);
+      });
   finite = __all_sync(kFullMask, finite ? 1 : 0) != 0;
+  double most = -std::numeric_limits<double>::infinity();
   for (int e = Lane(); e < params.experts; e += kWarp) {
-    double value = finite ? static_cast<double>(logits[e]) : 0.0;
-    if (params.router_bias != nullptr) value = exact::Add(value, params.router_bias[e]);
-    out[e] = params.round_to_bf16 ? ThroughBf16(value) : value;
+    double logit = finite ? out[e] : 0.0;
+    if (params.router_bias != nullptr) logit = exact::Add(logit, params.router_bias[e]);
+    if (params.round_to_bf16) logit = ThroughBf16(logit);
+    out[e] = logit;
+    most = exact::Max(most, logit);
   }
+  *largest = WarpMax(most);
   __syncwarp();
   return finite;
 }
 
-// ScoreRow.
-__device__ inline void Score(const RoutingParams& params, const double* logits, double* score) {
-  const int experts = params.experts;
-  if (params.score_fn == kScoreSoftmax) {
-    double largest = logits[0];
-    for (int e = Lane(); e < experts; e += kWarp) largest = exact::Max(largest, logits[e]);
-    largest = WarpMax(largest);
-    for (int e = Lane(); e < experts; e += kWarp) {
-      score[e] = exact::Exp(exact::Sub(logits[e], largest));
-    }
-    __syncwarp();
-    double sum = 0.0;  // in one order, so by each lane alone
-#pragma unroll 8
-    for (int e = 0; e < experts; ++e) sum = exact::Add(sum, score[e]);
-    __syncwarp();
-    for (int e = Lane(); e < experts; e += kWarp) score[e] = exact::Div(score[e], sum);
-  } else {
-    for (int e = Lane(); e < experts; e += kWarp) {
-      const double x = logits[e];
-      score[e] = params.score_fn == kScoreSigmoid        ? exact::Sigmoid(x)
-                 : params.score_fn == kScoreSqrtSoftplus ? exact::Sqrt(exact::Softplus(x))
-                                                         : x;
-    }
-  }
-  __syncwarp();
-}
-
-// The sum of the `count` best of key[0..width), best first. By one lane.
-__device__ inline double SumOfBest(const double* key, int width, int count) {
+// value[0] + ... + value[count - 1] in this order, by each lane alone; the next eight are on their
+// way meanwhile.
+__device__ inline double SumInOrder(const double* value, int count) {
+  constexpr int kAhead = 8;
   double sum = 0.0;
-  KeyedIndex last = {UINT64_MAX, 0};
-  for (int i = 0; i < count; ++i) {
-    KeyedIndex best = {0, UINT32_MAX};
-    for (int e = 0; e < width; ++e) {
-      const KeyedIndex candidate = {OrderedBits(key[e]), static_cast<uint32_t>(e)};
-      if (ComesBefore(last, candidate) && ComesBefore(candidate, best)) best = candidate;
-    }
-    if (best.index == UINT32_MAX) break;
-    sum = exact::Add(sum, key[best.index]);
-    last = best;
+  double next[kAhead];
+#pragma unroll
+  for (int i = 0; i < kAhead; ++i) next[i] = value[min(i, count - 1)];
+  int first = 0;
+#pragma unroll 1
+  for (; first + kAhead <= count; first += kAhead) {
+    double now[kAhead];
+#pragma unroll
+    for (int i = 0; i < kAhead; ++i) now[i] = next[i];
+#pragma unroll
+    for (int i = 0; i < kAhead; ++i) next[i] = value[min(first + kAhead + i, count - 1)];
+#pragma unroll
+    for (int i = 0; i < kAhead; ++i) sum = exact::Add(sum, now[i]);
+  }
+#pragma unroll
+  for (int i = 0; i < kAhead; ++i) {
+    if (first + i < count) sum = exact::Add(sum, next[i]);
   }
   return sum;
 }
 
-// LimitGroups of layers/gates/selection.cc; lane g scores group g.
-__device__ inline void LimitGroups(const RoutingParams& params, double* key) {
-  const int width = params.experts / params.groups;
-  const int wanted = params.group_score == kGroupMax       ? 1
-                     : params.group_score == kGroupSumTop2 ? 2
-                                                           : params.k / params.kept_groups;
-  KeyedIndex mine = {0, UINT32_MAX};
-  if (Lane() < params.groups) {
-    const double score = SumOfBest(key + Lane() * width, width, wanted < width ? wanted : width);
-    mine = {OrderedBits(score), static_cast<uint32_t>(Lane())};
-  }
-  unsigned kept = 0;
-  for (int i = 0; i < params.kept_groups; ++i) {
-    const KeyedIndex best = WarpFirst(mine);
-    kept |= 1u << (best.index % kWarp);
-    if (best.index == mine.index) mine = {0, UINT32_MAX};
-  }
+// Scores of a softmax before they are divided by their sum, which is returned.
+__device__ inline double SoftmaxTerms(int experts, double largest, const double* logits,
+                                      double* score) {
+  double value[kAtOnce];
+  ForExperts(
+      experts,
+      [&](int i, int e) { value[i] = exact::ExpOfNegative(exact::Sub(logits[e], largest)); },
+      [&](int i, int e) { score[e] = value[i]; });
   __syncwarp();
-  for (int e = Lane(); e < params.experts; e += kWarp) {
-    if ((kept >> (e / width) & 1u) == 0) key[e] = params.group_fill;
-  }
+  return SumInOrder(score, experts);
+}
+
+__device__ inline void DivideScores(int experts, double divisor, double* score) {
+  __syncwarp();
+#pragma unroll 1
+  for (int e = Lane(); e < experts; e += kWarp) score[e] = exact::Div(score[e], divisor);
   __syncwarp();
 }
 
-// TopIndices: lane j gets the j-th best.
-__device__ inline int32_t TopExperts(const RoutingParams& params, const double* key) {
-  int32_t chosen = 0;
-  KeyedIndex last = {UINT64_MAX, 0};
-  for (int j = 0; j < params.k; ++j) {
-    KeyedIndex best = {0, UINT32_MAX};
-    for (int e = Lane(); e < params.experts; e += kWarp) {
-      const KeyedIndex candidate = {OrderedBits(key[e]), static_cast<uint32_t>(e)};
-      if (ComesBefore(last, candidate) && ComesBefore(candidate, best)) best = candidate;
-    }
-    last = WarpFirst(best);
-    if (Lane() == j) chosen = static_cast<int32_t>(last.index);
+// exact::Sigmoid, several at a time.
+__device__ inline void SigmoidScores(int experts, const double* logits, double* score) {
+  double x[kAtOnce];
+  double power[kAtOnce];
+  ForExperts(
+      experts,
+      [&](int i, int e) {
+        x[i] = logits[e];
+        power[i] = exact::ExpOfNegative(x[i] >= 0 ? -x[i] : x[i]);
+      },
+      [&](int i, int e) {
+        score[e] = exact::Div(x[i] >= 0 ? 1.0 : power[i], exact::Add(1.0, power[i]));
+      });
+}
+
+// ScoreRow, but for a division of all scores by what is returned.
+__device__ inline double Score(const RoutingParams& params, double largest, const double* logits,
+                               double* score) {
+  if (params.score_fn == kScoreSoftmax) {
+    return SoftmaxTerms(params.experts, largest, logits, score);
   }
-  return chosen;
+  if (params.score_fn == kScoreSigmoid) {
+    SigmoidScores(params.experts, logits, score);
+  } else {
+    const bool plain = params.score_fn == kScoreLogits;
+#pragma unroll 1
+    for (int e = Lane(); e < params.experts; e += kWarp) {
+      score[e] = plain ? logits[e] : exact::Sqrt(exact::Softplus(logits[e]));
+    }
+  }
+  __syncwarp();
+  return 1.0;
+}
+
+// `expert` in lanes 0..k are the first k + 1 by terms of a softmax. Are the first k the same by
+// scores? A division may make different terms equal; then lower indices come first.
+__device__ inline bool SameByScore(const RoutingParams& params, int32_t expert, const double* term,
+                                   double divisor) {
+  const int slot = Lane();
+  const bool there = slot < params.experts;
+  const double mine = there ? term[expert] : -1.0;
+  const double score = there ? exact::Div(mine, divisor) : -1.0;
+  const double next = __shfl_down_sync(kFullMask, mine, 1);
+  const double next_score = __shfl_down_sync(kFullMask, score, 1);
+  const bool same = slot >= params.k || score > next_score || (slot + 1 < params.k && mine == next);
+  return __all_sync(kFullMask, same ? 1 : 0) != 0;
+}
+
+// The selection of learned experts by lanes 0..k-1. Scores are divided one by one later where the
+// order does not need it; else here, and the divisor is 1 then.
+__device__ inline int32_t SelectExperts(const RoutingParams& params, const RowScratch& row,
+                                        double* divisor) {
+  const bool biased = params.selection_bias != nullptr;
+  const bool keyed = biased || params.groups > 1;  // keys of their own
+  const bool terms = params.score_fn == kScoreSoftmax && !params.select_on_logit;
+  bool divided = !terms;
+  if (terms && (keyed || params.k >= kWarp)) {
+    DivideScores(params.experts, *divisor, row.score);
+    *divisor = 1.0;
+    divided = true;
+  }
+  const double* key = params.select_on_logit ? row.logits : row.score;
+  if (keyed) {
+    for (int e = Lane(); e < params.experts; e += kWarp) {
+      row.key[e] = biased ? exact::Add(key[e], row.key[e]) : key[e];
+    }
+    __syncwarp();
+    key = row.key;
+  }
+  if (params.groups > 1) LimitGroups(params, row.key);
+  while (true) {
+    const int32_t expert = TopExperts(params, key, divided ? params.k : params.k + 1);
+    if (divided || SameByScore(params, expert, row.score, *divisor)) return expert;
+    DivideScores(params.experts, *divisor, row.score);
+    *divisor = 1.0;
+    divided = true;
+  }
 }
 
 // SampleSecond: the second expert drawn from the softmax without the first.
@@ -223,6 +249,7 @@ __device__ inline int32_t SampleSecond(const RoutingParams& params, DrawKey key,
   key.purpose = DrawPurpose::kGumbel;
   const auto first = static_cast<int>(__shfl_sync(kFullMask, expert, 0));
   KeyedIndex best = {0, UINT32_MAX};
+#pragma unroll 1
   for (int e = Lane(); e < params.experts; e += kWarp) {
     if (e == first) continue;
     const auto index = static_cast<uint32_t>(e);
@@ -230,8 +257,8 @@ __device__ inline int32_t SampleSecond(const RoutingParams& params, DrawKey key,
     const KeyedIndex candidate = {OrderedBits(exact::Add(logits[e], exact::Gumbel(u))), index};
     if (ComesBefore(candidate, best)) best = candidate;
   }
-  best = WarpFirst(best);
-  return Lane() == 1 ? static_cast<int32_t>(best.index) : expert;
+  const uint32_t second = __shfl_sync(kFullMask, best.index, FirstLane(best));
+  return Lane() == 1 ? static_cast<int32_t>(second) : expert;
 }
 
 __device__ inline double NormDivisorOf(const RoutingParams& params, double sum) {
@@ -240,11 +267,11 @@ __device__ inline double NormDivisorOf(const RoutingParams& params, double sum) 
 
 // Weigh, without the normalised weights.
 __device__ inline double RawWeight(const RoutingParams& params, int32_t expert,
-                                   const RowScratch& row) {
+                                   const RowScratch& row, double divisor) {
   const bool is_slot = Lane() < params.k;
   const double* from = params.softmax_selected ? row.logits : row.score;
   double raw = is_slot ? from[expert] : 0.0;
-  if (!params.softmax_selected) return raw;
+  if (!params.softmax_selected) return exact::Div(raw, divisor);
   const double first = __shfl_sync(kFullMask, raw, 0);
   const double largest = WarpMax(is_slot ? raw : first);
   raw = exact::Exp(exact::Sub(raw, largest));
@@ -274,10 +301,6 @@ __device__ inline bool WantsSlot(const RoutingParams& params, const RoutingInput
   return exact::Mul(u, params.extra_threshold) < gate;
 }
 
-__device__ inline bool IsPaddingRow(const StepRows& rows, int row) {
-  return row >= *rows.valid || (rows.sequence != nullptr && rows.sequence[row] < 0);
-}
-
 __device__ inline DrawKey DrawKeyOf(const RoutingParams& params, const StepRows& rows, int row) {
   return {.seed = params.seed,
           .stream = rows.streams == nullptr ? 0 : rows.streams[row],
@@ -290,21 +313,19 @@ __device__ inline DrawKey DrawKeyOf(const RoutingParams& params, const StepRows&
 __device__ inline SlotDecision DecideRow(const RoutingParams& params, const RoutingInput& input,
                                          int row, const float* logits, const RowScratch& scratch,
                                          bool* bad) {
-  const bool finite = LoadLogits(params, logits, scratch.logits);
-  const bool padding = IsPaddingRow(input.rows, row);
+  const int valid = *input.rows.valid;
+  const int sequence = input.rows.sequence == nullptr ? 0 : input.rows.sequence[row];
+  double largest = 0.0;
+  const bool finite = LoadLogits(params, logits, scratch.logits, scratch.key, &largest);
+  const bool padding = row >= valid || sequence < 0;
   *bad = !finite && !padding;
-  Score(params, scratch.logits, scratch.score);
-
+  double divisor = 1.0;
+  if (!params.select_on_logit || !params.softmax_selected) {
+    divisor = Score(params, largest, scratch.logits, scratch.score);
+  }
   int32_t expert = 0;
   if (params.token_table == nullptr) {
-    const double* base = params.select_on_logit ? scratch.logits : scratch.score;
-    for (int e = Lane(); e < params.experts; e += kWarp) {
-      const double bias = params.selection_bias == nullptr ? 0.0 : params.selection_bias[e];
-      scratch.key[e] = params.selection_bias == nullptr ? base[e] : exact::Add(base[e], bias);
-    }
-    __syncwarp();
-    if (params.groups > 1) LimitGroups(params, scratch.key);
-    expert = TopExperts(params, scratch.key);
+    expert = SelectExperts(params, scratch, &divisor);
   } else if (Lane() < params.k) {
     int id = input.rows.token_ids[row];
     if (id < 0 || id >= params.token_ids) id = 0;  // padding may hold anything
@@ -314,7 +335,7 @@ __device__ inline SlotDecision DecideRow(const RoutingParams& params, const Rout
   if (params.extra_policy == kExtraSample) {
     expert = SampleSecond(params, key, expert, scratch.logits);
   }
-  SlotDecision slot = {expert, RawWeight(params, expert, scratch), kClaimKept};
+  SlotDecision slot = {expert, RawWeight(params, expert, scratch, divisor), kClaimKept};
   if (!WantsSlot(params, input, row, key, slot.raw)) slot.claim = kClaimRejected;
   if (padding || !finite) slot.claim = kClaimPadding;
   __syncwarp();

@@ -115,6 +115,28 @@ TEST_F(DeviceGateTest, PresetsAtTheirPublishedSizes) {
   EXPECT_GT(on_device, 20);
 }
 
+// Softmax terms that differ by a bit or two, some of which the division makes equal: lower indices
+// come first then, but not where terms differ still.
+TEST_F(DeviceGateTest, NearlyTiedScores) {
+  for (const int experts : {5, 33, 130, 256, 300, 513}) {
+    for (const int k : {1, 4, 5}) {
+      SCOPED_TRACE(fmt::format("{} of {}", k, experts));
+      GateConfig config = MustParse(fmt::format(R"({{"num_experts":{},"top_k":{}}})", experts, k));
+      GateRows rows = RandomRows(24, experts, static_cast<uint64_t>(experts));
+      for (size_t i = 0; i < rows.logits.size(); ++i) {
+        // Steps of half a unit in the last place of e^0.
+        const auto steps = static_cast<float>(static_cast<int>(rows.logits[i] * 1e4f) % 4);
+        rows.logits[i] = steps * 0x1p-53f;
+      }
+      ExpectSame(config, InOneSequence(rows));
+      if (experts % 2 != 0) continue;
+      config.n_group = 2;
+      config.topk_group = 1;
+      if (k <= experts / 2) ExpectSame(config, InOneSequence(rows));
+    }
+  }
+}
+
 // Knobs and rows by chance.
 class CaseMaker {
  public:

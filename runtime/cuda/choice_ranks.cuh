@@ -46,17 +46,28 @@ __device__ inline ChoiceRange SegmentOf(ChoiceRange all, BlockShare share) {
   return {clamped(first), clamped(first + length)};
 }
 
-// sums[key] += choices of the range with that key, by way of counts.
-template <typename KeyOf>
+// sums[key] += choices of the range with that key, by way of counts. A thread starts the loads of
+// kKeysAtOnce keys together.
+template <int kKeysAtOnce, typename KeyOf>
 __device__ void AddCounts(const KeyOf& key_of, ChoiceRange range, int keys, int32_t* counts,
                           int32_t* sums) {
   const int warps = static_cast<int>(blockDim.x) / kWarp;
   for (int i = static_cast<int>(threadIdx.x); i < warps * keys; i += blockDim.x) counts[i] = 0;
   __syncthreads();
   int32_t* mine = counts + static_cast<int>(threadIdx.x) / kWarp * keys;
-  for (int i = range.first + static_cast<int>(threadIdx.x); i < range.last; i += blockDim.x) {
-    const int key = key_of(i);
-    if (key >= 0) atomicAdd(&mine[key], 1);
+  const auto threads = static_cast<int>(blockDim.x);
+  for (int first = range.first + static_cast<int>(threadIdx.x); first < range.last;
+       first += kKeysAtOnce * threads) {
+    int key[kKeysAtOnce];
+#pragma unroll
+    for (int i = 0; i < kKeysAtOnce; ++i) {
+      const int at = first + i * threads;
+      key[i] = at < range.last ? key_of(at) : -1;
+    }
+#pragma unroll
+    for (int i = 0; i < kKeysAtOnce; ++i) {
+      if (key[i] >= 0) atomicAdd(&mine[key[i]], 1);
+    }
   }
   __syncthreads();
   for (int key = static_cast<int>(threadIdx.x); key < keys; key += blockDim.x) {
@@ -65,6 +76,22 @@ __device__ void AddCounts(const KeyOf& key_of, ChoiceRange range, int keys, int3
     sums[key] = sum;
   }
   __syncthreads();
+}
+
+// From what each warp has counted in its part of the segment to how many choices lie before the
+// part; fills total, which holds those behind the segment. A thread per key.
+__device__ inline void SumOverWarps(int keys, const RankScratch& scratch) {
+  const int warps = static_cast<int>(blockDim.x) / kWarp;
+  for (int key = static_cast<int>(threadIdx.x); key < keys; key += blockDim.x) {
+    int32_t running = scratch.before[key];
+#pragma unroll 8
+    for (int w = 0; w < warps; ++w) {
+      const int32_t own = scratch.counts[w * keys + key];
+      scratch.counts[w * keys + key] = running;
+      running += own;
+    }
+    scratch.total[key] += running;
+  }
 }
 
 // Prepares the ranks of the share's segment `segment` of choices 0..count: scratch.counts holds,
@@ -79,10 +106,10 @@ __device__ void CountChoices(const KeyOf& key_of, int count, ChoiceRange segment
     scratch.total[key] = 0;
   }
   if (segment.first > 0) {
-    AddCounts(key_of, {0, segment.first}, keys, scratch.counts, scratch.before);
+    AddCounts<1>(key_of, {0, segment.first}, keys, scratch.counts, scratch.before);
   }
   if (segment.last < count) {
-    AddCounts(key_of, {segment.last, count}, keys, scratch.counts, scratch.total);
+    AddCounts<1>(key_of, {segment.last, count}, keys, scratch.counts, scratch.total);
   }
   __syncthreads();
   for (int i = static_cast<int>(threadIdx.x); i < warps * keys; i += blockDim.x) {
@@ -95,15 +122,7 @@ __device__ void CountChoices(const KeyOf& key_of, int count, ChoiceRange segment
     if (key >= 0) atomicAdd(&scratch.counts[warp * keys + key], 1);
   }
   __syncthreads();
-  for (int key = static_cast<int>(threadIdx.x); key < keys; key += blockDim.x) {
-    int32_t running = scratch.before[key];
-    for (int w = 0; w < warps; ++w) {
-      const int32_t own = scratch.counts[w * keys + key];
-      scratch.counts[w * keys + key] = running;
-      running += own;
-    }
-    scratch.total[key] += running;
-  }
+  SumOverWarps(keys, scratch);
   __syncthreads();
 }
 

@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-// RouteStep: blocks (split, tile) take some experts for a tile of rows. Each normalises its rows
-// for itself, which is cheaper than a kernel in between; the last block of a tile writes what all
-// of them have read, and routes the rows; the last tile groups the choices of all.
+// RouteStep of few rows: blocks (split, tile) take some experts for a tile of rows. Each normalises
+// its rows for itself, which is cheaper than a kernel in between; the last block of a tile writes
+// what all of them have read, and routes the rows; the last tile groups the choices of all.
 //
 //   tile 0: splits 0, 1, ... the last one: residual, out, RouteRow -+
 //   tile 1: splits 0, 1, ... the last one: residual, out, RouteRow -+- the last one: places, groups
+//
+// What counts is the length of the chain of waits: weights are on their way before the preceding
+// kernel has ended, all rows of a tile are read at once, and a warp decides a row while others
+// write the rows. A block is small enough to start beside one of the preceding kernel.
 #include <algorithm>
 
 #include "runtime/check.h"
@@ -13,193 +17,179 @@
 #include "runtime/cuda/place_rows.cuh"
 #include "runtime/cuda/platform.h"
 #include "runtime/cuda/ptx.h"
+#include "runtime/cuda/route_logits.cuh"
 #include "runtime/cuda/route_row.cuh"
 #include "runtime/cuda/routing_launch.h"
-#include "runtime/cuda/row_vector.cuh"
 
 namespace folkmoot::cuda {
 namespace {
 
-constexpr int kThreads = kRowThreads;
-constexpr int kWarps = kThreads / kWarp;
-constexpr int kChunk = 8;  // elements that a lane takes at a time
+constexpr int kWarps = kRouterParts;  // a part of each logit a warp
+constexpr int kThreads = kWarps * kWarp;
+constexpr int kMostRows = 8;       // of a tile
+constexpr int kExpertsAtOnce = 8;  // of a block
+constexpr int kNormGroups = kThreads / kRowThreads;
+constexpr int kNormWarps = kRowThreads / kWarp;
+
+static_assert(kMaxFusedRows * kMaxRoutedChoices <= kThreads * kHeldChoices);  // one block groups
 
 struct RouteStepTask {
   RouteStepInput step;
   PlacementTask placement;
   ChoiceGrouping grouping;
-  bool to_the_end;  // places and groups in this kernel
+  int tile_rows;
+  int gate_warps;  // rows that are decided at a time
 };
 
-// Where elements i .. i + 3 of a row (i a multiple of 4) lie in shared memory: the first halves of
-// all chunks, then the second ones, so that lanes with neighbouring chunks read neighbouring 16
-// bytes.
-__device__ int PlaceOfFour(int i, int hidden) {
-  return i % kChunk == 0 ? i / 2 : hidden / 2 + (i - kChunk / 2) / 2;
-}
-
-template <typename W>
-__device__ void LoadChunk(const W* from, float (&values)[kChunk]) {
-  if constexpr (sizeof(W) == 2) {
-    const uint4 raw = LoadGlobalStreaming(from);
-    W elements[kChunk];
-    memcpy(elements, &raw, sizeof(raw));
-    for (int i = 0; i < kChunk; ++i) values[i] = static_cast<float>(elements[i]);
-  } else {
-    const uint4 raw[2] = {LoadGlobalStreaming(from), LoadGlobalStreaming(from + kChunk / 2)};
-    memcpy(values, raw, sizeof(raw));
-  }
-}
-
-// To the type of `out` and back.
-__device__ float RoundTo(DType dtype, float value) {
-  if (dtype == DType::kBF16) return static_cast<float>(__float2bfloat16_rn(value));
-  if (dtype == DType::kF16) return static_cast<float>(__float2half_rn(value));
-  return value;
-}
-
-__device__ float4 AddFour(const float* a, const float* b) {
-  const float4 x = *reinterpret_cast<const float4*>(a);
-  const float4 y = *reinterpret_cast<const float4*>(b);
-  return make_float4(__fadd_rn(x.x, y.x), __fadd_rn(x.y, y.y), __fadd_rn(x.z, y.z),
-                     __fadd_rn(x.w, y.w));
-}
-
-__device__ float4 Scaled(float4 x, float scale, const float* weight) {
-  const float4 w = *reinterpret_cast<const float4*>(weight);
-  return make_float4(__fmul_rn(__fmul_rn(x.x, scale), w.x), __fmul_rn(__fmul_rn(x.y, scale), w.y),
-                     __fmul_rn(__fmul_rn(x.z, scale), w.z), __fmul_rn(__fmul_rn(x.w, scale), w.w));
-}
-
-// x[0..H), by PlaceOfFour, = RmsNorm(residual + delta) of the row, rounded to the type of `out`
-// where the router wants that; nothing global is written. The order of sums is that of
-// norm_rows.cu.
-__device__ void NormaliseRow(const RouteStepInput& step, int row, float* x) {
-  const auto hidden = static_cast<int>(step.out.cols);
-  const int64_t first = int64_t{row} * hidden;
-  const int begin = 4 * static_cast<int>(threadIdx.x);
-  float squares = 0.0f;
-  for (int i = begin; i < hidden; i += 4 * kThreads) {
-    const float4 value = AddFour(step.residual + first + i, step.delta + first + i);
-    *reinterpret_cast<float4*>(x + PlaceOfFour(i, hidden)) = value;
-    squares = __fmaf_rn(value.x, value.x, squares);
-    squares = __fmaf_rn(value.y, value.y, squares);
-    squares = __fmaf_rn(value.z, value.z, squares);
-    squares = __fmaf_rn(value.w, value.w, squares);
-  }
-  const float mean = __fdiv_rn(SumOverBlock(squares), static_cast<float>(hidden));
-  const float scale = __fdiv_rn(1.0f, __fsqrt_rn(__fadd_rn(mean, step.eps)));
-  for (int i = begin; i < hidden; i += 4 * kThreads) {
-    float4& held = *reinterpret_cast<float4*>(x + PlaceOfFour(i, hidden));
-    const float4 value = Scaled(held, scale, step.norm_weight + i);
-    const DType type = step.wide_logits ? DType::kF32 : step.out.dtype;
-    held = make_float4(RoundTo(type, value.x), RoundTo(type, value.y), RoundTo(type, value.z),
-                       RoundTo(type, value.w));
-  }
-}
-
-template <typename T>
-__device__ void StoreRow(const float* x, T* out, int hidden) {
-  for (int i = 4 * static_cast<int>(threadIdx.x); i < hidden; i += 4 * kThreads) {
-    StoreFour(*reinterpret_cast<const float4*>(x + PlaceOfFour(i, hidden)), out, i, hidden, true);
-  }
-}
-
-// Once all blocks of the tile have read residual and delta.
-__device__ void WriteRow(const RouteStepInput& step, int row, const float* x) {
-  const auto hidden = static_cast<int>(step.out.cols);
-  const int64_t first = int64_t{row} * hidden;
-  for (int i = 4 * static_cast<int>(threadIdx.x); i < hidden; i += 4 * kThreads) {
-    *reinterpret_cast<float4*>(step.residual + first + i) =
-        AddFour(step.residual + first + i, step.delta + first + i);
-  }
-  if (step.wide != nullptr) StoreRow(x, step.wide + first, hidden);
-  const int64_t out = int64_t{row} * step.out.stride;
-  if (step.out.dtype == DType::kBF16) {
-    StoreRow(x, static_cast<__nv_bfloat16*>(step.out.data) + out, hidden);
-  } else if (step.out.dtype == DType::kF16) {
-    StoreRow(x, static_cast<__half*>(step.out.data) + out, hidden);
-  } else {
-    StoreRow(x, static_cast<float*>(step.out.data) + out, hidden);
-  }
-}
-
-// The experts of this block's split: [first, last).
-struct ExpertRange {
-  int first, last;
+// Dynamic shared memory of a block.
+struct StepScratch {
+  float* norm;   // [H]
+  float* rows;   // [tile_rows, pitch] residual + delta
+  float* parts;  // [kRouterParts, kMostRows, kExpertsAtOnce]
+  unsigned char* decisions;
 };
-__device__ ExpertRange ExpertsOfSplit(int experts) {
-  const int splits = static_cast<int>(gridDim.x);
-  const int each = (experts + splits - 1) / splits;
-  const int first = min(experts, static_cast<int>(blockIdx.x) * each);
-  return {first, min(experts, first + each)};
+constexpr int kPartsFloats = kRouterParts * kMostRows * kExpertsAtOnce;
+__device__ StepScratch ScratchAt(unsigned char* shared, int hidden, int tile_rows) {
+  auto* const norm = reinterpret_cast<float*>(shared);
+  float* const rows = norm + hidden;
+  float* const parts = rows + tile_rows * RowPitch(hidden);
+  return {norm, rows, parts, reinterpret_cast<unsigned char*>(parts + kPartsFloats)};
 }
 
+// The tile of rows of this block.
+struct RowTile {
+  int first;
+  int rows;
+};
+
+// A slab of the weights of this lane's expert.
 template <typename W>
-__device__ void PrefetchRouter(const MatrixRef& router, ExpertRange range) {
-  constexpr int kLine = 128 / static_cast<int>(sizeof(W));
-  for (int e = range.first + static_cast<int>(threadIdx.x) / kWarp; e < range.last; e += kWarps) {
-    const W* weights = static_cast<const W*>(router.data) + e * router.stride;
-    for (int64_t i = Lane() * kLine; i < router.cols; i += kWarp * kLine) Prefetch(weights + i);
+struct SlabWeights {
+  EightWeights<W> of[kSlabChunks];
+};
+
+template <typename W>
+__device__ void LoadSlab(const MatrixRef& router, int64_t expert, int begin, SlabWeights<W>& to) {
+  const W* const row = static_cast<const W*>(router.data) + expert * router.stride;
+  const int first = begin + static_cast<int>(threadIdx.x) % 4 * kLaneElements;
+#pragma unroll
+  for (int c = 0; c < kSlabChunks; ++c) {
+    const int at = first + c * kSlabChunk;
+#pragma unroll
+    for (int i = 0; i < static_cast<int>(sizeof(W)) / 2; ++i) {
+      to.of[c].bits[i] = make_uint4(0, 0, 0, 0);
+      if (at < router.cols) to.of[c].bits[i] = LoadGlobalStreaming(row + at + i * 16 / sizeof(W));
+    }
   }
 }
 
-// Adds the products of a chunk of w and of a row.
-__device__ float AddChunk(float sum, const float (&w)[kChunk], float4 low, float4 high) {
-  sum = __fmaf_rn(w[0], low.x, sum);
-  sum = __fmaf_rn(w[1], low.y, sum);
-  sum = __fmaf_rn(w[2], low.z, sum);
-  sum = __fmaf_rn(w[3], low.w, sum);
-  sum = __fmaf_rn(w[4], high.x, sum);
-  sum = __fmaf_rn(w[5], high.y, sum);
-  sum = __fmaf_rn(w[6], high.z, sum);
-  return __fmaf_rn(w[7], high.w, sum);
+// Before the preceding kernel has ended: the weights that are not loaded yet.
+template <typename W>
+__device__ void PrefetchSlabs(const MatrixRef& router, int64_t expert, int begin) {
+  const W* const row = static_cast<const W*>(router.data) + expert * router.stride;
+  const int quarter = static_cast<int>(threadIdx.x) % 4 * (kSlab / 4);
+  for (int at = begin + quarter; at < router.cols; at += kRouterParts * kSlab) Prefetch(row + at);
 }
 
-// logits[row, e] for the rows of the tile, kExperts at a time by a warp. A lane adds up the chunks
-// lane, lane + 32, ... in order, then lanes are added in a butterfly: one order for any tile.
-template <typename W, int kRows, int kExperts>
-__device__ void Logits(const RouteStepInput& step, ExpertRange range, int first_row, int rows,
-                       const float* x) {
+// rows[r] = residual + delta of the tile's rows, and squares[r, w] = the sum of squares of warp w's
+// elements, in the order of norm_rows.cu. Half of the threads take the even rows, kRows at most.
+template <int kRows>
+__device__ void ReadRows(const RouteStepInput& step, RowTile tile, float* rows,
+                         float (&squares)[kMostRows][kNormWarps]) {
+  const auto hidden = static_cast<int>(step.out.cols);
+  const int pitch = RowPitch(hidden);
+  const int group = static_cast<int>(threadIdx.x) / kRowThreads;
+  const int thread = static_cast<int>(threadIdx.x) % kRowThreads;
+  const int64_t first = int64_t{tile.first + group} * hidden;
+  float sums[kRows] = {};
+#pragma unroll(kRows == 1 ? 4 : 1)
+  for (int i = 4 * thread; i < hidden; i += 4 * kRowThreads) {
+    float4 residual[kRows] = {};
+    float4 delta[kRows] = {};
+#pragma unroll
+    for (int r = 0; r < kRows; ++r) {
+      if (group + kNormGroups * r >= tile.rows) continue;
+      const int64_t at = first + int64_t{kNormGroups} * r * hidden + i;
+      residual[r] = *reinterpret_cast<const float4*>(step.residual + at);
+      delta[r] = *reinterpret_cast<const float4*>(step.delta + at);
+    }
+#pragma unroll
+    for (int r = 0; r < kRows; ++r) {
+      if (group + kNormGroups * r >= tile.rows) continue;
+      const float4 value = AddFour(residual[r], delta[r]);
+      *reinterpret_cast<float4*>(rows + (group + kNormGroups * r) * pitch + i) = value;
+      sums[r] = __fmaf_rn(value.x, value.x, sums[r]);
+      sums[r] = __fmaf_rn(value.y, value.y, sums[r]);
+      sums[r] = __fmaf_rn(value.z, value.z, sums[r]);
+      sums[r] = __fmaf_rn(value.w, value.w, sums[r]);
+    }
+  }
+#pragma unroll
+  for (int stride = kWarp / 2; stride > 0; stride /= 2) {
+#pragma unroll
+    for (float& sum : sums) sum = __fadd_rn(sum, __shfl_xor_sync(kFullMask, sum, stride));
+  }
+  if (Lane() != 0) return;
+#pragma unroll
+  for (int r = 0; r < kRows; ++r) squares[group + kNormGroups * r][thread / kWarp] = sums[r];
+}
+
+__device__ float ScaleOfRow(const RouteStepInput& step, const float (&squares)[kNormWarps]) {
+  float sum = squares[0];
+#pragma unroll
+  for (int w = 1; w < kNormWarps; ++w) sum = __fadd_rn(sum, squares[w]);
+  return ScaleOf(sum, static_cast<int>(step.out.cols), step.eps);
+}
+
+// A slab's products with the row of this lane.
+template <typename W>
+__device__ void AddSlab(const float* row, const float* norm, float scale, DType type, int begin,
+                        int hidden, const SlabWeights<W>& weights, LogitSums& sums) {
+  const int first = begin + static_cast<int>(threadIdx.x) % 4 * kLaneElements;
+#pragma unroll
+  for (int c = 0; c < kSlabChunks; ++c) {
+    const int at = first + c * kSlabChunk;
+    SplitEight<3> x = {};
+    if (at < hidden) SplitNormalised(row + at, norm + at, scale, type, x);
+    SplitEight<kTermsOf<W>> w;
+    Split(weights.of[c], w);
+    AddChunk<false>(x, x, w, sums);
+  }
+}
+
+// logits[row, e] of the tile and of the experts first .. first + 7, by all warps. `weights` holds
+// this lane's first slab.
+template <typename W>
+__device__ void Logits(const RouteStepInput& step, RowTile tile, int first_expert, float scale,
+                       const StepScratch& scratch, SlabWeights<W>& weights) {
   const MatrixRef& router = step.router;
   const auto hidden = static_cast<int>(router.cols);
+  const auto experts = static_cast<int>(router.rows);
   const int warp = static_cast<int>(threadIdx.x) / kWarp;
-  for (int first = range.first + warp * kExperts; first < range.last; first += kWarps * kExperts) {
-    const W* weights[kExperts];
-#pragma unroll
-    for (int e = 0; e < kExperts; ++e) {  // experts that are not there repeat the last one
-      const int64_t expert = min(first + e, range.last - 1);
-      weights[e] = static_cast<const W*>(router.data) + expert * router.stride;
-    }
-    float sums[kExperts][kRows] = {};
-#pragma unroll(kExperts == 1 ? 2 : 1)
-    for (int at = Lane() * kChunk; at < hidden; at += kWarp * kChunk) {
-      float w[kExperts][kChunk];
-#pragma unroll
-      for (int e = 0; e < kExperts; ++e) LoadChunk(weights[e] + at, w[e]);
-#pragma unroll
-      for (int r = 0; r < kRows; ++r) {
-        const float* half = x + r * hidden + at / 2;
-        const float4 low = *reinterpret_cast<const float4*>(half);
-        const float4 high = *reinterpret_cast<const float4*>(half + hidden / 2);
-#pragma unroll
-        for (int e = 0; e < kExperts; ++e) sums[e][r] = AddChunk(sums[e][r], w[e], low, high);
-      }
-    }
-#pragma unroll
-    for (int e = 0; e < kExperts; ++e) {
-#pragma unroll
-      for (int r = 0; r < kRows; ++r) {
-        float sum = sums[e][r];
-        for (int stride = kWarp / 2; stride > 0; stride /= 2) {
-          sum = __fadd_rn(sum, __shfl_xor_sync(kFullMask, sum, stride));
-        }
-        if (Lane() == 0 && r < rows && first + e < range.last) {
-          step.logits[int64_t{first_row + r} * router.rows + first + e] = sum;
-        }
-      }
-    }
+  const int group = Lane() / 4;  // the row, and the expert, of this lane
+  const int expert = min(first_expert + group, experts - 1);
+  const float* const row = scratch.rows + min(group, tile.rows - 1) * RowPitch(hidden);
+  LogitSums sums;
+  Clear(sums);
+#pragma unroll 1
+  for (int begin = warp * kSlab; begin < hidden;) {
+    AddSlab<W>(row, scratch.norm, scale, RouterInputType(step), begin, hidden, weights, sums);
+    begin += kRouterParts * kSlab;
+    if (begin < hidden) LoadSlab<W>(router, expert, begin, weights);
   }
+  float* const part = scratch.parts + (warp * kMostRows + group) * kExpertsAtOnce + Lane() % 4 * 2;
+  *reinterpret_cast<float2*>(part) = make_float2(PartOf(sums, 0), PartOf(sums, 1));
+  __syncthreads();
+  const int index = static_cast<int>(threadIdx.x);
+  if (index >= kMostRows * kExpertsAtOnce) return;
+  float logit = scratch.parts[index];
+#pragma unroll
+  for (int p = 1; p < kRouterParts; ++p) {
+    logit = __fadd_rn(logit, scratch.parts[p * kMostRows * kExpertsAtOnce + index]);
+  }
+  const int r = index / kExpertsAtOnce;
+  const int e = first_expert + index % kExpertsAtOnce;
+  if (r < tile.rows && e < experts) step.logits[int64_t{tile.first + r} * experts + e] = logit;
 }
 
 // Is this block the last of `expected` ones to come here? Then it sees all that they wrote, and the
@@ -207,6 +197,7 @@ __device__ void Logits(const RouteStepInput& step, ExpertRange range, int first_
 __device__ bool LastToArrive(uint32_t* counter, unsigned expected) {
   FM_SHARED(int, is_last, [1]);
   __syncthreads();
+  if (expected == 1) return true;
   if (threadIdx.x == 0) {
     is_last[0] = AddAcquireRelease(counter, 1) == expected - 1 ? 1 : 0;
     if (is_last[0] != 0) *counter = 0;
@@ -215,91 +206,144 @@ __device__ bool LastToArrive(uint32_t* counter, unsigned expected) {
   return is_last[0] != 0;
 }
 
-template <typename W, int kRows, int kExperts>
-__global__ void __launch_bounds__(kThreads, 2) RouteStepKernel(RouteStepTask task) {
-  const RouteStepInput& step = task.step;
-  const RoutingRef& routing = task.placement.routing;
-  unsigned char* shared = DynamicShared();
-  auto* x = reinterpret_cast<float*>(shared);
+// Once all blocks of the tile have read residual and delta, by the upper half of the warps.
+__device__ void WriteRows(const RouteStepInput& step, RowTile tile, const StepScratch& scratch,
+                          const float (&squares)[kMostRows][kNormWarps]) {
   const auto hidden = static_cast<int>(step.out.cols);
-  const int experts = task.placement.params.experts;
-  const int first_row = static_cast<int>(blockIdx.y) * kRows;
-  const int rows = min(kRows, routing.rows - first_row);
-  const ExpertRange range = ExpertsOfSplit(experts);
-
-  PrefetchRouter<W>(step.router, range);
-  GridDependencyLaunch();
-  GridDependencyWait();
-  for (int r = 0; r < kRows; ++r) {  // rows that are not there repeat the last one
-    NormaliseRow(step, first_row + min(r, rows - 1), x + r * hidden);
+  for (int r = 0; r < tile.rows; ++r) {
+    const float scale = ScaleOfRow(step, squares[r]);
+    const int64_t row = tile.first + r;
+    const float* const from = scratch.rows + r * RowPitch(hidden);
+#pragma unroll 1
+    for (int i = 4 * (static_cast<int>(threadIdx.x) - kThreads / 2); i < hidden;
+         i += 4 * kThreads / 2) {
+      const float4 sum = *reinterpret_cast<const float4*>(from + i);
+      const float4 weight = *reinterpret_cast<const float4*>(scratch.norm + i);
+      *reinterpret_cast<float4*>(step.residual + row * hidden + i) = sum;
+      StoreNormalised(step, row, i, Normalised(sum, scale, weight));
+    }
   }
-  __syncthreads();
-  Logits<W, kRows, kExperts>(step, range, first_row, rows, x);
-
-  if (!LastToArrive(&step.arrivals[blockIdx.y], gridDim.x)) return;
-  for (int r = 0; r < rows; ++r) WriteRow(step, first_row + r, x + r * hidden);
-  __syncthreads();  // x is done with; its memory is the gate's now
-  const int warp = static_cast<int>(threadIdx.x) / kWarp;
-  if (warp < rows) {
-    const int row = first_row + warp;
-    RouteRow(task.placement.params, task.placement.input, row, step.logits + int64_t{row} * experts,
-             RowScratchAt(shared, warp, experts), routing);
-  }
-  if (!task.to_the_end) return;
-  if (!LastToArrive(&step.arrivals[gridDim.y], gridDim.y)) return;
-  if (routing.place != nullptr) {
-    PlaceAndFinish(task.placement, shared);
-    __syncthreads();
-  }
-  GroupSegment(routing, task.grouping, {}, shared);
 }
 
-size_t SharedBytes(const RouteStepTask& task, int rows_of_tile) {
+// For how many threads registers have to do. With 16-bit weights for half as many more, which makes
+// 80 for each: a block of the preceding kernel may still be there.
+template <typename W>
+constexpr int kBoundThreads = sizeof(W) == 2 ? kThreads * 3 / 2 : kThreads;
+
+template <typename W>
+__global__ void __launch_bounds__(kBoundThreads<W>, 1) RouteStepKernel(RouteStepTask task) {
+  FM_SHARED(float, squares, [kMostRows][kNormWarps]);
+  const RouteStepInput& step = task.step;
+  const RoutingRef& routing = task.placement.routing;
+  const auto hidden = static_cast<int>(step.out.cols);
   const int experts = task.placement.params.experts;
-  const auto rows = static_cast<size_t>(rows_of_tile);
-  return std::max({rows * sizeof(float) * static_cast<size_t>(task.step.out.cols),
-                   rows * RowScratchBytes(experts), RankScratchBytes(kWarps, experts),
+  const int warp = static_cast<int>(threadIdx.x) / kWarp;
+  const int group = Lane() / 4;
+  const StepScratch scratch = ScratchAt(DynamicShared(), hidden, task.tile_rows);
+  const int first_row = static_cast<int>(blockIdx.y) * task.tile_rows;
+  const RowTile tile = {first_row, min(task.tile_rows, routing.rows - first_row)};
+  int first_expert = static_cast<int>(blockIdx.x) * kExpertsAtOnce;
+
+  SlabWeights<W> weights;
+  const int expert = min(first_expert + group, experts - 1);
+  LoadSlab<W>(step.router, expert, warp * kSlab, weights);
+  PrefetchSlabs<W>(step.router, expert, (warp + kRouterParts) * kSlab);
+#pragma unroll 1
+  for (int i = 4 * static_cast<int>(threadIdx.x); i < hidden; i += 4 * kThreads) {
+    CpAsync16(scratch.norm + i, step.norm_weight + i, true);
+  }
+  CpAsyncCommit();
+  GridDependencyLaunch();
+  GridDependencyWait();
+  if (tile.rows <= kNormGroups) {
+    ReadRows<1>(step, tile, scratch.rows, squares);
+  } else {
+    ReadRows<kMostRows / kNormGroups>(step, tile, scratch.rows, squares);
+  }
+  CpAsyncWait<0>();
+  __syncthreads();
+  const float scale = ScaleOfRow(step, squares[min(group, tile.rows - 1)]);
+  while (true) {
+    Logits<W>(step, tile, first_expert, scale, scratch, weights);
+    first_expert += static_cast<int>(gridDim.x) * kExpertsAtOnce;
+    if (first_expert >= experts) break;
+    LoadSlab<W>(step.router, min(first_expert + group, experts - 1), warp * kSlab, weights);
+    __syncthreads();  // parts are done with
+  }
+
+  if (!LastToArrive(&step.arrivals[blockIdx.y], gridDim.x)) return;
+  if (warp >= kWarps / 2) {
+    WriteRows(step, tile, scratch, squares);
+  } else if (warp < task.gate_warps) {
+    for (int r = warp; r < tile.rows; r += task.gate_warps) {
+      const int row = tile.first + r;
+      RouteRow(task.placement.params, task.placement.input, row,
+               step.logits + int64_t{row} * experts, RowScratchAt(scratch.decisions, warp, experts),
+               routing);
+    }
+  }
+  if (!LastToArrive(&step.arrivals[gridDim.y], gridDim.y)) return;
+  if (routing.place != nullptr) {
+    PlaceAndFinish(task.placement, DynamicShared());
+    __syncthreads();
+  }
+  GroupSegment(routing, task.grouping, {}, DynamicShared());
+}
+
+size_t SharedBytes(const RouteStepTask& task) {
+  const int experts = task.placement.params.experts;
+  const auto hidden = static_cast<int>(task.step.out.cols);
+  const auto floats =
+      static_cast<size_t>(hidden + task.tile_rows * RowPitch(hidden) + kPartsFloats);
+  const auto rows = static_cast<size_t>(task.gate_warps);
+  return std::max({floats * sizeof(float) + rows * RowScratchBytes(experts),
+                   RankScratchBytes(kWarps, experts),
                    GroupScratchBytes(kWarps, task.grouping.groups.slots)});
 }
 
-template <typename W, int kRows, int kExperts>
+// One tile where there are no more rows than that, else as many blocks as run at a time.
+void ChooseTiles(const DeviceInfo& device, RouteStepTask& task) {
+  const int rows = task.placement.routing.rows;
+  const int splits = (task.placement.params.experts + kExpertsAtOnce - 1) / kExpertsAtOnce;
+  const auto fits = [&] {
+    return SharedBytes(task) + 2048 <= static_cast<size_t>(device.shared_bytes_per_block);
+  };
+  task.tile_rows = std::min(rows, kMostRows);
+  while (true) {  // rather rows that wait for a warp than smaller tiles, but no more than two
+    task.gate_warps = task.tile_rows;
+    if (fits()) break;
+    task.gate_warps = (task.tile_rows + 1) / 2;
+    if (fits() || task.tile_rows == 1) break;
+    task.tile_rows /= 2;
+  }
+  if (rows <= task.tile_rows) return;
+  while (task.tile_rows > 1 && (rows + task.tile_rows / 2 - 1) / (task.tile_rows / 2) * splits <=
+                                   device.multiprocessors) {
+    task.tile_rows /= 2;
+  }
+  task.gate_warps = std::min(task.gate_warps, task.tile_rows);
+}
+
+template <typename W>
 void LaunchStep(Stream& stream, const RouteStepTask& task) {
-  const int tiles = (task.placement.routing.rows + kRows - 1) / kRows;
-  constexpr int kOfBlock = kWarps * kExperts;
-  const int most = (task.placement.params.experts + kOfBlock - 1) / kOfBlock;
+  const int tiles = (task.placement.routing.rows + task.tile_rows - 1) / task.tile_rows;
+  const int most = (task.placement.params.experts + kExpertsAtOnce - 1) / kExpertsAtOnce;
   const int splits = std::clamp(2 * stream.device().multiprocessors / tiles, 1, most);
   Launch(stream,
          {.grid = dim3(static_cast<unsigned>(splits), static_cast<unsigned>(tiles)),
           .block = kThreads,
-          .shared_bytes = SharedBytes(task, kRows),
+          .shared_bytes = SharedBytes(task),
           .overlap = true},
-         RouteStepKernel<W, kRows, kExperts>, task);
-}
-
-// Few rows want many blocks, many rows want to share what is read of the router.
-template <typename W>
-void LaunchTiles(Stream& stream, const RouteStepTask& task) {
-  const int rows = task.placement.routing.rows;
-  const auto fits = [&](int rows_of_tile) {
-    return SharedBytes(task, rows_of_tile) + 2048 <=
-           static_cast<size_t>(stream.device().shared_bytes_per_block);
-  };
-  if (rows > kMaxFusedRows && fits(8)) {
-    LaunchStep<W, 8, 4>(stream, task);
-  } else if (rows > 8 && fits(4)) {
-    LaunchStep<W, 4, 2>(stream, task);
-  } else {
-    LaunchStep<W, 1, 1>(stream, task);
-  }
+         RouteStepKernel<W>, task);
 }
 
 void CheckStep(const RouteStepInput& step, const RoutingParams& params, const RoutingRef& routing) {
   const int64_t hidden = step.out.cols;
-  FM_CHECK(hidden > 0 && hidden % kChunk == 0 && step.out.rows == routing.rows);
+  FM_CHECK(hidden > 0 && hidden % kLaneElements == 0 && step.out.rows == routing.rows);
   FM_CHECK(step.router.rows == params.experts && step.router.cols == hidden);
   FM_CHECK(step.router.dtype == step.out.dtype || step.router.dtype == DType::kF32);
-  FM_CHECK(step.router.stride % kChunk == 0 && InFours(step.out));
-  FM_CHECK(hidden * static_cast<int64_t>(sizeof(float)) <= 128 << 10);  // a row in shared memory
+  FM_CHECK(step.router.stride % kLaneElements == 0 && InFours(step.out));
+  FM_CHECK(hidden * static_cast<int64_t>(sizeof(float)) <= 64 << 10);  // a row in shared memory
   for (const void* data :
        {static_cast<const void*>(step.delta), static_cast<const void*>(step.residual),
         static_cast<const void*>(step.wide), static_cast<const void*>(step.norm_weight),
@@ -318,23 +362,17 @@ void RouteStep(Stream& stream, const RouteStepInput& step, const RoutingParams& 
   CheckRouting(params, input, routing);
   CheckGrouping(routing, grouping);
   CheckStep(step, params, routing);
-  const bool fused = routing.rows <= kMaxFusedRows;
-  if (routing.rows > 0) {
-    const RouteStepTask task = {step, {params, input, routing}, grouping, fused};
-    switch (step.router.dtype) {
-      case DType::kBF16:
-        LaunchTiles<__nv_bfloat16>(stream, task);
-        break;
-      case DType::kF16:
-        LaunchTiles<__half>(stream, task);
-        break;
-      default:
-        LaunchTiles<float>(stream, task);
-        break;
+  if (routing.rows == 0 || routing.rows > kMaxFusedRows) {
+    if (routing.rows > 0) {
+      RouterOfManyRows(stream, step);
+      RouteRows(stream, params, input, step.logits, routing);
     }
-    if (!fused && routing.place != nullptr) PlaceRows(stream, params, input, routing);
+    GroupChoices(stream, routing, grouping);
+    return;
   }
-  if (!fused || routing.rows == 0) GroupChoices(stream, routing, grouping);
+  RouteStepTask task = {step, {params, input, routing}, grouping, 0, 0};
+  ChooseTiles(stream.device(), task);
+  ForElement(step.router.dtype, [&](auto type) { LaunchStep<decltype(type)>(stream, task); });
 }
 
 }  // namespace folkmoot::cuda

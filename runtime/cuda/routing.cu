@@ -10,17 +10,20 @@
 #include "runtime/cuda/launch.h"
 #include "runtime/cuda/place_rows.cuh"
 #include "runtime/cuda/platform.h"
+#include "runtime/cuda/ptx.h"
 #include "runtime/cuda/route_row.cuh"
 #include "runtime/cuda/routing_launch.h"
 
 namespace folkmoot::cuda {
 namespace {
 
-constexpr int kChoicesPerBlock = 8192;  // beyond, another block helps
+constexpr int kChoicesPerBlock = 8192;  // beyond, another block helps to place
 constexpr int kMaxRankBlocks = 32;
 
 __global__ void RouteRowsKernel(RoutingParams params, RoutingInput input, const float* logits,
                                 RoutingRef routing) {
+  GridDependencyLaunch();
+  GridDependencyWait();
   const int warp = static_cast<int>(threadIdx.x) / kWarp;
   const int row = static_cast<int>(blockIdx.x * (blockDim.x / kWarp)) + warp;
   if (row >= routing.rows) return;
@@ -59,11 +62,20 @@ __global__ void FinishRowsKernel(PlacementTask task) {
 }
 
 __global__ void GroupChoicesKernel(RoutingRef routing, ChoiceGrouping grouping) {
+  GridDependencyLaunch();
+  GridDependencyWait();
   GroupSegment(routing, grouping, ShareOfGrid(), DynamicShared());
 }
 
 int RankBlocks(int choices) {
   return std::clamp((choices + kChoicesPerBlock - 1) / kChoicesPerBlock, 1, kMaxRankBlocks);
+}
+
+// One block groups what its threads can hold. Several hold half of that each: all of them have to
+// count all choices.
+int GroupBlocks(int choices, int warps) {
+  const int most = MostHeld(warps);
+  return choices <= most ? 1 : (choices + most / 2 - 1) / (most / 2);
 }
 
 unsigned Threads(int warps) { return static_cast<unsigned>(warps * kWarp); }
@@ -131,7 +143,8 @@ void RouteRows(Stream& stream, const RoutingParams& params, const RoutingInput& 
   Launch(stream,
          {.grid = static_cast<unsigned>((routing.rows + warps - 1) / warps),
           .block = Threads(warps),
-          .shared_bytes = static_cast<size_t>(warps) * bytes},
+          .shared_bytes = static_cast<size_t>(warps) * bytes,
+          .overlap = true},
          RouteRowsKernel, params, input, logits, routing);
   if (routing.place != nullptr) PlaceRows(stream, params, input, routing);
 }
@@ -150,9 +163,10 @@ void GroupChoices(Stream& stream, const RoutingRef& routing, const ChoiceGroupin
   const int choices = routing.rows * routing.k;
   const int warps = RankWarps(choices, grouping.groups.slots);
   Launch(stream,
-         {.grid = static_cast<unsigned>(RankBlocks(choices)),
+         {.grid = static_cast<unsigned>(GroupBlocks(choices, warps)),
           .block = Threads(warps),
-          .shared_bytes = GroupScratchBytes(warps, grouping.groups.slots)},
+          .shared_bytes = GroupScratchBytes(warps, grouping.groups.slots),
+          .overlap = true},
          GroupChoicesKernel, routing, grouping);
 }
 

@@ -100,9 +100,10 @@ void GroupChoices(Stream& stream, const RoutingRef& routing, const ChoiceGroupin
 //   residual += delta, out = RmsNorm(residual, norm_weight)   with the bits of AddRmsNorm (rows.h)
 //   logits = out * router^T                                   [T, E], kept for the caller
 //   RouteRows, GroupChoices
-// Logits are float32 sums in one order for any number of rows, which is not that of Gemm: a model
-// whose rows must have the same bits in every batch takes one or the other for all steps. H is a
-// multiple of 8, addresses of 16 bytes.
+// Logits have the precision of float32 and are sums in one order for any number of rows
+// (route_logits.cuh), which is not that of Gemm: a model whose rows must have the same bits in
+// every batch takes one or the other for all steps. H is a multiple of 8, at most 16384; addresses
+// are multiples of 16 bytes.
 struct RouteStepInput {
   const float* delta = nullptr;        // [T, H]
   const float* norm_weight = nullptr;  // [H]

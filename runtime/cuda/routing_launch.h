@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Pieces of routing.cu that route_step.cu starts as well.
+// Pieces of routing.cu, route_many.cu and route_step.cu that the others start as well.
 #pragma once
 
 #include "runtime/cuda/routing.h"
@@ -12,6 +12,9 @@ void CheckGrouping(const RoutingRef& routing, const ChoiceGrouping& grouping);
 
 // Warps of a block that ranks `choices` choices by `keys` keys: as many as its shared memory bears.
 int RankWarps(int choices, int keys);
+
+// RouteStep up to its logits, for any number of rows.
+void RouterOfManyRows(Stream& stream, const RouteStepInput& step);
 
 // Gives places to rows that are decided and finishes them.
 void PlaceRows(Stream& stream, const RoutingParams& params, const RoutingInput& input,

@@ -251,7 +251,8 @@ class RouteStepTest : public CudaTest {
           dot += static_cast<double>(x[row * hidden + i]) *
                  static_cast<double>(Rounded(shape.router, router_[e * hidden + i]));
         }
-        ASSERT_NEAR(got.logits[row * static_cast<size_t>(shape.experts) + e], dot, 2e-5);
+        ASSERT_NEAR(got.logits[row * static_cast<size_t>(shape.experts) + e], dot,
+                    2e-5 + 2e-6 * std::fabs(dot));
       }
     }
   }
@@ -293,6 +294,13 @@ TEST_F(RouteStepTest, EqualsItsParts) {
       {.rows = 20, .valid = 19, .hidden = 40, .experts = 6, .k = 3, .places = true, .chunks = true},
       {.rows = 16, .valid = 16, .hidden = 1032, .experts = 5, .k = 1},
       {.rows = 70, .valid = 69, .hidden = 40, .experts = 9, .k = 2, .places = true},
+      // Several slabs to a part; experts that one block takes one after another.
+      {.rows = 2, .valid = 2, .hidden = 2184, .experts = 20, .k = 2},
+      {.rows = 40, .valid = 40, .hidden = 136, .experts = 70, .k = 8},
+      // Tiles of 16, 32 and 64 rows, on a device with few multiprocessors; two tiles of experts.
+      {.rows = 67, .valid = 65, .hidden = 2184, .experts = 40, .k = 4},
+      {.rows = 100, .valid = 100, .hidden = 136, .experts = 33, .k = 3, .places = true},
+      {.rows = 197, .valid = 197, .hidden = 72, .experts = 139, .k = 8},
   };
   uint64_t seed = 1;
   for (StepShape shape : shapes) {
@@ -335,32 +343,46 @@ TEST_F(RouteStepTest, NormalisesAsAddRmsNorm) {
 
 // A row has the same bits alone, among a few and among many.
 TEST_F(RouteStepTest, RowsDoNotFeelTheirNeighbours) {
-  StepShape shape = {.rows = 80, .valid = 80, .hidden = 264, .experts = 12, .k = 2};
-  shape.dtype = shape.router = DType::kBF16;
-  const Setup many = Prepare(shape, 5);
-  const std::vector<float> residual = residual_;
-  const std::vector<float> delta = delta_;
-  Run(many);
-  const Outcome want = Result(many);
-  for (const int rows : {1, 7, 12}) {
-    shape.rows = shape.valid = rows;
-    const Setup few = Prepare(shape, 5);
-    const auto bytes = static_cast<int64_t>(sizeof(float)) * rows * shape.hidden;
-    CopyToDevice(stream(), few.step.residual, residual.data(), bytes);
-    CopyToDevice(stream(), const_cast<float*>(few.step.delta), delta.data(), bytes);
-    Setup same = few;  // norm and router of `many`
-    same.step.norm_weight = many.step.norm_weight;
-    same.step.router = many.step.router;
-    Run(same);
-    const Outcome got = Result(same);
-    const auto head = [&](const auto& of_many, const auto& of_few) {
-      return std::equal(of_few.begin(), of_few.end(), of_many.begin());
-    };
-    EXPECT_TRUE(head(want.residual, got.residual)) << rows;
-    EXPECT_TRUE(head(want.out, got.out)) << rows;
-    EXPECT_TRUE(head(want.logits, got.logits)) << rows;
-    EXPECT_TRUE(head(want.expert, got.expert)) << rows;
-    EXPECT_TRUE(head(want.weight, got.weight)) << rows;
+  const StepShape shapes[] = {
+      {.rows = 80, .hidden = 264, .experts = 12, .k = 2},
+      {.rows = 70, .hidden = 2184, .experts = 40, .k = 4},
+      {.rows = 100, .hidden = 200, .experts = 40, .k = 4, .router = DType::kF32},
+      {.rows = 200, .hidden = 136, .experts = 139, .k = 4},
+      {.rows = 200, .hidden = 1160, .experts = 40, .k = 4, .dtype = DType::kF16},
+      {.rows = 6700, .hidden = 40, .experts = 40, .k = 2},  // many for any device
+  };
+  for (StepShape shape : shapes) {
+    SCOPED_TRACE(testing::Message() << shape.rows << " rows, hidden " << shape.hidden);
+    if (shape.dtype == DType::kF32) shape.dtype = DType::kBF16;
+    if (shape.router == DType::kF32 && shape.rows != 100) shape.router = shape.dtype;
+    shape.wide = shape.rows % 200 == 0;
+    shape.valid = shape.rows;
+    const Setup many = Prepare(shape, 5);
+    const std::vector<float> residual = residual_;
+    const std::vector<float> delta = delta_;
+    Run(many);
+    const Outcome want = Result(many);
+    for (const int rows : {1, 2, 7, 12, 33, 64}) {
+      shape.rows = shape.valid = rows;
+      const Setup few = Prepare(shape, 5);
+      const auto bytes = static_cast<int64_t>(sizeof(float)) * rows * shape.hidden;
+      CopyToDevice(stream(), few.step.residual, residual.data(), bytes);
+      CopyToDevice(stream(), const_cast<float*>(few.step.delta), delta.data(), bytes);
+      Setup same = few;  // norm and router of `many`
+      same.step.norm_weight = many.step.norm_weight;
+      same.step.router = many.step.router;
+      Run(same);
+      const Outcome got = Result(same);
+      const auto head = [&](const auto& of_many, const auto& of_few) {
+        return std::equal(of_few.begin(), of_few.end(), of_many.begin());
+      };
+      EXPECT_TRUE(head(want.residual, got.residual)) << rows;
+      EXPECT_TRUE(head(want.out, got.out)) << rows;
+      EXPECT_TRUE(head(want.wide, got.wide)) << rows;
+      EXPECT_TRUE(head(want.logits, got.logits)) << rows;
+      EXPECT_TRUE(head(want.expert, got.expert)) << rows;
+      EXPECT_TRUE(head(want.weight, got.weight)) << rows;
+    }
   }
 }
 

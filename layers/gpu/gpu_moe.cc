@@ -179,18 +179,21 @@ void GpuMoeLayers::StartRouting(const GpuStep& step, int layer, int moe_index,
     return;
   }
   const GpuLayer& weights = weights_.layers[static_cast<size_t>(layer)];
+  const cuda::RoutingParams params = device_gate_.Params(layer);
+  // The combine reads rows that were not rounded for action 2 alone.
+  const bool identity = !step.on_device || params.passthrough || params.zero_experts > 0;
   const cuda::RouteStepInput input = {.delta = step.work.delta,
                                       .norm_weight = weights.ffn_norm,
                                       .eps = step.config.rms_norm_eps,
                                       .residual = step.work.residual,
                                       .out = FirstRows(step.work.normed, step.bucket.rows),
                                       .wide_logits = true,
-                                      .wide = step.work.wide,
+                                      .wide = identity ? step.work.wide : nullptr,
                                       .router = moe(layer).router,
                                       .logits = step.work.router_logits,
                                       .arrivals = arrivals_.As<uint32_t>()};
   const cuda::ExpertFfnPlan plan = PlanOf(step, layer, routing.rows, routing.k);
-  cuda::RouteStep(stream_, input, device_gate_.Params(layer), InputOf(step, moe_index), routing,
+  cuda::RouteStep(stream_, input, params, InputOf(step, moe_index), routing,
                   {slot_of_expert_.As<int32_t>(), Groups(step, plan, routing.rows * routing.k)});
 }
 

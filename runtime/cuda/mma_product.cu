@@ -1,6 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <type_traits>
-
 #include "runtime/check.h"
 #include "runtime/cuda/launch.h"
 #include "runtime/cuda/mma_product.cuh"
@@ -8,63 +6,42 @@
 namespace folkmoot::cuda {
 namespace {
 
-using Config16x8 = MmaConfig<16, 8, 1, 1, 4, 3>;
-using Config32x16 = MmaConfig<32, 16, 1, 1, 4, 3>;
-using Config64x32 = MmaConfig<64, 32, 4, 1, 1, 4>;
-using Config128x64 = MmaConfig<128, 64, 4, 2, 1, 3>;
-using Config128x128 = MmaConfig<128, 128, 2, 4, 1, 3>;
-
-// Block i: rows of w (i % row_blocks) of tile i / row_blocks.
-template <typename T, typename C>
-__global__ void __launch_bounds__(C::kThreads, C::kBlocks)
-    MmaProductKernel(const ProductTask task, const int row_blocks) {
-  if (task.tiles != nullptr) GridDependencyWait();
-  GridDependencyLaunch();
-  const int index = static_cast<int>(blockIdx.x);
-  const ExpertTile tile = TileOf(task, index / row_blocks, C::kN);
-  if (tile.count <= 0) return;
-  MmaBlock<T, C>(task, tile, index % row_blocks * C::kM);
-}
-
-template <typename T, typename C>
-void LaunchConfig(Stream& stream, const ProductTask& task) {
-  const int row_blocks = (task.n + C::kM - 1) / C::kM;
-  const int tiles = task.tiles != nullptr ? task.max_tiles : (task.rows + C::kN - 1) / C::kN;
-  if (tiles == 0) return;
-  const LaunchShape shape{.grid = static_cast<unsigned>(row_blocks * tiles),
-                          .block = C::kThreads,
-                          .shared_bytes = C::kSharedBytes,
-                          .overlap = true};
-  Launch(stream, shape, MmaProductKernel<T, C>, task, row_blocks);
-}
+using Config16x8 = MmaConfig<16, 8, 1, 1, 4, 6, 3>;
+using Config16x16 = MmaConfig<16, 16, 1, 1, 4, 6, 2>;
+using Config32x16 = MmaConfig<32, 16, 1, 1, 4, 4, 2>;
+using Config64x32 = MmaConfig<64, 32, 4, 1, 1, 8, 2>;
+using Config128x64 = MmaConfig<128, 64, 4, 2, 1, 4, 2>;
+using Config128x128 = MmaConfig<128, 128, 2, 4, 1, 3, 1>;
 
 template <typename T>
 void LaunchOf(Stream& stream, MmaShape shape, const ProductTask& task) {
   switch (shape) {
     case MmaShape::k16x8:
-      return LaunchConfig<T, Config16x8>(stream, task);
+      return LaunchMma<T, Config16x8>(stream, task);
+    case MmaShape::k16x16:
+      return LaunchMma<T, Config16x16>(stream, task);
     case MmaShape::k32x16:
-      return LaunchConfig<T, Config32x16>(stream, task);
+      return LaunchMma<T, Config32x16>(stream, task);
     case MmaShape::k64x32:
-      return LaunchConfig<T, Config64x32>(stream, task);
+      return LaunchMma<T, Config64x32>(stream, task);
     case MmaShape::k128x64:
-      return LaunchConfig<T, Config128x64>(stream, task);
+      return LaunchMma<T, Config128x64>(stream, task);
     case MmaShape::k128x128:
-      return LaunchConfig<T, Config128x128>(stream, task);
+      return LaunchMma<T, Config128x128>(stream, task);
   }
 }
 
 }  // namespace
 
 int MmaTokens(MmaShape shape) {
-  constexpr int kTokens[] = {Config16x8::kN, Config32x16::kN, Config64x32::kN, Config128x64::kN,
-                             Config128x128::kN};
+  constexpr int kTokens[] = {Config16x8::kN,  Config16x16::kN,  Config32x16::kN,
+                             Config64x32::kN, Config128x64::kN, Config128x128::kN};
   return kTokens[static_cast<int>(shape)];
 }
 
 int MmaWeightRows(MmaShape shape) {
-  constexpr int kRows[] = {Config16x8::kM, Config32x16::kM, Config64x32::kM, Config128x64::kM,
-                           Config128x128::kM};
+  constexpr int kRows[] = {Config16x8::kM,  Config16x16::kM,  Config32x16::kM,
+                           Config64x32::kM, Config128x64::kM, Config128x128::kM};
   return kRows[static_cast<int>(shape)];
 }
 

@@ -41,7 +41,7 @@ struct ProductTask {
 };
 
 // The shapes of mma_product: rows of w times positions. All of them give the same bits.
-enum class MmaShape : uint8_t { k16x8, k32x16, k64x32, k128x64, k128x128 };
+enum class MmaShape : uint8_t { k16x8, k16x16, k32x16, k64x32, k128x64, k128x128 };
 // Positions of a tile: what GroupedRows::tile_rows must be.
 int MmaTokens(MmaShape shape);
 int MmaWeightRows(MmaShape shape);
@@ -53,8 +53,8 @@ int MmaWeightRows(MmaShape shape);
 // from zero; the segments are added in rising order, from zero.
 void MmaProduct(Stream& stream, MmaShape shape, DType dtype, const ProductTask& task);
 
-// CUDA cores, float32 FMA, straight from memory: for few rows, float32, and float32 x with 16-bit
-// w. A tile has at most kDotTokens positions.
+// CUDA cores, float32 FMA, straight from memory: for few rows of a large w, float32, and float32 x
+// with 16-bit w. A tile has at most kDotTokens positions.
 //
 // Order of summation: lane i of a warp adds up vectors i, i + 32, i + 64, .. of 8 k (float32 w: 4)
 // with FMAs in rising order; then lanes that differ in bit 16 are added, in bit 8, 4, 2 and 1.

@@ -12,8 +12,6 @@ namespace {
 // ExpertFfnPlan::kernel.
 enum ExpertKernel : int { kDotKernel, kMmaKernel, kWgmmaKernel };
 
-// Below so many rows of a step, an expert has so few that loading weights is all the work.
-constexpr int kDotRows = 4;
 // From so many rows per expert on, tiles of wgmma are full enough.
 constexpr int kWgmmaRows = 64;
 
@@ -51,9 +49,8 @@ ExpertFfnPlan PlanExpertFfn(const DeviceInfo& device, const ExpertWeights& weigh
   FM_CHECK(rows > 0 && k > 0 && experts > 0);
   if (weights.dtype == DType::kF32) return {kDotTokens, kDotKernel};
   const double mean = static_cast<double>(rows) * k / experts;
-  if (policy == GemmPolicy::kFastest) {
-    if (rows <= kDotRows) return {kDotTokens, kDotKernel};
-    if (mean >= kWgmmaRows && HasWgmma(device)) return {kWgmmaTokens, kWgmmaKernel};
+  if (policy == GemmPolicy::kFastest && mean >= kWgmmaRows && HasWgmma(device)) {
+    return {kWgmmaTokens, kWgmmaKernel};
   }
   return {MmaTokens(ShapeForMean(mean)), kMmaKernel};
 }

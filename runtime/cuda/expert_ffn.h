@@ -28,8 +28,7 @@ struct ExpertWeights {
 };
 
 // Which kernels: by the rows of the step, the type and the device. `experts`: local ones, among
-// which rows * k choices are expected. Under kFastest up to 4 rows take CUDA cores, which read
-// weights without a detour through shared memory, and 64 rows per expert or more take wgmma where
+// which rows * k choices are expected. Under kFastest 64 rows per expert or more take wgmma where
 // there is one.
 struct ExpertFfnPlan {
   int tile_rows = 16;  // GroupedRows must be made with it

@@ -9,26 +9,30 @@
 namespace folkmoot::cuda {
 namespace {
 
-// kFastest: rows up to which CUDA cores read the weights straight from memory, and from which
-// cuBLASLt, or wgmma without it, is taken.
+// kFastest: a matrix of many bytes, such as a head, is read by CUDA cores for up to so many rows.
 constexpr int64_t kDotRows = 4;
+constexpr int64_t kDotBytes = int64_t{128} << 20;
+// kFastest: rows from which cuBLASLt, or wgmma without it, is taken.
 constexpr int64_t kBlasRows = 64;
 constexpr int64_t kBlasFloatRows = 16;
 constexpr int64_t kWgmmaRows = kWgmmaTokens;
 
-int64_t Blocks(MmaShape shape, int64_t m, int64_t n) {
+// Whether the units of a shape (product_pipeline.cuh) give most multiprocessors work.
+bool FillsDevice(const DeviceInfo& device, MmaShape shape, int64_t m, int64_t n) {
   const int tokens = MmaTokens(shape);
   const int rows = MmaWeightRows(shape);
-  return (m + tokens - 1) / tokens * ((n + rows - 1) / rows);
+  const int64_t units = (m + tokens - 1) / tokens * ((n + rows - 1) / rows);
+  return 4 * units >= 3 * device.multiprocessors;
 }
 
-// The largest tile that is not mostly empty and leaves no multiprocessor without a block.
+// The largest tile that is not mostly empty and fills the device.
 MmaShape ShapeForRows(const DeviceInfo& device, int64_t m, int64_t n) {
   if (m <= MmaTokens(MmaShape::k16x8)) return MmaShape::k16x8;
-  for (const MmaShape shape : {MmaShape::k128x128, MmaShape::k128x64, MmaShape::k64x32}) {
-    if (m > MmaTokens(shape) / 2 && Blocks(shape, m, n) >= device.multiprocessors) return shape;
+  for (const MmaShape shape :
+       {MmaShape::k128x128, MmaShape::k128x64, MmaShape::k64x32, MmaShape::k32x16}) {
+    if (m > MmaTokens(shape) / 2 && FillsDevice(device, shape, m, n)) return shape;
   }
-  return MmaShape::k32x16;
+  return MmaShape::k16x16;
 }
 
 // A tile of wgmma occupies a multiprocessor: most of them must get one.
@@ -37,6 +41,11 @@ bool WgmmaPays(const DeviceInfo& device, int64_t m, int64_t n) {
   const int64_t tiles =
       (m + kWgmmaTokens - 1) / kWgmmaTokens * ((n + kWgmmaWeightRows - 1) / kWgmmaWeightRows);
   return 4 * tiles >= 3 * device.multiprocessors;
+}
+
+// CUDA cores need no more for it than the time of reading w.
+bool DotPays(const MatrixRef& x, const MatrixRef& w) {
+  return x.rows <= kDotRows && w.rows * w.cols * DTypeBytes(w.dtype) >= kDotBytes;
 }
 
 void CheckOperand(const MatrixRef& matrix) {
@@ -83,7 +92,7 @@ void Gemm(Stream& stream, const GemmContext& context, const MatrixRef& x, const 
   task.out_float = out.dtype == DType::kF32;
   task.rows = static_cast<int>(x.rows);
   task.bias = bias;
-  if (x.dtype == DType::kF32 || (fastest && x.rows <= kDotRows)) {
+  if (x.dtype == DType::kF32 || (fastest && DotPays(x, w))) {
     DotProduct(stream, x.dtype, w.dtype, task);
   } else if (fastest && WgmmaPays(stream.device(), x.rows, w.rows)) {
     WgmmaProduct(stream, x.dtype, task);

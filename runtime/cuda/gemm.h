@@ -4,13 +4,12 @@
 //
 // Own kernels: mma.sync for 16-bit elements, and FMAs of CUDA cores for float32; for both, the
 // order in which an output is summed over k depends on the types and on K alone (product_task.h),
-// so that a row has the same bits in every batch. Under kFastest three others take over where they
-// are faster, each with sums of its own: up to 4 rows of 16 bits the CUDA cores, which read weights
-// without a detour through shared memory; for many rows cuBLASLt, loaded at run time, or wgmma
-// without it. Then a row's bits are the same from run to run, but depend on how many rows come with
-// it.
+// so that a row has the same bits in every batch. Under kFastest others take over where they are
+// faster, each with sums of its own: for many rows cuBLASLt, loaded at run time, or wgmma without
+// it; for up to 4 rows of a very large matrix of 16 bits, such as a head, the CUDA cores. Then a
+// row's bits are the same from run to run, but depend on how many rows come with it.
 //
-// What kBatchInvariant costs: at few rows the detour; at many, what mma.sync is slower than wgmma.
+// What kBatchInvariant costs: at many rows, what mma.sync is slower than wgmma.
 #pragma once
 
 #include <cstdint>

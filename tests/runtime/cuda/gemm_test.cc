@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -52,6 +53,25 @@ class CudaGemm : public CudaTest {
       }
     }
     return values;
+  }
+
+  // out of x * w^T in float32, by one kernel.
+  std::vector<float> RunTask(DType dtype, const HostMatrix& x, const HostMatrix& w,
+                             const std::function<void(const ProductTask&)>& product) {
+    const Memory dx = ToDevice(Encode(dtype, x.values));
+    const Memory dw = ToDevice(Encode(dtype, w.values));
+    const Memory out = Zeros<float>(static_cast<size_t>(x.rows * w.rows));
+    ProductTask task;
+    task.w = dw.data();
+    task.n = static_cast<int>(w.rows);
+    task.k = static_cast<int>(w.cols);
+    task.w_stride = task.x_stride = w.cols;
+    task.x = dx.data();
+    task.out = out.data();
+    task.out_stride = w.rows;
+    task.rows = static_cast<int>(x.rows);
+    product(task);
+    return ToHost<float>(out);
   }
 
   static void ExpectProduct(const Types& types, const HostMatrix& x, const HostMatrix& w,
@@ -125,33 +145,39 @@ TEST_F(CudaGemm, ARowHasTheSameBitsInEveryBatch) {
   }
 }
 
-// Every shape of tile, whatever a device's plan may pick.
+// Every shape of tile, whatever a device's plan may pick; the last size has more units of each than
+// a small device has blocks.
 TEST_F(CudaGemm, TileShapesAgreeBitForBit) {
+  struct Size {
+    int64_t m, n, k;
+  };
   for (const DType dtype : {DType::kBF16, DType::kF16}) {
-    for (const int64_t k : {8, 72, 328, 1032}) {
-      const HostMatrix x = RandomMatrix(dtype, 21, k, 9);
-      const HostMatrix w = RandomMatrix(dtype, 72, k, 10);
-      const Memory dx = ToDevice(Encode(dtype, x.values));
-      const Memory dw = ToDevice(Encode(dtype, w.values));
+    for (const Size& size : {Size{21, 72, 8}, Size{21, 72, 72}, Size{21, 72, 328},
+                             Size{21, 72, 1032}, Size{200, 264, 136}}) {
+      const HostMatrix x = RandomMatrix(dtype, size.m, size.k, 9);
+      const HostMatrix w = RandomMatrix(dtype, size.n, size.k, 10);
       std::vector<float> first;
-      for (const MmaShape shape : {MmaShape::k16x8, MmaShape::k32x16, MmaShape::k64x32,
-                                   MmaShape::k128x64, MmaShape::k128x128}) {
-        const Memory out = Zeros<float>(static_cast<size_t>(x.rows * w.rows));
-        ProductTask task;
-        task.w = dw.data();
-        task.n = static_cast<int>(w.rows);
-        task.k = static_cast<int>(k);
-        task.w_stride = task.x_stride = k;
-        task.x = dx.data();
-        task.out = out.data();
-        task.out_stride = w.rows;
-        task.rows = static_cast<int>(x.rows);
-        MmaProduct(stream(), shape, dtype, task);
-        const std::vector<float> values = ToHost<float>(out);
+      for (const MmaShape shape : {MmaShape::k16x8, MmaShape::k16x16, MmaShape::k32x16,
+                                   MmaShape::k64x32, MmaShape::k128x64, MmaShape::k128x128}) {
+        const std::vector<float> values = RunTask(dtype, x, w, [&](const ProductTask& task) {
+          MmaProduct(stream(), shape, dtype, task);
+        });
         if (first.empty()) first = values;
-        ASSERT_EQ(values, first) << "shape " << static_cast<int>(shape) << ", k " << k;
+        ASSERT_EQ(values, first) << "shape " << static_cast<int>(shape) << ", k " << size.k;
       }
       ExpectProduct({dtype, dtype, DType::kF32}, x, w, {}, first);
+    }
+  }
+}
+
+// What a head is given to, which is too large for a test.
+TEST_F(CudaGemm, CudaCoresWith16Bits) {
+  for (const DType dtype : {DType::kBF16, DType::kF16}) {
+    for (const int64_t m : {1, 3, 9}) {
+      const HostMatrix x = RandomMatrix(dtype, m, 328, 14);
+      const HostMatrix w = RandomMatrix(dtype, 56, 328, 15);
+      const auto run = [&](const ProductTask& task) { DotProduct(stream(), dtype, dtype, task); };
+      ExpectProduct({dtype, dtype, DType::kF32}, x, w, {}, RunTask(dtype, x, w, run));
     }
   }
 }

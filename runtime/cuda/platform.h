@@ -6,7 +6,8 @@
 // What kernels must keep to so that both can compile them:
 //   - launch with Launch() (launch.h), never <<<>>>; instructions through ptx.h, never asm;
 //   - dynamic shared memory through DynamicShared(); static shared memory of plain types, best as
-//     FM_SHARED(float, sums, [32]), which the simulator fills with NaN before a block uses it;
+//     FM_SHARED(float, sums, [32]), which is aligned to 16 bytes and which the simulator fills with
+//     NaN before a block uses it;
 //   - every thread of a block reaches every __syncthreads, all 32 lanes every warp collective, with
 //     the full mask, and blocks that use collectives have a multiple of 32 threads;
 //   - a loop that waits for another thread's memory calls SpinPause();
@@ -32,8 +33,8 @@ constexpr unsigned kFullMask = 0xffffffffu;
 
 inline unsigned char* DynamicShared() { return sim::current.shared; }
 inline void SpinPause() { sim::SpinPause(); }
-#define FM_SHARED(type, name, ...)           \
-  static thread_local type name __VA_ARGS__; \
+#define FM_SHARED(type, name, ...)                       \
+  alignas(16) static thread_local type name __VA_ARGS__; \
   ::folkmoot::cuda::sim::PoisonOnce(&name, sizeof(name))
 
 #elif defined(__CUDACC__)
@@ -44,7 +45,7 @@ __device__ inline unsigned char* DynamicShared() {
   return folkmoot_dynamic_shared;
 }
 __device__ inline void SpinPause() { __nanosleep(20); }
-#define FM_SHARED(type, name, ...) __shared__ type name __VA_ARGS__
+#define FM_SHARED(type, name, ...) __shared__ alignas(16) type name __VA_ARGS__
 
 #endif
 

@@ -15,7 +15,6 @@ using attention::AttentionArgs;
 // with more pieces walk over those of their shorter sequences.
 constexpr int kMaxSlots = 4096;
 constexpr int64_t kCounterBytes = kMaxSlots * static_cast<int64_t>(sizeof(int32_t));
-constexpr int kMaxStages = 4;
 
 int64_t CeilDivide(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
@@ -37,24 +36,51 @@ bool MatrixReady(const KvLayer& cache, const MatrixRef& q, const MatrixRef& out)
          reinterpret_cast<uintptr_t>(cache.values) % 16 == 0;
 }
 
-// As many stages as let two blocks share a multiprocessor; if none do, as many as fit.
-int StagesOf(const DeviceInfo& device, int dim, int sequences) {
-  constexpr int64_t kReserved = 1024;  // that every block takes on top
-  for (const int64_t blocks : {2, 1}) {
-    for (int stages = kMaxStages; stages > 0; --stages) {
-      const auto bytes = static_cast<int64_t>(attention::SplitSharedBytes(dim, stages, sequences));
-      const int64_t each = bytes + kReserved + static_cast<int64_t>(sizeof(int64_t)) * 1024;
-      if (blocks * each <= device.shared_bytes_per_block + kReserved) return stages;
-    }
-  }
-  return 1;
+// Shared memory of a multiprocessor that a block of the splitting kernel takes, what it declares
+// and what every block takes on top included.
+int64_t SplitBytes(int dim, int chunk, int sequences) {
+  constexpr int64_t kReserved = 1024;
+  return static_cast<int64_t>(attention::SplitSharedBytes(dim, chunk, sequences)) +
+         attention::kSplitDeclaredBytes + kReserved;
+}
+
+// The greater chunk if it fits.
+int ChunkOf(const DeviceInfo& device, int dim, int sequences) {
+  const auto chunks = attention::SplitChunks(dim);
+  return SplitBytes(dim, chunks[0], sequences) <= device.shared_bytes_per_block ? chunks[0]
+                                                                                : chunks[1];
 }
 
 // Blocks that find work at most, and never more than the GPU holds at a time.
-int BlocksFor(const DeviceInfo& device, int64_t items) {
-  constexpr int64_t kPerMultiprocessor = 4;
+int BlocksFor(const DeviceInfo& device, int64_t items, int64_t per_multiprocessor) {
   return static_cast<int>(
-      std::clamp<int64_t>(items, 1, kPerMultiprocessor * device.multiprocessors));
+      std::clamp<int64_t>(items, 1, per_multiprocessor * device.multiprocessors));
+}
+
+// One block for each place where there may be an item, if all of them run at the same time.
+bool SplitDirectly(const DeviceInfo& device, AttentionArgs* args) {
+  const StepSequences& sequences = args->sequences;
+  const int64_t rows = std::min(sequences.max_rows, args->few_rows);
+  const int64_t tiles = CeilDivide(rows * args->group, attention::kSplitRows);
+  const int64_t pieces = CeilDivide(sequences.max_length, attention::kPieceKeys);
+  const int64_t blocks = sequences.sequences * tiles * args->kv_heads * pieces;
+  if (blocks > std::min(args->slots, device.multiprocessors)) return false;
+  args->direct_pieces = static_cast<int>(pieces);
+  args->direct_tiles = static_cast<int>(tiles);
+  return true;
+}
+
+void LaunchSplitting(Stream& stream, AttentionArgs args, DType dtype, int64_t items) {
+  const DeviceInfo& device = stream.device();
+  const int sequences = args.sequences.sequences;
+  args.chunk = ChunkOf(device, args.dim, sequences);
+  if (SplitDirectly(device, &args)) {
+    const int64_t blocks =
+        int64_t{args.direct_pieces} * args.kv_heads * args.direct_tiles * sequences;
+    return attention::LaunchSplit(stream, args, dtype, static_cast<int>(blocks));
+  }
+  // What one block has in flight is enough for its multiprocessor.
+  attention::LaunchSplit(stream, args, dtype, BlocksFor(device, items, 1));
 }
 
 void CheckShapes(const AttentionShape& shape, const StepRows& rows, const StepSequences& sequences,
@@ -92,7 +118,8 @@ AttentionArgs MakeArgs(const AttentionShape& shape, const StepSequences& sequenc
   args.window = shape.window;
   args.scale_log2 = shape.scale * 1.4426950408889634f;
   args.few_rows = sequences.max_rows;
-  args.stages = 1;
+  args.chunk = attention::SplitChunks(shape.head_dim)[1];
+  args.merge_pieces = attention::kMergeSegment;
   args.counters = static_cast<int32_t*>(scratch);
   args.partial = reinterpret_cast<float*>(static_cast<unsigned char*>(scratch) + kCounterBytes);
   return args;
@@ -118,9 +145,9 @@ void PagedAttention(Stream& stream, const AttentionShape& shape, const StepRows&
     return (CeilDivide(most_rows * args.group, tile) + sequences.sequences) * args.kv_heads;
   };
   const int64_t pieces = CeilDivide(sequences.max_length, attention::kPieceKeys) + 1;
-  const int split_blocks = BlocksFor(device, tiles(rows.rows, attention::kSplitRows) * pieces);
+  const int64_t split_items = tiles(rows.rows, attention::kSplitRows) * pieces;
   if (!MatrixReady(cache, q, out)) {
-    return attention::LaunchPlain(stream, args, cache.dtype, split_blocks);
+    return attention::LaunchPlain(stream, args, cache.dtype, BlocksFor(device, split_items, 4));
   }
   const auto rows_bytes =
       static_cast<int64_t>(attention::RowsSharedBytes(shape.head_dim, sequences.sequences));
@@ -131,8 +158,7 @@ void PagedAttention(Stream& stream, const AttentionShape& shape, const StepRows&
     const int blocks = static_cast<int>(tiles(rows.rows, 64));
     attention::LaunchRows(stream, args, cache.dtype, blocks);
   }
-  args.stages = StagesOf(device, shape.head_dim, sequences.sequences);
-  attention::LaunchSplit(stream, args, cache.dtype, split_blocks);
+  LaunchSplitting(stream, args, cache.dtype, split_items);
 }
 
 }  // namespace folkmoot::cuda

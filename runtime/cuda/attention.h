@@ -46,6 +46,10 @@ void RotateAndStore(Stream& stream, const AttentionShape& shape, const StepRows&
 int64_t AttentionScratchBytes(const AttentionShape& shape, int rows, int length);
 
 // q, out [T, heads * head_dim], the type of the cache. After RotateAndStore of the same step.
+//
+// It may begin while the kernels before it still run (LaunchShape::overlap), and does not wait for
+// them before it reads `sequences` and what the cache had before the rows of this step: after what
+// wrote those there must be a copy, or a kernel without overlap. A step begins with one.
 void PagedAttention(Stream& stream, const AttentionShape& shape, const StepRows& rows,
                     const StepSequences& sequences, const MatrixRef& q, const KvLayer& cache,
                     void* scratch, const MatrixRef& out);

@@ -119,11 +119,14 @@ __device__ inline float QuadSum(float x) {
 }
 // The order in which weights of 16 keys are added in a lane, and the 16-key quarters of all tiles
 // of a piece in a row.
+__device__ inline float AddFour(float a, float b, float c, float d) {
+  return __fadd_rn(__fadd_rn(a, b), __fadd_rn(c, d));
+}
 __device__ inline float AddWeights(float sum, float rescale, float a, float b, float c, float d) {
-  return __fmaf_rn(sum, rescale, __fadd_rn(__fadd_rn(a, b), __fadd_rn(c, d)));
+  return __fmaf_rn(sum, rescale, AddFour(a, b, c, d));
 }
 __device__ inline float AddQuarters(float a, float b, float c, float d) {
-  return __fadd_rn(__fadd_rn(a, b), __fadd_rn(c, d));
+  return AddFour(a, b, c, d);
 }
 
 template <typename T>

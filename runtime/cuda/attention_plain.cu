@@ -184,7 +184,7 @@ class PlainBlock {
       to[kSplitRows * args_.dim + index_] = piece_.top;
       to[kSplitRows * (args_.dim + 1) + index_] = piece_.sum;
     }
-    if (IsLastPiece(args_, item_)) MergePieces<T>(args_, item_);
+    FinishSplit<T, kAttentionThreads>(args_, item_);
   }
   __device__ void StoreResult() {
     if (row_.row < 0) return;
@@ -213,7 +213,7 @@ class PlainBlock {
 };
 
 template <typename T, int kDim>
-__global__ void __launch_bounds__(kAttentionThreads, 3) PlainKernel(AttentionArgs args) {
+__global__ void __launch_bounds__(kAttentionThreads, 2) PlainKernel(AttentionArgs args) {
   FM_SHARED(int64_t, rows, [kTileKeys]);
   const PlainTiles<kDim> tiles(DynamicShared());
   const SplitWork work = PlanSplit(args, tiles.plan);

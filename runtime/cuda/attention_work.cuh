@@ -10,6 +10,7 @@
 // 1). So all kernels for 16-bit elements give a query the same bits, alone or in any chunk.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <type_traits>
 
@@ -26,6 +27,9 @@ constexpr int kPieceKeys = 256;
 constexpr int kTilesOfPiece = kPieceKeys / kTileKeys;
 constexpr int kAttentionThreads = 128;
 constexpr int kSplitRows = 16;  // query rows (times heads of a group) of a block that splits keys
+constexpr int kMergeSegment = 32;  // pieces
+// Shared memory that a block of the splitting kernel declares, at most.
+constexpr int kSplitDeclaredBytes = 10 * 1024;
 constexpr int kMaxHeadDim = 256;
 constexpr int kMaxSequences = 4096;
 constexpr float kNoScore = -1.0e30f;  // below every score; stands for "no key seen yet"
@@ -43,10 +47,16 @@ struct AttentionArgs {
   int dim;
   int block_size;
   int window;
-  float scale_log2;   // scale * log2(e): scores are powers of two
-  int few_rows;       // sequences of at most so many rows belong to the splitting kernel
-  int stages;         // tiles of keys and values in shared memory (splitting kernel)
-  int slots;          // capacity of the scratch
+  float scale_log2;  // scale * log2(e): scores are powers of two
+  int few_rows;      // sequences of at most so many rows belong to the splitting kernel
+  int chunk;         // tiles of keys and values in shared memory (splitting kernel)
+  int slots;         // capacity of the scratch
+  int merge_pieces;  // that are merged at once (attention_merge.cuh)
+  // Splitting kernel: when not 0, block i computes piece i % direct_pieces, counted from position
+  // 0, of heads i / direct_pieces % kv_heads and so on, if there is such a piece: for so few blocks
+  // that finding out what there is would take longer. All have slots.
+  int direct_pieces;
+  int direct_tiles;   // then: most tiles of query rows of a sequence
   int32_t* counters;  // [slots] pieces that are done; zero between launches
   float* partial;     // [slots] results of pieces, see PartialFloats
 };
@@ -57,7 +67,7 @@ __host__ __device__ inline int64_t PartialFloats(int dim) {
   return kSplitRows * (static_cast<int64_t>(dim) + 2);
 }
 
-// All of them but `slots`, which is 0 (nothing is split), for one kernel and one stage.
+// All of them but `slots`, which is 0 (nothing is split), for one kernel and the smaller chunk.
 AttentionArgs MakeArgs(const AttentionShape& shape, const StepSequences& sequences,
                        const MatrixRef& q, const KvLayer& cache, void* scratch,
                        const MatrixRef& out);
@@ -68,16 +78,21 @@ void LaunchSplit(Stream& stream, const AttentionArgs& args, DType dtype, int blo
 void LaunchRows(Stream& stream, const AttentionArgs& args, DType dtype, int blocks);
 void LaunchPlain(Stream& stream, const AttentionArgs& args, DType dtype, int blocks);
 // Dynamic shared memory that they need.
-size_t SplitSharedBytes(int dim, int stages, int sequences);
+size_t SplitSharedBytes(int dim, int chunk, int sequences);
 size_t RowsSharedBytes(int dim, int sequences);
 size_t PlainSharedBytes(int dim, int sequences);
 
 // Kernels are compiled for few head sizes; the others are padded with zeros in shared memory.
-inline int PaddedDim(int dim) {
+constexpr int PaddedDim(int dim) {
   for (const int padded : {64, 96, 128, 192}) {
     if (dim <= padded) return padded;
   }
   return kMaxHeadDim;
+}
+// Values of AttentionArgs::chunk that the splitting kernel is compiled for, the greater one first.
+constexpr std::array<int, 2> SplitChunks(int dim) {
+  if (PaddedDim(dim) <= 128) return {4, 2};
+  return {2, 1};
 }
 // Calls f with PaddedDim(dim) as a std::integral_constant.
 template <typename F>
@@ -99,9 +114,17 @@ inline size_t PlanBytes(int sequences) {
   return (static_cast<size_t>(sequences) + 2) * 2 * sizeof(int);
 }
 
+// Where the rows of a sequence are in this step.
+struct SequenceSpan {
+  int start;
+  int rows;
+  int first_row;  // of the step
+};
+
 // The part of one sequence that a block works on.
 struct AttentionItem {
   int sequence;
+  SequenceSpan span;
   int kv_head;
   int first_row;    // of the tile of query rows, in rows * group
   int query_rows;   // of the sequence, rows * group
@@ -120,9 +143,12 @@ struct SeenKeys {
 __device__ inline int FirstKey(int position, int window) {
   return window > 0 && position >= window ? position - window + 1 : 0;
 }
-__device__ inline SeenKeys KeysOf(const AttentionArgs& args, int sequence) {
-  const int start = args.sequences.start[sequence];
-  return {FirstKey(start, args.window), start + args.sequences.rows[sequence]};
+__device__ inline SequenceSpan SpanOf(const AttentionArgs& args, int sequence) {
+  return {args.sequences.start[sequence], args.sequences.rows[sequence],
+          args.sequences.first_row[sequence]};
+}
+__device__ inline SeenKeys KeysOf(const AttentionArgs& args, const SequenceSpan& span) {
+  return {FirstKey(span.start, args.window), span.start + span.rows};
 }
 
 // Where the work of each sequence begins in the list of all: [sequences + 1] each, in shared
@@ -168,11 +194,11 @@ __device__ inline int FindSequence(const int* list, int n, int item) {
 __device__ inline int CeilDiv(int a, int b) { return (a + b - 1) / b; }
 
 // Tiles of `tile_rows` query rows over all heads of keys and values.
-__device__ inline int RowTiles(const AttentionArgs& args, int sequence, int tile_rows) {
-  return CeilDiv(args.sequences.rows[sequence] * args.group, tile_rows) * args.kv_heads;
+__device__ inline int RowTiles(const AttentionArgs& args, int rows, int tile_rows) {
+  return CeilDiv(rows * args.group, tile_rows) * args.kv_heads;
 }
-__device__ inline int PiecesOf(const AttentionArgs& args, int sequence) {
-  const SeenKeys keys = KeysOf(args, sequence);
+__device__ inline int PiecesOf(const AttentionArgs& args, const SequenceSpan& span) {
+  const SeenKeys keys = KeysOf(args, span);
   return CeilDiv(keys.end, kPieceKeys) - keys.begin / kPieceKeys;
 }
 
@@ -186,30 +212,34 @@ struct SplitWork {
   int floor;
 };
 
-__device__ inline bool IsFew(const AttentionArgs& args, int sequence) {
-  const int rows = args.sequences.rows[sequence];
+__device__ inline bool IsFew(const AttentionArgs& args, int rows) {
   return rows > 0 && rows <= args.few_rows;
 }
 
 // `shared`: [2 * (sequences + 1) + 2] integers. Every thread must come.
 __device__ inline SplitWork PlanSplit(const AttentionArgs& args, int* shared) {
+  // Three reads that do not wait for each other: for up to a warp of sequences there are no more.
+  SequenceSpan first = {};
+  const int lane = static_cast<int>(threadIdx.x) % kWarp;
+  if (threadIdx.x < kWarp && lane < args.sequences.sequences) first = SpanOf(args, lane);
   SplitWork work = {};
   work.sequences = *args.sequences.valid;
   work.list = {shared, shared + work.sequences + 1};
   int* result = shared + 2 * (work.sequences + 1);
   if (threadIdx.x < kWarp) {
+    const auto items_of = [&](int s, int floor, int otherwise) {
+      const SequenceSpan span = s < kWarp ? first : SpanOf(args, s);  // s % kWarp is the lane
+      if (!IsFew(args, span.rows)) return 0;
+      const int pieces = PiecesOf(args, span);
+      return (pieces > floor ? pieces : otherwise) * RowTiles(args, span.rows, kSplitRows);
+    };
     int floor = 1;
-    while (ScanSequences(work.sequences, work.list.slots, [&](int s) {
-             const int pieces = IsFew(args, s) ? PiecesOf(args, s) : 0;
-             return pieces > floor ? pieces * RowTiles(args, s, kSplitRows) : 0;
-           }) > args.slots) {
+    while (ScanSequences(work.sequences, work.list.slots,
+                         [&](int s) { return items_of(s, floor, 0); }) > args.slots) {
       floor *= 4;
     }
-    const int items = ScanSequences(work.sequences, work.list.items, [&](int s) {
-      if (!IsFew(args, s)) return 0;
-      const int pieces = PiecesOf(args, s);
-      return RowTiles(args, s, kSplitRows) * (pieces > floor ? pieces : 1);
-    });
+    const int items = ScanSequences(work.sequences, work.list.items,
+                                    [&](int s) { return items_of(s, floor, 1); });
     if (threadIdx.x == 0) {
       result[0] = items;
       result[1] = floor;
@@ -224,20 +254,43 @@ __device__ inline SplitWork PlanSplit(const AttentionArgs& args, int* shared) {
 __device__ inline AttentionItem ItemOf(const AttentionArgs& args, const SplitWork& work, int item) {
   AttentionItem out = {};
   out.sequence = FindSequence(work.list.items, work.sequences, item);
-  const SeenKeys keys = KeysOf(args, out.sequence);
-  const int all = PiecesOf(args, out.sequence);
+  out.span = SpanOf(args, out.sequence);
+  const int all = PiecesOf(args, out.span);
   out.pieces = all > work.floor ? all : 1;
   const int local = item - work.list.items[out.sequence];
   const int piece = local % out.pieces;
   const int tile = local / out.pieces;
   out.kv_head = tile % args.kv_heads;
   out.first_row = tile / args.kv_heads * kSplitRows;
-  out.query_rows = args.sequences.rows[out.sequence] * args.group;
-  const int first = keys.begin / kPieceKeys;
+  out.query_rows = out.span.rows * args.group;
+  const int first = KeysOf(args, out.span).begin / kPieceKeys;
   out.begin_piece = first + piece;
   out.end_piece = out.pieces > 1 ? out.begin_piece + 1 : first + all;
   out.first_slot = work.list.slots[out.sequence] + tile * out.pieces;
   out.slot = out.pieces > 1 ? out.first_slot + piece : -1;
+  return out;
+}
+
+// Item `item` of args.direct_pieces; without rows where there is none. Its place (sequence, head,
+// rows and piece) is known before the reads are back.
+__device__ inline AttentionItem DirectItem(const AttentionArgs& args, int item) {
+  AttentionItem out = {};
+  const int piece = item % args.direct_pieces;
+  const int tile = item / args.direct_pieces;
+  out.kv_head = tile % args.kv_heads;
+  out.first_row = tile / args.kv_heads % args.direct_tiles * kSplitRows;
+  out.sequence = tile / args.kv_heads / args.direct_tiles;
+  out.span = SpanOf(args, out.sequence);
+  const int valid = *args.sequences.valid;
+  const int first = KeysOf(args, out.span).begin / kPieceKeys;
+  out.pieces = PiecesOf(args, out.span);
+  out.begin_piece = piece;
+  out.end_piece = piece + 1;
+  out.first_slot = item - piece + first;
+  out.slot = out.pieces > 1 ? item : -1;
+  const bool some = out.sequence < valid && IsFew(args, out.span.rows) && piece >= first &&
+                    piece < first + out.pieces && out.first_row < out.span.rows * args.group;
+  out.query_rows = some ? out.span.rows * args.group : 0;
   return out;
 }
 
@@ -247,7 +300,8 @@ __device__ inline int PlanRows(const AttentionArgs& args, int tile_rows, int* li
   const int sequences = *args.sequences.valid;
   if (threadIdx.x < kWarp) {
     const int items = ScanSequences(sequences, list, [&](int s) {
-      return args.sequences.rows[s] > args.few_rows ? RowTiles(args, s, tile_rows) : 0;
+      const int rows = args.sequences.rows[s];
+      return rows > args.few_rows ? RowTiles(args, rows, tile_rows) : 0;
     });
     if (threadIdx.x == 0) list[sequences + 1] = items;
   }
@@ -258,11 +312,12 @@ __device__ inline AttentionItem RowsItemOf(const AttentionArgs& args, const int*
                                            int tile_rows, int item) {
   AttentionItem out = {};
   out.sequence = FindSequence(list, *args.sequences.valid, item);
+  out.span = SpanOf(args, out.sequence);
   const int local = item - list[out.sequence];
   out.kv_head = local % args.kv_heads;
   out.first_row = local / args.kv_heads * tile_rows;
-  out.query_rows = args.sequences.rows[out.sequence] * args.group;
-  const SeenKeys keys = KeysOf(args, out.sequence);
+  out.query_rows = out.span.rows * args.group;
+  const SeenKeys keys = KeysOf(args, out.span);
   out.begin_piece = keys.begin / kPieceKeys;
   out.end_piece = CeilDiv(keys.end, kPieceKeys);
   out.slot = -1;
@@ -277,20 +332,25 @@ struct QueryRow {
   int first;    // keys first .. last; last < first: none
   int last;
 };
-__device__ inline QueryRow RowOf(const AttentionArgs& args, const AttentionItem& item, int index) {
+__device__ inline QueryRow RowIn(const AttentionArgs& args, const AttentionItem& item,
+                                 const SequenceSpan& span, int index) {
   const int i = item.first_row + index;
   if (i >= item.query_rows) return {-1, 0, 0, -1};
   const int row = i / args.group;
-  const int position = args.sequences.start[item.sequence] + row;
-  return {args.sequences.first_row[item.sequence] + static_cast<int64_t>(row),
+  const int position = span.start + row;
+  return {span.first_row + static_cast<int64_t>(row),
           item.kv_head * args.group + i - row * args.group, FirstKey(position, args.window),
           position};
+}
+__device__ inline QueryRow RowOf(const AttentionArgs& args, const AttentionItem& item, int index) {
+  if (item.first_row + index >= item.query_rows) return {-1, 0, 0, -1};
+  return RowIn(args, item, SpanOf(args, item.sequence), index);  // reads rather than registers
 }
 
 // Keys that the rows `first_row` .. + tile_rows of an item see, all together.
 __device__ inline SeenKeys KeysOfTile(const AttentionArgs& args, const AttentionItem& item,
                                       int tile_rows) {
-  const int start = args.sequences.start[item.sequence];
+  const int start = item.span.start;
   const int last =
       item.first_row + tile_rows < item.query_rows ? item.first_row + tile_rows : item.query_rows;
   return {FirstKey(start + item.first_row / args.group, args.window),

@@ -22,8 +22,10 @@ struct Manner {
   void (*launch)(Stream&, const attention::AttentionArgs&, DType, int);
   int few_rows;
   int slots;
-  int stages;
+  int chunk;
   int blocks;
+  int merge_pieces = 32;
+  int direct_pieces = 0;  // if not 0, blocks is not used
 };
 
 class CudaAttentionKernels : public CudaTest {
@@ -37,13 +39,21 @@ class CudaAttentionKernels : public CudaTest {
       scratch_ = std::move(*memory);
       FillZero(stream(), scratch_.data(), scratch_.bytes());
     }
-    DeviceStep step(stream(), attention, parts);
+    DeviceStep step(stream(), attention, parts, 1);
     attention::AttentionArgs args = attention::MakeArgs(
         attention.shape(), step.sequences_, step.q(), step.cache_, scratch_.data(), step.out());
     args.few_rows = manner.few_rows;
     args.slots = manner.slots;
-    args.stages = manner.stages;
-    manner.launch(stream(), args, attention.dtype(), manner.blocks);
+    args.chunk = manner.chunk;
+    args.merge_pieces = manner.merge_pieces;
+    args.direct_pieces = manner.direct_pieces;
+    args.direct_tiles = 0;
+    for (const StepPart& part : parts) {
+      args.direct_tiles = std::max(args.direct_tiles, (part.rows * args.group + 15) / 16);
+    }
+    const int places =
+        args.direct_pieces * args.direct_tiles * args.kv_heads * step.sequences_.sequences;
+    manner.launch(stream(), args, attention.dtype(), places > 0 ? places : manner.blocks);
     return step.Result(attention.row_floats());
   }
 
@@ -62,14 +72,19 @@ TEST_F(CudaAttentionKernels, EveryCutHasTheSameBits) {
     const std::vector<StepPart> parts = {{0, 640, 60}, {1, 0, 30}, {2, 300, 7}};
     const auto expected = Run(attention, parts, {attention::LaunchRows, 0, 0, 1, 20});
     const Manner manners[] = {
-        {attention::LaunchSplit, kAll, 0, 1, 4},     // walks over all pieces
+        {attention::LaunchSplit, kAll, 0, 2, 4},  // walks over all pieces
+        {attention::LaunchSplit, kAll, 0, 4, 3},
         {attention::LaunchSplit, kAll, 1000, 2, 9},  // splits all
-        {attention::LaunchSplit, kAll, 60, 3, 1},    // splits the longest sequence only
+        {attention::LaunchSplit, kAll, 60, 4, 1},    // splits the longest sequence only
         {attention::LaunchSplit, kAll, 1000, 4, 200},
+        {attention::LaunchSplit, kAll, 1000, 4, 7, 2},  // merges in segments
+        {attention::LaunchSplit, kAll, 1000, 4, 0, 32, 3},
+        {attention::LaunchSplit, kAll, 1000, 2, 0, 1, 5},
     };
     for (const Manner& manner : manners) {
       EXPECT_EQ(Run(attention, parts, manner), expected)
-          << "window " << window << " slots " << manner.slots << " stages " << manner.stages;
+          << "window " << window << " slots " << manner.slots << " chunk " << manner.chunk
+          << " segments " << manner.merge_pieces << " direct " << manner.direct_pieces;
     }
   }
 }
@@ -80,6 +95,27 @@ TEST_F(CudaAttentionKernels, PlainKernelToo) {
     const std::vector<StepPart> parts = {{0, 520, 40}, {1, 29, 1}};
     const auto walked = Run(attention, parts, {attention::LaunchPlain, kAll, 0, 1, 3});
     EXPECT_EQ(Run(attention, parts, {attention::LaunchPlain, kAll, 1000, 1, 7}), walked);
+    EXPECT_EQ(Run(attention, parts, {attention::LaunchPlain, kAll, 1000, 1, 7, 1}), walked);
+  }
+}
+
+// All head sizes and chunks, decode and several rows; more pieces than are merged at a time.
+TEST_F(CudaAttentionKernels, LongSequences) {
+  for (const int dim : {64, 96, 128, 160, 256}) {
+    const AttentionCase attention(Shape(4, 2, dim, dim == 96 ? 2000 : 0), DType::kF16,
+                                  {dim == 64 ? 9000 : 2700, 700});
+    const std::vector<StepPart> parts = {{0, attention.longest() - 3, 3}, {1, 699, 1}};
+    const auto expected = Run(attention, parts, {attention::LaunchRows, 0, 0, 1, 20});
+    for (const int chunk : attention::SplitChunks(dim)) {
+      for (const int segment : {3, 32}) {
+        EXPECT_EQ(Run(attention, parts, {attention::LaunchSplit, 8, 1000, chunk, 3, segment}),
+                  expected)
+            << dim << " " << chunk << " " << segment;
+        EXPECT_EQ(Run(attention, parts, {attention::LaunchSplit, 8, 1000, chunk, 0, segment, 36}),
+                  expected)
+            << dim << " " << chunk << " " << segment;
+      }
+    }
   }
 }
 

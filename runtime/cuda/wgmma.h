@@ -6,7 +6,9 @@
 // next 8 rows 1024 bytes on (B: row = n), all 1024-byte aligned, with the 128-byte swizzle: 16-byte
 // piece p of row r is kept at piece p ^ (r % 8). Step i of 16 elements begins 32 * i bytes in.
 // A in registers: as for mma.m16n8k16, warp w holding rows 16 w .. 16 w + 15.
-// D: thread t of the warpgroup, w = t / 32, g = t % 32 / 4, q = t % 4:
+// B the other way (..Trans): row = k, 64 elements of n; rows and groups of 8 lie as before, the
+// next 64 elements of n `apart` bytes on. Step i of 16 k begins 2048 * i bytes in. D: thread t of
+// the warpgroup, w = t / 32, g = t % 32 / 4, q = t % 4:
 //   d[4 j + 2 h + i] = D[16 w + g + 8 h][8 j + 2 q + i], j = 0 .. N / 8 - 1.
 //
 // Order: FenceProxyAsync() after writes to shared memory and before the barrier that publishes
@@ -31,6 +33,14 @@ __device__ inline uint64_t WgmmaDescriptor(const void* shared) {
   constexpr uint64_t kStride = 1024 >> 4;  // between groups of 8 rows
   constexpr uint64_t kSwizzle128 = 1;
   return address | kLeading << 16 | kStride << 32 | kSwizzle128 << 62;
+}
+
+// Of B whose rows are k; `apart` is a multiple of 1024.
+__device__ inline uint64_t WgmmaTransDescriptor(const void* shared, int apart) {
+  const uint64_t address = (SharedAddress(shared) & 0x3ffffu) >> 4;
+  constexpr uint64_t kStride = 1024 >> 4;  // between groups of 8 rows
+  constexpr uint64_t kSwizzle128 = 1;
+  return address | static_cast<uint64_t>(apart >> 4) << 16 | kStride << 32 | kSwizzle128 << 62;
 }
 
 #if defined(__CUDA_ARCH_FEAT_SM90_ALL)
@@ -123,6 +133,23 @@ FM_WGMMA_TYPES("128", 64, "64", "65", "66", "67", "68", "69")
 FM_WGMMA_TYPES("256", 128, "128", "129", "130", "131", "132", "133")
 #undef FM_WGMMA_TYPES
 #undef FM_WGMMA
+
+// A in registers, B with rows of k.
+#define FM_WGMMA_TRANS(name, type, n, count, r0, r1, r2, r3, r4)                                 \
+  __device__ inline void name(float(&d)[count], const uint32_t(&a)[4], uint64_t b) {             \
+    FM_WGMMA_ASM("wgmma.mma_async.sync.aligned.m64n" n "k16.f32." type "." type " {" FM_D##count \
+                 "}, {%" r0 ",%" r1 ",%" r2 ",%" r3 "}, %" r4 ", 1, 1, 1, 1;\n"                  \
+                 : FM_O##count(0)                                                                \
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b)                            \
+                 : "memory");                                                                    \
+  }
+#define FM_WGMMA_TRANS_TYPES(...)                     \
+  FM_WGMMA_TRANS(WgmmaBf16Trans, "bf16", __VA_ARGS__) \
+  FM_WGMMA_TRANS(WgmmaFp16Trans, "f16", __VA_ARGS__)
+FM_WGMMA_TRANS_TYPES("64", 32, "32", "33", "34", "35", "36")
+FM_WGMMA_TRANS_TYPES("128", 64, "64", "65", "66", "67", "68")
+#undef FM_WGMMA_TRANS_TYPES
+#undef FM_WGMMA_TRANS
 
 }  // namespace folkmoot::cuda
 

@@ -35,6 +35,7 @@ struct SimWgmma {
   uint64_t b = 0;
   bool accumulate = true;
   bool bf16 = true;
+  bool b_trans = false;
   bool a_in_registers = false;
   std::array<uint32_t, 4> a_registers{};
   bool has_before = false;  // the first product under way into d keeps what was in it

@@ -23,17 +23,19 @@ constexpr int kThreads = 128;
 // Bit fields of a matrix descriptor; offsets are in units of 16 bytes.
 struct Descriptor {
   uint32_t start;
+  uint32_t leading;
   uint32_t stride;
   unsigned base_offset;
   unsigned swizzle;
 };
 Descriptor Decode(uint64_t bits) {
-  return {static_cast<uint32_t>(bits & 0x3fffu) << 4,
-          static_cast<uint32_t>(bits >> 32 & 0x3fffu) << 4, static_cast<unsigned>(bits >> 49 & 7u),
+  const auto offset = [&](int at) { return static_cast<uint32_t>(bits >> at & 0x3fffu) << 4; };
+  return {offset(0), offset(16), offset(32), static_cast<unsigned>(bits >> 49 & 7u),
           static_cast<unsigned>(bits >> 62)};
 }
 
-void CheckDescriptor(uint64_t bits, int rows) {
+// `bytes`: from the first to the last 8 rows that the operand takes.
+void CheckDescriptor(uint64_t bits, uint32_t bytes) {
   const Descriptor d = Decode(bits);
   if (d.swizzle != 1 || d.base_offset != 0) {
     FailThread("wgmma: the simulator knows operands with the 128-byte swizzle and base offset 0");
@@ -41,22 +43,34 @@ void CheckDescriptor(uint64_t bits, int rows) {
   if (d.start % 1024 >= 128 || d.start % 32 != 0) {
     FailThread(fmt::format("wgmma: the operand at {} is not 1024-byte aligned plus 32 i", d.start));
   }
-  const uint32_t end =
-      d.start / 1024 * 1024 + static_cast<uint32_t>(rows / 8 - 1) * d.stride + 1024;
+  const uint32_t end = d.start / 1024 * 1024 + bytes + 1024;
   if (end > current.shared_bytes) {
     FailThread(fmt::format("wgmma: the operand ends at byte {} of {} in shared memory", end,
                            current.shared_bytes));
   }
 }
 
+// Operands with rows of 64 k, and B with rows of 64 n.
+void CheckRows(uint64_t bits, int rows) {
+  CheckDescriptor(bits, static_cast<uint32_t>(rows / 8 - 1) * Decode(bits).stride);
+}
+void CheckTransposed(uint64_t bits, int n) {
+  const Descriptor d = Decode(bits);
+  if (d.start % 1024 != 0 || d.leading % 1024 != 0 || n % 64 != 0) {
+    FailThread(fmt::format("wgmma: B at {} has rows of k that are not 1024-byte aligned", d.start));
+  }
+  CheckDescriptor(bits, static_cast<uint32_t>(n / 64 - 1) * d.leading + (kK / 8 - 1) * d.stride);
+}
+
 float Value(uint16_t bits, bool bf16) { return bf16 ? BF16ToFloat(bits) : F16ToFloat(bits); }
 
-// Element [row][k] of an operand with k contiguous. The swizzle works on address bits: 4 to 6 are
-// xor-ed with 7 to 9.
-float Load(uint64_t descriptor, int row, int k, bool bf16) {
+// Element [row][column] of an operand whose rows of 64 columns are contiguous. The swizzle works on
+// address bits: 4 to 6 are xor-ed with 7 to 9.
+float Load(uint64_t descriptor, int row, int column, bool bf16) {
   const Descriptor d = Decode(descriptor);
-  uint32_t address = d.start + static_cast<uint32_t>(row / 8) * d.stride +
-                     static_cast<uint32_t>(row % 8) * 128 + static_cast<uint32_t>(k) * 2;
+  uint32_t address =
+      d.start + static_cast<uint32_t>(row / 8) * d.stride + static_cast<uint32_t>(row % 8) * 128 +
+      static_cast<uint32_t>(column / 64) * d.leading + static_cast<uint32_t>(column % 64) * 2;
   address ^= (address >> 7 & 7u) << 4;
   uint16_t bits;
   std::memcpy(&bits, current.shared + address, sizeof(bits));
@@ -89,7 +103,8 @@ void Multiply(SimThread* const* threads, size_t i) {
       a[static_cast<size_t>(row)][static_cast<size_t>(k)] = Load(first.a, row, k, first.bf16);
     }
     for (int n = 0; n < first.n; ++n) {
-      b[static_cast<size_t>(k)][static_cast<size_t>(n)] = double{Load(first.b, n, k, first.bf16)};
+      b[static_cast<size_t>(k)][static_cast<size_t>(n)] =
+          double{first.b_trans ? Load(first.b, k, n, first.bf16) : Load(first.b, n, k, first.bf16)};
     }
   }
   for (int row = 0; row < kM; ++row) {
@@ -123,7 +138,7 @@ void CheckTogether(SimThread* const* threads, size_t count) {
     for (size_t i = 0; i < count; ++i) {
       const SimWgmma& x = threads[0]->wgmma[i];
       const SimWgmma& y = threads[t]->wgmma[i];
-      if (x.n != y.n || x.a != y.a || x.b != y.b || x.bf16 != y.bf16 ||
+      if (x.n != y.n || x.a != y.a || x.b != y.b || x.bf16 != y.bf16 || x.b_trans != y.b_trans ||
           x.a_in_registers != y.a_in_registers || x.accumulate != y.accumulate) {
         FailThread(fmt::format(
             "wgmma: thread {} of the warpgroup has other descriptors than the first", t));
@@ -171,8 +186,8 @@ SimThread& Thread() { return BlockRunner::OfThisThread().thread(); }
 void Wgmma(const WgmmaUse& use) {
   SimThread& thread = Thread();
   if (!thread.wgmma_fenced) FailThread("wgmma without a WgmmaFence() since the last wait");
-  if (use.a_registers == nullptr) CheckDescriptor(use.a, kM);
-  CheckDescriptor(use.b, use.n);
+  if (use.a_registers == nullptr) CheckRows(use.a, kM);
+  use.b_trans ? CheckTransposed(use.b, use.n) : CheckRows(use.b, use.n);
   SimWgmma product;
   product.d = use.d;
   product.n = use.n;
@@ -180,6 +195,7 @@ void Wgmma(const WgmmaUse& use) {
   product.b = use.b;
   product.accumulate = use.accumulate;
   product.bf16 = use.bf16;
+  product.b_trans = use.b_trans;
   product.a_in_registers = use.a_registers != nullptr;
   if (product.a_in_registers) std::copy_n(use.a_registers, 4, product.a_registers.begin());
   const bool under_way = std::any_of(thread.wgmma.begin(), thread.wgmma.end(),

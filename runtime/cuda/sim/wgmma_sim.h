@@ -19,6 +19,7 @@ struct WgmmaUse {
   uint64_t b;
   bool accumulate;
   bool bf16;
+  bool b_trans = false;  // rows of B are k
 };
 void Wgmma(const WgmmaUse& use);
 void FenceWgmma();
@@ -35,6 +36,10 @@ constexpr bool IsWgmmaSize() {
 inline uint64_t WgmmaDescriptor(const void* shared) {
   return (SharedAddress(shared) & 0x3ffffu) >> 4 | uint64_t{1} << 16 | uint64_t{64} << 32 |
          uint64_t{1} << 62;
+}
+inline uint64_t WgmmaTransDescriptor(const void* shared, int apart) {
+  return (SharedAddress(shared) & 0x3ffffu) >> 4 | static_cast<uint64_t>(apart >> 4) << 16 |
+         uint64_t{64} << 32 | uint64_t{1} << 62;
 }
 inline void FenceProxyAsync() {}
 inline void WgmmaFence() { sim::FenceWgmma(); }
@@ -69,6 +74,17 @@ template <int R>
 void WgmmaFp16(float (&d)[R], const uint32_t (&a)[4], uint64_t b, bool accumulate = true) {
   static_assert(sim::IsWgmmaSize<R>());
   sim::Wgmma({d, R * 2, a, 0, b, accumulate, false});
+}
+
+template <int R>
+void WgmmaBf16Trans(float (&d)[R], const uint32_t (&a)[4], uint64_t b) {
+  static_assert(R == 32 || R == 64);
+  sim::Wgmma({d, R * 2, a, 0, b, true, true, true});
+}
+template <int R>
+void WgmmaFp16Trans(float (&d)[R], const uint32_t (&a)[4], uint64_t b) {
+  static_assert(R == 32 || R == 64);
+  sim::Wgmma({d, R * 2, a, 0, b, true, false, true});
 }
 
 }  // namespace folkmoot::cuda

@@ -73,9 +73,52 @@ __global__ void ProductKernel(const uint16_t* a, const uint16_t* b, float* d) {
   }
 }
 
+// D[64, N] = A[64, 128] B[128, N].
+template <int N, bool kBf16>
+__global__ void TransProductKernel(const uint16_t* a, const uint16_t* b, float* d) {
+  unsigned char* shared = DynamicShared();
+  const auto t = static_cast<int>(threadIdx.x);
+  for (int i = t; i < kDepth * N / 8; i += 128) {
+    const int k = i / (N / 8);
+    const int piece = i % (N / 8);
+    *reinterpret_cast<uint4*>(shared + piece / 8 * kDepth * 128 + k * 128 +
+                              (piece % 8 ^ k % 8) * 16) =
+        *reinterpret_cast<const uint4*>(b + k * N + piece * 8);
+  }
+  FenceProxyAsync();
+  __syncthreads();
+  float acc[N / 2] = {};
+  uint32_t left[kDepth / 16][4];
+  for (int step = 0; step < kDepth / 16; ++step) {
+    for (int r = 0; r < 4; ++r) {
+      const int row = t / 32 * 16 + t % 32 / 4 + r % 2 * 8;
+      const int k = step * 16 + t % 4 * 2 + r / 2 * 8;
+      left[step][r] = *reinterpret_cast<const uint32_t*>(a + row * kDepth + k);
+    }
+  }
+  WgmmaFence();
+#pragma unroll
+  for (int step = 0; step < kDepth / 16; ++step) {
+    const uint64_t descriptor = WgmmaTransDescriptor(shared + step * 2048, kDepth * 128);
+    if constexpr (kBf16) {
+      WgmmaBf16Trans(acc, left[step], descriptor);
+    } else {
+      WgmmaFp16Trans(acc, left[step], descriptor);
+    }
+  }
+  WgmmaCommit();
+  WgmmaWait<0>();
+  WgmmaHold(acc);
+  for (int i = 0; i < N / 2; ++i) {
+    const int row = t / 32 * 16 + t % 32 / 4 + i / 2 % 2 * 8;
+    d[row * N + i / 4 * 8 + t % 4 * 2 + i % 2] = acc[i];
+  }
+}
+
 class Wgmma : public CudaTest {
  protected:
-  template <int N, bool kBf16, bool kRegisters>
+  // kTrans: B is given as [128, N].
+  template <int N, bool kBf16, bool kRegisters, bool kTrans = false>
   void Check() {
     if (stream().device().compute_capability != 90) GTEST_SKIP() << "wgmma is of sm_90a alone";
     std::mt19937 random(N);
@@ -89,15 +132,20 @@ class Wgmma : public CudaTest {
     const Memory da = ToDevice(a);
     const Memory db = ToDevice(b);
     const Memory dd = Zeros<float>(kRows * N);
-    Launch(stream(), {.grid = 1, .block = 128, .shared_bytes = (kRows + N) * 128},
-           ProductKernel<N, kBf16, kRegisters>, da.As<uint16_t>(), db.As<uint16_t>(),
-           dd.As<float>());
+    if constexpr (kTrans) {
+      Launch(stream(), {.grid = 1, .block = 128, .shared_bytes = kDepth * N * 2},
+             TransProductKernel<N, kBf16>, da.As<uint16_t>(), db.As<uint16_t>(), dd.As<float>());
+    } else {
+      Launch(stream(), {.grid = 1, .block = 128, .shared_bytes = (kRows + N) * 128},
+             ProductKernel<N, kBf16, kRegisters>, da.As<uint16_t>(), db.As<uint16_t>(),
+             dd.As<float>());
+    }
     const auto d = ToHost<float>(dd);
     for (size_t m = 0; m < kRows; ++m) {
       for (size_t n = 0; n < N; ++n) {
         double expected = 0;
         for (size_t k = 0; k < kDepth; ++k) {
-          expected += unpack(a[m * kDepth + k]) * unpack(b[n * kDepth + k]);
+          expected += unpack(a[m * kDepth + k]) * unpack(b[kTrans ? k * N + n : n * kDepth + k]);
         }
         ASSERT_NEAR(d[m * N + n], expected, 1e-4) << N << ": " << m << ", " << n;
       }
@@ -118,6 +166,13 @@ TEST_F(Wgmma, Fp16AndRegisters) {
   Check<32, false, false>();
   Check<16, true, true>();
   Check<64, false, true>();
+}
+
+TEST_F(Wgmma, RowsOfK) {
+  Check<64, true, true, true>();
+  Check<128, true, true, true>();
+  Check<64, false, true, true>();
+  Check<128, false, true, true>();
 }
 
 }  // namespace

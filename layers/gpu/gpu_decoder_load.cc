@@ -83,12 +83,12 @@ absl::Status GpuDecoder::LoadBlas() {
 void GpuDecoder::SetSizes() {
   sizes_.dims = weights_.dims;
   const GpuDims& dims = sizes_.dims;
-  attention_ = {
-      .heads = dims.heads,
-      .kv_heads = dims.kv_heads,
-      .head_dim = dims.head_dim,
-      .rotary_dim = static_cast<int>(rope_.rotary_dim()),
-      .scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(config_.head_dim)))};
+  attention_ = {.heads = dims.heads,
+                .kv_heads = dims.kv_heads,
+                .head_dim = dims.head_dim,
+                .rotary_dim = static_cast<int>(rope_.rotary_dim()),
+                .scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(config_.head_dim))),
+                .policy = gemm_.policy};
   sizes_.attention_scratch = cuda::AttentionScratchBytes(
       attention_, static_cast<int>(sizes_.limits.rows), static_cast<int>(sizes_.limits.length));
   sizes_.wide_inputs = sizes_.moe_layers > 0 && dims.dtype != DType::kF32;

@@ -155,8 +155,10 @@ void PagedAttention(Stream& stream, const AttentionShape& shape, const StepRows&
     args.few_rows = std::max(1, attention::kSplitRows / args.group);
   }
   if (sequences.max_rows > args.few_rows) {
-    const int blocks = static_cast<int>(tiles(rows.rows, 64));
-    attention::LaunchRows(stream, args, cache.dtype, blocks);
+    const bool wgmma = shape.policy == GemmPolicy::kFastest &&
+                       attention::TakesWgmma(device, shape.head_dim, sequences.sequences);
+    const auto launch = wgmma ? attention::LaunchRowsWgmma : attention::LaunchRows;
+    launch(stream, args, cache.dtype, static_cast<int>(tiles(rows.rows, wgmma ? 128 : 64)));
   }
   LaunchSplitting(stream, args, cache.dtype, split_items);
 }

@@ -6,13 +6,16 @@
 // keys are cut into pieces of a fixed length counted from position 0, computed apart, and merged in
 // order of position. So neither chunks, batch mates nor page numbers matter, nor which of the
 // kernels computes it: those for few rows (decode) and for many (prefill) cut, add and merge alike.
-// (One exception: a NaN or infinity among the values of a later position of the same step can make
-// the result of an earlier one NaN, since 0 times it is NaN.)
+// Under kFastest a third kernel takes the sequences with many rows on Hopper: its sums are its own,
+// so that there a row's bits depend on whether its sequence has few or many rows in the step, and
+// on nothing else. (One exception: a NaN or infinity among the values of a later position of the
+// same step can make the result of an earlier one NaN, since 0 times it is NaN.)
 #pragma once
 
 #include <cstdint>
 
 #include "runtime/cuda/device.h"
+#include "runtime/cuda/gemm.h"
 #include "runtime/cuda/views.h"
 
 namespace folkmoot::cuda {
@@ -25,6 +28,8 @@ struct AttentionShape {
   int rotary_dim = 0;
   float scale = 1.0f;
   int window = 0;  // a query at p sees keys max(0, p - window + 1) .. p; 0: all
+  // kFastest: sequences with many rows in the step are left to wgmma where it is there.
+  GemmPolicy policy = GemmPolicy::kBatchInvariant;
 };
 
 // Splits qkv [T, (heads + 2 kv_heads) * head_dim] float32 or 16-bit (q, then k, then v), normalises

@@ -72,11 +72,14 @@ AttentionArgs MakeArgs(const AttentionShape& shape, const StepSequences& sequenc
                        const MatrixRef& q, const KvLayer& cache, void* scratch,
                        const MatrixRef& out);
 
-// Kernels by element type and by use (attention_split.cu, attention_rows.cu, attention_plain.cu).
-// `blocks`: of the launch; sequences that are not theirs are left alone.
+// Kernels by element type and by use (attention_split.cu, attention_rows.cu, attention_wgmma.cu,
+// attention_plain.cu). `blocks`: of the launch; sequences that are not theirs are left alone.
 void LaunchSplit(Stream& stream, const AttentionArgs& args, DType dtype, int blocks);
 void LaunchRows(Stream& stream, const AttentionArgs& args, DType dtype, int blocks);
+void LaunchRowsWgmma(Stream& stream, const AttentionArgs& args, DType dtype, int blocks);
 void LaunchPlain(Stream& stream, const AttentionArgs& args, DType dtype, int blocks);
+// Can LaunchRowsWgmma compute heads of this size, of so many sequences, here?
+bool TakesWgmma(const DeviceInfo& device, int dim, int sequences);
 // Dynamic shared memory that they need.
 size_t SplitSharedBytes(int dim, int chunk, int sequences);
 size_t RowsSharedBytes(int dim, int sequences);

@@ -119,6 +119,43 @@ TEST_F(CudaAttentionKernels, LongSequences) {
   }
 }
 
+// Groups, head sizes, windows, pages and chunks of many kinds: the kernel of wgmma says about what
+// the other one says, and has one set of bits however many blocks share the work.
+TEST_F(CudaAttentionKernels, WgmmaAgrees) {
+  if (!attention::TakesWgmma(stream().device(), 128, 3)) GTEST_SKIP() << "not on this GPU";
+  struct Kind {
+    int group, kv_heads, dim, window, block_size;
+  };
+  for (const Kind& k : {Kind{1, 2, 128, 0, 16}, Kind{2, 1, 64, 100, 1}, Kind{3, 1, 8, 0, 24},
+                        Kind{4, 2, 120, 128, 16}, Kind{5, 1, 72, 1, 128}, Kind{6, 1, 128, 129, 7},
+                        Kind{7, 1, 40, 0, 16}, Kind{8, 1, 128, 0, 16}}) {
+    const DType dtype = k.group % 2 == 0 ? DType::kF16 : DType::kBF16;
+    const AttentionCase attention(Shape(k.group * k.kv_heads, k.kv_heads, k.dim, k.window), dtype,
+                                  {400, 1, 129}, k.block_size);
+    const std::vector<StepPart> parts = {{0, 255, 145}, {1, 0, 1}, {2, 0, 129}};
+    const auto expected = Run(attention, parts, {attention::LaunchRows, 0, 0, 1, 60});
+    const auto rows = Run(attention, parts, {attention::LaunchRowsWgmma, 0, 0, 1, 60});
+    const float tolerance = dtype == DType::kF16 ? 2e-3f : 1.5e-2f;
+    for (size_t i = 0; i < rows.size(); ++i) {
+      ASSERT_NEAR(rows[i], expected[i], tolerance) << "group " << k.group << " element " << i;
+    }
+    EXPECT_EQ(Run(attention, parts, {attention::LaunchRowsWgmma, 0, 0, 1, 1}), rows) << k.group;
+  }
+}
+
+TEST_F(CudaAttentionKernels, WgmmaLeavesFewRowsAlone) {
+  if (!attention::TakesWgmma(stream().device(), 128, 3)) GTEST_SKIP() << "not on this GPU";
+  const AttentionCase attention(Shape(4, 1, 128, 0), DType::kF16, {300, 30});
+  const std::vector<StepPart> parts = {{0, 290, 3}, {1, 20, 10}};
+  const auto many = Run(attention, parts, {attention::LaunchRowsWgmma, 4, 0, 1, 8});
+  const auto all = Run(attention, parts, {attention::LaunchRowsWgmma, 0, 0, 1, 8});
+  const auto untouched = Decode(DType::kF16, {0xee, 0xee})[0];
+  const auto middle = static_cast<ptrdiff_t>(3 * attention.row_floats());
+  EXPECT_TRUE(std::equal(many.begin() + middle, many.end(), all.begin() + middle));
+  EXPECT_TRUE(
+      std::all_of(many.begin(), many.begin() + middle, [&](float x) { return x == untouched; }));
+}
+
 // Each kernel leaves the other's sequences alone.
 TEST_F(CudaAttentionKernels, EachTakesItsSequences) {
   const AttentionCase attention(Shape(4, 1, 64, 0), DType::kF16, {300, 30});

@@ -6,7 +6,8 @@
 namespace folkmoot::cuda {
 namespace {
 
-AttentionShape Shape(int heads, int kv_heads, int dim, int window = 0) {
+AttentionShape Shape(int heads, int kv_heads, int dim, int window = 0,
+                     GemmPolicy policy = GemmPolicy::kBatchInvariant) {
   AttentionShape shape;
   shape.heads = heads;
   shape.kv_heads = kv_heads;
@@ -14,6 +15,7 @@ AttentionShape Shape(int heads, int kv_heads, int dim, int window = 0) {
   shape.rotary_dim = dim;
   shape.scale = 1.0f / std::sqrt(static_cast<float>(dim));
   shape.window = window;
+  shape.policy = policy;
   return shape;
 }
 
@@ -115,6 +117,37 @@ TEST_P(CudaAttentionVariants, SameBitsInEveryChunk) {
   }
 }
 
+// With kernels of the fastest policy, which on Hopper are others.
+class CudaAttentionFastest : public CudaAttention, public testing::WithParamInterface<Variant> {
+ protected:
+  static AttentionCase Case(const std::vector<int>& lengths, int block_size = 16) {
+    const Variant& v = GetParam();
+    return {Shape(v.heads, v.kv_heads, v.dim, v.window, GemmPolicy::kFastest), v.dtype, lengths,
+            block_size};
+  }
+};
+
+// Whole prompts, chunks, decode, and fewer rows than a block has, in one step.
+TEST_P(CudaAttentionFastest, GivesTheAnswer) {
+  const AttentionCase attention = Case({330, 90, 17, 200});
+  const std::vector<StepPart> prompt = {{0, 0, 330}};
+  ExpectAnswer(attention, prompt, Run(attention, prompt), 31);
+  const std::vector<StepPart> mixed = {{0, 200, 130}, {1, 89, 1}, {2, 0, 17}, {3, 127, 73}};
+  const auto rows = Run(attention, mixed, 2);
+  ExpectAnswer(attention, mixed, rows, 11);
+  EXPECT_EQ(rows, Run(attention, mixed)) << "a second run";
+}
+
+// Of all sequences with many rows, cut as they may be.
+TEST_P(CudaAttentionFastest, SameBitsInEveryChunk) {
+  const int length = 200;
+  const AttentionCase attention = Case({length, 300}, 24);
+  const std::vector<float> whole = Run(attention, {{0, 0, length}});
+  EXPECT_EQ(whole, RunInChunks(attention, 0, length, 50));
+  const auto pair = Run(attention, {{1, 170, 70}, {0, 0, length}});
+  EXPECT_EQ(whole, std::vector<float>(pair.end() - std::ssize(whole), pair.end()));
+}
+
 // One recorded graph serves steps with other counts, lengths and pages.
 TEST_F(CudaAttention, GraphFollowsTheCountsOnTheDevice) {
   const AttentionCase attention(Shape(4, 2, 64), DType::kBF16, {600, 90, 17, 256});
@@ -153,6 +186,21 @@ TEST_F(CudaAttention, BlockSizesAndRunsDoNotShow) {
   }
 }
 
+std::string NameOf(const testing::TestParamInfo<Variant>& variant) {
+  const Variant& v = variant.param;
+  return std::string(DTypeName(v.dtype)) + "_" + std::to_string(v.heads) + "x" +
+         std::to_string(v.kv_heads) + "x" + std::to_string(v.dim) + "_window" +
+         std::to_string(v.window);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Shapes, CudaAttentionFastest,
+    testing::Values(Variant{DType::kBF16, 8, 1, 128, 0}, Variant{DType::kF16, 2, 2, 128, 0},
+                    Variant{DType::kBF16, 3, 1, 64, 100}, Variant{DType::kF16, 7, 1, 64, 0},
+                    Variant{DType::kF16, 8, 2, 128, 130}, Variant{DType::kBF16, 5, 1, 80, 0},
+                    Variant{DType::kBF16, 2, 1, 192, 0}, Variant{DType::kF32, 2, 1, 64, 0}),
+    NameOf);
+
 INSTANTIATE_TEST_SUITE_P(
     Shapes, CudaAttentionVariants,
     testing::Values(Variant{DType::kBF16, 4, 1, 64, 0}, Variant{DType::kBF16, 2, 2, 64, 100},
@@ -161,12 +209,7 @@ INSTANTIATE_TEST_SUITE_P(
                     Variant{DType::kBF16, 2, 1, 256, 33}, Variant{DType::kF32, 4, 2, 64, 0},
                     Variant{DType::kF32, 2, 1, 12, 50}, Variant{DType::kBF16, 2, 1, 12, 0},
                     Variant{DType::kF32, 2, 2, 128, 0}),
-    [](const testing::TestParamInfo<Variant>& variant) {
-      const Variant& v = variant.param;
-      return std::string(DTypeName(v.dtype)) + "_" + std::to_string(v.heads) + "x" +
-             std::to_string(v.kv_heads) + "x" + std::to_string(v.dim) + "_window" +
-             std::to_string(v.window);
-    });
+    NameOf);
 
 }  // namespace
 }  // namespace folkmoot::cuda

@@ -72,6 +72,10 @@ void AddEngineFlags(CLI::App& app, EngineOptions* options) {
                "let several ranks of a host use one GPU: slow, for tests");
   app.add_flag("--batch-invariant", options->batch_invariant,
                "on GPUs: only kernels whose results do not depend on the other rows of a step");
+  app.add_flag(
+      "--wgmma-attention", options->wgmma_attention,
+      "on a Hopper GPU: prompts by an attention kernel that is faster by design, but has not "
+      "been seen on hardware yet");
   app.add_flag("--enforce-eager", options->enforce_eager,
                "on GPUs: start every kernel of a decode step by itself instead of as one graph");
 }

@@ -42,6 +42,7 @@ struct EngineOptions {
   bool allow_shared_gpu = false;
   bool batch_invariant = false;
   bool enforce_eager = false;
+  bool wgmma_attention = false;
   const NcclApi* nccl = nullptr;  // not a flag: what tests use in place of the library
 };
 

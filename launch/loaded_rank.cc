@@ -72,6 +72,7 @@ AgreementFields Fields(const EngineOptions& options, const Opened& opened) {
       {"program file", ProgramHash()},
       {"--device", opened.gpu ? "cuda" : "cpu"},
       {"--batch-invariant", options.batch_invariant ? "yes" : "no"},
+      {"--wgmma-attention", options.wgmma_attention ? "yes" : "no"},
       {"--allow-shared-gpu", options.allow_shared_gpu ? "yes" : "no"},
       {"--max-num-batched-tokens", std::to_string(options.max_num_batched_tokens)},
       {"--load-format", options.load_format},
@@ -106,6 +107,7 @@ ModelOptions ModelOptionsOf(const EngineOptions& options, const Opened& opened) 
   model.gpu.device = opened.gpu ? opened.gpu->index : 0;
   model.gpu.memory_utilization = options.gpu_memory_utilization;
   model.gpu.batch_invariant = options.batch_invariant;
+  model.gpu.wgmma_attention = options.wgmma_attention;
   model.gpu.record = !options.enforce_eager;
   model.gpu.allow_shared = options.allow_shared_gpu;
   model.gpu.nccl = options.nccl;

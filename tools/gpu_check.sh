@@ -3,17 +3,17 @@
 # Everything that needs a GPU, in one go and within 8 minutes, from a bundle of tools/gpu_bundle.sh:
 # doctor, the tests of all kernels and of the model, end to end against the CPU, NCCL with two
 # processes on one GPU, bench moe (also beside PyTorch, Transformers and a Triton kernel), bench
-# throughput, and compute-sanitizer. Writes a report for docs/gpu-evidence/, and beside it all that
+# throughput, a profile of single kernels, and compute-sanitizer. Writes a report for docs/gpu-evidence/, and beside it all that
 # the steps printed (..-outputs.tgz). Exit status 0: nothing failed; what could not run is listed as
 # skipped.
 #
 #   tools/gpu_check.sh [BUNDLE [REPORT [PARTS]]]      default: build/gpu-bundle gpu-check.txt all
 #                      BUNDLE: the folder, or its .tar.xz
-#                      PARTS: some of "doctor tests model nccl moe peers throughput sanitizer"
+#                      PARTS: some of "doctor tests model nccl moe peers throughput profile sanitizer"
 set -u
 cd "$(dirname "$0")/.." || exit 1
 REPORT=${2:-gpu-check.txt}
-PARTS=${3:-doctor tests model nccl moe peers throughput sanitizer}
+PARTS=${3:-doctor tests model nccl moe peers throughput profile sanitizer}
 BUDGET=${GPU_CHECK_SECONDS:-470}
 WORK=$(mktemp -d)
 trap 'rm -rf "$WORK"' EXIT
@@ -108,7 +108,7 @@ generate() {  # FLAGS...: the ids of a greedy continuation
 same_as_cpu() {
   local cpu gpu
   cpu=$(generate --device cpu) || return 1
-  for flags in "" "--enforce-eager" "--batch-invariant" "--gate extra_policy=random" "--dtype float32"; do
+  for flags in "" "--enforce-eager" "--batch-invariant" "--wgmma-attention" "--gate extra_policy=random" "--dtype float32"; do
     # shellcheck disable=SC2086
     gpu=$(generate --device cuda $flags) || return 1
     echo "$flags: $gpu"
@@ -138,20 +138,30 @@ peers() {  # what others need for the same layers
   env -u LD_LIBRARY_PATH python3 tools/gpu_peers --budget 75 --ours "$WORK"/*.json
 }
 
-export WORK
-export -f generate same_as_cpu two_ranks_one_gpu peers
+profile() {  # single kernels, one by one, caches emptied before each
+  qwen3_shape "$WORK/qwen3-small" 2
+  ncu --clock-control none --csv --page raw \
+    --metrics gpu__time_duration.sum,dram__bytes.sum.per_second --launch-count 600 \
+    "$FOLKMOOT" bench throughput "$WORK/qwen3-small" --device cuda --enforce-eager --load-format dummy \
+    --max-model-len 9216 --max-num-seqs 64 --max-num-batched-tokens 8192 --prefill 512,8192 --decode 1,8,32 \
+    --decode-context 1024 --decode-tokens 3 --repetitions 1 >"$WORK/profile.csv" 2>&1 || return 1
+  python3 tools/gpu_profile.py "$WORK/profile.csv"
+}
 
-qwen3_shape() {  # FOLDER
+qwen3_shape() {  # FOLDER LAYERS
   mkdir -p "$1"
   cat >"$1/config.json" <<JSON
 {"architectures": ["Qwen3MoeForCausalLM"], "model_type": "qwen3_moe", "attention_bias": false,
  "decoder_sparse_step": 1, "dtype": "bfloat16", "eos_token_id": 151645, "head_dim": 128, "hidden_act": "silu",
  "hidden_size": 2048, "intermediate_size": 6144, "max_position_embeddings": 40960, "mlp_only_layers": [],
  "moe_intermediate_size": 768, "norm_topk_prob": true, "num_attention_heads": 32, "num_experts": 128,
- "num_experts_per_tok": 8, "num_hidden_layers": ${GPU_CHECK_LAYERS:-48}, "num_key_value_heads": 4, "rms_norm_eps": 1e-06,
+ "num_experts_per_tok": 8, "num_hidden_layers": $2, "num_key_value_heads": 4, "rms_norm_eps": 1e-06,
  "rope_theta": 1000000.0, "tie_word_embeddings": false, "vocab_size": 151936}
 JSON
 }
+
+export WORK
+export -f generate same_as_cpu two_ranks_one_gpu peers profile qwen3_shape
 
 : >"$REPORT"
 say "# GPU check"
@@ -187,10 +197,17 @@ if wanted peers; then
   fi
 fi
 if wanted throughput; then
-  qwen3_shape "$WORK/qwen3"
+  qwen3_shape "$WORK/qwen3" "${GPU_CHECK_LAYERS:-48}"
   step "bench throughput, Qwen3-30B-A3B with random weights" 150 20 "$FOLKMOOT" bench throughput "$WORK/qwen3" \
     --device cuda --load-format dummy --max-model-len 9216 --max-num-seqs 64 --max-num-batched-tokens 8192 \
     --prefill 512,8192 --decode 1,8,32 --decode-context 1024 --repetitions 1
+fi
+if wanted profile; then
+  if command -v ncu >/dev/null; then
+    step "kernels of that shape, 2 layers" 60 150 profile
+  else
+    say "SKIPPED a profile of single kernels: no ncu"
+  fi
 fi
 if wanted sanitizer; then
   SANITIZER=$(command -v compute-sanitizer || ls /usr/local/cuda/bin/compute-sanitizer 2>/dev/null)

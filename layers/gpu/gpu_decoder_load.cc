@@ -88,7 +88,7 @@ void GpuDecoder::SetSizes() {
                 .head_dim = dims.head_dim,
                 .rotary_dim = static_cast<int>(rope_.rotary_dim()),
                 .scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(config_.head_dim))),
-                .policy = gemm_.policy};
+                .policy = gpu_.wgmma_attention ? gemm_.policy : cuda::GemmPolicy::kBatchInvariant};
   sizes_.attention_scratch = cuda::AttentionScratchBytes(
       attention_, static_cast<int>(sizes_.limits.rows), static_cast<int>(sizes_.limits.length));
   sizes_.wide_inputs = sizes_.moe_layers > 0 && dims.dtype != DType::kF32;

@@ -82,6 +82,7 @@ struct GpuOptions {
   int device = 0;
   double memory_utilization = 0.9;  // the part of the GPU's memory that may be taken in all
   bool batch_invariant = false;     // a row's bits never depend on its batch
+  bool wgmma_attention = false;     // cuda::AttentionShape::policy may be kFastest
   bool record = true;               // replay decode steps as graphs
   bool allow_shared = false;        // several ranks on one GPU
   const NcclApi* nccl = nullptr;    // in place of the library that is loaded: for tests

@@ -19,9 +19,12 @@ TEST_F(GpuEngine, DemoModelSaysWhatItSaysOnTheCpu) {
   request.max_tokens = 6;
   request.sampling.temperature = 0;
   const std::vector<RunOutcome> gpu = Run(setup_, {request});
+  setup_.options.wgmma_attention = true;
+  const std::vector<RunOutcome> wgmma = Run(setup_, {request});
   setup_.options.device = "cpu";
   const std::vector<RunOutcome> cpu = Run(setup_, {request});
   EXPECT_EQ(gpu[0].tokens, cpu[0].tokens);
+  EXPECT_EQ(wgmma[0].tokens, cpu[0].tokens);
   EXPECT_EQ(gpu[0].tokens.size(), 6u);
 }
 

@@ -23,12 +23,13 @@
 #include "runtime/cuda/sim/types.h"
 
 // What the running thread of a kernel sees.
-// NOLINTBEGIN(readability-identifier-naming): the names are CUDA's.
+// NOLINTBEGIN(readability-identifier-naming, cppcoreguidelines-avoid-non-const-global-variables):
+// the names are CUDA's, and each thread of a kernel has its own.
 extern constinit thread_local uint3 threadIdx;
 extern constinit thread_local uint3 blockIdx;
 extern constinit thread_local dim3 blockDim;
 extern constinit thread_local dim3 gridDim;
-// NOLINTEND(readability-identifier-naming)
+// NOLINTEND(readability-identifier-naming, cppcoreguidelines-avoid-non-const-global-variables)
 
 namespace folkmoot::cuda::sim {
 
@@ -46,6 +47,7 @@ struct CurrentThread {
   size_t shared_bytes = 0;
   unsigned linear = 0;  // index of the thread in its block
 };
+// NOLINTNEXTLINE(cppcoreguidelines-avoid-non-const-global-variables)
 extern constinit thread_local CurrentThread current;
 
 // One launch. `body` calls the kernel with its arguments.

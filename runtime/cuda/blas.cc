@@ -169,7 +169,7 @@ absl::Status BlasLibrary::Product(Stream& stream, const MatrixRef& x, const Matr
   const Plan* known = at == plans_.end() ? nullptr : at->get();
   if (known == nullptr) {
     auto made = std::make_unique<Plan>();
-    if (const absl::Status status = MakePlan(shape, *made); !status.ok()) {
+    if (absl::Status status = MakePlan(shape, *made); !status.ok()) {
       Release(*made);
       return status;
     }

@@ -171,7 +171,7 @@ absl::StatusOr<Memory> Memory::Allocate(int64_t bytes, const char* what, MemoryK
     if (cudaMemGetInfo(&free_bytes, &total_bytes) != cudaSuccess) free_bytes = total_bytes = 0;
     return ResourceExhausted(
         "{} needs {} of GPU memory; {} of {} are free: use more ranks (fewer experts on each), a "
-        "smaller --max-model-len or --gpu-memory, or end other programs on this GPU",
+        "smaller --max-model-len or --gpu-memory-utilization, or end other programs on this GPU",
         what, Gigabytes(static_cast<double>(bytes)), Gigabytes(static_cast<double>(free_bytes)),
         Gigabytes(static_cast<double>(total_bytes)));
   }

@@ -114,9 +114,10 @@ GrammarState* StateArena::Intern(GrammarState state) {
       state.next.assign(static_cast<size_t>(grammar_.class_count()), &unknown_);
       states_.push_back(std::move(state));
       entry->second = &states_.back();
+      constexpr size_t kPointer = sizeof(void*);
       const size_t size = sizeof(GrammarState) + 24 +
                           states_.back().paths.size() * sizeof(GrammarPath) +
-                          states_.back().next.size() * sizeof(GrammarState*);
+                          states_.back().next.size() * kPointer;
       bytes_ += static_cast<int64_t>(size);
       return entry->second;
     }

@@ -110,7 +110,7 @@ void AppendCased(const Text& text, size_t position, size_t length, CaseChange ch
   }
   const bool trusted = text.IsTrusted(position, hint);
   const auto character = static_cast<utf8proc_int32_t>(code);
-  utf8proc_int32_t changed = character;
+  utf8proc_int32_t changed = 0;
   if (change == CaseChange::kLower) {
     if (code == 0x130) return out->Append("i\xCC\x87", trusted);
     changed = utf8proc_tolower(character);

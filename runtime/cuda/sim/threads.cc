@@ -67,12 +67,12 @@ std::string RunGrid(const GridLaunch& launch) {
 }
 
 std::string KernelName(const void* kernel) {
-  static const bool ready = [] {
+  static const bool kReady = [] {
     absl::InitializeSymbolizer("/proc/self/exe");
     return true;
   }();
   std::array<char, 512> name{};
-  if (!ready || !absl::Symbolize(kernel, name.data(), static_cast<int>(name.size()))) {
+  if (!kReady || !absl::Symbolize(kernel, name.data(), static_cast<int>(name.size()))) {
     return fmt::format("{}", kernel);
   }
   std::string text = name.data();

@@ -93,7 +93,9 @@ void Multiply(SimThread* const* threads, size_t i) {
     for (int r = 0; r < 4; ++r) {
       const uint32_t pair = threads[t]->wgmma[i].a_registers[static_cast<size_t>(r)];
       for (int half = 0; half < 2; ++half) {
-        a[static_cast<size_t>(row + r % 2 * 8)][static_cast<size_t>(t % 4 * 2 + r / 2 * 8 + half)] =
+        const int m = row + r % 2 * 8;
+        const int k = t % 4 * 2 + r / 2 * 8 + half;
+        a[static_cast<size_t>(m)][static_cast<size_t>(k)] =
             Value(static_cast<uint16_t>(pair >> (16 * half)), first.bf16);
       }
     }

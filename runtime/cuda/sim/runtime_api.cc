@@ -14,10 +14,7 @@
 #include "runtime/cuda/sim/options.h"
 #include "runtime/cuda/sim/runtime_state.h"
 
-using folkmoot::cuda::sim::GridLaunch;
-using folkmoot::cuda::sim::kPoisonByte;
 using folkmoot::cuda::sim::Options;
-using folkmoot::cuda::sim::RunGrid;
 
 namespace folkmoot::cuda::sim {
 namespace {

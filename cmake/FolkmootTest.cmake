@@ -5,6 +5,11 @@ find_package(GTest REQUIRED)
 include(GoogleTest)
 
 set(FOLKMOOT_TEST_DATA ${CMAKE_SOURCE_DIR}/tests/data)
+# Seconds. Sanitizers make the simulator of GPUs up to a hundred times slower.
+set(FOLKMOOT_TEST_TIMEOUT 600)
+if(FOLKMOOT_SANITIZE)
+  set(FOLKMOOT_TEST_TIMEOUT 5400)
+endif()
 
 # The same for all of them, as precompiled headers ask for it.
 function(folkmoot_test_options target)
@@ -42,7 +47,7 @@ function(folkmoot_test name)
   endif()
   folkmoot_test_binary(${name} SOURCES ${ARG_SOURCES} DEPS ${ARG_DEPS} MAIN GTest::gtest_main)
   add_test(NAME ${name} COMMAND ${name})
-  set_tests_properties(${name} PROPERTIES LABELS ${ARG_LABEL} TIMEOUT 600)
+  set_tests_properties(${name} PROPERTIES LABELS ${ARG_LABEL} TIMEOUT ${FOLKMOOT_TEST_TIMEOUT})
 endfunction()
 
 function(folkmoot_mpi_test name)

@@ -8,7 +8,7 @@
 #include "runtime/check.h"
 
 #if FM_ASAN
-#include <sanitizer/common_interface_defs.h>
+#include <sanitizer/asan_interface.h>
 #endif
 #if defined(__SANITIZE_THREAD__) || __has_feature(thread_sanitizer)
 #define FM_TSAN 1
@@ -56,6 +56,9 @@ FiberStack::FiberStack(size_t bytes) : bytes_(bytes) {
 FiberStack::~FiberStack() {
 #if FM_TSAN
   if (tsan_ != nullptr) __tsan_destroy_fiber(tsan_);
+#endif
+#if FM_ASAN
+  ASAN_UNPOISON_MEMORY_REGION(bottom_, bytes_);  // whatever is mapped here next is no stack
 #endif
   munmap(mapped_, bytes_ + static_cast<size_t>(bottom_ - mapped_));
 }

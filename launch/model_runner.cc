@@ -39,12 +39,12 @@ TokenChoice ChoiceOf(const SequenceState& state, const SequenceSlice& slice) {
   return {.wanted = !params.NeedsHistory() && params.logit_bias.empty() &&
                     params.allowed_ids.empty() && slice.allowed.empty() && may_end &&
                     state.start.logprobs == 0,
-          .temperature = params.temperature,
-          .top_p = params.top_p,
-          .min_p = params.min_p,
-          .top_k = params.top_k,
-          .seed = params.seed,
-          .position = position};
+          .how = {.temperature = params.temperature,
+                  .top_p = params.top_p,
+                  .min_p = params.min_p,
+                  .top_k = std::max(params.top_k, 0),
+                  .seed = params.seed,
+                  .position = position}};
 }
 
 }  // namespace

@@ -9,6 +9,7 @@
 
 #include "layers/gates/gate.h"
 #include "runtime/ops/attention.h"
+#include "runtime/sampling_params.h"
 
 namespace folkmoot {
 
@@ -39,12 +40,7 @@ struct WidestStep {
 // runtime/sampler.h.
 struct TokenChoice {
   bool wanted = false;
-  float temperature = 0;  // 0: greedy
-  float top_p = 1;
-  float min_p = 0;
-  int32_t top_k = 0;  // 0: all
-  uint64_t seed = 0;
-  int64_t position = 0;  // that the token will have
+  PlainSampling how;
 };
 
 struct ChosenToken {

@@ -33,6 +33,16 @@ struct SamplingParams {
   }
 };
 
+// All that counts for one token where the logits alone do: no history, no biases, no masks.
+struct PlainSampling {
+  float temperature = 0;  // 0: greedy
+  float top_p = 1;
+  float min_p = 0;
+  int32_t top_k = 0;  // 0: all
+  uint64_t seed = 0;
+  int64_t position = 0;  // that the token will have
+};
+
 struct TokenLogprob {
   int32_t token = 0;
   float logprob = 0;

@@ -50,7 +50,7 @@ class GpuDecoder : public Model {
   absl::Status MakeCache(const CachePages& pages) override;
   CachePages cache_pages() const override { return pages_; }
   absl::StatusOr<Matrix> Forward(LayerContext& ctx, const ForwardBatch& batch) override;
-  bool ChoosesTokens() const override { return true; }
+  bool ChoosesTokens() const override { return config_.vocab <= cuda::kMaxSampledVocab; }
   std::span<const ChosenToken> chosen() const override { return chosen_; }
 
   // For benchmarks and tests.

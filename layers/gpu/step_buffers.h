@@ -28,8 +28,8 @@ struct StepBucket {
   int max_length = 0;  // of one sequence, in positions
   int block_stride = 0;
 
-  auto operator<=>(const StepBucket&) const =
-      default;  // NOLINT(modernize-use-nullptr): it uses none
+  // NOLINTNEXTLINE(modernize-use-nullptr): it uses none
+  auto operator<=>(const StepBucket&) const = default;
 };
 
 // 1, 2, 4, 8, then steps that waste at most a third: 16, 24, 32, 48, 64, 96, 128, 192, 256, ...

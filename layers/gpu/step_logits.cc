@@ -21,15 +21,6 @@ int64_t ScratchBytes(const StepSizes& sizes) {
   return cuda::SampleScratchBytes(sizes.dims.vocab, static_cast<int>(sizes.logit_rows()));
 }
 
-cuda::SampleRow ToSampleRow(const TokenChoice& choice) {
-  return {.temperature = choice.temperature,
-          .top_p = choice.top_p,
-          .min_p = choice.min_p,
-          .top_k = std::max(choice.top_k, 0),
-          .seed = choice.seed,
-          .position = choice.position};
-}
-
 }  // namespace
 
 bool WantsLogits(std::span<const TokenChoice> choices) {
@@ -71,7 +62,8 @@ void StepLogits::StartReading(cuda::Stream& stream, std::span<const TokenChoice>
                      BytesOf<float>(rows * logits_.stride));
   }
   if (choices.empty()) return;
-  std::transform(choices.begin(), choices.end(), host_rows_.As<cuda::SampleRow>(), ToSampleRow);
+  std::transform(choices.begin(), choices.end(), host_rows_.As<cuda::SampleRow>(),
+                 [](const TokenChoice& choice) { return choice.how; });
   cuda::CopyToDevice(stream, device_rows_.data(), host_rows_.data(),
                      BytesOf<cuda::SampleRow>(rows));
   cuda::SampleRows(stream, device(rows), device_rows_.As<cuda::SampleRow>(), static_cast<int>(rows),

@@ -147,7 +147,7 @@ int64_t SampleScratchBytes(int64_t vocab, int count) {
 void SampleRows(Stream& stream, const MatrixRef& logits, const SampleRow* rows, int count,
                 void* scratch, SampledToken* out) {
   FM_CHECK(logits.dtype == DType::kF32 && logits.rows >= count && logits.cols > 0);
-  FM_CHECK(logits.cols <= sampling::kMaxVocab);
+  FM_CHECK(logits.cols <= kMaxSampledVocab);
   if (count == 0) return;
   FM_CHECK(scratch != nullptr && rows != nullptr && out != nullptr);
   int64_t bytes = 0;

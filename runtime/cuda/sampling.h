@@ -9,18 +9,12 @@
 
 #include "runtime/cuda/device.h"
 #include "runtime/cuda/views.h"
+#include "runtime/sampling_params.h"
 
 namespace folkmoot::cuda {
 
 // One row of logits to sample from.
-struct SampleRow {
-  float temperature = 0;  // 0: greedy
-  float top_p = 1;
-  float min_p = 0;
-  int32_t top_k = 0;  // 0: all
-  uint64_t seed = 0;
-  int64_t position = 0;  // that the token will have
-};
+using SampleRow = PlainSampling;
 
 struct SampledToken {
   int32_t token = -1;
@@ -29,10 +23,12 @@ struct SampledToken {
   uint8_t finite = 0;  // 0: the row has a NaN or an infinity, and no token
 };
 
-// logits float32 [count, V], V at most 2^20; rows and out lie on the device. The token is the one
-// that runtime/sampler.h gives for these logits; only where a cut by top_p falls on a double's last
-// bit, among tokens that weigh less than 2^-29 of those before them, could it differ. What lies in
-// the scratch before does not matter.
+constexpr int64_t kMaxSampledVocab = int64_t{1} << 20;
+
+// logits float32 [count, V], V at most kMaxSampledVocab; rows and out lie on the device. The token
+// is the one that runtime/sampler.h gives for these logits; only where a cut by top_p falls on a
+// double's last bit, among tokens that weigh less than 2^-29 of those before them, could it differ.
+// What lies in the scratch before does not matter.
 void SampleRows(Stream& stream, const MatrixRef& logits, const SampleRow* rows, int count,
                 void* scratch, SampledToken* out);
 int64_t SampleScratchBytes(int64_t vocab, int count);

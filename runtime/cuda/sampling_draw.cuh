@@ -14,7 +14,6 @@ namespace folkmoot::cuda::sampling {
 constexpr int kRun = 256;  // tokens whose weights are added up together, as in runtime/sampler.cc
 constexpr int kChunk = 2048;  // tokens of a block that reads logits
 constexpr int kChunkThreads = 256;
-constexpr int64_t kMaxVocab = int64_t{1} << 20;
 
 // What one block found in its chunk of a row.
 struct ChunkResult {

@@ -70,18 +70,25 @@ __device__ inline int FirstLane(KeyedIndex mine) {
   return __ffs(static_cast<int>(best)) - 1;
 }
 
+// The best of key[begin], key[begin + step], .. below `end` that comes after `last`.
+__device__ inline KeyedIndex BestAfter(KeyedIndex last, const double* key, int begin, int end,
+                                       int step) {
+  KeyedIndex best = {0, UINT32_MAX};
+#pragma unroll 1
+  for (int e = begin; e < end; e += step) {
+    const KeyedIndex candidate = {OrderedBits(key[e]), static_cast<uint32_t>(e)};
+    if (ComesBefore(last, candidate) && ComesBefore(candidate, best)) best = candidate;
+  }
+  return best;
+}
+
 // The sum of the `count` best of key[0..width), best first. By one lane.
 __device__ inline double SumOfBest(const double* key, int width, int count) {
   double sum = 0.0;
   KeyedIndex last = {UINT64_MAX, 0};
 #pragma unroll 1
   for (int i = 0; i < count; ++i) {
-    KeyedIndex best = {0, UINT32_MAX};
-#pragma unroll 1
-    for (int e = 0; e < width; ++e) {
-      const KeyedIndex candidate = {OrderedBits(key[e]), static_cast<uint32_t>(e)};
-      if (ComesBefore(last, candidate) && ComesBefore(candidate, best)) best = candidate;
-    }
+    const KeyedIndex best = BestAfter(last, key, 0, width, 1);
     if (best.index == UINT32_MAX) break;
     sum = exact::Add(sum, key[best.index]);
     last = best;
@@ -197,12 +204,7 @@ __device__ inline int32_t TopExperts(const RoutingParams& params, const double* 
   KeyedIndex last = {UINT64_MAX, 0};
 #pragma unroll 1
   for (int j = 0; j < count; ++j) {
-    KeyedIndex best = {0, UINT32_MAX};
-#pragma unroll 1
-    for (int e = Lane(); e < params.experts; e += kWarp) {
-      const KeyedIndex candidate = {OrderedBits(key[e]), static_cast<uint32_t>(e)};
-      if (ComesBefore(last, candidate) && ComesBefore(candidate, best)) best = candidate;
-    }
+    const KeyedIndex best = BestAfter(last, key, Lane(), params.experts, kWarp);
     const int first = FirstLane(best);
     last = {__shfl_sync(kFullMask, best.key, first), __shfl_sync(kFullMask, best.index, first)};
     if (Lane() == j) chosen = static_cast<int32_t>(last.index);

@@ -5,10 +5,10 @@ find_package(GTest REQUIRED)
 include(GoogleTest)
 
 set(FOLKMOOT_TEST_DATA ${CMAKE_SOURCE_DIR}/tests/data)
-# Seconds. Sanitizers make the simulator of GPUs up to a hundred times slower.
+# Seconds. With sanitizers the tests over the simulator of GPUs take several times as long.
 set(FOLKMOOT_TEST_TIMEOUT 600)
 if(FOLKMOOT_SANITIZE)
-  set(FOLKMOOT_TEST_TIMEOUT 5400)
+  set(FOLKMOOT_TEST_TIMEOUT 1800)
 endif()
 
 # The same for all of them, as precompiled headers ask for it.

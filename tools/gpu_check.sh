@@ -169,9 +169,12 @@ say "commit $(cat "$BUNDLE/commit")"
 say "$(nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader 2>/dev/null || echo 'no nvidia-smi')"
 say ""
 wanted doctor && step "doctor" 30 40 "$FOLKMOOT" doctor
+# It asks twice how much memory is free, so nothing may run beside it.
+wanted tests && step "cuda_device_test_gpu" 90 3 "$BUNDLE/bin/cuda_device_test_gpu" --gtest_brief=1
 begin_group
 if wanted tests; then
   for test in "$BUNDLE"/bin/gpu_*_test_cuda "$BUNDLE"/bin/cuda_*_test_gpu "$BUNDLE"/bin/device_gate_test_gpu; do
+    [ "$(basename "$test")" = cuda_device_test_gpu ] && continue
     [ -x "$test" ] && step "$(basename "$test")" 90 3 "$test" --gtest_brief=1
   done
 fi

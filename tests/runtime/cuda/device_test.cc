@@ -57,11 +57,13 @@ TEST_F(CudaDevice, CopiesAndZeros) {
 }
 
 TEST_F(CudaDevice, MemoryThatDoesNotFitSaysHowMuchThereIs) {
+  const int64_t before = DescribeDevice(0)->free_bytes;
   const auto memory = Memory::Allocate(int64_t{1} << 46, "the key-value cache");
   ASSERT_TRUE(absl::IsResourceExhausted(memory.status()));
   EXPECT_THAT(std::string(Message(memory.status())),
               AllOf(HasSubstr("the key-value cache needs 70368.74 GB of GPU memory"),
                     HasSubstr("are free"), HasSubstr("--max-model-len")));
+  EXPECT_EQ(DescribeDevice(0)->free_bytes, before);
   EXPECT_TRUE(Memory::Allocate(256, "a test").ok());  // it left no error behind
   auto empty = Memory::Allocate(0, "nothing");
   ASSERT_TRUE(empty.ok());

@@ -45,11 +45,15 @@ def place_kernel(ids, counts, ranks, slots, block_expert, num_blocks, entries, e
 
 
 @triton.jit
-def tile_of(pid, num_m, num_n, GROUP_M: tl.constexpr):
+def tile_of(pid, num_m, num_n, block_expert, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr,
+            GROUP_M: tl.constexpr):
+    """Rows, columns and expert of a tile."""
     first = pid // (GROUP_M * num_n) * GROUP_M
-    rows = tl.minimum(num_m - first, GROUP_M)
+    height = tl.minimum(num_m - first, GROUP_M)
     within = pid % (GROUP_M * num_n)
-    return first + within % rows, within // rows
+    m, n = first + within % height, within // height
+    return (m * BLOCK_M + tl.arange(0, BLOCK_M), n * BLOCK_N + tl.arange(0, BLOCK_N),
+            tl.load(block_expert + m).to(tl.int64))
 
 
 @triton.jit(do_not_specialize=["entries", "top_k"])
@@ -61,13 +65,10 @@ def gate_up_kernel(x, weights, out, slots, block_expert, num_blocks, entries, to
     pid = tl.program_id(0)
     if pid >= num_m * num_n:
         return
-    m, n = tile_of(pid, num_m, num_n, GROUP_M)
-    rows = m * BLOCK_M + tl.arange(0, BLOCK_M)
-    cols = n * BLOCK_N + tl.arange(0, BLOCK_N)
+    rows, cols, expert = tile_of(pid, num_m, num_n, block_expert, BLOCK_M, BLOCK_N, GROUP_M)
     k = tl.arange(0, BLOCK_K)
     entry = tl.load(slots + rows)
     token = tl.where(entry < entries, entry, 0) // top_k  # padding computes what nobody reads
-    expert = tl.load(block_expert + m).to(tl.int64)
     x_at = x + token[:, None] * hidden + k[None, :]
     gate_at = weights + expert * (2 * inter * hidden) + (cols[None, :] * hidden + k[:, None])
     up_at = gate_at + inter * hidden
@@ -93,11 +94,8 @@ def down_kernel(x, weights, out, scale, slots, block_expert, num_blocks, entries
     pid = tl.program_id(0)
     if pid >= num_m * num_n:
         return
-    m, n = tile_of(pid, num_m, num_n, GROUP_M)
-    rows = m * BLOCK_M + tl.arange(0, BLOCK_M)
-    cols = n * BLOCK_N + tl.arange(0, BLOCK_N)
+    rows, cols, expert = tile_of(pid, num_m, num_n, block_expert, BLOCK_M, BLOCK_N, GROUP_M)
     k = tl.arange(0, BLOCK_K)
-    expert = tl.load(block_expert + m).to(tl.int64)
     x_at = x + rows[:, None] * inter + k[None, :]
     w_at = weights + expert * (hidden * inter) + (cols[None, :] * inter + k[:, None])
     acc = tl.zeros((BLOCK_M, BLOCK_N), tl.float32)

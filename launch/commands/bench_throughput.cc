@@ -34,11 +34,10 @@ struct Measurement {
   std::string phase;  // "prefill" or "decode"
   int64_t size = 0;   // prompt length, or batch
   double tokens_per_second = 0;
-  double spread = 0;    // (greatest - least) / median of the repetitions
-  double fraction = 0;  // of the roofline measured in the same run
-  double read_fraction =
-      0;                // bytes of weights and cache per second over the measured read bandwidth
-  double overhead = 0;  // of the time of its steps, spent outside the model
+  double spread = 0;         // (greatest - least) / median of the repetitions
+  double fraction = 0;       // of the roofline measured in the same run
+  double read_fraction = 0;  // weights and cache read per second over the measured bandwidth
+  double overhead = 0;       // of the time of its steps, spent outside the model
 };
 
 double Median(std::vector<double> values) {

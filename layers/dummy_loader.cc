@@ -40,6 +40,7 @@ class DummyLoader : public WeightLoader {
   absl::StatusOr<WeightView> Keep(const TensorRef& ref) override {
     return Fill(ref.name, ref.n, ref.k, kept_.emplace_back());
   }
+  absl::StatusOr<std::unique_ptr<CodeMatrix>> Codes(const TensorRef&) override { return nullptr; }
   std::optional<DType> Stored(std::string_view name) const override {
     return Has(name) ? std::optional<DType>(dtype_) : std::nullopt;
   }

@@ -85,6 +85,8 @@ class CheckpointLoader : public WeightLoader {
 
   absl::StatusOr<WeightView> Keep(const TensorRef& ref) override { return View(ref); }
 
+  absl::StatusOr<std::unique_ptr<CodeMatrix>> Codes(const TensorRef&) override { return nullptr; }
+
   std::optional<DType> Stored(std::string_view name) const override {
     const TensorInfo* info = checkpoint_.Find(name);
     return info == nullptr ? std::nullopt : std::optional<DType>(info->dtype);

@@ -14,6 +14,7 @@
 #include "runtime/checkpoint/checkpoint.h"
 #include "runtime/dtype.h"
 #include "runtime/ops/gemm.h"
+#include "runtime/quant/code_matrix.h"
 #include "runtime/status.h"
 #include "runtime/thread_pool.h"
 
@@ -45,6 +46,9 @@ class WeightLoader {
   virtual absl::StatusOr<WeightView> View(const TensorRef& ref) = 0;
   // The same, valid for the loader's lifetime: for tables that are read in place (embeddings).
   virtual absl::StatusOr<WeightView> Keep(const TensorRef& ref) = 0;
+  // The same as codes, when that is how it is stored; null when it is plain. The codes live as long
+  // as the loader.
+  virtual absl::StatusOr<std::unique_ptr<CodeMatrix>> Codes(const TensorRef& ref) = 0;
   // Two views that are alive at the same time.
   virtual absl::StatusOr<std::pair<WeightView, WeightView>> ViewPair(const TensorRef& a,
                                                                      const TensorRef& b) = 0;

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/quant/code_matrix.h"
+
+#include <array>
+#include <bit>
+#include <cmath>
+#include <limits>
+
+#include "runtime/check.h"
+
+namespace folkmoot {
+namespace {
+
+constexpr std::array<float, 8> kFp4Numbers = {0.0f, 0.5f, 1.0f, 1.5f, 2.0f, 3.0f, 4.0f, 6.0f};
+
+// E4M3 is float16 with three bits of mantissa and an exponent that is biased by 7 and not 15.
+float Fp8Number(uint8_t code) {
+  if ((code & 0x7f) == 0x7f) return std::numeric_limits<float>::quiet_NaN();
+  const auto half = static_cast<uint16_t>((code & 0x80) << 8 | (code & 0x7f) << 7);
+  return F16ToFloat(half) * 256.0f;
+}
+
+}  // namespace
+
+int64_t CodeBits(CodeType type) {
+  return type == CodeType::kInt8 || type == CodeType::kFp8 ? 8 : 4;
+}
+
+float CodeNumber(CodeType type, uint8_t code) {
+  switch (type) {
+    case CodeType::kInt8:
+      return static_cast<float>(static_cast<int8_t>(code));
+    case CodeType::kInt4:
+      return static_cast<float>(code) - 8.0f;
+    case CodeType::kUint4:
+      return static_cast<float>(code);
+    case CodeType::kFp4:
+      return (code & 8) != 0 ? -kFp4Numbers[code & 7] : kFp4Numbers[code & 7];
+    case CodeType::kFp8:
+      break;
+  }
+  return Fp8Number(code);
+}
+
+void DequantizeRow(const CodeMatrix& matrix, int64_t row, const CodeRow& scratch,
+                   std::span<float> out) {
+  FM_CHECK(static_cast<int64_t>(out.size()) == matrix.k());
+  matrix.ReadRow(row, scratch);
+  const CodeSpec& spec = matrix.spec();
+  const auto group = static_cast<size_t>(spec.group);
+  for (size_t i = 0; i < out.size(); ++i) {
+    const float offset = spec.offsets ? scratch.offsets[i / group] : 0.0f;
+    out[i] = std::fma(scratch.scales[i / group], CodeNumber(spec.type, scratch.codes[i]), offset);
+  }
+}
+
+CodeRowBuffer::CodeRowBuffer(const CodeMatrix& matrix)
+    : codes_(static_cast<size_t>(matrix.k())),
+      scales_(static_cast<size_t>(matrix.groups())),
+      offsets_(matrix.spec().offsets ? scales_.size() : 0) {}
+
+std::string_view WhyNotRunnable(const CodeSpec& spec, int64_t k) {
+  if (spec.group == k) return "";
+  if (spec.group != 16 && spec.group % 32 != 0) {
+    return "its groups are not 16 weights, a multiple of 32, or whole rows";
+  }
+  if (k % spec.group != 0) return "its groups do not divide the rows";
+  return "";
+}
+
+}  // namespace folkmoot

@@ -121,7 +121,7 @@ class BenchModel {
   };
 
   void Multiply(ConstMatrix x, const PackedMatrix& w, Matrix out) {
-    Gemm(pool_, x, w, {}, out);
+    Gemm(pool_, x, w, {}, workspace_, out);
     bytes_ += w.bytes();
   }
 
@@ -176,7 +176,8 @@ class BenchModel {
     }
     Matrix hidden = workspace_.GetMatrix(grouped.rows, kInner);
     Matrix result = workspace_.GetMatrix(grouped.rows, kHidden);
-    GroupedGatedFfn(pool_, experts, offsets, Activation::kSilu, grouped, hidden, result);
+    GroupedGatedFfn(pool_, experts, offsets, Activation::kSilu, grouped, workspace_, hidden,
+                    result);
     for (int64_t t = 0; t < x.rows; ++t) {
       const float* a = result.Row(place[static_cast<size_t>(t * kTopK)]);
       const float* b = result.Row(place[static_cast<size_t>(t * kTopK + 1)]);

@@ -18,9 +18,10 @@ void BM_Gemm(benchmark::State& state, DType dtype, int64_t n, int64_t k) {
   for (int64_t i = 0; i < count; ++i) copies.push_back(RandomPacked(pool, dtype, n, k, 1));
   const int64_t rows = state.range(0);
   std::vector<float> x(static_cast<size_t>(rows * k), 0.5f), out(static_cast<size_t>(rows * n));
+  Workspace workspace;
   size_t next = 0;
   for (auto _ : state) {
-    Gemm(pool, {x.data(), rows, k}, copies[next], {}, {out.data(), rows, n});
+    Gemm(pool, {x.data(), rows, k}, copies[next], {}, workspace, {out.data(), rows, n});
     next = (next + 1) % copies.size();
   }
   const auto iterations = static_cast<double>(state.iterations());

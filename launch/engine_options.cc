@@ -34,6 +34,10 @@ void AddEngineFlags(CLI::App& app, EngineOptions* options) {
       ->check(CLI::IsMember({"auto", "cpu", "cuda"}));
   app.add_option("--dtype", options->dtype, "type of the weights in memory; auto: as stored")
       ->check(CLI::IsMember({"auto", "float32", "bfloat16", "float16"}));
+  app.add_option("--quantization", options->quantization,
+                 "round plain weights to codes while loading (CPU): q8_0, q4_0, mxfp4, fp8; "
+                 "routers and embeddings stay")
+      ->check(CLI::IsMember({"none", "q8_0", "q4_0", "mxfp4", "fp8"}));
   app.add_option("--load-format", options->load_format,
                  "dummy: random weights from config.json alone, for benchmarks")
       ->check(CLI::IsMember({"auto", "safetensors", "dummy"}));
@@ -83,6 +87,11 @@ void AddEngineFlags(CLI::App& app, EngineOptions* options) {
 absl::Status CheckEngineOptions(const EngineOptions& options) {
   if (options.device == "cuda" && GpuBuild().backend == "none") {
     return UsageError(Message(Annotate(ListGpus().status(), "--device cuda")));
+  }
+  if (options.device == "cuda" && options.quantization != "none") {
+    return UsageError(
+        fmt::format("--quantization {}: quantised weights run on the CPU only; use --device cpu",
+                    options.quantization));
   }
   return absl::OkStatus();
 }

@@ -21,11 +21,12 @@ class App;
 namespace folkmoot {
 
 struct EngineOptions {
-  std::string model;                 // a Hugging Face model directory
-  std::string device = "auto";       // cpu, cuda, auto
-  std::string dtype = "auto";        // auto: weights as stored
-  std::string load_format = "auto";  // dummy: random weights from config.json alone
-  std::string gate;                  // overrides of the model's gate: "top_k=1,capacity=ceil_k"
+  std::string model;                  // a Hugging Face model directory
+  std::string device = "auto";        // cpu, cuda, auto
+  std::string dtype = "auto";         // auto: weights as stored
+  std::string quantization = "none";  // rounds plain weights to codes while loading
+  std::string load_format = "auto";   // dummy: random weights from config.json alone
+  std::string gate;                   // overrides of the model's gate: "top_k=1,capacity=ceil_k"
   std::string placement = "contiguous";
   std::string dispatcher = "auto";
   int threads = 0;            // per rank; 0: cores / ranks of this host

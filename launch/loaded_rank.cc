@@ -15,6 +15,7 @@
 #include "launch/gpu/choose_gpu.h"
 #include "launch/gpu/gpu.h"
 #include "launch/version.h"
+#include "runtime/quant/round_to_nearest.h"
 
 namespace folkmoot {
 namespace {
@@ -77,6 +78,7 @@ AgreementFields Fields(const EngineOptions& options, const Opened& opened) {
       {"--max-num-batched-tokens", std::to_string(options.max_num_batched_tokens)},
       {"--load-format", options.load_format},
       {"--dtype", options.dtype},
+      {"--quantization", options.quantization},
       {"--max-num-seqs", std::to_string(options.max_num_seqs)},
       {"--moe-a2a-backend", options.dispatcher}};
   fields.emplace_back("model files",
@@ -182,6 +184,7 @@ absl::StatusOr<std::unique_ptr<LoadedRank>> LoadedRank::Load(const EngineOptions
           ? MakeDummyLoader(options.dummy_seed, WeightDType(options).value_or(opened.config.dtype))
           : MakeCheckpointLoader(*rank->checkpoint_);
   rank->loader_->set_dtype(WeightDType(options));
+  rank->loader_->set_rounding(CodeSpecNamed(options.quantization));
   const int64_t total =
       BytesToLoad(opened.config, rank->placement_, world.rank(), opened.config.dtype);
   rank->loader_->set_progress([&](int64_t bytes) {

@@ -8,8 +8,8 @@ namespace folkmoot {
 namespace {
 
 // `tokens` tokens that attend to `attended` positions on average.
-StepCost CostOfStep(const ModelConfig& config, DType weights, int64_t tokens, double attended,
-                    int64_t logit_rows) {
+StepCost CostOfStep(const ModelConfig& config, double bytes_per_weight, int64_t tokens,
+                    double attended, int64_t logit_rows) {
   const auto hidden = static_cast<double>(config.hidden);
   const auto t = static_cast<double>(tokens);
   const auto q_width = static_cast<double>(config.heads * config.head_dim);
@@ -37,25 +37,26 @@ StepCost CostOfStep(const ModelConfig& config, DType weights, int64_t tokens, do
     read += always + expert * experts * (1 - std::pow(1 - top_k / experts, t));
     used += (always + expert * top_k) * t;
   }
-  return {.bytes = read * static_cast<double>(DTypeBytes(weights)),
-          .flops = 2 * used + score_flops};
+  return {.bytes = read * bytes_per_weight, .flops = 2 * used, .score_flops = score_flops};
 }
 
 }  // namespace
 
-StepCost CostOfPrefill(const ModelConfig& config, DType weights, int64_t tokens) {
-  return CostOfStep(config, weights, tokens, static_cast<double>(tokens + 1) / 2, 1);
+StepCost CostOfPrefill(const ModelConfig& config, double bytes_per_weight, int64_t tokens) {
+  return CostOfStep(config, bytes_per_weight, tokens, static_cast<double>(tokens + 1) / 2, 1);
 }
 
-StepCost CostOfDecode(const ModelConfig& config, DType weights, int64_t cache_bytes_per_token,
-                      int64_t batch, int64_t context) {
-  StepCost cost = CostOfStep(config, weights, batch, static_cast<double>(context + 1), batch);
+StepCost CostOfDecode(const ModelConfig& config, double bytes_per_weight,
+                      int64_t cache_bytes_per_token, int64_t batch, int64_t context) {
+  StepCost cost =
+      CostOfStep(config, bytes_per_weight, batch, static_cast<double>(context + 1), batch);
   cost.bytes += static_cast<double>(batch * context * cache_bytes_per_token);
   return cost;
 }
 
-double BestSeconds(const StepCost& cost, double bytes_per_second, double flops_per_second) {
-  return std::max(cost.bytes / bytes_per_second, cost.flops / flops_per_second);
+double BestSeconds(const StepCost& cost, const MachineRates& rates) {
+  return std::max(cost.bytes / rates.bytes,
+                  cost.flops / rates.operations + cost.score_flops / rates.flops);
 }
 
 }  // namespace folkmoot

@@ -5,7 +5,6 @@
 
 #include <cstdint>
 
-#include "runtime/dtype.h"
 #include "runtime/model_config.h"
 
 namespace folkmoot {
@@ -14,16 +13,23 @@ struct StepCost {
   // Of weights (attention, router, shared expert, head, and the experts that are touched: with
   // uniform routing E (1 - (1 - k/E)^tokens)), and of cached keys and values.
   double bytes = 0;
-  double flops = 0;  // two per weight and token, and attention
+  double flops = 0;        // two per weight and token
+  double score_flops = 0;  // of attention, always in float32
 };
 
-// A prompt of `tokens` tokens, with logits for the last one.
-StepCost CostOfPrefill(const ModelConfig& config, DType weights, int64_t tokens);
+// A prompt of `tokens` tokens, with logits for the last one. bytes_per_weight counts scales.
+StepCost CostOfPrefill(const ModelConfig& config, double bytes_per_weight, int64_t tokens);
 // One more token for each of `batch` sequences of `context` tokens.
-StepCost CostOfDecode(const ModelConfig& config, DType weights, int64_t cache_bytes_per_token,
-                      int64_t batch, int64_t context);
+StepCost CostOfDecode(const ModelConfig& config, double bytes_per_weight,
+                      int64_t cache_bytes_per_token, int64_t batch, int64_t context);
 
-// Seconds at `bytes_per_second` and `flops_per_second`.
-double BestSeconds(const StepCost& cost, double bytes_per_second, double flops_per_second);
+// Rates of a machine, per second. `operations` are those that products with the weights take:
+// float32 ones, or integer ones with quantised weights.
+struct MachineRates {
+  double bytes = 0;
+  double operations = 0;
+  double flops = 0;
+};
+double BestSeconds(const StepCost& cost, const MachineRates& rates);
 
 }  // namespace folkmoot

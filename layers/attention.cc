@@ -47,9 +47,9 @@ void Attention::Forward(LayerContext& ctx, const ForwardBatch& batch,
   Matrix q = ctx.workspace.GetMatrix(tokens, params_.heads * head_dim_);
   Matrix k = ctx.workspace.GetMatrix(tokens, kv_heads_ * head_dim_);
   Matrix v = ctx.workspace.GetMatrix(tokens, kv_heads_ * head_dim_);
-  Gemm(ctx.pool, x, q_, q_bias_, q);
-  Gemm(ctx.pool, x, k_, k_bias_, k);
-  Gemm(ctx.pool, x, v_, v_bias_, v);
+  Gemm(ctx.pool, x, q_, q_bias_, ctx.workspace, q);
+  Gemm(ctx.pool, x, k_, k_bias_, ctx.workspace, k);
+  Gemm(ctx.pool, x, v_, v_bias_, ctx.workspace, v);
   if (!q_norm_.empty()) {
     HeadRmsNorm(ctx.pool, head_dim_, q_norm_, norm_eps_, q);
     HeadRmsNorm(ctx.pool, head_dim_, k_norm_, norm_eps_, k);
@@ -59,7 +59,7 @@ void Attention::Forward(LayerContext& ctx, const ForwardBatch& batch,
   StoreKv(ctx.pool, params_.layer, sequences, k, v, cache);
   Matrix attended = ctx.workspace.GetMatrix(tokens, params_.heads * head_dim_);
   PagedAttention(ctx.pool, params_, sequences, q, cache, ctx.workspace, attended);
-  Gemm(ctx.pool, attended, o_, o_bias_, out);
+  Gemm(ctx.pool, attended, o_, o_bias_, ctx.workspace, out);
   ctx.workspace.Release(mark);
 }
 

@@ -32,7 +32,7 @@ void DenseFfn::Forward(LayerContext& ctx, ConstMatrix x, Matrix out) const {
   const Matrix hidden = ctx.workspace.GetMatrix(x.rows, intermediate_);
   const std::array<const GatedFfnWeights*, 1> experts = {&weights_};
   const std::array<int64_t, 2> offsets = {0, x.rows};
-  GroupedGatedFfn(ctx.pool, experts, offsets, activation_, x, hidden, out);
+  GroupedGatedFfn(ctx.pool, experts, offsets, activation_, x, ctx.workspace, hidden, out);
   ctx.workspace.Release(mark);
 }
 

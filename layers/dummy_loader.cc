@@ -58,7 +58,7 @@ class DummyLoader : public WeightLoader {
     return WeightView{storage.data(), DType::kF32, 1, n};
   }
 
-  void Release(const WeightView&) override {}
+  void Release(std::span<const std::byte>) override {}
 
  private:
   WeightView Fill(const std::string& name, int64_t n, int64_t k, std::vector<std::byte>& storage) {

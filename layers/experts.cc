@@ -51,7 +51,8 @@ absl::StatusOr<Experts> Experts::Load(ThreadPool& pool, WeightLoader& loader,
 void Experts::Forward(LayerContext& ctx, const ExpertBatch& batch, Matrix out) const {
   const Workspace::Position mark = ctx.workspace.Mark();
   const Matrix hidden = ctx.workspace.GetMatrix(batch.rows.rows, intermediate_);
-  GroupedGatedFfn(ctx.pool, pointers_, batch.offsets, activation_, batch.rows, hidden, out);
+  GroupedGatedFfn(ctx.pool, pointers_, batch.offsets, activation_, batch.rows, ctx.workspace,
+                  hidden, out);
   ctx.workspace.Release(mark);
 }
 

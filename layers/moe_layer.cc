@@ -8,9 +8,10 @@ absl::StatusOr<MoeLayer> MoeLayer::Load(ThreadPool& pool, WeightLoader& loader,
                                         const ModelConfig& config, const MoeNames& names,
                                         const ExpertPlacement& placement, int rank) {
   MoeLayer layer;
-  FM_ASSIGN_OR_RETURN(
-      layer.router_,
-      loader.Pack(pool, {.name = names.router, .n = config.moe.experts, .k = config.hidden}));
+  FM_ASSIGN_OR_RETURN(layer.router_, loader.Pack(pool, {.name = names.router,
+                                                        .n = config.moe.experts,
+                                                        .k = config.hidden,
+                                                        .exact = true}));
   FM_ASSIGN_OR_RETURN(layer.experts_,
                       Experts::Load(pool, loader, names.experts, placement, rank, config.hidden,
                                     config.moe.intermediate, config.activation));
@@ -36,7 +37,7 @@ absl::Status MoeLayer::Forward(LayerContext& ctx, const ForwardBatch& batch, Con
                                Matrix out) {
   const Workspace::Position mark = ctx.workspace.Mark();
   const Matrix logits = ctx.workspace.GetMatrix(x.rows, router_.n());
-  Gemm(ctx.pool, x, router_, {}, logits);
+  Gemm(ctx.pool, x, router_, {}, ctx.workspace, logits);
   FM_ASSIGN_OR_RETURN(const Routing routing, moe_router_.Route(ctx, batch, logits));
   if (ctx.observer != nullptr) ctx.observer->OnRouting(layer_, routing);
 

@@ -7,29 +7,88 @@
 #include <cstring>
 
 #include "fmt/ranges.h"
+#include "runtime/quant/round_to_nearest.h"
 
 namespace folkmoot {
+
+absl::StatusOr<std::unique_ptr<CodeMatrix>> WeightLoader::CodesToRun(const TensorRef& ref) {
+  if (dtype_) return nullptr;
+  FM_ASSIGN_OR_RETURN(std::unique_ptr<CodeMatrix> codes, Codes(ref));
+  if (codes == nullptr) return nullptr;
+  if (const std::string_view why = WhyNotRunnable(codes->spec(), codes->k()); !why.empty()) {
+    return InvalidArgument("tensor '{}' [{}, {}]: {}; --dtype bfloat16 runs it as plain weights",
+                           ref.name, ref.n, ref.k, why);
+  }
+  return codes;
+}
+
 absl::StatusOr<PackedMatrix> WeightLoader::Pack(ThreadPool& pool, const TensorRef& ref) {
+  FM_ASSIGN_OR_RETURN(const std::unique_ptr<CodeMatrix> codes, CodesToRun(ref));
+  if (codes != nullptr) {
+    PackedMatrix packed = PackedMatrix::Pack(pool, *codes);
+    Report(*codes);
+    return packed;
+  }
+  FM_RETURN_IF_ERROR(CheckRounding(ref));
   FM_ASSIGN_OR_RETURN(const WeightView view, View(ref));
   std::vector<std::byte> storage;
-  PackedMatrix packed = PackedMatrix::Pack(pool, Converted(view, &storage));
+  const WeightView converted = Converted(view, &storage);
+  PackedMatrix packed = rounding_ && !ref.exact
+                            ? PackedMatrix::Pack(pool, RoundedMatrix(converted, *rounding_))
+                            : PackedMatrix::Pack(pool, converted);
   Report(view);
   return packed;
 }
 
 absl::StatusOr<PackedMatrix> WeightLoader::PackGateUp(ThreadPool& pool, const TensorRef& gate,
                                                       const TensorRef& up) {
+  FM_ASSIGN_OR_RETURN(const std::unique_ptr<CodeMatrix> gate_codes, CodesToRun(gate));
+  FM_ASSIGN_OR_RETURN(const std::unique_ptr<CodeMatrix> up_codes, CodesToRun(up));
+  if ((gate_codes == nullptr) != (up_codes == nullptr) ||
+      (gate_codes != nullptr && gate_codes->spec() != up_codes->spec())) {
+    return InvalidArgument(
+        "tensors '{}' and '{}' are quantised differently; --dtype bfloat16 runs them as plain "
+        "weights",
+        gate.name, up.name);
+  }
+  if (gate_codes != nullptr) {
+    PackedMatrix packed = PackedMatrix::PackGateUp(pool, *gate_codes, *up_codes);
+    Report(*gate_codes);
+    Report(*up_codes);
+    return packed;
+  }
   FM_ASSIGN_OR_RETURN(const auto views, ViewPair(gate, up));
   if (views.first.dtype != views.second.dtype) {
     return InvalidArgument("tensors '{}' ({}) and '{}' ({}) must have the same dtype", gate.name,
                            DTypeName(views.first.dtype), up.name, DTypeName(views.second.dtype));
   }
+  FM_RETURN_IF_ERROR(CheckRounding(gate));
   std::vector<std::byte> storage[2];
-  PackedMatrix packed = PackedMatrix::PackGateUp(pool, Converted(views.first, &storage[0]),
-                                                 Converted(views.second, &storage[1]));
+  const WeightView first = Converted(views.first, &storage[0]);
+  const WeightView second = Converted(views.second, &storage[1]);
+  PackedMatrix packed = rounding_ ? PackedMatrix::PackGateUp(pool, RoundedMatrix(first, *rounding_),
+                                                             RoundedMatrix(second, *rounding_))
+                                  : PackedMatrix::PackGateUp(pool, first, second);
   Report(views.first);
   Report(views.second);
   return packed;
+}
+
+absl::Status WeightLoader::CheckRounding(const TensorRef& ref) const {
+  if (!rounding_ || ref.exact) return absl::OkStatus();
+  const std::string_view why = WhyNotRunnable(*rounding_, ref.k);
+  if (why.empty()) return absl::OkStatus();
+  return InvalidArgument("--quantization: tensor '{}' [{}, {}], groups of {}: {}", ref.name, ref.n,
+                         ref.k, rounding_->group, why);
+}
+
+absl::StatusOr<RowTable> WeightLoader::Table(const TensorRef& ref) {
+  RowTable table;
+  FM_ASSIGN_OR_RETURN(table.codes, Codes(ref));
+  if (table.codes == nullptr) {
+    FM_ASSIGN_OR_RETURN(table.plain, Keep(ref));
+  }
+  return table;
 }
 
 absl::StatusOr<std::vector<float>> WeightLoader::Vector(const std::string& name, int64_t n) {
@@ -62,8 +121,16 @@ WeightView WeightLoader::Converted(const WeightView& view, std::vector<std::byte
 }
 
 void WeightLoader::Report(const WeightView& view) {
-  if (progress_) progress_(view.n * view.k * DTypeBytes(view.dtype));
-  Release(view);
+  const int64_t bytes = view.n * view.k * DTypeBytes(view.dtype);
+  if (progress_) progress_(bytes);
+  Release({static_cast<const std::byte*>(view.data), static_cast<size_t>(bytes)});
+}
+
+void WeightLoader::Report(const CodeMatrix& codes) {
+  for (const std::span<const std::byte> bytes : codes.storage()) {
+    if (progress_) progress_(static_cast<int64_t>(bytes.size()));
+    Release(bytes);
+  }
 }
 
 namespace {
@@ -106,12 +173,11 @@ class CheckpointLoader : public WeightLoader {
   }
 
   // Packed weights are read from their copy: drop the file's pages from this process.
-  void Release(const WeightView& view) override {
+  void Release(std::span<const std::byte> bytes) override {
     constexpr uintptr_t kPage = 4096;
-    const auto begin = (reinterpret_cast<uintptr_t>(view.data) + kPage - 1) / kPage * kPage;
-    const auto end = (reinterpret_cast<uintptr_t>(view.data) +
-                      static_cast<uintptr_t>(view.n * view.k * DTypeBytes(view.dtype))) /
-                     kPage * kPage;
+    const auto address = reinterpret_cast<uintptr_t>(bytes.data());
+    const auto begin = (address + kPage - 1) / kPage * kPage;
+    const auto end = (address + bytes.size()) / kPage * kPage;
     if (begin < end) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
   }
 

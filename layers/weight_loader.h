@@ -7,6 +7,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -30,6 +31,13 @@ struct TensorRef {
   int64_t slice = 0;
   int64_t slice_rows = 0;
   int64_t first_row = 0;
+  bool exact = false;  // stays as stored whatever set_rounding says: routers
+};
+
+// A matrix whose rows are read in place: plain, or codes.
+struct RowTable {
+  WeightView plain;
+  std::unique_ptr<CodeMatrix> codes;  // null when plain
 };
 
 // Not thread-safe. Errors name the tensor, its file, its shape and the shape that config.json asks
@@ -41,8 +49,8 @@ class WeightLoader {
   virtual bool Has(std::string_view name) const = 0;
   // The type in which a tensor is stored; nullopt: there is none of this name.
   virtual std::optional<DType> Stored(std::string_view name) const = 0;
-  // The rows of `ref` as stored. Valid until the next call of View (a checkpoint's views live
-  // longer; see Keep).
+  // The rows of `ref` as stored; codes as numbers of the dtype that is set, or BF16. Valid until
+  // the next call of View (a checkpoint's views live longer; see Keep).
   virtual absl::StatusOr<WeightView> View(const TensorRef& ref) = 0;
   // The same, valid for the loader's lifetime: for tables that are read in place (embeddings).
   virtual absl::StatusOr<WeightView> Keep(const TensorRef& ref) = 0;
@@ -52,10 +60,14 @@ class WeightLoader {
   // Two views that are alive at the same time.
   virtual absl::StatusOr<std::pair<WeightView, WeightView>> ViewPair(const TensorRef& a,
                                                                      const TensorRef& b) = 0;
+  // A table whose rows are looked up: embeddings.
+  absl::StatusOr<RowTable> Table(const TensorRef& ref);
   // Whoever reads views itself says so when it is done with one: progress, and memory that the
   // loader may give back.
   void Report(const WeightView& view);
+  void Report(const CodeMatrix& codes);
 
+  // Quantised weights stay codes unless a dtype is set.
   absl::StatusOr<PackedMatrix> Pack(ThreadPool& pool, const TensorRef& ref);
   absl::StatusOr<PackedMatrix> PackGateUp(ThreadPool& pool, const TensorRef& gate,
                                           const TensorRef& up);
@@ -67,6 +79,9 @@ class WeightLoader {
   // Converts matrices to this type while packing them; without one they stay as stored.
   void set_dtype(std::optional<DType> dtype) { dtype_ = dtype; }
   std::optional<DType> dtype() const { return dtype_; }
+  // Rounds plain matrices to codes of this spec while packing them (runtime/quant/
+  // round_to_nearest.h).
+  void set_rounding(const std::optional<CodeSpec>& spec) { rounding_ = spec; }
   // Called with the number of bytes each time a tensor has been read.
   void set_progress(std::function<void(int64_t bytes)> progress) {
     progress_ = std::move(progress);
@@ -75,13 +90,19 @@ class WeightLoader {
  protected:
   virtual absl::StatusOr<WeightView> ViewVector(const std::string& name, int64_t n) = 0;
   // The loader may give memory of a view back that will not be read again.
-  virtual void Release(const WeightView& view) = 0;
+  virtual void Release(std::span<const std::byte> bytes) = 0;
 
  private:
   std::vector<float> Widen(const WeightView& view);
+  // The codes of `ref` where products run on codes: null when it is plain or a dtype is set.
+  absl::StatusOr<std::unique_ptr<CodeMatrix>> CodesToRun(const TensorRef& ref);
   WeightView Converted(const WeightView& view, std::vector<std::byte>* storage) const;
 
+  // Why `ref` cannot be rounded; OK when it can, or when it is not to be.
+  absl::Status CheckRounding(const TensorRef& ref) const;
+
   std::optional<DType> dtype_;
+  std::optional<CodeSpec> rounding_;
   std::function<void(int64_t)> progress_;
 };
 

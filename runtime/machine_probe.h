@@ -30,4 +30,8 @@ double MeasureReadBandwidth(ThreadPool& pool);
 // registers: the best of a few runs, about 0.1 s in all.
 double MeasureFmaPeak(ThreadPool& pool);
 
+// Operations per second (two per multiply-add) of 16-bit integers into 32-bit sums, which is what
+// products with quantised weights are made of; measured likewise.
+double MeasureIntegerPeak(ThreadPool& pool);
+
 }  // namespace folkmoot

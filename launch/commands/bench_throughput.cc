@@ -16,6 +16,7 @@
 #include "launch/terminal.h"
 #include "nlohmann/json.hpp"
 #include "runtime/machine_probe.h"
+#include "runtime/quant/round_to_nearest.h"
 
 namespace folkmoot {
 namespace {
@@ -51,7 +52,14 @@ class ThroughputBench {
  public:
   ThroughputBench(const ThroughputOptions& options, Engine& engine, LoadedRank& rank)
       : options_(options), engine_(engine), rank_(rank) {
-    dtype_ = WeightDType(options.engine).value_or(rank.config().dtype);
+    const DType dtype = WeightDType(options.engine).value_or(rank.config().dtype);
+    weights_ = DTypeName(dtype);
+    bytes_per_weight_ = static_cast<double>(DTypeBytes(dtype));
+    if (const auto spec = CodeSpecNamed(options.engine.quantization)) {
+      weights_ = options.engine.quantization;
+      bytes_per_weight_ = BytesPerWeight(*spec);
+      integers_ = spec->type != CodeType::kFp8;
+    }
   }
 
   absl::Status Run() {
@@ -99,21 +107,25 @@ class ThroughputBench {
       }
       const nlohmann::ordered_json out = {{"model", options_.engine.model},
                                           {"device", rank_.gpu() ? rank_.gpu()->name : "cpu"},
-                                          {"weights", DTypeName(dtype_)},
+                                          {"weights", weights_},
                                           {"ranks", rank_.placement().ranks()},
                                           {"threads", rank_.pool().threads()},
                                           {"read_bytes_per_second", Median(bandwidth_)},
                                           {"fma_flops_per_second", Median(peak_)},
+                                          {"integer_ops_per_second", Median(integer_peak_)},
                                           {"measurements", rows}};
       fmt::print("{}\n", out.dump());
       return;
     }
     fmt::print(
-        "weights {}, {} rank(s) x {}; this machine in the same run: read {}/s, {} {} GFLOP/s\n\n",
-        DTypeName(dtype_), rank_.placement().ranks(),
+        "weights {}, {} rank(s) x {}; this machine in the same run: read {}/s, {} {} GFLOP/s{}\n\n",
+        weights_, rank_.placement().ranks(),
         rank_.gpu() ? rank_.gpu()->name : fmt::format("{} thread(s)", rank_.pool().threads()),
         FormatBytes(Median(bandwidth_)), rank_.gpu() ? "matrix units" : "fma",
-        FormatNumber(Median(peak_) / 1e9));
+        FormatNumber(Median(peak_) / 1e9),
+        rank_.gpu()
+            ? ""
+            : fmt::format(", 16-bit integers {} Gop/s", FormatNumber(Median(integer_peak_) / 1e9)));
     Table table({{"phase"},
                  {"size", Align::kRight},
                  {"tokens/s", Align::kRight},
@@ -135,11 +147,13 @@ class ThroughputBench {
     if (!rank_.gpu()) {
       bandwidth_.push_back(MeasureReadBandwidth(rank_.pool()));
       peak_.push_back(MeasureFmaPeak(rank_.pool()));
+      integer_peak_.push_back(MeasureIntegerPeak(rank_.pool()));
       return absl::OkStatus();
     }
     FM_ASSIGN_OR_RETURN(const GpuRates rates, MeasureGpu());
     bandwidth_.push_back(rates.read_bytes_per_second);
     peak_.push_back(rates.flops_per_second);
+    integer_peak_.push_back(0);
     return absl::OkStatus();
   }
 
@@ -191,29 +205,34 @@ class ThroughputBench {
 
   void Add(const char* phase, int64_t size, const std::vector<double>& seconds, size_t cell) {
     const bool decode = std::string_view(phase) == "decode";
-    const StepCost cost = decode
-                              ? CostOfDecode(rank_.config(), dtype_, rank_.cache_bytes_per_token(),
-                                             size, options_.decode_context)
-                              : CostOfPrefill(rank_.config(), dtype_, size);
+    const StepCost cost =
+        decode ? CostOfDecode(rank_.config(), bytes_per_weight_, rank_.cache_bytes_per_token(),
+                              size, options_.decode_context)
+               : CostOfPrefill(rank_.config(), bytes_per_weight_, size);
+    const MachineRates rates = {.bytes = Median(bandwidth_),
+                                .operations = Median(integers_ ? integer_peak_ : peak_),
+                                .flops = Median(peak_)};
     const double median = Median(seconds);
     const auto [least, greatest] = std::minmax_element(seconds.begin(), seconds.end());
-    measurements_.push_back(
-        {.phase = phase,
-         .size = size,
-         .tokens_per_second = static_cast<double>(size) / median,
-         .spread = (*greatest - *least) / median,
-         .fraction = BestSeconds(cost, Median(bandwidth_), Median(peak_)) / median,
-         .read_fraction = cost.bytes / median / Median(bandwidth_),
-         .overhead = spent_[cell].outside / spent_[cell].total});
+    measurements_.push_back({.phase = phase,
+                             .size = size,
+                             .tokens_per_second = static_cast<double>(size) / median,
+                             .spread = (*greatest - *least) / median,
+                             .fraction = BestSeconds(cost, rates) / median,
+                             .read_fraction = cost.bytes / median / Median(bandwidth_),
+                             .overhead = spent_[cell].outside / spent_[cell].total});
   }
 
   const ThroughputOptions& options_;
   Engine& engine_;
   LoadedRank& rank_;
-  DType dtype_;
+  std::string weights_;  // what is in memory: "BF16", "q8_0"
+  double bytes_per_weight_ = 0;
+  bool integers_ = false;  // products are made of integers
   std::mt19937 random_{1};
   std::vector<double> bandwidth_;
   std::vector<double> peak_;
+  std::vector<double> integer_peak_;
   std::vector<Spent> spent_;  // by cell
   std::vector<Measurement> measurements_;
 };

@@ -24,7 +24,11 @@ absl::StatusOr<Matrix> DecoderModel::Forward(LayerContext& ctx, const ForwardBat
   Matrix hidden = ctx.workspace.GetMatrix(tokens, config_.hidden);  // the residual stream
   Matrix normed = ctx.workspace.GetMatrix(tokens, config_.hidden);
   Matrix delta = ctx.workspace.GetMatrix(tokens, config_.hidden);
-  EmbeddingLookup(ctx.pool, embedding_, batch.token_ids, hidden);
+  if (embedding_.codes) {
+    EmbeddingLookup(ctx.pool, *embedding_.codes, batch.token_ids, ctx.workspace, hidden);
+  } else {
+    EmbeddingLookup(ctx.pool, embedding_.plain, batch.token_ids, hidden);
+  }
   RmsNorm(ctx.pool, hidden, blocks_.front().input_norm, config_.rms_norm_eps, normed);
   for (size_t i = 0; i < blocks_.size(); ++i) {
     Block& block = blocks_[i];
@@ -59,7 +63,7 @@ Matrix DecoderModel::Logits(LayerContext& ctx, const ForwardBatch& batch,
     std::copy(row.begin(), row.end(), wanted.Row(r));
   }
   const Matrix logits = ctx.workspace.GetMatrix(rows, config_.vocab);
-  Gemm(ctx.pool, wanted, head_, {}, logits);
+  Gemm(ctx.pool, wanted, head_, {}, ctx.workspace, logits);
   return logits;
 }
 
@@ -140,7 +144,7 @@ absl::Status DecoderModel::LoadBlock(const Family& family, WeightLoader& loader,
 absl::Status DecoderModel::LoadEnds(WeightLoader& loader, ThreadPool& pool) {
   const TensorRef embedding = {
       .name = "model.embed_tokens.weight", .n = config_.vocab, .k = config_.hidden};
-  FM_ASSIGN_OR_RETURN(embedding_, loader.Keep(embedding));
+  FM_ASSIGN_OR_RETURN(embedding_, loader.Table(embedding));
   FM_ASSIGN_OR_RETURN(final_norm_, loader.Vector("model.norm.weight", config_.hidden));
   TensorRef head = embedding;
   if (!config_.tied_embeddings) head.name = "lm_head.weight";

@@ -63,7 +63,7 @@ class DecoderModel : public Model {
   Rope rope_;
   uint64_t placement_version_ = 0;
   std::unique_ptr<Dispatcher> dispatcher_;
-  WeightView embedding_;  // read in place
+  RowTable embedding_;
   std::vector<Block> blocks_;
   std::vector<float> final_norm_;
   PackedMatrix head_;  // [V, H]

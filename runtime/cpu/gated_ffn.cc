@@ -2,6 +2,7 @@
 // GroupedGatedFfn: two phases with one barrier each. A phase is a line of units (expert, row block,
 // panel); each unit has a cost, and every thread takes the units that begin in its share of the
 // total, so that few rows on few experts still occupy all threads.
+#include "runtime/cpu/code_rows.h"
 #include "runtime/cpu/gemm.h"
 #include "runtime/cpu/targets.h"
 #undef HWY_TARGET_INCLUDE
@@ -9,7 +10,7 @@
 #include "hwy/foreach_target.h"
 #include "hwy/highway.h"
 #include "runtime/cpu/activation-inl.h"
-#include "runtime/cpu/panel_kernel-inl.h"
+#include "runtime/cpu/code_kernel-inl.h"
 
 #ifndef FOLKMOOT_RUNTIME_CPU_GATED_FFN_ONCE_
 #define FOLKMOOT_RUNTIME_CPU_GATED_FFN_ONCE_
@@ -19,10 +20,10 @@ struct FfnJob {
   std::span<const GatedFfnWeights* const> experts;
   std::span<const int64_t> offsets;
   Activation activation;
-  ConstMatrix x;
+  ProductRows in;  // of this phase: x, then hidden
   Matrix hidden;
   Matrix out;
-  bool down;  // the second phase
+  bool down = false;  // the second phase
 
   const PackedMatrix& Weights(size_t expert) const {
     return down ? experts[expert]->down : experts[expert]->gate_up;
@@ -73,8 +74,7 @@ void FfnUnit(const FfnJob& job, size_t expert, int64_t panel, int64_t row, int64
   HWY_ALIGN float sums[kRowBlock * kPanelCols];
   const GatedFfnWeights& ffn = *job.experts[expert];
   const PackedMatrix& w = job.Weights(expert);
-  const ConstMatrix in = job.down ? ConstMatrix(job.hidden) : job.x;
-  RunPanel(w.dtype(), w.panel(panel), {in.Row(row), in.stride, count}, w.k(), sums);
+  RunPanel(w, panel, job.in, row, count, sums);
   const int64_t column = panel * (job.down ? kPanelCols : kPanelCols / 2);
   for (int64_t r = 0; r < count; ++r) {
     const float* row_sums = sums + r * kPanelCols;
@@ -148,13 +148,30 @@ void RunShare(const FfnJob& job, int64_t begin, int64_t end) {
 
 void GroupedGatedFfn(ThreadPool& pool, std::span<const GatedFfnWeights* const> experts,
                      std::span<const int64_t> offsets, Activation activation, ConstMatrix x,
-                     Matrix hidden, Matrix out) {
-  FfnJob job{experts, offsets, activation, x, hidden, out, false};
+                     Workspace& workspace, Matrix hidden, Matrix out) {
+  // Any expert with rows: all have weights of one kind.
+  const GatedFfnWeights* some = nullptr;
+  for (size_t e = 0; e < experts.size(); ++e) {
+    if (offsets[e] < offsets[e + 1]) some = experts[e];
+  }
+  if (some == nullptr) return;
+  const Workspace::Position mark = workspace.Mark();
+  FfnJob job = {.experts = experts,
+                .offsets = offsets,
+                .activation = activation,
+                .in = PrepareRows(pool, x, some->gate_up, workspace),
+                .hidden = hidden,
+                .out = out};
   for (const bool down : {false, true}) {
     job.down = down;
+    if (down) {
+      const ConstMatrix rows(hidden.data, x.rows, some->down.k(), hidden.stride);
+      job.in = PrepareRows(pool, rows, some->down, workspace);
+    }
     pool.ParallelFor(TotalCost(job), kMinWork / PackedMatrix::kPanel,
                      [&](int64_t begin, int64_t end, int) { RunShare(job, begin, end); });
   }
+  workspace.Release(mark);
 }
 
 }  // namespace folkmoot::cpu

@@ -30,10 +30,10 @@ struct PanelPart {
 void PackPanel(const PanelPart& part, std::byte* panel);
 
 void Gemm(ThreadPool& pool, ConstMatrix x, const PackedMatrix& w, std::span<const float> bias,
-          Matrix out);
+          Workspace& workspace, Matrix out);
 
 void GroupedGatedFfn(ThreadPool& pool, std::span<const GatedFfnWeights* const> experts,
                      std::span<const int64_t> offsets, Activation activation, ConstMatrix x,
-                     Matrix hidden, Matrix out);
+                     Workspace& workspace, Matrix hidden, Matrix out);
 
 }  // namespace folkmoot::cpu

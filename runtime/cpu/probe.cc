@@ -6,7 +6,7 @@
 #define HWY_TARGET_INCLUDE "runtime/cpu/probe.cc"
 #include "hwy/foreach_target.h"
 #include "hwy/highway.h"
-#include "runtime/cpu/simd-inl.h"
+#include "runtime/cpu/code_kernel-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace folkmoot::cpu {
@@ -52,6 +52,23 @@ int64_t RunFmaOf(int64_t rounds, float* sink) {
   return rounds * kChains * static_cast<int64_t>(kVector) * 2;
 }
 
+int64_t RunPairsOf(int64_t rounds, int32_t* sink) {
+  constexpr int64_t kChains = 12;
+  const DI d;
+  VI chains[kChains];
+  for (VI& chain : chains) chain = hn::Set(d, *sink);
+  const VI a = hn::Set(d, *sink);
+  VI b = hn::Set(d, *sink + 1);
+  for (int64_t i = 0; i < rounds; ++i) {
+    for (VI& chain : chains) chain = AddPairs(chain, a, b);
+    b = hn::Xor(b, chains[0]);  // else the product would be made once
+  }
+  VI sum = chains[0];
+  for (const VI& chain : chains) sum = hn::Add(sum, chain);
+  *sink = hn::GetLane(sum);
+  return rounds * kChains * static_cast<int64_t>(kVector) * 4;
+}
+
 }  // namespace HWY_NAMESPACE
 }  // namespace folkmoot::cpu
 HWY_AFTER_NAMESPACE();
@@ -61,6 +78,7 @@ namespace folkmoot::cpu {
 namespace {
 HWY_EXPORT(IsFused);
 HWY_EXPORT(RunFmaOf);
+HWY_EXPORT(RunPairsOf);
 HWY_EXPORT(SumWordsOf);
 HWY_EXPORT(TargetNameOf);
 }  // namespace
@@ -71,6 +89,9 @@ uint32_t SumWords(const std::byte* data, int64_t bytes) {
   return HWY_DYNAMIC_DISPATCH(SumWordsOf)(data, bytes);
 }
 int64_t RunFma(int64_t rounds, float* sink) { return HWY_DYNAMIC_DISPATCH(RunFmaOf)(rounds, sink); }
+int64_t RunPairs(int64_t rounds, int32_t* sink) {
+  return HWY_DYNAMIC_DISPATCH(RunPairsOf)(rounds, sink);
+}
 
 }  // namespace folkmoot::cpu
 #endif  // HWY_ONCE

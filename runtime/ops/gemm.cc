@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "runtime/check.h"
+#include "runtime/cpu/code_panel.h"
 #include "runtime/cpu/gemm.h"
 
 namespace folkmoot {
@@ -16,25 +17,38 @@ void CheckWeight(const WeightView& weight) {
   FM_CHECK(weight.data != nullptr || weight.n * weight.k == 0);
 }
 
+void CheckWeight(const CodeMatrix& weight) {
+  FM_CHECK(WhyNotRunnable(weight.spec(), weight.k()).empty());
+}
+
 }  // namespace
 
 void PackedMatrix::Free::operator()(std::byte* p) const { cpu::FreePanels(p, bytes); }
 
-PackedMatrix::PackedMatrix(int64_t n, int64_t k, DType dtype)
-    : n_(n), k_(k), panel_bytes_(cpu::PanelBytes(dtype, k)), dtype_(dtype) {
+PackedMatrix::PackedMatrix(int64_t n, int64_t k, int64_t panel_bytes)
+    : n_(n), k_(k), panel_bytes_(panel_bytes) {
   const int64_t size = panels() * panel_bytes_;
   data_ = {cpu::AllocatePanels(size), Free{size}};
 }
 
+void PackedMatrix::Fill(
+    ThreadPool& pool, int64_t outputs,
+    absl::FunctionRef<void(std::byte* panel, int64_t first, int64_t outputs)> pack) {
+  const int64_t per_panel = outputs == n_ ? kPanel : kPanel / 2;
+  pool.ParallelFor(panels(), 1, [&](int64_t begin, int64_t end, int) {
+    for (int64_t p = begin; p < end; ++p) {
+      const int64_t first = p * per_panel;
+      pack(data_.get() + p * panel_bytes_, first, std::min(per_panel, outputs - first));
+    }
+  });
+}
+
 PackedMatrix PackedMatrix::Pack(ThreadPool& pool, const WeightView& weight) {
   CheckWeight(weight);
-  PackedMatrix packed(weight.n, weight.k, weight.dtype);
-  pool.ParallelFor(packed.panels(), 1, [&](int64_t begin, int64_t end, int) {
-    for (int64_t p = begin; p < end; ++p) {
-      const int64_t first = p * kPanel;
-      cpu::PackPanel({weight, first, std::min(kPanel, weight.n - first), 0},
-                     packed.data_.get() + p * packed.panel_bytes_);
-    }
+  PackedMatrix packed(weight.n, weight.k, cpu::PanelBytes(weight.dtype, weight.k));
+  packed.dtype_ = weight.dtype;
+  packed.Fill(pool, weight.n, [&](std::byte* panel, int64_t first, int64_t outputs) {
+    cpu::PackPanel({weight, first, outputs, 0}, panel);
   });
   return packed;
 }
@@ -44,30 +58,52 @@ PackedMatrix PackedMatrix::PackGateUp(ThreadPool& pool, const WeightView& gate,
   CheckWeight(gate);
   CheckWeight(up);
   FM_CHECK(gate.n == up.n && gate.k == up.k && gate.dtype == up.dtype);
-  constexpr int64_t kHalf = kPanel / 2;
-  PackedMatrix packed(2 * gate.n, gate.k, gate.dtype);
-  pool.ParallelFor(packed.panels(), 1, [&](int64_t begin, int64_t end, int) {
-    for (int64_t p = begin; p < end; ++p) {
-      const int64_t first = p * kHalf;
-      const int64_t rows = std::min(kHalf, gate.n - first);
-      std::byte* panel = packed.data_.get() + p * packed.panel_bytes_;
-      cpu::PackPanel({gate, first, rows, 0}, panel);
-      cpu::PackPanel({up, first, rows, kHalf}, panel);
-    }
+  PackedMatrix packed(2 * gate.n, gate.k, cpu::PanelBytes(gate.dtype, gate.k));
+  packed.dtype_ = gate.dtype;
+  packed.Fill(pool, gate.n, [&](std::byte* panel, int64_t first, int64_t outputs) {
+    cpu::PackPanel({gate, first, outputs, 0}, panel);
+    cpu::PackPanel({up, first, outputs, kPanel / 2}, panel);
+  });
+  return packed;
+}
+
+PackedMatrix PackedMatrix::Pack(ThreadPool& pool, const CodeMatrix& weight) {
+  CheckWeight(weight);
+  PackedMatrix packed(weight.n(), weight.k(),
+                      cpu::CodePanelShape::Of(weight.spec(), weight.k()).bytes());
+  packed.codes_ = weight.spec();
+  packed.Fill(pool, weight.n(), [&](std::byte* panel, int64_t first, int64_t outputs) {
+    CodeRowBuffer row(weight);
+    cpu::PackCodePanel({weight, first, outputs, 0}, row.row(), panel);
+  });
+  return packed;
+}
+
+PackedMatrix PackedMatrix::PackGateUp(ThreadPool& pool, const CodeMatrix& gate,
+                                      const CodeMatrix& up) {
+  CheckWeight(gate);
+  FM_CHECK(gate.n() == up.n() && gate.k() == up.k() && gate.spec() == up.spec());
+  PackedMatrix packed(2 * gate.n(), gate.k(),
+                      cpu::CodePanelShape::Of(gate.spec(), gate.k()).bytes());
+  packed.codes_ = gate.spec();
+  packed.Fill(pool, gate.n(), [&](std::byte* panel, int64_t first, int64_t outputs) {
+    CodeRowBuffer row(gate);
+    cpu::PackCodePanel({gate, first, outputs, 0}, row.row(), panel);
+    cpu::PackCodePanel({up, first, outputs, kPanel / 2}, row.row(), panel);
   });
   return packed;
 }
 
 void Gemm(ThreadPool& pool, ConstMatrix x, const PackedMatrix& w, std::span<const float> bias,
-          Matrix out) {
+          Workspace& workspace, Matrix out) {
   FM_CHECK(x.cols == w.k() && out.cols == w.n() && out.rows == x.rows);
   FM_CHECK(bias.empty() || static_cast<int64_t>(bias.size()) == w.n());
-  cpu::Gemm(pool, x, w, bias, out);
+  cpu::Gemm(pool, x, w, bias, workspace, out);
 }
 
 void GroupedGatedFfn(ThreadPool& pool, std::span<const GatedFfnWeights* const> experts,
                      std::span<const int64_t> offsets, Activation activation, ConstMatrix x,
-                     Matrix hidden, Matrix out) {
+                     Workspace& workspace, Matrix hidden, Matrix out) {
   FM_CHECK(offsets.size() == experts.size() + 1);
   FM_CHECK(x.rows == out.rows && x.cols == out.cols && hidden.rows >= x.rows);
   for (size_t e = 0; e < experts.size(); ++e) {
@@ -77,12 +113,14 @@ void GroupedGatedFfn(ThreadPool& pool, std::span<const GatedFfnWeights* const> e
     const auto bias_fits = [](std::span<const float> bias, int64_t n) {
       return bias.empty() || static_cast<int64_t>(bias.size()) == n;
     };
+    FM_CHECK(ffn.gate_up.codes() == experts[0]->gate_up.codes() &&
+             ffn.down.codes() == experts[0]->down.codes());
     FM_CHECK(ffn.gate_up.k() == x.cols && ffn.gate_up.n() == 2 * ffn.down.k());
     FM_CHECK(ffn.down.n() == x.cols && hidden.cols >= ffn.down.k());
     FM_CHECK(bias_fits(ffn.gate_bias, ffn.down.k()) && bias_fits(ffn.up_bias, ffn.down.k()) &&
              bias_fits(ffn.down_bias, ffn.down.n()));
   }
-  cpu::GroupedGatedFfn(pool, experts, offsets, activation, x, hidden, out);
+  cpu::GroupedGatedFfn(pool, experts, offsets, activation, x, workspace, hidden, out);
 }
 
 }  // namespace folkmoot

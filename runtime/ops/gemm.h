@@ -4,17 +4,21 @@
 // Same bits: every output element is one float32 accumulator, started at zero and
 // fused-multiply-added over k = 0, 1, .., K-1, whatever the number of rows, the tile, the thread or
 // the instruction set. So a row's result never depends on its batch mates. (A bias is added after
-// the sum.)
+// the sum.) Products with quantised weights have their own fixed order: runtime/cpu/
+// code_kernel-inl.h.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 
 #include "runtime/dtype.h"
+#include "runtime/quant/code_matrix.h"
 #include "runtime/tensor.h"
 #include "runtime/thread_pool.h"
+#include "runtime/workspace.h"
 
 namespace folkmoot {
 
@@ -27,21 +31,25 @@ struct WeightView {
 };
 
 // [n, k] laid out as panels of kPanel outputs, each panel contiguous in k, so that a thread walks
-// one forward stream. Keeps the stored type: 16-bit weights are widened in registers. Owns its
-// memory.
+// one forward stream. Keeps the stored type: 16-bit weights are widened in registers, codes stay
+// codes. Owns its memory.
 class PackedMatrix {
  public:
   static constexpr int64_t kPanel = 32;
 
   PackedMatrix() = default;
   static PackedMatrix Pack(ThreadPool& pool, const WeightView& weight);
+  static PackedMatrix Pack(ThreadPool& pool, const CodeMatrix& weight);
   // Gate and up projections [n, k] each, interleaved 16 by 16 in a panel so that the activation can
   // be applied while both are in registers. n() is then 2 * gate.n.
   static PackedMatrix PackGateUp(ThreadPool& pool, const WeightView& gate, const WeightView& up);
+  // Both of one CodeSpec.
+  static PackedMatrix PackGateUp(ThreadPool& pool, const CodeMatrix& gate, const CodeMatrix& up);
 
   int64_t n() const { return n_; }
   int64_t k() const { return k_; }
-  DType dtype() const { return dtype_; }
+  DType dtype() const { return dtype_; }                           // of plain weights
+  const std::optional<CodeSpec>& codes() const { return codes_; }  // of quantised ones
   bool empty() const { return n_ == 0; }
   int64_t bytes() const { return panels() * panel_bytes_; }
   int64_t panels() const { return (n_ + kPanel - 1) / kPanel; }
@@ -52,18 +60,27 @@ class PackedMatrix {
     int64_t bytes;
     void operator()(std::byte* p) const;
   };
-  PackedMatrix(int64_t n, int64_t k, DType dtype);
+  PackedMatrix(int64_t n, int64_t k, int64_t panel_bytes);
+  // pack(panel, its first output, its outputs): all panels, by all threads.
+  void Fill(ThreadPool& pool, int64_t outputs,
+            absl::FunctionRef<void(std::byte* panel, int64_t first, int64_t outputs)> pack);
 
   int64_t n_ = 0;
   int64_t k_ = 0;
   int64_t panel_bytes_ = 0;
   DType dtype_ = DType::kF32;
+  std::optional<CodeSpec> codes_;
   std::unique_ptr<std::byte[], Free> data_;
 };
 
-// out [M, N] = x [M, K] * w^T (+ bias [N] when not empty). x and out may not overlap.
+// out [M, N] = x [M, K] * w^T (+ bias [N] when not empty). x and out may not overlap. Takes scratch
+// from `workspace` and gives it back.
+//
+// With codes, x is rounded to 16-bit integers first, 16 or 32 values to a scale: each value moves
+// by at most 2^-16 of the largest of them, so |out - exact| <= 2^-16 sum over those chunks of
+// max|x| * sum|w|, and rounding of float32 sums.
 void Gemm(ThreadPool& pool, ConstMatrix x, const PackedMatrix& w, std::span<const float> bias,
-          Matrix out);
+          Workspace& workspace, Matrix out);
 
 enum class Activation : uint8_t { kSilu, kGelu, kGeluTanh, kRelu };
 
@@ -78,9 +95,9 @@ struct GatedFfnWeights {
 
 // Runs experts[e] over rows offsets[e] .. offsets[e + 1] of x [R, H] into the same rows of out [R,
 // H]. `hidden` is scratch of at least [R, I]. A dense FFN is the case of one expert. Rows keep the
-// same bits whatever the grouping.
+// same bits whatever the grouping. All experts have weights of one kind. Workspace as for Gemm.
 void GroupedGatedFfn(ThreadPool& pool, std::span<const GatedFfnWeights* const> experts,
                      std::span<const int64_t> offsets, Activation activation, ConstMatrix x,
-                     Matrix hidden, Matrix out);
+                     Workspace& workspace, Matrix hidden, Matrix out);
 
 }  // namespace folkmoot

@@ -51,6 +51,29 @@ void EmbeddingLookup(ThreadPool& pool, const WeightView& table, std::span<const 
   cpu::EmbeddingLookup(pool, table, ids, out);
 }
 
+void EmbeddingLookup(ThreadPool& pool, const CodeMatrix& table, std::span<const int32_t> ids,
+                     Workspace& workspace, Matrix out) {
+  FM_CHECK(out.rows == static_cast<int64_t>(ids.size()) && out.cols == table.k());
+  for (const int32_t id : ids) FM_CHECK(id >= 0 && id < table.n());
+  const Workspace::Position mark = workspace.Mark();
+  // Scratch for one row of each thread.
+  const std::span<uint8_t> codes = workspace.Get<uint8_t>(pool.threads() * table.k());
+  const std::span<float> scales = workspace.Get<float>(pool.threads() * table.groups());
+  const std::span<float> offsets = workspace.Get<float>(pool.threads() * table.groups());
+  pool.ParallelFor(out.rows, 8, [&](int64_t begin, int64_t end, int thread) {
+    const auto k = static_cast<size_t>(table.k());
+    const auto groups = static_cast<size_t>(table.groups());
+    const auto at = static_cast<size_t>(thread);
+    const CodeRow scratch = {
+        codes.subspan(at * k, k), scales.subspan(at * groups, groups),
+        offsets.subspan(at * groups, table.spec().offsets ? groups : size_t{0})};
+    for (int64_t r = begin; r < end; ++r) {
+      DequantizeRow(table, ids[static_cast<size_t>(r)], scratch, out.RowSpan(r));
+    }
+  });
+  workspace.Release(mark);
+}
+
 void ApplyRope(ThreadPool& pool, ConstMatrix cos, ConstMatrix sin, int64_t head_dim, Matrix x) {
   CheckSameShape(cos, sin);
   FM_CHECK(head_dim > 0 && x.cols % head_dim == 0);

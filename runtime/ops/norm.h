@@ -7,8 +7,10 @@
 
 #include "runtime/dtype.h"
 #include "runtime/ops/gemm.h"
+#include "runtime/quant/code_matrix.h"
 #include "runtime/tensor.h"
 #include "runtime/thread_pool.h"
+#include "runtime/workspace.h"
 
 namespace folkmoot {
 
@@ -30,6 +32,8 @@ void HeadRmsNorm(ThreadPool& pool, int64_t head_dim, std::span<const float> weig
 // out[t] = row ids[t] of table [V, H], widened to float32. ids must be in range.
 void EmbeddingLookup(ThreadPool& pool, const WeightView& table, std::span<const int32_t> ids,
                      Matrix out);
+void EmbeddingLookup(ThreadPool& pool, const CodeMatrix& table, std::span<const int32_t> ids,
+                     Workspace& workspace, Matrix out);
 
 // Rotary embedding, NeoX pairing (i, i + r/2), in place on x [T, heads * head_dim], over the first
 // r elements of each head; the rest pass through. cos, sin: [T, r / 2], one row per token

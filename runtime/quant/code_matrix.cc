@@ -42,6 +42,13 @@ float CodeNumber(CodeType type, uint8_t code) {
   return Fp8Number(code);
 }
 
+double BytesPerWeight(const CodeSpec& spec) {
+  const auto scale_bytes =
+      static_cast<double>((spec.offsets ? 2 : 1) * DTypeBytes(spec.scale_type));
+  return static_cast<double>(CodeBits(spec.type)) / 8 +
+         scale_bytes / static_cast<double>(spec.group);
+}
+
 void DequantizeRow(const CodeMatrix& matrix, int64_t row, const CodeRow& scratch,
                    std::span<float> out) {
   FM_CHECK(static_cast<int64_t>(out.size()) == matrix.k());

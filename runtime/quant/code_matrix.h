@@ -38,6 +38,8 @@ struct CodeSpec {
   bool operator==(const CodeSpec&) const = default;
 };
 
+double BytesPerWeight(const CodeSpec& spec);  // scales and offsets included
+
 // One row, unpacked: a byte per code, and a float per group.
 struct CodeRow {
   std::span<uint8_t> codes;  // [k]

@@ -103,9 +103,10 @@ TEST_P(GatedFfnTest, MatchesDoublesWithEmptyExpertsAndKeepsItsBits) {
   std::vector<float> first;
   for (const int threads : {1, 2, 3}) {
     ThreadPool pool(threads);
+    Workspace workspace;
     ForEachTarget([&] {
       std::vector<float> out(x.size(), 9.0f);
-      GroupedGatedFfn(pool, weights, offsets, c.activation, AsMatrix(x, rows, c.hidden),
+      GroupedGatedFfn(pool, weights, offsets, c.activation, AsMatrix(x, rows, c.hidden), workspace,
                       AsMatrix(hidden, rows, c.inner), AsMatrix(out, rows, c.hidden));
       if (first.empty()) first = out;
       ASSERT_EQ(Bits(out), Bits(first)) << threads;
@@ -128,6 +129,7 @@ TEST_P(GatedFfnTest, MatchesDoublesWithEmptyExpertsAndKeepsItsBits) {
 TEST_P(GatedFfnTest, ARowHasTheSameBitsInEveryGrouping) {
   const Case c = GetParam();
   ThreadPool pool(2);
+  Workspace workspace;
   const TestExpert a(pool, c.dtype, c.hidden, c.inner, 1, c.bias);
   const TestExpert b(pool, c.dtype, c.hidden, c.inner, 2, c.bias);
   const std::vector<const GatedFfnWeights*> both = {&a.packed, &b.packed};
@@ -135,13 +137,13 @@ TEST_P(GatedFfnTest, ARowHasTheSameBitsInEveryGrouping) {
   std::vector<float> hidden(static_cast<size_t>(20 * c.inner));
   std::vector<float> together(x.size());
   GroupedGatedFfn(pool, both, std::vector<int64_t>{0, 13, 20}, c.activation,
-                  AsMatrix(x, 20, c.hidden), AsMatrix(hidden, 20, c.inner),
+                  AsMatrix(x, 20, c.hidden), workspace, AsMatrix(hidden, 20, c.inner),
                   AsMatrix(together, 20, c.hidden));
   std::vector<float> apart(x.size());
   for (int64_t r = 0; r < 20; ++r) {
     const std::vector<int64_t> one =
         r < 13 ? std::vector<int64_t>{0, 1, 1} : std::vector<int64_t>{0, 0, 1};
-    GroupedGatedFfn(pool, both, one, c.activation, AsMatrix(x, 20, c.hidden).Rows(r, 1),
+    GroupedGatedFfn(pool, both, one, c.activation, AsMatrix(x, 20, c.hidden).Rows(r, 1), workspace,
                     AsMatrix(hidden, 20, c.inner), AsMatrix(apart, 20, c.hidden).Rows(r, 1));
   }
   EXPECT_EQ(Bits(apart), Bits(together));
@@ -156,10 +158,11 @@ INSTANTIATE_TEST_SUITE_P(Cases, GatedFfnTest,
 
 TEST(GatedFfn, NoRowsIsNoWork) {
   ThreadPool pool(2);
+  Workspace workspace;
   const TestExpert a(pool, DType::kF32, 8, 8, 1, false);
   const std::vector<const GatedFfnWeights*> one = {&a.packed};
   GroupedGatedFfn(pool, one, std::vector<int64_t>{0, 0}, Activation::kSilu, {nullptr, 0, 8},
-                  {nullptr, 0, 8}, {nullptr, 0, 8});
+                  workspace, {nullptr, 0, 8}, {nullptr, 0, 8});
 }
 
 }  // namespace

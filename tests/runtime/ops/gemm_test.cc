@@ -42,6 +42,7 @@ TEST_P(GemmTest, EqualsTheScalarChainForAnyRowsThreadsAndTargets) {
   const std::vector<float> bias = RandomFloats(n, 2);
   for (const int threads : {1, 2, 3}) {
     ThreadPool pool(threads);
+    Workspace workspace;
     const PackedMatrix packed = PackedMatrix::Pack(pool, weight.view());
     ASSERT_EQ(packed.n(), n);
     ASSERT_EQ(packed.k(), k);
@@ -53,7 +54,7 @@ TEST_P(GemmTest, EqualsTheScalarChainForAnyRowsThreadsAndTargets) {
       const std::vector<uint32_t> wanted = Bits(Oracle(x, rows, weight, b));
       ForEachTarget([&] {
         std::vector<float> out(static_cast<size_t>(rows * n), 7.0f);
-        Gemm(pool, AsMatrix(x, rows, k), packed, b, AsMatrix(out, rows, n));
+        Gemm(pool, AsMatrix(x, rows, k), packed, b, workspace, AsMatrix(out, rows, n));
         ASSERT_EQ(Bits(out), wanted);
       });
     }
@@ -76,14 +77,16 @@ INSTANTIATE_TEST_SUITE_P(Shapes, GemmTest,
 TEST(Gemm, ARowHasTheSameBitsInEveryBatch) {
   const RandomWeight weight(DType::kBF16, 96, 260, 5);
   ThreadPool pool(2);
+  Workspace workspace;
   const PackedMatrix packed = PackedMatrix::Pack(pool, weight.view());
   const std::vector<float> x = RandomFloats(64 * 260, 6);
   std::vector<float> all(64 * 96);
-  Gemm(pool, AsMatrix(x, 64, 260), packed, {}, AsMatrix(all, 64, 96));
+  Gemm(pool, AsMatrix(x, 64, 260), packed, {}, workspace, AsMatrix(all, 64, 96));
   for (int64_t first = 0; first < 64; first += 7) {
     for (int64_t rows = 1; rows <= 5 && first + rows <= 64; ++rows) {
       std::vector<float> some(static_cast<size_t>(rows * 96));
-      Gemm(pool, AsMatrix(x, 64, 260).Rows(first, rows), packed, {}, AsMatrix(some, rows, 96));
+      Gemm(pool, AsMatrix(x, 64, 260).Rows(first, rows), packed, {}, workspace,
+           AsMatrix(some, rows, 96));
       const std::vector<float> wanted(all.begin() + first * 96, all.begin() + (first + rows) * 96);
       ASSERT_EQ(Bits(some), Bits(wanted)) << first << " " << rows;
     }
@@ -93,10 +96,11 @@ TEST(Gemm, ARowHasTheSameBitsInEveryBatch) {
 TEST(Gemm, ReadsAndWritesRowsWithStrides) {
   const RandomWeight weight(DType::kF32, 40, 24, 7);
   ThreadPool pool(1);
+  Workspace workspace;
   const PackedMatrix packed = PackedMatrix::Pack(pool, weight.view());
   const std::vector<float> x = RandomFloats(5 * 30, 8);
   std::vector<float> out(5 * 50, -3.0f);
-  Gemm(pool, {x.data(), 5, 24, 30}, packed, {}, {out.data(), 5, 40, 50});
+  Gemm(pool, {x.data(), 5, 24, 30}, packed, {}, workspace, {out.data(), 5, 40, 50});
   for (int64_t r = 0; r < 5; ++r) {
     const std::vector<float> row(x.begin() + r * 30, x.begin() + r * 30 + 24);
     const std::vector<float> wanted = Oracle(row, 1, weight, {});
@@ -111,11 +115,12 @@ TEST(Gemm, KeepsInfinityAndSubnormalsOfTheWeights) {
   RandomWeight weight(DType::kF16, 3, 1, 9);
   weight.bits = {0x7c00, 0x0001, 0x83ff};  // +inf, the least subnormal, the greatest (negative)
   ThreadPool pool(1);
+  Workspace workspace;
   const PackedMatrix packed = PackedMatrix::Pack(pool, weight.view());
   const std::vector<float> one = {1.0f};
   ForEachTarget([&] {
     std::vector<float> out(3);
-    Gemm(pool, AsMatrix(one, 1, 1), packed, {}, AsMatrix(out, 1, 3));
+    Gemm(pool, AsMatrix(one, 1, 1), packed, {}, workspace, AsMatrix(out, 1, 3));
     EXPECT_EQ(out, (std::vector<float>{INFINITY, 0x1p-24f, -0x1.ff8p-15f}));
   });
 }

@@ -9,20 +9,41 @@
 #include <cstdint>
 #include <memory>
 #include <numeric>
+#include <optional>
+#include <string>
 #include <vector>
 
 #include "runtime/dtype.h"
 #include "runtime/ops/attention.h"
 #include "runtime/ops/gemm.h"
 #include "runtime/ops/norm.h"
+#include "runtime/quant/round_to_nearest.h"
 #include "runtime/thread_pool.h"
 #include "runtime/workspace.h"
 
 namespace folkmoot {
 
-// Weights of `dtype` in about (-scale, scale): one random run of values, repeated.
-inline PackedMatrix RandomPacked(ThreadPool& pool, DType dtype, int64_t n, int64_t k,
+// "f32", "bf16", "f16", or a name of CodeSpecNamed.
+struct WeightKind {
+  DType dtype = DType::kBF16;
+  std::optional<CodeSpec> codes;
+
+  static WeightKind Named(const std::string& name) {
+    const std::optional<CodeSpec> codes = CodeSpecNamed(name);
+    if (codes || name == "f32") return {DType::kF32, codes};
+    return {name == "f16" ? DType::kF16 : DType::kBF16, std::nullopt};
+  }
+  double bytes() const {
+    return codes ? BytesPerWeight(*codes) : static_cast<double>(DTypeBytes(dtype));
+  }
+  // Whether products are made of integers.
+  bool integers() const { return codes && codes->type != CodeType::kFp8; }
+};
+
+// Weights in about (-scale, scale): one random run of values, repeated.
+inline PackedMatrix RandomPacked(ThreadPool& pool, const WeightKind& kind, int64_t n, int64_t k,
                                  uint64_t seed) {
+  const DType dtype = kind.dtype;
   constexpr int64_t kRun = 65521;  // a prime, so that rows differ
   const int64_t size = DTypeBytes(dtype);
   std::vector<std::byte> bytes(static_cast<size_t>((n * k + kRun) * size));
@@ -41,7 +62,9 @@ inline PackedMatrix RandomPacked(ThreadPool& pool, DType dtype, int64_t n, int64
   for (int64_t i = kRun; i < n * k; i += kRun) {
     std::copy_n(bytes.data(), kRun * size, bytes.data() + i * size);
   }
-  return PackedMatrix::Pack(pool, {bytes.data(), dtype, n, k});
+  const WeightView view = {bytes.data(), dtype, n, k};
+  return kind.codes ? PackedMatrix::Pack(pool, RoundedMatrix(view, *kind.codes))
+                    : PackedMatrix::Pack(pool, view);
 }
 
 class BenchModel {
@@ -50,7 +73,7 @@ class BenchModel {
   static constexpr int64_t kExperts = 8, kTopK = 2, kInner = 1792, kVocab = 32000;
   static constexpr int64_t kBlock = 16;
 
-  BenchModel(ThreadPool& pool, DType dtype, int64_t sequences, int64_t context)
+  BenchModel(ThreadPool& pool, const WeightKind& kind, int64_t sequences, int64_t context)
       : pool_(pool),
         context_(context),
         cache_({.layers = kLayers,
@@ -61,17 +84,17 @@ class BenchModel {
         ones_(kHidden, 1.0f) {
     for (uint64_t layer = 0; layer < kLayers; ++layer) {
       Layer& l = layers_.emplace_back();
-      l.qkv = RandomPacked(pool, dtype, (kHeads + 2 * kKvHeads) * kHeadDim, kHidden, layer * 99);
-      l.o = RandomPacked(pool, dtype, kHidden, kHeads * kHeadDim, layer * 99 + 1);
-      l.router = RandomPacked(pool, DType::kF32, kExperts, kHidden, layer * 99 + 2);
+      l.qkv = RandomPacked(pool, kind, (kHeads + 2 * kKvHeads) * kHeadDim, kHidden, layer * 99);
+      l.o = RandomPacked(pool, kind, kHidden, kHeads * kHeadDim, layer * 99 + 1);
+      l.router = RandomPacked(pool, WeightKind{DType::kF32, {}}, kExperts, kHidden, layer * 99 + 2);
       l.experts.resize(kExperts);
       for (uint64_t e = 0; e < kExperts; ++e) {
         // Random weights need no interleaving of gate and up.
-        l.experts[e].gate_up = RandomPacked(pool, dtype, 2 * kInner, kHidden, layer * 99 + 3 + e);
-        l.experts[e].down = RandomPacked(pool, dtype, kHidden, kInner, layer * 99 + 20 + e);
+        l.experts[e].gate_up = RandomPacked(pool, kind, 2 * kInner, kHidden, layer * 99 + 3 + e);
+        l.experts[e].down = RandomPacked(pool, kind, kHidden, kInner, layer * 99 + 20 + e);
       }
     }
-    head_ = RandomPacked(pool, dtype, kVocab, kHidden, 7777);
+    head_ = RandomPacked(pool, kind, kVocab, kHidden, 7777);
     for (int64_t s = 0; s < sequences; ++s) {
       pages_.emplace_back(static_cast<size_t>(context / kBlock + 1));
       std::iota(pages_.back().begin(), pages_.back().end(),

@@ -3,19 +3,39 @@
 // come from memory.
 #include <benchmark/benchmark.h>
 
+#include <map>
+
 #include "benchmarks/bench_model.h"
+#include "runtime/machine_probe.h"
 
 namespace folkmoot {
 namespace {
 
 constexpr int64_t kColdBytes = int64_t{192} << 20;
 
-// range: rows, threads.
-void BM_Gemm(benchmark::State& state, DType dtype, int64_t n, int64_t k) {
-  ThreadPool pool(static_cast<int>(state.range(1)), true);
+// What `threads` threads of this machine can do, measured once per process.
+struct Rates {
+  double bytes, flops, integers;
+};
+const Rates& RatesOf(int threads) {
+  static std::map<int, Rates> all;
+  const auto found = all.find(threads);
+  if (found != all.end()) return found->second;
+  ThreadPool pool(threads, true);
+  const Rates rates = {MeasureReadBandwidth(pool), MeasureFmaPeak(pool), MeasureIntegerPeak(pool)};
+  return all.emplace(threads, rates).first->second;
+}
+
+// range: rows, threads. of_peak: the least time that reading or multiplying takes, over the time.
+void BM_Gemm(benchmark::State& state, const char* weights, int64_t n, int64_t k) {
+  const auto threads = static_cast<int>(state.range(1));
+  const Rates& rates = RatesOf(threads);
+  const WeightKind kind = WeightKind::Named(weights);
+  ThreadPool pool(threads, true);
   std::vector<PackedMatrix> copies;
-  const int64_t count = kColdBytes / (n * k * DTypeBytes(dtype)) + 1;
-  for (int64_t i = 0; i < count; ++i) copies.push_back(RandomPacked(pool, dtype, n, k, 1));
+  const double weight_bytes = kind.bytes() * static_cast<double>(n * k);
+  const auto count = static_cast<int64_t>(static_cast<double>(kColdBytes) / weight_bytes) + 1;
+  for (int64_t i = 0; i < count; ++i) copies.push_back(RandomPacked(pool, kind, n, k, 1));
   const int64_t rows = state.range(0);
   std::vector<float> x(static_cast<size_t>(rows * k), 0.5f), out(static_cast<size_t>(rows * n));
   Workspace workspace;
@@ -24,11 +44,16 @@ void BM_Gemm(benchmark::State& state, DType dtype, int64_t n, int64_t k) {
     Gemm(pool, {x.data(), rows, k}, copies[next], {}, workspace, {out.data(), rows, n});
     next = (next + 1) % copies.size();
   }
-  const auto iterations = static_cast<double>(state.iterations());
-  state.counters["GFLOPs"] = benchmark::Counter(
-      2e-9 * static_cast<double>(rows * n * k) * iterations, benchmark::Counter::kIsRate);
-  state.counters["GBs"] = benchmark::Counter(
-      1e-9 * static_cast<double>(copies[0].bytes()) * iterations, benchmark::Counter::kIsRate);
+  const double operations = 2.0 * static_cast<double>(rows * n * k);
+  const double best = std::max(weight_bytes / rates.bytes,
+                               operations / (kind.integers() ? rates.integers : rates.flops));
+  const auto rate = [&](double amount) {
+    return benchmark::Counter(amount * static_cast<double>(state.iterations()),
+                              benchmark::Counter::kIsRate);
+  };
+  state.counters["Gop"] = rate(1e-9 * operations);
+  state.counters["GB"] = rate(1e-9 * weight_bytes);
+  state.counters["of_peak"] = rate(best);
 }
 
 void BM_Attention(benchmark::State& state) {  // range: rows, context, threads
@@ -76,9 +101,13 @@ void GemmArgs(benchmark::internal::Benchmark* bench) {
   for (const int64_t rows : {1, 2, 4, 8, 16, 32, 64, 256}) bench->Args({rows, 2});
   bench->Args({1, 1})->Args({16, 1})->Args({256, 1})->UseRealTime();
 }
-BENCHMARK_CAPTURE(BM_Gemm, F32_1792x1024, DType::kF32, 1792, 1024)->Apply(GemmArgs);
-BENCHMARK_CAPTURE(BM_Gemm, BF16_1792x1024, DType::kBF16, 1792, 1024)->Apply(GemmArgs);
-BENCHMARK_CAPTURE(BM_Gemm, F16_1792x1024, DType::kF16, 1792, 1024)->Apply(GemmArgs);
+BENCHMARK_CAPTURE(BM_Gemm, f32, "f32", 1792, 1024)->Apply(GemmArgs);
+BENCHMARK_CAPTURE(BM_Gemm, bf16, "bf16", 1792, 1024)->Apply(GemmArgs);
+BENCHMARK_CAPTURE(BM_Gemm, f16, "f16", 1792, 1024)->Apply(GemmArgs);
+BENCHMARK_CAPTURE(BM_Gemm, q8_0, "q8_0", 1792, 1024)->Apply(GemmArgs);
+BENCHMARK_CAPTURE(BM_Gemm, q4_0, "q4_0", 1792, 1024)->Apply(GemmArgs);
+BENCHMARK_CAPTURE(BM_Gemm, mxfp4, "mxfp4", 1792, 1024)->Apply(GemmArgs);
+BENCHMARK_CAPTURE(BM_Gemm, fp8, "fp8", 1792, 1024)->Apply(GemmArgs);
 BENCHMARK(BM_Attention)->Args({1, 64, 2})->Args({1, 4096, 2})->Args({512, 512, 2})->UseRealTime();
 BENCHMARK(BM_LogSumExp);
 BENCHMARK(BM_EmptyParallelFor)->Arg(1)->Arg(2)->UseRealTime();

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// step_bench [threads] [f32|bf16|f16] [sequences] [rows] [context] [rounds]
+// step_bench [threads] [f32|bf16|f16|q8_0|q4_0|mxfp4|fp8] [sequences] [rows] [context] [rounds]
 //
 // Runs the kernels of a decode step (rows = 1) or prefill (one sequence, rows > 1), interleaved
 // with the read-bandwidth and multiply-add probes, so that both see the same state of the machine.
@@ -30,10 +30,11 @@ double OperationsPerToken() {
   return 2.0 * M::kLayers * (attention + experts);
 }
 
-void Run(int threads, DType dtype, int64_t sequences, int64_t rows, int64_t context, int rounds) {
+void Run(int threads, const std::string& weights, int64_t sequences, int64_t rows, int64_t context,
+         int rounds) {
   const std::string machine = Describe(DetectCpu());  // before the pool binds this thread
   ThreadPool pool(threads, true);
-  BenchModel model(pool, dtype, sequences, context);
+  BenchModel model(pool, WeightKind::Named(weights), sequences, context);
   std::vector<double> step_s, read, peak;
   int64_t bytes = model.Step(rows);
   const int64_t allocations = model.allocations();
@@ -54,8 +55,8 @@ void Run(int threads, DType dtype, int64_t sequences, int64_t rows, int64_t cont
                                                                 BenchModel::kVocab *
                                                                 BenchModel::kHidden;
   fmt::print("{}\n", machine);
-  fmt::print("threads {}  weights {}  sequences {}  rows {}  context {}\n", threads,
-             DTypeName(dtype), sequences, rows, context);
+  fmt::print("threads {}  weights {}  sequences {}  rows {}  context {}\n", threads, weights,
+             sequences, rows, context);
   fmt::print("probe: read {:.1f} GB/s (best {:.1f}), multiply-add {:.0f} GFLOP/s\n",
              Median(read) / 1e9, *std::max_element(read.begin(), read.end()) / 1e9,
              Median(peak) / 1e9);
@@ -76,11 +77,8 @@ void Run(int threads, DType dtype, int64_t sequences, int64_t rows, int64_t cont
 int main(int argc, char** argv) {
   const auto number = [&](int i, int fallback) { return argc > i ? std::atoi(argv[i]) : fallback; };
   const std::string name = argc > 2 ? argv[2] : "bf16";
-  const auto dtype = name == "f32"   ? folkmoot::DType::kF32
-                     : name == "f16" ? folkmoot::DType::kF16
-                                     : folkmoot::DType::kBF16;
   const int rows = number(4, 1);
-  folkmoot::Run(number(1, 2), dtype, number(3, 1), rows, number(5, std::max(64, rows)),
+  folkmoot::Run(number(1, 2), name, number(3, 1), rows, number(5, std::max(64, rows)),
                 number(6, 8));
   return 0;
 }

@@ -16,10 +16,10 @@
 #include <cstdint>
 
 #include "hwy/cache_control.h"
+#include "runtime/cpu/code_pairs-inl.h"
 #include "runtime/cpu/code_panel.h"
 #include "runtime/cpu/code_rows.h"
 #include "runtime/cpu/panel_kernel-inl.h"
-#include "runtime/quant/code_matrix.h"
 
 #if defined(FOLKMOOT_RUNTIME_CPU_CODE_KERNEL_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef FOLKMOOT_RUNTIME_CPU_CODE_KERNEL_INL_H_
@@ -31,113 +31,6 @@
 HWY_BEFORE_NAMESPACE();
 namespace folkmoot::cpu {
 namespace HWY_NAMESPACE {
-
-using VI = hn::Vec<DI>;
-
-// Words of two 16-bit halves. AddPairs is sum + low * low + high * high; EvenBytes makes halves of
-// bytes 0 and 2 of each word, OddBytes of bytes 1 and 3; Fp4Halves makes halves of E2M1 codes,
-// doubled to integers.
-#if HWY_TARGET == HWY_SCALAR
-HWY_INLINE int32_t Halves(int32_t low, int32_t high) {
-  return static_cast<int32_t>((static_cast<uint32_t>(low) & 0xffff) | static_cast<uint32_t>(high)
-                                                                          << 16);
-}
-HWY_INLINE VI AddPairs(VI sum, VI w, VI x) {
-  const auto low = [](VI v) { return static_cast<int32_t>(static_cast<int16_t>(v.raw)); };
-  return VI(sum.raw + low(w) * low(x) + (w.raw >> 16) * (x.raw >> 16));
-}
-HWY_INLINE VI EvenBytes(VI v) {
-  return VI(Halves(static_cast<int8_t>(v.raw), static_cast<int8_t>(v.raw >> 16)));
-}
-HWY_INLINE VI OddBytes(VI v) { return EvenBytes(VI(v.raw >> 8)); }
-HWY_INLINE VI Fp4Halves(VI v) {
-  const auto number = [](int32_t code) {
-    constexpr int32_t kTwice[8] = {0, 1, 2, 3, 4, 6, 8, 12};
-    const int32_t twice = kTwice[code & 7];
-    return (code & 8) != 0 ? -twice : twice;
-  };
-  return VI(Halves(number(v.raw), number(v.raw >> 16)));
-}
-#else
-using D16 = hn::Repartition<int16_t, DI>;
-HWY_INLINE VI AddPairs(VI sum, VI w, VI x) {
-  const DI d;
-#if HWY_ARCH_X86
-  VI unused = hn::Zero(d);
-  return hn::ReorderWidenMulAccumulate(d, hn::BitCast(D16(), w), hn::BitCast(D16(), x), sum,
-                                       unused);
-#else
-  const auto low = [](VI v) HWY_ATTR { return hn::ShiftRight<16>(hn::ShiftLeft<16>(v)); };
-  sum = hn::Add(sum, hn::Mul(low(w), low(x)));
-  return hn::Add(sum, hn::Mul(hn::ShiftRight<16>(w), hn::ShiftRight<16>(x)));
-#endif
-}
-HWY_INLINE VI EvenBytes(VI v) {
-  return hn::BitCast(DI(), hn::ShiftRight<8>(hn::ShiftLeft<8>(hn::BitCast(D16(), v))));
-}
-HWY_INLINE VI OddBytes(VI v) { return hn::BitCast(DI(), hn::ShiftRight<8>(hn::BitCast(D16(), v))); }
-HWY_INLINE VI Fp4Halves(VI v) {
-  const hn::Repartition<uint8_t, DI> d8;
-  const VI magnitude = hn::And(v, hn::Set(DI(), 0x00070007));
-  HWY_ALIGN static constexpr uint8_t kTable[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, 0, 0, 0, 0, 0, 0, 0};
-  const auto twice = hn::BitCast(  // the empty bytes look up zero
-      D16(), hn::TableLookupBytes(hn::LoadDup128(d8, kTable), hn::BitCast(d8, magnitude)));
-  const auto negative = hn::ShiftRight<15>(hn::ShiftLeft<12>(hn::BitCast(D16(), v)));
-  return hn::BitCast(DI(), hn::Sub(hn::Xor(twice, negative), negative));
-}
-#endif
-
-// How a step of codes turns into pairs of 16-bit numbers. Pair<p> is k + 2 p and k + 2 p + 1 of
-// the step, for the outputs of one vector.
-struct Int8Codes {
-  static constexpr int64_t kStep = 4;  // k per word
-  static constexpr int kPairs = 2;
-  static constexpr float kUnit = 1.0f;  // what an integer 1 stands for
-  static constexpr int32_t kZero = 0;   // subtracted from each integer
-  template <int kPair>
-  static HWY_INLINE VI Pair(const int32_t* word) {
-    const VI v = hn::Load(DI(), word);
-    return kPair == 0 ? EvenBytes(v) : OddBytes(v);
-  }
-};
-
-template <int32_t kZeroCode>
-struct Int4Codes {
-  static constexpr int64_t kStep = 8;
-  static constexpr int kPairs = 4;
-  static constexpr float kUnit = 1.0f;
-  static constexpr int32_t kZero = kZeroCode;
-  template <int kPair>
-  static HWY_INLINE VI Pair(const int32_t* word) {
-    const DI d;
-    const auto v = hn::Load(DU(), reinterpret_cast<const uint32_t*>(word));
-    return hn::And(hn::BitCast(d, hn::ShiftRight<4 * kPair>(v)), hn::Set(d, 0x000f000f));
-  }
-};
-
-struct Fp4Codes {
-  static constexpr int64_t kStep = 8;
-  static constexpr int kPairs = 4;
-  static constexpr float kUnit = 0.5f;
-  static constexpr int32_t kZero = 0;
-  template <int kPair>
-  static HWY_INLINE VI Pair(const int32_t* word) {
-    return Fp4Halves(Int4Codes<0>::Pair<kPair>(word));
-  }
-};
-
-// Numbers that were widened to 16 bits before: [k / 2][32] words.
-template <class Codes>
-struct WideCodes {
-  static constexpr int64_t kStep = 2;
-  static constexpr int kPairs = 1;
-  static constexpr float kUnit = Codes::kUnit;
-  static constexpr int32_t kZero = Codes::kZero;
-  template <int kPair>
-  static HWY_INLINE VI Pair(const int32_t* word) {
-    return hn::Load(DI(), word);
-  }
-};
 
 // The tiles' share of a run of groups.
 struct CodeTile {
@@ -161,10 +54,10 @@ HWY_INLINE VF LoadScale(DType type, const std::byte* scales, size_t column) {
   return hn::Load(DF(), reinterpret_cast<const float*>(scales) + column);
 }
 
-// The integer sums of one chunk.
+// Adds the products of pair kPair, .. of one step to the integer sums.
 template <class Codes, int kRows, int kPair = 0>
-HWY_INLINE void AddPair(const int32_t* word, const int16_t* x, int64_t stride,
-                        VI (&acc)[kRows][kPanelVectors]) {
+HWY_INLINE void AddPairsOfStep(const int32_t* word, const int16_t* x, int64_t stride,
+                               VI (&sums)[kRows][kPanelVectors]) {
   const DI d;
   VI values[kRows];
   for (int r = 0; r < kRows; ++r) {
@@ -174,66 +67,123 @@ HWY_INLINE void AddPair(const int32_t* word, const int16_t* x, int64_t stride,
   }
   for (size_t i = 0; i < kPanelVectors; ++i) {
     const VI w = Codes::template Pair<kPair>(word + i * kVector);
-    for (int r = 0; r < kRows; ++r) acc[r][i] = AddPairs(acc[r][i], w, values[r]);
+    for (int r = 0; r < kRows; ++r) sums[r][i] = AddPairs(sums[r][i], w, values[r]);
   }
-  if constexpr (kPair + 1 < Codes::kPairs) AddPair<Codes, kRows, kPair + 1>(word, x, stride, acc);
+  if constexpr (kPair + 1 < Codes::kPairs) {
+    AddPairsOfStep<Codes, kRows, kPair + 1>(word, x, stride, sums);
+  }
+}
+
+// The integer sums of chunk `at` of x with the codes at `codes`.
+template <class Codes, int kRows, int64_t kChunk>
+HWY_INLINE void SumChunk(const CodeTile& tile, int64_t at, const std::byte* codes,
+                         VI (&sums)[kRows][kPanelVectors]) {
+  const DI d;
+  for (int r = 0; r < kRows; ++r) {
+    VI start = hn::Zero(d);
+    if constexpr (Codes::kZero != 0) {
+      start = hn::Set(d, -Codes::kZero * tile.x.sums[r * tile.x.chunks + at]);
+    }
+    for (size_t i = 0; i < kPanelVectors; ++i) sums[r][i] = start;
+  }
+  const int64_t ahead = tile.fetch - tile.codes;
+  const int16_t* x = tile.x.q + at * kChunk;
+  HWY_UNROLL(4)
+  for (int64_t step = 0; step < kChunk / Codes::kStep; ++step, x += Codes::kStep) {
+    const std::byte* word = codes + step * kPanelCols * 4;
+    if (tile.fetch != nullptr) {
+      hwy::Prefetch(word + ahead);
+      hwy::Prefetch(word + ahead + 64);
+    }
+    AddPairsOfStep<Codes, kRows>(reinterpret_cast<const int32_t*>(word), x, tile.x.stride, sums);
+  }
+}
+
+// The scale of row r's chunk `at`, in units of the integers of Codes.
+template <class Codes>
+HWY_INLINE VF ScaleOfRow(const CodeTile& tile, int r, int64_t at) {
+  const VF scale = hn::Set(DF(), tile.x.scales[r * tile.x.chunks + at]);
+  if constexpr (Codes::kUnit == 1.0f) return scale;
+  return hn::Mul(scale, hn::Set(DF(), Codes::kUnit));
+}
+
+// A group of one chunk: sums += integers * x_scale * scale.
+template <class Codes, int kRows, int64_t kChunk>
+HWY_INLINE void AddChunkGroup(const CodeTile& tile, int64_t group, const std::byte* scales) {
+  const DF d;
+  VI integers[kRows][kPanelVectors];
+  SumChunk<Codes, kRows, kChunk>(tile, group, tile.codes + group * tile.group_stride, integers);
+  for (size_t i = 0; i < kPanelVectors; ++i) {
+    const VF scale = LoadScale(tile.scale_type, scales, i * kVector);
+    for (int r = 0; r < kRows; ++r) {
+      float* sum = tile.sums + r * kPanelCols + static_cast<int64_t>(i * kVector);
+      const VF t = hn::Mul(hn::ConvertTo(d, integers[r][i]), ScaleOfRow<Codes>(tile, r, group));
+      hn::Store(Fma(t, scale, hn::Load(d, sum)), d, sum);
+    }
+  }
+}
+
+// A group of several: t = integers * x_scale + t over its chunks, then sums += t * scale.
+template <class Codes, int kRows>
+HWY_INLINE void AddLongGroup(const CodeTile& tile, int64_t group, const std::byte* scales) {
+  const DF d;
+  HWY_ALIGN float partial[kRows * kPanelCols] = {};
+  constexpr int64_t kChunk = 32;
+  for (int64_t c = 0; c < tile.chunks; ++c) {
+    const int64_t at = group * tile.chunks + c;
+    VI integers[kRows][kPanelVectors];
+    SumChunk<Codes, kRows, kChunk>(
+        tile, at, tile.codes + group * tile.group_stride + c * tile.chunk_stride, integers);
+    for (int r = 0; r < kRows; ++r) {
+      const VF x_scale = ScaleOfRow<Codes>(tile, r, at);
+      for (size_t i = 0; i < kPanelVectors; ++i) {
+        float* t = partial + r * kPanelCols + static_cast<int64_t>(i * kVector);
+        hn::Store(Fma(hn::ConvertTo(d, integers[r][i]), x_scale, hn::Load(d, t)), d, t);
+      }
+    }
+  }
+  for (size_t i = 0; i < kPanelVectors; ++i) {
+    const VF scale = LoadScale(tile.scale_type, scales, i * kVector);
+    for (int r = 0; r < kRows; ++r) {
+      const int64_t column = r * kPanelCols + static_cast<int64_t>(i * kVector);
+      const VF sum = hn::Load(d, tile.sums + column);
+      hn::Store(Fma(hn::Load(d, partial + column), scale, sum), d, tile.sums + column);
+    }
+  }
+}
+
+// sums += x_sum * offset, x_sum being the sum of the group's values of x.
+template <int kRows>
+HWY_INLINE void AddOffsets(const CodeTile& tile, int64_t group, const std::byte* offsets) {
+  const DF d;
+  for (int r = 0; r < kRows; ++r) {
+    VF x_sum = hn::Zero(d);
+    for (int64_t c = 0; c < tile.chunks; ++c) {
+      const int64_t at = r * tile.x.chunks + group * tile.chunks + c;
+      x_sum = Fma(hn::Set(d, static_cast<float>(tile.x.sums[at])), hn::Set(d, tile.x.scales[at]),
+                  x_sum);
+    }
+    for (size_t i = 0; i < kPanelVectors; ++i) {
+      float* sum = tile.sums + r * kPanelCols + static_cast<int64_t>(i * kVector);
+      const VF offset = LoadScale(tile.scale_type, offsets, i * kVector);
+      hn::Store(Fma(x_sum, offset, hn::Load(d, sum)), d, sum);
+    }
+  }
 }
 
 template <class Codes, int kRows>
 HWY_NOINLINE void RunCodeTile(const CodeTile& tile) {
-  const DF d;
-  const DI di;
-  const int64_t ahead = tile.fetch == nullptr ? 0 : tile.fetch - tile.codes;
-  const int64_t steps = tile.chunk / Codes::kStep;
-  const int64_t scale_bytes = kPanelCols * DTypeBytes(tile.scale_type);
   for (int64_t group = 0; group < tile.groups; ++group) {
-    HWY_ALIGN float partial[kRows * kPanelCols];
-    VF x_sums[kRows];
-    for (int r = 0; r < kRows; ++r) x_sums[r] = hn::Zero(d);
-    for (int64_t c = 0; c < tile.chunks; ++c) {
-      const int64_t at = group * tile.chunks + c;
-      const std::byte* codes = tile.codes + group * tile.group_stride + c * tile.chunk_stride;
-      const int16_t* x = tile.x.q + at * tile.chunk;
-      VI acc[kRows][kPanelVectors];
-      for (int r = 0; r < kRows; ++r) {
-        const int32_t zero = -Codes::kZero * tile.x.sums[r * tile.x.chunks + at];
-        for (size_t i = 0; i < kPanelVectors; ++i) acc[r][i] = hn::Set(di, zero);
-      }
-      for (int64_t step = 0; step < steps; ++step, x += Codes::kStep) {
-        const std::byte* word = codes + step * kPanelCols * 4;
-        if (ahead != 0) {
-          hwy::Prefetch(word + ahead);
-          hwy::Prefetch(word + ahead + 64);
-        }
-        AddPair<Codes, kRows>(reinterpret_cast<const int32_t*>(word), x, tile.x.stride, acc);
-      }
-      for (int r = 0; r < kRows; ++r) {
-        const float scale = tile.x.scales[r * tile.x.chunks + at] * Codes::kUnit;
-        const VF x_scale = hn::Set(d, scale);
-        if (tile.offsets) {
-          const float sum = static_cast<float>(tile.x.sums[r * tile.x.chunks + at]);
-          x_sums[r] =
-              Fma(hn::Set(d, sum), hn::Set(d, tile.x.scales[r * tile.x.chunks + at]), x_sums[r]);
-        }
-        for (size_t i = 0; i < kPanelVectors; ++i) {
-          float* t = partial + r * kPanelCols + static_cast<int64_t>(i * kVector);
-          const VF sum = hn::ConvertTo(d, acc[r][i]);
-          hn::Store(c == 0 ? hn::Mul(sum, x_scale) : Fma(sum, x_scale, hn::Load(d, t)), d, t);
-        }
-      }
-    }
     const std::byte* scales = tile.scales + group * tile.scale_stride;
-    for (size_t i = 0; i < kPanelVectors; ++i) {
-      const VF scale = LoadScale(tile.scale_type, scales, i * kVector);
-      for (int r = 0; r < kRows; ++r) {
-        const size_t column = static_cast<size_t>(r * kPanelCols) + i * kVector;
-        VF sum = hn::Load(d, tile.sums + column);
-        sum = Fma(hn::Load(d, partial + column), scale, sum);
-        if (tile.offsets) {
-          sum = Fma(x_sums[r], LoadScale(tile.scale_type, scales + scale_bytes, i * kVector), sum);
-        }
-        hn::Store(sum, d, tile.sums + column);
-      }
+    if (tile.chunk == 16) {
+      AddChunkGroup<Codes, kRows, 16>(tile, group, scales);
+    } else if (tile.chunks == 1) {
+      AddChunkGroup<Codes, kRows, 32>(tile, group, scales);
+    } else {
+      AddLongGroup<Codes, kRows>(tile, group, scales);
+    }
+    if (tile.offsets) {
+      AddOffsets<kRows>(tile, group, scales + kPanelCols * DTypeBytes(tile.scale_type));
     }
   }
 }
@@ -380,18 +330,6 @@ HWY_INLINE void RunCodePanel(const CodePanelShape& shape, const std::byte* panel
     default:
       return RunCodePanel<Fp4Codes>(shape, panel, x, rows, sums);
   }
-}
-
-// One panel of w over rows row .. row + count, whatever w holds: sums [count][32].
-HWY_INLINE void RunPanel(const PackedMatrix& w, int64_t panel, const ProductRows& in, int64_t row,
-                         int64_t count, float* sums) {
-  const PanelRows rows{in.x.Row(row), in.x.stride, count};
-  if (!w.codes()) return RunPanel(w.dtype(), w.panel(panel), rows, w.k(), sums);
-  const CodePanelShape shape = CodePanelShape::Of(*w.codes(), w.k());
-  if (shape.type == CodeType::kFp8) {
-    return RunFp8Panel(shape, w.panel(panel), rows, w.k(), sums);
-  }
-  RunCodePanel(shape, w.panel(panel), in.codes.Rows(row), count, sums);
 }
 
 }  // namespace HWY_NAMESPACE

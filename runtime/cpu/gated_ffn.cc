@@ -2,15 +2,14 @@
 // GroupedGatedFfn: two phases with one barrier each. A phase is a line of units (expert, row block,
 // panel); each unit has a cost, and every thread takes the units that begin in its share of the
 // total, so that few rows on few experts still occupy all threads.
-#include "runtime/cpu/code_rows.h"
 #include "runtime/cpu/gemm.h"
+#include "runtime/cpu/panel.h"
 #include "runtime/cpu/targets.h"
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "runtime/cpu/gated_ffn.cc"
 #include "hwy/foreach_target.h"
 #include "hwy/highway.h"
 #include "runtime/cpu/activation-inl.h"
-#include "runtime/cpu/code_kernel-inl.h"
 
 #ifndef FOLKMOOT_RUNTIME_CPU_GATED_FFN_ONCE_
 #define FOLKMOOT_RUNTIME_CPU_GATED_FFN_ONCE_
@@ -38,8 +37,6 @@ HWY_BEFORE_NAMESPACE();
 namespace folkmoot::cpu {
 namespace HWY_NAMESPACE {
 
-int64_t FfnRowBlock() { return kRowBlock; }
-
 // The sums hold 16 gate and 16 up values per row: hidden = act(gate) * up.
 HWY_INLINE void StoreHidden(const FfnJob& job, const GatedFfnWeights& ffn, const float* sums,
                             int64_t column, float* hidden) {
@@ -62,7 +59,7 @@ HWY_INLINE void StoreHidden(const FfnJob& job, const GatedFfnWeights& ffn, const
 
 HWY_INLINE void StoreOut(const GatedFfnWeights& ffn, const float* sums, int64_t column,
                          float* out) {
-  const int64_t cols = std::min(kPanelCols, ffn.down.n() - column);
+  const int64_t cols = std::min(PackedMatrix::kPanel, ffn.down.n() - column);
   for (int64_t c = 0; c < cols; ++c) {
     out[c] =
         ffn.down_bias.empty() ? sums[c] : sums[c] + ffn.down_bias[static_cast<size_t>(column + c)];
@@ -71,13 +68,13 @@ HWY_INLINE void StoreOut(const GatedFfnWeights& ffn, const float* sums, int64_t 
 
 // One panel over rows row .. row + count of the batch.
 void FfnUnit(const FfnJob& job, size_t expert, int64_t panel, int64_t row, int64_t count) {
-  HWY_ALIGN float sums[kRowBlock * kPanelCols];
+  HWY_ALIGN float sums[kRowBlock * PackedMatrix::kPanel];
   const GatedFfnWeights& ffn = *job.experts[expert];
   const PackedMatrix& w = job.Weights(expert);
   RunPanel(w, panel, job.in, row, count, sums);
-  const int64_t column = panel * (job.down ? kPanelCols : kPanelCols / 2);
+  const int64_t column = panel * (job.down ? PackedMatrix::kPanel : PackedMatrix::kPanel / 2);
   for (int64_t r = 0; r < count; ++r) {
-    const float* row_sums = sums + r * kPanelCols;
+    const float* row_sums = sums + r * PackedMatrix::kPanel;
     if (job.down) {
       StoreOut(ffn, row_sums, column, job.out.Row(row + r) + column);
     } else {
@@ -93,21 +90,9 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace folkmoot::cpu {
 namespace {
-HWY_EXPORT(FfnRowBlock);
 HWY_EXPORT(FfnUnit);
 
 constexpr int64_t kMinWork = int64_t{1} << 16;  // multiply-adds worth another thread
-
-// The rows of one expert, cut into equal blocks.
-struct RowBlocks {
-  int64_t rows;
-  int64_t blocks;
-  int64_t First(int64_t block) const { return rows * block / blocks; }
-};
-RowBlocks BlocksOf(int64_t rows) {
-  const int64_t size = HWY_DYNAMIC_DISPATCH(FfnRowBlock)();
-  return {rows, (rows + size - 1) / size};
-}
 
 // Multiply-adds of a unit in units of k: below four rows the time goes into reading the weights.
 int64_t UnitCost(const PackedMatrix& w, int64_t rows) { return w.k() * std::max<int64_t>(rows, 4); }
@@ -115,7 +100,7 @@ int64_t UnitCost(const PackedMatrix& w, int64_t rows) { return w.k() * std::max<
 int64_t TotalCost(const FfnJob& job) {
   int64_t total = 0;
   for (size_t e = 0; e < job.experts.size(); ++e) {
-    const RowBlocks blocks = BlocksOf(job.Rows(e));
+    const RowBlocks blocks(job.Rows(e));
     for (int64_t b = 0; b < blocks.blocks; ++b) {
       total +=
           job.Weights(e).panels() * UnitCost(job.Weights(e), blocks.First(b + 1) - blocks.First(b));
@@ -130,7 +115,7 @@ void RunShare(const FfnJob& job, int64_t begin, int64_t end) {
   for (size_t e = 0; e < job.experts.size() && place < end; ++e) {
     if (job.Rows(e) == 0) continue;
     const PackedMatrix& w = job.Weights(e);
-    const RowBlocks blocks = BlocksOf(job.Rows(e));
+    const RowBlocks blocks(job.Rows(e));
     for (int64_t b = 0; b < blocks.blocks && place < end; ++b) {
       const int64_t rows = blocks.First(b + 1) - blocks.First(b);
       const int64_t cost = UnitCost(w, rows);

@@ -14,6 +14,7 @@
 #include <cstdint>
 
 #include "hwy/cache_control.h"
+#include "runtime/cpu/panel.h"
 #include "runtime/cpu/simd-inl.h"
 
 #if defined(FOLKMOOT_RUNTIME_CPU_PANEL_KERNEL_INL_H_) == defined(HWY_TARGET_TOGGLE)
@@ -31,8 +32,6 @@ constexpr int64_t kPanelCols = 32;
 constexpr size_t kPanelVectors = kPanelCols / kVector;
 // Rows of a tile: as many as leave registers for a weight and the rows' values.
 constexpr int64_t kTileRows = kVector == 16 ? 8 : 3;
-// Rows whose sums live in the caller's scratch at a time: [kRowBlock][32] floats, 12 KiB.
-constexpr int64_t kRowBlock = 96;
 
 // The rows of x that meet a panel: row r starts at x + r * stride.
 struct PanelRows {

@@ -6,7 +6,7 @@
 #define HWY_TARGET_INCLUDE "runtime/cpu/probe.cc"
 #include "hwy/foreach_target.h"
 #include "hwy/highway.h"
-#include "runtime/cpu/code_kernel-inl.h"
+#include "runtime/cpu/code_pairs-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace folkmoot::cpu {

@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+// Codes as pairs of 16-bit integers in words of 32 bits, and sums of their products: what
+// code_kernel-inl.h is made of.
+#include <cstdint>
+
+#include "runtime/cpu/simd-inl.h"
+
+#if defined(FOLKMOOT_RUNTIME_CPU_CODE_PAIRS_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef FOLKMOOT_RUNTIME_CPU_CODE_PAIRS_INL_H_
+#undef FOLKMOOT_RUNTIME_CPU_CODE_PAIRS_INL_H_
+#else
+#define FOLKMOOT_RUNTIME_CPU_CODE_PAIRS_INL_H_
+#endif
+
+HWY_BEFORE_NAMESPACE();
+namespace folkmoot::cpu {
+namespace HWY_NAMESPACE {
+
+using VI = hn::Vec<DI>;
+
+// Words of two 16-bit halves. AddPairs is sum + low * low + high * high; EvenBytes makes halves of
+// bytes 0 and 2 of each word, OddBytes of bytes 1 and 3; Fp4Halves makes halves of E2M1 codes,
+// doubled to integers.
+#if HWY_TARGET == HWY_SCALAR
+HWY_INLINE int32_t Halves(int32_t low, int32_t high) {
+  return static_cast<int32_t>((static_cast<uint32_t>(low) & 0xffff) | static_cast<uint32_t>(high)
+                                                                          << 16);
+}
+HWY_INLINE VI AddPairs(VI sum, VI w, VI x) {
+  const auto low = [](VI v) { return static_cast<int32_t>(static_cast<int16_t>(v.raw)); };
+  return VI(sum.raw + low(w) * low(x) + (w.raw >> 16) * (x.raw >> 16));
+}
+HWY_INLINE VI EvenBytes(VI v) {
+  return VI(Halves(static_cast<int8_t>(v.raw), static_cast<int8_t>(v.raw >> 16)));
+}
+HWY_INLINE VI OddBytes(VI v) { return EvenBytes(VI(v.raw >> 8)); }
+HWY_INLINE VI Fp4Halves(VI v) {
+  const auto number = [](int32_t code) {
+    constexpr int32_t kTwice[8] = {0, 1, 2, 3, 4, 6, 8, 12};
+    const int32_t twice = kTwice[code & 7];
+    return (code & 8) != 0 ? -twice : twice;
+  };
+  return VI(Halves(number(v.raw), number(v.raw >> 16)));
+}
+#else
+using D16 = hn::Repartition<int16_t, DI>;
+HWY_INLINE VI AddPairs(VI sum, VI w, VI x) {
+  const DI d;
+#if HWY_ARCH_X86
+  VI unused = hn::Zero(d);
+  return hn::ReorderWidenMulAccumulate(d, hn::BitCast(D16(), w), hn::BitCast(D16(), x), sum,
+                                       unused);
+#else
+  const auto low = [](VI v) HWY_ATTR { return hn::ShiftRight<16>(hn::ShiftLeft<16>(v)); };
+  sum = hn::Add(sum, hn::Mul(low(w), low(x)));
+  return hn::Add(sum, hn::Mul(hn::ShiftRight<16>(w), hn::ShiftRight<16>(x)));
+#endif
+}
+HWY_INLINE VI EvenBytes(VI v) {
+  return hn::BitCast(DI(), hn::ShiftRight<8>(hn::ShiftLeft<8>(hn::BitCast(D16(), v))));
+}
+HWY_INLINE VI OddBytes(VI v) { return hn::BitCast(DI(), hn::ShiftRight<8>(hn::BitCast(D16(), v))); }
+HWY_INLINE VI Fp4Halves(VI v) {
+  const hn::Repartition<uint8_t, DI> d8;
+  const VI magnitude = hn::And(v, hn::Set(DI(), 0x00070007));
+  HWY_ALIGN static constexpr uint8_t kTable[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, 0, 0, 0, 0, 0, 0, 0};
+  const auto twice = hn::BitCast(  // the empty bytes look up zero
+      D16(), hn::TableLookupBytes(hn::LoadDup128(d8, kTable), hn::BitCast(d8, magnitude)));
+  const auto negative = hn::ShiftRight<15>(hn::ShiftLeft<12>(hn::BitCast(D16(), v)));
+  return hn::BitCast(DI(), hn::Sub(hn::Xor(twice, negative), negative));
+}
+#endif
+
+// How a step of codes turns into pairs of 16-bit numbers. Pair<p> is k + 2 p and k + 2 p + 1 of
+// the step, for the outputs of one vector.
+struct Int8Codes {
+  static constexpr int64_t kStep = 4;  // k per word
+  static constexpr int kPairs = 2;
+  static constexpr float kUnit = 1.0f;  // what an integer 1 stands for
+  static constexpr int32_t kZero = 0;   // subtracted from each integer
+  template <int kPair>
+  static HWY_INLINE VI Pair(const int32_t* word) {
+    const VI v = hn::Load(DI(), word);
+    return kPair == 0 ? EvenBytes(v) : OddBytes(v);
+  }
+};
+
+template <int32_t kZeroCode>
+struct Int4Codes {
+  static constexpr int64_t kStep = 8;
+  static constexpr int kPairs = 4;
+  static constexpr float kUnit = 1.0f;
+  static constexpr int32_t kZero = kZeroCode;
+  template <int kPair>
+  static HWY_INLINE VI Pair(const int32_t* word) {
+    const DI d;
+    const auto v = hn::Load(DU(), reinterpret_cast<const uint32_t*>(word));
+    return hn::And(hn::BitCast(d, hn::ShiftRight<4 * kPair>(v)), hn::Set(d, 0x000f000f));
+  }
+};
+
+struct Fp4Codes {
+  static constexpr int64_t kStep = 8;
+  static constexpr int kPairs = 4;
+  static constexpr float kUnit = 0.5f;
+  static constexpr int32_t kZero = 0;
+  template <int kPair>
+  static HWY_INLINE VI Pair(const int32_t* word) {
+    return Fp4Halves(Int4Codes<0>::Pair<kPair>(word));
+  }
+};
+
+// Numbers that were widened to 16 bits before: [k / 2][32] words.
+template <class Codes>
+struct WideCodes {
+  static constexpr int64_t kStep = 2;
+  static constexpr int kPairs = 1;
+  static constexpr float kUnit = Codes::kUnit;
+  static constexpr int32_t kZero = Codes::kZero;
+  template <int kPair>
+  static HWY_INLINE VI Pair(const int32_t* word) {
+    return hn::Load(DI(), word);
+  }
+};
+
+}  // namespace HWY_NAMESPACE
+}  // namespace folkmoot::cpu
+HWY_AFTER_NAMESPACE();
+#endif  // FOLKMOOT_RUNTIME_CPU_CODE_PAIRS_INL_H_

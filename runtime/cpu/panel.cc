@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/cpu/panel.h"
+
+#include "runtime/cpu/targets.h"
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "runtime/cpu/panel.cc"
+#include "hwy/foreach_target.h"
+#include "hwy/highway.h"
+#include "runtime/cpu/code_kernel-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace folkmoot::cpu {
+namespace HWY_NAMESPACE {
+
+void RunPanelOf(const PackedMatrix& w, int64_t panel, const ProductRows& in, int64_t row,
+                int64_t count, float* sums) {
+  const PanelRows rows{in.x.Row(row), in.x.stride, count};
+  if (!w.codes()) return RunPanel(w.dtype(), w.panel(panel), rows, w.k(), sums);
+  const CodePanelShape shape = CodePanelShape::Of(*w.codes(), w.k());
+  if (shape.type == CodeType::kFp8) {
+    return RunFp8Panel(shape, w.panel(panel), rows, w.k(), sums);
+  }
+  RunCodePanel(shape, w.panel(panel), in.codes.Rows(row), count, sums);
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace folkmoot::cpu
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace folkmoot::cpu {
+namespace {
+HWY_EXPORT(RunPanelOf);
+}  // namespace
+
+void RunPanel(const PackedMatrix& w, int64_t panel, const ProductRows& in, int64_t row,
+              int64_t count, float* sums) {
+  HWY_DYNAMIC_DISPATCH(RunPanelOf)(w, panel, in, row, count, sums);
+}
+
+}  // namespace folkmoot::cpu
+#endif  // HWY_ONCE

@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+// One panel of weights against a block of rows: the unit of work of every matrix product.
+#pragma once
+
+#include <cstdint>
+
+#include "runtime/cpu/code_rows.h"
+#include "runtime/ops/gemm.h"
+
+namespace folkmoot::cpu {
+
+// Rows whose sums live in the caller's scratch at a time: [kRowBlock][32] floats, 12 KiB.
+constexpr int64_t kRowBlock = 96;
+
+// The rows of a product, cut into equal blocks.
+struct RowBlocks {
+  explicit RowBlocks(int64_t rows_in) : rows(rows_in), blocks((rows + kRowBlock - 1) / kRowBlock) {}
+  int64_t First(int64_t block) const { return rows * block / blocks; }
+
+  int64_t rows;
+  int64_t blocks;
+};
+
+// sums [count][32] = rows row .. row + count of `in` times panel `panel` of w, whatever w holds.
+// count <= kRowBlock; sums is 64-byte aligned.
+void RunPanel(const PackedMatrix& w, int64_t panel, const ProductRows& in, int64_t row,
+              int64_t count, float* sums);
+
+}  // namespace folkmoot::cpu

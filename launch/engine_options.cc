@@ -38,6 +38,10 @@ void AddEngineFlags(CLI::App& app, EngineOptions* options) {
                  "round plain weights to codes while loading (CPU): q8_0, q4_0, mxfp4, fp8; "
                  "routers and embeddings stay")
       ->check(CLI::IsMember({"none", "q8_0", "q4_0", "mxfp4", "fp8"}));
+  app.add_option(
+         "--kv-cache-dtype", options->kv_cache_dtype,
+         "how keys and values are kept on the CPU; auto: float32. GPUs keep the model's type")
+      ->check(CLI::IsMember({"auto", "float32", "bfloat16", "int8"}));
   app.add_option("--load-format", options->load_format,
                  "dummy: random weights from config.json alone, for benchmarks")
       ->check(CLI::IsMember({"auto", "safetensors", "dummy"}));
@@ -88,6 +92,11 @@ absl::Status CheckEngineOptions(const EngineOptions& options) {
   if (options.device == "cuda" && GpuBuild().backend == "none") {
     return UsageError(Message(Annotate(ListGpus().status(), "--device cuda")));
   }
+  if (options.device == "cuda" && options.kv_cache_dtype != "auto") {
+    return UsageError(fmt::format(
+        "--kv-cache-dtype {}: GPUs keep keys and values in the type of the model; use auto",
+        options.kv_cache_dtype));
+  }
   if (options.device == "cuda" && options.quantization != "none") {
     return UsageError(
         fmt::format("--quantization {}: quantised weights run on the CPU only; use --device cpu",
@@ -101,6 +110,11 @@ std::optional<DType> WeightDType(const EngineOptions& options) {
   if (options.dtype == "bfloat16") return DType::kBF16;
   if (options.dtype == "float16") return DType::kF16;
   return std::nullopt;
+}
+
+DType CacheDType(const EngineOptions& options) {
+  if (options.kv_cache_dtype == "bfloat16") return DType::kBF16;
+  return options.kv_cache_dtype == "int8" ? DType::kI8 : DType::kF32;
 }
 
 DispatcherKind DispatcherOf(const EngineOptions& options) {

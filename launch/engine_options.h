@@ -25,8 +25,9 @@ struct EngineOptions {
   std::string device = "auto";        // cpu, cuda, auto
   std::string dtype = "auto";         // auto: weights as stored
   std::string quantization = "none";  // rounds plain weights to codes while loading
-  std::string load_format = "auto";   // dummy: random weights from config.json alone
-  std::string gate;                   // overrides of the model's gate: "top_k=1,capacity=ceil_k"
+  std::string kv_cache_dtype = "auto";
+  std::string load_format = "auto";  // dummy: random weights from config.json alone
+  std::string gate;                  // overrides of the model's gate: "top_k=1,capacity=ceil_k"
   std::string placement = "contiguous";
   std::string dispatcher = "auto";
   int threads = 0;            // per rank; 0: cores / ranks of this host
@@ -60,6 +61,7 @@ absl::Status CheckEngineOptions(const EngineOptions& options);
 
 // The meaning of the string options. CheckEngineOptions has accepted them.
 std::optional<DType> WeightDType(const EngineOptions& options);  // nullopt: as stored
+DType CacheDType(const EngineOptions& options);
 DispatcherKind DispatcherOf(const EngineOptions& options);
 
 // The model's published gate with the user's overrides.

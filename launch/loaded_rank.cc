@@ -79,6 +79,7 @@ AgreementFields Fields(const EngineOptions& options, const Opened& opened) {
       {"--load-format", options.load_format},
       {"--dtype", options.dtype},
       {"--quantization", options.quantization},
+      {"--kv-cache-dtype", options.kv_cache_dtype},
       {"--max-num-seqs", std::to_string(options.max_num_seqs)},
       {"--moe-a2a-backend", options.dispatcher}};
   fields.emplace_back("model files",
@@ -103,6 +104,7 @@ ModelOptions ModelOptionsOf(const EngineOptions& options, const Opened& opened) 
   ModelOptions model;
   model.gate = opened.gate;
   model.dispatcher = DispatcherOf(options);
+  model.cache_dtype = CacheDType(options);
   model.limits.rows = options.max_num_batched_tokens;
   model.limits.sequences = std::min(options.max_num_seqs, options.max_num_batched_tokens);
   model.limits.length = opened.context;

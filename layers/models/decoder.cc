@@ -69,6 +69,7 @@ Matrix DecoderModel::Logits(LayerContext& ctx, const ForwardBatch& batch,
 
 DecoderModel::DecoderModel(const ModelConfig& config, const ModelOptions& options)
     : config_(config),
+      cache_dtype_(options.cache_dtype),
       gates_(config_, options.gate),
       rope_(config.rope, config.head_dim, config.max_positions) {}
 
@@ -93,9 +94,17 @@ absl::StatusOr<std::unique_ptr<Model>> DecoderModel::Load(const Family& family,
   return model;
 }
 
+KvCache::Shape DecoderModel::CacheShape(const CachePages& pages) const {
+  return {.layers = static_cast<int64_t>(config_.layers.size()),
+          .blocks = pages.blocks,
+          .block_size = pages.block_size,
+          .kv_heads = config_.kv_heads,
+          .head_dim = config_.head_dim,
+          .dtype = cache_dtype_};
+}
+
 int64_t DecoderModel::CacheBytesPerBlock(int64_t block_size) const {
-  return static_cast<int64_t>(config_.layers.size()) * block_size * config_.kv_heads *
-         config_.head_dim * 2 * static_cast<int64_t>(sizeof(float));
+  return KvCache::BytesPerBlock(CacheShape({.blocks = 1, .block_size = block_size}));
 }
 
 // Half of the machine, shared among the ranks.
@@ -104,11 +113,7 @@ absl::StatusOr<CacheRoom> DecoderModel::CacheMemory() const {
 }
 
 absl::Status DecoderModel::MakeCache(const CachePages& pages) {
-  cache_.emplace(KvCache::Shape{.layers = static_cast<int64_t>(config_.layers.size()),
-                                .blocks = pages.blocks,
-                                .block_size = pages.block_size,
-                                .kv_heads = config_.kv_heads,
-                                .head_dim = config_.head_dim});
+  cache_.emplace(CacheShape(pages));
   return absl::OkStatus();
 }
 

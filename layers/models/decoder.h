@@ -53,10 +53,12 @@ class DecoderModel : public Model {
   absl::Status LoadBlock(const Family& family, WeightLoader& loader, int64_t index,
                          const ExpertPlacement& placement, int rank, ThreadPool& pool);
   absl::Status LoadEnds(WeightLoader& loader, ThreadPool& pool);
+  KvCache::Shape CacheShape(const CachePages& pages) const;
   RopeRows FillRope(LayerContext& ctx, const ForwardBatch& batch) const;
   Matrix Logits(LayerContext& ctx, const ForwardBatch& batch, ConstMatrix normed) const;
 
   ModelConfig config_;
+  DType cache_dtype_;
   ModelGates gates_;
   int64_t moe_layers_ = 0;
   int ranks_ = 1;

@@ -91,7 +91,8 @@ struct GpuOptions {
 struct ModelOptions {
   GateConfig gate;  // DefaultGate(config) with the user's overrides
   DispatcherKind dispatcher = DispatcherKind::kAuto;
-  StepLimits limits;  // only read by models whose buffers have a fixed size
+  DType cache_dtype = DType::kF32;  // of keys and values on the CPU: see KvCache
+  StepLimits limits;                // only read by models whose buffers have a fixed size
   GpuOptions gpu;
 };
 

@@ -4,8 +4,10 @@
 // differ widely.
 #include "runtime/cpu/attention.h"
 
+#include <algorithm>
 #include <atomic>
-#include <cstring>
+#include <cmath>
+#include <limits>
 
 #include "runtime/cpu/targets.h"
 #undef HWY_TARGET_INCLUDE
@@ -28,6 +30,12 @@ struct AttentionJob {
 
   int64_t Group() const { return params->heads / cache->shape().kv_heads; }
 };
+
+// Floats of AttentionUnit::wide, a multiple of 16.
+inline int64_t WideFloats(const KvCache& cache) {
+  if (cache.shape().dtype == DType::kF32) return 0;
+  return std::max(KvCache::kGroup * cache.shape().head_dim, int64_t{128} * cache.value_stride());
+}
 
 // Queries of one unit: `heads` query heads of one group times `rows` rows.
 struct AttentionTile {
@@ -62,6 +70,8 @@ void RunAttentionUnit(const AttentionJob& job, const AttentionSequence& sequence
   const int64_t heads = std::min(tile.heads, group - part * tile.heads);
 
   AttentionUnit unit = {};
+  unit.wide = scratch;
+  scratch += WideFloats(*job.cache);
   unit.cache = job.cache;
   unit.layer = job.params->layer;
   unit.head = kv_head;
@@ -100,22 +110,57 @@ HWY_EXPORT(MaxQueries);
 HWY_EXPORT(RunAttentionUnit);
 HWY_EXPORT(TileOf);
 
+// max|x| / 127, NaN where a value is; codes of x / scale to to[i * stride].
+float StoreInt8(const float* x, int64_t count, int8_t* to, int64_t stride) {
+  float largest = 0;
+  bool finite = true;
+  for (int64_t i = 0; i < count; ++i) {
+    largest = std::max(largest, std::abs(x[i]));
+    finite = finite && std::isfinite(x[i]);
+  }
+  const float scale = largest / 127.0f;
+  const float inverse = finite && scale > 0 ? 1.0f / scale : 0.0f;
+  for (int64_t i = 0; i < count; ++i) {
+    // A scale below the normal floats may have no finite inverse: such values count as zero.
+    const float code = std::isfinite(inverse) ? std::nearbyint(x[i] * inverse) : 0.0f;
+    to[i * stride] = static_cast<int8_t>(std::isfinite(code) ? code : 0.0f);
+  }
+  return finite ? scale : std::numeric_limits<float>::quiet_NaN();
+}
+
+// One head of one position: its key, whose elements stand 16 apart, and its value.
+void StorePosition(const float* key, const float* value, int64_t offset, std::byte* keys,
+                   std::byte* values, const KvCache& cache) {
+  constexpr int64_t kGroup = KvCache::kGroup;
+  const int64_t head_dim = cache.shape().head_dim;
+  const DType dtype = cache.shape().dtype;
+  const int64_t key_at = offset / kGroup * kGroup * head_dim + offset % kGroup;
+  const int64_t value_at = offset * cache.value_stride();
+  if (dtype == DType::kI8) {
+    auto* key_scales = reinterpret_cast<float*>(keys + cache.key_elements());
+    auto* value_scales = reinterpret_cast<float*>(values + cache.value_elements());
+    key_scales[offset] = StoreInt8(key, head_dim, reinterpret_cast<int8_t*>(keys) + key_at, kGroup);
+    value_scales[offset] =
+        StoreInt8(value, head_dim, reinterpret_cast<int8_t*>(values) + value_at, 1);
+    return;
+  }
+  for (int64_t i = 0; i < head_dim; ++i) {
+    StoreElement(key[i], keys, dtype, key_at + i * kGroup);
+    StoreElement(value[i], values, dtype, value_at + i);
+  }
+}
+
 // Keys and values of positions start .. start + rows of one head.
 void StoreHead(int64_t layer, const AttentionSequence& sequence, int64_t head, const ConstMatrix& k,
                const ConstMatrix& v, KvCache& cache) {
   const KvCache::Shape& shape = cache.shape();
   for (int64_t r = 0; r < sequence.rows; ++r) {
     const int64_t position = sequence.start + r;
-    const int64_t offset = position % shape.block_size;
     const int64_t block = sequence.blocks[static_cast<size_t>(position / shape.block_size)];
-    const float* key = k.Row(sequence.first_row + r) + head * shape.head_dim;
-    float* group = cache.Keys(layer, block, head) +
-                   offset / KvCache::kGroup * KvCache::kGroup * shape.head_dim +
-                   offset % KvCache::kGroup;
-    for (int64_t i = 0; i < shape.head_dim; ++i) group[i * KvCache::kGroup] = key[i];
-    std::memcpy(cache.Values(layer, block, head) + offset * cache.value_stride(),
-                v.Row(sequence.first_row + r) + head * shape.head_dim,
-                static_cast<size_t>(shape.head_dim) * sizeof(float));
+    const int64_t column = head * shape.head_dim;
+    StorePosition(k.Row(sequence.first_row + r) + column, v.Row(sequence.first_row + r) + column,
+                  position % shape.block_size, cache.Keys(layer, block, head),
+                  cache.Values(layer, block, head), cache);
   }
 }
 
@@ -169,7 +214,8 @@ void PagedAttention(ThreadPool& pool, const AttentionParams& params,
 
   const Workspace::Position mark = workspace.Mark();
   const int64_t per_thread =
-      HWY_DYNAMIC_DISPATCH(MaxQueries)() * (job.score_floats + cache.value_stride());
+      HWY_DYNAMIC_DISPATCH(MaxQueries)() * (job.score_floats + cache.value_stride()) +
+      WideFloats(cache);
   float* scratch = workspace.Get<float>(per_thread * pool.threads()).data();
   std::atomic<int64_t> next{0};
   const bool alone = units * longest < 2 * kMinPositions;

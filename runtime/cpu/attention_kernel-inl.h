@@ -47,13 +47,86 @@ struct AttentionUnit {
   Query queries[kMaxQueries];
   int64_t count;
 
-  const float* Keys(int64_t block) const {
+  float* wide;         // where keys [head_dim, 16] or values [kValueChunk, stride] are widened
+  int64_t wide_first;  // the position of the first widened value
+
+  const std::byte* Keys(int64_t block) const {
     return cache->Keys(layer, blocks[static_cast<size_t>(block)], head);
   }
-  const float* Values(int64_t block) const {
+  const std::byte* Values(int64_t block) const {
     return cache->Values(layer, blocks[static_cast<size_t>(block)], head);
   }
+  // The values at `position`, and of those behind it in the block.
+  const float* ValueAt(int64_t position) const {
+    const int64_t stride = cache->value_stride();
+    if (cache->shape().dtype != DType::kF32) return wide + (position - wide_first) * stride;
+    const int64_t size = cache->shape().block_size;
+    return reinterpret_cast<const float*>(Values(position / size)) + position % size * stride;
+  }
 };
+
+// `count` numbers of bfloat16; a multiple of 16.
+HWY_INLINE void WidenBF16(const std::byte* from, int64_t count, float* to) {
+  const DF d;
+  const hn::Rebind<uint16_t, DF> d16;
+  const auto* bits = reinterpret_cast<const uint16_t*>(from);
+  for (int64_t i = 0; i < count; i += static_cast<int64_t>(kVector)) {
+    const auto wide = hn::PromoteTo(DU(), hn::LoadU(d16, bits + i));
+    hn::StoreU(hn::BitCast(d, hn::ShiftLeft<16>(wide)), d, to + i);
+  }
+}
+
+HWY_INLINE VF LoadInt8(const std::byte* from) {
+  const hn::Rebind<int8_t, DF> d8;
+  const auto bytes = hn::LoadU(d8, reinterpret_cast<const int8_t*>(from));
+  return hn::ConvertTo(DF(), hn::PromoteTo(DI(), bytes));
+}
+
+// The keys of the group of sixteen positions at `offset` of a block.
+HWY_INLINE const float* WideKeys(const AttentionUnit& unit, const std::byte* block,
+                                 int64_t offset) {
+  const DF d;
+  const DType dtype = unit.cache->shape().dtype;
+  const int64_t head_dim = unit.cache->shape().head_dim;
+  const std::byte* keys = block + offset * head_dim * DTypeBytes(dtype);
+  if (dtype == DType::kF32) return reinterpret_cast<const float*>(keys);
+  if (dtype == DType::kBF16) {
+    WidenBF16(keys, head_dim * kGroup, unit.wide);
+    return unit.wide;
+  }
+  const auto* scales = reinterpret_cast<const float*>(block + unit.cache->key_elements()) + offset;
+  for (int64_t i = 0; i < head_dim * kGroup; i += kGroup) {
+    for (size_t v = 0; v < kLanes; v += kVector) {
+      const int64_t at = i + static_cast<int64_t>(v);
+      hn::Store(hn::Mul(LoadInt8(keys + at), hn::LoadU(d, scales + v)), d, unit.wide + at);
+    }
+  }
+  return unit.wide;
+}
+
+// Widens the values of positions begin .. end.
+HWY_INLINE void WidenValues(AttentionUnit& unit, int64_t begin, int64_t end) {
+  const DF d;
+  const KvCache::Shape& shape = unit.cache->shape();
+  if (shape.dtype == DType::kF32) return;
+  unit.wide_first = begin;
+  const int64_t stride = unit.cache->value_stride();
+  float* to = unit.wide;
+  for (int64_t position = begin; position < end; ++position, to += stride) {
+    const std::byte* block = unit.Values(position / shape.block_size);
+    const int64_t offset = position % shape.block_size;
+    const std::byte* from = block + offset * stride * DTypeBytes(shape.dtype);
+    if (shape.dtype == DType::kBF16) {
+      WidenBF16(from, stride, to);
+      continue;
+    }
+    const std::byte* scales = block + unit.cache->value_elements();
+    const VF scale = hn::Set(d, reinterpret_cast<const float*>(scales)[offset]);
+    for (int64_t c = 0; c < stride; c += static_cast<int64_t>(kVector)) {
+      hn::StoreU(hn::Mul(LoadInt8(from + c), scale), d, to + c);
+    }
+  }
+}
 
 // Scores of sixteen positions for kQueries queries: one chain over head_dim per lane.
 template <int kQueries>
@@ -100,15 +173,16 @@ HWY_INLINE void Scores(const AttentionUnit& unit, int64_t end) {
   const int64_t head_dim = unit.cache->shape().head_dim;
   const int64_t tiles = (unit.count + kScoreTile - 1) / kScoreTile;
   for (int64_t block = unit.base / block_size; block * block_size < end; ++block) {
-    const float* keys = unit.Keys(block);
+    const std::byte* keys = unit.Keys(block);
     for (int64_t offset = 0; offset < block_size; offset += kGroup) {
       const int64_t position = block * block_size + offset;
       if (position >= end) break;
       if (position + std::min(kGroup, block_size - offset) <= unit.base) continue;
+      const float* group = WideKeys(unit, keys, offset);
       for (int64_t tile = 0; tile < tiles; ++tile) {
         const int64_t first = unit.count * tile / tiles;
         const int64_t count = unit.count * (tile + 1) / tiles - first;
-        ScoreGroupOf(count, keys + offset * head_dim, unit.queries + first, head_dim, unit.scale,
+        ScoreGroupOf(count, group, unit.queries + first, head_dim, unit.scale,
                      position - unit.base);
       }
     }
@@ -161,7 +235,7 @@ HWY_INLINE void AddColumns(const AttentionUnit& unit, const Query* queries, int6
   for (int64_t position = begin; position < end;) {
     const int64_t block = position / block_size;
     const int64_t stop = std::min(end, (block + 1) * block_size);
-    const float* value = unit.Values(block) + (position - block * block_size) * stride + column;
+    const float* value = unit.ValueAt(position) + column;
     for (; position < stop; ++position, value += stride) {
       VF weights[kQueries];
       for (int r = 0; r < kQueries; ++r) {
@@ -214,10 +288,11 @@ HWY_INLINE void AddValuesShared(const AttentionUnit& unit, const Query* queries,
   }
 }
 
-HWY_INLINE void WeightedSums(const AttentionUnit& unit, int64_t end) {
+HWY_INLINE void WeightedSums(AttentionUnit& unit, int64_t end) {
   const int64_t tiles = (unit.count + kValueTile - 1) / kValueTile;
   for (int64_t chunk = unit.base; chunk < end; chunk += kValueChunk) {
     const int64_t stop = std::min(end, chunk + kValueChunk);
+    WidenValues(unit, chunk, stop);
     for (int64_t tile = 0; tile < tiles; ++tile) {
       const int64_t first = unit.count * tile / tiles;
       const int64_t count = unit.count * (tile + 1) / tiles - first;
@@ -233,7 +308,7 @@ HWY_INLINE void WeightedSums(const AttentionUnit& unit, int64_t end) {
   }
 }
 
-HWY_INLINE void Attend(const AttentionUnit& unit) {
+HWY_INLINE void Attend(AttentionUnit& unit) {
   const int64_t head_dim = unit.cache->shape().head_dim;
   const int64_t stride = unit.cache->value_stride();
   int64_t end = 0;

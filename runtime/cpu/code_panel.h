@@ -43,5 +43,8 @@ struct CodePanelPart {
   int64_t column;
 };
 void PackCodePanel(const CodePanelPart& part, const CodeRow& scratch, std::byte* panel);
+// The row that stands in `column` of a panel.
+void UnpackCodes(const CodeSpec& spec, int64_t k, const std::byte* panel, int64_t column,
+                 const CodeRow& out);
 
 }  // namespace folkmoot::cpu

@@ -73,4 +73,29 @@ void PackCodePanel(const CodePanelPart& part, const CodeRow& scratch, std::byte*
   }
 }
 
+void UnpackCodes(const CodeSpec& spec, int64_t k, const std::byte* panel, int64_t column,
+                 const CodeRow& out) {
+  const CodePanelShape shape = CodePanelShape::Of(spec, k);
+  const bool bytes = CodeBits(spec.type) == 8;
+  const int64_t per_word = bytes ? 4 : 8;
+  for (int64_t i = 0; i < k; ++i) {
+    const int64_t within = i % spec.group;
+    const std::byte* chunk =
+        panel + i / spec.group * shape.group_bytes + within / shape.chunk * shape.chunk_bytes;
+    const int64_t at = within % shape.chunk;
+    uint32_t word;
+    std::memcpy(&word, chunk + (at / per_word * CodePanelShape::kCols + column) * 4, sizeof(word));
+    const auto place = static_cast<size_t>(at % per_word);
+    out.codes[static_cast<size_t>(i)] = static_cast<uint8_t>(
+        bytes ? word >> kByteShift[place] & 0xff : word >> kNibbleShift[place] & 15);
+  }
+  for (int64_t g = 0; g < shape.groups; ++g) {
+    const std::byte* scales = panel + g * shape.group_bytes + shape.chunks * shape.chunk_bytes;
+    out.scales[static_cast<size_t>(g)] = LoadElement(scales, spec.scale_type, column);
+    if (!spec.offsets) continue;
+    scales += CodePanelShape::kCols * DTypeBytes(spec.scale_type);
+    out.offsets[static_cast<size_t>(g)] = LoadElement(scales, spec.scale_type, column);
+  }
+}
+
 }  // namespace folkmoot::cpu

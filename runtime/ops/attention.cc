@@ -24,27 +24,35 @@ void CheckSequences(std::span<const AttentionSequence> sequences, const KvCache&
 
 }  // namespace
 
-void KvCache::Unmap::operator()(float* p) const {
+void KvCache::Unmap::operator()(std::byte* p) const {
   if (p != nullptr) (void)munmap(p, static_cast<size_t>(bytes));
 }
 
-KvCache::Pages KvCache::Map(int64_t floats) {
-  const int64_t bytes = floats * static_cast<int64_t>(sizeof(float));
+KvCache::Pages KvCache::Map(int64_t bytes) {
   if (bytes == 0) return {};
   void* data = mmap(nullptr, static_cast<size_t>(bytes), PROT_READ | PROT_WRITE,
                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   FM_CHECK(data != MAP_FAILED);
-  return {static_cast<float*>(data), Unmap{bytes}};
+  return {static_cast<std::byte*>(data), Unmap{bytes}};
 }
 
 KvCache::KvCache(const Shape& shape) : shape_(shape) {
-  FM_CHECK(shape.layers >= 0 && shape.blocks >= 0 && shape.block_size > 0 && shape.kv_heads > 0 &&
+  FM_CHECK(shape.layers >= 0 && shape.blocks >= 0 && shape.block_size > 0 && shape.kv_heads >= 0 &&
            shape.head_dim > 0);
-  key_floats_ = (shape.block_size + kGroup - 1) / kGroup * kGroup * shape.head_dim;
-  value_floats_ = shape.block_size * value_stride();
+  FM_CHECK(shape.dtype == DType::kF32 || shape.dtype == DType::kBF16 || shape.dtype == DType::kI8);
+  const int64_t groups = (shape.block_size + kGroup - 1) / kGroup;
+  const auto scales = static_cast<int64_t>(shape.dtype == DType::kI8 ? sizeof(float) : 0);
+  key_bytes_ = key_elements() * DTypeBytes(shape.dtype) + groups * kGroup * scales;
+  value_bytes_ = value_elements() * DTypeBytes(shape.dtype) + groups * kGroup * scales;
   const int64_t heads = shape.layers * shape.blocks * shape.kv_heads;
-  keys_ = Map(heads * key_floats_);
-  values_ = Map(heads * value_floats_);
+  keys_ = Map(heads * key_bytes_);
+  values_ = Map(heads * value_bytes_);
+}
+
+int64_t KvCache::BytesPerBlock(const Shape& shape) {
+  Shape one = shape;
+  one.blocks = 1;
+  return KvCache(one).bytes();
 }
 
 void StoreKv(ThreadPool& pool, int64_t layer, std::span<const AttentionSequence> sequences,

@@ -9,14 +9,16 @@
 #include <memory>
 #include <span>
 
+#include "runtime/dtype.h"
 #include "runtime/tensor.h"
 #include "runtime/thread_pool.h"
 #include "runtime/workspace.h"
 
 namespace folkmoot {
 
-// Keys and values of one model on one rank, float32, in blocks of block_size positions. Owns its
-// memory.
+// Keys and values of one model on one rank in blocks of block_size positions: float32, bfloat16
+// (rounded to nearest), or int8 with a scale per head and position (max|x| / 127). Kernels compute
+// with what is stored, also in the step that stores it. Owns its memory.
 class KvCache {
  public:
   // Positions that share a group of keys, and the unit to which rows of values are padded.
@@ -28,26 +30,34 @@ class KvCache {
     int64_t block_size = 16;
     int64_t kv_heads = 0;
     int64_t head_dim = 0;
+    DType dtype = DType::kF32;  // or kBF16, kI8
   };
   explicit KvCache(const Shape& shape);
+  static int64_t BytesPerBlock(const Shape& shape);
 
   const Shape& shape() const { return shape_; }
   int64_t bytes() const { return keys_.get_deleter().bytes + values_.get_deleter().bytes; }
 
   // One head of one block: keys as [ceil(block_size / 16), head_dim, 16], sixteen positions side by
-  // side, so that their scores are computed in lanes; values as [block_size, value_stride()].
-  float* Keys(int64_t layer, int64_t block, int64_t head) {
-    return keys_.get() + Index(layer, block, head) * key_floats_;
+  // side, so that their scores are computed in lanes; values as [block_size, value_stride()]. With
+  // int8, float scales follow, one per position.
+  std::byte* Keys(int64_t layer, int64_t block, int64_t head) {
+    return keys_.get() + Index(layer, block, head) * key_bytes_;
   }
-  float* Values(int64_t layer, int64_t block, int64_t head) {
-    return values_.get() + Index(layer, block, head) * value_floats_;
+  std::byte* Values(int64_t layer, int64_t block, int64_t head) {
+    return values_.get() + Index(layer, block, head) * value_bytes_;
   }
-  const float* Keys(int64_t layer, int64_t block, int64_t head) const {
-    return keys_.get() + Index(layer, block, head) * key_floats_;
+  const std::byte* Keys(int64_t layer, int64_t block, int64_t head) const {
+    return keys_.get() + Index(layer, block, head) * key_bytes_;
   }
-  const float* Values(int64_t layer, int64_t block, int64_t head) const {
-    return values_.get() + Index(layer, block, head) * value_floats_;
+  const std::byte* Values(int64_t layer, int64_t block, int64_t head) const {
+    return values_.get() + Index(layer, block, head) * value_bytes_;
   }
+  // Elements of the keys, and of the values, of one head of one block.
+  int64_t key_elements() const {
+    return (shape_.block_size + kGroup - 1) / kGroup * kGroup * shape_.head_dim;
+  }
+  int64_t value_elements() const { return shape_.block_size * value_stride(); }
   int64_t value_stride() const { return (shape_.head_dim + kGroup - 1) / kGroup * kGroup; }
 
  private:
@@ -56,14 +66,15 @@ class KvCache {
   }
   struct Unmap {
     int64_t bytes;
-    void operator()(float* p) const;
+    void operator()(std::byte* p) const;
   };
-  using Pages = std::unique_ptr<float[], Unmap>;  // mapped lazily: untouched blocks cost nothing
-  static Pages Map(int64_t floats);
+  using Pages =
+      std::unique_ptr<std::byte[], Unmap>;  // mapped lazily: untouched blocks cost nothing
+  static Pages Map(int64_t bytes);
 
   Shape shape_;
-  int64_t key_floats_ = 0;  // of one head of one block
-  int64_t value_floats_ = 0;
+  int64_t key_bytes_ = 0;  // of one head of one block
+  int64_t value_bytes_ = 0;
   Pages keys_;
   Pages values_;
 };

@@ -21,9 +21,52 @@ void CheckWeight(const CodeMatrix& weight) {
   FM_CHECK(WhyNotRunnable(weight.spec(), weight.k()).empty());
 }
 
+int64_t PanelBytes(int64_t k, DType dtype, const std::optional<CodeSpec>& codes) {
+  return codes ? cpu::CodePanelShape::Of(*codes, k).bytes() : cpu::PanelBytes(dtype, k);
+}
+
+// A row of codes is a column of its panel.
+class PackedCodes : public CodeMatrix {
+ public:
+  explicit PackedCodes(PackedMatrix matrix)
+      : CodeMatrix(matrix.n(), matrix.k(), *matrix.codes()), matrix_(std::move(matrix)) {}
+  void ReadRow(int64_t row, const CodeRow& out) const override {
+    cpu::UnpackCodes(spec(), k(), matrix_.panel(row / PackedMatrix::kPanel),
+                     row % PackedMatrix::kPanel, out);
+  }
+  std::span<const std::span<const std::byte>> storage() const override { return {}; }
+
+ private:
+  PackedMatrix matrix_;
+};
+
 }  // namespace
 
-void PackedMatrix::Free::operator()(std::byte* p) const { cpu::FreePanels(p, bytes); }
+void PackedMatrix::Free::operator()(std::byte* p) const {
+  if (bytes > 0) cpu::FreePanels(p, bytes);
+}
+
+int64_t PackedMatrix::BytesOf(int64_t n, int64_t k, DType dtype,
+                              const std::optional<CodeSpec>& codes) {
+  return (n + kPanel - 1) / kPanel * PanelBytes(k, dtype, codes);
+}
+
+PackedMatrix PackedMatrix::Borrow(int64_t n, int64_t k, DType dtype,
+                                  const std::optional<CodeSpec>& codes, const std::byte* data) {
+  PackedMatrix matrix;
+  matrix.n_ = n;
+  matrix.k_ = k;
+  matrix.panel_bytes_ = PanelBytes(k, dtype, codes);
+  matrix.dtype_ = dtype;
+  matrix.codes_ = codes;
+  matrix.data_ = {const_cast<std::byte*>(data), Free{0}};  // panel() gives it out as const
+  return matrix;
+}
+
+std::unique_ptr<CodeMatrix> CodesOf(PackedMatrix matrix) {
+  FM_CHECK(matrix.codes().has_value());
+  return std::make_unique<PackedCodes>(std::move(matrix));
+}
 
 PackedMatrix::PackedMatrix(int64_t n, int64_t k, int64_t panel_bytes)
     : n_(n), k_(k), panel_bytes_(panel_bytes) {

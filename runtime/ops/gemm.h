@@ -46,6 +46,12 @@ class PackedMatrix {
   // Both of one CodeSpec.
   static PackedMatrix PackGateUp(ThreadPool& pool, const CodeMatrix& gate, const CodeMatrix& up);
 
+  // Panels that were packed before, in memory of somebody else that lives longer: a packed file's.
+  // `data` is 64-byte aligned and has BytesOf bytes.
+  static PackedMatrix Borrow(int64_t n, int64_t k, DType dtype,
+                             const std::optional<CodeSpec>& codes, const std::byte* data);
+  static int64_t BytesOf(int64_t n, int64_t k, DType dtype, const std::optional<CodeSpec>& codes);
+
   int64_t n() const { return n_; }
   int64_t k() const { return k_; }
   DType dtype() const { return dtype_; }                           // of plain weights
@@ -57,7 +63,7 @@ class PackedMatrix {
 
  private:
   struct Free {
-    int64_t bytes;
+    int64_t bytes;  // 0: borrowed
     void operator()(std::byte* p) const;
   };
   PackedMatrix(int64_t n, int64_t k, int64_t panel_bytes);
@@ -72,6 +78,9 @@ class PackedMatrix {
   std::optional<CodeSpec> codes_;
   std::unique_ptr<std::byte[], Free> data_;
 };
+
+// The codes of a packed matrix, read back row by row: embedding tables of packed files.
+std::unique_ptr<CodeMatrix> CodesOf(PackedMatrix matrix);
 
 // out [M, N] = x [M, K] * w^T (+ bias [N] when not empty). x and out may not overlap. Takes scratch
 // from `workspace` and gives it back.

@@ -16,6 +16,8 @@ struct Case {
   const char* name;
   const char* model;  // under the source directory
   const char* gate;
+  const char* quantization = "none";
+  const char* kv_cache_dtype = "auto";
 };
 void PrintTo(const Case& c, std::ostream* out) {
   *out << c.model << " with gate '" << c.gate << "'";
@@ -26,6 +28,8 @@ class SameBits : public testing::TestWithParam<Case> {
   SameBits() {
     setup_.options.model = std::string(FOLKMOOT_SOURCE_DIR) + "/" + GetParam().model;
     setup_.options.gate = GetParam().gate;
+    setup_.options.quantization = GetParam().quantization;
+    setup_.options.kv_cache_dtype = GetParam().kv_cache_dtype;
     std::mt19937 random(3);
     for (const int length : {1, 5, 33, 70, 12}) {
       Request request;
@@ -146,6 +150,8 @@ INSTANTIATE_TEST_SUITE_P(
     testing::Values(Case{"Demo", "models/demo-kjv", ""},
                     Case{"DemoRandomSecondExpert", "models/demo-kjv", "extra_policy=random"},
                     Case{"DemoChunkCapacity", "models/demo-kjv", kChunkCapacity},
+                    Case{"DemoQ4Int8Cache", "models/demo-kjv", "", "q4_0", "int8"},
+                    Case{"DemoQ8BF16Cache", "models/demo-kjv", "", "q8_0", "bfloat16"},
                     Case{"Mixtral", "tests/data/goldens/mixtral-classic", ""},
                     Case{"MixtralChunkCapacity", "tests/data/goldens/mixtral-classic",
                          kChunkCapacity},

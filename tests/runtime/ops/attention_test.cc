@@ -3,7 +3,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <limits>
+#include <span>
 
 #include "tests/runtime/ops/ops_testing.h"
 
@@ -16,7 +18,22 @@ struct Case {
   int64_t head_dim;
   int64_t block_size;
   int64_t window;
+  DType cache = DType::kF32;
 };
+
+// What the cache makes of the heads of x: each [head_dim] run by itself.
+std::vector<float> Stored(const Case& c, std::vector<float> x) {
+  for (size_t first = 0; first < x.size(); first += static_cast<size_t>(c.head_dim)) {
+    const std::span<float> head(x.data() + first, static_cast<size_t>(c.head_dim));
+    float largest = 0;
+    for (const float v : head) largest = std::max(largest, std::abs(v));
+    for (float& v : head) {
+      if (c.cache == DType::kBF16) v = BF16ToFloat(FloatToBF16(v));
+      if (c.cache == DType::kI8) v = std::nearbyint(v / (largest / 127)) * (largest / 127);
+    }
+  }
+  return x;
+}
 
 // One sequence of q, k, v rows and where its pages lie.
 struct TestSequence {
@@ -29,7 +46,9 @@ struct TestSequence {
   std::vector<float> q, k, v;
 };
 
-std::vector<double> Oracle(const Case& c, const TestSequence& s) {
+std::vector<double> Oracle(const Case& c, TestSequence s) {
+  s.k = Stored(c, s.k);
+  s.v = Stored(c, s.v);
   std::vector<double> out;
   for (int64_t p = 0; p < s.length; ++p) {
     for (int64_t h = 0; h < c.heads; ++h) {
@@ -72,12 +91,14 @@ std::vector<std::vector<float>> RunSteps(const Case& c,
                  .blocks = 211,
                  .block_size = c.block_size,
                  .kv_heads = c.kv_heads,
-                 .head_dim = c.head_dim});
+                 .head_dim = c.head_dim,
+                 .dtype = c.cache});
   for (int64_t block = 0; block < 211; ++block) {
     for (int64_t head = 0; head < c.kv_heads; ++head) {
-      const auto nan = std::numeric_limits<float>::quiet_NaN();
-      std::fill_n(cache.Keys(1, block, head), c.block_size * c.head_dim, nan);
-      std::fill_n(cache.Values(1, block, head), c.block_size * c.head_dim, nan);
+      // Bytes of ones are NaN as floats of both sizes, and a scale of int8.
+      const int64_t bytes = c.block_size * c.head_dim * DTypeBytes(c.cache);
+      std::memset(cache.Keys(1, block, head), 0xff, static_cast<size_t>(bytes));
+      std::memset(cache.Values(1, block, head), 0xff, static_cast<size_t>(bytes));
     }
   }
   std::vector<std::vector<int32_t>> pages(batch.size());
@@ -152,7 +173,29 @@ INSTANTIATE_TEST_SUITE_P(Cases, AttentionTest,
                                          Case{4, 2, 48, 5, 0},    // groups that are not full
                                          Case{4, 2, 32, 24, 13},  // window
                                          Case{3, 3, 8, 16, 1},    // itself only
-                                         Case{4, 1, 64, 64, 70}));
+                                         Case{4, 1, 64, 64, 70},
+                                         Case{8, 2, 64, 16, 0, DType::kBF16},
+                                         Case{6, 2, 40, 5, 13, DType::kBF16},
+                                         Case{8, 2, 64, 16, 0, DType::kI8},
+                                         Case{6, 2, 40, 24, 13, DType::kI8}));
+
+TEST(Attention, AnInt8CacheKeepsNan) {
+  const Case c{1, 1, 16, 16, 0, DType::kI8};
+  TestSequence s(c, 3, 3);
+  s.v[16] = std::numeric_limits<float>::quiet_NaN();  // of position 1
+  const auto outs = RunSteps(c, {&s}, 1, 3, 0);
+  for (size_t i = 0; i < 48; ++i) EXPECT_EQ(std::isnan(outs[0][i]), i >= 16) << i;
+}
+
+TEST(KvCache, SaysItsBytes) {
+  const KvCache::Shape shape = {.layers = 3, .block_size = 16, .kv_heads = 2, .head_dim = 64};
+  KvCache::Shape small = shape;
+  EXPECT_EQ(KvCache::BytesPerBlock(small), 3 * 16 * 2 * 64 * 2 * 4);
+  small.dtype = DType::kBF16;
+  EXPECT_EQ(KvCache::BytesPerBlock(small), 3 * 16 * 2 * 64 * 2 * 2);
+  small.dtype = DType::kI8;
+  EXPECT_EQ(KvCache::BytesPerBlock(small), 3 * 16 * 2 * 2 * (64 + 4));
+}
 
 TEST(Attention, LargeScoresDoNotOverflow) {
   const Case c{1, 1, 16, 16, 0};

@@ -111,6 +111,22 @@ std::string CaseName(const testing::TestParamInfo<Case>& info) {
                      info.param.spec.group);
 }
 
+TEST_P(CodeGemmTest, APackedMatrixGivesItsRowsBack) {
+  const auto& [spec, n, k] = GetParam();
+  const RandomCodes weight(spec, n, k, 1);
+  ThreadPool pool(2);
+  const PackedMatrix packed = PackedMatrix::Pack(pool, weight);
+  ASSERT_EQ(packed.bytes(), PackedMatrix::BytesOf(n, k, DType::kF32, spec));
+  const std::unique_ptr<CodeMatrix> codes =
+      CodesOf(PackedMatrix::Borrow(n, k, DType::kF32, spec, packed.panel(0)));
+  CodeRowBuffer buffer(*codes);
+  std::vector<float> row(static_cast<size_t>(k));
+  for (int64_t r = 0; r < n; ++r) {
+    DequantizeRow(*codes, r, buffer.row(), row);
+    ASSERT_EQ(Bits(row), Bits(weight.Wide(r))) << r;
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(
     Specs, CodeGemmTest,
     testing::Values(Case{{CodeType::kInt8, 32, false, DType::kF16}, 40, 96},

@@ -6,15 +6,18 @@
 
 #include <algorithm>
 #include <chrono>
+#include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <optional>
 #include <span>
 
+#include "absl/functional/function_ref.h"
 #include "launch/agreement.h"
 #include "launch/gpu/choose_gpu.h"
 #include "launch/gpu/gpu.h"
 #include "launch/version.h"
+#include "layers/panel_loader.h"
 #include "runtime/quant/round_to_nearest.h"
 
 namespace folkmoot {
@@ -25,10 +28,29 @@ struct Opened {
   ModelConfig config;
   GateConfig gate;
   int64_t context = 0;
-  std::unique_ptr<Checkpoint> checkpoint;  // null for dummy weights
+  std::unique_ptr<Checkpoint> checkpoint;  // null for dummy weights and packed models
+  std::unique_ptr<PanelFile> panels;       // of a packed model
   ExpertPlacement placement = ExpertPlacement::Contiguous(0, 1);
   std::optional<cuda::DeviceInfo> gpu;  // nullopt: the CPU
 };
+
+absl::Status OpenPanels(const EngineOptions& options, const std::string& path, Opened* out) {
+  if (out->gpu && options.device == "auto") out->gpu.reset();
+  if (out->gpu) {
+    return FailedPrecondition(
+        "{}: packed for the CPU; use --device cpu, or the model that it was "
+        "made from",
+        path);
+  }
+  if (options.dtype != "auto" || options.quantization != "none") {
+    return FailedPrecondition(
+        "{}: packed weights stay as they are; give --dtype and "
+        "--quantization to `folkmoot pack`",
+        path);
+  }
+  FM_ASSIGN_OR_RETURN(out->panels, PanelFile::Open(path));
+  return absl::OkStatus();
+}
 
 absl::Status Open(const EngineOptions& options, int rank, int ranks, Opened* out) {
   FM_RETURN_IF_ERROR(CheckEngineOptions(options));
@@ -39,9 +61,10 @@ absl::Status Open(const EngineOptions& options, int rank, int ranks, Opened* out
   FM_ASSIGN_OR_RETURN(
       out->placement,
       ExpertPlacement::Parse(options.placement, static_cast<int>(out->config.moe.experts), ranks));
-  if (options.load_format != "dummy") {
-    FM_ASSIGN_OR_RETURN(out->checkpoint, Checkpoint::Open(options.model));
-  }
+  if (options.load_format == "dummy") return absl::OkStatus();
+  const std::string panels = fmt::format("{}/{}", options.model, PanelFile::kName);
+  if (std::filesystem::exists(panels)) return OpenPanels(options, panels, out);
+  FM_ASSIGN_OR_RETURN(out->checkpoint, Checkpoint::Open(options.model));
   return absl::OkStatus();
 }
 
@@ -52,19 +75,38 @@ std::string FileHash(const std::string& path) {
 }
 
 // Tells apart weights of the same shapes, as of two trainings, without reading them: a hash of the
-// first page of at most 64 tensors.
-std::string SampleHash(const Checkpoint& checkpoint) {
+// first page of at most 64 of `count` tensors.
+std::string SampleHash(size_t count,
+                       absl::FunctionRef<std::span<const std::byte>(size_t index)> tensor) {
   constexpr size_t kSamples = 64;
-  constexpr int64_t kPage = 4096;
-  const std::vector<std::string_view> names = checkpoint.Names();
-  const size_t stride = std::max<size_t>(1, names.size() / kSamples);
+  constexpr size_t kPage = 4096;
+  const size_t stride = std::max<size_t>(1, count / kSamples);
   uint64_t hash = 0;
-  for (size_t i = 0; i < names.size(); i += stride) {
-    const TensorInfo& tensor = *checkpoint.Find(names[i]);
-    const auto bytes = static_cast<size_t>(std::min(tensor.bytes, kPage));
-    hash = XXH3_64bits_withSeed(tensor.data, bytes, hash);
+  for (size_t i = 0; i < count; i += stride) {
+    const std::span<const std::byte> bytes = tensor(i);
+    hash = XXH3_64bits_withSeed(bytes.data(), std::min(bytes.size(), kPage), hash);
   }
   return fmt::format("{:016x}", hash);
+}
+
+// What the files of the weights are, and a sample of what is in them.
+void AddWeightFields(const Opened& opened, AgreementFields& fields) {
+  if (opened.panels != nullptr) {
+    const std::vector<PanelEntry>& entries = opened.panels->entries();
+    fields.emplace_back("model files", fmt::format("{:016x}", opened.panels->Fingerprint()));
+    fields.emplace_back("weights", SampleHash(entries.size(), [&](size_t i) {
+                          return std::span(entries[i].data, static_cast<size_t>(entries[i].bytes));
+                        }));
+  } else if (opened.checkpoint != nullptr) {
+    const std::vector<std::string_view> names = opened.checkpoint->Names();
+    fields.emplace_back("model files", fmt::format("{:016x}", opened.checkpoint->Fingerprint()));
+    fields.emplace_back("weights", SampleHash(names.size(), [&](size_t i) {
+                          const TensorInfo& info = *opened.checkpoint->Find(names[i]);
+                          return std::span(info.data, static_cast<size_t>(info.bytes));
+                        }));
+  } else {
+    fields.emplace_back("model files", "dummy");
+  }
 }
 
 AgreementFields Fields(const EngineOptions& options, const Opened& opened) {
@@ -82,13 +124,7 @@ AgreementFields Fields(const EngineOptions& options, const Opened& opened) {
       {"--kv-cache-dtype", options.kv_cache_dtype},
       {"--max-num-seqs", std::to_string(options.max_num_seqs)},
       {"--moe-a2a-backend", options.dispatcher}};
-  fields.emplace_back("model files",
-                      opened.checkpoint == nullptr
-                          ? std::string("dummy")
-                          : fmt::format("{:016x}", opened.checkpoint->Fingerprint()));
-  if (opened.checkpoint != nullptr) {
-    fields.emplace_back("weights", SampleHash(*opened.checkpoint));
-  }
+  AddWeightFields(opened, fields);
   fields.emplace_back("config.json", FileHash(options.model + "/config.json"));
   fields.emplace_back("gate", opened.config.moe.experts > 0 ? ToJson(opened.gate) : "none");
   fields.emplace_back("context", std::to_string(opened.context));
@@ -180,11 +216,16 @@ absl::StatusOr<std::unique_ptr<LoadedRank>> LoadedRank::Load(const EngineOptions
   rank->config_ = opened.config;
   rank->gpu_ = opened.gpu;
   rank->checkpoint_ = std::move(opened.checkpoint);
+  rank->panels_ = std::move(opened.panels);
   rank->epoch_ = 1;
-  rank->loader_ =
-      rank->checkpoint_ == nullptr
-          ? MakeDummyLoader(options.dummy_seed, WeightDType(options).value_or(opened.config.dtype))
-          : MakeCheckpointLoader(*rank->checkpoint_);
+  if (rank->panels_ != nullptr) {
+    rank->loader_ = MakePanelLoader(*rank->panels_);
+  } else if (rank->checkpoint_ != nullptr) {
+    rank->loader_ = MakeCheckpointLoader(*rank->checkpoint_);
+  } else {
+    rank->loader_ =
+        MakeDummyLoader(options.dummy_seed, WeightDType(options).value_or(opened.config.dtype));
+  }
   rank->loader_->set_dtype(WeightDType(options));
   rank->loader_->set_rounding(CodeSpecNamed(options.quantization));
   const int64_t total =

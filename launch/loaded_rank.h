@@ -14,6 +14,7 @@
 #include "parallel/communicator.h"
 #include "parallel/expert_placement.h"
 #include "runtime/checkpoint/checkpoint.h"
+#include "runtime/checkpoint/panel_file.h"
 #include "runtime/cuda/device.h"
 #include "scheduler/scheduler.h"
 
@@ -67,6 +68,7 @@ class LoadedRank {
   int64_t bytes_read_ = 0;
   std::unique_ptr<ThreadPool> pool_;
   std::unique_ptr<Checkpoint> checkpoint_;  // the model reads embeddings in place
+  std::unique_ptr<PanelFile> panels_;       // the weights themselves, when the model is packed
   std::unique_ptr<WeightLoader> loader_;
   std::unique_ptr<Model> model_;
   std::unique_ptr<ModelRunner> runner_;

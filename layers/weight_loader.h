@@ -61,20 +61,20 @@ class WeightLoader {
   virtual absl::StatusOr<std::pair<WeightView, WeightView>> ViewPair(const TensorRef& a,
                                                                      const TensorRef& b) = 0;
   // A table whose rows are looked up: embeddings.
-  absl::StatusOr<RowTable> Table(const TensorRef& ref);
+  virtual absl::StatusOr<RowTable> Table(const TensorRef& ref);
   // Whoever reads views itself says so when it is done with one: progress, and memory that the
   // loader may give back.
   void Report(const WeightView& view);
   void Report(const CodeMatrix& codes);
 
   // Quantised weights stay codes unless a dtype is set.
-  absl::StatusOr<PackedMatrix> Pack(ThreadPool& pool, const TensorRef& ref);
-  absl::StatusOr<PackedMatrix> PackGateUp(ThreadPool& pool, const TensorRef& gate,
-                                          const TensorRef& up);
+  virtual absl::StatusOr<PackedMatrix> Pack(ThreadPool& pool, const TensorRef& ref);
+  virtual absl::StatusOr<PackedMatrix> PackGateUp(ThreadPool& pool, const TensorRef& gate,
+                                                  const TensorRef& up);
   // A vector tensor [n] widened to float32.
-  absl::StatusOr<std::vector<float>> Vector(const std::string& name, int64_t n);
+  virtual absl::StatusOr<std::vector<float>> Vector(const std::string& name, int64_t n);
   // A tensor [1, n], as routers of one output store it.
-  absl::StatusOr<std::vector<float>> Row(const std::string& name, int64_t n);
+  virtual absl::StatusOr<std::vector<float>> Row(const std::string& name, int64_t n);
 
   // Converts matrices to this type while packing them; without one they stay as stored.
   void set_dtype(std::optional<DType> dtype) { dtype_ = dtype; }
@@ -91,6 +91,10 @@ class WeightLoader {
   virtual absl::StatusOr<WeightView> ViewVector(const std::string& name, int64_t n) = 0;
   // The loader may give memory of a view back that will not be read again.
   virtual void Release(std::span<const std::byte> bytes) = 0;
+  // `bytes` of weights are there now: progress.
+  void ReportRead(int64_t bytes) {
+    if (progress_) progress_(bytes);
+  }
 
  private:
   std::vector<float> Widen(const WeightView& view);

@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "layers/panel_loader.h"
+
+#include <cstring>
+
+#include "absl/container/flat_hash_map.h"
+
+namespace folkmoot {
+namespace {
+
+PanelPart PartOf(const TensorRef& ref) {
+  return {.name = ref.name, .slice = ref.slice, .first_row = ref.first_row, .rows = ref.n};
+}
+
+class PanelLoader : public WeightLoader {
+ public:
+  explicit PanelLoader(const PanelFile& file) : file_(file) {
+    for (const PanelEntry& entry : file.entries()) {
+      for (const PanelPart& part : entry.parts) types_[part.name] = entry.dtype;
+    }
+  }
+
+  bool Has(std::string_view name) const override { return types_.contains(std::string(name)); }
+  std::optional<DType> Stored(std::string_view name) const override {
+    const auto found = types_.find(std::string(name));
+    return found == types_.end() ? std::nullopt : std::optional<DType>(found->second);
+  }
+
+  absl::StatusOr<PackedMatrix> Pack(ThreadPool&, const TensorRef& ref) override {
+    return Rows(PanelKind::kRows, ref, PackedMatrix::kPanel);
+  }
+  absl::StatusOr<PackedMatrix> PackGateUp(ThreadPool&, const TensorRef& gate,
+                                          const TensorRef&) override {
+    return Rows(PanelKind::kGateUp, gate, PackedMatrix::kPanel / 2);
+  }
+
+  absl::StatusOr<std::vector<float>> Vector(const std::string& name, int64_t n) override {
+    FM_ASSIGN_OR_RETURN(const PanelEntry* entry,
+                        Find(PanelKind::kVector, {.name = name, .n = n, .k = 1}, nullptr));
+    if (entry->n != n) {
+      return InvalidArgument("{}: '{}' has {} values, but config.json asks for {}", file_.path(),
+                             name, entry->n, n);
+    }
+    std::vector<float> values(static_cast<size_t>(n));
+    std::memcpy(values.data(), entry->data, values.size() * sizeof(float));
+    ReportRead(entry->bytes);
+    return values;
+  }
+  absl::StatusOr<std::vector<float>> Row(const std::string& name, int64_t n) override {
+    return Vector(name, n);
+  }
+
+  absl::StatusOr<RowTable> Table(const TensorRef& ref) override {
+    FM_ASSIGN_OR_RETURN(const PanelEntry* entry, Find(PanelKind::kTable, ref, nullptr));
+    RowTable table;
+    if (entry->codes) {
+      table.codes = CodesOf(
+          PackedMatrix::Borrow(entry->n, entry->k, entry->dtype, entry->codes, entry->data));
+    } else {
+      table.plain = {entry->data, entry->dtype, entry->n, entry->k};
+    }
+    return table;
+  }
+
+  absl::StatusOr<WeightView> View(const TensorRef& ref) override { return OnlyPanels(ref.name); }
+  absl::StatusOr<WeightView> Keep(const TensorRef& ref) override { return OnlyPanels(ref.name); }
+  absl::StatusOr<std::unique_ptr<CodeMatrix>> Codes(const TensorRef& ref) override {
+    return OnlyPanels(ref.name);
+  }
+  absl::StatusOr<std::pair<WeightView, WeightView>> ViewPair(const TensorRef& a,
+                                                             const TensorRef&) override {
+    return OnlyPanels(a.name);
+  }
+
+ protected:
+  absl::StatusOr<WeightView> ViewVector(const std::string& name, int64_t) override {
+    return OnlyPanels(name);
+  }
+  void Release(std::span<const std::byte>) override {}
+
+ private:
+  absl::Status OnlyPanels(const std::string& name) const {
+    return FailedPrecondition("{}: '{}' is packed for the CPU; use the model that it was made from",
+                              file_.path(), name);
+  }
+
+  // The entry with these rows. `outputs` becomes the number of outputs in front of them.
+  absl::StatusOr<const PanelEntry*> Find(PanelKind kind, const TensorRef& ref,
+                                         int64_t* outputs) const {
+    size_t part = 0;
+    const PanelEntry* entry = file_.Find(kind, PartOf(ref), &part);
+    if (entry == nullptr) {
+      return NotFound("{}: rows {} to {} of '{}' (slice {}) are not in the file", file_.path(),
+                      ref.first_row, ref.first_row + ref.n, ref.name, ref.slice);
+    }
+    if (entry->k != ref.k) {
+      return InvalidArgument("{}: '{}' has rows of {}, but config.json asks for {}", file_.path(),
+                             ref.name, entry->k, ref.k);
+    }
+    if (outputs == nullptr) return entry;
+    *outputs = ref.first_row - entry->parts[part].first_row;
+    if (kind == PanelKind::kGateUp) return entry;  // gates and ups side by side
+    for (size_t p = 0; p < part; ++p) *outputs += entry->parts[p].rows;
+    return entry;
+  }
+
+  absl::StatusOr<PackedMatrix> Rows(PanelKind kind, const TensorRef& ref, int64_t per_panel) {
+    int64_t outputs = 0;
+    FM_ASSIGN_OR_RETURN(const PanelEntry* entry, Find(kind, ref, &outputs));
+    if (outputs % per_panel != 0) {
+      return InvalidArgument(
+          "{}: row {} of '{}' does not begin a panel, so it cannot be given to "
+          "another rank; use the model that the file was made from",
+          file_.path(), ref.first_row, ref.name);
+    }
+    const int64_t n = kind == PanelKind::kGateUp ? 2 * ref.n : ref.n;
+    const int64_t skipped = PackedMatrix::BytesOf(outputs / per_panel * PackedMatrix::kPanel,
+                                                  entry->k, entry->dtype, entry->codes);
+    ReportRead(PackedMatrix::BytesOf(n, entry->k, entry->dtype, entry->codes));
+    return PackedMatrix::Borrow(n, entry->k, entry->dtype, entry->codes, entry->data + skipped);
+  }
+
+  const PanelFile& file_;
+  absl::flat_hash_map<std::string, DType> types_;
+};
+
+class PanelRecorder : public WeightLoader {
+ public:
+  PanelRecorder(WeightLoader& from, PanelFileWriter& to, ThreadPool& pool)
+      : from_(from), to_(to), pool_(pool) {}
+
+  bool Has(std::string_view name) const override { return from_.Has(name); }
+  std::optional<DType> Stored(std::string_view name) const override { return from_.Stored(name); }
+
+  absl::StatusOr<PackedMatrix> Pack(ThreadPool& pool, const TensorRef& ref) override {
+    FM_ASSIGN_OR_RETURN(const PackedMatrix matrix, from_.Pack(pool, ref));
+    return Recorded(PanelKind::kRows, {PartOf(ref)}, matrix);
+  }
+  absl::StatusOr<PackedMatrix> PackGateUp(ThreadPool& pool, const TensorRef& gate,
+                                          const TensorRef& up) override {
+    FM_ASSIGN_OR_RETURN(const PackedMatrix matrix, from_.PackGateUp(pool, gate, up));
+    return Recorded(PanelKind::kGateUp, {PartOf(gate), PartOf(up)}, matrix);
+  }
+  absl::StatusOr<std::vector<float>> Vector(const std::string& name, int64_t n) override {
+    FM_ASSIGN_OR_RETURN(std::vector<float> values, from_.Vector(name, n));
+    FM_RETURN_IF_ERROR(Record(name, values));
+    return values;
+  }
+  absl::StatusOr<std::vector<float>> Row(const std::string& name, int64_t n) override {
+    FM_ASSIGN_OR_RETURN(std::vector<float> values, from_.Row(name, n));
+    FM_RETURN_IF_ERROR(Record(name, values));
+    return values;
+  }
+  absl::StatusOr<RowTable> Table(const TensorRef& ref) override {
+    FM_ASSIGN_OR_RETURN(RowTable table, from_.Table(ref));
+    if (table.codes != nullptr) {
+      const PackedMatrix packed = PackedMatrix::Pack(pool_, *table.codes);
+      FM_RETURN_IF_ERROR(Recorded(PanelKind::kTable, {PartOf(ref)}, packed).status());
+      return table;
+    }
+    PanelEntry entry = {.kind = PanelKind::kTable,
+                        .parts = {PartOf(ref)},
+                        .n = ref.n,
+                        .k = ref.k,
+                        .dtype = table.plain.dtype,
+                        .data = static_cast<const std::byte*>(table.plain.data),
+                        .bytes = ref.n * ref.k * DTypeBytes(table.plain.dtype)};
+    FM_RETURN_IF_ERROR(to_.Add(entry));
+    return table;
+  }
+
+  absl::StatusOr<WeightView> View(const TensorRef& ref) override { return from_.View(ref); }
+  absl::StatusOr<WeightView> Keep(const TensorRef& ref) override { return from_.Keep(ref); }
+  absl::StatusOr<std::unique_ptr<CodeMatrix>> Codes(const TensorRef& ref) override {
+    return from_.Codes(ref);
+  }
+  absl::StatusOr<std::pair<WeightView, WeightView>> ViewPair(const TensorRef& a,
+                                                             const TensorRef& b) override {
+    return from_.ViewPair(a, b);
+  }
+
+ protected:
+  absl::StatusOr<WeightView> ViewVector(const std::string& name, int64_t) override {
+    return FailedPrecondition("'{}' was read past the packed file", name);
+  }
+  void Release(std::span<const std::byte>) override {}
+
+ private:
+  absl::StatusOr<PackedMatrix> Recorded(PanelKind kind, std::vector<PanelPart> parts,
+                                        const PackedMatrix& matrix) {
+    const PanelEntry entry = {.kind = kind,
+                              .parts = std::move(parts),
+                              .n = matrix.n(),
+                              .k = matrix.k(),
+                              .dtype = matrix.dtype(),
+                              .codes = matrix.codes(),
+                              .data = matrix.panel(0),
+                              .bytes = matrix.bytes()};
+    FM_RETURN_IF_ERROR(to_.Add(entry));
+    return PackedMatrix::Borrow(entry.n, entry.k, entry.dtype, entry.codes, nullptr);
+  }
+  absl::Status Record(const std::string& name, const std::vector<float>& values) {
+    const auto n = static_cast<int64_t>(values.size());
+    return to_.Add({.kind = PanelKind::kVector,
+                    .parts = {{.name = name, .rows = n}},
+                    .n = n,
+                    .k = 1,
+                    .data = reinterpret_cast<const std::byte*>(values.data()),
+                    .bytes = n * static_cast<int64_t>(sizeof(float))});
+  }
+
+  WeightLoader& from_;
+  PanelFileWriter& to_;
+  ThreadPool& pool_;
+};
+
+}  // namespace
+
+std::unique_ptr<WeightLoader> MakePanelLoader(const PanelFile& file) {
+  return std::make_unique<PanelLoader>(file);
+}
+
+std::unique_ptr<WeightLoader> MakePanelRecorder(WeightLoader& from, PanelFileWriter& to,
+                                                ThreadPool& pool) {
+  return std::make_unique<PanelRecorder>(from, to, pool);
+}
+
+}  // namespace folkmoot

@@ -4,7 +4,7 @@
   python3 tools/compare_peers/make_models.py OUT [--shapes mixtral,...] [--types f32,bf16,q8_0,q4_0]
 
 OUT gets SHAPE-TYPE.gguf for llama.cpp and its relatives and SHAPE/config.json for Folkmoot's dummy
-weights. Needs numpy and gguf (PyPI). The weights are random, each tensor from a seed of its name, so
+weights. Needs numpy and gguf (PyPI). Weights are random, each tensor from a seed of its name, so
 that files are the same everywhere and tokens spread evenly over the experts; matrices have
 deviation 1/sqrt(inputs), embeddings 1. Everything but vectors and routers has the type of the
 file, the embeddings and the head too ("pure").

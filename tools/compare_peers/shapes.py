@@ -31,15 +31,14 @@ class Shape(NamedTuple):
     context: int = 8192
     eps: float = 1e-5
     rope_base: float = 1e4
-    tied: bool = False  # the output head is the embedding table
+    tied: bool = False  # Folkmoot takes the embedding table as head; the file has both
 
     def tensors(self):
         """All tensors, in file order."""
         h, q, kv = self.hidden, self.heads * self.head_dim, self.kv_heads * self.head_dim
         out = [Tensor("token_embd.weight", (self.vocab, h), "table"),
-               Tensor("output_norm.weight", (h,), "ones")]
-        if not self.tied:
-            out.append(Tensor("output.weight", (self.vocab, h), "matrix"))
+               Tensor("output_norm.weight", (h,), "ones"),
+               Tensor("output.weight", (self.vocab, h), "matrix")]
         for layer in range(self.layers):
             out += [t._replace(name=f"blk.{layer}.{t.name}") for t in self._layer(h, q, kv)]
         return out

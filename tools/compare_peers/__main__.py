@@ -184,7 +184,8 @@ class Comparison:
         rates = [run["details"] for run in self.runs if run["engine"] == ours]
         if rates:
             for what, key, unit in (("read", "read_bytes_per_second", "GB/s"),
-                                    ("fma", "fma_flops_per_second", "GFLOP/s")):
+                                    ("fma", "fma_flops_per_second", "GFLOP/s"),
+                                    ("integers", "integer_ops_per_second", "Gop/s")):
                 values = sorted(rate[key] / 1e9 for rate in rates)
                 print(f"machine in the same runs: {what} median {values[len(values) // 2]:.1f} "
                       f"({values[0]:.1f}..{values[-1]:.1f}) {unit}")

@@ -101,7 +101,8 @@ class LlamaPeer:
         if self._batched and self._settings.decode:
             argv = self.batched_argv(model)
             for _ in range(ATTEMPTS):
-                out, load = runner.run(argv)
+                # ik_llama.cpp's prints its table on stderr.
+                out, load = runner.run(argv, with_stderr=True)
                 cells = parse_batched_bench(out)
                 missing = [b for b in self._settings.decode if ("decode", b) not in cells]
                 if not missing:

@@ -83,10 +83,10 @@ class Runner:
         self._retries, self._timeout, self._say = retries, timeout, say
         self._folder = tempfile.TemporaryDirectory(prefix="compare-peers-")  # for stray log files
 
-    def run(self, argv):
-        """(stdout, Load) of the first quiet run, or of the last one."""
+    def run(self, argv, with_stderr=False):
+        """(output, Load) of the first quiet run, or of the last one."""
         for attempt in range(self._retries + 1):
-            out, load = self._once(argv)
+            out, load = self._once(argv, with_stderr)
             if load.quiet or attempt == self._retries:
                 return out, load
             self._say(f"disturbed ({load}), again: {' '.join(argv)}")
@@ -97,7 +97,7 @@ class Runner:
         while not idle_load(1.0).quiet and time.monotonic() < end:
             time.sleep(1)
 
-    def _once(self, argv):
+    def _once(self, argv, with_stderr):
         watch = Watch()
         try:
             done = subprocess.run(argv, cwd=self._folder.name, stdin=subprocess.DEVNULL,
@@ -110,4 +110,4 @@ class Runner:
         load = watch.stop()
         if done.returncode != 0:
             raise RunFailed(f"exit status {done.returncode}: {message_in(done.stderr)}")
-        return done.stdout, load
+        return done.stdout + done.stderr * with_stderr, load

@@ -32,71 +32,73 @@ HWY_BEFORE_NAMESPACE();
 namespace folkmoot::cpu {
 namespace HWY_NAMESPACE {
 
-// The tiles' share of a run of groups.
+// Rows of a tile. With more than two, AVX2 takes a panel in halves: 6 rows by 16 outputs are sums
+// in 12 registers, and leave room for two vectors of codes, one of x and a product.
+constexpr int64_t kCodeTileRows = kVector == 16 ? 8 : 6;
+template <int kRows>
+constexpr size_t kTileVectors = kVector == 16 || kRows > 2 ? 2 : kPanelVectors;
+
 struct CodeTile {
-  const std::byte* codes;
-  int64_t chunk_stride;  // bytes from the codes of a chunk to the next chunk of its group
-  int64_t group_stride;  // bytes from the codes of a group to the next group
-  const std::byte* scales;
-  int64_t scale_stride;  // bytes from the scales of a group to those of the next
-  DType scale_type;
-  bool offsets;
-  int64_t chunk;   // k per chunk
-  int64_t chunks;  // per group
-  int64_t groups;
-  const std::byte* fetch;  // memory to fetch meanwhile; null fetches none
-  CodeRows x;              // begins at the first group's first chunk
-  float* sums;             // [rows][32]
+  CodePanelShape shape;
+  const std::byte* panel;
+  int64_t fetch;  // how far ahead memory is fetched; 0: not at all
+  CodeRows x;
+  float* sums;  // [rows][32]
 };
 
-HWY_INLINE VF LoadScale(DType type, const std::byte* scales, size_t column) {
+HWY_INLINE VF LoadScale(DType type, const std::byte* scales, int64_t column) {
   if (type == DType::kF16) return LoadF16(reinterpret_cast<const uint16_t*>(scales) + column);
   return hn::Load(DF(), reinterpret_cast<const float*>(scales) + column);
 }
 
-// Adds the products of pair kPair, .. of one step to the integer sums.
+// Integer sums of a tile's columns.
+template <int kRows>
+struct IntegerSums {
+  static constexpr size_t kVectorsOfTile = kTileVectors<kRows>;
+  VI v[kRows][kVectorsOfTile];
+};
+
+// Adds the products of pair kPair, .. of one step.
 template <class Codes, int kRows, int kPair = 0>
-HWY_INLINE void AddPairsOfStep(const int32_t* word, const int16_t* x, int64_t stride,
-                               VI (&sums)[kRows][kPanelVectors]) {
-  const DI d;
-  VI values[kRows];
+HWY_INLINE void AddStep(const int32_t* word, const int16_t* x, int64_t stride,
+                        IntegerSums<kRows>& sums) {
+  constexpr size_t kCount = IntegerSums<kRows>::kVectorsOfTile;
+  VI w[kCount];
+  for (size_t i = 0; i < kCount; ++i) w[i] = Codes::template Pair<kPair>(word + i * kVector);
   for (int r = 0; r < kRows; ++r) {
     int32_t pair;
     std::memcpy(&pair, x + r * stride + 2 * kPair, sizeof(pair));
-    values[r] = hn::Set(d, pair);
-  }
-  for (size_t i = 0; i < kPanelVectors; ++i) {
-    const VI w = Codes::template Pair<kPair>(word + i * kVector);
-    for (int r = 0; r < kRows; ++r) sums[r][i] = AddPairs(sums[r][i], w, values[r]);
+    const VI value = hn::Set(DI(), pair);
+    for (size_t i = 0; i < kCount; ++i) sums.v[r][i] = AddPairs(sums.v[r][i], w[i], value);
   }
   if constexpr (kPair + 1 < Codes::kPairs) {
-    AddPairsOfStep<Codes, kRows, kPair + 1>(word, x, stride, sums);
+    AddStep<Codes, kRows, kPair + 1>(word, x, stride, sums);
   }
 }
 
-// The integer sums of chunk `at` of x with the codes at `codes`.
+// The integer sums of chunk `at` of x with the codes at `codes`, from `column` on.
 template <class Codes, int kRows, int64_t kChunk>
-HWY_INLINE void SumChunk(const CodeTile& tile, int64_t at, const std::byte* codes,
-                         VI (&sums)[kRows][kPanelVectors]) {
+HWY_INLINE IntegerSums<kRows> SumChunk(const CodeTile& tile, int64_t at, const std::byte* codes,
+                                       int64_t column) {
   const DI d;
+  IntegerSums<kRows> sums;
   for (int r = 0; r < kRows; ++r) {
     VI start = hn::Zero(d);
     if constexpr (Codes::kZero != 0) {
       start = hn::Set(d, -Codes::kZero * tile.x.sums[r * tile.x.chunks + at]);
     }
-    for (size_t i = 0; i < kPanelVectors; ++i) sums[r][i] = start;
+    for (VI& sum : sums.v[r]) sum = start;
   }
-  const int64_t ahead = tile.fetch - tile.codes;
   const int16_t* x = tile.x.q + at * kChunk;
-  HWY_UNROLL(4)
   for (int64_t step = 0; step < kChunk / Codes::kStep; ++step, x += Codes::kStep) {
     const std::byte* word = codes + step * kPanelCols * 4;
-    if (tile.fetch != nullptr) {
-      hwy::Prefetch(word + ahead);
-      hwy::Prefetch(word + ahead + 64);
+    if (tile.fetch != 0 && column == 0) {
+      hwy::Prefetch(word + tile.fetch);
+      hwy::Prefetch(word + tile.fetch + 64);
     }
-    AddPairsOfStep<Codes, kRows>(reinterpret_cast<const int32_t*>(word), x, tile.x.stride, sums);
+    AddStep<Codes, kRows>(reinterpret_cast<const int32_t*>(word) + column, x, tile.x.stride, sums);
   }
+  return sums;
 }
 
 // The scale of row r's chunk `at`, in units of the integers of Codes.
@@ -109,15 +111,16 @@ HWY_INLINE VF ScaleOfRow(const CodeTile& tile, int r, int64_t at) {
 
 // A group of one chunk: sums += integers * x_scale * scale.
 template <class Codes, int kRows, int64_t kChunk>
-HWY_INLINE void AddChunkGroup(const CodeTile& tile, int64_t group, const std::byte* scales) {
+HWY_INLINE void AddChunkGroup(const CodeTile& tile, int64_t group, const std::byte* codes,
+                              const std::byte* scales, int64_t column) {
   const DF d;
-  VI integers[kRows][kPanelVectors];
-  SumChunk<Codes, kRows, kChunk>(tile, group, tile.codes + group * tile.group_stride, integers);
-  for (size_t i = 0; i < kPanelVectors; ++i) {
-    const VF scale = LoadScale(tile.scale_type, scales, i * kVector);
+  const IntegerSums<kRows> integers = SumChunk<Codes, kRows, kChunk>(tile, group, codes, column);
+  for (size_t i = 0; i < kTileVectors<kRows>; ++i) {
+    const int64_t at = column + static_cast<int64_t>(i * kVector);
+    const VF scale = LoadScale(tile.shape.scale_type, scales, at);
     for (int r = 0; r < kRows; ++r) {
-      float* sum = tile.sums + r * kPanelCols + static_cast<int64_t>(i * kVector);
-      const VF t = hn::Mul(hn::ConvertTo(d, integers[r][i]), ScaleOfRow<Codes>(tile, r, group));
+      float* sum = tile.sums + r * kPanelCols + at;
+      const VF t = hn::Mul(hn::ConvertTo(d, integers.v[r][i]), ScaleOfRow<Codes>(tile, r, group));
       hn::Store(Fma(t, scale, hn::Load(d, sum)), d, sum);
     }
   }
@@ -125,29 +128,32 @@ HWY_INLINE void AddChunkGroup(const CodeTile& tile, int64_t group, const std::by
 
 // A group of several: t = integers * x_scale + t over its chunks, then sums += t * scale.
 template <class Codes, int kRows>
-HWY_INLINE void AddLongGroup(const CodeTile& tile, int64_t group, const std::byte* scales) {
-  const DF d;
-  HWY_ALIGN float partial[kRows * kPanelCols] = {};
+HWY_INLINE void AddLongGroup(const CodeTile& tile, int64_t group, const std::byte* codes,
+                             const std::byte* scales, int64_t column) {
   constexpr int64_t kChunk = 32;
-  for (int64_t c = 0; c < tile.chunks; ++c) {
-    const int64_t at = group * tile.chunks + c;
-    VI integers[kRows][kPanelVectors];
-    SumChunk<Codes, kRows, kChunk>(
-        tile, at, tile.codes + group * tile.group_stride + c * tile.chunk_stride, integers);
+  constexpr size_t kCount = kTileVectors<kRows>;
+  const DF d;
+  VF t[kRows][kCount];
+  for (auto& row : t) {
+    for (VF& value : row) value = hn::Zero(d);
+  }
+  for (int64_t c = 0; c < tile.shape.chunks; ++c) {
+    const int64_t at = group * tile.shape.chunks + c;
+    const IntegerSums<kRows> integers =
+        SumChunk<Codes, kRows, kChunk>(tile, at, codes + c * tile.shape.chunk_bytes, column);
     for (int r = 0; r < kRows; ++r) {
       const VF x_scale = ScaleOfRow<Codes>(tile, r, at);
-      for (size_t i = 0; i < kPanelVectors; ++i) {
-        float* t = partial + r * kPanelCols + static_cast<int64_t>(i * kVector);
-        hn::Store(Fma(hn::ConvertTo(d, integers[r][i]), x_scale, hn::Load(d, t)), d, t);
+      for (size_t i = 0; i < kCount; ++i) {
+        t[r][i] = Fma(hn::ConvertTo(d, integers.v[r][i]), x_scale, t[r][i]);
       }
     }
   }
-  for (size_t i = 0; i < kPanelVectors; ++i) {
-    const VF scale = LoadScale(tile.scale_type, scales, i * kVector);
+  for (size_t i = 0; i < kCount; ++i) {
+    const int64_t at = column + static_cast<int64_t>(i * kVector);
+    const VF scale = LoadScale(tile.shape.scale_type, scales, at);
     for (int r = 0; r < kRows; ++r) {
-      const int64_t column = r * kPanelCols + static_cast<int64_t>(i * kVector);
-      const VF sum = hn::Load(d, tile.sums + column);
-      hn::Store(Fma(hn::Load(d, partial + column), scale, sum), d, tile.sums + column);
+      float* sum = tile.sums + r * kPanelCols + at;
+      hn::Store(Fma(t[r][i], scale, hn::Load(d, sum)), d, sum);
     }
   }
 }
@@ -158,14 +164,14 @@ HWY_INLINE void AddOffsets(const CodeTile& tile, int64_t group, const std::byte*
   const DF d;
   for (int r = 0; r < kRows; ++r) {
     VF x_sum = hn::Zero(d);
-    for (int64_t c = 0; c < tile.chunks; ++c) {
-      const int64_t at = r * tile.x.chunks + group * tile.chunks + c;
+    for (int64_t c = 0; c < tile.shape.chunks; ++c) {
+      const int64_t at = r * tile.x.chunks + group * tile.shape.chunks + c;
       x_sum = Fma(hn::Set(d, static_cast<float>(tile.x.sums[at])), hn::Set(d, tile.x.scales[at]),
                   x_sum);
     }
-    for (size_t i = 0; i < kPanelVectors; ++i) {
-      float* sum = tile.sums + r * kPanelCols + static_cast<int64_t>(i * kVector);
-      const VF offset = LoadScale(tile.scale_type, offsets, i * kVector);
+    for (int64_t column = 0; column < kPanelCols; column += static_cast<int64_t>(kVector)) {
+      float* sum = tile.sums + r * kPanelCols + column;
+      const VF offset = LoadScale(tile.shape.scale_type, offsets, column);
       hn::Store(Fma(x_sum, offset, hn::Load(d, sum)), d, sum);
     }
   }
@@ -173,22 +179,27 @@ HWY_INLINE void AddOffsets(const CodeTile& tile, int64_t group, const std::byte*
 
 template <class Codes, int kRows>
 HWY_NOINLINE void RunCodeTile(const CodeTile& tile) {
-  for (int64_t group = 0; group < tile.groups; ++group) {
-    const std::byte* scales = tile.scales + group * tile.scale_stride;
-    if (tile.chunk == 16) {
-      AddChunkGroup<Codes, kRows, 16>(tile, group, scales);
-    } else if (tile.chunks == 1) {
-      AddChunkGroup<Codes, kRows, 32>(tile, group, scales);
-    } else {
-      AddLongGroup<Codes, kRows>(tile, group, scales);
+  const CodePanelShape& shape = tile.shape;
+  for (int64_t group = 0; group < shape.groups; ++group) {
+    const std::byte* codes = tile.panel + group * shape.group_bytes;
+    const std::byte* scales = codes + shape.chunks * shape.chunk_bytes;
+    constexpr auto kColumns = static_cast<int64_t>(kTileVectors<kRows> * kVector);
+    for (int64_t column = 0; column < kPanelCols; column += kColumns) {
+      if (shape.chunk == 16) {
+        AddChunkGroup<Codes, kRows, 16>(tile, group, codes, scales, column);
+      } else if (shape.chunks == 1) {
+        AddChunkGroup<Codes, kRows, 32>(tile, group, codes, scales, column);
+      } else {
+        AddLongGroup<Codes, kRows>(tile, group, codes, scales, column);
+      }
     }
-    if (tile.offsets) {
-      AddOffsets<kRows>(tile, group, scales + kPanelCols * DTypeBytes(tile.scale_type));
+    if (shape.offsets) {
+      AddOffsets<kRows>(tile, group, scales + kPanelCols * DTypeBytes(shape.scale_type));
     }
   }
 }
 
-template <class Codes, int kRows = kTileRows>
+template <class Codes, int kRows = kCodeTileRows>
 HWY_INLINE void RunCodeTileOf(int64_t rows, const CodeTile& tile) {
   if constexpr (kRows > 1) {
     if (rows < kRows) return RunCodeTileOf<Codes, kRows - 1>(rows, tile);
@@ -196,76 +207,21 @@ HWY_INLINE void RunCodeTileOf(int64_t rows, const CodeTile& tile) {
   RunCodeTile<Codes, kRows>(tile);
 }
 
-// All tiles of `rows` rows over one run of groups; the first fetches memory.
-template <class Codes>
-HWY_INLINE void RunCodeTiles(int64_t rows, const CodeTile& run) {
-  const int64_t tiles = (rows + kTileRows - 1) / kTileRows;
-  for (int64_t t = 0; t < tiles; ++t) {
-    const int64_t row = rows * t / tiles;
-    CodeTile tile = run;
-    if (t > 0) tile.fetch = nullptr;
-    tile.x = run.x.Rows(row);
-    tile.sums = run.sums + row * kPanelCols;
-    RunCodeTileOf<Codes>(rows * (t + 1) / tiles - row, tile);
-  }
-}
-
-// The 16-bit pairs of one chunk, [chunk / 2][32] words.
-template <class Codes, int kPair = 0>
-HWY_INLINE void WidenStep(const int32_t* word, int32_t* wide) {
-  for (int64_t column = 0; column < kPanelCols; column += static_cast<int64_t>(kVector)) {
-    hn::Store(Codes::template Pair<kPair>(word + column), DI(), wide + column);
-  }
-  if constexpr (kPair + 1 < Codes::kPairs) WidenStep<Codes, kPair + 1>(word, wide + kPanelCols);
-}
-
 // sums [rows][32] = rows of x * panel; rows <= kRowBlock, sums 64-byte aligned.
 template <class Codes>
 HWY_INLINE void RunCodePanel(const CodePanelShape& shape, const std::byte* panel, const CodeRows& x,
                              int64_t rows, float* sums) {
-  constexpr int64_t kNear = 2048;       // what one tile fetches ahead of itself
-  constexpr int64_t kWideValues = 256;  // k that are widened at a time, 16 KiB
+  constexpr int64_t kNear = 2048;  // what one tile fetches ahead of itself
   std::memset(sums, 0, static_cast<size_t>(rows * kPanelCols) * sizeof(float));
-  CodeTile run = {.codes = panel,
-                  .chunk_stride = shape.chunk_bytes,
-                  .group_stride = shape.group_bytes,
-                  .scales = panel + shape.chunks * shape.chunk_bytes,
-                  .scale_stride = shape.group_bytes,
-                  .scale_type = shape.scale_type,
-                  .offsets = shape.offsets,
-                  .chunk = shape.chunk,
-                  .chunks = shape.chunks,
-                  .groups = shape.groups,
-                  .fetch = panel + kNear,
-                  .x = x,
-                  .sums = sums};
-  const int64_t group_values = shape.chunk * shape.chunks;
-  if (rows <= kTileRows || group_values > kWideValues) return RunCodeTiles<Codes>(rows, run);
-  const int64_t step_groups = kWideValues / group_values;
-  HWY_ALIGN int32_t wide[kWideValues / 2 * kPanelCols];
-  run.codes = reinterpret_cast<const std::byte*>(wide);
-  run.chunk_stride = shape.chunk * kPanelCols * 2;
-  run.group_stride = group_values * kPanelCols * 2;
-  for (int64_t group = 0; group < shape.groups; group += step_groups) {
-    run.groups = std::min(step_groups, shape.groups - group);
-    const std::byte* from = panel + group * shape.group_bytes;
-    int32_t* to = wide;
-    for (int64_t g = 0; g < run.groups; ++g) {
-      for (int64_t c = 0; c < shape.chunks; ++c) {
-        const std::byte* codes = from + g * shape.group_bytes + c * shape.chunk_bytes;
-        for (int64_t step = 0; step < shape.chunk / Codes::kStep; ++step) {
-          WidenStep<Codes>(reinterpret_cast<const int32_t*>(codes + step * kPanelCols * 4), to);
-          to += Codes::kStep / 2 * kPanelCols;
-        }
-      }
-    }
-    run.scales = from + shape.chunks * shape.chunk_bytes;
-    run.fetch = nullptr;
-    run.x = x;
-    run.x.q += group * group_values;
-    run.x.scales += group * shape.chunks;
-    run.x.sums += group * shape.chunks;
-    RunCodeTiles<WideCodes<Codes>>(rows, run);
+  const int64_t tiles = (rows + kCodeTileRows - 1) / kCodeTileRows;
+  for (int64_t tile = 0; tile < tiles; ++tile) {
+    const int64_t row = rows * tile / tiles;
+    const CodeTile args = {.shape = shape,
+                           .panel = panel,
+                           .fetch = tile == 0 ? kNear : 0,
+                           .x = x.Rows(row),
+                           .sums = sums + row * kPanelCols};
+    RunCodeTileOf<Codes>(rows * (tile + 1) / tiles - row, args);
   }
 }
 
@@ -312,7 +268,7 @@ HWY_INLINE void RunFp8Panel(const CodePanelShape& shape, const std::byte* panel,
     }
     const std::byte* scales = codes + shape.chunks * shape.chunk_bytes;
     for (int64_t i = 0; i < x.rows * kPanelCols; i += static_cast<int64_t>(kVector)) {
-      const VF scale = LoadScale(shape.scale_type, scales, static_cast<size_t>(i % kPanelCols));
+      const VF scale = LoadScale(shape.scale_type, scales, i % kPanelCols);
       hn::Store(Fma(hn::Load(d, partial + i), scale, hn::Load(d, sums + i)), d, sums + i);
     }
   }

@@ -19,8 +19,8 @@ namespace HWY_NAMESPACE {
 using VI = hn::Vec<DI>;
 
 // Words of two 16-bit halves. AddPairs is sum + low * low + high * high; EvenBytes makes halves of
-// bytes 0 and 2 of each word, OddBytes of bytes 1 and 3; Fp4Halves makes halves of E2M1 codes,
-// doubled to integers.
+// bytes 0 and 2 of each word, OddBytes of bytes 1 and 3; Fp4Halves<p> makes halves of the E2M1
+// codes in nibbles p and p + 4, doubled to integers.
 #if HWY_TARGET == HWY_SCALAR
 HWY_INLINE int32_t Halves(int32_t low, int32_t high) {
   return static_cast<int32_t>((static_cast<uint32_t>(low) & 0xffff) | static_cast<uint32_t>(high)
@@ -34,22 +34,29 @@ HWY_INLINE VI EvenBytes(VI v) {
   return VI(Halves(static_cast<int8_t>(v.raw), static_cast<int8_t>(v.raw >> 16)));
 }
 HWY_INLINE VI OddBytes(VI v) { return EvenBytes(VI(v.raw >> 8)); }
+template <int kPair>
 HWY_INLINE VI Fp4Halves(VI v) {
-  const auto number = [](int32_t code) {
+  const auto number = [&](int nibble) {
     constexpr int32_t kTwice[8] = {0, 1, 2, 3, 4, 6, 8, 12};
-    const int32_t twice = kTwice[code & 7];
-    return (code & 8) != 0 ? -twice : twice;
+    const auto code = static_cast<uint32_t>(v.raw) >> (4 * nibble) & 15;
+    return (code & 8) != 0 ? -kTwice[code & 7] : kTwice[code & 7];
   };
-  return VI(Halves(number(v.raw), number(v.raw >> 16)));
+  return VI(Halves(number(kPair), number(kPair + 4)));
 }
 #else
 using D16 = hn::Repartition<int16_t, DI>;
 HWY_INLINE VI AddPairs(VI sum, VI w, VI x) {
   const DI d;
-#if HWY_ARCH_X86
+#if HWY_TARGET == HWY_AVX3_DL
+  // One instruction for the product and the addition; Highway 1.0 has no name for it.
+  (void)d;
+  asm("vpdpwssd %2, %1, %0" : "+v"(sum.raw) : "v"(w.raw), "v"(x.raw));
+  return sum;
+#elif HWY_ARCH_X86
   VI unused = hn::Zero(d);
-  return hn::ReorderWidenMulAccumulate(d, hn::BitCast(D16(), w), hn::BitCast(D16(), x), sum,
-                                       unused);
+  sum = hn::ReorderWidenMulAccumulate(d, hn::BitCast(D16(), w), hn::BitCast(D16(), x), sum, unused);
+  asm("" : "+v"(sum.raw));  // else GCC adds products in trees, for which there are no registers
+  return sum;
 #else
   const auto low = [](VI v) HWY_ATTR { return hn::ShiftRight<16>(hn::ShiftLeft<16>(v)); };
   sum = hn::Add(sum, hn::Mul(low(w), low(x)));
@@ -60,14 +67,20 @@ HWY_INLINE VI EvenBytes(VI v) {
   return hn::BitCast(DI(), hn::ShiftRight<8>(hn::ShiftLeft<8>(hn::BitCast(D16(), v))));
 }
 HWY_INLINE VI OddBytes(VI v) { return hn::BitCast(DI(), hn::ShiftRight<8>(hn::BitCast(D16(), v))); }
+template <int kPair>
 HWY_INLINE VI Fp4Halves(VI v) {
-  const hn::Repartition<uint8_t, DI> d8;
-  const VI magnitude = hn::And(v, hn::Set(DI(), 0x00070007));
-  HWY_ALIGN static constexpr uint8_t kTable[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, 0, 0, 0, 0, 0, 0, 0};
-  const auto twice = hn::BitCast(  // the empty bytes look up zero
-      D16(), hn::TableLookupBytes(hn::LoadDup128(d8, kTable), hn::BitCast(d8, magnitude)));
-  const auto negative = hn::ShiftRight<15>(hn::ShiftLeft<12>(hn::BitCast(D16(), v)));
-  return hn::BitCast(DI(), hn::Sub(hn::Xor(twice, negative), negative));
+  const DI d;
+  const hn::Repartition<int8_t, DI> d8;
+  HWY_ALIGN static constexpr int8_t kTwice[16] = {0, 1,  2,  3,  4,  6,  8,  12,
+                                                  0, -1, -2, -3, -4, -6, -8, -12};
+  // The code goes to the upper byte of its half, where what it looks up keeps its sign; the lower
+  // byte looks up zero.
+  VI codes = v;
+  if constexpr (kPair < 2) codes = hn::ShiftLeft<8 - 4 * kPair>(v);
+  if constexpr (kPair > 2) codes = hn::ShiftRight<4 * kPair - 8>(v);
+  codes = hn::And(codes, hn::Set(d, 0x0f000f00));
+  const auto found = hn::TableLookupBytes(hn::LoadDup128(d8, kTwice), hn::BitCast(d8, codes));
+  return hn::BitCast(d, hn::ShiftRight<8>(hn::BitCast(D16(), found)));
 }
 #endif
 
@@ -106,20 +119,7 @@ struct Fp4Codes {
   static constexpr int32_t kZero = 0;
   template <int kPair>
   static HWY_INLINE VI Pair(const int32_t* word) {
-    return Fp4Halves(Int4Codes<0>::Pair<kPair>(word));
-  }
-};
-
-// Numbers that were widened to 16 bits before: [k / 2][32] words.
-template <class Codes>
-struct WideCodes {
-  static constexpr int64_t kStep = 2;
-  static constexpr int kPairs = 1;
-  static constexpr float kUnit = Codes::kUnit;
-  static constexpr int32_t kZero = Codes::kZero;
-  template <int kPair>
-  static HWY_INLINE VI Pair(const int32_t* word) {
-    return hn::Load(DI(), word);
+    return Fp4Halves<kPair>(hn::Load(DI(), word));
   }
 };
 

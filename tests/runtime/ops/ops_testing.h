@@ -10,6 +10,7 @@
 #include <random>
 #include <vector>
 
+#define HWY_WANT_AVX3_DL
 #include "runtime/cpu/targets.h"
 //
 #include "hwy/highway.h"

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "launch/launcher.h"
 
-#include <sched.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -18,35 +17,13 @@
 #include "runtime/log.h"
 
 namespace folkmoot {
-namespace {
-
-// Threads: the cores that this process may use, shared among the ranks of this host unless the
-// launcher gave each rank its own. Only such cores are pinned to by default: ranks that share cores
-// would stack up on the first ones.
-ThreadBudget BudgetOf(const EngineOptions& options) {
-  cpu_set_t allowed;
-  CPU_ZERO(&allowed);
-  const auto online = static_cast<int>(sysconf(_SC_NPROCESSORS_ONLN));
-  const int cores =
-      sched_getaffinity(0, sizeof(allowed), &allowed) == 0 ? CPU_COUNT(&allowed) : online;
-  const char* local = std::getenv("OMPI_COMM_WORLD_LOCAL_SIZE");
-  const int ranks = local == nullptr ? 1 : std::max(1, std::atoi(local));
-  const char* bound = std::getenv("OMPI_MCA_orte_bound_at_launch");
-  const bool own = cores < online && (ranks == 1 || bound != nullptr);
-  return {
-      .threads = options.threads > 0 ? options.threads : std::max(1, own ? cores : cores / ranks),
-      .pin = options.pin == "on" || (options.pin == "auto" && own)};
-}
-
-}  // namespace
-
 Cluster::~Cluster() {
   world_.reset();  // before MPI ends
 }
 
 absl::StatusOr<std::unique_ptr<Cluster>> Cluster::Create(const EngineOptions& options) {
   std::unique_ptr<Cluster> cluster(new Cluster());
-  cluster->threads_ = BudgetOf(options);
+  cluster->threads_ = BudgetOf(DetectThreadFacts(), options.threads, options.pin);
   if (LaunchedByMpi()) {
     FM_ASSIGN_OR_RETURN(cluster->mpi_, MpiEnvironment::Create());
     FM_ASSIGN_OR_RETURN(cluster->world_,
@@ -103,6 +80,11 @@ absl::StatusOr<std::unique_ptr<LoadedRank>> LoadWithProgress(const EngineOptions
   FM_ASSIGN_OR_RETURN(std::unique_ptr<LoadedRank> rank,
                       LoadedRank::Load(options, world, cluster.threads(), progress));
   if (bar != nullptr) bar->Finish();
+  if (world.rank() == 0 && !rank->gpu()) {
+    const ThreadBudget& threads = cluster.threads();
+    fmt::print(stderr, "{} compute thread{} per rank ({}){}\n", threads.threads,
+               threads.threads == 1 ? "" : "s", threads.why, threads.pin ? ", pinned" : "");
+  }
   return rank;
 }
 

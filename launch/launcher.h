@@ -22,7 +22,7 @@ class Cluster {
   Cluster& operator=(const Cluster&) = delete;
 
   Communicator& world() { return *world_; }
-  ThreadBudget threads() const { return threads_; }
+  const ThreadBudget& threads() const { return threads_; }
 
   // Runs after an error: prints it, as the rank that should, and ends the whole job with status 1.
   [[noreturn]] void Fail(const absl::Status& status);

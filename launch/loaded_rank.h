@@ -10,6 +10,7 @@
 
 #include "launch/engine_options.h"
 #include "launch/model_runner.h"
+#include "launch/thread_budget.h"
 #include "layers/models/model.h"
 #include "parallel/communicator.h"
 #include "parallel/expert_placement.h"
@@ -19,12 +20,6 @@
 #include "scheduler/scheduler.h"
 
 namespace folkmoot {
-
-// The compute threads of one rank.
-struct ThreadBudget {
-  int threads = 1;
-  bool pin = false;  // each to a core of its own
-};
 
 // Called on the loading thread: bytes of weights read so far, of all that this rank will read.
 using LoadProgress = std::function<void(int64_t bytes, int64_t total)>;

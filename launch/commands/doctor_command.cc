@@ -18,6 +18,7 @@
 #include "CLI/CLI.hpp"
 #include "launch/build_libraries.h"
 #include "launch/table.h"
+#include "launch/thread_budget.h"
 #include "launch/version.h"
 #include "nlohmann/json.hpp"
 #include "parallel/mpi_environment.h"
@@ -82,10 +83,7 @@ void GatherMachine(DoctorFacts* facts) {
     }
   }
   facts->cores_online = static_cast<int>(sysconf(_SC_NPROCESSORS_ONLN));
-  std::istringstream quota(FirstLine("/sys/fs/cgroup/cpu.max"));
-  double microseconds = 0.0;
-  double period = 0.0;
-  if (quota >> microseconds >> period && period > 0.0) facts->core_quota = microseconds / period;
+  facts->core_quota = DetectThreadFacts().quota_cores;
 
   facts->memory_bytes = cpu.memory_bytes;
   facts->memory_available_bytes = MemoryField("MemAvailable");

@@ -41,7 +41,10 @@ constexpr size_t kTileVectors = kVector == 16 || kRows > 2 ? 2 : kPanelVectors;
 struct CodeTile {
   CodePanelShape shape;
   const std::byte* panel;
-  int64_t fetch;  // how far ahead memory is fetched; 0: not at all
+  int64_t fetch;  // how far ahead memory is fetched
+  // Every fetch_parts-th chunk, from this one on, is fetched: the tiles of a panel share the next.
+  int64_t fetch_part;
+  int64_t fetch_parts;
   CodeRows x;
   float* sums;  // [rows][32]
 };
@@ -81,6 +84,7 @@ template <class Codes, int kRows, int64_t kChunk>
 HWY_INLINE IntegerSums<kRows> SumChunk(const CodeTile& tile, int64_t at, const std::byte* codes,
                                        int64_t column) {
   const DI d;
+  const bool fetch = column == 0 && at % tile.fetch_parts == tile.fetch_part;
   IntegerSums<kRows> sums;
   for (int r = 0; r < kRows; ++r) {
     VI start = hn::Zero(d);
@@ -92,7 +96,7 @@ HWY_INLINE IntegerSums<kRows> SumChunk(const CodeTile& tile, int64_t at, const s
   const int16_t* x = tile.x.q + at * kChunk;
   for (int64_t step = 0; step < kChunk / Codes::kStep; ++step, x += Codes::kStep) {
     const std::byte* word = codes + step * kPanelCols * 4;
-    if (tile.fetch != 0 && column == 0) {
+    if (fetch) {
       hwy::Prefetch(word + tile.fetch);
       hwy::Prefetch(word + tile.fetch + 64);
     }
@@ -211,14 +215,16 @@ HWY_INLINE void RunCodeTileOf(int64_t rows, const CodeTile& tile) {
 template <class Codes>
 HWY_INLINE void RunCodePanel(const CodePanelShape& shape, const std::byte* panel, const CodeRows& x,
                              int64_t rows, float* sums) {
-  constexpr int64_t kNear = 2048;  // what one tile fetches ahead of itself
+  constexpr int64_t kNear = 2048;  // what one tile fetches ahead of itself; several, a panel
   std::memset(sums, 0, static_cast<size_t>(rows * kPanelCols) * sizeof(float));
   const int64_t tiles = (rows + kCodeTileRows - 1) / kCodeTileRows;
   for (int64_t tile = 0; tile < tiles; ++tile) {
     const int64_t row = rows * tile / tiles;
     const CodeTile args = {.shape = shape,
                            .panel = panel,
-                           .fetch = tile == 0 ? kNear : 0,
+                           .fetch = tiles == 1 ? kNear : shape.bytes(),
+                           .fetch_part = tile,
+                           .fetch_parts = tiles,
                            .x = x.Rows(row),
                            .sums = sums + row * kPanelCols};
     RunCodeTileOf<Codes>(rows * (tile + 1) / tiles - row, args);

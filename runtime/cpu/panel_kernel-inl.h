@@ -147,9 +147,15 @@ struct TileArgs {
   const float* x;
   int64_t stride;
   int64_t k;
-  const std::byte* fetch;  // memory to fetch meanwhile, as many bytes as w has; null fetches none
+  // Memory to fetch meanwhile, as many bytes as w has; null fetches none. Of kFetchSteps each, the
+  // tile fetches part fetch_part of every fetch_parts.
+  const std::byte* fetch;
+  int64_t fetch_part;
+  int64_t fetch_parts;
   float* sums;
 };
+
+constexpr int64_t kFetchSteps = 8;
 
 template <class Panel, int kRows>
 HWY_NOINLINE void RunTile(const TileArgs& args) {
@@ -161,9 +167,19 @@ HWY_NOINLINE void RunTile(const TileArgs& args) {
   const float* end = x + args.k / Panel::kStep * Panel::kStep;
   if (args.fetch != nullptr) {
     const int64_t ahead = args.fetch - w;
-    for (; x != end; x += Panel::kStep, w += Panel::kStepBytes) {
-      for (int64_t line = 0; line < Panel::kStepBytes; line += 64) hwy::Prefetch(w + ahead + line);
-      Panel::Step(w, x, stride, sums);
+    for (int64_t part = args.fetch_parts - args.fetch_part; x != end; ++part) {
+      const float* stop = std::min(x + kFetchSteps * Panel::kStep, end);
+      if (part % args.fetch_parts != 0) {
+        for (; x != stop; x += Panel::kStep, w += Panel::kStepBytes)
+          Panel::Step(w, x, stride, sums);
+        continue;
+      }
+      for (; x != stop; x += Panel::kStep, w += Panel::kStepBytes) {
+        for (int64_t line = 0; line < Panel::kStepBytes; line += 64) {
+          hwy::Prefetch(w + ahead + line);
+        }
+        Panel::Step(w, x, stride, sums);
+      }
     }
   } else {
     for (; x != end; x += Panel::kStep, w += Panel::kStepBytes) Panel::Step(w, x, stride, sums);
@@ -182,7 +198,8 @@ HWY_INLINE void RunTileOf(int64_t rows, const TileArgs& args) {
   RunTile<Panel, kRows>(args);
 }
 
-// All tiles over one slice. The first fetches the memory at `fetch`: the next slice.
+// All tiles over one slice. Each fetches its share of the memory at `fetch`, the next slice, so
+// that memory is busy all the time.
 template <class Panel>
 HWY_INLINE void RunSlice(const std::byte* w, const PanelRows& x, int64_t k, const std::byte* fetch,
                          float* sums) {
@@ -190,9 +207,9 @@ HWY_INLINE void RunSlice(const std::byte* w, const PanelRows& x, int64_t k, cons
   for (int64_t tile = 0; tile < tiles; ++tile) {
     // Tiles of equal height: 4 rows are 2 + 2 and not 3 + 1, which has too few chains.
     const int64_t row = x.rows * tile / tiles;
-    RunTileOf<Panel>(x.rows * (tile + 1) / tiles - row,
-                     {w, x.x + row * x.stride, x.stride, k, tile == 0 ? fetch : nullptr,
-                      sums + row * kPanelCols});
+    RunTileOf<Panel>(
+        x.rows * (tile + 1) / tiles - row,
+        {w, x.x + row * x.stride, x.stride, k, fetch, tile, tiles, sums + row * kPanelCols});
   }
 }
 

@@ -12,7 +12,9 @@
 #include <sstream>
 #include <utility>
 
+#include "runtime/checkpoint/gguf_model.h"
 #include "runtime/model_config_families.h"
+#include "runtime/model_config_gguf.h"
 #include "runtime/model_config_json.h"
 #include "runtime/model_config_layers.h"
 #include "runtime/model_config_rope.h"
@@ -253,11 +255,16 @@ absl::StatusOr<ModelConfig> ParseModelConfig(std::string_view text,
   return config;
 }
 
-absl::StatusOr<ModelConfig> LoadModelConfig(const std::string& directory) {
-  const std::filesystem::path base(directory);
+absl::StatusOr<ModelConfig> LoadModelConfig(const std::string& model) {
+  FM_ASSIGN_OR_RETURN(const std::optional<std::string> gguf, FindGguf(model));
+  if (gguf) {
+    FM_ASSIGN_OR_RETURN(const std::unique_ptr<GgufModel> file, GgufModel::Open(*gguf));
+    return GgufModelConfig(*file);
+  }
+  const std::filesystem::path base(model);
   std::error_code ignored;
   if (!std::filesystem::is_directory(base, ignored)) {
-    return NotFound("{}: no such directory", directory);
+    return NotFound("{}: no such file or directory", model);
   }
   const std::string path = (base / "config.json").string();
   FM_ASSIGN_OR_RETURN(const std::string text, ReadFile(path));

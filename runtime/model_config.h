@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The shape of a model, read from a Hugging Face directory's config.json.
+// The shape of a model, read from a Hugging Face directory's config.json or from the keys of a GGUF
+// file.
 //
 // Every key of a known family that changes the mathematics is honoured or refused by name; keys
 // that do not change it (dropout, initialisers, cache flags, ...) are on a list; any other key is
@@ -37,6 +38,9 @@ struct RopeConfig {
   double high_freq_factor = 4.0;
   std::vector<double> short_factor;  // longrope
   std::vector<double> long_factor;
+  // Of kDefault, from GGUF files (rope_freqs): what the frequency of each pair is divided by.
+  // Empty: nothing.
+  std::vector<double> divisors;
 };
 
 struct LayerConfig {
@@ -76,10 +80,11 @@ struct ModelConfig {
   std::vector<int32_t> eos_ids;
 };
 
-// Reads DIR/config.json. The eos ids of DIR/generation_config.json, where it names any, go before
-// those of config.json, as in Transformers' generate().
+// Reads MODEL/config.json. The eos ids of MODEL/generation_config.json, where it names any, go
+// before those of config.json, as in Transformers' generate(). A MODEL that stands for a GGUF file
+// (FindGguf) is read by model_config_gguf.h.
 // Errors name the file, the key, its value and what would be accepted.
-absl::StatusOr<ModelConfig> LoadModelConfig(const std::string& directory);
+absl::StatusOr<ModelConfig> LoadModelConfig(const std::string& model);
 absl::StatusOr<ModelConfig> ParseModelConfig(std::string_view json,
                                              std::string_view name_for_errors);
 

@@ -113,7 +113,8 @@ float Rope::Frequency(int64_t i, int64_t length) const {
   const float scale = PositionScale(config_.theta, i, rotary_dim_);
   switch (config_.type) {
     case RopeType::kDefault:
-      break;
+      if (config_.divisors.empty()) break;
+      return (1.0f / scale) / static_cast<float>(config_.divisors[index]);
     case RopeType::kLinear:
       return (1.0f / scale) / static_cast<float>(config_.factor);
     case RopeType::kDynamic:

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Checkpoint::Open finds the files (FindFiles), maps and validates each (AddFile), and compares
-// them with the index (CheckIndex).
+// Checkpoint::Open finds the files (ReadIndex), maps and validates each (AddFile), and compares
+// them with the index (CheckIndex); or there is one GGUF file (AddGguf).
 #include "runtime/checkpoint/checkpoint.h"
 
 #include <xxhash.h>
@@ -13,6 +13,8 @@
 #include <utility>
 
 #include "runtime/check.h"
+#include "runtime/checkpoint/gguf_model.h"
+#include "runtime/checkpoint/gguf_names.h"
 #include "runtime/checkpoint/mapped_file.h"
 #include "runtime/checkpoint/safetensors.h"
 #include "runtime/checkpoint/shard_index.h"
@@ -71,10 +73,27 @@ absl::StatusOr<ShardMap> ReadIndex(const std::string& directory) {
   return ParseShardIndex(path, {reinterpret_cast<const char*>(bytes.data()), bytes.size()});
 }
 
+using HashState = std::unique_ptr<XXH3_state_t, XXH_errorcode (*)(XXH3_state_t*)>;
+
+HashState NewHash() {
+  HashState hash(XXH3_createState(), XXH3_freeState);
+  XXH3_64bits_reset(hash.get());
+  return hash;
+}
+
 void HashString(XXH3_state_t* state, std::string_view text) {
   const uint64_t size = text.size();
   XXH3_64bits_update(state, &size, sizeof(size));
   XXH3_64bits_update(state, text.data(), text.size());
+}
+
+// What tells one file from another without reading its data.
+void HashFile(XXH3_state_t* hash, const std::string& path, std::span<const std::byte> bytes,
+              uint64_t header_bytes) {
+  HashString(hash, fs::path(path).filename().string());
+  const uint64_t size = bytes.size();
+  XXH3_64bits_update(hash, &size, sizeof(size));
+  XXH3_64bits_update(hash, bytes.data(), header_bytes);
 }
 
 struct Tensor {
@@ -85,6 +104,7 @@ struct Tensor {
   std::optional<MappedFile> aligned;
 
   void Align() {
+    if (info.blocks != nullptr) return;  // read byte by byte
     const auto element = static_cast<uintptr_t>(DTypeBytes(info.dtype));
     if (reinterpret_cast<uintptr_t>(info.data) % element == 0) return;
     auto copy = MappedFile::Copy({info.data, static_cast<size_t>(info.bytes)});
@@ -98,11 +118,13 @@ struct Tensor {
 
 struct Checkpoint::Impl {
   std::map<std::string, MappedFile> files;  // by path
+  std::unique_ptr<GgufModel> gguf;          // or this
   std::map<std::string, Tensor, std::less<>> tensors;
   int64_t total_bytes = 0;
   uint64_t fingerprint = 0;
 
   absl::Status AddFile(const std::string& path, XXH3_state_t* hash);
+  absl::Status AddGguf(const std::string& path, XXH3_state_t* hash);
   absl::Status CheckIndex(const std::string& directory, const ShardMap& index) const;
 };
 
@@ -124,10 +146,31 @@ absl::Status Checkpoint::Impl::AddFile(const std::string& path, XXH3_state_t* ha
     info.file = file;
     total_bytes += info.bytes;
   }
-  HashString(hash, fs::path(path).filename().string());
-  const uint64_t size = bytes.size();
-  XXH3_64bits_update(hash, &size, sizeof(size));
-  XXH3_64bits_update(hash, bytes.data(), parsed.header_bytes);
+  HashFile(hash, path, bytes, parsed.header_bytes);
+  return absl::OkStatus();
+}
+
+absl::Status Checkpoint::Impl::AddGguf(const std::string& path, XXH3_state_t* hash) {
+  FM_ASSIGN_OR_RETURN(gguf, GgufModel::Open(path));
+  FM_ASSIGN_OR_RETURN(std::vector<NamedTensor> named, NameTensors(*gguf));
+  for (NamedTensor& tensor : named) {
+    const auto [place, is_new] = tensors.try_emplace(tensor.name);
+    TensorInfo& info = place->second.info;
+    if (!is_new) {
+      return InvalidArgument("{}: tensors '{}' and '{}' are both {}", path, info.stored_name,
+                             tensor.source->name, tensor.name);
+    }
+    info.dtype = tensor.source->dtype;
+    info.shape = std::move(tensor.shape);
+    info.data = gguf->bytes().data() + tensor.offset;
+    info.bytes = static_cast<int64_t>(tensor.bytes);
+    info.file = gguf->path();
+    info.blocks = tensor.source->blocks;
+    info.order = tensor.order;
+    info.stored_name = tensor.source->name;
+    total_bytes += info.bytes;
+  }
+  HashFile(hash, path, gguf->bytes(), gguf->parsed().header_bytes);
   return absl::OkStatus();
 }
 
@@ -146,7 +189,10 @@ absl::Status Checkpoint::Impl::CheckIndex(const std::string& directory,
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::unique_ptr<Checkpoint>> Checkpoint::Open(const std::string& directory) {
+absl::StatusOr<std::unique_ptr<Checkpoint>> Checkpoint::Open(const std::string& model) {
+  FM_ASSIGN_OR_RETURN(const std::optional<std::string> gguf, FindGguf(model));
+  if (gguf) return OpenGguf(*gguf);
+  const std::string& directory = model;
   FM_RETURN_IF_ERROR(CheckDirectory(directory));
   FM_ASSIGN_OR_RETURN(const ShardMap index, ReadIndex(directory));
   std::set<std::string> names;
@@ -154,9 +200,7 @@ absl::StatusOr<std::unique_ptr<Checkpoint>> Checkpoint::Open(const std::string& 
   if (names.empty()) names.emplace(kSingleFile);
 
   auto impl = std::make_unique<Impl>();
-  const std::unique_ptr<XXH3_state_t, XXH_errorcode (*)(XXH3_state_t*)> hash(XXH3_createState(),
-                                                                             XXH3_freeState);
-  XXH3_64bits_reset(hash.get());
+  const HashState hash = NewHash();
   for (const std::string& name : names) {
     const std::string path = (fs::path(directory) / name).string();
     std::error_code ignored;
@@ -166,6 +210,14 @@ absl::StatusOr<std::unique_ptr<Checkpoint>> Checkpoint::Open(const std::string& 
     FM_RETURN_IF_ERROR(impl->AddFile(path, hash.get()));
   }
   FM_RETURN_IF_ERROR(impl->CheckIndex(directory, index));
+  impl->fingerprint = XXH3_64bits_digest(hash.get());
+  return std::unique_ptr<Checkpoint>(new Checkpoint(std::move(impl)));
+}
+
+absl::StatusOr<std::unique_ptr<Checkpoint>> Checkpoint::OpenGguf(const std::string& path) {
+  auto impl = std::make_unique<Impl>();
+  const HashState hash = NewHash();
+  FM_RETURN_IF_ERROR(impl->AddGguf(path, hash.get()));
   impl->fingerprint = XXH3_64bits_digest(hash.get());
   return std::unique_ptr<Checkpoint>(new Checkpoint(std::move(impl)));
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The tensors of a model directory: model.safetensors, or shards with model.safetensors.index.json.
+// The tensors of a model: of a directory with model.safetensors, or with shards and
+// model.safetensors.index.json, or of a GGUF file, under the names that the Hugging Face model has.
 // Memory-mapped: only pages that are read cost memory, so a rank that reads its own experts holds
 // only those.
 #pragma once
@@ -12,6 +13,7 @@
 #include <vector>
 
 #include "runtime/dtype.h"
+#include "runtime/quant/block_format.h"
 #include "runtime/status.h"
 
 namespace folkmoot {
@@ -24,15 +26,22 @@ struct TensorInfo {
   const std::byte* data = nullptr;
   int64_t bytes = 0;
   std::string_view file;  // for messages
+  // Not null: quantised. Then `data` holds blocks of this format, and dtype says nothing.
+  const BlockFormat* blocks = nullptr;
+  RowOrder order = {};      // how its rows stand in `data`
+  std::string stored_name;  // as the file calls it, where that differs: for messages
+
+  std::string_view type_name() const { return blocks == nullptr ? DTypeName(dtype) : blocks->name; }
 };
 
 // Immutable after Open; any thread.
 class Checkpoint {
  public:
-  // Looks for model.safetensors, then for model.safetensors.index.json. Validates every header
-  // before anything is read from the data: lengths, bounds, overlaps, dtype sizes, duplicate names,
-  // and that an index names only files inside the directory and tensors that exist.
-  static absl::StatusOr<std::unique_ptr<Checkpoint>> Open(const std::string& directory);
+  // Looks for model.safetensors, then for model.safetensors.index.json; a `model` that stands for a
+  // GGUF file (FindGguf) is that. Validates every header before anything is read from the data:
+  // lengths, bounds, overlaps, dtype sizes, duplicate names, and that an index names only files
+  // inside the directory and tensors that exist.
+  static absl::StatusOr<std::unique_ptr<Checkpoint>> Open(const std::string& model);
   ~Checkpoint();
   Checkpoint(const Checkpoint&) = delete;
   Checkpoint& operator=(const Checkpoint&) = delete;
@@ -47,6 +56,7 @@ class Checkpoint {
  private:
   struct Impl;
   explicit Checkpoint(std::unique_ptr<Impl> impl);
+  static absl::StatusOr<std::unique_ptr<Checkpoint>> OpenGguf(const std::string& path);
   std::unique_ptr<Impl> impl_;
 };
 

@@ -169,7 +169,7 @@ TEST_F(CheckpointTest, NoDirectory) {
   fs::remove_all(directory_);
   EXPECT_THAT(OpenError(), AllOf(HasSubstr(directory_.string()), HasSubstr("no such directory")));
   std::ofstream(directory_) << "x";
-  EXPECT_THAT(OpenError(), HasSubstr("not a directory"));
+  EXPECT_THAT(OpenError(), HasSubstr("not a GGUF file"));
 }
 
 TEST_F(CheckpointTest, NoWeights) {

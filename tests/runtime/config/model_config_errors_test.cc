@@ -283,7 +283,7 @@ TEST(ModelConfigErrors, Files) {
   };
   const fs::path directory = fs::path(::testing::TempDir()) / "config_files_test";
   fs::remove_all(directory);
-  EXPECT_THAT(error(directory), HasSubstr("no such directory"));
+  EXPECT_THAT(error(directory), HasSubstr("no such file or directory"));
   fs::create_directories(directory);
   EXPECT_THAT(error(directory), HasSubstr("config.json: cannot be read"));
   std::ofstream(directory / "config.json") << R"({"model_type": "llama"})";

@@ -89,8 +89,9 @@ struct ChatTemplates {
 
 // Reads chat_template.jinja (and additional_chat_templates/tool_use.jinja), or else "chat_template"
 // of tokenizer_config.json (a string, or a list of {name, template}); special tokens from
-// tokenizer_config.json and, for those it lacks, special_tokens_map.json.
-// Errors: NotFound when the directory has no template; InvalidArgument with file and line.
-absl::StatusOr<ChatTemplates> LoadChatTemplates(const std::string& directory);
+// tokenizer_config.json and, for those it lacks, special_tokens_map.json. Of a GGUF file
+// (FindGguf), the key tokenizer.chat_template. Errors: NotFound when the model has no template;
+// InvalidArgument with file and line.
+absl::StatusOr<ChatTemplates> LoadChatTemplates(const std::string& model);
 
 }  // namespace folkmoot

@@ -7,7 +7,9 @@
 #include <optional>
 #include <sstream>
 
+#include "runtime/checkpoint/gguf_model.h"
 #include "runtime/jinja/chat_template.h"
+#include "runtime/tokenizer/gguf_tokenizer.h"
 
 namespace folkmoot {
 namespace {
@@ -100,9 +102,40 @@ absl::Status SourcesOfConfig(const Json& config, const std::string& path, Source
   return absl::OkStatus();
 }
 
+absl::StatusOr<ChatTemplates> ParseAll(const Sources& sources, const SpecialTokenTexts& tokens) {
+  ChatTemplates templates;
+  FM_ASSIGN_OR_RETURN(templates.standard,
+                      ChatTemplate::Parse(sources.standard->text, sources.standard->name, tokens));
+  if (sources.tool_use) {
+    FM_ASSIGN_OR_RETURN(templates.tool_use, ChatTemplate::Parse(sources.tool_use->text,
+                                                                sources.tool_use->name, tokens));
+  }
+  return templates;
+}
+
+absl::StatusOr<ChatTemplates> TemplatesOfGguf(const std::string& path) {
+  FM_ASSIGN_OR_RETURN(const std::unique_ptr<GgufModel> model, GgufModel::Open(path));
+  FM_ASSIGN_OR_RETURN(const std::string text, GgufTokenizerConfig(*model));
+  const Json config = Json::parse(text, nullptr, false);
+  Sources sources;
+  FM_RETURN_IF_ERROR(SourcesOfConfig(config, path, &sources));
+  if (!sources.standard) {
+    return NotFound(
+        "{}: the model has no chat template (key 'tokenizer.chat_template'); use "
+        "completions instead of chat, or give a template",
+        path);
+  }
+  SpecialTokenTexts tokens;
+  AddTokens(config, &tokens);
+  return ParseAll(sources, tokens);
+}
+
 }  // namespace
 
-absl::StatusOr<ChatTemplates> LoadChatTemplates(const std::string& directory) {
+absl::StatusOr<ChatTemplates> LoadChatTemplates(const std::string& model) {
+  FM_ASSIGN_OR_RETURN(const std::optional<std::string> gguf, FindGguf(model));
+  if (gguf) return TemplatesOfGguf(*gguf);
+  const std::string& directory = model;
   const fs::path root(directory);
   const fs::path config_path = root / "tokenizer_config.json";
   FM_ASSIGN_OR_RETURN(const Json config, ReadObject(config_path));
@@ -127,14 +160,7 @@ absl::StatusOr<ChatTemplates> LoadChatTemplates(const std::string& directory) {
   AddTokens(config, &tokens);
   FM_ASSIGN_OR_RETURN(const Json map, ReadObject(root / "special_tokens_map.json"));
   AddTokens(map, &tokens);
-  ChatTemplates templates;
-  FM_ASSIGN_OR_RETURN(templates.standard,
-                      ChatTemplate::Parse(sources.standard->text, sources.standard->name, tokens));
-  if (sources.tool_use) {
-    FM_ASSIGN_OR_RETURN(templates.tool_use, ChatTemplate::Parse(sources.tool_use->text,
-                                                                sources.tool_use->name, tokens));
-  }
-  return templates;
+  return ParseAll(sources, tokens);
 }
 
 }  // namespace folkmoot

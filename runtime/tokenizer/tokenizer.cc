@@ -10,6 +10,7 @@
 #include "runtime/tokenizer/added_tokens.h"
 #include "runtime/tokenizer/bpe_model.h"
 #include "runtime/tokenizer/decoder.h"
+#include "runtime/tokenizer/gguf_tokenizer.h"
 #include "runtime/tokenizer/normalizer.h"
 #include "runtime/tokenizer/post_processor.h"
 #include "runtime/tokenizer/pre_tokenizer.h"
@@ -200,6 +201,19 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::Load(const std::string& pa
                         JsonDocument::Parse(config_json, config_path.string()));
     FM_RETURN_IF_ERROR(parts->ReadConfig(config->root()));
   }
+  return std::unique_ptr<Tokenizer>(new Tokenizer(std::move(parts)));
+}
+
+absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::OfModel(const std::string& model) {
+  FM_ASSIGN_OR_RETURN(const std::optional<std::string> gguf, FindGguf(model));
+  if (!gguf) return Load((std::filesystem::path(model) / "tokenizer.json").string());
+  FM_ASSIGN_OR_RETURN(const std::unique_ptr<GgufModel> file, GgufModel::Open(*gguf));
+  FM_ASSIGN_OR_RETURN(const std::string json, GgufTokenizerJson(*file));
+  FM_ASSIGN_OR_RETURN(std::unique_ptr<Parts> parts, ParseParts(json, *gguf));
+  FM_ASSIGN_OR_RETURN(const std::string config_json, GgufTokenizerConfig(*file));
+  FM_ASSIGN_OR_RETURN(const std::unique_ptr<JsonDocument> config,
+                      JsonDocument::Parse(config_json, *gguf));
+  FM_RETURN_IF_ERROR(parts->ReadConfig(config->root()));
   return std::unique_ptr<Tokenizer>(new Tokenizer(std::move(parts)));
 }
 

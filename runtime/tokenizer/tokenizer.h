@@ -48,6 +48,9 @@ class Tokenizer {
   // pad_token, and add_bos_token / add_eos_token, which replace the post-processor when present
   // (as Transformers 5 does). Errors: NotFound, InvalidArgument with file, place and reason.
   static absl::StatusOr<std::unique_ptr<Tokenizer>> Load(const std::string& path);
+  // The tokenizer of MODEL: its tokenizer.json, or what a GGUF file (FindGguf) describes. NotFound:
+  // it has none.
+  static absl::StatusOr<std::unique_ptr<Tokenizer>> OfModel(const std::string& model);
   // `name_for_errors` stands for the file in messages.
   static absl::StatusOr<std::unique_ptr<Tokenizer>> FromJson(std::string_view json,
                                                              std::string_view name_for_errors);

@@ -28,7 +28,8 @@ void AddDispatcherFlag(CLI::App& app, std::string* dispatcher) {
 }
 
 void AddEngineFlags(CLI::App& app, EngineOptions* options) {
-  app.add_option("MODEL,--model", options->model, "Hugging Face model directory")->required();
+  app.add_option("MODEL,--model", options->model, "Hugging Face model directory, or a GGUF file")
+      ->required();
   app.add_option("--device", options->device,
                  "where to compute; auto: on a GPU where there is one that can be used")
       ->check(CLI::IsMember({"auto", "cpu", "cuda"}));

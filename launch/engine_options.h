@@ -21,7 +21,7 @@ class App;
 namespace folkmoot {
 
 struct EngineOptions {
-  std::string model;                  // a Hugging Face model directory
+  std::string model;                  // a Hugging Face model directory, or a GGUF file
   std::string device = "auto";        // cpu, cuda, auto
   std::string dtype = "auto";         // auto: weights as stored
   std::string quantization = "none";  // rounds plain weights to codes while loading

@@ -4,11 +4,34 @@
 #include <fstream>
 
 #include "nlohmann/json.hpp"
+#include "runtime/checkpoint/gguf_model.h"
 
 namespace folkmoot {
 
-absl::StatusOr<GenerationConfig> LoadGenerationConfig(const std::string& directory) {
-  const std::string path = directory + "/generation_config.json";
+namespace {
+
+absl::StatusOr<GenerationConfig> OfGguf(const std::string& path) {
+  FM_ASSIGN_OR_RETURN(const std::unique_ptr<GgufModel> model, GgufModel::Open(path));
+  GenerationConfig config;
+  const auto read = [&](const char* key, auto* value) -> absl::Status {
+    FM_ASSIGN_OR_RETURN(const auto number, model->Number(fmt::format("general.sampling.{}", key)));
+    if (number) *value = static_cast<std::remove_pointer_t<decltype(value)>>(*number);
+    return absl::OkStatus();
+  };
+  FM_RETURN_IF_ERROR(read("temp", &config.temperature));
+  FM_RETURN_IF_ERROR(read("top_p", &config.top_p));
+  FM_RETURN_IF_ERROR(read("top_k", &config.top_k));
+  FM_RETURN_IF_ERROR(read("min_p", &config.min_p));
+  FM_RETURN_IF_ERROR(read("penalty_repeat", &config.repetition_penalty));
+  return config;
+}
+
+}  // namespace
+
+absl::StatusOr<GenerationConfig> LoadGenerationConfig(const std::string& model) {
+  FM_ASSIGN_OR_RETURN(const std::optional<std::string> gguf, FindGguf(model));
+  if (gguf) return OfGguf(*gguf);
+  const std::string path = model + "/generation_config.json";
   GenerationConfig config;
   std::ifstream file(path);
   if (!file) return config;

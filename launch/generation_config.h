@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The model's own wishes about sampling: generation_config.json.
+// The model's own wishes about sampling: generation_config.json, or general.sampling.* of a GGUF
+// file.
 #pragma once
 
 #include <cstdint>
@@ -18,7 +19,7 @@ struct GenerationConfig {
   bool do_sample = true;  // false: greedy. vLLM, and `serve` with it, ask only the temperature
 };
 
-// A directory without the file has neutral values; a broken file is an error.
-absl::StatusOr<GenerationConfig> LoadGenerationConfig(const std::string& directory);
+// A model without has neutral values; a broken file is an error.
+absl::StatusOr<GenerationConfig> LoadGenerationConfig(const std::string& model);
 
 }  // namespace folkmoot

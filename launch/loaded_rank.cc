@@ -8,7 +8,10 @@
 #include <chrono>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <iterator>
+#include <map>
+#include <numeric>
 #include <optional>
 #include <span>
 
@@ -18,6 +21,7 @@
 #include "launch/gpu/gpu.h"
 #include "launch/version.h"
 #include "layers/panel_loader.h"
+#include "runtime/checkpoint/gguf_model.h"
 #include "runtime/quant/round_to_nearest.h"
 
 namespace folkmoot {
@@ -66,6 +70,26 @@ absl::Status Open(const EngineOptions& options, int rank, int ranks, Opened* out
   if (std::filesystem::exists(panels)) return OpenPanels(options, panels, out);
   FM_ASSIGN_OR_RETURN(out->checkpoint, Checkpoint::Open(options.model));
   return absl::OkStatus();
+}
+
+std::optional<StoredCodes> StoredCodesOf(const Checkpoint* checkpoint) {
+  if (checkpoint == nullptr) return std::nullopt;
+  std::map<std::string_view, int64_t> bytes_of_type;  // quantised ones
+  int64_t bytes = 0;
+  int64_t weights = 0;
+  for (const std::string_view name : checkpoint->Names()) {
+    const TensorInfo& info = *checkpoint->Find(name);
+    if (info.shape.size() < 2) continue;
+    bytes += info.bytes;
+    weights += std::accumulate(info.shape.begin(), info.shape.end(), int64_t{1}, std::multiplies());
+    if (info.blocks != nullptr) bytes_of_type[info.blocks->name] += info.bytes;
+  }
+  if (bytes_of_type.empty()) return std::nullopt;
+  const auto most =
+      std::max_element(bytes_of_type.begin(), bytes_of_type.end(),
+                       [](const auto& a, const auto& b) { return a.second < b.second; });
+  return StoredCodes{std::string(most->first),
+                     static_cast<double>(bytes) / static_cast<double>(weights)};
 }
 
 std::string FileHash(const std::string& path) {
@@ -125,7 +149,11 @@ AgreementFields Fields(const EngineOptions& options, const Opened& opened) {
       {"--max-num-seqs", std::to_string(options.max_num_seqs)},
       {"--moe-a2a-backend", options.dispatcher}};
   AddWeightFields(opened, fields);
-  fields.emplace_back("config.json", FileHash(options.model + "/config.json"));
+  // The configuration of a GGUF file is among its keys, which the fingerprint of the files covers.
+  const absl::StatusOr<std::optional<std::string>> gguf = FindGguf(options.model);
+  if (!gguf.ok() || !*gguf) {
+    fields.emplace_back("config.json", FileHash(options.model + "/config.json"));
+  }
   fields.emplace_back("gate", opened.config.moe.experts > 0 ? ToJson(opened.gate) : "none");
   fields.emplace_back("context", std::to_string(opened.context));
   std::string placement;
@@ -228,8 +256,13 @@ absl::StatusOr<std::unique_ptr<LoadedRank>> LoadedRank::Load(const EngineOptions
   }
   rank->loader_->set_dtype(WeightDType(options));
   rank->loader_->set_rounding(CodeSpecNamed(options.quantization));
-  const int64_t total =
-      BytesToLoad(opened.config, rank->placement_, world.rank(), opened.config.dtype);
+  rank->stored_codes_ = StoredCodesOf(rank->checkpoint_.get());
+  int64_t total = BytesToLoad(opened.config, rank->placement_, world.rank(), opened.config.dtype);
+  if (rank->stored_codes_ && !WeightDType(options)) {
+    total = static_cast<int64_t>(static_cast<double>(total) /
+                                 static_cast<double>(DTypeBytes(opened.config.dtype)) *
+                                 rank->stored_codes_->bytes_per_weight);
+  }
   rank->loader_->set_progress([&](int64_t bytes) {
     rank->bytes_read_ += bytes;
     if (progress) progress(rank->bytes_read_, std::max(total, rank->bytes_read_));

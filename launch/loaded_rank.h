@@ -24,6 +24,12 @@ namespace folkmoot {
 // Called on the loading thread: bytes of weights read so far, of all that this rank will read.
 using LoadProgress = std::function<void(int64_t bytes, int64_t total)>;
 
+// What a checkpoint with quantised weights has of them.
+struct StoredCodes {
+  std::string type;             // of most bytes: "Q4_K"
+  double bytes_per_weight = 0;  // of all matrices, plain ones among them
+};
+
 class LoadedRank {
  public:
   // Collective over `world`, which must outlive the result. First every rank opens the model
@@ -45,6 +51,8 @@ class LoadedRank {
   int64_t epoch() const { return epoch_; }
   // What the model is computed on; nullopt: the CPU.
   const std::optional<cuda::DeviceInfo>& gpu() const { return gpu_; }
+  // nullopt: plain weights, dummy ones, or a packed model.
+  const std::optional<StoredCodes>& stored_codes() const { return stored_codes_; }
   double load_seconds() const { return load_seconds_; }
   int64_t bytes_read() const { return bytes_read_; }
   ThreadPool& pool() { return *pool_; }
@@ -58,6 +66,7 @@ class LoadedRank {
   ExpertPlacement placement_;
   SchedulerOptions scheduler_options_;
   std::optional<cuda::DeviceInfo> gpu_;
+  std::optional<StoredCodes> stored_codes_;
   int64_t epoch_ = 0;
   double load_seconds_ = 0;
   int64_t bytes_read_ = 0;

@@ -5,6 +5,7 @@
 #include <sys/mman.h>
 
 #include <cstring>
+#include <list>
 
 #include "fmt/ranges.h"
 #include "runtime/quant/round_to_nearest.h"
@@ -142,38 +143,57 @@ class CheckpointLoader : public WeightLoader {
   bool Has(std::string_view name) const override { return checkpoint_.Find(name) != nullptr; }
 
   absl::StatusOr<WeightView> View(const TensorRef& ref) override {
-    const std::vector<int64_t> shape =
-        ref.slices == 0 ? std::vector<int64_t>{ref.n, ref.k}
-                        : std::vector<int64_t>{ref.slices, ref.slice_rows, ref.k};
-    FM_ASSIGN_OR_RETURN(const TensorInfo* info, Checked(ref.name, shape));
-    const int64_t skipped = (ref.slice * ref.slice_rows + ref.first_row) * ref.k;
-    return WeightView{info->data + skipped * DTypeBytes(info->dtype), info->dtype, ref.n, ref.k};
+    return ViewIn(ref, &scratch_[0]);
   }
 
-  absl::StatusOr<WeightView> Keep(const TensorRef& ref) override { return View(ref); }
+  absl::StatusOr<WeightView> Keep(const TensorRef& ref) override {
+    return ViewIn(ref, &kept_.emplace_back());
+  }
 
-  absl::StatusOr<std::unique_ptr<CodeMatrix>> Codes(const TensorRef&) override { return nullptr; }
+  absl::StatusOr<std::unique_ptr<CodeMatrix>> Codes(const TensorRef& ref) override {
+    FM_ASSIGN_OR_RETURN(const TensorInfo* info, Checked(ref.name, ShapeOf(ref)));
+    if (info->blocks == nullptr) return nullptr;
+    const int64_t first_row = ref.slice * ref.slice_rows + ref.first_row;
+    auto codes = std::make_unique<BlockMatrix>(
+        *info->blocks, ref.n, ref.k,
+        BlockMatrix::Place{.data = info->data, .first_row = first_row, .order = info->order});
+    FM_RETURN_IF_ERROR(
+        codes->CheckFinite(fmt::format("{}: tensor '{}'", info->file, info->stored_name)));
+    return codes;
+  }
 
   std::optional<DType> Stored(std::string_view name) const override {
     const TensorInfo* info = checkpoint_.Find(name);
-    return info == nullptr ? std::nullopt : std::optional<DType>(info->dtype);
+    if (info == nullptr) return std::nullopt;
+    return info->blocks == nullptr ? info->dtype : dtype().value_or(DType::kBF16);  // as View gives
   }
 
   absl::StatusOr<std::pair<WeightView, WeightView>> ViewPair(const TensorRef& a,
                                                              const TensorRef& b) override {
-    FM_ASSIGN_OR_RETURN(const WeightView first, View(a));
-    FM_ASSIGN_OR_RETURN(const WeightView second, View(b));
+    FM_ASSIGN_OR_RETURN(const WeightView first, ViewIn(a, &scratch_[0]));
+    FM_ASSIGN_OR_RETURN(const WeightView second, ViewIn(b, &scratch_[1]));
     return std::make_pair(first, second);
   }
 
  protected:
   absl::StatusOr<WeightView> ViewVector(const std::string& name, int64_t n) override {
     FM_ASSIGN_OR_RETURN(const TensorInfo* info, Checked(name, {n}));
-    return WeightView{info->data, info->dtype, 1, n};
+    if (info->blocks != nullptr) {
+      return InvalidArgument("{}: tensor '{}' is stored as {}; vectors must be plain", info->file,
+                             name, info->type_name());
+    }
+    if (info->order.head_dim == 0) return WeightView{info->data, info->dtype, 1, n};
+    const WeightView ordered = InOrder(*info, n, 1, &scratch_[0]);
+    return WeightView{ordered.data, ordered.dtype, 1, n};
   }
 
   // Packed weights are read from their copy: drop the file's pages from this process.
   void Release(std::span<const std::byte> bytes) override {
+    for (std::vector<std::byte>& scratch : scratch_) {
+      if (bytes.data() != scratch.data()) continue;
+      scratch = {};
+      return;
+    }
     constexpr uintptr_t kPage = 4096;
     const auto address = reinterpret_cast<uintptr_t>(bytes.data());
     const auto begin = (address + kPage - 1) / kPage * kPage;
@@ -182,6 +202,47 @@ class CheckpointLoader : public WeightLoader {
   }
 
  private:
+  static std::vector<int64_t> ShapeOf(const TensorRef& ref) {
+    if (ref.slices == 0) return {ref.n, ref.k};
+    return {ref.slices, ref.slice_rows, ref.k};
+  }
+
+  // Where the file has the rows as they are, or in `memory`.
+  absl::StatusOr<WeightView> ViewIn(const TensorRef& ref, std::vector<std::byte>* memory) {
+    FM_ASSIGN_OR_RETURN(const std::unique_ptr<CodeMatrix> codes, Codes(ref));
+    if (codes != nullptr) return Dequantised(*codes, memory);
+    FM_ASSIGN_OR_RETURN(const TensorInfo* info, Checked(ref.name, ShapeOf(ref)));
+    if (info->order.head_dim != 0) return InOrder(*info, ref.n, ref.k, memory);
+    const int64_t skipped = (ref.slice * ref.slice_rows + ref.first_row) * ref.k;
+    return WeightView{info->data + skipped * DTypeBytes(info->dtype), info->dtype, ref.n, ref.k};
+  }
+
+  WeightView Dequantised(const CodeMatrix& codes, std::vector<std::byte>* memory) const {
+    const DType type = dtype().value_or(DType::kBF16);
+    memory->resize(static_cast<size_t>(codes.n() * codes.k() * DTypeBytes(type)));
+    CodeRowBuffer scratch(codes);
+    std::vector<float> row(static_cast<size_t>(codes.k()));
+    for (int64_t r = 0; r < codes.n(); ++r) {
+      DequantizeRow(codes, r, scratch.row(), row);
+      for (int64_t i = 0; i < codes.k(); ++i) {
+        StoreElement(row[static_cast<size_t>(i)], memory->data(), type, r * codes.k() + i);
+      }
+    }
+    return {memory->data(), type, codes.n(), codes.k()};
+  }
+
+  // A whole plain tensor whose rows stand in another order in the file.
+  static WeightView InOrder(const TensorInfo& info, int64_t n, int64_t k,
+                            std::vector<std::byte>* memory) {
+    const auto row_bytes = static_cast<size_t>(k * DTypeBytes(info.dtype));
+    memory->resize(static_cast<size_t>(n) * row_bytes);
+    for (int64_t row = 0; row < n; ++row) {
+      std::memcpy(memory->data() + static_cast<size_t>(row) * row_bytes,
+                  info.data + static_cast<size_t>(info.order.Stored(row)) * row_bytes, row_bytes);
+    }
+    return {memory->data(), info.dtype, n, k};
+  }
+
   absl::StatusOr<const TensorInfo*> Checked(const std::string& name,
                                             const std::vector<int64_t>& shape) const {
     const TensorInfo* info = checkpoint_.Find(name);
@@ -194,6 +255,7 @@ class CheckpointLoader : public WeightLoader {
                              info->file, name, fmt::join(info->shape, ", "),
                              fmt::join(shape, ", "));
     }
+    if (info->blocks != nullptr) return info;
     if (info->dtype != DType::kF32 && info->dtype != DType::kBF16 && info->dtype != DType::kF16) {
       return InvalidArgument("{}: tensor '{}' has dtype {}; weights must be F32, BF16 or F16",
                              info->file, name, DTypeName(info->dtype));
@@ -202,6 +264,8 @@ class CheckpointLoader : public WeightLoader {
   }
 
   const Checkpoint& checkpoint_;
+  std::vector<std::byte> scratch_[2];       // of views that the file does not have as they are
+  std::list<std::vector<std::byte>> kept_;  // of Keep
 };
 
 }  // namespace

@@ -55,6 +55,11 @@ class ThroughputBench {
     const DType dtype = WeightDType(options.engine).value_or(rank.config().dtype);
     weights_ = DTypeName(dtype);
     bytes_per_weight_ = static_cast<double>(DTypeBytes(dtype));
+    if (rank.stored_codes() && !WeightDType(options.engine)) {
+      weights_ = rank.stored_codes()->type;
+      bytes_per_weight_ = rank.stored_codes()->bytes_per_weight;
+      integers_ = true;
+    }
     if (const auto spec = CodeSpecNamed(options.engine.quantization)) {
       weights_ = options.engine.quantization;
       bytes_per_weight_ = BytesPerWeight(*spec);

@@ -71,8 +71,7 @@ void FillSampling(const GenerateOptions& options, const GenerationConfig& defaul
 }
 
 absl::Status Prepare(const GenerateOptions& options, const LoadedRank& rank, Generation* run) {
-  const std::string path = options.engine.model + "/tokenizer.json";
-  absl::StatusOr<std::unique_ptr<Tokenizer>> tokenizer = Tokenizer::Load(path);
+  absl::StatusOr<std::unique_ptr<Tokenizer>> tokenizer = Tokenizer::OfModel(options.engine.model);
   if (tokenizer.ok()) {
     run->tokenizer = *std::move(tokenizer);
   } else if (options.prompt_ids.empty() || !options.stop.empty()) {

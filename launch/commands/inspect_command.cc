@@ -16,6 +16,7 @@
 #include "launch/table.h"
 #include "parallel/mpi_environment.h"
 #include "runtime/checkpoint/checkpoint.h"
+#include "runtime/checkpoint/gguf_model.h"
 
 namespace folkmoot {
 namespace {
@@ -224,7 +225,9 @@ absl::StatusOr<InspectReport> InspectModel(const std::string& directory, int ran
   report.ranks = ranks;
   FM_ASSIGN_OR_RETURN(report.config, LoadModelConfig(directory));
   std::error_code ignored;
-  report.has_weights = fs::exists(fs::path(directory) / "model.safetensors", ignored) ||
+  FM_ASSIGN_OR_RETURN(const std::optional<std::string> gguf, FindGguf(directory));
+  report.has_weights = gguf.has_value() ||
+                       fs::exists(fs::path(directory) / "model.safetensors", ignored) ||
                        fs::exists(fs::path(directory) / "model.safetensors.index.json", ignored);
   std::unique_ptr<Checkpoint> checkpoint;
   if (report.has_weights) {
@@ -299,7 +302,7 @@ Command MakeInspectCommand(CLI::App& app) {
   auto flags = std::make_shared<Flags>();
   CLI::App* sub =
       app.add_subcommand("inspect", "Show shapes, parameters and bytes per rank of a model");
-  sub->add_option("MODEL", flags->model, "Model directory")->required();
+  sub->add_option("MODEL", flags->model, "Model directory or GGUF file")->required();
   sub->add_option("--ranks", flags->ranks, "Ranks to spread the experts over")
       ->check(CLI::Range(1, 65536));
   sub->add_option("--expert-placement", flags->placement,

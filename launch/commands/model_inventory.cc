@@ -143,8 +143,8 @@ void CountBytes(const ExpectedTensor& tensor, int64_t bytes, ModelInventory& inv
   }
 }
 
-void CountDType(DType dtype, int64_t bytes, ModelInventory& inventory) {
-  DTypeShare& share = inventory.dtypes[std::string(DTypeName(dtype))];
+void CountDType(std::string_view type, int64_t bytes, ModelInventory& inventory) {
+  DTypeShare& share = inventory.dtypes[std::string(type)];
   share.tensors += 1;
   SaturatingAdd(share.bytes, bytes);
 }
@@ -157,7 +157,7 @@ void CompareTensor(const ModelConfig& config, const ExpectedTensor& tensor,
     factors.push_back(DTypeBytes(config.dtype));
     const int64_t bytes = SaturatingProduct(factors);
     CountBytes(tensor, bytes, inventory);
-    CountDType(config.dtype, bytes, inventory);
+    CountDType(DTypeName(config.dtype), bytes, inventory);
     SaturatingAdd(inventory.bytes, bytes);
     return;
   }
@@ -214,7 +214,7 @@ absl::StatusOr<ModelInventory> TakeInventory(const ModelConfig& config,
   inventory.bytes = checkpoint->total_bytes();
   for (const std::string_view name : checkpoint->Names()) {
     const TensorInfo* info = checkpoint->Find(name);
-    CountDType(info->dtype, info->bytes, inventory);
+    CountDType(info->type_name(), info->bytes, inventory);
     if (!names.contains(name) && !MayBeThere(config, name)) inventory.unexpected.emplace_back(name);
   }
   return inventory;

@@ -51,7 +51,7 @@ absl::StatusOr<std::vector<int32_t>> ParseLine(const ScoreOptions& options, cons
   if (json.contains("text")) {
     if (!json["text"].is_string()) return InvalidArgument("'text' must be a string");
     if (*tokenizer == nullptr) {
-      FM_ASSIGN_OR_RETURN(*tokenizer, Tokenizer::Load(options.engine.model + "/tokenizer.json"));
+      FM_ASSIGN_OR_RETURN(*tokenizer, Tokenizer::OfModel(options.engine.model));
     }
     return (*tokenizer)->Encode(json["text"].get<std::string>());
   }

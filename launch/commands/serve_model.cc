@@ -8,8 +8,10 @@
 #include "launch/version.h"
 #include "layers/models/model.h"
 #include "nlohmann/json.hpp"
+#include "runtime/checkpoint/gguf_model.h"
 #include "runtime/grammar/grammar_compiler.h"
 #include "runtime/jinja/chat_template.h"
+#include "runtime/tokenizer/gguf_tokenizer.h"
 
 namespace folkmoot {
 namespace {
@@ -20,6 +22,14 @@ using Json = nlohmann::ordered_json;
 std::string ReadText(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
   return {std::istreambuf_iterator<char>(file), {}};
+}
+
+// The text of tokenizer_config.json, or what it would be for a GGUF file; empty when there is none.
+absl::StatusOr<std::string> TokenizerConfigOf(const std::string& model) {
+  FM_ASSIGN_OR_RETURN(const std::optional<std::string> gguf, FindGguf(model));
+  if (!gguf) return ReadText(model + "/tokenizer_config.json");
+  FM_ASSIGN_OR_RETURN(const std::unique_ptr<GgufModel> file, GgufModel::Open(*gguf));
+  return GgufTokenizerConfig(*file);
 }
 
 // The special tokens of a template that the operator gives.
@@ -34,15 +44,15 @@ SpecialTokenTexts SpecialTokensOf(const Tokenizer& tokenizer) {
   return texts;
 }
 
-// `source`: "auto": the model's directory; "vllm": neutral values; else another directory.
+// `source`: "auto": the model's own; "vllm": neutral values; else a directory.
 absl::StatusOr<GenerationConfig> FindGenerationConfig(const std::string& source,
-                                                      const std::string& model_directory) {
+                                                      const std::string& model) {
   if (source == "vllm") return GenerationConfig();
-  const std::string directory = source == "auto" ? model_directory : source;
-  if (!std::filesystem::is_directory(directory)) {
+  if (source == "auto") return LoadGenerationConfig(model);
+  if (!std::filesystem::is_directory(source)) {
     return NotFound("--generation-config {}: expected auto, vllm or a directory", source);
   }
-  return LoadGenerationConfig(directory);
+  return LoadGenerationConfig(source);
 }
 
 // None when neither the operator nor the model has one.
@@ -124,11 +134,14 @@ absl::StatusOr<LoadedModel> DescribeModel(const ServeModelOptions& options,
   out.check_gate = [&config, gate = rank.gate()](const std::string& overrides) {
     return OverrideGate(config, gate, overrides).status();
   };
-  const std::string tokenizer_file = engine.model + "/tokenizer.json";
-  if (std::filesystem::exists(tokenizer_file)) {
-    FM_ASSIGN_OR_RETURN(out.tokenizer, Tokenizer::Load(tokenizer_file));
+  absl::StatusOr<std::unique_ptr<Tokenizer>> tokenizer = Tokenizer::OfModel(engine.model);
+  if (!tokenizer.ok() && tokenizer.status().code() != absl::StatusCode::kNotFound) {
+    return tokenizer.status();
+  }
+  if (tokenizer.ok()) {
+    out.tokenizer = *std::move(tokenizer);
     if (out.eos_ids.empty() && out.tokenizer->eos_id()) out.eos_ids = {*out.tokenizer->eos_id()};
-    out.tokenizer_config = ReadText(engine.model + "/tokenizer_config.json");
+    FM_ASSIGN_OR_RETURN(out.tokenizer_config, TokenizerConfigOf(engine.model));
     FM_ASSIGN_OR_RETURN(ChatTemplates templates,
                         FindTemplates(options, engine.model, *out.tokenizer));
     AddTemplates(std::move(templates), &out);

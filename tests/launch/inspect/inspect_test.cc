@@ -76,6 +76,25 @@ TEST(Inventory, EveryGoldenCheckpointIsComplete) {
   EXPECT_GE(count, 26);
 }
 
+TEST(Inventory, GgufFilesAreComplete) {
+  int count = 0;
+  for (const auto& entry : fs::recursive_directory_iterator(FOLKMOOT_TEST_DATA "/gguf")) {
+    if (entry.path().extension() != ".gguf") continue;
+    if (entry.path().parent_path().filename() == "tokenizers") continue;
+    SCOPED_TRACE(entry.path().string());
+    const InspectReport report = Inspect(entry.path().string());
+    EXPECT_TRUE(report.has_weights);
+    EXPECT_THAT(report.inventory.missing, IsEmpty());
+    EXPECT_THAT(report.inventory.unexpected, IsEmpty());
+    EXPECT_THAT(report.inventory.wrong_shape, IsEmpty());
+    ++count;
+  }
+  EXPECT_GE(count, 13);
+  const InspectReport report = Inspect(FOLKMOOT_TEST_DATA "/gguf/llama-q4_k");
+  EXPECT_EQ(report.inventory.dtypes.count("Q4_K"), 1u);
+  EXPECT_EQ(report.inventory.dtypes.count("Q6_K"), 1u);
+}
+
 TEST(Inventory, NamesWhatDoesNotFit) {
   const fs::path directory = fs::path(::testing::TempDir()) / "inspect_misfit";
   fs::remove_all(directory);

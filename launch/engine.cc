@@ -31,6 +31,11 @@ SchedulerOptions WithGates(SchedulerOptions options, const ModelRunner& runner) 
   return options;
 }
 
+// Do the other ranks answer this plan?
+bool HasAnswers(const Communicator& world, const ModelRunner& runner, const StepPlan& plan) {
+  return world.size() > 1 && (runner.plan_parts() > 1 || plan.tokens() == 0);
+}
+
 void Add(const std::vector<int64_t>& counts, std::vector<int64_t>* sums) {
   if (sums->size() < counts.size()) sums->resize(counts.size());
   for (size_t i = 0; i < counts.size(); ++i) (*sums)[i] += counts[i];
@@ -88,13 +93,14 @@ void Engine::MakePlan(Planned* planned) {
   if (world_.size() > 1) EncodePlan(planned->plan, &planned->frame);
 }
 
-absl::StatusOr<std::vector<StepResult>> Engine::Gather(StepResult mine, int64_t step) {
+absl::StatusOr<std::vector<StepResult>> Engine::Gather(StepResult mine, const StepPlan& plan) {
   std::vector<StepResult> results;
   results.push_back(std::move(mine));
-  if (world_.size() == 1) return results;
+  if (!HasAnswers(world_, runner_, plan)) return results;
   FM_ASSIGN_OR_RETURN(
       const std::vector<std::string> gathered,
-      GatherStrings(world_, 0, std::string(), {.phase = "result gather", .step = step}));
+      GatherStrings(world_, 0, std::string(), {.phase = "result gather", .step = plan.step}));
+  if (runner_.plan_parts() == 1) return results;
   for (size_t r = 1; r < gathered.size(); ++r) {
     absl::StatusOr<StepResult> theirs = DecodeResult(gathered[r]);
     if (!theirs.ok()) return Annotate(theirs.status(), fmt::format("rank {}", r));
@@ -123,7 +129,7 @@ absl::StatusOr<std::vector<StepResult>> Engine::RunStep(Planned* planned, StepSe
   }
   seconds->plan += watch.Lap();
   FM_RETURN_IF_ERROR(mine.status());
-  absl::StatusOr<std::vector<StepResult>> results = Gather(*std::move(mine), step);
+  absl::StatusOr<std::vector<StepResult>> results = Gather(*std::move(mine), planned->plan);
   seconds->gather = watch.Lap();
   return results;
 }
@@ -205,11 +211,12 @@ absl::Status WorkerLoop(Communicator& world, ModelRunner& runner, int64_t epoch)
     const absl::StatusOr<StepPlan> plan =
         DecodePlan(frame, {.epoch = epoch,
                            .step = step,
-                           .ranks = world.size(),
+                           .ranks = runner.plan_parts(),
                            .placement_version = runner.placement_version()});
     if (!plan.ok()) return Annotate(plan.status(), fmt::format("rank {}", world.rank()));
     if (plan->shutdown) return absl::OkStatus();
     FM_ASSIGN_OR_RETURN(const StepResult result, runner.Run(*plan));
+    if (!HasAnswers(world, runner, *plan)) continue;
     FM_RETURN_IF_ERROR(
         GatherStrings(world, 0, EncodeResult(result), {.phase = "result gather", .step = step})
             .status());

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The loop that turns requests into tokens. Rank 0 owns the Engine: it schedules, broadcasts each
 // plan, computes its own share and gathers the results. The other ranks run RunWorker: receive,
-// compute, answer, repeat. Workers decide nothing.
+// compute, answer, repeat. Workers decide nothing. Tensor-parallel ranks all have the same result:
+// rank 0 needs no answer but to empty steps, which ask whether they are alive.
 #pragma once
 
 #include <cstdint>
@@ -81,7 +82,7 @@ class Engine {
 
   void MakePlan(Planned* planned);
   absl::StatusOr<std::vector<StepResult>> RunStep(Planned* planned, StepSeconds* seconds);
-  absl::StatusOr<std::vector<StepResult>> Gather(StepResult mine, int64_t step);
+  absl::StatusOr<std::vector<StepResult>> Gather(StepResult mine, const StepPlan& plan);
   void CountStep(const StepPlan& plan, const std::vector<StepResult>& results,
                  const StepSeconds& seconds);
 

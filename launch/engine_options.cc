@@ -48,6 +48,10 @@ void AddEngineFlags(CLI::App& app, EngineOptions* options) {
       ->check(CLI::IsMember({"auto", "safetensors", "dummy"}));
   app.add_option("--gate", options->gate,
                  "another gate: KEY=VALUE[,KEY=VALUE...], see docs/gates.md");
+  app.add_option("--parallelism", options->parallelism,
+                 "how ranks share the model: expert (whole experts, each rank its own sequences), "
+                 "tensor (a part of every matrix, all ranks the same sequences), auto")
+      ->check(CLI::IsMember({"expert", "tensor", "auto"}));
   app.add_option("--expert-placement-strategy,--expert-placement", options->placement,
                  "contiguous, round_robin, or a JSON file [rank of expert 0, ...]");
   AddDispatcherFlag(app, &options->dispatcher);

@@ -26,8 +26,9 @@ struct EngineOptions {
   std::string dtype = "auto";         // auto: weights as stored
   std::string quantization = "none";  // rounds plain weights to codes while loading
   std::string kv_cache_dtype = "auto";
-  std::string load_format = "auto";  // dummy: random weights from config.json alone
-  std::string gate;                  // overrides of the model's gate: "top_k=1,capacity=ceil_k"
+  std::string load_format = "auto";    // dummy: random weights from config.json alone
+  std::string gate;                    // overrides of the model's gate: "top_k=1,capacity=ceil_k"
+  std::string parallelism = "expert";  // expert, tensor, auto
   std::string placement = "contiguous";
   std::string dispatcher = "auto";
   int threads = 0;            // per rank; 0: cores / ranks of this host
@@ -45,7 +46,8 @@ struct EngineOptions {
   bool batch_invariant = false;
   bool enforce_eager = false;
   bool wgmma_attention = false;
-  const NcclApi* nccl = nullptr;  // not a flag: what tests use in place of the library
+  const NcclApi* nccl = nullptr;             // not a flag: what tests use in place of the library
+  ColumnsKind columns = ColumnsKind::kAuto;  // not a flag: how tensor-parallel ranks exchange
 };
 
 constexpr int64_t kKvBlockSize = 16;

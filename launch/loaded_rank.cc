@@ -19,8 +19,10 @@
 #include "launch/agreement.h"
 #include "launch/gpu/choose_gpu.h"
 #include "launch/gpu/gpu.h"
+#include "launch/parallelism.h"
 #include "launch/version.h"
 #include "layers/panel_loader.h"
+#include "parallel/thread_communicator.h"
 #include "runtime/checkpoint/gguf_model.h"
 #include "runtime/quant/round_to_nearest.h"
 
@@ -59,6 +61,7 @@ absl::Status OpenPanels(const EngineOptions& options, const std::string& path, O
 absl::Status Open(const EngineOptions& options, int rank, int ranks, Opened* out) {
   FM_RETURN_IF_ERROR(CheckEngineOptions(options));
   FM_ASSIGN_OR_RETURN(out->gpu, ChooseGpu(options, rank));
+  FM_RETURN_IF_ERROR(CheckParallelism(options, out->gpu.has_value()));
   FM_ASSIGN_OR_RETURN(out->config, LoadModelConfig(options.model));
   FM_ASSIGN_OR_RETURN(out->gate, GateOf(options, out->config));
   FM_ASSIGN_OR_RETURN(out->context, ContextOf(options, out->config));
@@ -147,7 +150,8 @@ AgreementFields Fields(const EngineOptions& options, const Opened& opened) {
       {"--quantization", options.quantization},
       {"--kv-cache-dtype", options.kv_cache_dtype},
       {"--max-num-seqs", std::to_string(options.max_num_seqs)},
-      {"--moe-a2a-backend", options.dispatcher}};
+      {"--moe-a2a-backend", options.dispatcher},
+      {"--parallelism", options.parallelism}};
   AddWeightFields(opened, fields);
   // The configuration of a GGUF file is among its keys, which the fingerprint of the files covers.
   const absl::StatusOr<std::optional<std::string>> gguf = FindGguf(options.model);
@@ -228,6 +232,39 @@ SchedulerOptions SchedulerOf(const EngineOptions& options, const Opened& opened,
 
 }  // namespace
 
+absl::Status LoadedRank::LoadWeights(const EngineOptions& options, ModelOptions model,
+                                     Communicator& world, const LoadProgress& progress) {
+  if (panels_ != nullptr) {
+    loader_ = MakePanelLoader(*panels_);
+  } else if (checkpoint_ != nullptr) {
+    loader_ = MakeCheckpointLoader(*checkpoint_);
+  } else {
+    loader_ = MakeDummyLoader(options.dummy_seed, WeightDType(options).value_or(config_.dtype));
+  }
+  loader_->set_dtype(WeightDType(options));
+  loader_->set_rounding(CodeSpecNamed(options.quantization));
+  stored_codes_ = StoredCodesOf(checkpoint_.get());
+  int64_t total = tensor_parallel_
+                      ? BytesToLoadSliced(config_, world.rank(), world.size(), config_.dtype)
+                      : BytesToLoad(config_, placement_, world.rank(), config_.dtype);
+  if (stored_codes_ && !WeightDType(options)) {
+    total = static_cast<int64_t>(static_cast<double>(total) /
+                                 static_cast<double>(DTypeBytes(config_.dtype)) *
+                                 stored_codes_->bytes_per_weight);
+  }
+  loader_->set_progress([&](int64_t bytes) {
+    bytes_read_ += bytes;
+    if (progress) progress(bytes_read_, std::max(total, bytes_read_));
+  });
+  const auto load = gpu_ ? &LoadGpuModel : &LoadModel;
+  absl::StatusOr<std::unique_ptr<Model>> loaded =
+      load(config_, model, *loader_, placement_, tensor_parallel_ ? *alone_ : world, *pool_);
+  loader_->set_progress(nullptr);
+  FM_RETURN_IF_ERROR(AgreeOrFail(world, loaded.status(), {}));
+  model_ = *std::move(loaded);
+  return absl::OkStatus();
+}
+
 absl::StatusOr<std::unique_ptr<LoadedRank>> LoadedRank::Load(const EngineOptions& options,
                                                              Communicator& world,
                                                              ThreadBudget budget,
@@ -239,6 +276,13 @@ absl::StatusOr<std::unique_ptr<LoadedRank>> LoadedRank::Load(const EngineOptions
       AgreeOrFail(world, status, status.ok() ? Fields(options, opened) : AgreementFields{}));
   FM_RETURN_IF_ERROR(CheckGpuSharing(options, world, opened.gpu));
 
+  FM_ASSIGN_OR_RETURN(
+      const Parallelism parallelism,
+      ChooseParallelism(options, opened.config, opened.gpu.has_value(), budget.threads, world));
+  if (parallelism.tensor) {
+    opened.placement = ExpertPlacement::Contiguous(opened.placement.experts(), 1);
+  }
+
   std::unique_ptr<LoadedRank> rank(new LoadedRank(std::move(opened.placement)));
   rank->pool_ = std::make_unique<ThreadPool>(budget.threads, budget.pin);
   rank->config_ = opened.config;
@@ -246,41 +290,22 @@ absl::StatusOr<std::unique_ptr<LoadedRank>> LoadedRank::Load(const EngineOptions
   rank->checkpoint_ = std::move(opened.checkpoint);
   rank->panels_ = std::move(opened.panels);
   rank->epoch_ = 1;
-  if (rank->panels_ != nullptr) {
-    rank->loader_ = MakePanelLoader(*rank->panels_);
-  } else if (rank->checkpoint_ != nullptr) {
-    rank->loader_ = MakeCheckpointLoader(*rank->checkpoint_);
-  } else {
-    rank->loader_ =
-        MakeDummyLoader(options.dummy_seed, WeightDType(options).value_or(opened.config.dtype));
+  rank->ranks_ = world.size();
+  rank->tensor_parallel_ = parallelism.tensor;
+  rank->alone_ = std::move(MakeThreadCommunicators(1).front());
+  ModelOptions model_options = ModelOptionsOf(options, opened);
+  if (parallelism.tensor) {
+    model_options.tensor = {.ranks = &world, .exchange = options.columns, .spin = parallelism.spin};
   }
-  rank->loader_->set_dtype(WeightDType(options));
-  rank->loader_->set_rounding(CodeSpecNamed(options.quantization));
-  rank->stored_codes_ = StoredCodesOf(rank->checkpoint_.get());
-  int64_t total = BytesToLoad(opened.config, rank->placement_, world.rank(), opened.config.dtype);
-  if (rank->stored_codes_ && !WeightDType(options)) {
-    total = static_cast<int64_t>(static_cast<double>(total) /
-                                 static_cast<double>(DTypeBytes(opened.config.dtype)) *
-                                 rank->stored_codes_->bytes_per_weight);
-  }
-  rank->loader_->set_progress([&](int64_t bytes) {
-    rank->bytes_read_ += bytes;
-    if (progress) progress(rank->bytes_read_, std::max(total, rank->bytes_read_));
-  });
-  const ModelOptions model_options = ModelOptionsOf(options, opened);
-  const auto load = opened.gpu ? &LoadGpuModel : &LoadModel;
-  absl::StatusOr<std::unique_ptr<Model>> model =
-      load(opened.config, model_options, *rank->loader_, rank->placement_, world, *rank->pool_);
-  rank->loader_->set_progress(nullptr);
-  FM_RETURN_IF_ERROR(AgreeOrFail(world, model.status(), {}));
-  rank->model_ = *std::move(model);
+  FM_RETURN_IF_ERROR(rank->LoadWeights(options, std::move(model_options), world, progress));
 
   FM_ASSIGN_OR_RETURN(const int64_t blocks,
                       BlocksPerRank(options, opened.context, *rank->model_, world));
-  rank->scheduler_options_ = SchedulerOf(options, opened, world.size(), blocks);
+  rank->scheduler_options_ = SchedulerOf(options, opened, rank->placement_.ranks(), blocks);
   FM_RETURN_IF_ERROR(AgreeOrFail(
       world, rank->model_->MakeCache({.blocks = blocks, .block_size = kKvBlockSize}), {}));
-  rank->runner_ = std::make_unique<ModelRunner>(*rank->model_, *rank->pool_, world);
+  rank->runner_ = std::make_unique<ModelRunner>(*rank->model_, *rank->pool_,
+                                                parallelism.tensor ? *rank->alone_ : world);
   rank->load_seconds_ =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   return rank;

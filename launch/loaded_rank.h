@@ -42,7 +42,11 @@ class LoadedRank {
 
   const ModelConfig& config() const { return config_; }
   const GateConfig& gate() const { return model_->gate_config(); }
+  // Of the experts. Tensor-parallel ranks count as one here, which has them all.
   const ExpertPlacement& placement() const { return placement_; }
+  int ranks() const { return ranks_; }
+  // Every rank has a part of every matrix and computes the same sequences.
+  bool tensor_parallel() const { return tensor_parallel_; }
   const SchedulerOptions& scheduler_options() const { return scheduler_options_; }
   int64_t cache_bytes_per_token() const {
     const int64_t block = model_->cache_pages().block_size;
@@ -60,6 +64,8 @@ class LoadedRank {
 
  private:
   explicit LoadedRank(ExpertPlacement placement) : placement_(std::move(placement)) {}
+  absl::Status LoadWeights(const EngineOptions& options, ModelOptions model, Communicator& world,
+                           const LoadProgress& progress);
 
   // Destroyed from the bottom up.
   ModelConfig config_;
@@ -68,9 +74,12 @@ class LoadedRank {
   std::optional<cuda::DeviceInfo> gpu_;
   std::optional<StoredCodes> stored_codes_;
   int64_t epoch_ = 0;
+  int ranks_ = 1;
+  bool tensor_parallel_ = false;
   double load_seconds_ = 0;
   int64_t bytes_read_ = 0;
   std::unique_ptr<ThreadPool> pool_;
+  std::unique_ptr<Communicator> alone_;     // the expert group of a tensor-parallel rank
   std::unique_ptr<Checkpoint> checkpoint_;  // the model reads embeddings in place
   std::unique_ptr<PanelFile> panels_;       // the weights themselves, when the model is packed
   std::unique_ptr<WeightLoader> loader_;

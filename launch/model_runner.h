@@ -22,10 +22,11 @@ class ModelRunner {
   // All arguments must outlive the runner. The model has its cache.
   ModelRunner(Model& model, ThreadPool& pool, Communicator& experts);
 
-  // Computes plan.ranks[rank of `experts`]: one result per slice, in their order. Collective over
-  // the experts' communicator unless no rank has a slice. An error ends the engine: DataLoss when
-  // the plan does not fit what this rank holds, with the sequence and the reason. What is wrong
-  // with one sequence only is in its result; later slices of it are answered with the same error.
+  // Computes plan.ranks[rank of `experts`], which tensor-parallel ranks all do: one result per
+  // slice, in their order. Collective over the experts' communicator unless no rank has a slice. An
+  // error ends the engine: DataLoss when the plan does not fit what this rank holds, with the
+  // sequence and the reason. What is wrong with one sequence only is in its result; later slices of
+  // it are answered with the same error.
   absl::StatusOr<StepResult> Run(const StepPlan& plan);
 
   // Can requests override the model's gate like this? Says why not.
@@ -33,6 +34,8 @@ class ModelRunner {
   // May requests with these overrides share pages of equal prefixes?
   bool GateIsCacheable(const std::string& overrides) const;
 
+  // Into how many parts a plan is divided: one per rank, or one for all tensor-parallel ranks.
+  int plan_parts() const { return experts_.size(); }
   uint64_t placement_version() const { return model_.placement_version(); }
   const Workspace& workspace() const { return workspace_; }
   // Of the last Run.

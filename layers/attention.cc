@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "layers/attention.h"
 
+#include <array>
 #include <cmath>
 
 #include "runtime/ops/norm.h"
@@ -9,29 +10,44 @@ namespace folkmoot {
 
 absl::StatusOr<Attention> Attention::Load(ThreadPool& pool, WeightLoader& loader,
                                           const ModelConfig& config, int64_t layer,
-                                          const std::string& prefix) {
-  Attention a;
-  const int64_t q_width = config.heads * config.head_dim;
-  const int64_t kv_width = config.kv_heads * config.head_dim;
+                                          const std::string& prefix, ColumnExchange& columns) {
+  Attention a(columns);
+  const int rank = columns.rank();
+  const ColumnSplit kv_heads = KvHeadSplit(config, columns.size());
+  const ColumnSplit kv = kv_heads.Times(config.head_dim);
+  const int64_t queries = config.heads / config.kv_heads;  // heads that share keys and values
+  a.heads_ = kv.Times(queries);
+  a.output_ = OutputSplit(config.hidden, columns.size());
   a.head_dim_ = config.head_dim;
-  a.kv_heads_ = config.kv_heads;
+  a.kv_heads_ = kv_heads.width(rank);
   a.norm_eps_ = config.rms_norm_eps;
   a.params_ = {.layer = layer,
-               .heads = config.heads,
+               .heads = a.kv_heads_ * queries,
                .scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(config.head_dim))),
                .window = config.layers[static_cast<size_t>(layer)].sliding_window};
-  const auto load = [&](const char* name, int64_t n, int64_t k, bool bias, PackedMatrix* weight,
-                        std::vector<float>* bias_out) -> absl::Status {
-    FM_ASSIGN_OR_RETURN(*weight,
-                        loader.Pack(pool, {.name = prefix + name + ".weight", .n = n, .k = k}));
-    if (!bias) return absl::OkStatus();
-    FM_ASSIGN_OR_RETURN(*bias_out, loader.Vector(prefix + name + ".bias", n));
+  const auto part = [&](const char* name, const ColumnSplit& outputs, int64_t k) {
+    return TensorRef{.name = prefix + name + ".weight", .n = outputs.cols(), .k = k}.Rows(
+        outputs.begin(rank), outputs.width(rank));
+  };
+  const auto add_bias = [&](const char* name, const ColumnSplit& outputs,
+                            std::vector<float>* bias) -> absl::Status {
+    FM_ASSIGN_OR_RETURN(const std::vector<float> more,
+                        loader.VectorPart(prefix + name + ".bias", outputs.cols(),
+                                          outputs.begin(rank), outputs.width(rank)));
+    bias->insert(bias->end(), more.begin(), more.end());
     return absl::OkStatus();
   };
-  FM_RETURN_IF_ERROR(load("q_proj", q_width, config.hidden, config.qkv_bias, &a.q_, &a.q_bias_));
-  FM_RETURN_IF_ERROR(load("k_proj", kv_width, config.hidden, config.qkv_bias, &a.k_, &a.k_bias_));
-  FM_RETURN_IF_ERROR(load("v_proj", kv_width, config.hidden, config.qkv_bias, &a.v_, &a.v_bias_));
-  FM_RETURN_IF_ERROR(load("o_proj", config.hidden, q_width, config.output_bias, &a.o_, &a.o_bias_));
+  const std::array<TensorRef, 3> qkv = {part("q_proj", a.heads_, config.hidden),
+                                        part("k_proj", kv, config.hidden),
+                                        part("v_proj", kv, config.hidden)};
+  FM_ASSIGN_OR_RETURN(a.qkv_, loader.PackStack(pool, qkv));
+  FM_ASSIGN_OR_RETURN(a.o_, loader.Pack(pool, part("o_proj", a.output_, a.heads_.cols())));
+  if (config.qkv_bias) {
+    FM_RETURN_IF_ERROR(add_bias("q_proj", a.heads_, &a.qkv_bias_));
+    FM_RETURN_IF_ERROR(add_bias("k_proj", kv, &a.qkv_bias_));
+    FM_RETURN_IF_ERROR(add_bias("v_proj", kv, &a.qkv_bias_));
+  }
+  if (config.output_bias) FM_RETURN_IF_ERROR(add_bias("o_proj", a.output_, &a.o_bias_));
   if (config.qk_norm) {
     FM_ASSIGN_OR_RETURN(a.q_norm_, loader.Vector(prefix + "q_norm.weight", config.head_dim));
     FM_ASSIGN_OR_RETURN(a.k_norm_, loader.Vector(prefix + "k_norm.weight", config.head_dim));
@@ -39,17 +55,25 @@ absl::StatusOr<Attention> Attention::Load(ThreadPool& pool, WeightLoader& loader
   return a;
 }
 
-void Attention::Forward(LayerContext& ctx, const ForwardBatch& batch,
-                        std::span<const AttentionSequence> sequences, const RopeRows& rope,
-                        KvCache& cache, ConstMatrix x, Matrix out) const {
-  const int64_t tokens = batch.tokens();
+void Attention::Attend(LayerContext& ctx, std::span<const AttentionSequence> sequences,
+                       const RopeRows& rope, KvCache& cache, ConstMatrix x, Matrix attended) const {
+  if (kv_heads_ == 0) return;
   const Workspace::Position mark = ctx.workspace.Mark();
-  Matrix q = ctx.workspace.GetMatrix(tokens, params_.heads * head_dim_);
-  Matrix k = ctx.workspace.GetMatrix(tokens, kv_heads_ * head_dim_);
-  Matrix v = ctx.workspace.GetMatrix(tokens, kv_heads_ * head_dim_);
-  Gemm(ctx.pool, x, q_, q_bias_, ctx.workspace, q);
-  Gemm(ctx.pool, x, k_, k_bias_, ctx.workspace, k);
-  Gemm(ctx.pool, x, v_, v_bias_, ctx.workspace, v);
+  const int64_t q_width = params_.heads * head_dim_;
+  const int64_t kv_width = kv_heads_ * head_dim_;
+  const Matrix qkv = ctx.workspace.GetMatrix(x.rows, q_width + 2 * kv_width);
+  int64_t column = 0;
+  for (const PackedMatrix& weights : qkv_) {
+    std::span<const float> bias = qkv_bias_;
+    if (!bias.empty()) {
+      bias = bias.subspan(static_cast<size_t>(column), static_cast<size_t>(weights.n()));
+    }
+    Gemm(ctx.pool, x, weights, bias, ctx.workspace, qkv.Columns(column, weights.n()));
+    column += weights.n();
+  }
+  const Matrix q = qkv.Columns(0, q_width);
+  const Matrix k = qkv.Columns(q_width, kv_width);
+  const Matrix v = qkv.Columns(q_width + kv_width, kv_width);
   if (!q_norm_.empty()) {
     HeadRmsNorm(ctx.pool, head_dim_, q_norm_, norm_eps_, q);
     HeadRmsNorm(ctx.pool, head_dim_, k_norm_, norm_eps_, k);
@@ -57,10 +81,24 @@ void Attention::Forward(LayerContext& ctx, const ForwardBatch& batch,
   ApplyRope(ctx.pool, rope.cos, rope.sin, head_dim_, q);
   ApplyRope(ctx.pool, rope.cos, rope.sin, head_dim_, k);
   StoreKv(ctx.pool, params_.layer, sequences, k, v, cache);
-  Matrix attended = ctx.workspace.GetMatrix(tokens, params_.heads * head_dim_);
   PagedAttention(ctx.pool, params_, sequences, q, cache, ctx.workspace, attended);
-  Gemm(ctx.pool, attended, o_, o_bias_, ctx.workspace, out);
   ctx.workspace.Release(mark);
+}
+
+absl::StatusOr<Matrix> Attention::Forward(LayerContext& ctx, const ForwardBatch& batch,
+                                          std::span<const AttentionSequence> sequences,
+                                          const RopeRows& rope, KvCache& cache,
+                                          ConstMatrix x) const {
+  WaitLabel label = {.layer = static_cast<int>(params_.layer), .step = ctx.step};
+  const Matrix attended = columns_->Take(batch.tokens(), heads_);
+  Attend(ctx, sequences, rope, cache, x, columns_->Mine(attended, heads_));
+  label.phase = "attention gather";
+  FM_RETURN_IF_ERROR(columns_->Gather(label));
+  const Matrix out = columns_->Take(batch.tokens(), output_);
+  Gemm(ctx.pool, attended, o_, o_bias_, ctx.workspace, columns_->Mine(out, output_));
+  label.phase = "attention output gather";
+  FM_RETURN_IF_ERROR(columns_->Gather(label));
+  return out;
 }
 
 }  // namespace folkmoot

@@ -5,35 +5,74 @@
 
 namespace folkmoot {
 
+absl::Status LoadGatedFfn(ThreadPool& pool, WeightLoader& loader, const GatedFfnTensors& tensors,
+                          const ColumnExchange& columns, GatedFfnWeights* weights) {
+  const int rank = columns.rank();
+  const ColumnSplit hidden = IntermediateSplit(tensors.gate.n, columns.size());
+  const ColumnSplit output = OutputSplit(tensors.down.n, columns.size());
+  const auto part = [rank](const TensorRef& ref, const ColumnSplit& split) {
+    return ref.Rows(split.begin(rank), split.width(rank));
+  };
+  FM_ASSIGN_OR_RETURN(weights->gate_up, loader.PackGateUp(pool, part(tensors.gate, hidden),
+                                                          part(tensors.up, hidden)));
+  FM_ASSIGN_OR_RETURN(weights->down, loader.Pack(pool, part(tensors.down, output)));
+  return absl::OkStatus();
+}
+
 absl::StatusOr<DenseFfn> DenseFfn::Load(ThreadPool& pool, WeightLoader& loader,
                                         const std::string& prefix, int64_t hidden,
-                                        int64_t intermediate, Activation activation, bool bias) {
-  DenseFfn ffn;
-  ffn.intermediate_ = intermediate;
+                                        int64_t intermediate, Activation activation, bool bias,
+                                        ColumnExchange& columns) {
+  DenseFfn ffn(columns);
+  ffn.hidden_ = IntermediateSplit(intermediate, columns.size());
+  ffn.output_ = OutputSplit(hidden, columns.size());
   ffn.activation_ = activation;
-  const TensorRef gate = {.name = prefix + "gate_proj.weight", .n = intermediate, .k = hidden};
-  const TensorRef up = {.name = prefix + "up_proj.weight", .n = intermediate, .k = hidden};
-  const TensorRef down = {.name = prefix + "down_proj.weight", .n = hidden, .k = intermediate};
-  FM_ASSIGN_OR_RETURN(ffn.weights_.gate_up, loader.PackGateUp(pool, gate, up));
-  FM_ASSIGN_OR_RETURN(ffn.weights_.down, loader.Pack(pool, down));
-  if (bias) {
-    FM_ASSIGN_OR_RETURN(ffn.gate_bias_, loader.Vector(prefix + "gate_proj.bias", intermediate));
-    FM_ASSIGN_OR_RETURN(ffn.up_bias_, loader.Vector(prefix + "up_proj.bias", intermediate));
-    FM_ASSIGN_OR_RETURN(ffn.down_bias_, loader.Vector(prefix + "down_proj.bias", hidden));
-    ffn.weights_.gate_bias = ffn.gate_bias_;
-    ffn.weights_.up_bias = ffn.up_bias_;
-    ffn.weights_.down_bias = ffn.down_bias_;
-  }
+  FM_RETURN_IF_ERROR(
+      LoadGatedFfn(pool, loader,
+                   {.gate = {.name = prefix + "gate_proj.weight", .n = intermediate, .k = hidden},
+                    .up = {.name = prefix + "up_proj.weight", .n = intermediate, .k = hidden},
+                    .down = {.name = prefix + "down_proj.weight", .n = hidden, .k = intermediate}},
+                   columns, &ffn.weights_));
+  if (!bias) return ffn;
+  const auto load = [&](const char* name, const ColumnSplit& split, std::vector<float>* values,
+                        std::span<const float>* view) -> absl::Status {
+    FM_ASSIGN_OR_RETURN(*values,
+                        loader.VectorPart(prefix + name, split.cols(), split.begin(columns.rank()),
+                                          split.width(columns.rank())));
+    *view = *values;
+    return absl::OkStatus();
+  };
+  GatedFfnWeights& weights = ffn.weights_;
+  FM_RETURN_IF_ERROR(load("gate_proj.bias", ffn.hidden_, &ffn.gate_bias_, &weights.gate_bias));
+  FM_RETURN_IF_ERROR(load("up_proj.bias", ffn.hidden_, &ffn.up_bias_, &weights.up_bias));
+  FM_RETURN_IF_ERROR(load("down_proj.bias", ffn.output_, &ffn.down_bias_, &weights.down_bias));
   return ffn;
 }
 
-void DenseFfn::Forward(LayerContext& ctx, ConstMatrix x, Matrix out) const {
-  const Workspace::Position mark = ctx.workspace.Mark();
-  const Matrix hidden = ctx.workspace.GetMatrix(x.rows, intermediate_);
+Matrix DenseFfn::Hidden(LayerContext& ctx, ConstMatrix x) const {
+  const Matrix hidden = columns_->Take(x.rows, hidden_);
   const std::array<const GatedFfnWeights*, 1> experts = {&weights_};
   const std::array<int64_t, 2> offsets = {0, x.rows};
-  GroupedGatedFfn(ctx.pool, experts, offsets, activation_, x, ctx.workspace, hidden, out);
-  ctx.workspace.Release(mark);
+  GroupedGateUp(ctx.pool, experts, offsets, activation_, x, ctx.workspace,
+                columns_->Mine(hidden, hidden_));
+  return hidden;
+}
+
+void DenseFfn::Down(LayerContext& ctx, ConstMatrix hidden, Matrix mine) const {
+  const std::array<const GatedFfnWeights*, 1> experts = {&weights_};
+  const std::array<int64_t, 2> offsets = {0, hidden.rows};
+  GroupedDown(ctx.pool, experts, offsets, hidden, ctx.workspace, mine);
+}
+
+absl::StatusOr<Matrix> DenseFfn::Forward(LayerContext& ctx, ConstMatrix x, int layer) const {
+  const Matrix hidden = Hidden(ctx, x);
+  FM_RETURN_IF_ERROR(
+      columns_->Gather({.phase = "hidden gather", .layer = layer, .step = ctx.step}));
+  const Matrix out = columns_->Take(x.rows, output_);
+  Down(ctx, hidden, columns_->Mine(out, output_));
+  FM_RETURN_IF_ERROR(
+      columns_->Gather({.phase = "output gather", .layer = layer, .step = ctx.step}));
+  return out;
 }
 
 }  // namespace folkmoot

@@ -1,30 +1,47 @@
 // SPDX-License-Identifier: Apache-2.0
-// One gated feed-forward network, down(act(gate x) * up x): dense layers and shared experts.
+// One gated feed-forward network, down(act(gate x) * up x): dense layers and shared experts. Over
+// several ranks of `columns` each has some columns of both products.
 #pragma once
 
 #include <string>
 #include <vector>
 
+#include "layers/column_splits.h"
 #include "layers/layer_context.h"
 #include "layers/weight_loader.h"
+#include "parallel/column_exchange.h"
 #include "runtime/ops/gemm.h"
 
 namespace folkmoot {
 
+// This rank's part of one network. The bias stays as it is.
+absl::Status LoadGatedFfn(ThreadPool& pool, WeightLoader& loader, const GatedFfnTensors& tensors,
+                          const ColumnExchange& columns, GatedFfnWeights* weights);
+
 class DenseFfn {
  public:
-  // `prefix` is "model.layers.3.mlp." and holds {gate,up,down}_proj.
+  // `prefix` is "model.layers.3.mlp." and holds {gate,up,down}_proj. `columns` must outlive the
+  // network.
   static absl::StatusOr<DenseFfn> Load(ThreadPool& pool, WeightLoader& loader,
                                        const std::string& prefix, int64_t hidden,
-                                       int64_t intermediate, Activation activation, bool bias);
+                                       int64_t intermediate, Activation activation, bool bias,
+                                       ColumnExchange& columns);
 
-  // x, out [T, H], not overlapping.
-  void Forward(LayerContext& ctx, ConstMatrix x, Matrix out) const;
+  // x [T, H]. Returns [T, H], which lives as matrices of ColumnExchange do. Collective over its
+  // ranks; `layer` is for the names of waits.
+  absl::StatusOr<Matrix> Forward(LayerContext& ctx, ConstMatrix x, int layer) const;
+
+  // The same in two halves, with a Gather of the exchange between them: Hidden takes and computes
+  // this rank's columns of [T, I], Down this rank's columns of the result.
+  Matrix Hidden(LayerContext& ctx, ConstMatrix x) const;
+  void Down(LayerContext& ctx, ConstMatrix hidden, Matrix mine) const;
 
  private:
-  DenseFfn() = default;
+  explicit DenseFfn(ColumnExchange& columns) : columns_(&columns) {}
 
-  int64_t intermediate_ = 0;
+  ColumnExchange* columns_;
+  ColumnSplit hidden_;
+  ColumnSplit output_;
   Activation activation_ = Activation::kSilu;
   GatedFfnWeights weights_;  // its bias spans view the vectors below, whose memory moves along
   std::vector<float> gate_bias_, up_bias_, down_bias_;

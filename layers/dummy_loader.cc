@@ -34,11 +34,9 @@ class DummyLoader : public WeightLoader {
     return !name.ends_with("_proj");  // the packed expert layout is the one thing it has not
   }
 
-  absl::StatusOr<WeightView> View(const TensorRef& ref) override {
-    return Fill(ref.name, ref.n, ref.k, scratch_[0]);
-  }
+  absl::StatusOr<WeightView> View(const TensorRef& ref) override { return Fill(ref, scratch_[0]); }
   absl::StatusOr<WeightView> Keep(const TensorRef& ref) override {
-    return Fill(ref.name, ref.n, ref.k, kept_.emplace_back());
+    return Fill(ref, kept_.emplace_back());
   }
   absl::StatusOr<std::unique_ptr<CodeMatrix>> Codes(const TensorRef&) override { return nullptr; }
   std::optional<DType> Stored(std::string_view name) const override {
@@ -46,7 +44,7 @@ class DummyLoader : public WeightLoader {
   }
   absl::StatusOr<std::pair<WeightView, WeightView>> ViewPair(const TensorRef& a,
                                                              const TensorRef& b) override {
-    return std::make_pair(Fill(a.name, a.n, a.k, scratch_[0]), Fill(b.name, b.n, b.k, scratch_[1]));
+    return std::make_pair(Fill(a, scratch_[0]), Fill(b, scratch_[1]));
   }
 
  protected:
@@ -61,26 +59,28 @@ class DummyLoader : public WeightLoader {
   void Release(std::span<const std::byte>) override {}
 
  private:
-  WeightView Fill(const std::string& name, int64_t n, int64_t k, std::vector<std::byte>& storage) {
-    const bool embedding = name.find("embed_tokens") != std::string::npos;
-    const float deviation = embedding ? 1.0f : 1.0f / std::sqrt(static_cast<float>(k));
-    uint64_t state = XXH3_64bits_withSeed(name.data(), name.size(), seed_) | 1u;
+  WeightView Fill(const TensorRef& ref, std::vector<std::byte>& storage) {
+    const bool embedding = ref.name.find("embed_tokens") != std::string::npos;
+    const float deviation = embedding ? 1.0f : 1.0f / std::sqrt(static_cast<float>(ref.k));
+    uint64_t state = XXH3_64bits_withSeed(ref.name.data(), ref.name.size(), seed_) | 1u;
     // One run of values, repeated, so that models of many gigabytes are there in seconds; its
     // length is a prime, so that rows differ.
     constexpr size_t kRun = 65521;
-    const auto all = static_cast<size_t>(n * k);
+    const auto all = static_cast<size_t>(ref.rows() * ref.k);
     const auto size = static_cast<size_t>(DTypeBytes(dtype_));
     const size_t count = std::min(all, kRun);
-    storage.resize(all * size);
+    const size_t first = count == 0 ? 0 : static_cast<size_t>(ref.first_row * ref.k) % count;
+    const size_t end = first + static_cast<size_t>(ref.n * ref.k);
+    storage.resize(std::max(end, count) * size);
     for (size_t i = 0; i < count; ++i) {
       StoreElement(NearNormal(state) * deviation, storage.data(), dtype_, static_cast<int64_t>(i));
     }
-    for (size_t done = count; done < all;) {
-      const size_t more = std::min(done, all - done);
+    for (size_t done = count; done < end;) {
+      const size_t more = std::min(done, end - done);
       std::memcpy(storage.data() + done * size, storage.data(), more * size);
       done += more;
     }
-    return WeightView{storage.data(), dtype_, n, k};
+    return WeightView{storage.data() + first * size, dtype_, ref.n, ref.k};
   }
 
   uint64_t seed_;

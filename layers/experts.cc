@@ -3,9 +3,9 @@
 
 namespace folkmoot {
 
-ExpertTensors TensorsOfExpert(const ExpertNames& names, bool packed, int expert, int experts,
-                              int64_t hidden, int64_t intermediate) {
-  ExpertTensors refs;
+GatedFfnTensors TensorsOfExpert(const ExpertNames& names, bool packed, int expert, int experts,
+                                int64_t hidden, int64_t intermediate) {
+  GatedFfnTensors refs;
   refs.gate = {.n = intermediate, .k = hidden};
   refs.up = refs.gate;
   refs.down = {.n = hidden, .k = intermediate};
@@ -31,29 +31,31 @@ ExpertTensors TensorsOfExpert(const ExpertNames& names, bool packed, int expert,
 absl::StatusOr<Experts> Experts::Load(ThreadPool& pool, WeightLoader& loader,
                                       const ExpertNames& names, const ExpertPlacement& placement,
                                       int rank, int64_t hidden, int64_t intermediate,
-                                      Activation activation) {
-  Experts experts;
-  experts.intermediate_ = intermediate;
+                                      Activation activation, ColumnExchange& columns) {
+  Experts experts(columns);
+  experts.hidden_ = IntermediateSplit(intermediate, columns.size());
   experts.activation_ = activation;
   const bool packed = loader.Has(names.packed_gate_up);
   for (const int expert : placement.experts_of(rank)) {
-    const ExpertTensors refs =
-        TensorsOfExpert(names, packed, expert, placement.experts(), hidden, intermediate);
-    GatedFfnWeights weights;
-    FM_ASSIGN_OR_RETURN(weights.gate_up, loader.PackGateUp(pool, refs.gate, refs.up));
-    FM_ASSIGN_OR_RETURN(weights.down, loader.Pack(pool, refs.down));
-    experts.weights_.push_back(std::move(weights));
+    FM_RETURN_IF_ERROR(LoadGatedFfn(
+        pool, loader,
+        TensorsOfExpert(names, packed, expert, placement.experts(), hidden, intermediate), columns,
+        &experts.weights_.emplace_back()));
   }
   for (const GatedFfnWeights& weights : experts.weights_) experts.pointers_.push_back(&weights);
   return experts;
 }
 
-void Experts::Forward(LayerContext& ctx, const ExpertBatch& batch, Matrix out) const {
-  const Workspace::Position mark = ctx.workspace.Mark();
-  const Matrix hidden = ctx.workspace.GetMatrix(batch.rows.rows, intermediate_);
-  GroupedGatedFfn(ctx.pool, pointers_, batch.offsets, activation_, batch.rows, ctx.workspace,
-                  hidden, out);
-  ctx.workspace.Release(mark);
+Matrix Experts::Hidden(LayerContext& ctx, const ExpertBatch& batch) const {
+  const Matrix hidden = columns_->Take(batch.rows.rows, hidden_);
+  GroupedGateUp(ctx.pool, pointers_, batch.offsets, activation_, batch.rows, ctx.workspace,
+                columns_->Mine(hidden, hidden_));
+  return hidden;
+}
+
+void Experts::Down(LayerContext& ctx, const ExpertBatch& batch, ConstMatrix hidden,
+                   Matrix mine) const {
+  GroupedDown(ctx.pool, pointers_, batch.offsets, hidden, ctx.workspace, mine);
 }
 
 }  // namespace folkmoot

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// The routed experts that live on this rank.
+// The routed experts that live on this rank, or this rank's columns of them.
 #pragma once
 
 #include <string>
 #include <vector>
 
+#include "layers/dense_ffn.h"
 #include "layers/layer_context.h"
 #include "layers/weight_loader.h"
 #include "parallel/dispatcher.h"
@@ -25,28 +26,28 @@ struct ExpertNames {
   std::string packed_down;
 };
 
-// Where the three matrices of one expert are stored.
-struct ExpertTensors {
-  TensorRef gate, up, down;
-};
-ExpertTensors TensorsOfExpert(const ExpertNames& names, bool packed, int expert, int experts,
-                              int64_t hidden, int64_t intermediate);
+GatedFfnTensors TensorsOfExpert(const ExpertNames& names, bool packed, int expert, int experts,
+                                int64_t hidden, int64_t intermediate);
 
 class Experts {
  public:
-  // Reads the experts that `placement` gives to `rank`, in slot order.
+  // Reads the experts that `placement` gives to `rank`, in slot order, and of each the columns that
+  // this rank of `columns` computes. `columns` must outlive the experts.
   static absl::StatusOr<Experts> Load(ThreadPool& pool, WeightLoader& loader,
                                       const ExpertNames& names, const ExpertPlacement& placement,
                                       int rank, int64_t hidden, int64_t intermediate,
-                                      Activation activation);
+                                      Activation activation, ColumnExchange& columns);
 
-  // out [R, H] in the batch's order.
-  void Forward(LayerContext& ctx, const ExpertBatch& batch, Matrix out) const;
+  // In two halves, with a Gather of the exchange between them: Hidden takes and computes this
+  // rank's columns of [R, I], Down this rank's columns of the result. Rows in the batch's order.
+  Matrix Hidden(LayerContext& ctx, const ExpertBatch& batch) const;
+  void Down(LayerContext& ctx, const ExpertBatch& batch, ConstMatrix hidden, Matrix mine) const;
 
  private:
-  Experts() = default;
+  explicit Experts(ColumnExchange& columns) : columns_(&columns) {}
 
-  int64_t intermediate_ = 0;
+  ColumnExchange* columns_;
+  ColumnSplit hidden_;
   Activation activation_ = Activation::kSilu;
   std::vector<GatedFfnWeights> weights_;          // by local slot
   std::vector<const GatedFfnWeights*> pointers_;  // into weights_

@@ -4,21 +4,24 @@
 #include "runtime/ops/norm.h"
 
 namespace folkmoot {
+
 absl::StatusOr<MoeLayer> MoeLayer::Load(ThreadPool& pool, WeightLoader& loader,
                                         const ModelConfig& config, const MoeNames& names,
-                                        const ExpertPlacement& placement, int rank) {
-  MoeLayer layer;
+                                        const ExpertPlacement& placement, int rank,
+                                        ColumnExchange& columns) {
+  MoeLayer layer(columns);
+  layer.output_ = OutputSplit(config.hidden, columns.size());
   FM_ASSIGN_OR_RETURN(layer.router_, loader.Pack(pool, {.name = names.router,
                                                         .n = config.moe.experts,
                                                         .k = config.hidden,
                                                         .exact = true}));
   FM_ASSIGN_OR_RETURN(layer.experts_,
                       Experts::Load(pool, loader, names.experts, placement, rank, config.hidden,
-                                    config.moe.intermediate, config.activation));
+                                    config.moe.intermediate, config.activation, columns));
   if (config.moe.shared_intermediate > 0) {
-    FM_ASSIGN_OR_RETURN(layer.shared_,
-                        DenseFfn::Load(pool, loader, names.shared_prefix, config.hidden,
-                                       config.moe.shared_intermediate, config.activation, false));
+    FM_ASSIGN_OR_RETURN(layer.shared_, DenseFfn::Load(pool, loader, names.shared_prefix,
+                                                      config.hidden, config.moe.shared_intermediate,
+                                                      config.activation, false, columns));
     FM_ASSIGN_OR_RETURN(layer.shared_gate_, loader.Row(names.shared_gate, config.hidden));
   }
   return layer;
@@ -33,36 +36,50 @@ void MoeLayer::Bind(int layer, int moe_index, const Gate& gate, Dispatcher& disp
   if (gate.config().shared_gate == SharedGate::kNone) shared_gate_.clear();
 }
 
-absl::Status MoeLayer::Forward(LayerContext& ctx, const ForwardBatch& batch, ConstMatrix x,
-                               Matrix out) {
+void MoeLayer::AddShared(LayerContext& ctx, ConstMatrix x, ConstMatrix mine, Matrix out) const {
+  if (shared_gate_.empty()) {
+    Add(ctx.pool, mine, out);
+  } else {
+    AddSigmoidGated(ctx.pool, x, shared_gate_, mine, out);
+  }
+}
+
+absl::StatusOr<Matrix> MoeLayer::Forward(LayerContext& ctx, const ForwardBatch& batch,
+                                         ConstMatrix x) {
   const Workspace::Position mark = ctx.workspace.Mark();
   const Matrix logits = ctx.workspace.GetMatrix(x.rows, router_.n());
   Gemm(ctx.pool, x, router_, {}, ctx.workspace, logits);
   FM_ASSIGN_OR_RETURN(const Routing routing, moe_router_.Route(ctx, batch, logits));
   if (ctx.observer != nullptr) ctx.observer->OnRouting(layer_, routing);
 
-  const WaitLabel label = {.phase = "dispatch", .layer = layer_, .step = ctx.step};
+  const bool alone = columns_->size() == 1;  // has all columns of its experts
+  const int64_t cols = output_.width(columns_->rank());
+  WaitLabel label = {.phase = "dispatch", .layer = layer_, .step = ctx.step};
   FM_RETURN_IF_ERROR(dispatcher_->StartDispatch(x, routing, label, *handle_));
+  Matrix shared_hidden;
   Matrix shared;
-  if (shared_) {  // computed while the tokens travel
-    shared = ctx.workspace.GetMatrix(x.rows, x.cols);
-    shared_->Forward(ctx, x, shared);
+  if (shared_) {
+    shared = ctx.workspace.GetMatrix(x.rows, cols);
+    shared_hidden = shared_->Hidden(ctx, x);
+    if (alone) shared_->Down(ctx, shared_hidden, shared);  // while the tokens travel
   }
   FM_ASSIGN_OR_RETURN(const ExpertBatch expert_batch, dispatcher_->FinishDispatch(*handle_));
-  const Matrix expert_out = ctx.workspace.GetMatrix(expert_batch.rows.rows, x.cols);
-  experts_->Forward(ctx, expert_batch, expert_out);
+  const Matrix expert_hidden = experts_->Hidden(ctx, expert_batch);
+  label.phase = "hidden gather";
+  FM_RETURN_IF_ERROR(columns_->Gather(label));
+  const Matrix expert_out = ctx.workspace.GetMatrix(expert_batch.rows.rows, cols);
+  experts_->Down(ctx, expert_batch, expert_hidden, expert_out);
+  const Matrix out = columns_->Take(x.rows, output_);
+  const Matrix mine = columns_->Mine(out, output_);
   FM_RETURN_IF_ERROR(dispatcher_->StartCombine(expert_out, *handle_));
-  FM_RETURN_IF_ERROR(dispatcher_->FinishCombine(*handle_, out));
-
-  if (shared_) {  // always after the routed experts, so that the sum has one order
-    if (shared_gate_.empty()) {
-      Add(ctx.pool, shared, out);
-    } else {
-      AddSigmoidGated(ctx.pool, x, shared_gate_, shared, out);
-    }
-  }
+  if (shared_ && !alone) shared_->Down(ctx, shared_hidden, shared);
+  FM_RETURN_IF_ERROR(dispatcher_->FinishCombine(*handle_, mine));
+  // Always after the routed experts, so that the sum has one order.
+  if (shared_) AddShared(ctx, x, shared, mine);
+  label.phase = "output gather";
+  FM_RETURN_IF_ERROR(columns_->Gather(label));
   ctx.workspace.Release(mark);
-  return absl::OkStatus();
+  return out;
 }
 
 }  // namespace folkmoot

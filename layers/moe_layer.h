@@ -3,6 +3,9 @@
 //
 // y[t] = sum over k of weight[t, k] * expert[t, k](x[t]) (+ g(x[t]) * shared(x[t])). GShard
 // (Lepikhin et al. 2020) for the exchange, Qwen2-MoE for the gated shared expert.
+//
+// Over several ranks of `columns` there is nothing to dispatch: every rank routes all tokens, has
+// some columns of every expert, and adds up its own columns of the result.
 #pragma once
 
 #include <cstdint>
@@ -33,20 +36,26 @@ struct MoeNames {
 
 class MoeLayer {
  public:
-  // `gate` decides where a batch names no other; `dispatcher` is shared by all layers of the model;
-  // both must outlive the layer.
+  // `gate` decides where a batch names no other; `dispatcher` is shared by all layers of the model
+  // and combines this rank's columns; all of them and `columns` must outlive the layer.
   // moe_index counts the MoE layers of the model from 0.
   static absl::StatusOr<MoeLayer> Load(ThreadPool& pool, WeightLoader& loader,
                                        const ModelConfig& config, const MoeNames& names,
-                                       const ExpertPlacement& placement, int rank);
+                                       const ExpertPlacement& placement, int rank,
+                                       ColumnExchange& columns);
   void Bind(int layer, int moe_index, const Gate& gate, Dispatcher& dispatcher);
 
-  // x, out [T, H]. Collective over ctx.experts, also with T = 0.
-  absl::Status Forward(LayerContext& ctx, const ForwardBatch& batch, ConstMatrix x, Matrix out);
+  // x [T, H]. Returns [T, H], which lives as matrices of ColumnExchange do. Collective over
+  // ctx.experts and the ranks of the exchange, also with T = 0.
+  absl::StatusOr<Matrix> Forward(LayerContext& ctx, const ForwardBatch& batch, ConstMatrix x);
 
  private:
-  MoeLayer() = default;
+  explicit MoeLayer(ColumnExchange& columns) : columns_(&columns) {}
+  // Adds the shared expert's columns `mine` to the routed ones.
+  void AddShared(LayerContext& ctx, ConstMatrix x, ConstMatrix mine, Matrix out) const;
 
+  ColumnExchange* columns_;
+  ColumnSplit output_;
   int layer_ = 0;
   MoeRouter moe_router_;
   Dispatcher* dispatcher_ = nullptr;

@@ -27,11 +27,38 @@ class PanelLoader : public WeightLoader {
   }
 
   absl::StatusOr<PackedMatrix> Pack(ThreadPool&, const TensorRef& ref) override {
-    return Rows(PanelKind::kRows, ref, PackedMatrix::kPanel);
+    return Rows(PanelKind::kRows, ref);
+  }
+  // One run of panels where these rows lie one after the other in the file: a rank that has all of
+  // them. Else one for each.
+  absl::StatusOr<std::vector<PackedMatrix>> PackStack(ThreadPool&,
+                                                      std::span<const TensorRef> refs) override {
+    const PanelEntry* first = nullptr;
+    TensorRef all = refs.front();
+    all.n = 0;
+    bool together = true;
+    int64_t begin = 0;
+    for (const TensorRef& ref : refs) {
+      int64_t outputs = 0;
+      FM_ASSIGN_OR_RETURN(const PanelEntry* entry, Find(PanelKind::kRows, ref, &outputs));
+      if (first == nullptr) begin = outputs;
+      together = together && (first == nullptr || entry == first) && outputs == begin + all.n;
+      first = entry;
+      all.n += ref.n;
+    }
+    std::vector<PackedMatrix> stack;
+    if (together) {
+      FM_ASSIGN_OR_RETURN(stack.emplace_back(), Run(PanelKind::kRows, *first, begin, all));
+      return stack;
+    }
+    for (const TensorRef& ref : refs) {
+      FM_ASSIGN_OR_RETURN(stack.emplace_back(), Rows(PanelKind::kRows, ref));
+    }
+    return stack;
   }
   absl::StatusOr<PackedMatrix> PackGateUp(ThreadPool&, const TensorRef& gate,
                                           const TensorRef&) override {
-    return Rows(PanelKind::kGateUp, gate, PackedMatrix::kPanel / 2);
+    return Rows(PanelKind::kGateUp, gate);
   }
 
   absl::StatusOr<std::vector<float>> Vector(const std::string& name, int64_t n) override {
@@ -104,10 +131,18 @@ class PanelLoader : public WeightLoader {
     return entry;
   }
 
-  absl::StatusOr<PackedMatrix> Rows(PanelKind kind, const TensorRef& ref, int64_t per_panel) {
+  absl::StatusOr<PackedMatrix> Rows(PanelKind kind, const TensorRef& ref) {
     int64_t outputs = 0;
     FM_ASSIGN_OR_RETURN(const PanelEntry* entry, Find(kind, ref, &outputs));
-    if (outputs % per_panel != 0) {
+    return Run(kind, *entry, outputs, ref);
+  }
+
+  // ref.n outputs (or gates) from output (or gate) `outputs` of the entry on.
+  absl::StatusOr<PackedMatrix> Run(PanelKind kind, const PanelEntry& entry, int64_t outputs,
+                                   const TensorRef& ref) {
+    const int64_t per_panel =
+        kind == PanelKind::kGateUp ? PackedMatrix::kPanel / 2 : PackedMatrix::kPanel;
+    if (outputs % per_panel != 0 && ref.n > 0) {
       return InvalidArgument(
           "{}: row {} of '{}' does not begin a panel, so it cannot be given to "
           "another rank; use the model that the file was made from",
@@ -115,9 +150,9 @@ class PanelLoader : public WeightLoader {
     }
     const int64_t n = kind == PanelKind::kGateUp ? 2 * ref.n : ref.n;
     const int64_t skipped = PackedMatrix::BytesOf(outputs / per_panel * PackedMatrix::kPanel,
-                                                  entry->k, entry->dtype, entry->codes);
-    ReportRead(PackedMatrix::BytesOf(n, entry->k, entry->dtype, entry->codes));
-    return PackedMatrix::Borrow(n, entry->k, entry->dtype, entry->codes, entry->data + skipped);
+                                                  entry.k, entry.dtype, entry.codes);
+    ReportRead(PackedMatrix::BytesOf(n, entry.k, entry.dtype, entry.codes));
+    return PackedMatrix::Borrow(n, entry.k, entry.dtype, entry.codes, entry.data + skipped);
   }
 
   const PanelFile& file_;
@@ -135,6 +170,19 @@ class PanelRecorder : public WeightLoader {
   absl::StatusOr<PackedMatrix> Pack(ThreadPool& pool, const TensorRef& ref) override {
     FM_ASSIGN_OR_RETURN(const PackedMatrix matrix, from_.Pack(pool, ref));
     return Recorded(PanelKind::kRows, {PartOf(ref)}, matrix);
+  }
+  absl::StatusOr<std::vector<PackedMatrix>> PackStack(ThreadPool& pool,
+                                                      std::span<const TensorRef> refs) override {
+    FM_ASSIGN_OR_RETURN(std::vector<PackedMatrix> stack, from_.PackStack(pool, refs));
+    std::vector<PanelPart> parts;
+    for (const TensorRef& ref : refs) parts.push_back(PartOf(ref));
+    for (size_t i = 0; i < stack.size(); ++i) {
+      FM_ASSIGN_OR_RETURN(
+          stack[i],
+          Recorded(PanelKind::kRows, stack.size() == 1 ? parts : std::vector<PanelPart>{parts[i]},
+                   stack[i]));
+    }
+    return stack;
   }
   absl::StatusOr<PackedMatrix> PackGateUp(ThreadPool& pool, const TensorRef& gate,
                                           const TensorRef& up) override {

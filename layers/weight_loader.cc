@@ -23,22 +23,67 @@ absl::StatusOr<std::unique_ptr<CodeMatrix>> WeightLoader::CodesToRun(const Tenso
   return codes;
 }
 
-absl::StatusOr<PackedMatrix> WeightLoader::Pack(ThreadPool& pool, const TensorRef& ref) {
+absl::Status WeightLoader::PackInto(ThreadPool& pool, const TensorRef& ref, int64_t outputs,
+                                    std::optional<PackedMatrix>* packed) {
+  const auto append = [&](const auto& weight) {
+    if (!*packed) *packed = PackedMatrix::Reserve(outputs, weight);
+    (*packed)->Append(pool, weight);
+  };
   FM_ASSIGN_OR_RETURN(const std::unique_ptr<CodeMatrix> codes, CodesToRun(ref));
   if (codes != nullptr) {
-    PackedMatrix packed = PackedMatrix::Pack(pool, *codes);
+    append(*codes);
     Report(*codes);
-    return packed;
+    return absl::OkStatus();
   }
   FM_RETURN_IF_ERROR(CheckRounding(ref));
   FM_ASSIGN_OR_RETURN(const WeightView view, View(ref));
   std::vector<std::byte> storage;
   const WeightView converted = Converted(view, &storage);
-  PackedMatrix packed = rounding_ && !ref.exact
-                            ? PackedMatrix::Pack(pool, RoundedMatrix(converted, *rounding_))
-                            : PackedMatrix::Pack(pool, converted);
+  if (rounding_ && !ref.exact) {
+    append(RoundedMatrix(converted, *rounding_));
+  } else {
+    append(converted);
+  }
   Report(view);
-  return packed;
+  return absl::OkStatus();
+}
+
+absl::StatusOr<PackedMatrix> WeightLoader::Pack(ThreadPool& pool, const TensorRef& ref) {
+  std::optional<PackedMatrix> packed;
+  FM_RETURN_IF_ERROR(PackInto(pool, ref, ref.n, &packed));
+  return *std::move(packed);
+}
+
+absl::StatusOr<bool> WeightLoader::AlikeInMemory(std::span<const TensorRef> refs) {
+  std::optional<CodeSpec> spec;
+  std::optional<DType> dtype;
+  for (size_t i = 0; i < refs.size(); ++i) {
+    FM_ASSIGN_OR_RETURN(const std::unique_ptr<CodeMatrix> codes, CodesToRun(refs[i]));
+    const std::optional<CodeSpec> mine =
+        codes != nullptr ? std::optional<CodeSpec>(codes->spec()) : std::nullopt;
+    // Plain: as converted, or as stored.
+    const std::optional<DType> stored = dtype_ || mine ? dtype_ : Stored(refs[i].name);
+    if (i > 0 && (mine != spec || stored != dtype)) return false;
+    spec = mine;
+    dtype = stored;
+  }
+  return true;
+}
+
+absl::StatusOr<std::vector<PackedMatrix>> WeightLoader::PackStack(ThreadPool& pool,
+                                                                  std::span<const TensorRef> refs) {
+  FM_ASSIGN_OR_RETURN(const bool alike, AlikeInMemory(refs));
+  int64_t outputs = 0;
+  for (const TensorRef& ref : refs) outputs += ref.n;
+  std::vector<PackedMatrix> stack;
+  std::optional<PackedMatrix> packed;
+  for (const TensorRef& ref : refs) {
+    FM_RETURN_IF_ERROR(PackInto(pool, ref, alike ? outputs : ref.n, &packed));
+    if (alike && &ref != &refs.back()) continue;
+    stack.push_back(*std::move(packed));
+    packed.reset();
+  }
+  return stack;
 }
 
 absl::StatusOr<PackedMatrix> WeightLoader::PackGateUp(ThreadPool& pool, const TensorRef& gate,
@@ -95,6 +140,12 @@ absl::StatusOr<RowTable> WeightLoader::Table(const TensorRef& ref) {
 absl::StatusOr<std::vector<float>> WeightLoader::Vector(const std::string& name, int64_t n) {
   FM_ASSIGN_OR_RETURN(const WeightView view, ViewVector(name, n));
   return Widen(view);
+}
+
+absl::StatusOr<std::vector<float>> WeightLoader::VectorPart(const std::string& name, int64_t n,
+                                                            int64_t first, int64_t count) {
+  FM_ASSIGN_OR_RETURN(const std::vector<float> all, Vector(name, n));
+  return std::vector<float>(all.begin() + first, all.begin() + first + count);
 }
 
 absl::StatusOr<std::vector<float>> WeightLoader::Row(const std::string& name, int64_t n) {
@@ -183,7 +234,7 @@ class CheckpointLoader : public WeightLoader {
                              name, info->type_name());
     }
     if (info->order.head_dim == 0) return WeightView{info->data, info->dtype, 1, n};
-    const WeightView ordered = InOrder(*info, n, 1, &scratch_[0]);
+    const WeightView ordered = InOrder(*info, {.n = n, .k = 1}, &scratch_[0]);
     return WeightView{ordered.data, ordered.dtype, 1, n};
   }
 
@@ -203,7 +254,7 @@ class CheckpointLoader : public WeightLoader {
 
  private:
   static std::vector<int64_t> ShapeOf(const TensorRef& ref) {
-    if (ref.slices == 0) return {ref.n, ref.k};
+    if (ref.slices == 0) return {ref.rows(), ref.k};
     return {ref.slices, ref.slice_rows, ref.k};
   }
 
@@ -212,7 +263,7 @@ class CheckpointLoader : public WeightLoader {
     FM_ASSIGN_OR_RETURN(const std::unique_ptr<CodeMatrix> codes, Codes(ref));
     if (codes != nullptr) return Dequantised(*codes, memory);
     FM_ASSIGN_OR_RETURN(const TensorInfo* info, Checked(ref.name, ShapeOf(ref)));
-    if (info->order.head_dim != 0) return InOrder(*info, ref.n, ref.k, memory);
+    if (info->order.head_dim != 0) return InOrder(*info, ref, memory);
     const int64_t skipped = (ref.slice * ref.slice_rows + ref.first_row) * ref.k;
     return WeightView{info->data + skipped * DTypeBytes(info->dtype), info->dtype, ref.n, ref.k};
   }
@@ -231,16 +282,18 @@ class CheckpointLoader : public WeightLoader {
     return {memory->data(), type, codes.n(), codes.k()};
   }
 
-  // A whole plain tensor whose rows stand in another order in the file.
-  static WeightView InOrder(const TensorInfo& info, int64_t n, int64_t k,
+  // The rows of `ref` of a plain tensor whose rows stand in another order in the file.
+  static WeightView InOrder(const TensorInfo& info, const TensorRef& ref,
                             std::vector<std::byte>* memory) {
-    const auto row_bytes = static_cast<size_t>(k * DTypeBytes(info.dtype));
-    memory->resize(static_cast<size_t>(n) * row_bytes);
-    for (int64_t row = 0; row < n; ++row) {
-      std::memcpy(memory->data() + static_cast<size_t>(row) * row_bytes,
-                  info.data + static_cast<size_t>(info.order.Stored(row)) * row_bytes, row_bytes);
+    const auto row_bytes = static_cast<size_t>(ref.k * DTypeBytes(info.dtype));
+    memory->resize(static_cast<size_t>(ref.n) * row_bytes);
+    for (int64_t row = 0; row < ref.n; ++row) {
+      std::memcpy(
+          memory->data() + static_cast<size_t>(row) * row_bytes,
+          info.data + static_cast<size_t>(info.order.Stored(ref.first_row + row)) * row_bytes,
+          row_bytes);
     }
-    return {memory->data(), info.dtype, n, k};
+    return {memory->data(), info.dtype, ref.n, ref.k};
   }
 
   absl::StatusOr<const TensorInfo*> Checked(const std::string& name,

@@ -21,23 +21,38 @@
 
 namespace folkmoot {
 
-// A place in a checkpoint where a matrix [n, k] is stored: a whole tensor, or rows first_row ..
-// first_row + n of slice `slice` of a packed expert tensor [slices, slice_rows, k].
+// A place in a checkpoint where a matrix [n, k] is stored: rows first_row .. first_row + n of a
+// tensor [slice_rows, k], or of slice `slice` of a packed expert tensor [slices, slice_rows, k].
 struct TensorRef {
   std::string name;
   int64_t n = 0;
   int64_t k = 0;
   int64_t slices = 0;  // 0: a plain matrix
   int64_t slice = 0;
-  int64_t slice_rows = 0;
+  int64_t slice_rows = 0;  // of a plain matrix 0 stands for n: all its rows
   int64_t first_row = 0;
   bool exact = false;  // stays as stored whatever set_rounding says: routers
+
+  int64_t rows() const { return slice_rows > 0 ? slice_rows : n; }  // that are stored
+  // Rows first .. first + count of these.
+  TensorRef Rows(int64_t first, int64_t count) const {
+    TensorRef part = *this;
+    part.slice_rows = rows();
+    part.first_row += first;
+    part.n = count;
+    return part;
+  }
 };
 
 // A matrix whose rows are read in place: plain, or codes.
 struct RowTable {
   WeightView plain;
   std::unique_ptr<CodeMatrix> codes;  // null when plain
+};
+
+// The matrices of one gated feed-forward network: [I, H], [I, H] and [H, I].
+struct GatedFfnTensors {
+  TensorRef gate, up, down;
 };
 
 // Not thread-safe. Errors name the tensor, its file, its shape and the shape that config.json asks
@@ -71,8 +86,15 @@ class WeightLoader {
   virtual absl::StatusOr<PackedMatrix> Pack(ThreadPool& pool, const TensorRef& ref);
   virtual absl::StatusOr<PackedMatrix> PackGateUp(ThreadPool& pool, const TensorRef& gate,
                                                   const TensorRef& up);
+  // Matrices that multiply the same rows: one whose outputs are those of all in turn, or, where
+  // their types in memory differ, one for each.
+  virtual absl::StatusOr<std::vector<PackedMatrix>> PackStack(ThreadPool& pool,
+                                                              std::span<const TensorRef> refs);
   // A vector tensor [n] widened to float32.
   virtual absl::StatusOr<std::vector<float>> Vector(const std::string& name, int64_t n);
+  // Elements first .. first + count of it.
+  absl::StatusOr<std::vector<float>> VectorPart(const std::string& name, int64_t n, int64_t first,
+                                                int64_t count);
   // A tensor [1, n], as routers of one output store it.
   virtual absl::StatusOr<std::vector<float>> Row(const std::string& name, int64_t n);
 
@@ -98,6 +120,10 @@ class WeightLoader {
 
  private:
   std::vector<float> Widen(const WeightView& view);
+  // Appends to *packed, for which it makes room for `outputs` outputs when there is none yet.
+  absl::Status PackInto(ThreadPool& pool, const TensorRef& ref, int64_t outputs,
+                        std::optional<PackedMatrix>* packed);
+  absl::StatusOr<bool> AlikeInMemory(std::span<const TensorRef> refs);
   // The codes of `ref` where products run on codes: null when it is plain or a dtype is set.
   absl::StatusOr<std::unique_ptr<CodeMatrix>> CodesToRun(const TensorRef& ref);
   WeightView Converted(const WeightView& view, std::vector<std::byte>* storage) const;

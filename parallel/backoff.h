@@ -40,17 +40,26 @@ class Backoff {
   Clock::duration Pause() {
     const Clock::time_point now = Clock::now();
     const Clock::duration waited = now - start_;
-    if (spin_ && waited < kSpinTime) return waited;
-    if (crowded_waits_ == 0 && waited < kYieldTime) {
-      sched_yield();
-      if (Clock::now() - now > kLongYield) crowded_waits_ = kCrowdedWaits;
-    } else {
+    if (!PauseAwake(now)) {
       std::this_thread::sleep_for(waited < kShortSleepTime ? kShortSleep : kLongSleep);
     }
     return waited;
   }
 
+  // For waits that somebody can wake: one pause that keeps the thread running. False, without a
+  // pause, when it is time to sleep.
+  bool PauseAwake() { return PauseAwake(Clock::now()); }
+
  private:
+  bool PauseAwake(Clock::time_point now) {
+    const Clock::duration waited = now - start_;
+    if (spin_ && waited < kSpinTime) return true;
+    if (crowded_waits_ > 0 || waited >= kYieldTime) return false;
+    sched_yield();
+    if (Clock::now() - now > kLongYield) crowded_waits_ = kCrowdedWaits;
+    return true;
+  }
+
   bool spin_ = false;
   int crowded_waits_ = 0;
   Clock::time_point start_;

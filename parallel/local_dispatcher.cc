@@ -25,7 +25,8 @@ LocalHandle& Cast(DispatchHandle& handle) { return static_cast<LocalHandle&>(han
 
 }  // namespace
 
-LocalDispatcher::LocalDispatcher(const ExpertPlacement& placement) : placement_(placement) {
+LocalDispatcher::LocalDispatcher(const ExpertPlacement& placement, int64_t first_column)
+    : placement_(placement), first_column_(first_column) {
   FM_CHECK(placement.ranks() == 1);
 }
 
@@ -71,7 +72,7 @@ absl::StatusOr<ExpertBatch> LocalDispatcher::FinishDispatch(DispatchHandle& hand
 
 absl::Status LocalDispatcher::StartCombine(ConstMatrix expert_out, DispatchHandle& handle) {
   LocalHandle& flight = Cast(handle);
-  FM_CHECK(expert_out.rows == flight.offsets.back() && expert_out.cols == flight.x.cols);
+  FM_CHECK(expert_out.rows == flight.offsets.back());
   flight.expert_out = expert_out;
   return absl::OkStatus();
 }
@@ -83,7 +84,8 @@ absl::Status LocalDispatcher::FinishCombine(DispatchHandle& handle, Matrix out) 
     const int64_t row = flight.row_of[choice];
     if (row >= 0) flight.outs[choice] = flight.expert_out.Row(row);
   }
-  CombineRows(flight.x, flight.routing, flight.outs, out);
+  CombineRows(flight.x.Columns(first_column_, flight.expert_out.cols), flight.routing, flight.outs,
+              out);
   return absl::OkStatus();
 }
 

@@ -33,6 +33,10 @@ struct MatrixView {
     FM_CHECK(first >= 0 && count >= 0 && first + count <= rows);
     return {data + first * stride, count, cols, stride};
   }
+  MatrixView Columns(int64_t first, int64_t count) const {
+    FM_CHECK(first >= 0 && count >= 0 && first + count <= cols);
+    return {data + first, rows, count, stride};
+  }
   operator MatrixView<const T>() const { return {data, rows, cols, stride}; }  // NOLINT
 };
 

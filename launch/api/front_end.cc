@@ -198,7 +198,8 @@ void FrontEnd::Parts::ServerInfo(HttpExchange& exchange) const {
   json["served_model_name"] = model->name();
   json["version"] = options.version;
   json["context_length"] = model->options().context;
-  json["ep_size"] = facts.ranks;
+  json["tp_size"] = facts.tensor_parallel ? facts.ranks : 1;
+  json["ep_size"] = facts.tensor_parallel ? 1 : facts.ranks;
   json["max_total_num_tokens"] = facts.kv_tokens;
   json["max_running_requests"] = facts.max_num_seqs;
   json["max_num_batched_tokens"] = facts.max_num_batched_tokens;

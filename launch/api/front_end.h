@@ -30,6 +30,7 @@ struct FrontEndOptions {
 // What /server_info tells of the engine.
 struct EngineFacts {
   int ranks = 1;
+  bool tensor_parallel = false;
   int64_t kv_tokens = 0;  // of all ranks
   int64_t max_num_seqs = 0;
   int64_t max_num_batched_tokens = 0;

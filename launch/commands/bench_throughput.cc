@@ -11,6 +11,7 @@
 #include "CLI/CLI.hpp"
 #include "launch/gpu/gpu_bench.h"
 #include "launch/launcher.h"
+#include "launch/parallelism.h"
 #include "launch/roofline.h"
 #include "launch/table.h"
 #include "launch/terminal.h"
@@ -113,7 +114,8 @@ class ThroughputBench {
       const nlohmann::ordered_json out = {{"model", options_.engine.model},
                                           {"device", rank_.gpu() ? rank_.gpu()->name : "cpu"},
                                           {"weights", weights_},
-                                          {"ranks", rank_.placement().ranks()},
+                                          {"ranks", rank_.ranks()},
+                                          {"parallelism", ParallelismName(rank_.tensor_parallel())},
                                           {"threads", rank_.pool().threads()},
                                           {"read_bytes_per_second", Median(bandwidth_)},
                                           {"fma_flops_per_second", Median(peak_)},
@@ -123,8 +125,9 @@ class ThroughputBench {
       return;
     }
     fmt::print(
-        "weights {}, {} rank(s) x {}; this machine in the same run: read {}/s, {} {} GFLOP/s{}\n\n",
-        weights_, rank_.placement().ranks(),
+        "weights {}, {} rank(s){} x {}; this machine in the same run: read {}/s, {} {} "
+        "GFLOP/s{}\n\n",
+        weights_, rank_.ranks(), rank_.tensor_parallel() ? " tensor-parallel" : "",
         rank_.gpu() ? rank_.gpu()->name : fmt::format("{} thread(s)", rank_.pool().threads()),
         FormatBytes(Median(bandwidth_)), rank_.gpu() ? "matrix units" : "fma",
         FormatNumber(Median(peak_) / 1e9),

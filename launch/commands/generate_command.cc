@@ -15,6 +15,7 @@
 #include "launch/commands/commands.h"
 #include "launch/generation_config.h"
 #include "launch/launcher.h"
+#include "launch/parallelism.h"
 #include "launch/receipt.h"
 #include "launch/table.h"
 #include "launch/terminal.h"
@@ -152,7 +153,7 @@ void PrintJson(const Generation& run) {
 
 void PrintSummary(Engine& engine, const LoadedRank& rank, const Generation& run) {
   // mpirun forwards stdout and stderr on separate ways: let the text arrive before the table.
-  if (rank.placement().ranks() > 1) std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  if (rank.ranks() > 1) std::this_thread::sleep_for(std::chrono::milliseconds(100));
   const Terminal terminal = DetectTerminal(STDERR_FILENO);
   const auto seconds = [](Clock::time_point from, Clock::time_point to) {
     return std::chrono::duration<double>(to - from).count();
@@ -160,6 +161,10 @@ void PrintSummary(Engine& engine, const LoadedRank& rank, const Generation& run)
   const double first = seconds(run.start, run.first);
   const auto decoded = static_cast<double>(run.output_ids.size()) - 1;
   KeyValues table;
+  if (rank.ranks() > 1) {
+    table.Add("ranks", fmt::format("{}, {}-parallel", rank.ranks(),
+                                   ParallelismName(rank.tensor_parallel())));
+  }
   table.Add("load time", FormatSeconds(rank.load_seconds()));
   table.Add("time to first token", FormatSeconds(first));
   table.Add("prefill", FormatRate(static_cast<double>(run.request.prompt.size()), first, "tokens"));

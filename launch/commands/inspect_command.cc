@@ -13,7 +13,10 @@
 #include <utility>
 
 #include "CLI/CLI.hpp"
+#include "launch/parallelism.h"
 #include "launch/table.h"
+#include "layers/column_splits.h"
+#include "layers/models/model.h"
 #include "parallel/mpi_environment.h"
 #include "runtime/checkpoint/checkpoint.h"
 #include "runtime/checkpoint/gguf_model.h"
@@ -21,7 +24,8 @@
 namespace folkmoot {
 namespace {
 
-constexpr size_t kMostNames = 10;  // of one kind of wrong tensor, in the text report
+constexpr size_t kMostNames = 10;              // of one kind of wrong tensor, in the text report
+constexpr int64_t kAbsurd = int64_t{1} << 56;  // parameters; products of such shapes overflow
 
 std::string_view RopeName(RopeType type) {
   switch (type) {
@@ -135,7 +139,35 @@ std::string WrongText(const ModelInventory& inventory) {
   return text;
 }
 
+// What a tensor-parallel rank reads: its part of every matrix and all routers. Embeddings are read
+// in place; norms are nothing beside these.
+int64_t SlicedBytes(const InspectReport& report, int rank) {
+  if (report.inventory.parameters > kAbsurd) return report.inventory.bytes;
+  return BytesToLoadSliced(report.config, rank, report.ranks, report.config.dtype);
+}
+int64_t EmbeddingBytes(const InspectReport& report) {
+  if (report.inventory.parameters > kAbsurd) return 0;
+  return report.config.vocab * report.config.hidden * DTypeBytes(report.config.dtype);
+}
+
+std::string TensorRankTable(const InspectReport& report, const Terminal& terminal) {
+  Table table({{"rank", Align::kRight},
+               {"key/value heads", Align::kRight},
+               {"its part", Align::kRight},
+               {"embeddings", Align::kRight},
+               {"total", Align::kRight}});
+  const ColumnSplit heads = KvHeadSplit(report.config, report.ranks);
+  const int64_t embeddings = EmbeddingBytes(report);
+  for (int rank = 0; rank < report.ranks; ++rank) {
+    const int64_t bytes = SlicedBytes(report, rank);
+    table.AddRow({fmt::to_string(rank), fmt::to_string(heads.width(rank)), Size(bytes),
+                  Size(embeddings), Size(bytes + embeddings)});
+  }
+  return table.Render(terminal);
+}
+
 std::string RankTable(const InspectReport& report, const Terminal& terminal) {
+  if (report.tensor_parallel) return TensorRankTable(report, terminal);
   Table table({{"rank", Align::kRight},
                {"experts", Align::kRight},
                {"expert weights", Align::kRight},
@@ -199,6 +231,16 @@ nlohmann::ordered_json ConfigJson(const ModelConfig& config) {
 
 nlohmann::ordered_json RanksJson(const InspectReport& report) {
   auto ranks = nlohmann::ordered_json::array();
+  for (int rank = 0; report.tensor_parallel && rank < report.ranks; ++rank) {
+    const int64_t bytes = SlicedBytes(report, rank);
+    const int64_t embeddings = EmbeddingBytes(report);
+    ranks.push_back({{"rank", rank},
+                     {"kv_heads", KvHeadSplit(report.config, report.ranks).width(rank)},
+                     {"sliced_bytes", bytes},
+                     {"replicated_bytes", embeddings},
+                     {"bytes", bytes + embeddings}});
+  }
+  if (report.tensor_parallel) return ranks;
   for (int rank = 0; rank < report.ranks; ++rank) {
     nlohmann::ordered_json entry = {{"rank", rank}};
     int64_t bytes = 0;
@@ -285,6 +327,7 @@ std::string RenderInspectJson(const InspectReport& report) {
   }
   json["kv_bytes_per_token"] = inventory.kv_bytes_per_token;
   json["fingerprint"] = fmt::format("{:016x}", report.fingerprint);
+  json["parallelism"] = ParallelismName(report.tensor_parallel);
   json["ranks"] = RanksJson(report);
   json["missing_tensors"] = inventory.missing;
   json["wrong_shape_tensors"] = inventory.wrong_shape;
@@ -296,6 +339,7 @@ Command MakeInspectCommand(CLI::App& app) {
   struct Flags {
     std::string model;
     int ranks = 1;
+    std::string parallelism = "expert";
     std::string placement = "contiguous";
     bool json = false;
   };
@@ -303,16 +347,20 @@ Command MakeInspectCommand(CLI::App& app) {
   CLI::App* sub =
       app.add_subcommand("inspect", "Show shapes, parameters and bytes per rank of a model");
   sub->add_option("MODEL", flags->model, "Model directory or GGUF file")->required();
-  sub->add_option("--ranks", flags->ranks, "Ranks to spread the experts over")
+  sub->add_option("--ranks", flags->ranks, "Ranks to spread the model over")
       ->check(CLI::Range(1, 65536));
+  sub->add_option("--parallelism", flags->parallelism,
+                  "expert: whole experts on ranks; tensor: a part of every matrix")
+      ->check(CLI::IsMember({"expert", "tensor"}));
   sub->add_option("--expert-placement", flags->placement,
                   "contiguous, round_robin, or a JSON file with the rank of each expert");
   sub->add_flag("--json", flags->json, "Print one JSON object");
   return {
       sub, [flags]() -> absl::Status {
         if (!IsFirstRank()) return absl::OkStatus();
-        FM_ASSIGN_OR_RETURN(const InspectReport report,
+        FM_ASSIGN_OR_RETURN(InspectReport report,
                             InspectModel(flags->model, flags->ranks, flags->placement));
+        report.tensor_parallel = flags->parallelism == "tensor";
         const std::string text = flags->json ? RenderInspectJson(report)
                                              : RenderInspect(report, DetectTerminal(STDOUT_FILENO));
         std::fwrite(text.data(), 1, text.size(), stdout);

@@ -23,6 +23,7 @@ struct InspectReport {
   uint64_t fingerprint = 0;  // of the weight files, when there are any
   int ranks = 1;
   std::optional<ExpertPlacement> placement;  // of models with experts
+  bool tensor_parallel = false;              // ranks have a part of every matrix instead
 };
 
 // `placement` as ExpertPlacement::Parse takes it. A directory without any weights is described by

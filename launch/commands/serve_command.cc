@@ -13,6 +13,7 @@
 #include "launch/agreement.h"
 #include "launch/commands/serve_model.h"
 #include "launch/launcher.h"
+#include "launch/parallelism.h"
 #include "launch/server.h"
 #include "launch/version.h"
 #include "layers/gates/gate_config.h"
@@ -51,9 +52,10 @@ void PrintReady(const Server& server, const ServedModel& model, const EngineFact
   const int64_t context = model.options().context;
   fmt::print(
       stderr,
-      "folkmoot: ready at {} model={} ranks={} context={} kv_cache_tokens={} "
+      "folkmoot: ready at {} model={} ranks={} parallelism={} context={} kv_cache_tokens={} "
       "maximum_concurrency={:.1f} seconds={:.2f}\n",
-      server.url(), model.name(), facts.ranks, context, facts.kv_tokens,
+      server.url(), model.name(), facts.ranks, ParallelismName(facts.tensor_parallel), context,
+      facts.kv_tokens,
       static_cast<double>(facts.kv_tokens) / static_cast<double>(std::max<int64_t>(1, context)),
       seconds);
 }

@@ -108,7 +108,7 @@ MoeLayout LayoutOf(const LoadedRank& rank, const EngineOptions& engine) {
   for (int e = 0; e < rank.placement().experts(); ++e) {
     layout.rank_of_expert.push_back(rank.placement().rank_of(e));
   }
-  layout.placement = engine.placement;
+  layout.placement = rank.tensor_parallel() ? "tensor-parallel" : engine.placement;
   return layout;
 }
 
@@ -148,7 +148,8 @@ absl::StatusOr<LoadedModel> DescribeModel(const ServeModelOptions& options,
     AddGrammar(*out.tokenizer, &out);
   }
   LoadedModel loaded;
-  loaded.facts = {.ranks = scheduler.ranks,
+  loaded.facts = {.ranks = rank.ranks(),
+                  .tensor_parallel = rank.tensor_parallel(),
                   .kv_tokens = scheduler.blocks_per_rank * scheduler.block_size * scheduler.ranks,
                   .max_num_seqs = scheduler.max_sequences,
                   .max_num_batched_tokens = scheduler.max_batched_tokens};

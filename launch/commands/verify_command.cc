@@ -33,6 +33,7 @@ struct VerifyOptions {
 // One way to run the prompts. All must give the same bits.
 struct Variant {
   int ranks = 1;
+  bool tensor = false;  // ranks share every matrix
   std::string placement = "contiguous";
   int threads = 1;
   int64_t chunk = 0;       // 0: prefill in one piece
@@ -42,8 +43,8 @@ struct Variant {
   bool ahead = false;      // every step is planned during the one before
   std::string Name() const {
     std::string name = fmt::format(
-        "{} rank{}, {}, {} thread{}, {}, {}", ranks, ranks == 1 ? "" : "s", placement, threads,
-        threads == 1 ? "" : "s",
+        "{} rank{}, {}, {} thread{}, {}, {}", ranks, ranks == 1 ? "" : "s",
+        tensor ? "tensor-parallel" : placement, threads, threads == 1 ? "" : "s",
         chunk == 0 ? "prefill in one piece" : fmt::format("prefill in chunks of {}", chunk),
         alone ? "prompts one by one" : "prompts together");
     if (prefix) name += ", prefix hits";
@@ -133,8 +134,8 @@ void Collect(const SequenceResult& result, Outcome* outcome) {
 std::vector<size_t> Order(const Workload& workload, const Variant& variant) {
   std::vector<size_t> order;
   for (size_t p = 0; p < workload.prompts.size(); ++p) {
-    order.insert(order.end(), variant.preempted && p < 2 ? static_cast<size_t>(variant.ranks) : 1,
-                 p);
+    const bool each = variant.preempted && !variant.tensor && p < 2;
+    order.insert(order.end(), each ? static_cast<size_t>(variant.ranks) : 1, p);
   }
   return order;
 }
@@ -183,6 +184,7 @@ absl::StatusOr<VariantRun> RunVariant(const VerifyOptions& options, const Worklo
                                       const Variant& variant) {
   EngineOptions engine_options = options.engine;
   engine_options.placement = variant.placement;
+  engine_options.parallelism = variant.tensor ? "tensor" : "expert";
   engine_options.prefill_chunk = variant.chunk;
   if (variant.preempted) MakeTight(workload, variant.ranks, &engine_options);
   VariantRun run;
@@ -244,7 +246,7 @@ std::string Remark(const Workload& workload, const Variant& variant, const Varia
   return "";
 }
 
-std::vector<Variant> MakeVariants(const std::vector<int>& ranks) {
+std::vector<Variant> MakeVariants(const std::vector<int>& ranks, bool on_gpu) {
   std::vector<Variant> variants;
   for (const int n : ranks) variants.push_back({.ranks = n});
   const int most = *std::max_element(ranks.begin(), ranks.end());
@@ -256,26 +258,37 @@ std::vector<Variant> MakeVariants(const std::vector<int>& ranks) {
   for (const int n : ends) variants.push_back({.ranks = n, .prefix = true});
   for (const int n : ends) variants.push_back({.ranks = n, .preempted = true});
   variants.push_back({.ranks = most, .ahead = true});
+  if (on_gpu) return variants;
+  for (const int n : ranks) {
+    if (n > 1) variants.push_back({.ranks = n, .tensor = true});
+  }
+  if (most == 1) return variants;
+  variants.push_back({.ranks = most, .tensor = true, .threads = 2, .chunk = 7});
+  variants.push_back({.ranks = most, .tensor = true, .prefix = true});
+  variants.push_back({.ranks = most, .tensor = true, .preempted = true});
+  variants.push_back({.ranks = most, .tensor = true, .ahead = true});
   return variants;
 }
 
-// On GPUs the promise is that of --batch-invariant, and each rank needs a GPU of its own.
-void PrepareForGpus(VerifyOptions* options) {
+// On GPUs the promise is that of --batch-invariant, and each rank needs a GPU of its own. Returns
+// whether they are used.
+bool PrepareForGpus(VerifyOptions* options) {
   const absl::StatusOr<std::vector<cuda::DeviceInfo>> gpus = ListGpus();
-  if (options->engine.device == "cpu" || !gpus.ok() || gpus->empty()) return;
+  if (options->engine.device == "cpu" || !gpus.ok() || gpus->empty()) return false;
   options->engine.batch_invariant = true;
   // NCCL knows nothing of the simulator.
   const auto most = GpuBuild().backend == "simulator" ? 1 : static_cast<int>(gpus->size());
   std::erase_if(options->ranks, [&](int ranks) { return ranks > most; });
   if (options->ranks.empty()) options->ranks = {1};
   fmt::print(stderr, "verify: on GPUs, with --batch-invariant, up to {} ranks\n", most);
+  return true;
 }
 
 absl::Status Verify(VerifyOptions options) {
   if (LaunchedByMpi()) {
     return UsageError("verify makes its own ranks: run it without mpirun");
   }
-  PrepareForGpus(&options);
+  const bool on_gpu = PrepareForGpus(&options);
   FM_ASSIGN_OR_RETURN(const Workload workload, MakeWorkload(options));
   const Terminal terminal = DetectTerminal(STDOUT_FILENO);
   Table table({{"variant"}, {"result"}});
@@ -283,7 +296,7 @@ absl::Status Verify(VerifyOptions options) {
   std::vector<Outcome> reference;
   size_t differing = 0;
   size_t empty = 0;
-  for (const Variant& variant : MakeVariants(options.ranks)) {
+  for (const Variant& variant : MakeVariants(options.ranks, on_gpu)) {
     fmt::print(stderr, "verify: {}\n", variant.Name());
     FM_ASSIGN_OR_RETURN(VariantRun run, RunVariant(options, workload, variant));
     const bool first = reference.empty();

@@ -240,7 +240,7 @@ class ModelUpload {
     return Vector(prefix + "down_proj.bias", config_.hidden, ffn.down_bias);
   }
 
-  absl::Status Expert(const ExpertTensors& tensors, int64_t slot, const cuda::ExpertWeights& to) {
+  absl::Status Expert(const GatedFfnTensors& tensors, int64_t slot, const cuda::ExpertWeights& to) {
     const int64_t hidden = to.hidden;
     const int64_t inner = to.intermediate;
     const int64_t size = DTypeBytes(to.dtype);

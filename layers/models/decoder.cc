@@ -6,6 +6,8 @@
 
 #include <algorithm>
 
+#include "layers/column_splits.h"
+#include "parallel/local_dispatcher.h"
 #include "runtime/ops/norm.h"
 
 namespace folkmoot {
@@ -23,7 +25,6 @@ absl::StatusOr<Matrix> DecoderModel::Forward(LayerContext& ctx, const ForwardBat
   const RopeRows rope = FillRope(ctx, batch);
   Matrix hidden = ctx.workspace.GetMatrix(tokens, config_.hidden);  // the residual stream
   Matrix normed = ctx.workspace.GetMatrix(tokens, config_.hidden);
-  Matrix delta = ctx.workspace.GetMatrix(tokens, config_.hidden);
   if (embedding_.codes) {
     EmbeddingLookup(ctx.pool, *embedding_.codes, batch.token_ids, ctx.workspace, hidden);
   } else {
@@ -32,16 +33,16 @@ absl::StatusOr<Matrix> DecoderModel::Forward(LayerContext& ctx, const ForwardBat
   RmsNorm(ctx.pool, hidden, blocks_.front().input_norm, config_.rms_norm_eps, normed);
   for (size_t i = 0; i < blocks_.size(); ++i) {
     Block& block = blocks_[i];
-    block.attention->Forward(ctx, batch, attention_sequences_, rope, *cache_, normed, delta);
-    AddRmsNorm(ctx.pool, delta, block.ffn_norm, config_.rms_norm_eps, hidden, normed);
-    if (block.moe) {
-      FM_RETURN_IF_ERROR(block.moe->Forward(ctx, batch, normed, delta));
-    } else {
-      block.dense->Forward(ctx, normed, delta);
-    }
+    FM_ASSIGN_OR_RETURN(
+        const Matrix attended,
+        block.attention->Forward(ctx, batch, attention_sequences_, rope, *cache_, normed));
+    AddRmsNorm(ctx.pool, attended, block.ffn_norm, config_.rms_norm_eps, hidden, normed);
+    FM_ASSIGN_OR_RETURN(const Matrix fed,
+                        block.moe ? block.moe->Forward(ctx, batch, normed)
+                                  : block.dense->Forward(ctx, normed, static_cast<int>(i)));
     const std::vector<float>& next =
         i + 1 < blocks_.size() ? blocks_[i + 1].input_norm : final_norm_;
-    AddRmsNorm(ctx.pool, delta, next, config_.rms_norm_eps, hidden, normed);
+    AddRmsNorm(ctx.pool, fed, next, config_.rms_norm_eps, hidden, normed);
     if (watched) ctx.observer->OnLayerOutput(static_cast<int>(i), hidden);
   }
   return Logits(ctx, batch, normed);
@@ -54,16 +55,17 @@ RopeRows DecoderModel::FillRope(LayerContext& ctx, const ForwardBatch& batch) co
   return {cos, sin};
 }
 
-Matrix DecoderModel::Logits(LayerContext& ctx, const ForwardBatch& batch,
-                            ConstMatrix normed) const {
+absl::StatusOr<Matrix> DecoderModel::Logits(LayerContext& ctx, const ForwardBatch& batch,
+                                            ConstMatrix normed) const {
   const auto rows = static_cast<int64_t>(batch.logit_rows.size());
   const Matrix wanted = ctx.workspace.GetMatrix(rows, config_.hidden);
   for (int64_t r = 0; r < rows; ++r) {
     const std::span<const float> row = normed.RowSpan(batch.logit_rows[static_cast<size_t>(r)]);
     std::copy(row.begin(), row.end(), wanted.Row(r));
   }
-  const Matrix logits = ctx.workspace.GetMatrix(rows, config_.vocab);
-  Gemm(ctx.pool, wanted, head_, {}, ctx.workspace, logits);
+  const Matrix logits = columns_->Take(rows, vocab_);
+  Gemm(ctx.pool, wanted, head_, {}, ctx.workspace, columns_->Mine(logits, vocab_));
+  FM_RETURN_IF_ERROR(columns_->Gather({.phase = "logits gather", .step = ctx.step}));
   return logits;
 }
 
@@ -81,8 +83,13 @@ absl::StatusOr<std::unique_ptr<Model>> DecoderModel::Load(const Family& family,
                                                           Communicator& experts, ThreadPool& pool) {
   std::unique_ptr<DecoderModel> model(new DecoderModel(config, options));
   model->placement_version_ = placement.Fingerprint();
-  model->ranks_ = experts.size();
-  if (config.moe.experts > 0) {
+  FM_RETURN_IF_ERROR(model->MakeColumns(options));
+  const ColumnExchange& columns = *model->columns_;
+  model->ranks_ = experts.size() * columns.size();
+  if (config.moe.experts > 0 && columns.size() > 1) {
+    const ColumnSplit output = OutputSplit(config.hidden, columns.size());
+    model->dispatcher_ = std::make_unique<LocalDispatcher>(placement, output.begin(columns.rank()));
+  } else if (config.moe.experts > 0) {
     FM_ASSIGN_OR_RETURN(model->dispatcher_, MakeDispatcher(options.dispatcher, experts, placement));
   }
   model->blocks_.resize(config.layers.size());
@@ -94,17 +101,39 @@ absl::StatusOr<std::unique_ptr<Model>> DecoderModel::Load(const Family& family,
   return model;
 }
 
-KvCache::Shape DecoderModel::CacheShape(const CachePages& pages) const {
+// The most that a step of limits.rows rows takes between two gathers: one matrix, or the hidden
+// values of routed and shared experts. A request's gate may choose as many experts as there are.
+absl::Status DecoderModel::MakeColumns(const ModelOptions& options) {
+  if (options.tensor.ranks == nullptr) {
+    columns_ = MakeLoneColumns();
+  } else {
+    const int64_t hidden =
+        std::max(config_.intermediate,
+                 config_.moe.experts * config_.moe.intermediate + config_.moe.shared_intermediate);
+    const int64_t widest =
+        std::max({config_.heads * config_.head_dim, config_.hidden, hidden, config_.vocab});
+    constexpr int64_t kSlack = 1024;  // two matrices are aligned
+    FM_ASSIGN_OR_RETURN(
+        columns_, MakeColumnExchange(options.tensor.exchange, *options.tensor.ranks,
+                                     options.limits.rows * widest + kSlack, options.tensor.spin));
+  }
+  vocab_ = OutputSplit(config_.vocab, columns_->size());
+  return absl::OkStatus();
+}
+
+KvCache::Shape DecoderModel::CacheShape(const CachePages& pages, int64_t kv_heads) const {
   return {.layers = static_cast<int64_t>(config_.layers.size()),
           .blocks = pages.blocks,
           .block_size = pages.block_size,
-          .kv_heads = config_.kv_heads,
+          .kv_heads = kv_heads,
           .head_dim = config_.head_dim,
           .dtype = cache_dtype_};
 }
 
+// Of the rank that holds the most heads.
 int64_t DecoderModel::CacheBytesPerBlock(int64_t block_size) const {
-  return KvCache::BytesPerBlock(CacheShape({.blocks = 1, .block_size = block_size}));
+  return KvCache::BytesPerBlock(CacheShape({.blocks = 1, .block_size = block_size},
+                                           KvHeadSplit(config_, columns_->size()).widest()));
 }
 
 // Half of the machine, shared among the ranks.
@@ -113,7 +142,7 @@ absl::StatusOr<CacheRoom> DecoderModel::CacheMemory() const {
 }
 
 absl::Status DecoderModel::MakeCache(const CachePages& pages) {
-  cache_.emplace(CacheShape(pages));
+  cache_.emplace(CacheShape(pages, KvHeadSplit(config_, columns_->size()).width(columns_->rank())));
   return absl::OkStatus();
 }
 
@@ -130,16 +159,17 @@ absl::Status DecoderModel::LoadBlock(const Family& family, WeightLoader& loader,
                       loader.Vector(prefix + "input_layernorm.weight", config_.hidden));
   FM_ASSIGN_OR_RETURN(block.ffn_norm,
                       loader.Vector(prefix + "post_attention_layernorm.weight", config_.hidden));
-  FM_ASSIGN_OR_RETURN(block.attention,
-                      Attention::Load(pool, loader, config_, index, prefix + "self_attn."));
+  FM_ASSIGN_OR_RETURN(block.attention, Attention::Load(pool, loader, config_, index,
+                                                       prefix + "self_attn.", *columns_));
   if (!config_.layers[static_cast<size_t>(index)].moe) {
-    FM_ASSIGN_OR_RETURN(block.dense,
-                        DenseFfn::Load(pool, loader, prefix + "mlp.", config_.hidden,
-                                       config_.intermediate, config_.activation, config_.mlp_bias));
+    FM_ASSIGN_OR_RETURN(block.dense, DenseFfn::Load(pool, loader, prefix + "mlp.", config_.hidden,
+                                                    config_.intermediate, config_.activation,
+                                                    config_.mlp_bias, *columns_));
     return absl::OkStatus();
   }
   const MoeNames names = MoeNamesOf(family, loader, prefix);
-  FM_ASSIGN_OR_RETURN(block.moe, MoeLayer::Load(pool, loader, config_, names, placement, rank));
+  FM_ASSIGN_OR_RETURN(block.moe,
+                      MoeLayer::Load(pool, loader, config_, names, placement, rank, *columns_));
   block.moe->Bind(static_cast<int>(index), static_cast<int>(moe_layers_), *gates_.own(),
                   *dispatcher_);
   ++moe_layers_;
@@ -153,7 +183,8 @@ absl::Status DecoderModel::LoadEnds(WeightLoader& loader, ThreadPool& pool) {
   FM_ASSIGN_OR_RETURN(final_norm_, loader.Vector("model.norm.weight", config_.hidden));
   TensorRef head = embedding;
   if (!config_.tied_embeddings) head.name = "lm_head.weight";
-  FM_ASSIGN_OR_RETURN(head_, loader.Pack(pool, head));
+  const int rank = columns_->rank();
+  FM_ASSIGN_OR_RETURN(head_, loader.Pack(pool, head.Rows(vocab_.begin(rank), vocab_.width(rank))));
   return absl::OkStatus();
 }
 

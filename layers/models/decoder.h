@@ -53,22 +53,27 @@ class DecoderModel : public Model {
   absl::Status LoadBlock(const Family& family, WeightLoader& loader, int64_t index,
                          const ExpertPlacement& placement, int rank, ThreadPool& pool);
   absl::Status LoadEnds(WeightLoader& loader, ThreadPool& pool);
-  KvCache::Shape CacheShape(const CachePages& pages) const;
+  // Of a rank that holds `kv_heads` heads.
+  KvCache::Shape CacheShape(const CachePages& pages, int64_t kv_heads) const;
+  absl::Status MakeColumns(const ModelOptions& options);
   RopeRows FillRope(LayerContext& ctx, const ForwardBatch& batch) const;
-  Matrix Logits(LayerContext& ctx, const ForwardBatch& batch, ConstMatrix normed) const;
+  absl::StatusOr<Matrix> Logits(LayerContext& ctx, const ForwardBatch& batch,
+                                ConstMatrix normed) const;
 
   ModelConfig config_;
   DType cache_dtype_;
   ModelGates gates_;
   int64_t moe_layers_ = 0;
-  int ranks_ = 1;
+  int ranks_ = 1;  // that have a cache
   Rope rope_;
+  std::unique_ptr<ColumnExchange> columns_;
+  ColumnSplit vocab_;  // columns of the logits
   uint64_t placement_version_ = 0;
   std::unique_ptr<Dispatcher> dispatcher_;
   RowTable embedding_;
   std::vector<Block> blocks_;
   std::vector<float> final_norm_;
-  PackedMatrix head_;  // [V, H]
+  PackedMatrix head_;  // [V of this rank, H]
   std::optional<KvCache> cache_;
   std::vector<AttentionSequence> attention_sequences_;
 };

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // A language model on one rank: this rank's dense weights (a full copy) and its share of the
-// experts.
+// experts; or, tensor-parallel, its share of every matrix.
 #pragma once
 
 #include <cstdint>
@@ -16,6 +16,7 @@
 #include "layers/gates/gate_config.h"
 #include "layers/layer_context.h"
 #include "layers/weight_loader.h"
+#include "parallel/column_exchange.h"
 #include "parallel/dispatcher.h"
 #include "parallel/expert_placement.h"
 #include "runtime/model_config.h"
@@ -88,12 +89,20 @@ struct GpuOptions {
   const NcclApi* nccl = nullptr;    // in place of the library that is loaded: for tests
 };
 
+// Tensor parallelism: ranks that compute the same tokens, each some outputs of every matrix.
+struct TensorOptions {
+  Communicator* ranks = nullptr;  // null: none
+  ColumnsKind exchange = ColumnsKind::kAuto;
+  bool spin = false;  // every compute thread of this host has a core of its own
+};
+
 struct ModelOptions {
   GateConfig gate;  // DefaultGate(config) with the user's overrides
   DispatcherKind dispatcher = DispatcherKind::kAuto;
   DType cache_dtype = DType::kF32;  // of keys and values on the CPU: see KvCache
   StepLimits limits;                // only read by models whose buffers have a fixed size
   GpuOptions gpu;
+  TensorOptions tensor;  // not on GPUs
 };
 
 // The gate that the model was trained with, as its family and config.json say.
@@ -108,15 +117,19 @@ absl::StatusOr<GateConfig> OverrideGate(const ModelConfig& config, const GateCon
 // prefix, nor when rotary angles depend on how long the prompt is.
 bool PrefixCacheable(const ModelConfig& config, const GateConfig& gate);
 
-// Loads this rank's part. `experts` and `placement` must outlive the model; the loader's checkpoint
-// too, since embedding tables are read in place. Errors name tensor and file.
+// Loads this rank's part. `experts`, `placement` and options.tensor.ranks must outlive the model;
+// the loader's checkpoint too, since embedding tables are read in place. Under tensor parallelism
+// `experts` is a group of one rank and Forward is collective over options.tensor.ranks. Errors name
+// tensor and file.
 absl::StatusOr<std::unique_ptr<Model>> LoadModel(const ModelConfig& config,
                                                  const ModelOptions& options, WeightLoader& loader,
                                                  const ExpertPlacement& placement,
                                                  Communicator& experts, ThreadPool& pool);
 
-// Bytes of weights that this rank will read, for a progress bar; from shapes alone.
+// Bytes of weights that this rank will read, for a progress bar; from shapes alone. The second for
+// one of `ranks` tensor-parallel ranks.
 int64_t BytesToLoad(const ModelConfig& config, const ExpertPlacement& placement, int rank,
                     DType dtype);
+int64_t BytesToLoadSliced(const ModelConfig& config, int rank, int ranks, DType dtype);
 
 }  // namespace folkmoot

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 
+#include "layers/column_splits.h"
 #include "layers/models/decoder.h"
 #include "layers/models/family.h"
 #include "layers/models/model.h"
@@ -127,6 +128,25 @@ int64_t BytesToLoad(const ModelConfig& config, const ExpertPlacement& placement,
     values +=
         config.hidden * config.moe.experts +
         3 * config.hidden * (local * config.moe.intermediate + config.moe.shared_intermediate);
+  }
+  return values * DTypeBytes(dtype);
+}
+
+int64_t BytesToLoadSliced(const ModelConfig& config, int rank, int ranks, DType dtype) {
+  const int64_t kv_width = KvHeadSplit(config, ranks).width(rank) * config.head_dim;
+  const int64_t q_width = kv_width * (config.heads / config.kv_heads);
+  const int64_t output = OutputSplit(config.hidden, ranks).width(rank);
+  const auto ffn = [&](int64_t intermediate) {
+    return 2 * config.hidden * IntermediateSplit(intermediate, ranks).width(rank) +
+           intermediate * output;
+  };
+  int64_t values = OutputSplit(config.vocab, ranks).width(rank) * config.hidden;
+  for (const LayerConfig& layer : config.layers) {
+    values += config.hidden * (q_width + 2 * kv_width) + config.heads * config.head_dim * output;
+    values += layer.moe ? config.hidden * config.moe.experts +
+                              config.moe.experts * ffn(config.moe.intermediate) +
+                              ffn(config.moe.shared_intermediate)
+                        : ffn(config.intermediate);
   }
   return values * DTypeBytes(dtype);
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// GroupedGatedFfn: two phases with one barrier each. A phase is a line of units (expert, row block,
-// panel); each unit has a cost, and every thread takes the units that begin in its share of the
-// total, so that few rows on few experts still occupy all threads.
+// GroupedGateUp and GroupedDown: two phases with one barrier each. A phase is a line of units
+// (expert, row block, panel); each unit has a cost, and every thread takes the units that begin in
+// its share of the total, so that few rows on few experts still occupy all threads.
 #include "runtime/cpu/gemm.h"
 #include "runtime/cpu/panel.h"
 #include "runtime/cpu/targets.h"
@@ -18,10 +18,9 @@ namespace folkmoot::cpu {
 struct FfnJob {
   std::span<const GatedFfnWeights* const> experts;
   std::span<const int64_t> offsets;
-  Activation activation;
-  ProductRows in;  // of this phase: x, then hidden
-  Matrix hidden;
-  Matrix out;
+  Activation activation = Activation::kSilu;
+  ProductRows in;     // x, or hidden
+  Matrix out;         // hidden, or out
   bool down = false;  // the second phase
 
   const PackedMatrix& Weights(size_t expert) const {
@@ -78,7 +77,7 @@ void FfnUnit(const FfnJob& job, size_t expert, int64_t panel, int64_t row, int64
     if (job.down) {
       StoreOut(ffn, row_sums, column, job.out.Row(row + r) + column);
     } else {
-      StoreHidden(job, ffn, row_sums, column, job.hidden.Row(row + r) + column);
+      StoreHidden(job, ffn, row_sums, column, job.out.Row(row + r) + column);
     }
   }
 }
@@ -129,34 +128,36 @@ void RunShare(const FfnJob& job, int64_t begin, int64_t end) {
   }
 }
 
-}  // namespace
-
-void GroupedGatedFfn(ThreadPool& pool, std::span<const GatedFfnWeights* const> experts,
-                     std::span<const int64_t> offsets, Activation activation, ConstMatrix x,
-                     Workspace& workspace, Matrix hidden, Matrix out) {
+// Both phases: rows `in` of x, or of hidden.
+void Run(ThreadPool& pool, FfnJob job, ConstMatrix in, Workspace& workspace) {
   // Any expert with rows: all have weights of one kind.
-  const GatedFfnWeights* some = nullptr;
-  for (size_t e = 0; e < experts.size(); ++e) {
-    if (offsets[e] < offsets[e + 1]) some = experts[e];
+  const PackedMatrix* some = nullptr;
+  for (size_t e = 0; e < job.experts.size(); ++e) {
+    if (job.Rows(e) > 0) some = &job.Weights(e);
   }
   if (some == nullptr) return;
   const Workspace::Position mark = workspace.Mark();
-  FfnJob job = {.experts = experts,
-                .offsets = offsets,
-                .activation = activation,
-                .in = PrepareRows(pool, x, some->gate_up, workspace),
-                .hidden = hidden,
-                .out = out};
-  for (const bool down : {false, true}) {
-    job.down = down;
-    if (down) {
-      const ConstMatrix rows(hidden.data, x.rows, some->down.k(), hidden.stride);
-      job.in = PrepareRows(pool, rows, some->down, workspace);
-    }
-    pool.ParallelFor(TotalCost(job), kMinWork / PackedMatrix::kPanel,
-                     [&](int64_t begin, int64_t end, int) { RunShare(job, begin, end); });
-  }
+  job.in = PrepareRows(pool, {in.data, in.rows, some->k(), in.stride}, *some, workspace);
+  pool.ParallelFor(TotalCost(job), kMinWork / PackedMatrix::kPanel,
+                   [&](int64_t begin, int64_t end, int) { RunShare(job, begin, end); });
   workspace.Release(mark);
+}
+
+}  // namespace
+
+void GroupedGateUp(ThreadPool& pool, std::span<const GatedFfnWeights* const> experts,
+                   std::span<const int64_t> offsets, Activation activation, ConstMatrix x,
+                   Workspace& workspace, Matrix hidden) {
+  Run(pool,
+      {.experts = experts, .offsets = offsets, .activation = activation, .in = {}, .out = hidden},
+      x, workspace);
+}
+
+void GroupedDown(ThreadPool& pool, std::span<const GatedFfnWeights* const> experts,
+                 std::span<const int64_t> offsets, ConstMatrix hidden, Workspace& workspace,
+                 Matrix out) {
+  Run(pool, {.experts = experts, .offsets = offsets, .in = {}, .out = out, .down = true}, hidden,
+      workspace);
 }
 
 }  // namespace folkmoot::cpu

@@ -32,8 +32,11 @@ void PackPanel(const PanelPart& part, std::byte* panel);
 void Gemm(ThreadPool& pool, ConstMatrix x, const PackedMatrix& w, std::span<const float> bias,
           Workspace& workspace, Matrix out);
 
-void GroupedGatedFfn(ThreadPool& pool, std::span<const GatedFfnWeights* const> experts,
-                     std::span<const int64_t> offsets, Activation activation, ConstMatrix x,
-                     Workspace& workspace, Matrix hidden, Matrix out);
+void GroupedGateUp(ThreadPool& pool, std::span<const GatedFfnWeights* const> experts,
+                   std::span<const int64_t> offsets, Activation activation, ConstMatrix x,
+                   Workspace& workspace, Matrix hidden);
+void GroupedDown(ThreadPool& pool, std::span<const GatedFfnWeights* const> experts,
+                 std::span<const int64_t> offsets, ConstMatrix hidden, Workspace& workspace,
+                 Matrix out);
 
 }  // namespace folkmoot::cpu

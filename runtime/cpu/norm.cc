@@ -52,12 +52,14 @@ void RotateHead(const float* cos, const float* sin, int64_t half, float* x) {
   }
 }
 
-void SigmoidGatedRow(const float* x, const float* weight, const float* y, int64_t n, float* out) {
+void SigmoidGatedRow(const float* x, std::span<const float> weight, const float* y, int64_t n,
+                     float* out) {
   const DF d;
   Block sum = ZeroBlock();
-  for (int64_t i = 0; i < n; i += kStep) {
-    const Block a = LoadBlockN(x + i, n - i);
-    const Block b = LoadBlockN(weight + i, n - i);
+  const auto inputs = static_cast<int64_t>(weight.size());
+  for (int64_t i = 0; i < inputs; i += kStep) {
+    const Block a = LoadBlockN(x + i, inputs - i);
+    const Block b = LoadBlockN(weight.data() + i, inputs - i);
     for (size_t v = 0; v < kVectors; ++v) sum.v[v] = Fma(a.v[v], b.v[v], sum.v[v]);
   }
   const VF one = hn::Set(d, 1.0f);
@@ -157,7 +159,7 @@ void ApplyRope(ThreadPool& pool, ConstMatrix cos, ConstMatrix sin, int64_t head_
 void AddSigmoidGated(ThreadPool& pool, ConstMatrix x, std::span<const float> weight, ConstMatrix y,
                      Matrix out) {
   ForRows(pool, x.rows, x.cols, [&](int64_t r) {
-    HWY_DYNAMIC_DISPATCH(SigmoidGatedRow)(x.Row(r), weight.data(), y.Row(r), x.cols, out.Row(r));
+    HWY_DYNAMIC_DISPATCH(SigmoidGatedRow)(x.Row(r), weight, y.Row(r), y.cols, out.Row(r));
   });
 }
 

@@ -40,6 +40,17 @@ class PackedCodes : public CodeMatrix {
   PackedMatrix matrix_;
 };
 
+void CheckOffsets(size_t experts, std::span<const int64_t> offsets, int64_t rows) {
+  FM_CHECK(offsets.size() == experts + 1);
+  for (size_t e = 0; e < experts; ++e) {
+    FM_CHECK(offsets[e] >= 0 && offsets[e] <= offsets[e + 1] && offsets[e + 1] <= rows);
+  }
+}
+
+bool BiasFits(std::span<const float> bias, int64_t n) {
+  return bias.empty() || static_cast<int64_t>(bias.size()) == n;
+}
+
 }  // namespace
 
 void PackedMatrix::Free::operator()(std::byte* p) const {
@@ -74,25 +85,71 @@ PackedMatrix::PackedMatrix(int64_t n, int64_t k, int64_t panel_bytes)
   data_ = {cpu::AllocatePanels(size), Free{size}};
 }
 
-void PackedMatrix::Fill(
+void PackedMatrix::FillPairs(
     ThreadPool& pool, int64_t outputs,
     absl::FunctionRef<void(std::byte* panel, int64_t first, int64_t outputs)> pack) {
-  const int64_t per_panel = outputs == n_ ? kPanel : kPanel / 2;
+  constexpr int64_t kHalf = kPanel / 2;
   pool.ParallelFor(panels(), 1, [&](int64_t begin, int64_t end, int) {
     for (int64_t p = begin; p < end; ++p) {
-      const int64_t first = p * per_panel;
-      pack(data_.get() + p * panel_bytes_, first, std::min(per_panel, outputs - first));
+      const int64_t first = p * kHalf;
+      pack(data_.get() + p * panel_bytes_, first, std::min(kHalf, outputs - first));
     }
   });
 }
 
-PackedMatrix PackedMatrix::Pack(ThreadPool& pool, const WeightView& weight) {
+void PackedMatrix::FillNext(
+    ThreadPool& pool, int64_t outputs,
+    absl::FunctionRef<void(std::byte* panel, int64_t first, int64_t outputs, int64_t column)>
+        pack) {
+  FM_CHECK(filled_ + outputs <= n_);
+  const int64_t begin = filled_;
+  const int64_t end = filled_ + outputs;
+  const int64_t first_panel = begin / kPanel;
+  pool.ParallelFor(
+      (end + kPanel - 1) / kPanel - first_panel, 1, [&](int64_t from, int64_t to, int) {
+        for (int64_t p = first_panel + from; p < first_panel + to; ++p) {
+          const int64_t first = std::max(begin, p * kPanel);
+          const int64_t last = std::min(end, (p + 1) * kPanel);
+          if (first >= last) continue;
+          pack(data_.get() + p * panel_bytes_, first - begin, last - first, first - p * kPanel);
+        }
+      });
+  filled_ = end;
+}
+
+PackedMatrix PackedMatrix::Reserve(int64_t n, const WeightView& weight) {
   CheckWeight(weight);
-  PackedMatrix packed(weight.n, weight.k, cpu::PanelBytes(weight.dtype, weight.k));
+  PackedMatrix packed(n, weight.k, cpu::PanelBytes(weight.dtype, weight.k));
   packed.dtype_ = weight.dtype;
-  packed.Fill(pool, weight.n, [&](std::byte* panel, int64_t first, int64_t outputs) {
-    cpu::PackPanel({weight, first, outputs, 0}, panel);
+  return packed;
+}
+
+void PackedMatrix::Append(ThreadPool& pool, const WeightView& weight) {
+  CheckWeight(weight);
+  FM_CHECK(!codes_ && weight.dtype == dtype_ && weight.k == k_);
+  FillNext(pool, weight.n, [&](std::byte* panel, int64_t first, int64_t outputs, int64_t column) {
+    cpu::PackPanel({weight, first, outputs, column}, panel);
   });
+}
+
+PackedMatrix PackedMatrix::Reserve(int64_t n, const CodeMatrix& weight) {
+  CheckWeight(weight);
+  PackedMatrix packed(n, weight.k(), cpu::CodePanelShape::Of(weight.spec(), weight.k()).bytes());
+  packed.codes_ = weight.spec();
+  return packed;
+}
+
+void PackedMatrix::Append(ThreadPool& pool, const CodeMatrix& weight) {
+  FM_CHECK(codes_ && weight.spec() == *codes_ && weight.k() == k_);
+  FillNext(pool, weight.n(), [&](std::byte* panel, int64_t first, int64_t outputs, int64_t column) {
+    CodeRowBuffer row(weight);
+    cpu::PackCodePanel({weight, first, outputs, column}, row.row(), panel);
+  });
+}
+
+PackedMatrix PackedMatrix::Pack(ThreadPool& pool, const WeightView& weight) {
+  PackedMatrix packed = Reserve(weight.n, weight);
+  packed.Append(pool, weight);
   return packed;
 }
 
@@ -103,7 +160,7 @@ PackedMatrix PackedMatrix::PackGateUp(ThreadPool& pool, const WeightView& gate,
   FM_CHECK(gate.n == up.n && gate.k == up.k && gate.dtype == up.dtype);
   PackedMatrix packed(2 * gate.n, gate.k, cpu::PanelBytes(gate.dtype, gate.k));
   packed.dtype_ = gate.dtype;
-  packed.Fill(pool, gate.n, [&](std::byte* panel, int64_t first, int64_t outputs) {
+  packed.FillPairs(pool, gate.n, [&](std::byte* panel, int64_t first, int64_t outputs) {
     cpu::PackPanel({gate, first, outputs, 0}, panel);
     cpu::PackPanel({up, first, outputs, kPanel / 2}, panel);
   });
@@ -111,14 +168,8 @@ PackedMatrix PackedMatrix::PackGateUp(ThreadPool& pool, const WeightView& gate,
 }
 
 PackedMatrix PackedMatrix::Pack(ThreadPool& pool, const CodeMatrix& weight) {
-  CheckWeight(weight);
-  PackedMatrix packed(weight.n(), weight.k(),
-                      cpu::CodePanelShape::Of(weight.spec(), weight.k()).bytes());
-  packed.codes_ = weight.spec();
-  packed.Fill(pool, weight.n(), [&](std::byte* panel, int64_t first, int64_t outputs) {
-    CodeRowBuffer row(weight);
-    cpu::PackCodePanel({weight, first, outputs, 0}, row.row(), panel);
-  });
+  PackedMatrix packed = Reserve(weight.n(), weight);
+  packed.Append(pool, weight);
   return packed;
 }
 
@@ -129,7 +180,7 @@ PackedMatrix PackedMatrix::PackGateUp(ThreadPool& pool, const CodeMatrix& gate,
   PackedMatrix packed(2 * gate.n(), gate.k(),
                       cpu::CodePanelShape::Of(gate.spec(), gate.k()).bytes());
   packed.codes_ = gate.spec();
-  packed.Fill(pool, gate.n(), [&](std::byte* panel, int64_t first, int64_t outputs) {
+  packed.FillPairs(pool, gate.n(), [&](std::byte* panel, int64_t first, int64_t outputs) {
     CodeRowBuffer row(gate);
     cpu::PackCodePanel({gate, first, outputs, 0}, row.row(), panel);
     cpu::PackCodePanel({up, first, outputs, kPanel / 2}, row.row(), panel);
@@ -144,26 +195,43 @@ void Gemm(ThreadPool& pool, ConstMatrix x, const PackedMatrix& w, std::span<cons
   cpu::Gemm(pool, x, w, bias, workspace, out);
 }
 
+void GroupedGateUp(ThreadPool& pool, std::span<const GatedFfnWeights* const> experts,
+                   std::span<const int64_t> offsets, Activation activation, ConstMatrix x,
+                   Workspace& workspace, Matrix hidden) {
+  CheckOffsets(experts.size(), offsets, x.rows);
+  FM_CHECK(hidden.rows >= x.rows);
+  for (size_t e = 0; e < experts.size(); ++e) {
+    if (offsets[e] == offsets[e + 1]) continue;
+    const GatedFfnWeights& ffn = *experts[e];
+    const int64_t outputs = ffn.gate_up.n() / 2;
+    FM_CHECK(ffn.gate_up.codes() == experts[0]->gate_up.codes());
+    FM_CHECK(ffn.gate_up.k() == x.cols && hidden.cols >= outputs);
+    FM_CHECK(BiasFits(ffn.gate_bias, outputs) && BiasFits(ffn.up_bias, outputs));
+  }
+  cpu::GroupedGateUp(pool, experts, offsets, activation, x, workspace, hidden);
+}
+
+void GroupedDown(ThreadPool& pool, std::span<const GatedFfnWeights* const> experts,
+                 std::span<const int64_t> offsets, ConstMatrix hidden, Workspace& workspace,
+                 Matrix out) {
+  CheckOffsets(experts.size(), offsets, out.rows);
+  FM_CHECK(hidden.rows >= out.rows);
+  for (size_t e = 0; e < experts.size(); ++e) {
+    if (offsets[e] == offsets[e + 1]) continue;
+    const GatedFfnWeights& ffn = *experts[e];
+    FM_CHECK(ffn.down.codes() == experts[0]->down.codes());
+    FM_CHECK(ffn.down.k() == experts[0]->down.k() && ffn.down.k() <= hidden.cols);
+    FM_CHECK(ffn.down.n() == out.cols && BiasFits(ffn.down_bias, ffn.down.n()));
+  }
+  cpu::GroupedDown(pool, experts, offsets, hidden.Rows(0, out.rows), workspace, out);
+}
+
 void GroupedGatedFfn(ThreadPool& pool, std::span<const GatedFfnWeights* const> experts,
                      std::span<const int64_t> offsets, Activation activation, ConstMatrix x,
                      Workspace& workspace, Matrix hidden, Matrix out) {
-  FM_CHECK(offsets.size() == experts.size() + 1);
-  FM_CHECK(x.rows == out.rows && x.cols == out.cols && hidden.rows >= x.rows);
-  for (size_t e = 0; e < experts.size(); ++e) {
-    FM_CHECK(offsets[e] >= 0 && offsets[e] <= offsets[e + 1] && offsets[e + 1] <= x.rows);
-    if (offsets[e] == offsets[e + 1]) continue;
-    const GatedFfnWeights& ffn = *experts[e];
-    const auto bias_fits = [](std::span<const float> bias, int64_t n) {
-      return bias.empty() || static_cast<int64_t>(bias.size()) == n;
-    };
-    FM_CHECK(ffn.gate_up.codes() == experts[0]->gate_up.codes() &&
-             ffn.down.codes() == experts[0]->down.codes());
-    FM_CHECK(ffn.gate_up.k() == x.cols && ffn.gate_up.n() == 2 * ffn.down.k());
-    FM_CHECK(ffn.down.n() == x.cols && hidden.cols >= ffn.down.k());
-    FM_CHECK(bias_fits(ffn.gate_bias, ffn.down.k()) && bias_fits(ffn.up_bias, ffn.down.k()) &&
-             bias_fits(ffn.down_bias, ffn.down.n()));
-  }
-  cpu::GroupedGatedFfn(pool, experts, offsets, activation, x, workspace, hidden, out);
+  FM_CHECK(x.rows == out.rows && x.cols == out.cols);
+  GroupedGateUp(pool, experts, offsets, activation, x, workspace, hidden);
+  GroupedDown(pool, experts, offsets, hidden, workspace, out);
 }
 
 }  // namespace folkmoot

@@ -40,6 +40,12 @@ class PackedMatrix {
   PackedMatrix() = default;
   static PackedMatrix Pack(ThreadPool& pool, const WeightView& weight);
   static PackedMatrix Pack(ThreadPool& pool, const CodeMatrix& weight);
+  // Outputs of several matrices one after the other: room for `n` outputs like those of `weight`,
+  // and then each matrix in turn, all of the same type and k.
+  static PackedMatrix Reserve(int64_t n, const WeightView& weight);
+  static PackedMatrix Reserve(int64_t n, const CodeMatrix& weight);
+  void Append(ThreadPool& pool, const WeightView& weight);
+  void Append(ThreadPool& pool, const CodeMatrix& weight);
   // Gate and up projections [n, k] each, interleaved 16 by 16 in a panel so that the activation can
   // be applied while both are in registers. n() is then 2 * gate.n.
   static PackedMatrix PackGateUp(ThreadPool& pool, const WeightView& gate, const WeightView& up);
@@ -67,13 +73,20 @@ class PackedMatrix {
     void operator()(std::byte* p) const;
   };
   PackedMatrix(int64_t n, int64_t k, int64_t panel_bytes);
-  // pack(panel, its first output, its outputs): all panels, by all threads.
-  void Fill(ThreadPool& pool, int64_t outputs,
-            absl::FunctionRef<void(std::byte* panel, int64_t first, int64_t outputs)> pack);
+  // pack(panel, its first gate, its gates): all panels of gate and up, by all threads.
+  void FillPairs(ThreadPool& pool, int64_t outputs,
+                 absl::FunctionRef<void(std::byte* panel, int64_t first, int64_t outputs)> pack);
+  // pack(panel, first output of the matrix, its outputs, first column in the panel): the panels of
+  // the next `outputs` outputs.
+  void FillNext(
+      ThreadPool& pool, int64_t outputs,
+      absl::FunctionRef<void(std::byte* panel, int64_t first, int64_t outputs, int64_t column)>
+          pack);
 
   int64_t n_ = 0;
   int64_t k_ = 0;
   int64_t panel_bytes_ = 0;
+  int64_t filled_ = 0;  // outputs that Append has written
   DType dtype_ = DType::kF32;
   std::optional<CodeSpec> codes_;
   std::unique_ptr<std::byte[], Free> data_;
@@ -108,5 +121,14 @@ struct GatedFfnWeights {
 void GroupedGatedFfn(ThreadPool& pool, std::span<const GatedFfnWeights* const> experts,
                      std::span<const int64_t> offsets, Activation activation, ConstMatrix x,
                      Workspace& workspace, Matrix hidden, Matrix out);
+
+// Its two halves, for weights of which a rank holds some of the outputs: hidden [R, columns of
+// gate_up] = act(gate x) * up x, and out [R, columns of down] = down hidden, hidden [R, I].
+void GroupedGateUp(ThreadPool& pool, std::span<const GatedFfnWeights* const> experts,
+                   std::span<const int64_t> offsets, Activation activation, ConstMatrix x,
+                   Workspace& workspace, Matrix hidden);
+void GroupedDown(ThreadPool& pool, std::span<const GatedFfnWeights* const> experts,
+                 std::span<const int64_t> offsets, ConstMatrix hidden, Workspace& workspace,
+                 Matrix out);
 
 }  // namespace folkmoot

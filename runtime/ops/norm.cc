@@ -83,8 +83,8 @@ void ApplyRope(ThreadPool& pool, ConstMatrix cos, ConstMatrix sin, int64_t head_
 
 void AddSigmoidGated(ThreadPool& pool, ConstMatrix x, std::span<const float> weight, ConstMatrix y,
                      Matrix out) {
-  CheckSameShape(x, y);
-  CheckSameShape(x, out);
+  CheckSameShape(y, out);
+  FM_CHECK(x.rows == y.rows);
   CheckLength(weight, x.cols);
   cpu::AddSigmoidGated(pool, x, weight, y, out);
 }

@@ -40,8 +40,8 @@ void EmbeddingLookup(ThreadPool& pool, const CodeMatrix& table, std::span<const 
 // (runtime/rope.h).
 void ApplyRope(ThreadPool& pool, ConstMatrix cos, ConstMatrix sin, int64_t head_dim, Matrix x);
 
-// out[t] += sigmoid(x[t] . weight) * y[t]: the gated shared expert of Qwen2-MoE. x [T, H], y, out
-// [T, H].
+// out[t] += sigmoid(x[t] . weight) * y[t]: the gated shared expert of Qwen2-MoE. x [T, H]; y and
+// out are [T, H] or the same columns of it.
 void AddSigmoidGated(ThreadPool& pool, ConstMatrix x, std::span<const float> weight, ConstMatrix y,
                      Matrix out);
 

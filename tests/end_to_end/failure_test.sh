@@ -3,10 +3,10 @@
 # A rank that dies, or that was started with other files, ends the job within seconds with an error that names it.
 . "$(dirname "$0")/lib.sh"
 
-# Kills one of three ranks in the middle of long work.
+# kill_one FLAG...: kills one of three ranks in the middle of long work.
 kill_one() {
   rm -f "$WORK/out"
-  mpirun -n 3 "$FOLKMOOT" score "$DEMO" --input "$WORK/long.jsonl" >"$WORK/out" 2>"$WORK/err" &
+  mpirun -n 3 "$FOLKMOOT" score "$DEMO" --input "$WORK/long.jsonl" "$@" >"$WORK/out" 2>"$WORK/err" &
   local job=$!
   for _ in $(seq 200); do
     [ -s "$WORK/out" ] && break
@@ -35,6 +35,11 @@ kill_one
 # mpirun reports the status of the rank that the signal killed; what the others know is on stderr.
 grep -Eq "folkmoot: error: rank [01]: .*rank 2 \(pid [0-9]+ on .*\) is gone" "$WORK/err" ||
   fail "the dead rank is not named: $(cat "$WORK/err")"
+
+kill_one --parallelism tensor
+[ "$STATUS" != 0 ] || fail "the tensor-parallel job ended with status 0"
+grep -Eq "folkmoot: error: rank [01]: .*rank 2 \(pid [0-9]+ on .*\) is gone" "$WORK/err" ||
+  fail "the dead tensor-parallel rank is not named: $(cat "$WORK/err")"
 
 # Rank 1 has other files.
 cp -r "$DEMO" "$WORK/rank0"

@@ -19,6 +19,11 @@ same_for_all_ranks() {
     ranks $n "$FOLKMOOT" "$@" >"$WORK/ranks" 2>"$WORK/err" || fail "$name, $n ranks: $(cat "$WORK/err")"
     cmp "$WORK/alone" "$WORK/ranks" || fail "$name: $n ranks differ from one process"
   done
+  for n in 2 3; do
+    ranks $n "$FOLKMOOT" "$@" --parallelism tensor >"$WORK/ranks" 2>"$WORK/err" ||
+      fail "$name, $n tensor-parallel ranks: $(cat "$WORK/err")"
+    cmp "$WORK/alone" "$WORK/ranks" || fail "$name: $n tensor-parallel ranks differ from one process"
+  done
 }
 
 chunks="extra_policy=random,capacity=ceil_k,capacity_factor=1.0,group=sequence_chunk,group_size=8,priority=token_major"

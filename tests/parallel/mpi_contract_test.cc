@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The contracts with ranks as MPI processes, and what only MPI does.
 #include "parallel/mpi_communicator.h"
+#include "tests/contract/column_contract.h"
 #include "tests/contract/communicator_contract.h"
 #include "tests/contract/dispatcher_contract.h"
 #include "tests/support/mpi_main.h"
@@ -10,6 +11,11 @@ namespace {
 
 INSTANTIATE_TEST_SUITE_P(Mpi, CommunicatorContract, testing::Values(MpiWorld()), WorldName);
 INSTANTIATE_TEST_SUITE_P(Mpi, DispatcherContract, testing::Values(MpiWorld()), WorldName);
+INSTANTIATE_TEST_SUITE_P(Mpi, ColumnContract,
+                         testing::Combine(testing::Values(MpiWorld()),
+                                          testing::Values(ColumnsKind::kMessages,
+                                                          ColumnsKind::kShared)),
+                         ColumnWorldName);
 
 TEST(MpiCommunicator, LongMessagesTravelInChunks) {
   MpiCommunicatorOptions options;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The contracts with ranks as threads, and what only threads do.
+#include "tests/contract/column_contract.h"
 #include "tests/contract/communicator_contract.h"
 #include "tests/contract/dispatcher_contract.h"
 
@@ -10,6 +11,11 @@ INSTANTIATE_TEST_SUITE_P(Threads, CommunicatorContract,
                          testing::ValuesIn(ThreadWorlds({1, 2, 3, 4, 7})), WorldName);
 INSTANTIATE_TEST_SUITE_P(Threads, DispatcherContract,
                          testing::ValuesIn(ThreadWorlds({1, 2, 3, 4, 7})), WorldName);
+INSTANTIATE_TEST_SUITE_P(Threads, ColumnContract,
+                         testing::Combine(testing::ValuesIn(ThreadWorlds({1, 2, 3, 4})),
+                                          testing::Values(ColumnsKind::kMessages,
+                                                          ColumnsKind::kShared)),
+                         ColumnWorldName);
 
 TEST(ThreadCommunicator, ADestroyedRankIsGone) {
   std::vector<std::unique_ptr<Communicator>> ranks = MakeThreadCommunicators(3);

@@ -33,6 +33,32 @@ json ReadJson(const std::string& path) {
   return json::parse(file);
 }
 
+// Three ranks have unequal parts of two key-value heads; their sum is that of one rank, with the
+// routers once more for each.
+TEST(Inspect, TensorParallelRanksShareEveryMatrix) {
+  const auto bytes_of = [](int ranks) {
+    InspectReport report = Inspect(kGoldens + "mixtral-classic", ranks);
+    report.tensor_parallel = true;
+    const json out = json::parse(RenderInspectJson(report));
+    EXPECT_EQ(out["parallelism"], "tensor");
+    int64_t heads = 0;
+    int64_t bytes = 0;
+    for (const json& rank : out["ranks"]) {
+      heads += rank["kv_heads"].get<int64_t>();
+      bytes += rank["sliced_bytes"].get<int64_t>();
+    }
+    EXPECT_EQ(heads, report.config.kv_heads);
+    EXPECT_THAT(RenderInspect(report, {}), HasSubstr("key/value heads"));
+    return std::pair(bytes, report.config);
+  };
+  const auto [one, config] = bytes_of(1);
+  const auto moe_layers = std::count_if(config.layers.begin(), config.layers.end(),
+                                        [](const LayerConfig& layer) { return layer.moe; });
+  const int64_t routers =
+      moe_layers * config.moe.experts * config.hidden * DTypeBytes(config.dtype);
+  EXPECT_EQ(bytes_of(3).first, one + 2 * routers);
+}
+
 // Transformers counted the parameters of the modules that it built from the same config.json.
 TEST(Inventory, ParametersAgreeWithTransformers) {
   const json goldens = ReadJson(FOLKMOOT_TEST_DATA "/config/config_goldens.json");

@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include <cmath>
+#include <numeric>
 #include <string>
 #include <tuple>
 
@@ -123,6 +124,41 @@ TEST(Gemm, KeepsInfinityAndSubnormalsOfTheWeights) {
     Gemm(pool, AsMatrix(one, 1, 1), packed, {}, workspace, AsMatrix(out, 1, 3));
     EXPECT_EQ(out, (std::vector<float>{INFINITY, 0x1p-24f, -0x1.ff8p-15f}));
   });
+}
+
+// Matrices in one, whose borders lie within panels, give what each gives alone.
+TEST(PackedMatrix, AStackHasTheBitsOfItsParts) {
+  constexpr int64_t kInputs = 33;
+  ThreadPool pool(2);
+  Workspace workspace;
+  for (const DType dtype : {DType::kF32, DType::kBF16}) {
+    const std::vector<int64_t> parts = {20, 1, 70, 0, 5};
+    const int64_t outputs = std::accumulate(parts.begin(), parts.end(), int64_t{0});
+    std::vector<float> values(static_cast<size_t>(outputs * kInputs));
+    for (size_t i = 0; i < values.size(); ++i) {
+      values[i] = static_cast<float>(i * 7919 % 1013) / 1013.0f - 0.5f;
+    }
+    std::vector<std::byte> stored(values.size() * static_cast<size_t>(DTypeBytes(dtype)));
+    for (size_t i = 0; i < values.size(); ++i) {
+      StoreElement(values[i], stored.data(), dtype, static_cast<int64_t>(i));
+    }
+    const auto view = [&](int64_t first, int64_t n) {
+      return WeightView{stored.data() + first * kInputs * DTypeBytes(dtype), dtype, n, kInputs};
+    };
+    PackedMatrix stack = PackedMatrix::Reserve(outputs, view(0, 0));
+    int64_t first = 0;
+    for (const int64_t n : parts) {
+      stack.Append(pool, view(first, n));
+      first += n;
+    }
+    const PackedMatrix whole = PackedMatrix::Pack(pool, view(0, outputs));
+    std::vector<float> a(static_cast<size_t>(2 * outputs));
+    std::vector<float> b(a.size());
+    const ConstMatrix x(values.data(), 2, kInputs);
+    Gemm(pool, x, stack, {}, workspace, Matrix(a.data(), 2, outputs));
+    Gemm(pool, x, whole, {}, workspace, Matrix(b.data(), 2, outputs));
+    EXPECT_EQ(a, b);
+  }
 }
 
 }  // namespace

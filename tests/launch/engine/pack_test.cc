@@ -69,6 +69,13 @@ TEST_P(PackTest, HasTheBitsOfItsModel) {
     ASSERT_TRUE(outcomes.ok()) << outcomes.status();
     EXPECT_TRUE((*outcomes)[0] == (*wanted)[0]) << ranks << " ranks";
   }
+  // Its heads are as wide as a panel: tensor-parallel ranks read their panels from the same file.
+  if (setup_.options.model.find("demo-kjv") == std::string::npos) return;
+  packed.ranks = 2;
+  packed.options.parallelism = "tensor";
+  const auto outcomes = RunRequests(packed, requests_);
+  ASSERT_TRUE(outcomes.ok()) << outcomes.status();
+  EXPECT_TRUE((*outcomes)[0] == (*wanted)[0]) << "2 tensor-parallel ranks";
 }
 
 INSTANTIATE_TEST_SUITE_P(

@@ -237,7 +237,7 @@ absl::Status LoadedRank::LoadWeights(const EngineOptions& options, ModelOptions 
   if (panels_ != nullptr) {
     loader_ = MakePanelLoader(*panels_);
   } else if (checkpoint_ != nullptr) {
-    loader_ = MakeCheckpointLoader(*checkpoint_);
+    loader_ = MakeCheckpointLoader(*checkpoint_, config_.weight_format);
   } else {
     loader_ = MakeDummyLoader(options.dummy_seed, WeightDType(options).value_or(config_.dtype));
   }

@@ -4,8 +4,10 @@
 
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <cstring>
-#include <list>
+#include <deque>
+#include <utility>
 
 #include "fmt/ranges.h"
 #include "runtime/quant/round_to_nearest.h"
@@ -189,9 +191,12 @@ namespace {
 
 class CheckpointLoader : public WeightLoader {
  public:
-  explicit CheckpointLoader(const Checkpoint& checkpoint) : checkpoint_(checkpoint) {}
+  CheckpointLoader(const Checkpoint& checkpoint, std::shared_ptr<const WeightFormat> format)
+      : checkpoint_(checkpoint), format_(std::move(format)) {}
 
-  bool Has(std::string_view name) const override { return checkpoint_.Find(name) != nullptr; }
+  bool Has(std::string_view name) const override {
+    return checkpoint_.Find(name) != nullptr || IsCoded(name);
+  }
 
   absl::StatusOr<WeightView> View(const TensorRef& ref) override {
     return ViewIn(ref, &scratch_[0]);
@@ -202,6 +207,7 @@ class CheckpointLoader : public WeightLoader {
   }
 
   absl::StatusOr<std::unique_ptr<CodeMatrix>> Codes(const TensorRef& ref) override {
+    if (IsCoded(ref.name)) return CodesOfFormat(ref);
     FM_ASSIGN_OR_RETURN(const TensorInfo* info, Checked(ref.name, ShapeOf(ref)));
     if (info->blocks == nullptr) return nullptr;
     const int64_t first_row = ref.slice * ref.slice_rows + ref.first_row;
@@ -214,9 +220,10 @@ class CheckpointLoader : public WeightLoader {
   }
 
   std::optional<DType> Stored(std::string_view name) const override {
+    if (IsCoded(name)) return TypeOfNumbers();
     const TensorInfo* info = checkpoint_.Find(name);
     if (info == nullptr) return std::nullopt;
-    return info->blocks == nullptr ? info->dtype : dtype().value_or(DType::kBF16);  // as View gives
+    return info->blocks == nullptr ? info->dtype : TypeOfNumbers();
   }
 
   absl::StatusOr<std::pair<WeightView, WeightView>> ViewPair(const TensorRef& a,
@@ -245,6 +252,9 @@ class CheckpointLoader : public WeightLoader {
       scratch = {};
       return;
     }
+    for (const std::vector<std::byte>& kept : kept_) {
+      if (bytes.data() == kept.data()) return;
+    }
     constexpr uintptr_t kPage = 4096;
     const auto address = reinterpret_cast<uintptr_t>(bytes.data());
     const auto begin = (address + kPage - 1) / kPage * kPage;
@@ -253,6 +263,23 @@ class CheckpointLoader : public WeightLoader {
   }
 
  private:
+  bool IsCoded(std::string_view name) const {
+    return format_ != nullptr && !format_->Parts(checkpoint_, std::string(name)).empty();
+  }
+
+  // What the numbers of codes are kept in.
+  DType TypeOfNumbers() const { return dtype().value_or(DType::kBF16); }
+
+  // Formats open plain matrices whole.
+  absl::StatusOr<std::unique_ptr<CodeMatrix>> CodesOfFormat(const TensorRef& ref) const {
+    if (ref.slices > 0 || ref.n == ref.rows()) return format_->Open(checkpoint_, ref);
+    TensorRef all = ref;
+    all.n = ref.rows();
+    all.first_row = all.slice_rows = 0;
+    FM_ASSIGN_OR_RETURN(std::unique_ptr<CodeMatrix> codes, format_->Open(checkpoint_, all));
+    return RowsOf(std::move(codes), ref.first_row, ref.n);
+  }
+
   static std::vector<int64_t> ShapeOf(const TensorRef& ref) {
     if (ref.slices == 0) return {ref.rows(), ref.k};
     return {ref.slices, ref.slice_rows, ref.k};
@@ -269,7 +296,7 @@ class CheckpointLoader : public WeightLoader {
   }
 
   WeightView Dequantised(const CodeMatrix& codes, std::vector<std::byte>* memory) const {
-    const DType type = dtype().value_or(DType::kBF16);
+    const DType type = TypeOfNumbers();
     memory->resize(static_cast<size_t>(codes.n() * codes.k() * DTypeBytes(type)));
     CodeRowBuffer scratch(codes);
     std::vector<float> row(static_cast<size_t>(codes.k()));
@@ -317,14 +344,16 @@ class CheckpointLoader : public WeightLoader {
   }
 
   const Checkpoint& checkpoint_;
-  std::vector<std::byte> scratch_[2];       // of views that the file does not have as they are
-  std::list<std::vector<std::byte>> kept_;  // of Keep
+  std::shared_ptr<const WeightFormat> format_;
+  std::vector<std::byte> scratch_[2];        // of views that the file does not have as they are
+  std::deque<std::vector<std::byte>> kept_;  // of Keep
 };
 
 }  // namespace
 
-std::unique_ptr<WeightLoader> MakeCheckpointLoader(const Checkpoint& checkpoint) {
-  return std::make_unique<CheckpointLoader>(checkpoint);
+std::unique_ptr<WeightLoader> MakeCheckpointLoader(const Checkpoint& checkpoint,
+                                                   std::shared_ptr<const WeightFormat> format) {
+  return std::make_unique<CheckpointLoader>(checkpoint, std::move(format));
 }
 
 }  // namespace folkmoot

@@ -13,36 +13,15 @@
 #include <vector>
 
 #include "runtime/checkpoint/checkpoint.h"
+#include "runtime/checkpoint/tensor_ref.h"
 #include "runtime/dtype.h"
 #include "runtime/ops/gemm.h"
 #include "runtime/quant/code_matrix.h"
+#include "runtime/quant/weight_format.h"
 #include "runtime/status.h"
 #include "runtime/thread_pool.h"
 
 namespace folkmoot {
-
-// A place in a checkpoint where a matrix [n, k] is stored: rows first_row .. first_row + n of a
-// tensor [slice_rows, k], or of slice `slice` of a packed expert tensor [slices, slice_rows, k].
-struct TensorRef {
-  std::string name;
-  int64_t n = 0;
-  int64_t k = 0;
-  int64_t slices = 0;  // 0: a plain matrix
-  int64_t slice = 0;
-  int64_t slice_rows = 0;  // of a plain matrix 0 stands for n: all its rows
-  int64_t first_row = 0;
-  bool exact = false;  // stays as stored whatever set_rounding says: routers
-
-  int64_t rows() const { return slice_rows > 0 ? slice_rows : n; }  // that are stored
-  // Rows first .. first + count of these.
-  TensorRef Rows(int64_t first, int64_t count) const {
-    TensorRef part = *this;
-    part.slice_rows = rows();
-    part.first_row += first;
-    part.n = count;
-    return part;
-  }
-};
 
 // A matrix whose rows are read in place: plain, or codes.
 struct RowTable {
@@ -136,8 +115,10 @@ class WeightLoader {
   std::function<void(int64_t)> progress_;
 };
 
-// `checkpoint` must outlive the loader and every model that keeps an embedding table.
-std::unique_ptr<WeightLoader> MakeCheckpointLoader(const Checkpoint& checkpoint);
+// `checkpoint` must outlive the loader and every model that keeps an embedding table. `format` is
+// that of ModelConfig, null when all weights are plain.
+std::unique_ptr<WeightLoader> MakeCheckpointLoader(
+    const Checkpoint& checkpoint, std::shared_ptr<const WeightFormat> format = nullptr);
 
 // Random weights of the right shapes: normal with deviation 1/sqrt(k) for matrices, 1 for
 // embeddings and norms, 0 for biases; a tensor's values depend on the seed and its name only. Large

@@ -18,6 +18,7 @@
 #include "runtime/model_config_json.h"
 #include "runtime/model_config_layers.h"
 #include "runtime/model_config_rope.h"
+#include "runtime/quant/weight_format.h"
 
 namespace folkmoot {
 namespace {
@@ -209,6 +210,16 @@ absl::StatusOr<std::vector<int32_t>> ReadEos(const ConfigReader& keys) {
   return std::vector<int32_t>(ids.begin(), ids.end());
 }
 
+absl::Status ReadWeightFormat(const ConfigReader& keys, std::string_view file,
+                              ModelConfig& config) {
+  constexpr std::string_view kKey = "quantization_config";
+  if (!keys.HasValue(kKey)) return absl::OkStatus();
+  if (!keys.Find(kKey)->is_object()) return keys.Wrong(kKey, "it must be an object");
+  FM_ASSIGN_OR_RETURN(config.weight_format,
+                      MakeWeightFormat(*keys.Find(kKey), fmt::format("{}: key '{}.", file, kKey)));
+  return absl::OkStatus();
+}
+
 absl::StatusOr<std::string> ReadFile(const std::string& path) {
   std::error_code error;
   const uintmax_t size = std::filesystem::file_size(path, error);
@@ -248,6 +259,7 @@ absl::StatusOr<ModelConfig> ParseModelConfig(std::string_view text,
   config.rms_norm_eps = static_cast<float>(eps);
   FM_ASSIGN_OR_RETURN(config.rope, ParseRope(root, name_for_errors, family->rope_theta,
                                              config.head_dim, config.max_positions));
+  FM_RETURN_IF_ERROR(ReadWeightFormat(keys, name_for_errors, config));
   FM_ASSIGN_OR_RETURN(config.eos_ids, ReadEos(keys));
   if (!keys.Has("eos_token_id") && family->eos >= 0) {
     config.eos_ids = {static_cast<int32_t>(family->eos)};

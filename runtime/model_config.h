@@ -8,6 +8,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -18,6 +19,8 @@
 #include "runtime/status.h"
 
 namespace folkmoot {
+
+class WeightFormat;
 
 enum class RopeType : uint8_t { kDefault, kLinear, kDynamic, kYarn, kLlama3, kLongrope };
 
@@ -78,6 +81,8 @@ struct ModelConfig {
   std::vector<LayerConfig> layers;
   MoeConfig moe;  // experts == 0 for dense families
   std::vector<int32_t> eos_ids;
+  // How quantised weights are stored, by "quantization_config"; null: all are plain.
+  std::shared_ptr<const WeightFormat> weight_format;
 };
 
 // Reads MODEL/config.json. The eos ids of MODEL/generation_config.json, where it names any, go

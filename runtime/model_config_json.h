@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Typed access to one JSON object of a configuration file, with errors that name the file, the key,
-// the value and what would be accepted. Internal to model_config*.cc.
+// the value and what would be accepted. Internal to model_config*.cc and quant/.
 #pragma once
 
 #include <cstdint>
@@ -33,6 +33,8 @@ class ConfigReader {
   ConfigReader(const nlohmann::json& object, std::string prefix)
       : object_(object), prefix_(std::move(prefix)) {}
 
+  const nlohmann::json& object() const { return object_; }
+  const std::string& prefix() const { return prefix_; }
   const nlohmann::json* Find(std::string_view key) const;  // nullptr: absent
   bool Has(std::string_view key) const { return Find(key) != nullptr; }
   bool HasValue(std::string_view key) const;  // neither absent nor null

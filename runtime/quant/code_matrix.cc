@@ -5,6 +5,7 @@
 #include <bit>
 #include <cmath>
 #include <limits>
+#include <utility>
 
 #include "runtime/check.h"
 
@@ -20,7 +21,28 @@ float Fp8Number(uint8_t code) {
   return F16ToFloat(half) * 256.0f;
 }
 
+class CodeRows : public CodeMatrix {
+ public:
+  CodeRows(std::unique_ptr<CodeMatrix> matrix, int64_t first, int64_t n)
+      : CodeMatrix(n, matrix->k(), matrix->spec()), matrix_(std::move(matrix)), first_(first) {}
+  void ReadRow(int64_t row, const CodeRow& out) const override {
+    matrix_->ReadRow(first_ + row, out);
+  }
+  std::span<const std::span<const std::byte>> storage() const override {
+    return matrix_->storage();
+  }
+
+ private:
+  std::unique_ptr<CodeMatrix> matrix_;
+  int64_t first_;
+};
+
 }  // namespace
+
+std::unique_ptr<CodeMatrix> RowsOf(std::unique_ptr<CodeMatrix> matrix, int64_t first, int64_t n) {
+  FM_CHECK(first >= 0 && n >= 0 && first + n <= matrix->n());
+  return std::make_unique<CodeRows>(std::move(matrix), first, n);
+}
 
 int64_t CodeBits(CodeType type) {
   return type == CodeType::kInt8 || type == CodeType::kFp8 ? 8 : 4;

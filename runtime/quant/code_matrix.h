@@ -10,6 +10,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string_view>
 #include <vector>
@@ -67,6 +68,9 @@ class CodeMatrix {
   int64_t k_;
   CodeSpec spec_;
 };
+
+// Rows first .. first + n of another matrix, as its own.
+std::unique_ptr<CodeMatrix> RowsOf(std::unique_ptr<CodeMatrix> matrix, int64_t first, int64_t n);
 
 // Memory for one row.
 class CodeRowBuffer {

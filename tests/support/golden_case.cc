@@ -48,9 +48,9 @@ size_t FirstOtherChoice(const nlohmann::json& expected, const RunOutcome& outcom
 
 }  // namespace
 
-std::vector<std::string> GoldenVariants() {
+std::vector<std::string> GoldenVariants(const std::string& folder) {
   std::vector<std::string> names;
-  const std::string root = std::string(FOLKMOOT_TEST_DATA) + "/goldens";
+  const std::string root = std::string(FOLKMOOT_TEST_DATA) + "/" + folder;
   for (const auto& entry : std::filesystem::directory_iterator(root)) {
     if (entry.is_directory()) names.push_back(entry.path().filename());
   }
@@ -64,8 +64,8 @@ std::string GoldenTestName(const testing::TestParamInfo<std::string>& info) {
   return name;
 }
 
-GoldenCase::GoldenCase(const std::string& name) {
-  setup.options.model = std::string(FOLKMOOT_TEST_DATA) + "/goldens/" + name;
+GoldenCase::GoldenCase(const std::string& name, const std::string& folder) {
+  setup.options.model = fmt::format("{}/{}/{}", FOLKMOOT_TEST_DATA, folder, name);
   golden = nlohmann::json::parse(std::ifstream(setup.options.model + "/golden.json"));
   if (name.ends_with("-dynamic")) setup.options.max_model_len = 128;
   for (const auto& prompt : golden["prompts"]) {

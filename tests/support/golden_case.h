@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// One golden checkpoint of tests/data/goldens: what Hugging Face Transformers computed with it in
+// One golden checkpoint of tests/data/goldens, or of another folder of the same form: what Hugging Face Transformers computed with it in
 // float32, and the requests that ask the same of us.
 #pragma once
 
@@ -14,12 +14,12 @@
 namespace folkmoot {
 
 // The names of all checkpoints.
-std::vector<std::string> GoldenVariants();
+std::vector<std::string> GoldenVariants(const std::string& folder = "goldens");
 // For INSTANTIATE_TEST_SUITE_P.
 std::string GoldenTestName(const testing::TestParamInfo<std::string>& info);
 
 struct GoldenCase {
-  explicit GoldenCase(const std::string& name);
+  explicit GoldenCase(const std::string& name, const std::string& folder = "goldens");
 
   // Log-probabilities of all prompts within `tolerance`; returns the largest difference.
   double ExpectLogprobs(const std::vector<RunOutcome>& outcomes, double tolerance) const;

@@ -174,8 +174,11 @@ INSTANTIATE_TEST_SUITE_P(
                 {{"model_type", "qwen2"}, {"attention_bias", false}},
                 {"'attention_bias'", "Qwen2ForCausalLM"}},
         Refusal{"Quantized",
-                {{"quantization_config", {{"quant_method", "fp8"}}}},
-                {"'quantization_config' is an object", "quantized"}},
+                {{"quantization_config", {{"quant_method", "bitsandbytes"}}}},
+                {"'quantization_config.quant_method' is \"bitsandbytes\"", "known: awq"}},
+        Refusal{"QuantizedAsAString",
+                {{"quantization_config", "fp8"}},
+                {"'quantization_config' is \"fp8\"", "must be an object"}},
         Refusal{"ClipQkv", {{"clip_qkv", 8.0}}, {"'clip_qkv' is 8.0"}},
         Refusal{"LogitsScaling", {{"logits_scaling", 2}}, {"'logits_scaling' is 2"}},
         Refusal{

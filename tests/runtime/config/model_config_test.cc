@@ -10,6 +10,8 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "runtime/quant/weight_format.h"
+
 namespace folkmoot {
 namespace {
 
@@ -131,6 +133,15 @@ TEST(ModelConfig, HarmlessAndNeutralKeysAreAccepted) {
                    {"rope_interleaved", false}})
                 .hidden,
             4096);
+}
+
+TEST(ModelConfig, WeightFormat) {
+  EXPECT_EQ(Parse({{"model_type", "llama"}}).weight_format, nullptr);
+  const ModelConfig config =
+      Parse({{"model_type", "llama"},
+             {"quantization_config", {{"quant_method", "awq"}, {"group_size", 64}}}});
+  ASSERT_NE(config.weight_format, nullptr);
+  EXPECT_EQ(config.weight_format->description(), "AWQ, int4 in groups of 64");
 }
 
 TEST(ModelConfig, LayerTypesMayRepeatTheFamilysRule) {

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+namespace folkmoot {
+
+// A place in a checkpoint where a matrix [n, k] is stored: n rows first_row, first_row + row_step,
+// .. of a tensor [slice_rows, k], or of slice `slice` of a packed expert tensor [slices,
+// slice_rows, k].
+struct TensorRef {
+  std::string name;
+  int64_t n = 0;
+  int64_t k = 0;
+  int64_t slices = 0;  // 0: a plain matrix
+  int64_t slice = 0;
+  int64_t slice_rows = 0;  // of a plain matrix 0 stands for n: all its rows
+  int64_t first_row = 0;
+  bool exact = false;    // stays as stored whatever WeightLoader::set_rounding says: routers
+  int64_t row_step = 1;  // 2: gate and up rows take turns (only for weights stored as codes)
+
+  int64_t rows() const { return slice_rows > 0 ? slice_rows : n; }  // that are stored
+  // Rows first .. first + count of these.
+  TensorRef Rows(int64_t first, int64_t count) const {
+    TensorRef part = *this;
+    part.slice_rows = rows();
+    part.first_row += first * row_step;
+    part.n = count;
+    return part;
+  }
+};
+
+}  // namespace folkmoot

@@ -1,0 +1,268 @@
+// SPDX-License-Identifier: Apache-2.0
+// "compressed-tensors", as llm-compressor and vLLM know it. For a module x, by `format`:
+//
+//   pack-quantized        x.weight_packed I32 [n, ceil(k * bits / 32)]: numbers of 4 or 8 bits with
+//                         2^(bits - 1) added, the first in the lowest bits; x.weight_shape [n, k];
+//                         x.weight_zero_point I32, packed the same way along n
+//   int-quantized         x.weight I8 [n, k]; x.weight_zero_point I8
+//   float-quantized       x.weight F8_E4M3 [n, k]
+//   naive-quantized       one of the two before, by dtype
+//   mxfp4-pack-quantized  x.weight_packed U8 [n, k / 2], E2M1, the first in the low half;
+//                         x.weight_scale U8 [n, k / 32]: 2^(value - 127)
+//   nvfp4-pack-quantized  the same codes; x.weight_scale F8_E4M3 [n, k / 16], to be divided by
+//                         x.weight_global_scale F32 [1]
+//
+// and x.weight_scale: [1] (strategy tensor), [n, 1] (channel), [n, k / group_size] (group) or
+// [ceil(n / b0), ceil(k / b1)] (block). A weight is scale * (number - zero point).
+//
+// Activations are not quantised here, whatever input_activations says, nor is the cache.
+#include <numeric>
+
+#include "runtime/quant/code_tensors.h"
+#include "runtime/quant/compressed_scheme.h"
+#include "runtime/quant/formats.h"
+#include "runtime/quant/fp8.h"
+
+namespace folkmoot {
+namespace {
+
+constexpr std::initializer_list<DType> kFloats = {DType::kF32, DType::kBF16, DType::kF16};
+
+class CompressedTensors final : public WeightFormat {
+ public:
+  explicit CompressedTensors(const CompressedScheme& scheme) : scheme_(scheme) {}
+
+  std::string description() const override { return Describe(scheme_); }
+
+  std::vector<std::string> Parts(const Checkpoint& checkpoint,
+                                 const std::string& name) const override {
+    const std::optional<std::string> module = ModuleOf(name);
+    if (!module) return {};
+    const std::string codes = CodesOf(*module);
+    const TensorInfo* info = checkpoint.Find(codes);
+    if (info == nullptr) return {};
+    if (!scheme_.packed() && info->dtype != DType::kI8 && info->dtype != DType::kF8E4M3) return {};
+    std::vector<std::string> parts =
+        Present(checkpoint, {*module + ".weight_scale", *module + ".weight_zero_point",
+                             *module + ".weight_shape", *module + ".weight_g_idx",
+                             *module + ".weight_global_scale", *module + ".input_scale",
+                             *module + ".input_zero_point", *module + ".input_global_scale"});
+    parts.insert(parts.begin(), codes);
+    return parts;
+  }
+
+  absl::StatusOr<std::unique_ptr<CodeMatrix>> Open(const Checkpoint& checkpoint,
+                                                   const TensorRef& ref) const override {
+    const CodeTensors tensors(checkpoint, ref);
+    const std::string module = *ModuleOf(ref.name);
+    if (ref.slices > 0) {
+      return InvalidArgument("{}: compressed-tensors keeps every expert in tensors of its own",
+                             tensors.Where(CodesOf(module)));
+    }
+    FM_RETURN_IF_ERROR(CheckOrder(tensors, module, ref.k));
+    switch (scheme_.layout) {
+      case CompressedScheme::Layout::kPackedInts:
+        return OpenInts(tensors, module, ref, scheme_.bits);
+      case CompressedScheme::Layout::kFp4:
+        return OpenFp4(tensors, module, ref);
+      case CompressedScheme::Layout::kNaive:
+        break;
+    }
+    const TensorInfo* codes = tensors.Find(ref.name);
+    if ((codes->dtype == DType::kF8E4M3) != scheme_.floats) {
+      return InvalidArgument("{} has dtype {}, but quantization_config says type '{}'",
+                             tensors.Where(ref.name), DTypeName(codes->dtype),
+                             scheme_.floats ? "float" : "int");
+    }
+    if (!scheme_.floats) return OpenInts(tensors, module, ref, 8);
+    if (scheme_.strategy == CompressedScheme::Strategy::kGroup) {
+      return InvalidArgument("{}: FP8 in groups is not supported; channel, tensor and block are",
+                             tensors.Where(ref.name));
+    }
+    return OpenFp8(checkpoint, ref, module + ".weight_scale",
+                   {.rows = scheme_.block_rows,
+                    .columns = scheme_.block_columns,
+                    .per_row = scheme_.strategy == CompressedScheme::Strategy::kChannel});
+  }
+
+ private:
+  std::string CodesOf(const std::string& module) const {
+    return module + (scheme_.packed() ? ".weight_packed" : ".weight");
+  }
+
+  // Columns that were sorted for GPTQ are only read where they lie in order after all.
+  absl::Status CheckOrder(const CodeTensors& tensors, const std::string& module, int64_t k) const {
+    const std::string name = module + ".weight_g_idx";
+    if (tensors.Find(name) == nullptr) return absl::OkStatus();
+    FM_ASSIGN_OR_RETURN(const TensorInfo* order, tensors.Get(name, {DType::kI32}, {{k}}));
+    return CheckGroupOrder(
+        tensors, name, *order,
+        scheme_.strategy == CompressedScheme::Strategy::kGroup ? scheme_.group_size : k);
+  }
+
+  // Where the scales of this strategy lie, and the weights that share one.
+  absl::StatusOr<int64_t> Scales(const CodeTensors& tensors, const std::string& module,
+                                 const TensorRef& ref, ScaleView* view) const {
+    const std::string name = module + ".weight_scale";
+    const std::string codes = CodesOf(module);
+    int64_t group = ref.k;
+    absl::StatusOr<const TensorInfo*> scales;
+    switch (scheme_.strategy) {
+      case CompressedScheme::Strategy::kTensor:
+        scales = tensors.Get(name, kFloats, {{1}, {}, {1, 1}});
+        break;
+      case CompressedScheme::Strategy::kChannel:
+        scales = tensors.Get(name, kFloats, {{ref.n, 1}, {ref.n}});
+        view->row_stride = 1;
+        break;
+      case CompressedScheme::Strategy::kGroup: {
+        FM_ASSIGN_OR_RETURN(group, tensors.Group(codes, scheme_.group_size));
+        scales = tensors.Get(name, kFloats, {{ref.n, ref.k / group}});
+        view->row_stride = ref.k / group;
+        view->column_stride = 1;
+        break;
+      }
+      case CompressedScheme::Strategy::kBlock: {
+        const int64_t down = (ref.n + scheme_.block_rows - 1) / scheme_.block_rows;
+        const int64_t across = (ref.k + scheme_.block_columns - 1) / scheme_.block_columns;
+        scales = tensors.Get(name, kFloats, {{down, across}});
+        if (across > 1) group = std::gcd(scheme_.block_columns, ref.k);
+        view->row_block = scheme_.block_rows;
+        view->row_stride = across;
+        view->group_size = group;
+        view->column_block = scheme_.block_columns;
+        view->column_stride = 1;
+        break;
+      }
+    }
+    FM_RETURN_IF_ERROR(scales.status());
+    view->tensor = *scales;
+    FM_RETURN_IF_ERROR(CheckScales(tensors, name, *view, ref.n, (ref.k + group - 1) / group));
+    return group;
+  }
+
+  absl::StatusOr<std::optional<ZeroView>> Zeros(const CodeTensors& tensors,
+                                                const std::string& module, const TensorRef& ref,
+                                                int64_t bits, int64_t groups) const {
+    const std::string name = module + ".weight_zero_point";
+    const bool there = tensors.Find(name) != nullptr;
+    if (scheme_.symmetric && !there) return std::optional<ZeroView>();
+    if (scheme_.strategy != CompressedScheme::Strategy::kGroup &&
+        scheme_.strategy != CompressedScheme::Strategy::kChannel) {
+      return InvalidArgument("{}: zero points per tensor or block are not supported",
+                             tensors.Where(name));
+    }
+    ZeroView view = {.bits = bits, .groups = groups};
+    FM_ASSIGN_OR_RETURN(view.tensor,
+                        tensors.Get(name, {DType::kI32, DType::kI8},
+                                    {{(ref.n * bits + 31) / 32, groups}, {ref.n, groups}}));
+    const bool packed = view.tensor->dtype == DType::kI32;
+    FM_ASSIGN_OR_RETURN(view.tensor, tensors.Get(name, {view.tensor->dtype},
+                                                 {packed ? Shape{(ref.n * bits + 31) / 32, groups}
+                                                         : Shape{ref.n, groups}}));
+    if (packed) view.layout = ZeroView::Layout::kPackedRows;
+    if (!scheme_.symmetric) return view;
+    for (int64_t r = 0; r < ref.n; ++r) {
+      for (int64_t g = 0; g < groups; ++g) {
+        if (view.Get(r, g) == 0) continue;
+        return InvalidArgument(
+            "{}: row {}, group {} is {}, but quantization_config says that it is "
+            "symmetric: set symmetric to false, or remove the tensor",
+            tensors.Where(name), r, g, view.Get(r, g));
+      }
+    }
+    return std::optional<ZeroView>();
+  }
+
+  absl::StatusOr<std::unique_ptr<CodeMatrix>> OpenInts(const CodeTensors& tensors,
+                                                       const std::string& module,
+                                                       const TensorRef& ref, int64_t bits) const {
+    RowCodes out;
+    out.n = ref.n;
+    out.k = ref.k;
+    const std::string name = CodesOf(module);
+    const bool packed = scheme_.packed();
+    const int64_t words = (ref.k * bits + 31) / 32;
+    FM_ASSIGN_OR_RETURN(const TensorInfo* codes,
+                        packed ? tensors.Get(name, {DType::kI32}, {{ref.n, words}})
+                               : tensors.Get(name, {DType::kI8}, {{ref.n, ref.k}}));
+    FM_RETURN_IF_ERROR(CheckShape(tensors, module, ref));
+    FM_ASSIGN_OR_RETURN(out.spec.group, Scales(tensors, module, ref, &out.scales));
+    const int64_t groups = (ref.k + out.spec.group - 1) / out.spec.group;
+    FM_ASSIGN_OR_RETURN(out.zeros, Zeros(tensors, module, ref, bits, groups));
+    out.spec.offsets = out.zeros.has_value();
+    if (bits == 8) {
+      out.spec.type = CodeType::kInt8;
+      out.flip = packed ? 0x80 : 0;
+    } else {
+      out.spec.type = out.zeros ? CodeType::kUint4 : CodeType::kInt4;
+      out.zero_bias = 8;
+    }
+    if (!out.zeros && out.scales.tensor->dtype == DType::kF16) out.spec.scale_type = DType::kF16;
+    out.codes = codes->data;
+    out.row_bytes = packed ? words * 4 : ref.k;
+    out.storage = {BytesOf(*codes)};
+    return MakeRowCodes(std::move(out));
+  }
+
+  absl::Status CheckShape(const CodeTensors& tensors, const std::string& module,
+                          const TensorRef& ref) const {
+    const std::string name = module + ".weight_shape";
+    if (!scheme_.packed() || tensors.Find(name) == nullptr) return absl::OkStatus();
+    FM_ASSIGN_OR_RETURN(const TensorInfo* shape,
+                        tensors.Get(name, {DType::kI64, DType::kI32}, {{2}}));
+    int64_t size[2];
+    for (int i = 0; i < 2; ++i) {
+      size[i] = shape->dtype == DType::kI64 ? reinterpret_cast<const int64_t*>(shape->data)[i]
+                                            : reinterpret_cast<const int32_t*>(shape->data)[i];
+    }
+    if (size[0] == ref.n && size[1] == ref.k) return absl::OkStatus();
+    return InvalidArgument("{} says [{}, {}], but config.json asks for [{}, {}]",
+                           tensors.Where(name), size[0], size[1], ref.n, ref.k);
+  }
+
+  absl::StatusOr<std::unique_ptr<CodeMatrix>> OpenFp4(const CodeTensors& tensors,
+                                                      const std::string& module,
+                                                      const TensorRef& ref) const {
+    const std::string name = CodesOf(module);
+    const std::string scale_name = module + ".weight_scale";
+    FM_ASSIGN_OR_RETURN(const int64_t group, tensors.Group(name, scheme_.group_size));
+    const int64_t groups = ref.k / group;
+    FM_ASSIGN_OR_RETURN(const TensorInfo* codes,
+                        tensors.Get(name, {DType::kU8}, {{ref.n, ref.k / 2}}));
+    RowCodes out;
+    out.n = ref.n;
+    out.k = ref.k;
+    out.spec = {.type = CodeType::kFp4, .group = group};
+    const DType scale_type = scheme_.global_scale ? DType::kF8E4M3 : DType::kU8;
+    FM_ASSIGN_OR_RETURN(out.scales.tensor,
+                        tensors.Get(scale_name, {scale_type}, {{ref.n, groups}}));
+    out.scales.row_stride = groups;
+    out.scales.column_stride = 1;
+    if (scheme_.global_scale) {
+      const std::string global = module + ".weight_global_scale";
+      FM_ASSIGN_OR_RETURN(const TensorInfo* factor, tensors.Get(global, {DType::kF32}, {{1}, {}}));
+      out.scales.divisor = LoadElement(factor->data, DType::kF32, 0);
+      if (!(out.scales.divisor > 0)) {
+        return DataLoss("{} is {}; it must be greater than 0", tensors.Where(global),
+                        out.scales.divisor);
+      }
+    }
+    FM_RETURN_IF_ERROR(CheckScales(tensors, scale_name, out.scales, ref.n, groups));
+    out.codes = codes->data;
+    out.row_bytes = ref.k / 2;
+    out.storage = {BytesOf(*codes)};
+    return MakeRowCodes(std::move(out));
+  }
+
+  CompressedScheme scheme_;
+};
+
+}  // namespace
+
+absl::StatusOr<WeightFormatPtr> MakeCompressedTensors(const ConfigReader& keys) {
+  FM_ASSIGN_OR_RETURN(const CompressedScheme scheme, ReadCompressedScheme(keys));
+  return std::make_shared<CompressedTensors>(scheme);
+}
+
+}  // namespace folkmoot

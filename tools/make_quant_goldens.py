@@ -1,0 +1,244 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Writes tests/data/quant: quantised matrices and models, and what others read in them.
+
+    python tools/make_quant_goldens.py --out tests/data/quant [--only models/qwen3_moe-gptq]
+
+Needs torch, transformers >= 5 and compressed-tensors. The README beside the data describes it.
+"""
+
+import argparse
+import json
+import shutil
+from pathlib import Path
+
+import compressed_tensors
+import torch
+import transformers
+from safetensors.torch import save_file
+
+import make_goldens
+from goldens import checkpoint
+from goldens.quantized import Awq, Fp8, Gptq, Mxfp4, compressed
+from goldens.variants import Variant
+
+FIRST_SEED = 20240601
+MAX_SEEDS = 20
+
+
+def ints(bits, strategy, symmetric=True, group=None, kind="pack-quantized", **more):
+    return compressed(kind, num_bits=bits, type="int", strategy=strategy, group_size=group,
+                      symmetric=symmetric, **more)
+
+
+def floats(kind, bits, strategy, **more):
+    return compressed(kind, num_bits=bits, type="float", strategy=strategy, symmetric=True, **more)
+
+
+MATRICES = {
+    "ct-int4-group": (ints(4, "group", group=32), [(24, 128), (40, 96)]),
+    "ct-int4-group-f16": (ints(4, "group", group=64, scale_dtype=torch.float16), [(24, 128)]),
+    "ct-int4-group-zeros": (ints(4, "group", False, 32), [(24, 128), (41, 96)]),
+    "ct-int4-channel": (ints(4, "channel"), [(24, 100)]),
+    "ct-int4-channel-zeros": (ints(4, "channel", False), [(27, 100)]),
+    "ct-int8-group": (ints(8, "group", group=32), [(24, 128)]),
+    "ct-int8-group-zeros": (ints(8, "group", False, 32), [(25, 128)]),
+    "ct-int8-channel": (ints(8, "channel"), [(24, 98)]),
+    "ct-int-quantized": (ints(8, "channel", kind="int-quantized"), [(24, 100)]),
+    "ct-int-quantized-zeros": (ints(8, "channel", False, kind="int-quantized"), [(24, 100)]),
+    "ct-int-quantized-tensor": (ints(8, "tensor", kind="int-quantized"), [(24, 64)]),
+    "ct-fp8-channel": (floats("float-quantized", 8, "channel"), [(24, 100)]),
+    "ct-fp8-tensor": (floats("float-quantized", 8, "tensor", scale_dtype=torch.float32), [(24, 64)]),
+    "ct-fp8-block": (floats("float-quantized", 8, "block", block_structure=[32, 64]), [(64, 192)]),
+    "ct-mxfp4": (floats("mxfp4-pack-quantized", 4, "group", group_size=32), [(24, 128)]),
+    "ct-nvfp4": (floats("nvfp4-pack-quantized", 4, "tensor_group", group_size=16,
+                        scale_dtype=torch.float32), [(24, 128)]),
+    "awq": (Awq(32), [(24, 128), (40, 96)]),
+    "awq-row": (Awq(64), [(16, 64)]),
+    "gptq-int4": (Gptq(4, 32, True), [(24, 128), (40, 96)]),
+    "gptq-int4-zeros": (Gptq(4, 32, False), [(24, 128)]),
+    "gptq-int4-v2": (Gptq(4, 64, False, version=2), [(24, 128)]),
+    "gptq-int4-row": (Gptq(4, -1, True), [(24, 96)]),
+    "gptq-int8": (Gptq(8, 32, True), [(24, 128)]),
+    "gptq-int8-zeros": (Gptq(8, 32, False), [(24, 128)]),
+    "fp8-block": (Fp8(), [(130, 256), (12, 192), (20, 96)]),
+    "fp8-tensor": (Fp8(None), [(24, 96)]),
+}
+
+
+def check_close(numbers, weight, name):
+    """What was read is the drawn matrix, coarsely: a layout that is read wrong is noise."""
+    error = float((numbers - weight).norm() / weight.norm())
+    if error > 0.2:
+        raise RuntimeError(f"{name}: read with a relative error of {error}")
+
+
+def write_matrices(name, out):
+    scheme, shapes = MATRICES[name]
+    generator = torch.Generator().manual_seed(FIRST_SEED)
+    tensors, matrices = {}, []
+    for index, (n, k) in enumerate(shapes):
+        weight = torch.randn(n, k, generator=generator)
+        weight *= torch.exp(0.5 * torch.randn(n, 1, generator=generator))
+        parts, numbers = scheme.quantize(weight)
+        check_close(numbers, weight, name)
+        module = f"m{index}.proj"
+        tensors |= {f"{module}.{part}": tensor.contiguous() for part, tensor in parts.items()}
+        tensors[f"expected.{index}"] = numbers.float().contiguous()
+        matrices.append({"name": f"{module}.weight", "n": n, "k": k})
+    write_case(out / name, scheme.config(), matrices, tensors)
+
+
+def write_packed(name, out):
+    """Experts in one tensor each: MXFP4 with rows of gate and up in turn, FP8 one after the other."""
+    generator = torch.Generator().manual_seed(FIRST_SEED)
+    experts, rows, k = 3, 32, 128
+    weight = torch.randn(experts, rows, k, generator=generator)
+    if name == "mxfp4-packed":
+        scheme = Mxfp4()
+        parts, numbers = scheme.quantize(weight)
+        tensors = {f"m.gate_up_proj_{part}": tensor for part, tensor in parts.items()}
+        halves = [{"first_row": 0, "row_step": 2}, {"first_row": 1, "row_step": 2}]
+        read = [numbers[:, 0::2], numbers[:, 1::2]]
+    else:
+        scheme = Fp8((16, 64))
+        parts = [scheme.quantize(expert) for expert in weight]
+        numbers = torch.stack([number for _, number in parts])
+        tensors = {"m.gate_up_proj": torch.stack([part["weight"] for part, _ in parts]),
+                   "m.gate_up_proj_scale_inv":
+                       torch.stack([part["weight_scale_inv"] for part, _ in parts])}
+        halves = [{"first_row": 0}, {"first_row": rows // 2}]
+        read = [numbers[:, :rows // 2], numbers[:, rows // 2:]]
+    check_close(numbers, weight, name)
+    matrices = []
+    for half, values in zip(halves, read):
+        for expert in range(experts):
+            tensors[f"expected.{len(matrices)}"] = values[expert].float().contiguous()
+            matrices.append({"name": "m.gate_up_proj", "n": rows // 2, "k": k, "slices": experts,
+                             "slice": expert, "slice_rows": rows} | half)
+    write_case(out / name, scheme.config(), matrices, tensors)
+
+
+def write_case(directory, config, matrices, tensors):
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir(parents=True)
+    save_file(tensors, directory / "model.safetensors", {"format": "pt"})
+    case = {"quantization_config": config, "matrices": matrices}
+    (directory / "case.json").write_text(json.dumps(case, indent=1) + "\n")
+
+
+# Models: dimensions that groups of 32 divide.
+_SIZES = {"vocab_size": 96, "hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4,
+          "num_key_value_heads": 2, "max_position_embeddings": 256, "bos_token_id": None,
+          "eos_token_id": None, "rope_theta": 10000.0}
+_QWEN3 = _SIZES | {"head_dim": 16, "intermediate_size": 96, "moe_intermediate_size": 32,
+                   "num_experts": 6, "num_experts_per_tok": 2, "norm_topk_prob": True}
+_QWEN2 = _SIZES | {"intermediate_size": 96, "moe_intermediate_size": 32, "num_experts": 6,
+                   "num_experts_per_tok": 2, "shared_expert_intermediate_size": 64}
+_MIXTRAL = _SIZES | {"intermediate_size": 96, "num_local_experts": 4, "num_experts_per_tok": 2}
+
+MODELS = {
+    "qwen3_moe-ct-int4": ("qwen3_moe", _QWEN3, "BF16", ints(4, "group", group=32)),
+    "qwen3_moe-gptq": ("qwen3_moe", _QWEN3, "F16", Gptq(4, 32, True)),
+    "qwen2_moe-ct-int8": ("qwen2_moe", _QWEN2, "BF16", ints(8, "channel", kind="int-quantized")),
+    "qwen2_moe-fp8": ("qwen2_moe", _QWEN2, "BF16", Fp8()),
+    "qwen2_moe-mxfp4": ("qwen2_moe", _QWEN2, "BF16",
+                        floats("mxfp4-pack-quantized", 4, "group", group_size=32)),
+    "mixtral-awq": ("mixtral", _MIXTRAL, "F16", Awq(32)),
+}
+
+
+def is_quantised(name):
+    """Matrices of attention and of feed-forward networks; routers, embeddings and heads stay."""
+    return name.endswith("_proj.weight") or name.endswith((".w1.weight", ".w2.weight", ".w3.weight"))
+
+
+def packed_from(tensors, drawn, model_type):
+    """The inverse of checkpoint.per_expert: names and shapes of `drawn`."""
+    names = checkpoint.per_expert({name: name_grid(name, tensor) for name, tensor in drawn.items()},
+                                  model_type)
+    result = {name: torch.empty_like(tensor) for name, tensor in drawn.items()}
+    for name, places in names.items():
+        source, at = places.source, places.at
+        result[source][at] = tensors[name].reshape(result[source][at].shape)
+    return result
+
+
+class name_grid:
+    """Stands for a tensor while per_expert takes it apart, and remembers which part it is."""
+
+    def __init__(self, source, tensor, at=...):
+        self.source, self.tensor, self.at = source, tensor, at
+        self.shape = tensor.shape
+
+    def __getitem__(self, at):
+        return name_grid(self.source, self.tensor[at], at)
+
+
+def write_model(name, out):
+    """make_goldens.build, with the numbers that the codes stand for in place of those drawn."""
+    model_type, sizes, dtype, scheme = MODELS[name]
+    directory = out / name
+    variant = Variant(name, model_type, f"{name}: codes on disk", sizes, prompts=(1, 7, 24))
+    random_weights = checkpoint.random_weights
+    files = {}
+
+    def quantised_weights(state_dict, config, seed):
+        drawn = random_weights(state_dict, config, seed)
+        files.clear()
+        numbers = {}
+        for tensor_name, tensor in checkpoint.per_expert(drawn, model_type).items():
+            if not is_quantised(tensor_name):
+                numbers[tensor_name] = tensor
+                files[tensor_name] = tensor.to(checkpoint.TORCH_DTYPES[dtype])
+                continue
+            parts, numbers[tensor_name] = scheme.quantize(tensor.contiguous())
+            module = tensor_name.removesuffix(".weight")
+            files.update({f"{module}.{part}": value for part, value in parts.items()})
+        return packed_from(numbers, drawn, model_type)
+
+    checkpoint.random_weights = quantised_weights
+    try:
+        for seed in range(FIRST_SEED, FIRST_SEED + MAX_SEEDS):
+            try:
+                golden = make_goldens.build(variant, directory, seed)
+                break
+            except RuntimeError as error:
+                print(f"{name}: seed {seed}: {error}", flush=True)
+        else:
+            raise SystemExit(f"{name}: no seed works")
+    finally:
+        checkpoint.random_weights = random_weights
+    golden["dtype_on_disk"] = dtype
+    shutil.rmtree(directory)
+    directory.mkdir()
+    stay = ["lm_head"] + [f"model.layers.{i}.mlp.gate" for i in range(2)]
+    config = checkpoint.config_of(variant) | {"quantization_config": scheme.config(stay)}
+    (directory / "config.json").write_text(json.dumps(config, indent=1) + "\n")
+    save_file({name: tensor.contiguous() for name, tensor in files.items()},
+              directory / "model.safetensors", {"format": "pt"})
+    make_goldens.write_golden(golden, directory / "golden.json")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--only", help="the name of one case: matrices/awq, models/mixtral-awq")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    print(f"transformers {transformers.__version__}, compressed-tensors "
+          f"{compressed_tensors.__version__}")
+    work = [("matrices", name, write_matrices) for name in MATRICES]
+    work += [("matrices", name, write_packed) for name in ("mxfp4-packed", "fp8-packed")]
+    work += [("models", name, write_model) for name in MODELS]
+    for kind, name, write in work:
+        if arguments.only in (None, f"{kind}/{name}"):
+            write(name, arguments.out / kind)
+            files = (arguments.out / kind / name).iterdir()
+            print(f"{kind}/{name}: {sum(file.stat().st_size for file in files) // 1024} KiB",
+                  flush=True)
+
+
+if __name__ == "__main__":
+    main()

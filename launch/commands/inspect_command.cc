@@ -20,6 +20,7 @@
 #include "parallel/mpi_environment.h"
 #include "runtime/checkpoint/checkpoint.h"
 #include "runtime/checkpoint/gguf_model.h"
+#include "runtime/quant/weight_format.h"
 
 namespace folkmoot {
 namespace {
@@ -226,6 +227,8 @@ nlohmann::ordered_json ConfigJson(const ModelConfig& config) {
   json["context"] = config.max_positions;
   json["tied_embeddings"] = config.tied_embeddings;
   json["eos_token_ids"] = config.eos_ids;
+  json["quantization"] = nullptr;
+  if (config.weight_format != nullptr) json["quantization"] = config.weight_format->description();
   return json;
 }
 
@@ -308,6 +311,7 @@ std::string RenderInspect(const InspectReport& report, const Terminal& terminal)
   }
   table.Add(report.has_weights ? "weights on disk" : "weights (none on disk)",
             fmt::format("{}: {}", Size(inventory.bytes), fmt::join(dtypes, ", ")));
+  if (config.weight_format != nullptr) table.Add("quantised", config.weight_format->description());
   table.Add("KV cache", Size(inventory.kv_bytes_per_token) + " per token (float32)");
   if (report.has_weights) table.Add("fingerprint", fmt::format("{:016x}", report.fingerprint));
   return table.Render(terminal) + "\n" + RankTable(report, terminal) + WrongText(inventory);

@@ -9,6 +9,8 @@
 #include <string_view>
 #include <utility>
 
+#include "runtime/quant/weight_format.h"
+
 namespace folkmoot {
 namespace {
 
@@ -28,6 +30,13 @@ int64_t SaturatingProduct(const std::vector<int64_t>& factors) {
 
 void SaturatingAdd(int64_t& sum, int64_t value) {
   if (__builtin_add_overflow(sum, value, &sum)) sum = std::numeric_limits<int64_t>::max();
+}
+
+// The tensors that hold this one as codes, if that is how it is stored.
+std::vector<std::string> PartsOf(const ModelConfig& config, const Checkpoint& checkpoint,
+                                 const std::string& name) {
+  if (config.weight_format == nullptr) return {};
+  return config.weight_format->Parts(checkpoint, name);
 }
 
 // Adds the tensors of one layer after the other.
@@ -54,7 +63,8 @@ class Lister {
 
  private:
   bool Has(const std::string& name) const {
-    return checkpoint_ != nullptr && checkpoint_->Find(name) != nullptr;
+    if (checkpoint_ == nullptr) return false;
+    return checkpoint_->Find(name) != nullptr || !PartsOf(config_, *checkpoint_, name).empty();
   }
 
   void Add(std::string name, std::vector<int64_t> shape, int expert = ExpectedTensor::kNoExpert) {
@@ -150,8 +160,10 @@ void CountDType(std::string_view type, int64_t bytes, ModelInventory& inventory)
 }
 
 // Without a checkpoint every tensor is taken to be of the dtype that config.json names.
+// `names` gets those that the checkpoint has in its place.
 void CompareTensor(const ModelConfig& config, const ExpectedTensor& tensor,
-                   const Checkpoint* checkpoint, ModelInventory& inventory) {
+                   const Checkpoint* checkpoint, ModelInventory& inventory,
+                   std::set<std::string, std::less<>>& names) {
   if (checkpoint == nullptr) {
     std::vector<int64_t> factors = tensor.shape;
     factors.push_back(DTypeBytes(config.dtype));
@@ -159,6 +171,14 @@ void CompareTensor(const ModelConfig& config, const ExpectedTensor& tensor,
     CountBytes(tensor, bytes, inventory);
     CountDType(DTypeName(config.dtype), bytes, inventory);
     SaturatingAdd(inventory.bytes, bytes);
+    return;
+  }
+  const std::vector<std::string> parts = PartsOf(config, *checkpoint, tensor.name);
+  if (!parts.empty()) {
+    for (const std::string& part : parts) {
+      CountBytes(tensor, checkpoint->Find(part)->bytes, inventory);
+      names.insert(part);
+    }
     return;
   }
   const TensorInfo* info = checkpoint->Find(tensor.name);
@@ -192,12 +212,12 @@ absl::StatusOr<ModelInventory> TakeInventory(const ModelConfig& config,
   ModelInventory inventory;
   inventory.expert_bytes.resize(static_cast<size_t>(config.moe.experts));
   int64_t dense_parameters = 0;
-  std::set<std::string_view> names;
+  std::set<std::string, std::less<>> names;
   for (const ExpectedTensor& tensor : expected) {
     const bool routed = tensor.expert != ExpectedTensor::kNoExpert;
     SaturatingAdd(routed ? inventory.expert_parameters : dense_parameters,
                   SaturatingProduct(tensor.shape));
-    CompareTensor(config, tensor, checkpoint, inventory);
+    CompareTensor(config, tensor, checkpoint, inventory, names);
     names.insert(tensor.name);
   }
   inventory.parameters = dense_parameters;

@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "launch/commands/quantize_plan.h"
+
+#include <algorithm>
+#include <set>
+#include <string_view>
+
+#include "launch/version.h"
+#include "layers/experts.h"
+#include "layers/models/family.h"
+
+namespace folkmoot {
+namespace {
+
+constexpr std::string_view kWeight = ".weight";
+
+bool IsMatrixToEncode(const ExpectedTensor& tensor, bool head) {
+  if (tensor.shape.size() != 2) return false;
+  const std::string& name = tensor.name;
+  if (name == "lm_head.weight") return head;
+  return !name.ends_with(".gate.weight") && !name.ends_with("shared_expert_gate.weight") &&
+         !name.ends_with("embed_tokens.weight");
+}
+
+bool Divides(EncodeType type, int64_t group, const TensorRef& matrix) {
+  return matrix.k % group == 0 && (type != EncodeType::kFp8 || matrix.n % group == 0);
+}
+
+std::string ModuleOf(const std::string& weight) {
+  return weight.substr(0, weight.size() - kWeight.size());
+}
+
+class Planner {
+ public:
+  Planner(const QuantizeOptions& options, const ModelConfig& config, const Checkpoint& checkpoint)
+      : options_(options), config_(config), checkpoint_(checkpoint) {}
+
+  absl::StatusOr<QuantizePlan> Plan() {
+    FM_ASSIGN_OR_RETURN(const auto expected, ExpectedTensors(config_, &checkpoint_));
+    std::set<std::string_view> known;
+    for (const ExpectedTensor& tensor : expected) {
+      known.insert(tensor.name);
+      Add(tensor);
+    }
+    for (const std::string_view name : checkpoint_.Names()) {
+      if (!known.contains(name)) AddCopy(std::string(name), std::string(name));
+    }
+    plan_.group = Group();
+    for (QuantizeItem& item : plan_.items) Settle(item);
+    return std::move(plan_);
+  }
+
+ private:
+  void Add(const ExpectedTensor& tensor) {
+    if (tensor.expert == ExpectedTensor::kAllExperts) {
+      AddPacked(tensor);
+    } else if (IsMatrixToEncode(tensor, options_.head)) {
+      plan_.items.push_back(
+          {.from = {.name = tensor.name, .n = tensor.shape[0], .k = tensor.shape[1]},
+           .to = tensor.name,
+           .encode = true});
+    } else {
+      AddCopy(tensor.name, NameOfRouter(tensor.name));
+    }
+  }
+
+  void AddCopy(const std::string& from, const std::string& to) {
+    const TensorInfo* info = checkpoint_.Find(from);
+    QuantizeItem item = {.from = {.name = from},
+                         .to = to,
+                         .tensors = {{.name = to, .dtype = info->dtype, .shape = info->shape}}};
+    const bool floats =
+        info->dtype == DType::kF32 || info->dtype == DType::kBF16 || info->dtype == DType::kF16;
+    if (info->shape.size() == 2 && floats) {
+      item.from.n = info->shape[0];
+      item.from.k = info->shape[1];
+    }
+    plan_.items.push_back(std::move(item));
+    if (info->shape.size() == 2 && !from.ends_with("embed_tokens.weight")) {
+      plan_.plain_matrices.push_back(ModuleOf(to));
+    }
+  }
+
+  // Gate and up come with the first of the two packed tensors, down with the second.
+  void AddPacked(const ExpectedTensor& tensor) {
+    const MoeNames names = NamesOf(tensor.name);
+    for (int e = 0; e < static_cast<int>(config_.moe.experts); ++e) {
+      const auto experts = static_cast<int>(config_.moe.experts);
+      const ExpertTensors from = TensorsOfExpert(names.experts, true, e, experts, config_.hidden,
+                                                 config_.moe.intermediate);
+      const ExpertTensors to = TensorsOfExpert(names.experts, false, e, experts, config_.hidden,
+                                               config_.moe.intermediate);
+      if (tensor.name == names.experts.packed_gate_up) {
+        plan_.items.push_back({.from = from.gate, .to = to.gate.name, .encode = true});
+        plan_.items.push_back({.from = from.up, .to = to.up.name, .encode = true});
+      } else {
+        plan_.items.push_back({.from = from.down, .to = to.down.name, .encode = true});
+      }
+    }
+  }
+
+  MoeNames NamesOf(const std::string& name) const {
+    const size_t end = name.find('.', std::string_view("model.layers.").size());
+    return FindFamily(config_.architecture)->moe_names(name.substr(0, end + 1));
+  }
+
+  // A family's own name for its router, which packed files do without.
+  std::string NameOfRouter(const std::string& name) const {
+    if (config_.moe.experts == 0 || !name.ends_with(".mlp.gate.weight")) return name;
+    return NamesOf(name).router;
+  }
+
+  int64_t Group() const {
+    if (options_.group > 0) return options_.group;
+    if (options_.type == EncodeType::kInt4 || options_.type == EncodeType::kMxfp4) return 32;
+    for (const int64_t group : {128, 64}) {
+      const bool all =
+          std::all_of(plan_.items.begin(), plan_.items.end(), [&](const QuantizeItem& item) {
+            return !item.encode || Divides(options_.type, group, item.from);
+          });
+      if (all) return group;
+    }
+    return 32;
+  }
+
+  // Whether a matrix is encoded after all, and what it becomes.
+  void Settle(QuantizeItem& item) {
+    if (!item.encode) return;
+    const TensorRef& from = item.from;
+    const DType stored = checkpoint_.Find(from.name)->dtype;
+    if (!Divides(options_.type, plan_.group, from)) {
+      item.encode = false;
+      item.tensors = {{.name = item.to, .dtype = stored, .shape = {from.n, from.k}}};
+      plan_.plain_matrices.push_back(ModuleOf(item.to));
+      plan_.odd_matrices.push_back(ModuleOf(item.to));
+      return;
+    }
+    item.spec = {.type = options_.type, .group = plan_.group, .scale_type = stored};
+    const std::string module = ModuleOf(item.to);
+    const int64_t groups = from.k / plan_.group;
+    if (options_.type == EncodeType::kFp8) {
+      item.tensors = {{item.to, DType::kF8E4M3, {from.n, from.k}},
+                      {item.to + "_scale_inv", DType::kF32, {from.n / plan_.group, groups}}};
+    } else if (options_.type == EncodeType::kMxfp4) {
+      item.tensors = {{module + ".weight_packed", DType::kU8, {from.n, from.k / 2}},
+                      {module + ".weight_scale", DType::kU8, {from.n, groups}}};
+    } else {
+      item.tensors = {
+          {module + ".weight_packed", DType::kI32, {from.n, item.spec.CodeBytes(from.k) / 4}},
+          {module + ".weight_scale", stored, {from.n, groups}},
+          {module + ".weight_shape", DType::kI64, {2}}};
+    }
+  }
+
+  const QuantizeOptions& options_;
+  const ModelConfig& config_;
+  const Checkpoint& checkpoint_;
+  QuantizePlan plan_;
+};
+
+}  // namespace
+
+absl::StatusOr<QuantizePlan> PlanQuantize(const QuantizeOptions& options, const ModelConfig& config,
+                                          const Checkpoint& checkpoint) {
+  FM_ASSIGN_OR_RETURN(const ModelInventory inventory, TakeInventory(config, &checkpoint));
+  for (const auto* wrong : {&inventory.missing, &inventory.wrong_shape}) {
+    if (wrong->empty()) continue;
+    return FailedPrecondition("{}: the model is not whole: {} (folkmoot inspect lists all)",
+                              options.model, wrong->front());
+  }
+  if (options.head && config.tied_embeddings) {
+    return InvalidArgument("--head: the head of {} is its embedding table, which stays plain",
+                           options.model);
+  }
+  return Planner(options, config, checkpoint).Plan();
+}
+
+nlohmann::ordered_json QuantizationConfig(const QuantizeOptions& options,
+                                          const QuantizePlan& plan) {
+  nlohmann::ordered_json json;
+  if (options.type == EncodeType::kFp8) {
+    json["quant_method"] = "fp8";
+    json["fmt"] = "e4m3";
+    json["activation_scheme"] = "dynamic";
+    json["weight_block_size"] = {plan.group, plan.group};
+    json["modules_to_not_convert"] = plan.plain_matrices;
+    return json;
+  }
+  const bool floats = options.type == EncodeType::kMxfp4;
+  const char* format = floats ? "mxfp4-pack-quantized" : "pack-quantized";
+  nlohmann::ordered_json weights = {{"num_bits", options.type == EncodeType::kInt8 ? 8 : 4},
+                                    {"type", floats ? "float" : "int"},
+                                    {"symmetric", true},
+                                    {"strategy", "group"},
+                                    {"group_size", plan.group},
+                                    {"dynamic", false}};
+  json["quant_method"] = "compressed-tensors";
+  json["format"] = format;
+  json["quantization_status"] = "compressed";
+  json["config_groups"]["group_0"] = {{"targets", {"Linear"}},
+                                      {"weights", std::move(weights)},
+                                      {"input_activations", nullptr},
+                                      {"output_activations", nullptr},
+                                      {"format", format}};
+  json["ignore"] = plan.plain_matrices;
+  json["kv_cache_scheme"] = nullptr;
+  return json;
+}
+
+}  // namespace folkmoot

@@ -211,7 +211,8 @@ def write_model(name, out):
     golden["dtype_on_disk"] = dtype
     shutil.rmtree(directory)
     directory.mkdir()
-    stay = ["lm_head"] + [f"model.layers.{i}.mlp.gate" for i in range(2)]
+    stay = ["lm_head"] + [f"model.layers.{i}.mlp.{name}" for i in range(2)
+                          for name in ("gate", "shared_expert_gate")]
     config = checkpoint.config_of(variant) | {"quantization_config": scheme.config(stay)}
     (directory / "config.json").write_text(json.dumps(config, indent=1) + "\n")
     save_file({name: tensor.contiguous() for name, tensor in files.items()},

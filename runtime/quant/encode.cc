@@ -3,12 +3,13 @@
 
 #include <algorithm>
 #include <array>
-#include <bit>
 #include <cmath>
+#include <initializer_list>
 #include <limits>
 
 #include "runtime/check.h"
 #include "runtime/quant/code_matrix.h"
+#include "runtime/quant/round_to_nearest.h"
 
 namespace folkmoot {
 namespace {
@@ -25,21 +26,29 @@ float RoundTo(float value, DType type) {
   return LoadElement(stored.data(), type, 0);
 }
 
-// The integer of a number, ties to even.
-int IntCode(float value, float scale, int lowest, int highest) {
-  const float code = std::nearbyint(value / scale);
-  return static_cast<int>(
-      std::clamp(code, static_cast<float>(lowest), static_cast<float>(highest)));
-}
-
-double IntLoss(std::span<const float> values, float scale, int lowest, int highest) {
+// Squares of what is lost with this scale.
+double Loss(CodeType type, std::span<const float> values, float scale) {
   double loss = 0;
   for (const float value : values) {
-    const int code = IntCode(value, scale, lowest, highest);
-    const double error = static_cast<double>(value) - static_cast<double>(scale) * code;
+    const float number = scale * CodeNumber(type, NearestCode(type, value / scale));
+    const double error = static_cast<double>(value) - static_cast<double>(number);
     loss += error * error;
   }
   return loss;
+}
+
+// Of scales in order of preference the one that loses least.
+float Best(CodeType type, std::span<const float> values, std::initializer_list<float> scales) {
+  float best = *scales.begin();
+  double least = std::numeric_limits<double>::infinity();
+  for (const float scale : scales) {
+    const double loss = Loss(type, values, scale);
+    if (loss < least) {
+      least = loss;
+      best = scale;
+    }
+  }
+  return best;
 }
 
 float IntScale(const EncodeSpec& spec, std::span<const float> values) {
@@ -49,17 +58,8 @@ float IntScale(const EncodeSpec& spec, std::span<const float> values) {
     return std::isfinite(stored) && stored > 0 ? stored : 1.0f;  // float16 has small limits
   };
   if (spec.type == EncodeType::kInt8) return rounded(largest / 127.0f);
-  float best = 1.0f;
-  double least = std::numeric_limits<double>::infinity();
-  for (const float steps : {7.0f, 7.5f, 8.0f}) {
-    const float scale = rounded(largest / steps);
-    const double loss = IntLoss(values, scale, -8, 7);
-    if (loss < least) {
-      least = loss;
-      best = scale;
-    }
-  }
-  return best;
+  return Best(CodeType::kInt4, values,
+              {rounded(largest / 7.0f), rounded(largest / 7.5f), rounded(largest / 8.0f)});
 }
 
 void EncodeInts(const EncodeSpec& spec, std::span<const float> row, std::byte* codes,
@@ -71,24 +71,15 @@ void EncodeInts(const EncodeSpec& spec, std::span<const float> row, std::byte* c
     StoreElement(scale, scales, spec.scale_type, static_cast<int64_t>(g));
     for (size_t i = 0; i < group; ++i) {
       const size_t at = g * group + i;
+      const float value = values[i] / scale;
       if (spec.type == EncodeType::kInt8) {
-        codes[at] = static_cast<std::byte>(IntCode(values[i], scale, -127, 127) + 128);
+        codes[at] = static_cast<std::byte>(NearestCode(CodeType::kInt8, value) ^ 0x80);
       } else {
         codes[at / 2] |=
-            static_cast<std::byte>((IntCode(values[i], scale, -8, 7) + 8) << (4 * (at % 2)));
+            static_cast<std::byte>(NearestCode(CodeType::kInt4, value) << (4 * (at % 2)));
       }
     }
   }
-}
-
-double Fp4Loss(std::span<const float> values, float scale) {
-  double loss = 0;
-  for (const float value : values) {
-    const float number = scale * CodeNumber(CodeType::kFp4, FloatToFp4(value / scale));
-    const double error = static_cast<double>(value) - static_cast<double>(number);
-    loss += error * error;
-  }
-  return loss;
 }
 
 void EncodeFp4(std::span<const float> row, std::byte* codes, std::byte* scales) {
@@ -96,18 +87,14 @@ void EncodeFp4(std::span<const float> row, std::byte* codes, std::byte* scales) 
   for (size_t g = 0; g < row.size() / kGroup; ++g) {
     const std::span<const float> values = row.subspan(g * kGroup, kGroup);
     const float largest = Largest(values);
-    int exponent = 0;
-    if (largest > 0) {
-      const int low = std::clamp(std::ilogb(largest) - 2, -127, 126);
-      exponent = Fp4Loss(values, std::ldexp(1.0f, low + 1)) < Fp4Loss(values, std::ldexp(1.0f, low))
-                     ? low + 1
-                     : low;
-    }
-    scales[g] = static_cast<std::byte>(exponent + 127);
-    const float scale = std::ldexp(1.0f, exponent);
+    const int low = largest > 0 ? std::clamp(std::ilogb(largest) - 2, -127, 126) : 0;
+    const float scale =
+        Best(CodeType::kFp4, values, {std::ldexp(1.0f, low), std::ldexp(2.0f, low)});
+    scales[g] = static_cast<std::byte>(std::ilogb(scale) + 127);
     for (size_t i = 0; i < kGroup; ++i) {
       const size_t at = g * kGroup + i;
-      codes[at / 2] |= static_cast<std::byte>(FloatToFp4(values[i] / scale) << (4 * (at % 2)));
+      codes[at / 2] |=
+          static_cast<std::byte>(NearestCode(CodeType::kFp4, values[i] / scale) << (4 * (at % 2)));
     }
   }
 }
@@ -128,7 +115,7 @@ void EncodeFp8(const EncodeSpec& spec, std::span<const float> values, int64_t k,
     StoreElement(scale, scales, DType::kF32, static_cast<int64_t>(b));
     for (size_t r = 0; r < rows; ++r) {
       for (size_t i = r * width + b * block; i < r * width + (b + 1) * block; ++i) {
-        codes[i] = static_cast<std::byte>(FloatToFp8(values[i] / scale));
+        codes[i] = static_cast<std::byte>(NearestCode(CodeType::kFp8, values[i] / scale));
       }
     }
   }
@@ -169,29 +156,6 @@ void Encode(const EncodeSpec& spec, std::span<const float> values, int64_t k,
       EncodeInts(spec, some, to, scale);
     }
   }
-}
-
-uint8_t FloatToFp8(float value) {
-  const auto sign = static_cast<uint8_t>(std::signbit(value) ? 0x80 : 0);
-  const float magnitude = std::min(std::fabs(value), 448.0f);
-  if (magnitude < 0x1p-6f) {  // subnormal: steps of 2^-9; 8 of them are the smallest normal
-    return static_cast<uint8_t>(sign | static_cast<int>(std::nearbyint(magnitude * 0x1p9f)));
-  }
-  const uint32_t bits = std::bit_cast<uint32_t>(magnitude);
-  const uint32_t rounded = bits + 0x7ffffu + ((bits >> 20) & 1u);
-  return static_cast<uint8_t>(sign | ((rounded >> 20) - ((127u - 7u) << 3)));
-}
-
-uint8_t FloatToFp4(float value) {
-  // Halfway points between 0, 0.5, 1, 1.5, 2, 3, 4, 6; a tie goes to the even code.
-  constexpr std::array<float, 7> kHalfway = {0.25f, 0.75f, 1.25f, 1.75f, 2.5f, 3.5f, 5.0f};
-  const float magnitude = std::fabs(value);
-  int code = 0;
-  for (size_t i = 0; i < kHalfway.size(); ++i) {
-    const bool above = i % 2 == 0 ? magnitude > kHalfway[i] : magnitude >= kHalfway[i];
-    if (above) code = static_cast<int>(i) + 1;
-  }
-  return static_cast<uint8_t>(code | (std::signbit(value) ? 8 : 0));
 }
 
 }  // namespace folkmoot

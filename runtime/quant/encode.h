@@ -40,9 +40,4 @@ struct EncodeSpec {
 void Encode(const EncodeSpec& spec, std::span<const float> values, int64_t k,
             std::span<std::byte> codes, std::span<std::byte> scales);
 
-// Nearest, ties to even; numbers beyond 448 become 448. Not for NaN.
-uint8_t FloatToFp8(float value);
-// Nearest, ties to the even code; numbers beyond 6 become 6. Not for NaN.
-uint8_t FloatToFp4(float value);
-
 }  // namespace folkmoot

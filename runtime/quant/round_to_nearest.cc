@@ -58,7 +58,9 @@ uint8_t Fp8Code(float x) {
   return static_cast<uint8_t>(code | (std::signbit(x) ? 0x80 : 0));
 }
 
-uint8_t CodeOf(CodeType type, float x) {
+}  // namespace
+
+uint8_t NearestCode(CodeType type, float x) {
   switch (type) {
     case CodeType::kInt8:
       return static_cast<uint8_t>(
@@ -72,8 +74,6 @@ uint8_t CodeOf(CodeType type, float x) {
   }
 }
 
-}  // namespace
-
 float RoundGroup(const CodeSpec& spec, std::span<const float> values, std::span<uint8_t> codes) {
   FM_CHECK(values.size() == codes.size() && spec.type != CodeType::kUint4);
   float scale = ScaleOf(spec.type, Largest(values));
@@ -81,7 +81,7 @@ float RoundGroup(const CodeSpec& spec, std::span<const float> values, std::span<
   const bool usable = scale != 0.0f && std::isfinite(scale);
   const float inverse = usable ? 1.0f / scale : 0.0f;
   for (size_t i = 0; i < values.size(); ++i) {
-    codes[i] = CodeOf(spec.type, usable ? values[i] * inverse : 0.0f);
+    codes[i] = NearestCode(spec.type, usable ? values[i] * inverse : 0.0f);
   }
   return scale;
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Plain weights as codes, each rounded to the nearest: what `--quantization` and `folkmoot
-// quantize` make.
+// Plain weights as codes, each rounded to the nearest: what `--quantization` makes. `folkmoot
+// quantize` chooses its scales with more care: encode.h.
 #pragma once
 
 #include <optional>
@@ -10,6 +10,10 @@
 #include "runtime/quant/code_matrix.h"
 
 namespace folkmoot {
+
+// The code of the number nearest to x, ties to the even code; beyond the largest number, its code.
+// kInt8 from -127. Not for kUint4 or NaN.
+uint8_t NearestCode(CodeType type, float x);
 
 // Scale and codes of one group of values. Scales are first rounded to spec.scale_type:
 //   kInt8  scale = max|x| / 127

@@ -10,12 +10,13 @@
 #include <vector>
 
 #include "runtime/quant/code_matrix.h"
+#include "runtime/quant/round_to_nearest.h"
 
 namespace folkmoot {
 namespace {
 
 // The nearest of all 256 (or 16) codes, by search; of two that are equally near, the even code.
-uint8_t NearestCode(CodeType type, float value) {
+uint8_t SearchedCode(CodeType type, float value) {
   const int count = type == CodeType::kFp8 ? 128 : 8;
   int best = 0;
   double least = std::numeric_limits<double>::infinity();
@@ -44,8 +45,8 @@ TEST(Encode, RoundsToTheNearestCodeAndTiesToEven) {
     }
   }
   for (const float value : values) {
-    EXPECT_EQ(FloatToFp8(value), NearestCode(CodeType::kFp8, value)) << value;
-    EXPECT_EQ(FloatToFp4(value), NearestCode(CodeType::kFp4, value)) << value;
+    EXPECT_EQ(NearestCode(CodeType::kFp8, value), SearchedCode(CodeType::kFp8, value)) << value;
+    EXPECT_EQ(NearestCode(CodeType::kFp4, value), SearchedCode(CodeType::kFp4, value)) << value;
   }
 }
 

@@ -136,7 +136,7 @@ Command MakeQuantizeCommand(CLI::App& app) {
   sub->add_option("MODEL", flags->options.model, "Model directory")->required();
   sub->add_option("OUT", flags->options.out, "Directory to write; it must not exist")->required();
   sub->add_option("--format", flags->format,
-                  "int8, int4 and mxfp4 (compressed-tensors), fp8 (blocks of 128 x 128)")
+                  "int8, int4 and mxfp4 (compressed-tensors), fp8 (square blocks)")
       ->check(CLI::IsMember({"int8", "int4", "fp8", "mxfp4"}));
   sub->add_option("--group", flags->options.group,
                   "Weights that share a scale; 0: 32 for int4 and mxfp4, else the largest of 128, "

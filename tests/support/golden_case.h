@@ -28,8 +28,8 @@ struct GoldenCase {
   // part of the positions that were compared.
   double ExpectLogprobsWhereRoutedAlike(const std::vector<RunOutcome>& outcomes, double tolerance,
                                         double* compared) const;
-  // Every router choice equal, its weight within 1e-4.
-  void ExpectRouting(const std::vector<RunOutcome>& outcomes) const;
+  // Every router choice equal, its weight within `tolerance`.
+  void ExpectRouting(const std::vector<RunOutcome>& outcomes, double tolerance = 1e-4) const;
 
   RunSetup setup;
   nlohmann::json golden;

@@ -84,8 +84,12 @@ TEST_P(EncodeInts, StaysWithinHalfAStep) {
       const int code = UnsignedCode(spec, codes, i) - zero;
       ASSERT_GT(scale, 0.0f);
       const bool cut = code == (wide ? 127 : 7) && values[i] > 0;
-      if (!cut) ASSERT_LE(std::fabs(scale * static_cast<float>(code) - values[i]), scale * 0.5001f);
-      if (values[i] == 0.0f) ASSERT_EQ(code, 0);
+      if (!cut) {
+        ASSERT_LE(std::fabs(scale * static_cast<float>(code) - values[i]), scale * 0.5001f);
+      }
+      if (values[i] == 0.0f) {
+        ASSERT_EQ(code, 0);
+      }
     }
     ASSERT_EQ(LoadElement(scales.data(), type, 2), 1.0f);
   }

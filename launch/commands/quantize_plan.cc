@@ -45,6 +45,8 @@ class Planner {
     for (const std::string_view name : checkpoint_.Names()) {
       if (!known.contains(name)) AddCopy(std::string(name), std::string(name));
     }
+    // A tied head has no tensor, but is a module that others would look for.
+    if (config_.tied_embeddings) plan_.plain_matrices.push_back("lm_head");
     plan_.group = Group();
     for (QuantizeItem& item : plan_.items) Settle(item);
     return std::move(plan_);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// One golden checkpoint of tests/data/goldens, or of another folder of the same form: what Hugging Face Transformers computed with it in
-// float32, and the requests that ask the same of us.
+// One golden checkpoint of tests/data/goldens, or of another folder of the same form: what Hugging
+// Face Transformers computed with it in float32, and the requests that ask the same of us.
 #pragma once
 
 #include <gtest/gtest.h>

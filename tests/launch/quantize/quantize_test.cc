@@ -133,6 +133,7 @@ TEST_F(QuantizeTest, EveryFormatOfTheDemoModelIsCloseToIt) {
     EXPECT_EQ(config["quant_method"], c.method);
     const json& stay =
         config.contains("ignore") ? config["ignore"] : config["modules_to_not_convert"];
+    EXPECT_THAT(stay, Contains("lm_head"));
     EXPECT_THAT(stay, Contains("model.layers.3.mlp.gate"));
     EXPECT_THAT(stay, Contains("model.layers.0.mlp.shared_expert_gate"));
     for (const char* file : {"tokenizer.json", "generation_config.json", "chat_template.jinja"}) {

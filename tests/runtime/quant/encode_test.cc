@@ -23,7 +23,8 @@ uint8_t SearchedCode(CodeType type, float value) {
   for (int code = 0; code < count; ++code) {
     const double number = CodeNumber(type, static_cast<uint8_t>(code));
     if (std::isnan(number)) continue;
-    const double distance = std::fabs(std::fabs(static_cast<double>(value)) - number);
+    const double distance =
+        std::fabs(std::min(std::fabs(static_cast<double>(value)), 448.0) - number);
     if (distance < least || (distance == least && code % 2 == 0)) {
       least = distance;
       best = code;

@@ -25,7 +25,7 @@ absl::StatusOr<int64_t> PackModel(const EngineOptions& options, const std::strin
     loader = MakeDummyLoader(options.dummy_seed, WeightDType(options).value_or(config.dtype));
   } else {
     FM_ASSIGN_OR_RETURN(checkpoint, Checkpoint::Open(options.model));
-    loader = MakeCheckpointLoader(*checkpoint);
+    loader = MakeCheckpointLoader(*checkpoint, config.weight_format);
   }
   const int64_t total = checkpoint == nullptr ? 1 : checkpoint->total_bytes();
   loader->set_dtype(WeightDType(options));

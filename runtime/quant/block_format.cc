@@ -10,8 +10,8 @@
 namespace folkmoot {
 namespace {
 
-constexpr std::array<const BlockFormat*, 6> kFormats = {&kGgufQ8_0, &kGgufQ4_0, &kGgufQ4_1,
-                                                        &kGgufQ4_K, &kGgufQ6_K, &kGgufMxfp4};
+constexpr std::array<const BlockFormat*, 6> kFormats = {&kGgufQ80, &kGgufQ40, &kGgufQ41,
+                                                        &kGgufQ4K, &kGgufQ6K, &kGgufMxfp4};
 
 }  // namespace
 

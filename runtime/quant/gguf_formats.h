@@ -10,11 +10,11 @@
 
 namespace folkmoot {
 
-extern const BlockFormat kGgufQ8_0;
-extern const BlockFormat kGgufQ4_0;
-extern const BlockFormat kGgufQ4_1;
-extern const BlockFormat kGgufQ4_K;
-extern const BlockFormat kGgufQ6_K;
+extern const BlockFormat kGgufQ80;
+extern const BlockFormat kGgufQ40;
+extern const BlockFormat kGgufQ41;
+extern const BlockFormat kGgufQ4K;
+extern const BlockFormat kGgufQ6K;
 extern const BlockFormat kGgufMxfp4;
 
 namespace gguf {

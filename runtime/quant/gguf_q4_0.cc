@@ -12,7 +12,7 @@ void Read(const uint8_t* block, const CodeRow& out) {
 
 }  // namespace
 
-const BlockFormat kGgufQ4_0 = {
+const BlockFormat kGgufQ40 = {
     .name = "Q4_0",
     .gguf_type = 2,
     .weights = 32,

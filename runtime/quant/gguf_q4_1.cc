@@ -17,7 +17,7 @@ bool IsFinite(const uint8_t* block) {
 
 }  // namespace
 
-const BlockFormat kGgufQ4_1 = {
+const BlockFormat kGgufQ41 = {
     .name = "Q4_1",
     .gguf_type = 3,
     .weights = 32,

@@ -39,7 +39,7 @@ bool IsFinite(const uint8_t* block) {
 
 }  // namespace
 
-const BlockFormat kGgufQ4_K = {
+const BlockFormat kGgufQ4K = {
     .name = "Q4_K",
     .gguf_type = 12,
     .weights = 256,

@@ -34,7 +34,7 @@ bool IsFinite(const uint8_t* block) { return gguf::IsFiniteHalf(block + kScales 
 
 }  // namespace
 
-const BlockFormat kGgufQ6_K = {
+const BlockFormat kGgufQ6K = {
     .name = "Q6_K",
     .gguf_type = 14,
     .weights = 256,

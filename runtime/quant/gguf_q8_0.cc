@@ -14,7 +14,7 @@ void Read(const uint8_t* block, const CodeRow& out) {
 
 }  // namespace
 
-const BlockFormat kGgufQ8_0 = {
+const BlockFormat kGgufQ80 = {
     .name = "Q8_0",
     .gguf_type = 8,
     .weights = 32,

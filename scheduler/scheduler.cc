@@ -81,6 +81,11 @@ void Scheduler::DecideSharing(RequestState* state) const {
   const bool own_scope = state->shares_prompt && !reads_others;
   state->reads_cache = cacheable && !request.layer_digests && (reads_others || own_scope);
   state->publishes = cacheable && (options_.prefix_caching || own_scope);
+  // The mask behind a guess needs the guess, which draft models make elsewhere.
+  state->speculates = options_.speculation.tokens > 0 &&
+                      (!options_.gate_can_speculate || options_.gate_can_speculate(request.gate)) &&
+                      (request.constraint == nullptr ||
+                       options_.speculation.method != SpeculationMethod::kDraftModel);
   state->scope = {.gate = request.gate,
                   .salt = request.cache_salt,
                   .owner = own_scope ? state->id : int64_t{-1}};

@@ -15,6 +15,7 @@
 #include <deque>
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -22,6 +23,7 @@
 #include "scheduler/rank_state.h"
 #include "scheduler/request.h"
 #include "scheduler/sequence.h"
+#include "scheduler/speculation.h"
 #include "scheduler/step_plan.h"
 #include "scheduler/waiting_queue.h"
 
@@ -45,6 +47,10 @@ struct SchedulerOptions {
   // before it alone. Only then may pages be shared. Empty: always.
   std::function<bool(const std::string&)> gate_is_cacheable;
   uint64_t hash_seed = 0;  // of the prefix cache: a number that clients cannot know
+  SpeculationOptions speculation;
+  // Whether a gate with these overrides computes the same for a token whatever other rows are in
+  // its step. Only then are there guesses. Empty: always.
+  std::function<bool(const std::string&)> gate_can_speculate;
 };
 
 // Something that happened to one choice of a request. The last event of a choice, and no other, has
@@ -56,6 +62,8 @@ struct RequestEvent {
   FinishReason finish = FinishReason::kNone;
   int64_t cached_tokens = 0;  // of the prompt, from the prefix cache
   bool first = false;         // the step was the choice's first one
+  int64_t drafted = 0;        // guesses in the step's rows; with the step's first event
+  bool accepted = false;      // the token had been guessed
 };
 
 class Scheduler {
@@ -89,9 +97,9 @@ class Scheduler {
   StepPlan Schedule();
   // The last plan was empty and no rank has seen it: as if it had not been made.
   void TakeBack(const StepPlan& plan);
-  // results[r] is rank r's answer to the oldest plan: one result per slice, in the order of the
-  // slices; only slices that neither sample nor score may lack one. Events, and the results that
-  // they point to, are valid until the next Update.
+  // results[r] is rank r's answer to the oldest plan: one result per slice, or one per token of a
+  // slice with guesses, in the order of the slices; only slices that neither sample nor score may
+  // lack one. Events, and the results that they point to, are valid until the next Update.
   const std::vector<RequestEvent>& Update(std::vector<StepResult> results);
 
   int64_t next_step() const { return next_step_; }
@@ -115,6 +123,8 @@ class Scheduler {
   // found. Sharing among the choices of one request with prefix caching off does not count.
   int64_t prefix_query_tokens() const { return prefix_query_tokens_; }
   int64_t prefix_hit_tokens() const { return prefix_hit_tokens_; }
+  bool speculates() const { return options_.speculation.tokens > 0; }
+  const SpeculationCounts& speculation() const { return speculation_; }
 
  private:
   // A slice of a step that is not answered yet.
@@ -122,7 +132,8 @@ class Scheduler {
     int64_t id = 0;
     int64_t life = 0;
     int64_t count = 0;
-    int64_t end = 0;  // position behind the last row
+    int64_t drafts = 0;  // rows of guesses behind them
+    int64_t end = 0;     // position behind the last row that is no guess
     bool sample = false;
     bool first = false;
   };
@@ -161,8 +172,16 @@ class Scheduler {
   void PlanSlice(Sequence* sequence, RankPlan* plan, std::vector<FlightSlice>* flight);
   bool PrepareMask(Sequence* sequence) const;
 
+  // scheduler_draft.cc
+  void Draft(RankState& rank);
+  int64_t MostDrafts(const RankState& rank, Sequence* sequence) const;
+  void Guess(int64_t most, Sequence* sequence) const;
+  void MaskGuesses(Sequence* sequence) const;
+
   // scheduler_update.cc
-  void Apply(Sequence* sequence, const FlightSlice& slice, const SequenceResult* result);
+  void Apply(Sequence* sequence, const FlightSlice& slice, std::span<const SequenceResult> results);
+  // One token further. False: the sequence has ended and is gone.
+  bool ApplyOne(Sequence* sequence, const FlightSlice& slice, const SequenceResult* result);
   FinishReason Append(Sequence* sequence, int32_t token) const;
   void PublishPages(Sequence* sequence);
 
@@ -187,6 +206,7 @@ class Scheduler {
   int64_t preemptions_ = 0;
   int64_t prefix_query_tokens_ = 0;
   int64_t prefix_hit_tokens_ = 0;
+  SpeculationCounts speculation_;
 };
 
 }  // namespace folkmoot

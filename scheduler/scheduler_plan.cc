@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Schedule: first the running sequences get tokens and pages (Divide, Grow), then waiting ones are
-// admitted to what is left (Admit), then the plan is written down (Commit).
+// admitted to what is left (Admit), guesses fill the rest (Draft, scheduler_draft.cc), then the
+// plan is written down (Commit).
 #include <algorithm>
 #include <set>
+#include <utility>
 
 #include "runtime/check.h"
 #include "scheduler/placement.h"
@@ -14,8 +16,10 @@ namespace folkmoot {
 // known here; its rank will know it.
 int64_t Scheduler::Pending(const Sequence& sequence) {
   const Request& request = sequence.request->request;
+  if (sequence.drafts_in_flight > 0) return 0;  // nobody knows how many tokens they will give
   if (sequence.samples_in_flight > 0) {
     if (request.constraint != nullptr) return 0;  // the mask needs the token
+    if (sequence.request->speculates) return 0;   // and so do guesses
     const int64_t generated = sequence.length() - sequence.request->prompt_length();
     if (generated >= request.max_tokens) return 0;  // the step under way is its last one
   }
@@ -45,6 +49,9 @@ StepPlan Scheduler::Schedule() {
     Measure(*rank);
   }
   Admit();
+  if (options_.speculation.tokens > 0) {
+    for (const auto& rank : ranks_) Draft(*rank);
+  }
   return Commit();
 }
 
@@ -62,7 +69,7 @@ void Scheduler::Divide(RankState& rank) const {
 }
 
 bool Scheduler::TakePages(RankState& rank, Sequence* sequence) const {
-  const int64_t rows = sequence->planned() + sequence->want;
+  const int64_t rows = sequence->planned() + sequence->want + sequence->drafts;
   const int64_t more = rank.pool.PagesFor(rows) - static_cast<int64_t>(sequence->pages.size());
   if (more <= 0) return true;
   if (rank.blocked || !rank.pool.Allocate(more, &sequence->pages)) return false;
@@ -326,6 +333,9 @@ void Scheduler::PlanSlice(Sequence* sequence, RankPlan* plan, std::vector<Flight
   slice.id = sequence->id;
   slice.start = sequence->planned();
   slice.count = sequence->want;
+  slice.drafts = std::exchange(sequence->drafts, 0);
+  slice.draft = std::move(sequence->draft);
+  sequence->draft.clear();
   const int64_t end = slice.start + slice.count;
   slice.sample = request.max_tokens > 0 && end == sequence->length();
   if (slice.sample && request.constraint != nullptr) {
@@ -337,6 +347,7 @@ void Scheduler::PlanSlice(Sequence* sequence, RankPlan* plan, std::vector<Flight
   flight->push_back({.id = slice.id,
                      .life = sequence->life,
                      .count = slice.count,
+                     .drafts = slice.drafts,
                      .end = end,
                      .sample = slice.sample,
                      .first = sequence->life == 0 && !sequence->started});
@@ -345,7 +356,8 @@ void Scheduler::PlanSlice(Sequence* sequence, RankPlan* plan, std::vector<Flight
   sequence->started = true;
   sequence->new_pages = 0;
   sequence->want = 0;
-  sequence->rows_in_flight += flight->back().count;
+  sequence->rows_in_flight += flight->back().count + flight->back().drafts;
+  sequence->drafts_in_flight += flight->back().drafts;
   sequence->samples_in_flight += flight->back().sample ? 1 : 0;
   sequence->last_step = next_step_ - 1;
 }

@@ -8,13 +8,17 @@
 namespace folkmoot {
 namespace {
 
-// The result of sequence `id`, expected at `*next`.
-const SequenceResult* FindResult(const std::vector<SequenceResult>& results, int64_t id,
-                                 size_t* next) {
-  if (*next < results.size() && results[*next].id == id) return &results[(*next)++];
-  const auto found = std::find_if(results.begin(), results.end(),
-                                  [id](const SequenceResult& result) { return result.id == id; });
-  return found == results.end() ? nullptr : &*found;
+// The results of sequence `id`, expected at `*next`: side by side.
+std::span<const SequenceResult> FindResults(const std::vector<SequenceResult>& results, int64_t id,
+                                            size_t* next) {
+  const auto own = [id](const SequenceResult& result) { return result.id == id; };
+  auto first = results.begin() + static_cast<std::ptrdiff_t>(*next);
+  if (first == results.end() || !own(*first)) {
+    first = std::find_if(results.begin(), results.end(), own);
+  }
+  const auto end = std::find_if_not(first, results.end(), own);
+  *next = static_cast<size_t>(end - results.begin());
+  return {first, end};
 }
 
 }  // namespace
@@ -28,19 +32,46 @@ const std::vector<RequestEvent>& Scheduler::Update(std::vector<StepResult> resul
   for (size_t r = 0; r < ranks_.size(); ++r) {
     size_t next = 0;
     for (const FlightSlice& slice : flight.ranks[r]) {
-      const SequenceResult* result = FindResult(results_[r].sequences, slice.id, &next);
+      const std::span<const SequenceResult> results_of_slice =
+          FindResults(results_[r].sequences, slice.id, &next);
       const auto found = sequences_.find(slice.id);
-      if (found != sequences_.end()) Apply(found->second, slice, result);  // else it has ended
+      if (found == sequences_.end()) continue;  // it has ended
+      Apply(found->second, slice, results_of_slice);
     }
   }
   for (const auto& rank : ranks_) rank->ReleaseParked(flight.step);
   return events_;
 }
 
-void Scheduler::Apply(Sequence* sequence, const FlightSlice& slice, const SequenceResult* result) {
-  RequestState* request = sequence->request;
-  sequence->rows_in_flight -= slice.count;
+void Scheduler::Apply(Sequence* sequence, const FlightSlice& slice,
+                      std::span<const SequenceResult> results) {
+  const auto given = static_cast<int64_t>(results.size());
+  FM_CHECK(given <= 1 + slice.drafts);
+  sequence->rows_in_flight -= slice.count + slice.drafts;
+  sequence->drafts_in_flight -= slice.drafts;
   sequence->samples_in_flight -= slice.sample ? 1 : 0;
+  const size_t first_event = events_.size();
+  if (slice.drafts > 0) {
+    ++speculation_.drafts;
+    speculation_.drafted += slice.drafts;
+    sequence->pace.Heard(slice.drafts, given - 1);
+  }
+  // Every result but the last one belongs to a guess that was right.
+  FlightSlice one = slice;
+  bool goes_on = given > 0 || ApplyOne(sequence, one, nullptr);
+  for (int64_t i = 0; i < given && goes_on; ++i) {
+    one.end = slice.end + i;
+    one.first = slice.first && i == 0;
+    goes_on = ApplyOne(sequence, one, &results[static_cast<size_t>(i)]);
+    events_.back().accepted = i + 1 < given;
+    speculation_.accepted += i + 1 < given ? 1 : 0;
+  }
+  events_[first_event].drafted = slice.drafts;
+}
+
+bool Scheduler::ApplyOne(Sequence* sequence, const FlightSlice& slice,
+                         const SequenceResult* result) {
+  RequestState* request = sequence->request;
   const bool failed = result != nullptr && !result->error.empty();
   FinishReason finish = failed ? FinishReason::kError : FinishReason::kNone;
   if (!failed) {
@@ -65,6 +96,7 @@ void Scheduler::Apply(Sequence* sequence, const FlightSlice& slice, const Sequen
   } else if (sequence->choice == request->first && slice.end >= request->prompt_length()) {
     ReleaseSiblings(request);
   }
+  return finish == FinishReason::kNone;
 }
 
 // A sampled token; says whether it was the last.
@@ -79,6 +111,7 @@ FinishReason Scheduler::Append(Sequence* sequence, int32_t token) const {
   if (generated >= request.max_tokens) return FinishReason::kLength;
   if (request.constraint == nullptr) return FinishReason::kNone;
   sequence->constraint->Accept(token);
+  sequence->mask_ready = false;
   // No token may follow: the form is complete.
   return PrepareMask(sequence) ? FinishReason::kNone : FinishReason::kStop;
 }

@@ -10,6 +10,7 @@
 #include "runtime/token_constraint.h"
 #include "scheduler/kv_pool.h"
 #include "scheduler/request.h"
+#include "scheduler/speculation.h"
 
 namespace folkmoot {
 
@@ -32,13 +33,15 @@ struct Sequence {
   int64_t cached_tokens = -1;  // of the prompt, from the prefix cache in its first life
   int64_t first_own_page = 0;  // pages before it were others' in its first life
   std::unique_ptr<TokenConstraint> constraint;  // from its first sampled token on
-  std::vector<uint32_t> allowed;                // mask for its next token
+  std::vector<uint32_t> allowed;                // mask for its next token, and behind its guesses
   bool mask_ready = false;
 
   // Steps that were planned and are not updated yet, also those of an earlier life.
   int64_t last_step = -1;
   int64_t rows_in_flight = 0;
   int64_t samples_in_flight = 0;
+  int64_t drafts_in_flight = 0;  // guesses among the rows
+  DraftPace pace;
 
   // This life.
   int64_t life = 0;
@@ -51,8 +54,11 @@ struct Sequence {
   int64_t node = KvPool::kRoot;  // of the last of those
   int64_t computed = 0;          // rows whose keys and values are in the cache
   int64_t want = 0;              // rows of the step being planned
+  int64_t drafts = 0;            // rows of guesses behind them
+  std::vector<int32_t> draft;    // the guesses, when they are made here
 
-  // Length and end of what is computed, when all steps in flight are done.
+  // Length and end of what is computed, when all steps in flight are done. Not known while guesses
+  // are in flight.
   int64_t length() const { return static_cast<int64_t>(tokens.size()) + samples_in_flight; }
   int64_t planned() const { return computed + rows_in_flight; }
 };
@@ -68,6 +74,7 @@ struct RequestState {
   bool shares_prompt = false;  // choices wait for the first one's pages
   bool reads_cache = false;
   bool publishes = false;
+  bool speculates = false;
   CacheScope scope;
 
   int64_t prompt_length() const { return static_cast<int64_t>(request.prompt.size()); }

@@ -37,14 +37,23 @@ struct SequenceStart {
 };
 
 // The next `count` tokens of one sequence, from position `start`: a piece of what it began with, or
-// the token that it sampled last.
+// the token that it sampled last. Guesses may follow (scheduler/speculation.h).
 struct SequenceSlice {
   int64_t id = 0;
   int64_t start = 0;
   int64_t count = 0;
   std::vector<int32_t> new_blocks;  // appended to the sequence's pages
   bool sample = false;              // choose the token after the last of these
-  std::vector<uint32_t> allowed;    // bit mask over the vocabulary for that choice; empty: all
+  // A row more for each of `drafts` guesses of the tokens behind them; only with `sample`. The
+  // guesses are in `draft`, or, where that is empty, they are the rank's own draft model's.
+  int64_t drafts = 0;
+  std::vector<int32_t> draft;
+  // Bit mask over the vocabulary for the choice after the last token, then one for the choice after
+  // each guess; empty: all may come.
+  std::vector<uint32_t> allowed;
+
+  int64_t rows() const { return count + drafts; }
+  int64_t end() const { return start + rows(); }
 };
 
 struct RankPlan {
@@ -63,10 +72,11 @@ struct StepPlan {
   std::vector<std::string> gates;
   std::vector<RankPlan> ranks;  // what each rank computes
 
+  // Rows to compute, those of guesses included.
   int64_t tokens() const {
     int64_t total = 0;
     for (const RankPlan& rank : ranks) {
-      for (const SequenceSlice& slice : rank.slices) total += slice.count;
+      for (const SequenceSlice& slice : rank.slices) total += slice.rows();
     }
     return total;
   }
@@ -93,6 +103,8 @@ struct DropCounts {
   int64_t prompt_overflow = 0;
 };
 
+// The answer to a slice. A slice with guesses has one for each token that it gives, 1 to 1 +
+// drafts, each what a step of its own would have answered.
 struct SequenceResult {
   int64_t id = 0;
   int32_t token = -1;  // sampled, or -1
@@ -108,8 +120,9 @@ struct SequenceResult {
 };
 
 struct StepResult {
-  std::vector<SequenceResult> sequences;
-  std::vector<int64_t> expert_tokens;    // [MoE layers, E] kept choices of this rank's tokens
+  std::vector<SequenceResult> sequences;  // in the order of the slices
+  // [MoE layers, E] kept choices of this rank's tokens; guesses that were wrong do not count.
+  std::vector<int64_t> expert_tokens;
   std::vector<int64_t> expert_overflow;  // [MoE layers, E] choices that found no place
 };
 

@@ -14,7 +14,9 @@ uint64_t RootState(const std::string& gate, int64_t sequence) {
 }
 
 int32_t SampleToken(uint64_t state, uint64_t seed, std::span<const uint32_t> allowed) {
-  auto token = static_cast<int32_t>(Mix(state, seed) % kFakeVocab);
+  const uint64_t drawn = Mix(state, seed);
+  const bool dull = seed == 2 && drawn % 8 != 0;
+  auto token = static_cast<int32_t>(dull ? 7 : drawn % kFakeVocab);
   if (allowed.empty()) return token;
   for (int64_t i = 0; i < kFakeVocab; ++i) {
     if ((allowed[static_cast<size_t>(token / 32)] >> (token % 32) & 1) != 0) return token;

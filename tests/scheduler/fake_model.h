@@ -33,7 +33,7 @@ inline uint64_t NextState(uint64_t state, int32_t token) {
 inline bool IsError(const std::string& gate, uint64_t state) {
   return gate == kFragileGate && state % 67 == 0;
 }
-// `allowed`: a mask over the vocabulary; empty: all.
+// `allowed`: a mask over the vocabulary; empty: all. The text of seed 2 is dull: easy to guess.
 int32_t SampleToken(uint64_t state, uint64_t seed, std::span<const uint32_t> allowed);
 
 // Allows tokens of one residue class modulo 3 after another, `length` in all, and then only `end`,

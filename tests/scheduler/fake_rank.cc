@@ -51,17 +51,20 @@ void FakeRank::Begin(const SequenceStart& start) {
   }
 }
 
-void FakeRank::Compute(const SequenceSlice& slice, State* state, SequenceResult* result) {
+void FakeRank::CheckSlice(const SequenceSlice& slice, State* state) {
   const auto known = static_cast<int64_t>(state->states.size());
   const auto length = static_cast<int64_t>(state->tokens.size());
-  const int64_t end = slice.start + slice.count;
-  if (state->failed) {  // planned before the scheduler heard of it
-    result->error = "a fragile token";
-    return;
-  }
   Demand(slice.count > 0 && slice.start == known, "does not continue where it stands", slice.id);
-  Demand(end <= length, "computes tokens that it has not", slice.id);
-  Demand(!slice.sample || end == length, "samples before its last token", slice.id);
+  Demand(slice.start + slice.count <= length, "computes tokens that it has not", slice.id);
+  Demand(!slice.sample || slice.start + slice.count == length, "samples before its last token",
+         slice.id);
+  Demand(slice.drafts == 0 || (slice.sample && slice.drafts > 0), "guesses without a sample",
+         slice.id);
+  Demand(slice.draft.empty() || std::ssize(slice.draft) == slice.drafts, "has other guesses",
+         slice.id);
+  Demand(slice.allowed.empty() ||
+             std::ssize(slice.allowed) == (1 + slice.drafts) * ((kFakeVocab + 31) / 32),
+         "has too few masks", slice.id);
   for (const int32_t index : slice.new_blocks) {
     Page& fresh = page(index);
     Demand(fresh.users == 0, "is given a page that somebody uses", slice.id);
@@ -72,40 +75,76 @@ void FakeRank::Compute(const SequenceSlice& slice, State* state, SequenceResult*
     fresh.label = labels_.at(slice.id);
     state->pages.push_back(index);
   }
+  state->furthest = std::max(state->furthest, slice.end());
   const auto pages = static_cast<int64_t>(state->pages.size());
-  Demand(pages * block_size_ >= end, "has too few pages", slice.id);
-  Demand((pages - 1) * block_size_ < end, "has more pages than it needs", slice.id);
+  Demand(pages * block_size_ >= slice.end(), "has too few pages", slice.id);
+  Demand((pages - 1) * block_size_ < state->furthest, "has more pages than it needs", slice.id);
   if (!complaint_.empty()) return;
   for (int64_t p = 0; p < slice.start; ++p) {
     Demand(row(*state, p) == state->states[static_cast<size_t>(p)],
            "reads a page that does not hold its tokens", slice.id);
   }
-  const std::string& gate = state->start.gate;
-  uint64_t content = known > 0 ? state->states.back() : RootState(gate, slice.id);
-  for (int64_t p = slice.start; p < end; ++p) {
-    content = NextState(content, state->tokens[static_cast<size_t>(p)]);
-    state->states.push_back(content);
-    state->failed = state->failed || IsError(gate, content);
-    const Page& written = page(state->pages[static_cast<size_t>(p / block_size_)]);
-    Demand(written.writer == slice.id && written.users == 1, "writes to a shared page", slice.id);
-    row(*state, p) = state->failed ? 0 : content;
-  }
   for (const int32_t index : state->pages) page(index).touched = step_;
-  if (state->failed) {
-    result->error = "a fragile token";
+}
+
+void FakeRank::ComputeRow(int64_t id, State* state) {
+  const std::string& gate = state->start.gate;
+  const auto position = std::ssize(state->states);
+  uint64_t content = position > 0 ? state->states.back() : RootState(gate, id);
+  content = NextState(content, state->tokens[static_cast<size_t>(position)]);
+  state->states.push_back(content);
+  state->failed = state->failed || IsError(gate, content);
+  const Page& written = page(state->pages[static_cast<size_t>(position / block_size_)]);
+  Demand(written.writer == id && written.users == 1, "writes to a shared page", id);
+  row(*state, position) = state->failed ? 0 : content;
+}
+
+int32_t FakeRank::Guess(uint64_t content, const State& state) {
+  const int32_t right = SampleToken(content, state.start.sampling.seed, {});
+  return content % 4 == 0 ? static_cast<int32_t>((right + 1) % kFakeVocab) : right;
+}
+
+void FakeRank::Compute(const SequenceSlice& slice, State* state,
+                       std::vector<SequenceResult>* results) {
+  const auto answer = [&]() -> SequenceResult& {
+    SequenceResult& result = results->emplace_back();
+    result.id = slice.id;
+    if (state->failed) result.error = "a fragile token";
+    return result;
+  };
+  if (state->failed) {  // planned before the scheduler heard of it
+    answer();
     return;
   }
-  Answer(slice, *state, result);
-  if (!slice.sample) return;
-  result->token = SampleToken(content, state->start.sampling.seed, slice.allowed);
-  state->tokens.push_back(result->token);
+  CheckSlice(slice, state);
+  if (!complaint_.empty()) return;
+  const int64_t end = slice.start + slice.count;
+  for (int64_t p = slice.start; p < end; ++p) ComputeRow(slice.id, state);
+  const size_t words = slice.allowed.size() / static_cast<size_t>(1 + slice.drafts);
+  for (int64_t i = 0;; ++i) {
+    SequenceResult& result = answer();
+    if (state->failed) return;
+    Answer(i == 0 ? slice.start : end + i - 1, end + i, *state, &result);
+    if (!slice.sample) return;
+    const uint64_t content = state->states.back();
+    const auto mask = std::span(slice.allowed).subspan(static_cast<size_t>(i) * words, words);
+    result.token = SampleToken(content, state->start.sampling.seed, mask);
+    state->tokens.push_back(result.token);
+    if (i == slice.drafts) return;
+    const int32_t guess =
+        slice.draft.empty() ? Guess(content, *state) : slice.draft[static_cast<size_t>(i)];
+    if (guess != result.token) {
+      // The rows of wrong guesses are written, and not to be read.
+      for (int64_t p = end + i; p < slice.end(); ++p) row(*state, p) = ~uint64_t{0};
+      return;
+    }
+    ComputeRow(slice.id, state);
+  }
 }
 
 // One target per scored row, and the position of each traced row in place of its experts.
-void FakeRank::Answer(const SequenceSlice& slice, const State& state,
-                      SequenceResult* result) const {
-  const int64_t end = slice.start + slice.count;
-  for (int64_t p = std::max(slice.start, state.start.answered); p < end; ++p) {
+void FakeRank::Answer(int64_t begin, int64_t end, const State& state, SequenceResult* result) {
+  for (int64_t p = std::max(begin, state.start.answered); p < end; ++p) {
     if (state.start.prompt_logprobs && p + 1 < state.start.prompt_length) {
       result->target_logprobs.push_back(static_cast<float>(p + 1));
     }
@@ -124,15 +163,13 @@ StepResult FakeRank::Run(const RankPlan& plan, const std::vector<std::string>& g
   for (const SequenceStart& start : plan.starts) Begin(start);
   StepResult results;
   for (const SequenceSlice& slice : plan.slices) {
-    SequenceResult& result = results.sequences.emplace_back();
-    result.id = slice.id;
     const auto found = states_.find(slice.id);
     Demand(found != states_.end(), "has a slice but no start", slice.id);
     if (!complaint_.empty()) return results;
     const std::string& gate = found->second.start.gate;
     Demand(std::binary_search(gates.begin(), gates.end(), gate), "has a gate that the plan lacks",
            slice.id);
-    Compute(slice, &found->second, &result);
+    Compute(slice, &found->second, &results.sequences);
   }
   for (const SequenceStart& start : plan.starts) {
     const auto computed = static_cast<int64_t>(states_[start.id].states.size());

@@ -45,7 +45,8 @@ class FakeRank {
     std::vector<int32_t> tokens;
     std::vector<uint64_t> states;  // by position, as far as computed
     std::vector<int32_t> pages;
-    int64_t shared = 0;  // leading pages that came from the cache
+    int64_t shared = 0;    // leading pages that came from the cache
+    int64_t furthest = 0;  // end of its farthest slice, guesses included
     bool failed = false;
     bool sampled = false;  // in its last slice
   };
@@ -55,8 +56,13 @@ class FakeRank {
   void Demand(bool condition, const char* what, int64_t sequence);
   void Forget(int64_t id);
   void Begin(const SequenceStart& start);
-  void Compute(const SequenceSlice& slice, State* state, SequenceResult* result);
-  void Answer(const SequenceSlice& slice, const State& state, SequenceResult* result) const;
+  void CheckSlice(const SequenceSlice& slice, State* state);
+  void Compute(const SequenceSlice& slice, State* state, std::vector<SequenceResult>* results);
+  // Computes the row of the sequence's next position.
+  void ComputeRow(int64_t id, State* state);
+  // What a draft model would guess: most guesses are right.
+  static int32_t Guess(uint64_t content, const State& state);
+  static void Answer(int64_t begin, int64_t end, const State& state, SequenceResult* result);
 
   int64_t block_size_;
   int64_t step_ = 0, answered_ = 0;

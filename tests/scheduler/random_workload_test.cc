@@ -43,6 +43,8 @@ TEST(RandomWorkload, KeepsEveryInvariantForAMillionSteps) {
   EXPECT_GT(all.hit_tokens, Share(100'000));
   EXPECT_GT(all.taken_back, Share(1000));
   EXPECT_GT(all.ahead, Share(100'000));
+  EXPECT_GT(all.drafted, Share(100'000));
+  EXPECT_GT(all.accepted, Share(50'000));
 }
 
 TEST(RandomWorkload, TheSameCallsGiveTheSameSchedule) {

@@ -27,6 +27,12 @@ SchedulerOptions RandomOptions(uint64_t seed) {
   options.plan_ahead = between(0, 1) > 0;
   options.gate_is_cacheable = [](const std::string& gate) { return gate != kPrivateGate; };
   options.hash_seed = seed;
+  options.speculation.tokens = between(0, 1) * between(1, 6);
+  options.speculation.method =
+      between(0, 1) > 0 ? SpeculationMethod::kPromptLookup : SpeculationMethod::kDraftModel;
+  options.speculation.lookup_min = between(1, 2);
+  options.speculation.lookup_max = between(2, 4);
+  options.gate_can_speculate = [](const std::string& gate) { return gate != "k=1"; };
   return options;
 }
 
@@ -43,6 +49,8 @@ void WorkloadCounts::operator+=(const WorkloadCounts& other) {
   hit_tokens += other.hit_tokens;
   taken_back += other.taken_back;
   ahead += other.ahead;
+  drafted += other.drafted;
+  accepted += other.accepted;
   longest_wait = std::max(longest_wait, other.longest_wait);
 }
 
@@ -138,8 +146,8 @@ void Workload::CheckPlan(const StepPlan& plan) {
   for (const RankPlan& rank : plan.ranks) {
     int64_t tokens = 0;
     for (const SequenceSlice& slice : rank.slices) {
-      tokens += slice.count;
-      Demand(slice.count <= options_.prefill_chunk, "a chunk is too long");
+      tokens += slice.rows();
+      Demand(slice.rows() <= options_.prefill_chunk, "a chunk is too long");
       fingerprint_ = Mix(fingerprint_, static_cast<uint64_t>(slice.id * 64 + slice.start));
       for (const int32_t page : slice.new_blocks) {
         fingerprint_ = Mix(fingerprint_, static_cast<uint64_t>(page));
@@ -222,6 +230,8 @@ void Workload::Hear(const RequestEvent& event) {
   choice.first = choice.first || event.first;
   Demand(event.cached_tokens <= static_cast<int64_t>(open.request.prompt.size()),
          "more tokens cached than the prompt has");
+  drafted_ += event.drafted;
+  accepted_ += event.accepted ? 1 : 0;
   if (event.result != nullptr) {
     const SequenceResult& result = *event.result;
     if (result.token >= 0) choice.tokens.push_back(result.token);
@@ -312,6 +322,10 @@ bool Workload::Run(int64_t steps) {
   }
   counts_.preemptions = scheduler_.preemptions();
   counts_.hit_tokens = scheduler_.prefix_hit_tokens();
+  counts_.drafted = scheduler_.speculation().drafted;
+  counts_.accepted = scheduler_.speculation().accepted;
+  // Those of choices that ended before their answer came are in no event.
+  Demand(drafted_ <= counts_.drafted && accepted_ == counts_.accepted, "guesses do not add up");
   if (complaint_.empty()) {
     CheckPools();
     Demand(open_.empty(), "a request has not ended");

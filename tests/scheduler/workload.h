@@ -26,7 +26,8 @@ struct WorkloadCounts {
   int64_t stopped = 0, full_length = 0, aborted = 0, failed = 0;  // choices
   int64_t aborted_alone = 0;                                      // choices whose request went on
   int64_t preemptions = 0, hit_tokens = 0, taken_back = 0, ahead = 0;
-  int64_t longest_wait = 0;  // steps from Add to the last event of a request
+  int64_t drafted = 0, accepted = 0;  // guesses
+  int64_t longest_wait = 0;           // steps from Add to the last event of a request
 
   void operator+=(const WorkloadCounts& other);
 };
@@ -85,6 +86,7 @@ class Workload {
   int64_t step_ = 0;                     // planned so far
   uint64_t arrivals_ = 20, aborts_ = 2;  // percent per step
   uint64_t fingerprint_ = 0;
+  int64_t drafted_ = 0, accepted_ = 0;  // of events
   WorkloadCounts counts_;
   std::string complaint_;
 };

@@ -126,4 +126,13 @@ void PlaceGroup(const GateConfig& config, const CapacityGroupView& group, Worksp
   workspace.Release(mark);
 }
 
+void CountClaims(const GateConfig& config, int64_t position, std::span<const int32_t> expert,
+                 std::span<const SlotState> state, std::span<int32_t> used) {
+  if (position % config.group_size == 0) std::fill(used.begin(), used.end(), 0);
+  for (size_t slot = 0; slot < expert.size(); ++slot) {
+    if (state[slot] == SlotState::kRejected && !config.rejected_consumes) continue;
+    ++used[static_cast<size_t>(expert[slot])];
+  }
+}
+
 }  // namespace folkmoot

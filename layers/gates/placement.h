@@ -8,6 +8,7 @@
 #include <span>
 
 #include "layers/gates/decisions.h"
+#include "parallel/routing.h"
 
 namespace folkmoot {
 
@@ -22,5 +23,11 @@ struct CapacityGroupView {
 // (Lepikhin et al. 2020), batch_prioritized is V-MoE's (Riquelme et al. 2021).
 void PlaceGroup(const GateConfig& config, const CapacityGroupView& group, Workspace& workspace,
                 Decisions& decisions);
+
+// What routing the token at `position` did to the counters [E] of its sequence chunk, from its
+// routing alone: expert, state [K]. Only for gates whose counters depend on nothing but the tokens
+// before (InvarianceClass::kSequenceChunkCausal).
+void CountClaims(const GateConfig& config, int64_t position, std::span<const int32_t> expert,
+                 std::span<const SlotState> state, std::span<int32_t> used);
 
 }  // namespace folkmoot

@@ -117,6 +117,10 @@ absl::StatusOr<GateConfig> OverrideGate(const ModelConfig& config, const GateCon
 // prefix, nor when rotary angles depend on how long the prompt is.
 bool PrefixCacheable(const ModelConfig& config, const GateConfig& gate);
 
+// Does a row have the same values whatever other rows are in its step? Then several tokens may be
+// computed at once that may turn out not to be the right ones.
+bool CanSpeculate(const GateConfig& gate);
+
 // Loads this rank's part. `experts`, `placement` and options.tensor.ranks must outlive the model;
 // the loader's checkpoint too, since embedding tables are read in place. Under tensor parallelism
 // `experts` is a group of one rank and Forward is collective over options.tensor.ranks. Errors name

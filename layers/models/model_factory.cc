@@ -98,6 +98,11 @@ bool PrefixCacheable(const ModelConfig& config, const GateConfig& gate) {
   return !by_length && (config.moe.experts == 0 || gate.PrefixCacheable());
 }
 
+bool CanSpeculate(const GateConfig& gate) {
+  const Invariance invariant = gate.invariance();
+  return invariant.batch_mates && invariant.prefill_split;
+}
+
 absl::StatusOr<const Family*> CheckModel(const ModelConfig& config, const GateConfig& gate) {
   FM_ASSIGN_OR_RETURN(const Family* family, KnownFamily(config));
   if (config.moe.experts > 0) FM_RETURN_IF_ERROR(CheckGate(config, gate));

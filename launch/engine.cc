@@ -28,6 +28,11 @@ SchedulerOptions WithGates(SchedulerOptions options, const ModelRunner& runner) 
       return runner.GateIsCacheable(gate);
     };
   }
+  if (!options.gate_can_speculate) {
+    options.gate_can_speculate = [&runner](const std::string& gate) {
+      return runner.GateCanSpeculate(gate);
+    };
+  }
   return options;
 }
 

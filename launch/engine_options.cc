@@ -19,6 +19,38 @@ const std::map<std::string, DispatcherKind>& Dispatchers() {
   return *kKinds;
 }
 
+void AddSpeculationFlags(CLI::App& app, EngineOptions* options) {
+  app.add_option("--speculative-tokens,--num-speculative-tokens", options->speculative_tokens,
+                 "guess up to N next tokens and verify them in one step; 0: none; with a method or "
+                 "model 4 by default")
+      ->check(CLI::Range(int64_t{0}, int64_t{1} << 10));
+  app.add_option("--speculative-method", options->speculative_method,
+                 "ngram: what followed the same words before; draft: a small model")
+      ->check(CLI::IsMember({"ngram", "draft"}));
+  app.add_option("--speculative-model", options->speculative_model,
+                 "directory of a small model with the same vocabulary, for the draft method");
+  app.add_option("--prompt-lookup-max", options->prompt_lookup_max,
+                 "ngram: look for as many of the last tokens")
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 10));
+  app.add_option("--prompt-lookup-min", options->prompt_lookup_min,
+                 "ngram: or for fewer, down to so many")
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 10));
+}
+
+absl::Status CheckSpeculation(const EngineOptions& options) {
+  if (options.prompt_lookup_min > options.prompt_lookup_max) {
+    return UsageError(fmt::format("--prompt-lookup-min {} is more than --prompt-lookup-max {}",
+                                  options.prompt_lookup_min, options.prompt_lookup_max));
+  }
+  if (options.speculative_method == "draft" && options.speculative_model.empty()) {
+    return UsageError("--speculative-method draft: name the small model with --speculative-model");
+  }
+  if (options.speculative_method == "ngram" && !options.speculative_model.empty()) {
+    return UsageError("--speculative-model is for --speculative-method draft, not for ngram");
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 void AddDispatcherFlag(CLI::App& app, std::string* dispatcher) {
@@ -74,6 +106,7 @@ void AddEngineFlags(CLI::App& app, EngineOptions* options) {
   app.add_option("--kv-cache-blocks", options->kv_cache_blocks,
                  "KV cache pages of 16 tokens per rank; 0: enough for --max-num-seqs")
       ->check(CLI::NonNegativeNumber);
+  AddSpeculationFlags(app, options);
   app.add_option("--timeout-ms", options->timeout_ms,
                  "deadline of every wait between ranks, in milliseconds")
       ->check(CLI::PositiveNumber);
@@ -107,7 +140,18 @@ absl::Status CheckEngineOptions(const EngineOptions& options) {
         fmt::format("--quantization {}: quantised weights run on the CPU only; use --device cpu",
                     options.quantization));
   }
-  return absl::OkStatus();
+  return CheckSpeculation(options);
+}
+
+SpeculationOptions SpeculationOf(const EngineOptions& options) {
+  const bool drafts = !options.speculative_model.empty();
+  SpeculationOptions speculation;
+  speculation.method = drafts ? SpeculationMethod::kDraftModel : SpeculationMethod::kPromptLookup;
+  const bool asked = drafts || !options.speculative_method.empty();
+  speculation.tokens = options.speculative_tokens.value_or(asked ? 4 : 0);
+  speculation.lookup_min = options.prompt_lookup_min;
+  speculation.lookup_max = options.prompt_lookup_max;
+  return speculation;
 }
 
 std::optional<DType> WeightDType(const EngineOptions& options) {
@@ -143,6 +187,23 @@ absl::StatusOr<GateConfig> GateOf(const EngineOptions& options, const ModelConfi
   }
   FM_RETURN_IF_ERROR(Annotate(gate.Validate(), "--gate"));
   return gate;
+}
+
+bool HasDraftModel(const EngineOptions& options) {
+  const SpeculationOptions speculation = SpeculationOf(options);
+  return speculation.tokens > 0 && speculation.method == SpeculationMethod::kDraftModel;
+}
+
+absl::Status CheckGuessing(const EngineOptions& options, const ModelConfig& config,
+                           const GateConfig& gate) {
+  if (SpeculationOf(options).tokens == 0 || config.moe.experts == 0 || CanSpeculate(gate)) {
+    return absl::OkStatus();
+  }
+  return InvalidArgument(
+      "speculation: this gate's routing is of class '{}': what a token gets depends on the other "
+      "rows of its step, and guesses would change it. Leave --speculative-tokens out, or choose a "
+      "gate with group=sequence_chunk and priority=token_major",
+      Name(gate.invariance().kind));
 }
 
 absl::StatusOr<int64_t> ContextOf(const EngineOptions& options, const ModelConfig& config) {

@@ -13,6 +13,7 @@
 #include "runtime/dtype.h"
 #include "runtime/model_config.h"
 #include "runtime/status.h"
+#include "scheduler/speculation.h"
 
 namespace CLI {  // NOLINT(readability-identifier-naming): the name that CLI11 has
 class App;
@@ -40,6 +41,12 @@ struct EngineOptions {
   int64_t kv_cache_blocks = 0;  // per rank; 0: as many as max_num_seqs sequences can use
   int64_t timeout_ms = 60000;   // of every wait between ranks
   uint64_t dummy_seed = 0;
+  // Guesses of the next tokens (scheduler/speculation.h).
+  std::optional<int64_t> speculative_tokens;  // unset: 4 when a method or model is given, else 0
+  std::string speculative_method;             // ngram, draft; empty: draft when a model is given
+  std::string speculative_model;              // a model directory
+  int64_t prompt_lookup_min = 2;
+  int64_t prompt_lookup_max = 4;
   // On a GPU.
   double gpu_memory_utilization = 0.9;
   bool allow_shared_gpu = false;
@@ -65,9 +72,15 @@ absl::Status CheckEngineOptions(const EngineOptions& options);
 std::optional<DType> WeightDType(const EngineOptions& options);  // nullopt: as stored
 DType CacheDType(const EngineOptions& options);
 DispatcherKind DispatcherOf(const EngineOptions& options);
+SpeculationOptions SpeculationOf(const EngineOptions& options);
+bool HasDraftModel(const EngineOptions& options);
 
 // The model's published gate with the user's overrides.
 absl::StatusOr<GateConfig> GateOf(const EngineOptions& options, const ModelConfig& config);
+
+// With speculation: may tokens be guessed where the model has this gate? Names its class if not.
+absl::Status CheckGuessing(const EngineOptions& options, const ModelConfig& config,
+                           const GateConfig& gate);
 
 // The context: --max-model-len or config.json's, whichever is smaller. An error when the flag
 // exceeds the model's.

@@ -64,6 +64,12 @@ absl::Status Open(const EngineOptions& options, int rank, int ranks, Opened* out
   FM_RETURN_IF_ERROR(CheckParallelism(options, out->gpu.has_value()));
   FM_ASSIGN_OR_RETURN(out->config, LoadModelConfig(options.model));
   FM_ASSIGN_OR_RETURN(out->gate, GateOf(options, out->config));
+  FM_RETURN_IF_ERROR(CheckGuessing(options, out->config, out->gate));
+  if (out->gpu && HasDraftModel(options)) {
+    return InvalidArgument(
+        "--speculative-model runs on the CPU only: use --speculative-method ngram, or "
+        "--device cpu");
+  }
   FM_ASSIGN_OR_RETURN(out->context, ContextOf(options, out->config));
   FM_ASSIGN_OR_RETURN(
       out->placement,
@@ -151,7 +157,8 @@ AgreementFields Fields(const EngineOptions& options, const Opened& opened) {
       {"--kv-cache-dtype", options.kv_cache_dtype},
       {"--max-num-seqs", std::to_string(options.max_num_seqs)},
       {"--moe-a2a-backend", options.dispatcher},
-      {"--parallelism", options.parallelism}};
+      {"--parallelism", options.parallelism},
+      {"--speculative-model", HasDraftModel(options) ? "yes" : "no"}};
   AddWeightFields(opened, fields);
   // The configuration of a GGUF file is among its keys, which the fingerprint of the files covers.
   const absl::StatusOr<std::optional<std::string>> gguf = FindGguf(options.model);
@@ -189,9 +196,11 @@ ModelOptions ModelOptionsOf(const EngineOptions& options, const Opened& opened) 
 // The fewest pages that any rank has room for, at most as many as max_num_seqs sequences can use.
 // Collective.
 absl::StatusOr<int64_t> BlocksPerRank(const EngineOptions& options, int64_t context,
-                                      const Model& model, Communicator& world) {
+                                      const Model& model, const DraftModel* draft,
+                                      Communicator& world) {
   const int64_t per_sequence = (context + kKvBlockSize - 1) / kKvBlockSize;
-  const int64_t bytes = model.CacheBytesPerBlock(kKvBlockSize);
+  const int64_t bytes = model.CacheBytesPerBlock(kKvBlockSize) +
+                        (draft == nullptr ? 0 : draft->CacheBytesPerBlock(kKvBlockSize));
   absl::Status status;
   int64_t room = 0;
   if (absl::StatusOr<CacheRoom> memory = model.CacheMemory(); memory.ok()) {
@@ -227,6 +236,7 @@ SchedulerOptions SchedulerOf(const EngineOptions& options, const Opened& opened,
       options.prefill_chunk > 0 ? options.prefill_chunk : options.max_num_batched_tokens;
   scheduler.block_size = kKvBlockSize;
   scheduler.blocks_per_rank = blocks;
+  scheduler.speculation = SpeculationOf(options);
   return scheduler;
 }
 
@@ -265,6 +275,27 @@ absl::Status LoadedRank::LoadWeights(const EngineOptions& options, ModelOptions 
   return absl::OkStatus();
 }
 
+absl::Status LoadedRank::LoadDraft(const EngineOptions& options, int64_t context,
+                                   Communicator& world) {
+  DraftModelOptions draft;
+  draft.directory = options.speculative_model;
+  draft.dtype = WeightDType(options);
+  draft.cache_dtype = CacheDType(options);
+  draft.rounding = CodeSpecNamed(options.quantization);
+  if (options.load_format == "dummy") draft.dummy_seed = options.dummy_seed;
+  draft.context = context;
+  absl::StatusOr<std::unique_ptr<DraftModel>> loaded =
+      DraftModel::Load(draft, config_, options.model, *pool_);
+  AgreementFields fields;
+  if (loaded.ok()) {
+    fields.emplace_back("files of --speculative-model",
+                        fmt::format("{:016x}", (*loaded)->fingerprint()));
+  }
+  FM_RETURN_IF_ERROR(AgreeOrFail(world, loaded.status(), fields));
+  draft_ = *std::move(loaded);
+  return absl::OkStatus();
+}
+
 absl::StatusOr<std::unique_ptr<LoadedRank>> LoadedRank::Load(const EngineOptions& options,
                                                              Communicator& world,
                                                              ThreadBudget budget,
@@ -299,13 +330,17 @@ absl::StatusOr<std::unique_ptr<LoadedRank>> LoadedRank::Load(const EngineOptions
   }
   FM_RETURN_IF_ERROR(rank->LoadWeights(options, std::move(model_options), world, progress));
 
-  FM_ASSIGN_OR_RETURN(const int64_t blocks,
-                      BlocksPerRank(options, opened.context, *rank->model_, world));
+  if (HasDraftModel(options)) FM_RETURN_IF_ERROR(rank->LoadDraft(options, opened.context, world));
+
+  FM_ASSIGN_OR_RETURN(const int64_t blocks, BlocksPerRank(options, opened.context, *rank->model_,
+                                                          rank->draft_.get(), world));
   rank->scheduler_options_ = SchedulerOf(options, opened, rank->placement_.ranks(), blocks);
-  FM_RETURN_IF_ERROR(AgreeOrFail(
-      world, rank->model_->MakeCache({.blocks = blocks, .block_size = kKvBlockSize}), {}));
-  rank->runner_ = std::make_unique<ModelRunner>(*rank->model_, *rank->pool_,
-                                                parallelism.tensor ? *rank->alone_ : world);
+  const CachePages pages = {.blocks = blocks, .block_size = kKvBlockSize};
+  absl::Status made = rank->model_->MakeCache(pages);
+  if (made.ok() && rank->draft_ != nullptr) made = rank->draft_->MakeCache(pages);
+  FM_RETURN_IF_ERROR(AgreeOrFail(world, made, {}));
+  rank->runner_ = std::make_unique<ModelRunner>(
+      *rank->model_, *rank->pool_, parallelism.tensor ? *rank->alone_ : world, rank->draft_.get());
   rank->load_seconds_ =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   return rank;

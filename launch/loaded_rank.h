@@ -48,6 +48,7 @@ class LoadedRank {
   // Every rank has a part of every matrix and computes the same sequences.
   bool tensor_parallel() const { return tensor_parallel_; }
   const SchedulerOptions& scheduler_options() const { return scheduler_options_; }
+  // The large model's alone.
   int64_t cache_bytes_per_token() const {
     const int64_t block = model_->cache_pages().block_size;
     return model_->CacheBytesPerBlock(block) / block;
@@ -66,6 +67,8 @@ class LoadedRank {
   explicit LoadedRank(ExpertPlacement placement) : placement_(std::move(placement)) {}
   absl::Status LoadWeights(const EngineOptions& options, ModelOptions model, Communicator& world,
                            const LoadProgress& progress);
+  // Collective over `world`.
+  absl::Status LoadDraft(const EngineOptions& options, int64_t context, Communicator& world);
 
   // Destroyed from the bottom up.
   ModelConfig config_;
@@ -84,6 +87,7 @@ class LoadedRank {
   std::unique_ptr<PanelFile> panels_;       // the weights themselves, when the model is packed
   std::unique_ptr<WeightLoader> loader_;
   std::unique_ptr<Model> model_;
+  std::unique_ptr<DraftModel> draft_;  // null: none
   std::unique_ptr<ModelRunner> runner_;
 };
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// ModelRunner::Run: plan -> ForwardBatch -> Model::Forward -> sampler -> StepResult.
+// ModelRunner::Run: plan -> ForwardBatch -> Model::Forward -> StepResult, which is read from the
+// logits in model_runner_read.cc.
 #include "launch/model_runner.h"
 
 #include <algorithm>
@@ -21,20 +22,19 @@ WidestStep WidestOf(const StepPlan& plan) {
   for (const RankPlan& rank : plan.ranks) {
     int64_t rows = 0;
     for (const SequenceSlice& slice : rank.slices) {
-      rows += slice.count;
-      widest.length = std::max(widest.length, slice.start + slice.count);
-      widest.single = widest.single && slice.count == 1;
+      rows += slice.rows();
+      widest.length = std::max(widest.length, slice.end());
+      widest.single = widest.single && slice.rows() == 1;
     }
     widest.rows = std::max(widest.rows, rows);
   }
   return widest;
 }
 
-// How the model may choose the sequence's next token by itself; not where the choice needs what
-// only the host has, or somebody wants to see more of the logits.
-TokenChoice ChoiceOf(const SequenceState& state, const SequenceSlice& slice) {
+// How the model may choose the sequence's token at `position` by itself; not where the choice needs
+// what only the host has, or somebody wants to see more of the logits.
+TokenChoice ChoiceOf(const SequenceState& state, const SequenceSlice& slice, int64_t position) {
   const SamplingParams& params = state.start.sampling;
-  const auto position = static_cast<int64_t>(state.tokens.size());
   const bool may_end = position - state.start.prompt_length >= params.min_tokens;
   return {.wanted = !params.NeedsHistory() && params.logit_bias.empty() &&
                     params.allowed_ids.empty() && slice.allowed.empty() && may_end &&
@@ -49,8 +49,9 @@ TokenChoice ChoiceOf(const SequenceState& state, const SequenceSlice& slice) {
 
 }  // namespace
 
-ModelRunner::ModelRunner(Model& model, ThreadPool& pool, Communicator& experts)
+ModelRunner::ModelRunner(Model& model, ThreadPool& pool, Communicator& experts, DraftModel* draft)
     : model_(model),
+      draft_(draft),
       pool_(pool),
       experts_(experts),
       pages_(model.cache_pages().blocks, model.cache_pages().block_size, model.moe_layers(),
@@ -64,18 +65,21 @@ absl::StatusOr<StepResult> ModelRunner::Run(const StepPlan& plan) {
   for (const SequenceStart& start : mine.starts) FM_RETURN_IF_ERROR(Begin(start));
   StepResult result;
   if (plan.tokens() == 0) return result;  // on no rank
-  FM_RETURN_IF_ERROR(Prepare(plan, mine, &result));
+  const Clock::time_point begin = Clock::now();
+  FM_RETURN_IF_ERROR(Activate(plan, mine, &result));
+  if (draft_ != nullptr) FM_RETURN_IF_ERROR(Draft());
+  FM_RETURN_IF_ERROR(Prepare(plan));
 
-  StepRecorder recorder(active_, model_.moe_layers(), model_.config().moe.experts, pages_, result);
+  StepRecorder recorder(active_, model_.moe_layers(), model_.config().moe.experts, pages_,
+                        guessed_memory_, result);
   LayerContext ctx = {.pool = pool_,
                       .workspace = workspace_,
                       .experts = experts_,
                       .step = plan.step,
                       .observer = &recorder};
-  const Clock::time_point begin = Clock::now();
   FM_ASSIGN_OR_RETURN(const Matrix logits, model_.Forward(ctx, batch_));
   model_seconds_ = SecondsSince(begin);
-  ReadAll(logits, &result);
+  ReadAll(logits, recorder, &result);
   sample_seconds_ = SecondsSince(begin) - model_seconds_;
   return result;
 }
@@ -83,6 +87,12 @@ absl::StatusOr<StepResult> ModelRunner::Run(const StepPlan& plan) {
 absl::Status ModelRunner::CheckGate(const std::string& overrides) const {
   if (overrides.empty()) return absl::OkStatus();
   return OverrideGate(model_.config(), model_.gate_config(), overrides).status();
+}
+
+bool ModelRunner::GateCanSpeculate(const std::string& overrides) const {
+  if (overrides.empty()) return CanSpeculate(model_.gate_config());
+  const auto gate = OverrideGate(model_.config(), model_.gate_config(), overrides);
+  return gate.ok() && CanSpeculate(*gate);
 }
 
 bool ModelRunner::GateIsCacheable(const std::string& overrides) const {
@@ -126,7 +136,7 @@ absl::Status ModelRunner::Begin(const SequenceStart& start) {
   state->start = start;
   state->tokens.swap(state->start.tokens);
   state->blocks.swap(state->start.cached_blocks);
-  state->computed = start.cached;
+  state->computed = state->drafted = start.cached;
   FM_RETURN_IF_ERROR(BindGate(state.get()));
   if (start.layer_digests) state->digests.assign(model_.config().layers.size(), 0);
   if (start.sampling.NeedsHistory()) {
@@ -173,9 +183,11 @@ absl::Status ModelRunner::CheckSlice(const SequenceSlice& slice, int64_t step,
                                      const SequenceState& state) const {
   const int64_t end = slice.start + slice.count;
   const auto known = static_cast<int64_t>(state.tokens.size());
+  const auto masks = static_cast<size_t>(1 + slice.drafts);
   const auto pages = static_cast<int64_t>(state.blocks.size());
   const auto words = static_cast<size_t>((model_.config().vocab + 31) / 32);
   if (state.last_step == step) return DataLoss("sequence {} has two slices", slice.id);
+  FM_RETURN_IF_ERROR(CheckGuesses(slice, state));
   if (slice.start != state.computed || slice.count < 1) {
     return DataLoss("sequence {} goes on with {} tokens at position {}, but {} are computed",
                     slice.id, slice.count, slice.start, state.computed);
@@ -188,51 +200,109 @@ absl::Status ModelRunner::CheckSlice(const SequenceSlice& slice, int64_t step,
     return DataLoss("sequence {} is sampled at position {}, but goes on to {}", slice.id, end,
                     known);
   }
-  if (end > pages * pages_.block_size()) {
+  if (slice.end() > pages * pages_.block_size()) {
     return DataLoss("sequence {} goes on to position {}, but has only {} pages of {}", slice.id,
-                    end, pages, pages_.block_size());
+                    slice.end(), pages, pages_.block_size());
   }
   for (const int32_t block : slice.new_blocks) {
     if (block < 0 || block >= pages_.blocks()) {
       return DataLoss("sequence {}: page {} is not one of {}", slice.id, block, pages_.blocks());
     }
   }
-  if (!slice.allowed.empty() && slice.allowed.size() != words) {
-    return DataLoss("sequence {}: a token mask of {} words, where the vocabulary has {}", slice.id,
-                    slice.allowed.size(), words);
+  if (!slice.allowed.empty() && slice.allowed.size() != masks * words) {
+    return DataLoss("sequence {}: a token mask of {} words, where the vocabulary has {}{}",
+                    slice.id, slice.allowed.size(), words, masks > 1 ? " for each token" : "");
   }
   return absl::OkStatus();
 }
 
-absl::Status ModelRunner::Prepare(const StepPlan& plan, const RankPlan& mine, StepResult* result) {
-  batch_.Clear();
+absl::Status ModelRunner::CheckGuesses(const SequenceSlice& slice,
+                                       const SequenceState& state) const {
+  if (slice.drafts == 0 && slice.draft.empty()) return absl::OkStatus();
+  if (slice.drafts < 1 || slice.count != 1 || !slice.sample) {
+    return DataLoss("sequence {} has {} guesses behind {} tokens", slice.id, slice.drafts,
+                    slice.count);
+  }
+  if (draft_ == nullptr && slice.draft.empty()) {
+    return DataLoss("sequence {} wants guesses, but this rank has no model that guesses", slice.id);
+  }
+  if (!slice.draft.empty() && std::ssize(slice.draft) != slice.drafts) {
+    return DataLoss("sequence {} should have {} guesses, but has {}", slice.id, slice.drafts,
+                    slice.draft.size());
+  }
+  for (const int32_t token : slice.draft) {
+    if (token < 0 || token >= model_.config().vocab) {
+      return DataLoss("sequence {}: its guess {} is no token of {}", slice.id, token,
+                      model_.config().vocab);
+    }
+  }
+  if (state.gate != nullptr && !CanSpeculate(state.gate->config())) {
+    return DataLoss("sequence {} has guesses, but its gate '{}' looks at all rows of a step",
+                    slice.id, state.start.gate);
+  }
+  return absl::OkStatus();
+}
+
+// Who takes part in the step, and what each of them is to compute.
+absl::Status ModelRunner::Activate(const StepPlan& plan, const RankPlan& mine, StepResult* result) {
   active_.clear();
-  page_ends_.clear();
-  page_ends_begin_.clear();
-  batch_.widest = WidestOf(plan);
-  FM_RETURN_IF_ERROR(SelectGates(plan.gates));
-  result->sequences.resize(mine.slices.size());
-  for (size_t i = 0; i < mine.slices.size(); ++i) {
-    const SequenceSlice& slice = mine.slices[i];
-    result->sequences[i].id = slice.id;
+  for (const SequenceSlice& slice : mine.slices) {
+    const size_t at = result->sequences.size();
+    result->sequences.emplace_back().id = slice.id;
     const auto found = states_.find(slice.id);
     if (found == states_.end()) {
       return DataLoss("sequence {} goes on, but this rank does not hold it", slice.id);
     }
     SequenceState& state = *found->second;
     if (!state.error.empty()) {  // planned before its error was known
-      result->sequences[i].error = state.error;
+      result->sequences[at].error = state.error;
       continue;
     }
     state.blocks.insert(state.blocks.end(), slice.new_blocks.begin(), slice.new_blocks.end());
     FM_RETURN_IF_ERROR(CheckSlice(slice, plan.step, state));
     state.last_step = plan.step;
-    active_.push_back({.slice = &slice,
-                       .state = &state,
-                       .result = i,
-                       .first_row = batch_.tokens(),
-                       .first_logit = static_cast<int64_t>(batch_.logit_rows.size())});
-    FM_RETURN_IF_ERROR(AddSequence(plan, active_.back()));
+    state.draft = slice.draft;
+    active_.push_back({.slice = &slice, .state = &state, .result = at});
+    const SequenceResult unused = {.id = -1};
+    result->sequences.resize(at + static_cast<size_t>(1 + slice.drafts), unused);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ModelRunner::Draft() {
+  draft_tasks_.clear();
+  for (const ActiveSlice& active : active_) {
+    const SequenceSlice& slice = *active.slice;
+    draft_tasks_.push_back({.state = active.state,
+                            .end = slice.start + slice.count,
+                            .drafts = slice.draft.empty() ? slice.drafts : 0});
+  }
+  return Annotate(draft_->Draft(draft_tasks_), "the draft model");
+}
+
+// Guesses stand behind the tokens while the layers run; Verify takes back what they changed.
+void ModelRunner::BeginGuesses(SequenceState* state) {
+  state->tokens.insert(state->tokens.end(), state->draft.begin(), state->draft.end());
+  state->stream_before = state->stream;
+  state->places_before = state->expert_places;
+}
+
+absl::Status ModelRunner::Prepare(const StepPlan& plan) {
+  batch_.Clear();
+  page_ends_.clear();
+  page_ends_begin_.clear();
+  batch_.widest = WidestOf(plan);
+  FM_RETURN_IF_ERROR(SelectGates(plan.gates));
+  int64_t guessed = 0;
+  for (ActiveSlice& active : active_) {
+    active.first_row = batch_.tokens();
+    active.first_logit = std::ssize(batch_.logit_rows);
+    active.first_guessed = guessed;
+    if (active.slice->drafts > 0) {
+      guessed += active.slice->rows();
+      BeginGuesses(active.state);
+    }
+    FM_RETURN_IF_ERROR(AddSequence(plan, active));
   }
   SetPageEnds();
   if (std::none_of(batch_.choices.begin(), batch_.choices.end(),
@@ -250,7 +320,7 @@ absl::Status ModelRunner::AddSequence(const StepPlan& plan, const ActiveSlice& a
                     state.start.id, state.start.gate);
   }
   batch_.sequences.push_back({.first_row = active.first_row,
-                              .rows = active.slice->count,
+                              .rows = active.slice->rows(),
                               .start = active.slice->start,
                               .order = state.start.id,
                               .blocks = state.blocks,
@@ -258,7 +328,7 @@ absl::Status ModelRunner::AddSequence(const StepPlan& plan, const ActiveSlice& a
                               .page_size = pages_.block_size(),
                               .gate = static_cast<int32_t>(gate - plan.gates.begin())});
   page_ends_begin_.push_back(page_ends_.size());
-  pages_.Write(state, state.computed, state.computed + active.slice->count, state.stream,
+  pages_.Write(state, state.computed, state.computed + active.slice->rows(), state.stream,
                &page_ends_);
   AddRows(active);
   return absl::OkStatus();
@@ -273,15 +343,16 @@ void ModelRunner::AddRows(const ActiveSlice& active) {
   SequenceState& state = *active.state;
   const bool by_prefix =
       state.gate == nullptr || state.gate->config().rng_scope == RngScope::kPrefix;
-  for (int64_t i = 0; i < active.slice->count; ++i) {
+  for (int64_t i = 0; i < active.slice->rows(); ++i) {
     const int64_t position = state.computed++;
     const int32_t token = state.tokens[static_cast<size_t>(position)];
-    const bool sample = active.slice->sample && i + 1 == active.slice->count;
+    const bool sample = active.slice->sample && i + 1 >= active.slice->count;
     const bool target = WantsTarget(state, position);
     if (sample || target) {
       batch_.logit_rows.push_back(static_cast<int32_t>(batch_.tokens()));
       if (model_.ChoosesTokens()) {
-        batch_.choices.push_back(target ? TokenChoice{} : ChoiceOf(state, *active.slice));
+        batch_.choices.push_back(target ? TokenChoice{}
+                                        : ChoiceOf(state, *active.slice, position + 1));
       }
     }
     state.stream = ExtendStream(state.stream, token);
@@ -301,93 +372,6 @@ void ModelRunner::SetPageEnds() {
         std::span(page_ends_)
             .subspan(page_ends_begin_[i], page_ends_begin_[i + 1] - page_ends_begin_[i]);
   }
-}
-
-void ModelRunner::ReadAll(ConstMatrix logits, StepResult* result) {
-  pool_.ParallelFor(static_cast<int64_t>(active_.size()), 1,
-                    [&](int64_t begin, int64_t end, int thread) {
-                      for (int64_t i = begin; i < end; ++i) {
-                        const ActiveSlice& active = active_[static_cast<size_t>(i)];
-                        Read(active, logits, samplers_[static_cast<size_t>(thread)],
-                             &result->sequences[active.result]);
-                      }
-                    });
-}
-
-void ModelRunner::Read(const ActiveSlice& active, ConstMatrix logits, Sampler& sampler,
-                       SequenceResult* result) {
-  SequenceState& state = *active.state;
-  auto row = static_cast<size_t>(active.first_logit);
-  for (int64_t i = 0; i < active.slice->count && state.error.empty(); ++i) {
-    const int64_t position = active.slice->start + i;
-    const bool sample = active.slice->sample && i + 1 == active.slice->count;
-    if (!sample && !WantsTarget(state, position)) continue;
-    const bool finite = !batch_.choices.empty() && batch_.choices[row].wanted
-                            ? TakeChosen(model_.chosen()[row], &state, result)
-                            : ReadRow(active, position, sample,
-                                      logits.RowSpan(static_cast<int64_t>(row)), sampler, result);
-    if (!finite) {
-      state.error = fmt::format("the logits of position {} are not finite numbers", position);
-    }
-    ++row;
-  }
-  result->error = state.error;
-  result->drops = state.drops;
-  result->layer_digests = state.digests;
-}
-
-bool ModelRunner::TakeChosen(const ChosenToken& chosen, SequenceState* state,
-                             SequenceResult* result) {
-  if (chosen.token < 0) return false;
-  result->token_logprob = chosen.logprob;
-  Append(chosen.token, state, result);
-  return true;
-}
-
-bool ModelRunner::ReadRow(const ActiveSlice& active, int64_t position, bool sample,
-                          std::span<const float> logits, Sampler& sampler, SequenceResult* result) {
-  const SequenceState& state = *active.state;
-  if (!AllFinite(logits)) return false;
-  const double log_sum_exp = LogSumExp(logits);
-  if (WantsTarget(state, position)) {
-    const int32_t next = state.tokens[static_cast<size_t>(position + 1)];
-    result->target_logprobs.push_back(Sampler::Logprob(logits, log_sum_exp, next));
-    result->target_ranks.push_back(Sampler::Rank(logits, next));
-    if (state.start.top_logprobs > 0) {
-      sampler.TopLogprobs(logits, log_sum_exp, state.start.top_logprobs, &result->top_logprobs);
-    }
-  }
-  if (sample) Sample(active, logits, log_sum_exp, sampler, result);
-  return true;
-}
-
-void ModelRunner::Sample(const ActiveSlice& active, std::span<const float> logits,
-                         double log_sum_exp, Sampler& sampler, SequenceResult* result) {
-  SequenceState& state = *active.state;
-  const auto position = static_cast<int64_t>(state.tokens.size());
-  const std::optional<int32_t> token = sampler.Sample({.logits = logits,
-                                                       .params = state.start.sampling,
-                                                       .position = position,
-                                                       .prompt_length = state.start.prompt_length,
-                                                       .history = &state.history,
-                                                       .allowed = active.slice->allowed});
-  if (!token) {
-    state.error = fmt::format(
-        "no token may come at position {}: masks, allowed and banned tokens and biases leave none",
-        position);
-    return;
-  }
-  result->token_logprob = Sampler::Logprob(logits, log_sum_exp, *token);
-  if (state.start.logprobs > 0) {
-    sampler.TopLogprobs(logits, log_sum_exp, state.start.logprobs, &result->token_top);
-  }
-  Append(*token, &state, result);
-}
-
-void ModelRunner::Append(int32_t token, SequenceState* state, SequenceResult* result) {
-  result->token = token;
-  state->tokens.push_back(token);
-  if (state->start.sampling.NeedsHistory()) state->history.AddOutput(token);
 }
 
 }  // namespace folkmoot

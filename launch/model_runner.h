@@ -5,10 +5,12 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "launch/draft_model.h"
 #include "launch/sequence_state.h"
 #include "launch/step_recorder.h"
 #include "layers/models/model.h"
@@ -19,20 +21,24 @@ namespace folkmoot {
 
 class ModelRunner {
  public:
-  // All arguments must outlive the runner. The model has its cache.
-  ModelRunner(Model& model, ThreadPool& pool, Communicator& experts);
+  // All arguments must outlive the runner. The model has its cache. `draft`, which has its cache
+  // too, makes the guesses that plans leave to the ranks; null: there are none.
+  ModelRunner(Model& model, ThreadPool& pool, Communicator& experts, DraftModel* draft = nullptr);
 
   // Computes plan.ranks[rank of `experts`], which tensor-parallel ranks all do: one result per
-  // slice, in their order. Collective over the experts' communicator unless no rank has a slice. An
-  // error ends the engine: DataLoss when the plan does not fit what this rank holds, with the
-  // sequence and the reason. What is wrong with one sequence only is in its result; later slices of
-  // it are answered with the same error.
+  // slice, in their order; of a slice with guesses one for each token that it gives. Collective
+  // over the experts' communicator unless no rank has a slice. An error ends the engine: DataLoss
+  // when the plan does not fit what this rank holds, with the sequence and the reason. What is
+  // wrong with one sequence only is in its result; later slices of it are answered with the same
+  // error.
   absl::StatusOr<StepResult> Run(const StepPlan& plan);
 
   // Can requests override the model's gate like this? Says why not.
   absl::Status CheckGate(const std::string& overrides) const;
   // May requests with these overrides share pages of equal prefixes?
   bool GateIsCacheable(const std::string& overrides) const;
+  // May their tokens be guessed (CanSpeculate)?
+  bool GateCanSpeculate(const std::string& overrides) const;
 
   // Into how many parts a plan is divided: one per rank, or one for all tensor-parallel ranks.
   int plan_parts() const { return experts_.size(); }
@@ -49,26 +55,38 @@ class ModelRunner {
   absl::Status BindGate(SequenceState* state);
   absl::Status CheckSlice(const SequenceSlice& slice, int64_t step,
                           const SequenceState& state) const;
-  absl::Status Prepare(const StepPlan& plan, const RankPlan& mine, StepResult* result);
+  absl::Status CheckGuesses(const SequenceSlice& slice, const SequenceState& state) const;
+  absl::Status Activate(const StepPlan& plan, const RankPlan& mine, StepResult* result);
+  absl::Status Draft();
+  static void BeginGuesses(SequenceState* state);
+  absl::Status Prepare(const StepPlan& plan);
   absl::Status AddSequence(const StepPlan& plan, const ActiveSlice& active);
   void AddRows(const ActiveSlice& active);
   void SetPageEnds();
   bool WantsTarget(const SequenceState& state, int64_t position) const;
-  void ReadAll(ConstMatrix logits, StepResult* result);
+
+  // model_runner_read.cc
+  void ReadAll(ConstMatrix logits, StepRecorder& recorder, StepResult* result);
+  void Verify(ConstMatrix logits, Sampler& sampler, StepRecorder& recorder,
+              std::span<SequenceResult> results, ActiveSlice* active);
+  void ReadToken(const ActiveSlice& active, int64_t row, ConstMatrix logits, Sampler& sampler,
+                 SequenceResult* result);
   void Read(const ActiveSlice& active, ConstMatrix logits, Sampler& sampler,
             SequenceResult* result);
-  // Whether the row's logits were finite numbers.
-  bool ReadRow(const ActiveSlice& active, int64_t position, bool sample,
-               std::span<const float> logits, Sampler& sampler, SequenceResult* result);
+  // Row `row` of the slice; whether its logits were finite numbers.
+  bool ReadRow(const ActiveSlice& active, int64_t row, std::span<const float> logits,
+               Sampler& sampler, SequenceResult* result);
   static bool TakeChosen(const ChosenToken& chosen, SequenceState* state, SequenceResult* result);
   void Sample(const ActiveSlice& active, std::span<const float> logits, double log_sum_exp,
               Sampler& sampler, SequenceResult* result);
   static void Append(int32_t token, SequenceState* state, SequenceResult* result);
 
   Model& model_;
+  DraftModel* draft_;
   ThreadPool& pool_;
   Communicator& experts_;
   Workspace workspace_;
+  Workspace guessed_memory_;  // of the step's recorder
   PageLedger pages_;
   absl::flat_hash_map<int64_t, std::unique_ptr<SequenceState>> states_;
   std::vector<Sampler> samplers_;  // by thread
@@ -76,6 +94,7 @@ class ModelRunner {
   // Of the step under way.
   ForwardBatch batch_;
   std::vector<ActiveSlice> active_;
+  std::vector<DraftTask> draft_tasks_;
   std::vector<std::shared_ptr<const Gate>> gates_;
   std::vector<int32_t*> page_ends_;
   std::vector<size_t> page_ends_begin_;  // by active slice, and the end

@@ -114,6 +114,8 @@ void ToWire(const SequenceSlice& slice, wire::Slice* out) {
   out->set_count(slice.count);
   Append(slice.new_blocks, out->mutable_new_blocks());
   out->set_sample(slice.sample);
+  out->set_drafts(slice.drafts);
+  Append(slice.draft, out->mutable_draft());
   if (!slice.allowed.empty()) {
     out->set_allowed(slice.allowed.data(), slice.allowed.size() * sizeof(uint32_t));
   }
@@ -125,6 +127,8 @@ absl::Status FromWire(const wire::Slice& in, SequenceSlice* out) {
   out->count = in.count();
   out->new_blocks = ToVector<int32_t>(in.new_blocks());
   out->sample = in.sample();
+  out->drafts = in.drafts();
+  out->draft = ToVector<int32_t>(in.draft());
   const std::string& allowed = in.allowed();
   if (allowed.size() % sizeof(uint32_t) != 0) {
     return DataLoss("sequence {}: a token mask of {} bytes is not made of words", in.id(),

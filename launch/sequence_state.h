@@ -19,9 +19,16 @@ struct SequenceState {
   std::vector<int32_t> tokens;  // prompt, and the output as far as it is known
   std::vector<int32_t> blocks;  // pages
   int64_t computed = 0;         // positions whose keys and values are in the pages
+  int64_t drafted = 0;          // the same for the pages of the draft model
   uint64_t stream = 0;          // hash of the tokens at those positions
   int64_t last_step = -1;       // in which it had a slice
   std::string error;            // not empty: it cannot go on, its slices are ignored
+
+  // Of a slice with guesses that is under way: the guesses, which stand behind `tokens` while the
+  // layers run, and what was before them.
+  std::vector<int32_t> draft;
+  uint64_t stream_before = 0;
+  std::vector<int32_t> places_before;
 
   // The gate that routes it, null for dense models, and what follows from its configuration.
   std::shared_ptr<const Gate> gate;

@@ -5,39 +5,63 @@
 
 #include <algorithm>
 
+#include "layers/gates/placement.h"
 #include "runtime/status.h"
 
 namespace folkmoot {
+namespace {
+
+bool HasGuesses(const ActiveSlice& active) { return active.slice->drafts > 0; }
+
+uint64_t ExtendDigest(uint64_t digest, std::span<const float> row) {
+  return XXH3_64bits_withSeed(row.data(), row.size_bytes(), digest);
+}
+
+}  // namespace
 
 StepRecorder::StepRecorder(const std::vector<ActiveSlice>& slices, int64_t moe_layers,
-                           int64_t experts, PageLedger& pages, StepResult& result)
-    : slices_(slices), pages_(pages), result_(result), experts_(static_cast<size_t>(experts)) {
+                           int64_t experts, PageLedger& pages, Workspace& memory,
+                           StepResult& result)
+    : slices_(slices),
+      pages_(pages),
+      result_(result),
+      experts_(static_cast<size_t>(experts)),
+      memory_(memory) {
   result_.expert_tokens.assign(static_cast<size_t>(moe_layers) * experts_, 0);
   result_.expert_overflow.assign(static_cast<size_t>(moe_layers) * experts_, 0);
   digests_wanted_ = std::any_of(slices.begin(), slices.end(), [](const ActiveSlice& active) {
     return active.state->start.layer_digests;
   });
+  for (const ActiveSlice& active : slices) {
+    if (HasGuesses(active)) guessed_rows_ += active.slice->rows();
+  }
+  memory_.Reset();
 }
 
-void StepRecorder::Count(const ActiveSlice& active, int64_t row, int64_t position,
-                         const Routing& routing) {
-  SequenceState& state = *active.state;
-  int rejected = 0;
-  int overflow = 0;
+void StepRecorder::CountExperts(const ActiveSlice& active, size_t moe_layer, int64_t row,
+                                const Routing& routing) {
   const auto first = static_cast<size_t>(row * routing.top_k);
-  const auto own = static_cast<size_t>(state.gate->config().top_k);  // the rest is another gate's
+  const auto own = static_cast<size_t>(active.state->gate->config().top_k);
   for (size_t c = first; c < first + own; ++c) {
-    const size_t at = moe_layer_ * experts_ + static_cast<size_t>(routing.expert[c]);
-    rejected += routing.state[c] == SlotState::kRejected ? 1 : 0;
-    if (routing.state[c] == SlotState::kOverflow) {
-      ++overflow;
-      ++result_.expert_overflow[at];
-    }
+    const size_t at = moe_layer * experts_ + static_cast<size_t>(routing.expert[c]);
+    if (routing.state[c] == SlotState::kOverflow) ++result_.expert_overflow[at];
     if (routing.action[c] == SlotAction::kExpert) ++result_.expert_tokens[at];
   }
+}
+
+void StepRecorder::CountLost(const ActiveSlice& active, size_t moe_layer, int64_t row,
+                             int64_t position, const Routing& routing) {
+  SequenceState& state = *active.state;
   if (!state.can_lose) return;
-  if (state.keeps_pages) pages_.CountLost(state, moe_layer_, position, rejected, overflow);
-  DropCounts& drops = state.drops[moe_layer_];
+  const auto first = static_cast<size_t>(row * routing.top_k);
+  const auto own = static_cast<size_t>(state.gate->config().top_k);  // the rest is another gate's
+  const std::span<const SlotState> slots = routing.state.subspan(first, own);
+  const auto rejected =
+      static_cast<int>(std::count(slots.begin(), slots.end(), SlotState::kRejected));
+  const auto overflow =
+      static_cast<int>(std::count(slots.begin(), slots.end(), SlotState::kOverflow));
+  if (state.keeps_pages) pages_.CountLost(state, moe_layer, position, rejected, overflow);
+  DropCounts& drops = state.drops[moe_layer];
   drops.rejected += rejected;
   drops.overflow += overflow;
   if (position >= state.start.prompt_length) return;
@@ -45,36 +69,103 @@ void StepRecorder::Count(const ActiveSlice& active, int64_t row, int64_t positio
   drops.prompt_overflow += overflow;
 }
 
+void StepRecorder::CheckFinite(const ActiveSlice& active, int layer, const Rows& rows) const {
+  if (rows.routing.bad.empty() || !active.state->error.empty()) return;
+  const auto bad =
+      rows.routing.bad.subspan(static_cast<size_t>(rows.first), static_cast<size_t>(rows.count));
+  const auto found = std::find_if(bad.begin(), bad.end(), [](uint8_t flag) { return flag != 0; });
+  if (found == bad.end()) return;
+  active.state->error =
+      fmt::format("layer {}: the router's logits of position {} are not finite numbers", layer,
+                  rows.position + (found - bad.begin()));
+}
+
 void StepRecorder::OnRouting(int layer, const Routing& routing) {
   for (const ActiveSlice& active : slices_) {
     SequenceState& state = *active.state;
     if (state.can_lose) state.drops[moe_layer_].layer = layer;
-    for (int64_t i = 0; i < active.slice->count; ++i) {
-      const int64_t position = active.slice->start + i;
-      const bool bad =
-          !routing.bad.empty() && routing.bad[static_cast<size_t>(active.first_row + i)] != 0;
-      if (bad && state.error.empty()) {
-        state.error = fmt::format(
-            "layer {}: the router's logits of position {} are not finite numbers", layer, position);
-      }
-      Count(active, active.first_row + i, position, routing);
+    if (HasGuesses(active)) continue;
+    const Rows rows = {.routing = routing,
+                       .first = active.first_row,
+                       .count = active.slice->count,
+                       .position = active.slice->start};
+    CheckFinite(active, layer, rows);
+    for (int64_t i = 0; i < rows.count; ++i) {
+      CountExperts(active, moe_layer_, rows.first + i, routing);
+      CountLost(active, moe_layer_, rows.first + i, rows.position + i, routing);
     }
     if (state.start.trace_routing) {
-      result_.sequences[active.result].routing.push_back(Trace(active, layer, routing));
+      result_.sequences[active.result].routing.push_back(Trace(active, layer, rows));
     }
   }
+  if (guessed_rows_ > 0) Keep(layer, routing);
   ++moe_layer_;
 }
 
-RoutingTrace StepRecorder::Trace(const ActiveSlice& active, int layer,
-                                 const Routing& routing) const {
-  const SequenceState& state = *active.state;
-  const GateConfig& gate = state.gate->config();
+// The routing's own memory lives no longer than its layer.
+void StepRecorder::Keep(int layer, const Routing& routing) {
+  Kept& kept = kept_.emplace_back();
+  kept.layer = layer;
+  kept.routing = Routing::Allocate(memory_, guessed_rows_, routing.top_k);
+  if (!routing.bad.empty()) kept.routing.bad = memory_.Get<uint8_t>(guessed_rows_);
+  for (const ActiveSlice& active : slices_) {
+    if (!HasGuesses(active)) continue;
+    const auto copy = [&](auto from, auto to, int64_t width) {
+      const auto first = from.begin() + active.first_row * width;
+      std::copy(first, first + active.slice->rows() * width,
+                to.begin() + active.first_guessed * width);
+    };
+    copy(routing.expert, kept.routing.expert, routing.top_k);
+    copy(routing.weight, kept.routing.weight, routing.top_k);
+    copy(routing.state, kept.routing.state, routing.top_k);
+    copy(routing.action, kept.routing.action, routing.top_k);
+    copy(routing.place, kept.routing.place, routing.top_k);
+    if (!routing.bad.empty()) copy(routing.bad, kept.routing.bad, 1);
+  }
+}
+
+void StepRecorder::Accept(const ActiveSlice& active, int64_t row, SequenceResult* result) {
+  SequenceState& state = *active.state;
+  const int64_t position = active.slice->start + row;
+  for (size_t m = 0; m < kept_.size(); ++m) {
+    const auto& [layer, routing] = kept_[m];
+    const Rows rows = {
+        .routing = routing, .first = active.first_guessed + row, .count = 1, .position = position};
+    CheckFinite(active, layer, rows);
+    CountLost(active, m, rows.first, position, routing);
+    if (state.start.trace_routing) result->routing.push_back(Trace(active, layer, rows));
+    if (state.expert_places.empty()) continue;
+    const GateConfig& gate = state.gate->config();
+    const auto first = static_cast<size_t>(rows.first * routing.top_k);
+    const auto own = static_cast<size_t>(gate.top_k);
+    CountClaims(gate, position, routing.expert.subspan(first, own),
+                routing.state.subspan(first, own),
+                std::span(state.expert_places).subspan(m * experts_, experts_));
+  }
+  for (size_t layer = 0; layer < state.digests.size(); ++layer) {
+    state.digests[layer] = kept_digests_[layer][static_cast<size_t>(active.first_guessed + row)];
+  }
+}
+
+void StepRecorder::CountAccepted() {
+  for (const ActiveSlice& active : slices_) {
+    if (!HasGuesses(active)) continue;
+    for (size_t m = 0; m < kept_.size(); ++m) {
+      for (int64_t i = 0; i < active.given; ++i) {
+        CountExperts(active, m, active.first_guessed + i, kept_[m].routing);
+      }
+    }
+  }
+}
+
+RoutingTrace StepRecorder::Trace(const ActiveSlice& active, int layer, const Rows& rows) const {
+  const GateConfig& gate = active.state->gate->config();
+  const Routing& routing = rows.routing;
   RoutingTrace trace = {.layer = layer, .top_k = gate.top_k};
   const int64_t answered =
-      std::clamp<int64_t>(state.start.answered - active.slice->start, 0, active.slice->count);
-  for (int64_t i = answered; i < active.slice->count; ++i) {
-    const auto first = static_cast<size_t>((active.first_row + i) * routing.top_k);
+      std::clamp<int64_t>(active.state->start.answered - rows.position, 0, rows.count);
+  for (int64_t i = answered; i < rows.count; ++i) {
+    const auto first = static_cast<size_t>((rows.first + i) * routing.top_k);
     for (size_t c = first; c < first + static_cast<size_t>(gate.top_k); ++c) {
       trace.expert.push_back(routing.expert[c]);
       trace.weight.push_back(routing.weight[c]);
@@ -87,13 +178,16 @@ RoutingTrace StepRecorder::Trace(const ActiveSlice& active, int layer,
 }
 
 void StepRecorder::OnLayerOutput(int layer, ConstMatrix hidden) {
+  if (guessed_rows_ > 0) kept_digests_.push_back(memory_.Get<uint64_t>(guessed_rows_));
   for (const ActiveSlice& active : slices_) {
     if (!active.state->start.layer_digests) continue;
-    uint64_t& digest = active.state->digests[static_cast<size_t>(layer)];
-    for (int64_t i = 0; i < active.slice->count; ++i) {
-      const std::span<const float> row = hidden.RowSpan(active.first_row + i);
-      digest = XXH3_64bits_withSeed(row.data(), row.size_bytes(), digest);
+    uint64_t digest = active.state->digests[static_cast<size_t>(layer)];
+    for (int64_t i = 0; i < active.slice->rows(); ++i) {
+      digest = ExtendDigest(digest, hidden.RowSpan(active.first_row + i));
+      if (!HasGuesses(active)) continue;
+      kept_digests_.back()[static_cast<size_t>(active.first_guessed + i)] = digest;
     }
+    if (!HasGuesses(active)) active.state->digests[static_cast<size_t>(layer)] = digest;
   }
 }
 

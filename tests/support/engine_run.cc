@@ -100,13 +100,17 @@ absl::StatusOr<std::vector<RunOutcome>> RunRequests(const RunSetup& setup,
     if (totals != nullptr) {
       *totals = {.preemptions = engine.scheduler().preemptions(),
                  .prefix_hit_tokens = engine.scheduler().prefix_hit_tokens(),
+                 .speculation = engine.scheduler().speculation(),
+                 .experts = engine.expert_counts(),
                  .stats = engine.stats()};
     }
     return absl::OkStatus();
   };
-  FM_RETURN_IF_ERROR(RunOnThreadRanks(
-      setup.options, setup.ranks, setup.threads, body,
-      [&](SchedulerOptions& scheduler) { scheduler.plan_ahead = setup.plan_ahead; }));
+  const auto adjust = [&](SchedulerOptions& scheduler) {
+    scheduler.plan_ahead = setup.plan_ahead;
+    if (setup.adjust) setup.adjust(scheduler);
+  };
+  FM_RETURN_IF_ERROR(RunOnThreadRanks(setup.options, setup.ranks, setup.threads, body, adjust));
   return outcomes;
 }
 

@@ -2,6 +2,7 @@
 // Runs requests through a whole engine with thread ranks and keeps everything that comes back.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <string>
 #include <vector>
@@ -35,6 +36,7 @@ struct RunSetup {
   int threads = 1;
   bool alone = false;  // each request ends before the next begins
   bool plan_ahead = false;
+  std::function<void(SchedulerOptions&)> adjust = nullptr;
   int times = 1;  // runs all requests again in the same engine; the last outcomes count
 };
 
@@ -42,6 +44,8 @@ struct RunSetup {
 struct RunTotals {
   int64_t preemptions = 0;
   int64_t prefix_hit_tokens = 0;
+  SpeculationCounts speculation;
+  ExpertCounts experts;
   EngineStats stats;
 };
 

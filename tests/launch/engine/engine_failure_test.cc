@@ -284,5 +284,37 @@ TEST(BadModel, AnotherModelsWeightsAreRefusedByTensorAndShape) {
   }
 }
 
+// A wrong guess without numbers, in the router as in the logits, is nothing but a wrong guess.
+TEST(NotANumber, InWrongGuessesIsForgotten) {
+  static constexpr int32_t kBad = 7;
+  for (const std::string name : {"mixtral-classic", "llama-classic"}) {
+    const PoisonedModel model(name, "model.embed_tokens.weight", kBad);
+    Request request;
+    for (int32_t t = 0; t < 12; ++t) request.prompt.push_back(t * 5 + 10);
+    std::replace(request.prompt.begin(), request.prompt.end(), kBad, kBad + 1);
+    request.max_tokens = 15;
+    request.sampling.logit_bias = {{kBad, -1000.0f}};
+    request.layer_digests = true;
+    RunSetup setup;
+    setup.options.model = model.path();
+    const auto plain = RunRequests(setup, {request});
+    ASSERT_TRUE(plain.ok()) << plain.status();
+    setup.adjust = [](SchedulerOptions& scheduler) {
+      scheduler.speculation.tokens = 3;
+      scheduler.speculation.guesser = [](std::span<const int32_t>, int64_t most,
+                                         std::vector<int32_t>* guesses) {
+        guesses->assign(static_cast<size_t>(most), kBad);
+      };
+    };
+    RunTotals totals;
+    const auto guessed = RunRequests(setup, {request}, &totals);
+    ASSERT_TRUE(guessed.ok()) << guessed.status();
+    EXPECT_TRUE(*guessed == *plain) << name << ": " << guessed->at(0).error;
+    EXPECT_EQ(guessed->at(0).tokens.size(), 15u);
+    EXPECT_GT(totals.speculation.drafted, 3);
+    EXPECT_EQ(totals.speculation.accepted, 0);
+  }
+}
+
 }  // namespace
 }  // namespace folkmoot

@@ -120,6 +120,37 @@ TEST_F(ModelRunnerTest, RefusesSlicesThatDoNotContinue) {
               HasSubstr("sequence 5 starts, but this rank already holds it"));
 }
 
+TEST_F(ModelRunnerTest, RefusesGuessesThatCannotBe) {
+  const auto refusal = [&](const std::function<void(SequenceSlice*)>& change) {
+    Load("mixtral-classic");
+    EXPECT_EQ(Refusal(First()), "");
+    EXPECT_EQ(Refusal(Next(17, 3, true)), "");
+    StepPlan plan = Next(20, 1, true);
+    plan.ranks[0].slices[0].drafts = 2;
+    plan.ranks[0].slices[0].draft = {7, 95};
+    change(&plan.ranks[0].slices[0]);
+    return Refusal(plan);
+  };
+  EXPECT_EQ(refusal([](SequenceSlice*) {}), "");
+  EXPECT_THAT(refusal([](SequenceSlice* s) { s->draft[1] = 96; }),
+              HasSubstr("sequence 5: its guess 96 is no token of 96"));
+  EXPECT_THAT(refusal([](SequenceSlice* s) { s->draft[1] = -1; }), HasSubstr("its guess -1"));
+  EXPECT_THAT(refusal([](SequenceSlice* s) { s->drafts = 3; }),
+              HasSubstr("should have 3 guesses, but has 2"));
+  EXPECT_THAT(refusal([](SequenceSlice* s) { s->drafts = -2; }), HasSubstr("has -2 guesses"));
+  EXPECT_THAT(refusal([](SequenceSlice* s) { s->sample = false; }),
+              HasSubstr("has 2 guesses behind 1 tokens"));
+  EXPECT_THAT(refusal([](SequenceSlice* s) { s->draft.clear(); }),
+              HasSubstr("this rank has no model that guesses"));
+  EXPECT_THAT(refusal([](SequenceSlice* s) {
+                s->draft.assign(12, 1);
+                s->drafts = 12;
+              }),
+              HasSubstr("goes on to position 33, but has only 2 pages of 16"));
+  EXPECT_THAT(refusal([](SequenceSlice* s) { s->allowed.assign(3, ~0u); }),
+              HasSubstr("a token mask of 3 words, where the vocabulary has 3 for each token"));
+}
+
 TEST_F(ModelRunnerTest, PagesMustBeEnough) {
   StepPlan plan = First();
   plan.ranks[0].slices[0].new_blocks = {4};

@@ -57,6 +57,8 @@ StepPlan SomePlan() {
                                   .count = 3,
                                   .new_blocks = {0, 4},
                                   .sample = true,
+                                  .drafts = 2,
+                                  .draft = {70, 4},
                                   .allowed = {0x80000001u, 0, 7}});
   plan.ranks[1].slices.push_back({.id = 3, .start = 90, .count = 1, .sample = true});
   return plan;
@@ -85,6 +87,8 @@ TEST(PlanCodec, APlanSurvivesTheWire) {
   EXPECT_EQ(slice.start, wanted.start);
   EXPECT_EQ(slice.count, wanted.count);
   EXPECT_EQ(slice.new_blocks, wanted.new_blocks);
+  EXPECT_EQ(slice.drafts, wanted.drafts);
+  EXPECT_EQ(slice.draft, wanted.draft);
   EXPECT_EQ(slice.allowed, wanted.allowed);
   EXPECT_TRUE(slice.sample);
   EXPECT_TRUE(rank.slices[1].allowed.empty() && rank.slices[1].new_blocks.empty());

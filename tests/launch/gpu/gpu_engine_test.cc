@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 
 #include "tests/launch/gpu/gpu_engine_testing.h"
+#include "tests/support/guess_oracle.h"
 
 namespace folkmoot {
 namespace {
@@ -116,6 +117,39 @@ TEST_F(GpuEngine, TheDeviceChoosesTheTokensThatTheHostWould) {
     }
   }
   EXPECT_EQ(device[4].token_logprobs, mixed[4].token_logprobs);
+}
+
+// Several tokens at once have the bits of one by one, counters of capacity included.
+TEST_F(GpuEngine, GuessesDoNotShow) {
+  for (const char* gate :
+       {"",
+        "extra_policy=random,capacity=ceil_k,capacity_factor=0.8,group=sequence_chunk,"
+        "group_size=16,priority=token_major"}) {
+    Use(Golden("qwen2_moe-classic"));
+    setup_.options.batch_invariant = true;
+    setup_.options.gate = gate;
+    SCOPED_TRACE(gate);
+    std::vector<Request> requests = SomeRequests(3);
+    for (Request& request : requests) request.max_tokens = 16;
+    const std::vector<RunOutcome> plain = Run(setup_, requests);
+    GuessOracle oracle;
+    oracle.Learn(requests, plain);
+    RunSetup guessing = setup_;
+    guessing.adjust = oracle.Asked(4);
+    RunTotals totals;
+    const auto outcomes = RunRequests(guessing, requests, &totals);
+    ASSERT_TRUE(outcomes.ok()) << outcomes.status();
+    ExpectSame(plain, *outcomes);
+    EXPECT_GT(totals.speculation.accepted, 10);
+    EXPECT_GT(totals.speculation.drafted, totals.speculation.accepted);
+  }
+}
+
+TEST_F(GpuEngine, DraftModelsAreRefusedByName) {
+  Use(Golden("mixtral-classic"));
+  setup_.options.speculative_model = setup_.options.model;
+  EXPECT_THAT(std::string(Message(RunRequests(setup_, SomeRequests(1)).status())),
+              HasSubstr("--speculative-model runs on the CPU only"));
 }
 
 TEST_F(GpuEngine, SaysWhatDoesNotFit) {

@@ -35,6 +35,7 @@ EngineSnapshot SnapshotOf(const Engine& engine) {
   snapshot.cached_blocks = scheduler.cached_blocks();
   snapshot.prefix_query_tokens = scheduler.prefix_query_tokens();
   snapshot.prefix_hit_tokens = scheduler.prefix_hit_tokens();
+  snapshot.speculation = scheduler.speculation();
   snapshot.stats = engine.stats();
   return snapshot;
 }
@@ -212,6 +213,8 @@ void EngineService::OnEvent(const RequestEvent& event, SteadyTime planned) {
   }
   out.cached_tokens = event.cached_tokens;
   out.finish = event.finish;
+  out.drafted = event.drafted;
+  out.accepted = event.accepted;
   out.admitted = live.started[choice];
   out.time = Clock::now();
   if (event.finish == FinishReason::kNone) return;

@@ -33,6 +33,8 @@ struct OutputEvent {
   SequenceResult result;      // result.id means nothing here
   int64_t cached_tokens = 0;  // of the prompt, from the prefix cache
   FinishReason finish = FinishReason::kNone;
+  int64_t drafted = 0;    // guesses that the step verified; with its first event
+  bool accepted = false;  // the token had been guessed
   std::string error;      // with kError: what went wrong
   bool rejected = false;  // with kError: the request itself was wrong, it never ran
   SteadyTime admitted;    // when its first step was planned
@@ -50,6 +52,7 @@ struct EngineSnapshot {
   int64_t cached_blocks = 0;        // free to take, content kept
   int64_t prefix_query_tokens = 0;  // asked of the prefix cache, found there
   int64_t prefix_hit_tokens = 0;
+  SpeculationCounts speculation;   // since the start
   EngineStats stats;               // sums since the start
   double finished_per_second = 0;  // requests, lately: for Retry-After
   SteadyTime last_step;

@@ -48,6 +48,8 @@ bool Generation::OnEvent(size_t prompt, OutputEvent* event) {
   PromptState& shared = state_.prompts[prompt];
   shared.cached_tokens = std::max(shared.cached_tokens, event->cached_tokens);
   if (!event->result.drops.empty()) choice.drops = event->result.drops;
+  choice.drafted += event->drafted;
+  choice.accepted += event->accepted ? 1 : 0;
 
   ChoiceDelta delta{.text = "", .first_token = choice.tokens.size(), .first = !sent_[index]};
   choice.finish = event->finish;

@@ -7,6 +7,7 @@
 #include <chrono>
 #include <memory>
 #include <random>
+#include <utility>
 
 #include "CLI/CLI.hpp"
 #include "launch/gpu/gpu_bench.h"
@@ -40,6 +41,7 @@ struct Measurement {
   double fraction = 0;       // of the roofline measured in the same run
   double read_fraction = 0;  // weights and cache read per second over the measured bandwidth
   double overhead = 0;       // of the time of its steps, spent outside the model
+  SpeculationCounts guesses;
 };
 
 double Median(std::vector<double> values) {
@@ -110,6 +112,9 @@ class ThroughputBench {
                         {"roofline_fraction", m.fraction},
                         {"read_bandwidth_fraction", m.read_fraction},
                         {"engine_overhead", m.overhead}});
+        if (!engine_.scheduler().speculates()) continue;
+        rows.back()["speculation"] = {{"drafted", m.guesses.drafted},
+                                      {"accepted", m.guesses.accepted}};
       }
       const nlohmann::ordered_json out = {{"model", options_.engine.model},
                                           {"device", rank_.gpu() ? rank_.gpu()->name : "cpu"},
@@ -148,6 +153,12 @@ class ThroughputBench {
                     fmt::format("{:.2f} %", 100 * m.overhead)});
     }
     fmt::print("{}", table.Render(DetectTerminal(STDOUT_FILENO)));
+    if (!engine_.scheduler().speculates()) return;
+    for (const Measurement& m : measurements_) {
+      if (m.phase != "decode") continue;
+      fmt::print("decode {}: {} of {} guesses accepted\n", FormatCount(m.size),
+                 FormatCount(m.guesses.accepted), FormatCount(m.guesses.drafted));
+    }
   }
 
  private:
@@ -169,20 +180,26 @@ class ThroughputBench {
   struct Spent {
     double total = 0;
     double outside = 0;
+    SpeculationCounts guesses;
   };
 
   absl::StatusOr<double> Timed(size_t cell, int64_t batch, int64_t prompt, int64_t max_tokens) {
     const StepSeconds before = engine_.stats().seconds;
+    const SpeculationCounts guesses = engine_.scheduler().speculation();
     FM_ASSIGN_OR_RETURN(const double seconds, Seconds(batch, prompt, max_tokens));
     const StepSeconds& after = engine_.stats().seconds;
     const double total = after.total - before.total;
     spent_[cell].total += total;
     spent_[cell].outside += total - (after.model - before.model);
+    const SpeculationCounts& now = engine_.scheduler().speculation();
+    spent_[cell].guesses.drafted += now.drafted - guesses.drafted;
+    spent_[cell].guesses.accepted += now.accepted - guesses.accepted;
     return seconds;
   }
 
   // Seconds of a median step that computes one token for each of `batch` sequences, or, with
-  // max_tokens 1, of the whole prefill.
+  // max_tokens 1, of the whole prefill. With guesses, where steps give different numbers of tokens,
+  // seconds of all steps for as many tokens as that.
   absl::StatusOr<double> Seconds(int64_t batch, int64_t prompt, int64_t max_tokens) {
     for (int64_t i = 0; i < batch; ++i) {
       Request request;
@@ -196,17 +213,30 @@ class ThroughputBench {
     }
     std::vector<double> steps;
     double prefill = 0;
+    double decode = 0;
+    int64_t decoded = 0;
     while (!engine_.idle()) {
       int64_t sampled = 0;
+      int64_t sequences = 0;
+      int64_t last = -1;
       const auto begin = std::chrono::steady_clock::now();
-      FM_RETURN_IF_ERROR(engine_.Step(
-          [&](const RequestEvent& event) { sampled += event.result->token >= 0 ? 1 : 0; }));
+      FM_RETURN_IF_ERROR(engine_.Step([&](const RequestEvent& event) {
+        if (event.result->token < 0) return;
+        ++sampled;
+        sequences += std::exchange(last, event.id) == event.id ? 0 : 1;
+      }));
       const double seconds =
           std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
       prefill += seconds;
-      if (sampled == batch) steps.push_back(seconds);
+      if (sequences != batch) continue;
+      decode += steps.empty() ? 0 : seconds;  // the first ends the prefill
+      decoded += steps.empty() ? 0 : sampled;
+      steps.push_back(seconds);
     }
     if (max_tokens == 1) return prefill;
+    if (engine_.scheduler().speculates() && decoded > 0) {
+      return decode / static_cast<double>(decoded) * static_cast<double>(batch);
+    }
     if (steps.size() > 1) steps.erase(steps.begin());  // ends the prefill
     return steps.empty() ? prefill : Median(steps);
   }
@@ -228,7 +258,8 @@ class ThroughputBench {
                              .spread = (*greatest - *least) / median,
                              .fraction = BestSeconds(cost, rates) / median,
                              .read_fraction = cost.bytes / median / Median(bandwidth_),
-                             .overhead = spent_[cell].outside / spent_[cell].total});
+                             .overhead = spent_[cell].outside / spent_[cell].total,
+                             .guesses = spent_[cell].guesses});
   }
 
   const ThroughputOptions& options_;

@@ -51,6 +51,9 @@ struct Generation {
   std::vector<int32_t> output_ids;
   FinishReason finish = FinishReason::kNone;
   std::string error;
+  bool speculates = false;
+  int64_t drafted = 0;   // tokens guessed
+  int64_t accepted = 0;  // and guessed right
   Clock::time_point start, first, last;
 };
 
@@ -100,8 +103,12 @@ absl::Status Prepare(const GenerateOptions& options, const LoadedRank& rank, Gen
 // Handles one event; returns true when a stop string ended the text.
 bool OnEvent(const GenerateOptions& options, const RequestEvent& event, Generation* run) {
   if (event.result == nullptr) return false;  // its end after a stop string
+  // A step may give more tokens than the text goes on for.
+  if (run->decoder->stopped_by() != nullptr) return true;
   run->receipt.Add(*event.result);
   run->finish = event.finish;
+  run->drafted += event.drafted;
+  run->accepted += event.accepted ? 1 : 0;
   run->error = event.result->error;
   if (event.result->token < 0) return false;
   run->last = Clock::now();
@@ -148,6 +155,9 @@ void PrintJson(const Generation& run) {
                   {"completion_tokens", run.output_ids.size()},
                   {"total_tokens", prompt + run.output_ids.size()}};
   out["moe"] = run.receipt.ToJson();
+  if (run.speculates) {
+    out["speculation"] = {{"drafted", run.drafted}, {"accepted", run.accepted}};
+  }
   fmt::print("{}\n", out.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
 }
 
@@ -169,6 +179,12 @@ void PrintSummary(Engine& engine, const LoadedRank& rank, const Generation& run)
   table.Add("time to first token", FormatSeconds(first));
   table.Add("prefill", FormatRate(static_cast<double>(run.request.prompt.size()), first, "tokens"));
   table.Add("decode", FormatRate(decoded, seconds(run.first, run.last), "tokens"));
+  if (run.speculates) {
+    const double share =
+        run.drafted == 0 ? 0 : static_cast<double>(run.accepted) / static_cast<double>(run.drafted);
+    table.Add("guesses accepted", fmt::format("{} of {} ({:.0f} %)", FormatCount(run.accepted),
+                                              FormatCount(run.drafted), 100 * share));
+  }
   if (rank.config().moe.experts > 0) {
     table.Add("choices rejected", FormatCount(run.receipt.rejected()));
     table.Add("choices overflowed", FormatCount(run.receipt.overflow()));
@@ -189,6 +205,7 @@ absl::Status Generate(const GenerateOptions& options) {
   }
   return RunWithEngine(options.engine, [&](Engine& engine, LoadedRank& rank) -> absl::Status {
     Generation run;
+    run.speculates = engine.scheduler().speculates();
     FM_RETURN_IF_ERROR(Prepare(options, rank, &run));
     if (!options.json && run.tokenizer) fmt::print("{}", options.prompt);
     FM_RETURN_IF_ERROR(Run(options, engine, &run));

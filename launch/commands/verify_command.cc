@@ -36,11 +36,13 @@ struct Variant {
   bool tensor = false;  // ranks share every matrix
   std::string placement = "contiguous";
   int threads = 1;
-  int64_t chunk = 0;       // 0: prefill in one piece
-  bool alone = false;      // one prompt after the other
-  bool prefix = false;     // again, with what the first time left in the prefix cache
-  bool preempted = false;  // with so few pages that sequences must give way to each other
-  bool ahead = false;      // every step is planned during the one before
+  int64_t chunk = 0;        // 0: prefill in one piece
+  bool alone = false;       // one prompt after the other
+  bool prefix = false;      // again, with what the first time left in the prefix cache
+  bool preempted = false;   // with so few pages that sequences must give way to each other
+  bool ahead = false;       // every step is planned during the one before
+  bool guesses = false;     // with guesses of which a third is wrong
+  bool own_method = false;  // with guesses as the command line says
   std::string Name() const {
     std::string name = fmt::format(
         "{} rank{}, {}, {} thread{}, {}, {}", ranks, ranks == 1 ? "" : "s",
@@ -50,6 +52,8 @@ struct Variant {
     if (prefix) name += ", prefix hits";
     if (preempted) name += ", preempted";
     if (ahead) name += ", planned ahead";
+    if (guesses) name += ", with guesses";
+    if (own_method) name += ", with guesses as asked for";
     return name;
   }
 };
@@ -68,6 +72,7 @@ struct VariantRun {
   std::vector<Outcome> outcomes;
   int64_t preemptions = 0;
   int64_t prefix_hit_tokens = 0;
+  SpeculationCounts speculation;
 };
 
 // What all variants compute.
@@ -75,6 +80,7 @@ struct Workload {
   std::vector<std::vector<int32_t>> prompts;
   int64_t tight_pages = 0;  // per rank, when sequences are to be preempted
   std::string no_hits;      // why the prefix cache cannot help; empty: it must
+  bool no_guesses = false;  // the gate looks at all rows of a step
 };
 
 int64_t PagesOf(int64_t tokens) { return (tokens + kKvBlockSize - 1) / kKvBlockSize; }
@@ -113,6 +119,7 @@ absl::StatusOr<Workload> MakeWorkload(const VerifyOptions& options) {
   const auto length = [&](size_t p) { return static_cast<int64_t>(workload.prompts[p].size()); };
   workload.tight_pages = std::max(PagesOf(length(0)) + PagesOf(length(1)) + 1,
                                   PagesOf(std::max(length(0), length(1)) + options.max_tokens));
+  workload.no_guesses = config.moe.experts > 0 && !CanSpeculate(gate);
   if (!PrefixCacheable(config, gate)) {
     workload.no_hits = "a token's values depend on more than the tokens before it";
   } else if (length(0) <= kKvBlockSize) {  // the last token of a prompt is always computed
@@ -180,9 +187,33 @@ void MakeTight(const Workload& workload, int ranks, EngineOptions* options) {
   options->max_num_seqs = std::max<int64_t>(options->max_num_seqs, 2 * ranks);
 }
 
+// Guesses what the reference wrote; every third guess is another token.
+void GuessFrom(const Workload& workload, const std::vector<Outcome>& reference,
+               std::span<const int32_t> tokens, int64_t most, std::vector<int32_t>* guesses) {
+  guesses->clear();
+  for (const Outcome& outcome : reference) {
+    std::vector<int32_t> text = workload.prompts[outcome.prompt];
+    text.insert(text.end(), outcome.tokens.begin(), outcome.tokens.end());
+    if (text.size() < tokens.size() || !std::equal(tokens.begin(), tokens.end(), text.begin())) {
+      continue;
+    }
+    for (size_t p = tokens.size(); p < text.size() && std::ssize(*guesses) < most; ++p) {
+      const int32_t other = text[p] == 0 ? 1 : 0;
+      guesses->push_back(p % 3 == 0 ? other : text[p]);
+    }
+    return;
+  }
+}
+
 absl::StatusOr<VariantRun> RunVariant(const VerifyOptions& options, const Workload& workload,
-                                      const Variant& variant) {
+                                      const Variant& variant,
+                                      const std::vector<Outcome>& reference) {
   EngineOptions engine_options = options.engine;
+  if (!variant.own_method) {
+    engine_options.speculative_tokens = 0;
+    engine_options.speculative_model.clear();
+    engine_options.speculative_method.clear();
+  }
   engine_options.placement = variant.placement;
   engine_options.parallelism = variant.tensor ? "tensor" : "expert";
   engine_options.prefill_chunk = variant.chunk;
@@ -194,9 +225,18 @@ absl::StatusOr<VariantRun> RunVariant(const VerifyOptions& options, const Worklo
     }
     run.preemptions = engine.scheduler().preemptions();
     run.prefix_hit_tokens = engine.scheduler().prefix_hit_tokens();
+    run.speculation = engine.scheduler().speculation();
     return absl::OkStatus();
   };
-  const auto adjust = [&](SchedulerOptions& scheduler) { scheduler.plan_ahead = variant.ahead; };
+  const auto adjust = [&](SchedulerOptions& scheduler) {
+    scheduler.plan_ahead = variant.ahead;
+    if (!variant.guesses) return;
+    scheduler.speculation.tokens = 4;
+    scheduler.speculation.guesser = [&](std::span<const int32_t> tokens, int64_t most,
+                                        std::vector<int32_t>* guesses) {
+      GuessFrom(workload, reference, tokens, most, guesses);
+    };
+  };
   FM_RETURN_IF_ERROR(
       RunOnThreadRanks(engine_options, variant.ranks, variant.threads, body, adjust));
   return run;
@@ -234,6 +274,11 @@ std::string ProvesNothing(const Workload& workload, const Variant& variant, cons
   if (variant.prefix && workload.no_hits.empty() && run.prefix_hit_tokens == 0) {
     return "no token came from the prefix cache";
   }
+  const bool mixed =
+      run.speculation.accepted > 0 && run.speculation.accepted < run.speculation.drafted;
+  if (variant.guesses && !workload.no_guesses && !mixed) {
+    return "there were not both right and wrong guesses";
+  }
   return "";
 }
 
@@ -243,10 +288,17 @@ std::string Remark(const Workload& workload, const Variant& variant, const Varia
   }
   if (variant.prefix) return fmt::format(" ({} cached tokens)", run.prefix_hit_tokens);
   if (variant.preempted) return fmt::format(" ({} preemptions)", run.preemptions);
+  if (variant.guesses && workload.no_guesses) {
+    return " (guesses are not applicable: the gate looks at all rows of a step)";
+  }
+  if (variant.guesses || variant.own_method) {
+    return fmt::format(" ({} of {} guesses right)", run.speculation.accepted,
+                       run.speculation.drafted);
+  }
   return "";
 }
 
-std::vector<Variant> MakeVariants(const std::vector<int>& ranks, bool on_gpu) {
+std::vector<Variant> MakeVariants(const std::vector<int>& ranks, bool own_method, bool on_gpu) {
   std::vector<Variant> variants;
   for (const int n : ranks) variants.push_back({.ranks = n});
   const int most = *std::max_element(ranks.begin(), ranks.end());
@@ -258,6 +310,8 @@ std::vector<Variant> MakeVariants(const std::vector<int>& ranks, bool on_gpu) {
   for (const int n : ends) variants.push_back({.ranks = n, .prefix = true});
   for (const int n : ends) variants.push_back({.ranks = n, .preempted = true});
   variants.push_back({.ranks = most, .ahead = true});
+  for (const int n : ends) variants.push_back({.ranks = n, .guesses = true});
+  if (own_method) variants.push_back({.ranks = most, .own_method = true});
   if (on_gpu) return variants;
   for (const int n : ranks) {
     if (n > 1) variants.push_back({.ranks = n, .tensor = true});
@@ -296,9 +350,10 @@ absl::Status Verify(VerifyOptions options) {
   std::vector<Outcome> reference;
   size_t differing = 0;
   size_t empty = 0;
-  for (const Variant& variant : MakeVariants(options.ranks, on_gpu)) {
+  const bool own_method = SpeculationOf(options.engine).tokens > 0;
+  for (const Variant& variant : MakeVariants(options.ranks, own_method, on_gpu)) {
     fmt::print(stderr, "verify: {}\n", variant.Name());
-    FM_ASSIGN_OR_RETURN(VariantRun run, RunVariant(options, workload, variant));
+    FM_ASSIGN_OR_RETURN(VariantRun run, RunVariant(options, workload, variant, reference));
     const bool first = reference.empty();
     const std::string difference = first ? "" : FirstDifference(variant, reference, run.outcomes);
     const std::string nothing = ProvesNothing(workload, variant, run);
@@ -330,8 +385,8 @@ Command MakeVerifyCommand(CLI::App& app) {
   auto options = std::make_shared<VerifyOptions>();
   CLI::App* command = app.add_subcommand(
       "verify",
-      "prove that ranks, placement, threads, batching, chunking, prefix hits and preemption do not "
-      "change a bit");
+      "prove that ranks, placement, threads, batching, chunking, prefix hits, preemption and "
+      "guesses do not change a bit");
   AddEngineFlags(*command, &options->engine);
   command->add_option("--ranks", options->ranks, "rank counts to compare: 1,2,3,4")
       ->delimiter(',')

@@ -129,6 +129,12 @@ void MetricFamilies::AddTokens() {
       AddCounter("vllm:prefix_cache_queries_total", "Tokens looked up in the prefix cache."));
   prefix_hits =
       SumCounter(AddCounter("vllm:prefix_cache_hits_total", "Of them, tokens that were there."));
+  drafts = SumCounter(AddCounter("vllm:spec_decode_num_drafts_total",
+                                 "Times that next tokens of a sequence were guessed."));
+  draft_tokens = SumCounter(AddCounter("vllm:spec_decode_num_draft_tokens_total",
+                                       "Tokens guessed, each in a row of a step."));
+  accepted_tokens = SumCounter(
+      AddCounter("vllm:spec_decode_num_accepted_tokens_total", "Of them, tokens that were right."));
 }
 
 void MetricFamilies::AddSteps() {

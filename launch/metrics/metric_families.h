@@ -69,6 +69,9 @@ class MetricFamilies {
   SumCounter preemptions;
   SumCounter prefix_queries;
   SumCounter prefix_hits;
+  SumCounter drafts;
+  SumCounter draft_tokens;
+  SumCounter accepted_tokens;
   SumCounter steps;
   SumCounter step_tokens;
   SumCounter seconds_plan;

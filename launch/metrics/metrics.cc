@@ -195,6 +195,9 @@ void Metrics::OnSnapshot(const EngineSnapshot& snapshot) {
   families.preemptions.Set(snapshot.preemptions);
   families.prefix_queries.Set(snapshot.prefix_query_tokens);
   families.prefix_hits.Set(snapshot.prefix_hit_tokens);
+  families.drafts.Set(snapshot.speculation.drafts);
+  families.draft_tokens.Set(snapshot.speculation.drafted);
+  families.accepted_tokens.Set(snapshot.speculation.accepted);
   p.CountSteps(snapshot.stats);
 }
 

@@ -6,7 +6,7 @@ others, on 1 to 4 ranks, with and without prefix caching, and when they are pree
 import random
 import unittest
 
-from serve_lib import PROMPT, Server, eventually, main, together
+from serve_lib import DEMO, PROMPT, Server, eventually, main, together
 
 COMPLETIONS, CHAT = "/v1/completions", "/v1/chat/completions"
 GATE = {"extra_policy": "random", "capacity": "ceil_k", "capacity_factor": 1.0,
@@ -55,6 +55,11 @@ SERVERS = {
     "4 ranks": (4, ["--prefill-chunk", "32"]),
     "1 rank": (1, []),
     "3 ranks, steps planned ahead": (3, ["--async-scheduling"]),
+    "2 ranks, guesses of prompt look-up": (
+        2,
+        ["--speculative-tokens", "5", "--prompt-lookup-min", "1", "--async-scheduling"],
+    ),
+    "1 rank, guesses of a draft model": (1, ["--speculative-model", DEMO, "--kv-cache-blocks", "40"]),
 }
 
 
@@ -64,6 +69,7 @@ def answer(server, path, body):
     for name in ("id", "created"):
         del reply[name]
     del reply["usage"]["prompt_tokens_details"]  # how much was cached
+    reply["usage"].pop("completion_tokens_details", None)  # how much was guessed
     return reply
 
 
@@ -112,6 +118,12 @@ class SameBitsTest(unittest.TestCase):
                 if "tiny" in where:
                     self.assertGreater(server.metric("vllm:num_preemptions_total"), 0)
                 self.assertGreater(server.metric("vllm:prefix_cache_hits_total"), 0)
+                if "guesses" in where:
+                    accepted = server.metric("vllm:spec_decode_num_accepted_tokens_total")
+                    self.assertGreater(accepted, 10)
+                    self.assertGreater(server.metric("vllm:spec_decode_num_draft_tokens_total"), accepted)
+                    usage = server.good(*completion(prompt="the the the the the", temperature=0)).exact["usage"]
+                    self.assertIn("accepted_prediction_tokens", usage["completion_tokens_details"])
 
     def crowd(self, server, where):
         """Everything twice at the same time, in another order, among requests that vanish."""

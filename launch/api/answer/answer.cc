@@ -50,6 +50,11 @@ Json UsageJson(const GenerationState& state, const Usage& usage) {
                {"total_tokens", usage.prompt_tokens + usage.completion_tokens},
                {"completion_tokens", usage.completion_tokens},
                {"prompt_tokens_details", {{"cached_tokens", usage.cached_tokens}}}};
+  if (usage.drafted > 0) {
+    json["completion_tokens_details"] = {
+        {"accepted_prediction_tokens", usage.accepted},
+        {"rejected_prediction_tokens", usage.drafted - usage.accepted}};
+  }
   if (TellsDrops(state)) {
     json["moe"] = {{"rejected", usage.rejected}, {"overflow", usage.overflow}};
   }

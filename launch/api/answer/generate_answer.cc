@@ -90,6 +90,9 @@ Json ChoiceJson(const GenerationState& state, const ChoiceState& choice) {
                {"completion_tokens", usage.completion_tokens},
                {"cached_tokens", usage.cached_tokens},
                {"e2e_latency", state.seconds}};
+  if (usage.drafted > 0) {
+    meta["speculation"] = {{"drafted", usage.drafted}, {"accepted", usage.accepted}};
+  }
   if (TellsDrops(state)) {
     meta["moe"] = {{"rejected", usage.rejected}, {"overflow", usage.overflow}};
   }

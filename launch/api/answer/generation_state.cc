@@ -7,6 +7,8 @@ namespace {
 // Choices of one request share the prompt: its losses count once, with the first choice.
 void AddChoice(const ChoiceState& choice, bool with_prompt, Usage* usage) {
   usage->completion_tokens += static_cast<int64_t>(choice.tokens.size());
+  usage->drafted += choice.drafted;
+  usage->accepted += choice.accepted;
   for (const DropCounts& drops : choice.drops) {
     usage->rejected += drops.rejected - (with_prompt ? 0 : drops.prompt_rejected);
     usage->overflow += drops.overflow - (with_prompt ? 0 : drops.prompt_overflow);

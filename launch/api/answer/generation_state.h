@@ -41,6 +41,8 @@ struct ChoiceState {
   const std::string* stop_string = nullptr;  // that ended it
   int32_t stop_token = -1;                   // that ended it, when the request named it
   std::vector<DropCounts> drops;             // of all its tokens so far
+  int64_t drafted = 0;                       // of its tokens: guessed,
+  int64_t accepted = 0;                      // and guessed right
 };
 
 struct PromptState {
@@ -66,6 +68,8 @@ struct Usage {
   int64_t cached_tokens = 0;
   int64_t rejected = 0;  // choices of experts: by the extra-expert policy,
   int64_t overflow = 0;  // and those that found no place
+  int64_t drafted = 0;   // tokens guessed,
+  int64_t accepted = 0;  // and guessed right
 };
 // Of the whole request, or of one choice and its prompt.
 Usage UsageOf(const GenerationState& state);

@@ -8,7 +8,7 @@
 namespace folkmoot {
 namespace {
 
-PanelPart PartOf(const TensorRef& ref) {
+PanelSource PartOf(const TensorRef& ref) {
   return {.name = ref.name, .slice = ref.slice, .first_row = ref.first_row, .rows = ref.n};
 }
 
@@ -16,7 +16,7 @@ class PanelLoader : public WeightLoader {
  public:
   explicit PanelLoader(const PanelFile& file) : file_(file) {
     for (const PanelEntry& entry : file.entries()) {
-      for (const PanelPart& part : entry.parts) types_[part.name] = entry.dtype;
+      for (const PanelSource& part : entry.parts) types_[part.name] = entry.dtype;
     }
   }
 
@@ -174,12 +174,12 @@ class PanelRecorder : public WeightLoader {
   absl::StatusOr<std::vector<PackedMatrix>> PackStack(ThreadPool& pool,
                                                       std::span<const TensorRef> refs) override {
     FM_ASSIGN_OR_RETURN(std::vector<PackedMatrix> stack, from_.PackStack(pool, refs));
-    std::vector<PanelPart> parts;
+    std::vector<PanelSource> parts;
     for (const TensorRef& ref : refs) parts.push_back(PartOf(ref));
     for (size_t i = 0; i < stack.size(); ++i) {
       FM_ASSIGN_OR_RETURN(
           stack[i],
-          Recorded(PanelKind::kRows, stack.size() == 1 ? parts : std::vector<PanelPart>{parts[i]},
+          Recorded(PanelKind::kRows, stack.size() == 1 ? parts : std::vector<PanelSource>{parts[i]},
                    stack[i]));
     }
     return stack;
@@ -234,7 +234,7 @@ class PanelRecorder : public WeightLoader {
   void Release(std::span<const std::byte>) override {}
 
  private:
-  absl::StatusOr<PackedMatrix> Recorded(PanelKind kind, std::vector<PanelPart> parts,
+  absl::StatusOr<PackedMatrix> Recorded(PanelKind kind, std::vector<PanelSource> parts,
                                         const PackedMatrix& matrix) {
     const PanelEntry entry = {.kind = kind,
                               .parts = std::move(parts),

@@ -88,10 +88,10 @@ class Planner {
     const MoeNames names = NamesOf(tensor.name);
     for (int e = 0; e < static_cast<int>(config_.moe.experts); ++e) {
       const auto experts = static_cast<int>(config_.moe.experts);
-      const ExpertTensors from = TensorsOfExpert(names.experts, true, e, experts, config_.hidden,
+      const GatedFfnTensors from = TensorsOfExpert(names.experts, true, e, experts, config_.hidden,
+                                                   config_.moe.intermediate);
+      const GatedFfnTensors to = TensorsOfExpert(names.experts, false, e, experts, config_.hidden,
                                                  config_.moe.intermediate);
-      const ExpertTensors to = TensorsOfExpert(names.experts, false, e, experts, config_.hidden,
-                                               config_.moe.intermediate);
       if (tensor.name == names.experts.packed_gate_up) {
         plan_.items.push_back({.from = from.gate, .to = to.gate.name, .encode = true});
         plan_.items.push_back({.from = from.up, .to = to.up.name, .encode = true});

@@ -49,7 +49,7 @@ T ValueOf(const std::pair<T, std::string_view> (&names)[N], const std::string& n
 
 Json Describe(const PanelEntry& entry, int64_t offset) {
   Json parts = Json::array();
-  for (const PanelPart& part : entry.parts) {
+  for (const PanelSource& part : entry.parts) {
     parts.push_back({part.name, part.slice, part.first_row, part.rows});
   }
   Json json = {{"kind", NameOf(kKinds, entry.kind)},
@@ -101,7 +101,7 @@ int64_t BytesOf(const PanelEntry& entry) {
     return -1;
   }
   int64_t rows = 0;
-  for (const PanelPart& part : entry.parts) {
+  for (const PanelSource& part : entry.parts) {
     if (part.rows < 0 || part.rows > kMost || part.first_row < 0) return -1;
     rows += part.rows;
   }
@@ -117,7 +117,7 @@ int64_t BytesOf(const PanelEntry& entry) {
   return PackedMatrix::BytesOf(entry.n, entry.k, entry.dtype, entry.codes);
 }
 
-std::string KeyOf(PanelKind kind, const PanelPart& part) {
+std::string KeyOf(PanelKind kind, const PanelSource& part) {
   return fmt::format("{} {} {}", static_cast<int>(kind), part.slice, part.name);
 }
 
@@ -179,12 +179,12 @@ absl::StatusOr<std::unique_ptr<PanelFile>> PanelFile::Open(const std::string& pa
   return file;
 }
 
-const PanelEntry* PanelFile::Find(PanelKind kind, const PanelPart& rows, size_t* part) const {
+const PanelEntry* PanelFile::Find(PanelKind kind, const PanelSource& rows, size_t* part) const {
   const auto found = places_.find(KeyOf(kind, rows));
   if (found == places_.end()) return nullptr;
   for (const Place& place : found->second) {
     const PanelEntry& entry = entries_[place.entry];
-    const PanelPart& have = entry.parts[place.part];
+    const PanelSource& have = entry.parts[place.part];
     if (rows.first_row < have.first_row ||
         rows.first_row + rows.rows > have.first_row + have.rows) {
       continue;

@@ -34,18 +34,18 @@ enum class PanelKind : uint8_t {
 };
 
 // The rows first_row .. first_row + rows of a tensor, or of a slice of it.
-struct PanelPart {
+struct PanelSource {
   std::string name;
   int64_t slice = 0;
   int64_t first_row = 0;
   int64_t rows = 0;
 
-  bool operator==(const PanelPart&) const = default;
+  bool operator==(const PanelSource&) const = default;
 };
 
 struct PanelEntry {
   PanelKind kind = PanelKind::kRows;
-  std::vector<PanelPart> parts;
+  std::vector<PanelSource> parts;
   int64_t n = 0;
   int64_t k = 0;
   DType dtype = DType::kF32;      // of plain weights
@@ -64,7 +64,7 @@ class PanelFile {
   static absl::StatusOr<std::unique_ptr<PanelFile>> Open(const std::string& path);
 
   // The entry of `kind` that holds these rows, and the part they are in; nullptr: none does.
-  const PanelEntry* Find(PanelKind kind, const PanelPart& rows, size_t* part) const;
+  const PanelEntry* Find(PanelKind kind, const PanelSource& rows, size_t* part) const;
   const std::vector<PanelEntry>& entries() const { return entries_; }
   const std::string& path() const { return path_; }
   // Of the description: ranks compare it.

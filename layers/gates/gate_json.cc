@@ -99,9 +99,10 @@ absl::Status Set(std::string_view field, const Json& value, std::vector<int32_t>
 }
 template <typename E>
 requires std::is_enum_v<E> absl::Status Set(std::string_view field, const Json& value, E* out) {
+  const auto* name = value.get_ptr<const std::string*>();  // null: not a string
   std::string choices;
   for (const auto& choice : NamesOf(E{})) {
-    if (value == choice.name) {
+    if (name != nullptr && *name == choice.name) {
       *out = choice.value;
       return absl::OkStatus();
     }

@@ -30,6 +30,30 @@ function(folkmoot_library folder)
   target_link_libraries(folkmoot_${folder} PUBLIC folkmoot_options ${ARG_DEPS})
 endfunction()
 
+# folkmoot_join(<target> <group> a.cc b.cc ...): sources of the target that read the same expensive
+# headers (JSON, command line, sockets). With FOLKMOOT_JOIN_SOURCES, as in the preset release, they
+# are compiled as one file, in about half the time that each alone takes. Names in the anonymous
+# namespaces of a group must differ. The joined file is ours and not that of CMake's UNITY_BUILD,
+# which names absolute paths: ccache would take each clone for another program.
+function(folkmoot_join target group)
+  if(NOT FOLKMOOT_JOIN_SOURCES)
+    target_sources(${target} PRIVATE ${ARGN})
+    return()
+  endif()
+  set(content "")
+  foreach(source ${ARGN})
+    file(REAL_PATH ${source} path)
+    file(RELATIVE_PATH path ${CMAKE_SOURCE_DIR} ${path})
+    string(APPEND content "#include \"${path}\"\n")
+  endforeach()
+  set(joined ${CMAKE_BINARY_DIR}/generated/joined/${target}_${group}.cc)
+  file(CONFIGURE OUTPUT ${joined} CONTENT "${content}")
+  target_sources(${target} PRIVATE ${joined})
+  # The compiler takes the parts for headers, whose unnamed namespaces would be suspect.
+  set_source_files_properties(${joined} TARGET_DIRECTORY ${target} PROPERTIES COMPILE_OPTIONS
+    "$<$<CXX_COMPILER_ID:GNU>:-Wno-subobject-linkage>")
+endfunction()
+
 # folkmoot_build_quickly(<target>): for code whose compile time matters more than its speed.
 function(folkmoot_build_quickly target)
   target_compile_options(${target} PRIVATE $<$<AND:$<CONFIG:Release>,$<COMPILE_LANGUAGE:CXX>>:-O1>)

@@ -1,4 +1,5 @@
-# folkmoot_test(<name> SOURCES ... DEPS ... [LABEL unit]): a GoogleTest binary, one ctest entry.
+# folkmoot_test(<name> [SOURCES ...] [JOINED ...] DEPS ... [LABEL unit]): a GoogleTest binary, one
+# ctest entry. JOINED are sources for folkmoot_join.
 # folkmoot_mpi_test(<name> SOURCES ... DEPS ... RANKS 1 2 3 4): one ctest entry per rank count.
 
 find_package(GTest REQUIRED)
@@ -32,8 +33,11 @@ target_precompile_headers(folkmoot_test_headers PRIVATE
 folkmoot_test_options(folkmoot_test_headers)
 
 function(folkmoot_test_binary name)
-  cmake_parse_arguments(ARG "" "" "SOURCES;DEPS;MAIN" ${ARGN})
+  cmake_parse_arguments(ARG "" "" "SOURCES;JOINED;DEPS;MAIN" ${ARGN})
   add_executable(${name} ${ARG_SOURCES})
+  if(ARG_JOINED)
+    folkmoot_join(${name} all ${ARG_JOINED})
+  endif()
   target_link_libraries(${name} PRIVATE folkmoot_options ${ARG_DEPS} spdlog::spdlog fmt::fmt
     GTest::gmock GTest::gtest ${ARG_MAIN})
   folkmoot_test_options(${name})
@@ -41,11 +45,12 @@ function(folkmoot_test_binary name)
 endfunction()
 
 function(folkmoot_test name)
-  cmake_parse_arguments(ARG "" "LABEL" "SOURCES;DEPS" ${ARGN})
+  cmake_parse_arguments(ARG "" "LABEL" "SOURCES;JOINED;DEPS" ${ARGN})
   if(NOT ARG_LABEL)
     set(ARG_LABEL unit)
   endif()
-  folkmoot_test_binary(${name} SOURCES ${ARG_SOURCES} DEPS ${ARG_DEPS} MAIN GTest::gtest_main)
+  folkmoot_test_binary(${name} SOURCES ${ARG_SOURCES} JOINED ${ARG_JOINED} DEPS ${ARG_DEPS}
+    MAIN GTest::gtest_main)
   add_test(NAME ${name} COMMAND ${name})
   set_tests_properties(${name} PROPERTIES LABELS ${ARG_LABEL} TIMEOUT ${FOLKMOOT_TEST_TIMEOUT})
 endfunction()

@@ -40,10 +40,11 @@ int Run(int argc, char** argv) {
   app.set_version_flag("--version", BuildVersion());
   app.require_subcommand(1);
   app.option_defaults()->always_capture_default();
-  const std::vector<Command> commands = {
-      MakeGenerateCommand(app), MakeScoreCommand(app),  MakeRouteCommand(app),
-      MakeInspectCommand(app),  MakeServeCommand(app),  MakeVerifyCommand(app),
-      MakeBenchCommand(app),    MakeDoctorCommand(app), MakeQuantizeCommand(app)};
+  const std::vector<Command> commands = {MakeGenerateCommand(app), MakeScoreCommand(app),
+                                         MakeRouteCommand(app),    MakeInspectCommand(app),
+                                         MakeServeCommand(app),    MakeVerifyCommand(app),
+                                         MakeBenchCommand(app),    MakeDoctorCommand(app),
+                                         MakePackCommand(app),     MakeQuantizeCommand(app)};
   for (const Command& command : commands) AddEnvironmentAndConfig(*command.app);
   if (argc > 1 && std::string_view(argv[1]) == "help") {
     const bool markdown = argc > 2 && std::string_view(argv[2]) == "--markdown";

@@ -12,6 +12,7 @@ namespace folkmoot {
 
 Command MakeGenerateCommand(CLI::App& app);
 Command MakeScoreCommand(CLI::App& app);
+Command MakePackCommand(CLI::App& app);
 Command MakeQuantizeCommand(CLI::App& app);
 Command MakeVerifyCommand(CLI::App& app);
 Command MakeBenchCommand(CLI::App& app);

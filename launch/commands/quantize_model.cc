@@ -3,8 +3,6 @@
 // config.json and the files that go along, then the name.
 #include "launch/commands/quantize_model.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <atomic>
 #include <cmath>
@@ -13,6 +11,7 @@
 #include <functional>
 #include <utility>
 
+#include "launch/model_directory.h"
 #include "layers/weight_loader.h"
 #include "nlohmann/json.hpp"
 
@@ -24,52 +23,6 @@ using Json = nlohmann::ordered_json;
 
 // Rows that one thread widens and encodes at a time: a multiple of every group.
 constexpr int64_t kBand = 128;
-
-// Removes a directory that was not finished.
-class UnfinishedDirectory {
- public:
-  static absl::StatusOr<std::unique_ptr<UnfinishedDirectory>> Create(const std::string& out) {
-    fs::path target = fs::path(out).lexically_normal();
-    if (target.filename().empty()) target = target.parent_path();  // "out/"
-    std::error_code error;
-    if (fs::exists(fs::symlink_status(target, error))) {
-      return FailedPrecondition("{}: is there already; name a directory that is not", out);
-    }
-    const fs::path hidden =
-        target.parent_path() / fmt::format(".{}.{}", target.filename().string(), getpid());
-    if (!fs::create_directories(hidden, error)) {
-      return FailedPrecondition("{}: cannot be made: {}", hidden.string(),
-                                error ? error.message() : "it is there already");
-    }
-    return std::unique_ptr<UnfinishedDirectory>(new UnfinishedDirectory(hidden, target));
-  }
-  ~UnfinishedDirectory() {
-    std::error_code ignored;
-    if (!finished_) fs::remove_all(hidden_, ignored);
-  }
-  UnfinishedDirectory(const UnfinishedDirectory&) = delete;
-  UnfinishedDirectory& operator=(const UnfinishedDirectory&) = delete;
-
-  const fs::path& path() const { return hidden_; }
-
-  absl::Status Finish() {
-    std::error_code error;
-    fs::rename(hidden_, target_, error);
-    if (error) {
-      return FailedPrecondition("{}: cannot get its name: {}", target_.string(), error.message());
-    }
-    finished_ = true;
-    return absl::OkStatus();
-  }
-
- private:
-  UnfinishedDirectory(fs::path hidden, fs::path target)
-      : hidden_(std::move(hidden)), target_(std::move(target)) {}
-
-  fs::path hidden_;
-  fs::path target_;
-  bool finished_ = false;
-};
 
 absl::Status WriteText(const fs::path& path, const std::string& text) {
   std::ofstream file(path, std::ios::binary);
@@ -84,18 +37,6 @@ absl::StatusOr<Json> ReadConfig(const std::string& model) {
   Json config = Json::parse(file, nullptr, /*allow_exceptions=*/false);
   if (!config.is_object()) return InvalidArgument("{}/config.json: not a JSON object", model);
   return config;
-}
-
-// Tokenizer, templates, generation settings, licences: small files that are not weights.
-bool GoesAlong(const fs::directory_entry& entry) {
-  constexpr uintmax_t kLargest = 256 << 20;
-  std::error_code error;
-  if (!entry.is_regular_file(error) || entry.file_size(error) > kLargest) return false;
-  const std::string name = entry.path().filename().string();
-  const std::string extension = entry.path().extension().string();
-  if (name == "config.json" || name.ends_with(".index.json")) return false;
-  return extension == ".json" || extension == ".jinja" || extension == ".txt" ||
-         extension == ".model" || name.starts_with("LICENSE") || name.starts_with("NOTICE");
 }
 
 class Writer {
@@ -282,14 +223,7 @@ absl::StatusOr<QuantizeReport> QuantizeModel(const QuantizeOptions& options, Thr
       Writer(*checkpoint, pool, progress).Write(plan, directory->path(), shard_bytes, &report));
   json["quantization_config"] = QuantizationConfig(options, plan);
   FM_RETURN_IF_ERROR(WriteText(directory->path() / "config.json", json.dump(2) + "\n"));
-  std::error_code error;
-  for (const fs::directory_entry& entry : fs::directory_iterator(options.model, error)) {
-    if (!GoesAlong(entry)) continue;
-    fs::copy_file(entry.path(), directory->path() / entry.path().filename(), error);
-    if (error) {
-      return FailedPrecondition("{}: cannot be copied: {}", entry.path().string(), error.message());
-    }
-  }
+  FM_RETURN_IF_ERROR(directory->TakeAlong(options.model));
   FM_RETURN_IF_ERROR(directory->Finish());
   return report;
 }

@@ -67,7 +67,8 @@ HWY_INLINE void StoreOut(const GatedFfnWeights& ffn, const float* sums, int64_t 
 
 // One panel over rows row .. row + count of the batch.
 void FfnUnit(const FfnJob& job, size_t expert, int64_t panel, int64_t row, int64_t count) {
-  HWY_ALIGN float sums[kRowBlock * PackedMatrix::kPanel];
+  alignas(
+      64) float sums[kRowBlock * PackedMatrix::kPanel];  // as the widest target of RunPanel wants
   const GatedFfnWeights& ffn = *job.experts[expert];
   const PackedMatrix& w = job.Weights(expert);
   RunPanel(w, panel, job.in, row, count, sums);

@@ -11,63 +11,77 @@
 #include "hwy/highway.h"
 #include "runtime/cpu/simd-inl.h"
 
+#ifndef FOLKMOOT_RUNTIME_CPU_CODE_ROWS_ONCE_
+#define FOLKMOOT_RUNTIME_CPU_CODE_ROWS_ONCE_
+namespace folkmoot::cpu {
+
+struct QuantizeJob {
+  ConstMatrix x;
+  int64_t chunk;
+  int64_t chunks;  // per row
+  int16_t* q;
+  float* scales;
+  int32_t* sums;
+};
+
+}  // namespace folkmoot::cpu
+#endif  // FOLKMOOT_RUNTIME_CPU_CODE_ROWS_ONCE_
+
 HWY_BEFORE_NAMESPACE();
 namespace folkmoot::cpu {
 namespace HWY_NAMESPACE {
 
-// One block of 16 values to integers; returns their sum.
-HWY_INLINE int32_t QuantizeBlock(const Block& x, float inverse, int16_t* q) {
-  const DF d;
-  const DI di;
-  const hn::Rebind<int16_t, DF> d16;
-  const VF magic = hn::Set(d, 12582912.0f);  // 1.5 * 2^23: adding it rounds to an integer
-  HWY_ALIGN int32_t lanes[kLanes];
-  for (size_t i = 0; i < kVectors; ++i) {
-    const VF shifted = Fma(x.v[i], hn::Set(d, inverse), magic);
-    const auto rounded = hn::Sub(hn::BitCast(di, shifted), hn::BitCast(di, magic));
-    hn::Store(rounded, di, lanes + i * kVector);
-    hn::StoreU(hn::DemoteTo(d16, rounded), d16, q + i * kVector);
-  }
-  int32_t sum = 0;
-  for (const int32_t lane : lanes) sum += lane;
-  return sum;
-}
-
-void QuantizeChunk(const float* x, int64_t count, int64_t chunk, int16_t* q, float* scale,
-                   int32_t* sum) {
+// `count` values, a multiple of 16, to integers. Lanes are only compared or added as integers, so
+// their order does not matter.
+HWY_INLINE void QuantizeChunk(const float* x, int64_t count, int16_t* q, float* scale,
+                              int32_t* sum) {
   // Below this the inverse of the scale would overflow: such values count as zero.
   constexpr float kTiny = 1e-30f;
   constexpr float kLargest = 32767.0f;
+  constexpr auto kStep = static_cast<int64_t>(kVector);
   const DF d;
-  Block blocks[2];
+  const DI di;
+  const hn::Rebind<int16_t, DF> d16;
   VF top = hn::Zero(d);
   VF poison = hn::Zero(d);  // becomes NaN where a value is NaN or infinite
-  const int64_t parts = chunk / static_cast<int64_t>(kLanes);
-  for (int64_t b = 0; b < parts; ++b) {
-    const int64_t first = b * static_cast<int64_t>(kLanes);
-    blocks[b] = first < count ? LoadBlockN(x + first, count - first) : ZeroBlock();
-    for (size_t i = 0; i < kVectors; ++i) {
-      top = hn::Max(top, hn::Abs(blocks[b].v[i]));
-      poison = Fma(blocks[b].v[i], hn::Zero(d), poison);
-    }
+  for (int64_t i = 0; i < count; i += kStep) {
+    const VF v = hn::LoadU(d, x + i);
+    top = hn::Max(top, hn::Abs(v));
+    poison = Fma(v, hn::Zero(d), poison);
   }
-  HWY_ALIGN float lanes[kVector];
-  hn::Store(top, d, lanes);
-  float largest = 0;
-  for (const float lane : lanes) largest = std::max(largest, lane);
-  hn::Store(poison, d, lanes);
-  float bad = 0;
-  for (const float lane : lanes) bad += lane;
-  if (bad != 0 || !(largest >= kTiny)) {
-    std::memset(q, 0, static_cast<size_t>(chunk) * sizeof(int16_t));
-    *scale = bad != 0 ? std::numeric_limits<float>::quiet_NaN() : 0.0f;
+  const bool finite = hn::AllTrue(d, hn::Eq(poison, poison));
+  const float largest = hn::GetLane(hn::MaxOfLanes(d, top));
+  if (!finite || largest < kTiny) {
+    std::memset(q, 0, static_cast<size_t>(count) * sizeof(int16_t));
+    *scale = finite ? 0.0f : std::numeric_limits<float>::quiet_NaN();
     *sum = 0;
     return;
   }
+  const VF inverse = hn::Set(d, kLargest / largest);
+  const VF magic = hn::Set(d, 12582912.0f);  // 1.5 * 2^23: adding it rounds to an integer
+  auto total = hn::Zero(di);
+  for (int64_t i = 0; i < count; i += kStep) {
+    const VF shifted = Fma(hn::LoadU(d, x + i), inverse, magic);
+    const auto rounded = hn::Sub(hn::BitCast(di, shifted), hn::BitCast(di, magic));
+    total = hn::Add(total, rounded);
+    hn::StoreU(hn::DemoteTo(d16, rounded), d16, q + i);
+  }
   *scale = largest / kLargest;
-  *sum = 0;
-  for (int64_t b = 0; b < parts; ++b) {
-    *sum += QuantizeBlock(blocks[b], kLargest / largest, q + b * static_cast<int64_t>(kLanes));
+  *sum = hn::GetLane(hn::SumOfLanes(di, total));
+}
+
+// Chunks begin .. end, counted through all rows.
+void QuantizeChunks(const QuantizeJob& job, int64_t begin, int64_t end) {
+  HWY_ALIGN float padded[32];
+  for (int64_t i = begin; i < end; ++i) {
+    const int64_t first = i % job.chunks * job.chunk;
+    const float* x = job.x.Row(i / job.chunks) + first;
+    if (job.x.cols - first < job.chunk) {  // the end of a row whose chunks are not all full
+      std::memset(padded, 0, sizeof(padded));
+      std::memcpy(padded, x, static_cast<size_t>(job.x.cols - first) * sizeof(float));
+      x = padded;
+    }
+    QuantizeChunk(x, job.chunk, job.q + i * job.chunk, job.scales + i, job.sums + i);
   }
 }
 
@@ -78,24 +92,23 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace folkmoot::cpu {
 namespace {
-HWY_EXPORT(QuantizeChunk);
+HWY_EXPORT(QuantizeChunks);
 constexpr int64_t kMinValues = int64_t{1} << 15;  // worth waking a thread for
 }  // namespace
 
 CodeRows QuantizeRows(ThreadPool& pool, ConstMatrix x, int64_t chunk, Workspace& workspace) {
   const int64_t chunks = (x.cols + chunk - 1) / chunk;
   const int64_t stride = chunks * chunk;
-  int16_t* q = workspace.Get<int16_t>(x.rows * stride).data();
-  float* scales = workspace.Get<float>(x.rows * chunks).data();
-  int32_t* sums = workspace.Get<int32_t>(x.rows * chunks).data();
+  const QuantizeJob job = {.x = x,
+                           .chunk = chunk,
+                           .chunks = chunks,
+                           .q = workspace.Get<int16_t>(x.rows * stride).data(),
+                           .scales = workspace.Get<float>(x.rows * chunks).data(),
+                           .sums = workspace.Get<int32_t>(x.rows * chunks).data()};
   pool.ParallelFor(x.rows * chunks, kMinValues / chunk, [&](int64_t begin, int64_t end, int) {
-    for (int64_t i = begin; i < end; ++i) {
-      const int64_t first = i % chunks * chunk;
-      HWY_DYNAMIC_DISPATCH(QuantizeChunk)
-      (x.Row(i / chunks) + first, x.cols - first, chunk, q + i * chunk, scales + i, sums + i);
-    }
+    HWY_DYNAMIC_DISPATCH(QuantizeChunks)(job, begin, end);
   });
-  return {q, stride, scales, sums, chunks};
+  return {job.q, stride, job.scales, job.sums, chunks};
 }
 
 ProductRows PrepareRows(ThreadPool& pool, ConstMatrix x, const PackedMatrix& w,

@@ -170,7 +170,8 @@ TEST(Speculation, LeavesOutATokenThatEndsTheText) {
   request.stop_ids = {7};
   driver.Add(request);
   for (int i = 0; i < 30 && !driver.scheduler().idle(); ++i) {
-    for (const SequenceSlice& slice : driver.Step().ranks[0].slices) {
+    const StepPlan plan = driver.Step();
+    for (const SequenceSlice& slice : plan.ranks[0].slices) {
       EXPECT_THAT(slice.draft, testing::Not(testing::Contains(7)));
     }
   }
@@ -187,7 +188,8 @@ TEST(Speculation, MasksFollowTheGuesses) {
   driver.Add(request);
   int64_t drafted = 0;
   for (int i = 0; i < 30 && !driver.scheduler().idle(); ++i) {
-    for (const SequenceSlice& slice : driver.Step().ranks[0].slices) {
+    const StepPlan plan = driver.Step();
+    for (const SequenceSlice& slice : plan.ranks[0].slices) {
       EXPECT_EQ(std::ssize(slice.allowed), (1 + slice.drafts) * 2);
       drafted += slice.drafts;
     }

@@ -3,9 +3,7 @@
 #include "launch/draft_model.h"
 
 #include <algorithm>
-#include <filesystem>
 
-#include "layers/panel_loader.h"
 #include "parallel/thread_communicator.h"
 #include "runtime/ops/norm.h"
 #include "runtime/tokenizer/tokenizer.h"
@@ -17,21 +15,18 @@ constexpr char kFlag[] = "--speculative-model";
 
 // The same id must be the same token for both models.
 absl::Status CheckTokens(const std::string& draft, const std::string& target) {
-  const std::string own = draft + "/tokenizer.json";
-  const std::string other = target + "/tokenizer.json";
-  std::error_code ignored;
+  const auto a = Tokenizer::OfModel(draft);
+  const auto b = Tokenizer::OfModel(target);
   // Models without a tokenizer (token ids in, token ids out) are compared by size alone.
-  if (!std::filesystem::exists(own, ignored) || !std::filesystem::exists(other, ignored)) {
-    return absl::OkStatus();
-  }
-  FM_ASSIGN_OR_RETURN(const auto a, Tokenizer::Load(own));
-  FM_ASSIGN_OR_RETURN(const auto b, Tokenizer::Load(other));
-  const int64_t size = std::max(a->vocab_size(), b->vocab_size());
+  if (absl::IsNotFound(a.status()) || absl::IsNotFound(b.status())) return absl::OkStatus();
+  FM_RETURN_IF_ERROR(a.status());
+  FM_RETURN_IF_ERROR(b.status());
+  const int64_t size = std::max((*a)->vocab_size(), (*b)->vocab_size());
   for (int32_t id = 0; id < size; ++id) {
-    if (a->IdToToken(id) == b->IdToToken(id)) continue;
+    if ((*a)->IdToToken(id) == (*b)->IdToToken(id)) continue;
     return InvalidArgument(
         "{} {}: token {} is '{}' there but '{}' in {}: the two models need one vocabulary", kFlag,
-        draft, id, a->IdToToken(id), b->IdToToken(id), target);
+        draft, id, (*a)->IdToToken(id), (*b)->IdToToken(id), target);
   }
   return absl::OkStatus();
 }
@@ -70,22 +65,8 @@ absl::StatusOr<std::unique_ptr<DraftModel>> DraftModel::Load(const DraftModelOpt
   draft->alone_ = std::move(MakeThreadCommunicators(1).front());
   draft->placement_ = ExpertPlacement::Contiguous(static_cast<int>(config.moe.experts), 1);
   model.cache_dtype = options.cache_dtype;
-  const std::string panels = fmt::format("{}/{}", options.directory, PanelFile::kName);
-  if (options.dummy_seed) {
-    draft->loader_ = MakeDummyLoader(*options.dummy_seed, options.dtype.value_or(config.dtype));
-  } else if (std::filesystem::exists(panels)) {
-    FM_ASSIGN_OR_RETURN(draft->panels_, PanelFile::Open(panels));
-    draft->fingerprint_ = draft->panels_->Fingerprint();
-    draft->loader_ = MakePanelLoader(*draft->panels_);
-  } else {
-    FM_ASSIGN_OR_RETURN(draft->checkpoint_, Checkpoint::Open(options.directory));
-    draft->fingerprint_ = draft->checkpoint_->Fingerprint();
-    draft->loader_ = MakeCheckpointLoader(*draft->checkpoint_);
-  }
-  if (draft->panels_ == nullptr) {  // packed weights stay as they are
-    draft->loader_->set_dtype(options.dtype);
-    draft->loader_->set_rounding(options.rounding);
-  }
+  FM_ASSIGN_OR_RETURN(draft->weights_, WeightSource::Open(options.directory, options.dummy_seed));
+  draft->loader_ = draft->weights_->MakeLoader(config, options.dtype, options.rounding);
   FM_ASSIGN_OR_RETURN(draft->model_, LoadModel(config, model, *draft->loader_, draft->placement_,
                                                *draft->alone_, pool));
   return draft;
@@ -116,17 +97,13 @@ void DraftModel::AddRows(const DraftTask& task, int64_t end, bool guess) {
   guessing_.push_back(&state);
 }
 
-// As the large model will choose, apart from penalties, which look back at guesses.
+// As the large model will choose, apart from penalties and bad words, which look back at guesses.
 int32_t DraftModel::Choose(const SequenceState& state, std::span<const float> logits) {
   if (!AllFinite(logits)) return 0;  // a guess like any other
-  const SamplingParams& sampling = state.start.sampling;
-  params_.temperature = sampling.temperature;
-  params_.top_k = sampling.top_k;
-  params_.top_p = sampling.top_p;
-  params_.min_p = sampling.min_p;
-  params_.seed = sampling.seed;
-  params_.logit_bias = sampling.logit_bias;
-  params_.allowed_ids = sampling.allowed_ids;
+  params_ = state.start.sampling;
+  params_.presence_penalty = params_.frequency_penalty = 0;
+  params_.repetition_penalty = 1;
+  params_.bad_words.clear();
   const auto position = std::ssize(state.tokens) + std::ssize(state.draft);
   return sampler_
       .Sample({.logits = logits,

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // A small model that guesses what the large one will write (SpeculationMethod::kDraftModel). Each
-// rank has a whole copy, experts included, and asks it about its own sequences: no rank waits for
-// another. It draws with the random numbers that the large model will draw with, so that two models
-// of one mind choose the same token also when they sample.
+// rank has a whole copy, experts included, and asks it about its own sequences (tensor-parallel
+// ranks all about all): no rank waits for another. It draws with the random numbers that the large
+// model will draw with, so that two models of one mind choose the same token also when they sample.
 //
 // Its keys and values lie in pages of the same numbers as the large model's. Where the large model
 // has computed a full page, this one has too, so pages of a shared prefix serve both.
@@ -16,9 +16,8 @@
 #include <vector>
 
 #include "launch/sequence_state.h"
+#include "launch/weight_source.h"
 #include "layers/models/model.h"
-#include "runtime/checkpoint/checkpoint.h"
-#include "runtime/checkpoint/panel_file.h"
 #include "runtime/sampler.h"
 
 namespace folkmoot {
@@ -49,8 +48,8 @@ class DraftModel {
                                                           const std::string& target_directory,
                                                           ThreadPool& pool);
 
-  // Of the weights' files, without reading them.
-  uint64_t fingerprint() const { return fingerprint_; }
+  // For ranks to compare.
+  const WeightSource& weights() const { return *weights_; }
   int64_t CacheBytesPerBlock(int64_t block_size) const {
     return model_->CacheBytesPerBlock(block_size);
   }
@@ -71,14 +70,12 @@ class DraftModel {
   ThreadPool* pool_ = nullptr;
   std::unique_ptr<Communicator> alone_;
   ExpertPlacement placement_ = ExpertPlacement::Contiguous(0, 1);
-  std::unique_ptr<Checkpoint> checkpoint_;  // or
-  std::unique_ptr<PanelFile> panels_;       // of a packed model
+  std::optional<WeightSource> weights_;
   std::unique_ptr<WeightLoader> loader_;
   std::unique_ptr<Model> model_;
   Workspace workspace_;
   Sampler sampler_;
   SamplingParams params_;
-  uint64_t fingerprint_ = 0;
 
   // Of the round under way.
   ForwardBatch batch_;

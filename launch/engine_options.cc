@@ -194,11 +194,8 @@ bool HasDraftModel(const EngineOptions& options) {
   return speculation.tokens > 0 && speculation.method == SpeculationMethod::kDraftModel;
 }
 
-absl::Status CheckGuessing(const EngineOptions& options, const ModelConfig& config,
-                           const GateConfig& gate) {
-  if (SpeculationOf(options).tokens == 0 || config.moe.experts == 0 || CanSpeculate(gate)) {
-    return absl::OkStatus();
-  }
+absl::Status CheckGuessing(const EngineOptions& options, const GateConfig& gate) {
+  if (SpeculationOf(options).tokens == 0 || gate.CanSpeculate()) return absl::OkStatus();
   return InvalidArgument(
       "speculation: this gate's routing is of class '{}': what a token gets depends on the other "
       "rows of its step, and guesses would change it. Leave --speculative-tokens out, or choose a "

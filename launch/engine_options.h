@@ -79,8 +79,7 @@ bool HasDraftModel(const EngineOptions& options);
 absl::StatusOr<GateConfig> GateOf(const EngineOptions& options, const ModelConfig& config);
 
 // With speculation: may tokens be guessed where the model has this gate? Names its class if not.
-absl::Status CheckGuessing(const EngineOptions& options, const ModelConfig& config,
-                           const GateConfig& gate);
+absl::Status CheckGuessing(const EngineOptions& options, const GateConfig& gate);
 
 // The context: --max-model-len or config.json's, whichever is smaller. An error when the flag
 // exceeds the model's.

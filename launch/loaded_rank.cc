@@ -2,28 +2,17 @@
 // LoadedRank::Load: open, agree, read.
 #include "launch/loaded_rank.h"
 
-#include <xxhash.h>
-
 #include <algorithm>
 #include <chrono>
-#include <filesystem>
-#include <fstream>
-#include <functional>
-#include <iterator>
-#include <map>
-#include <numeric>
 #include <optional>
 #include <span>
 
-#include "absl/functional/function_ref.h"
 #include "launch/agreement.h"
 #include "launch/gpu/choose_gpu.h"
 #include "launch/gpu/gpu.h"
 #include "launch/parallelism.h"
 #include "launch/version.h"
-#include "layers/panel_loader.h"
 #include "parallel/thread_communicator.h"
-#include "runtime/checkpoint/gguf_model.h"
 #include "runtime/quant/round_to_nearest.h"
 
 namespace folkmoot {
@@ -34,112 +23,50 @@ struct Opened {
   ModelConfig config;
   GateConfig gate;
   int64_t context = 0;
-  std::unique_ptr<Checkpoint> checkpoint;  // null for dummy weights and packed models
-  std::unique_ptr<PanelFile> panels;       // of a packed model
+  std::optional<WeightSource> weights;
   ExpertPlacement placement = ExpertPlacement::Contiguous(0, 1);
   std::optional<cuda::DeviceInfo> gpu;  // nullopt: the CPU
 };
 
-absl::Status OpenPanels(const EngineOptions& options, const std::string& path, Opened* out) {
+std::optional<uint64_t> DummySeed(const EngineOptions& options) {
+  if (options.load_format != "dummy") return std::nullopt;
+  return options.dummy_seed;
+}
+
+// What flags cannot ask of a packed model; where they leave the choice of the device, it is the
+// CPU's.
+absl::Status CheckPacked(const EngineOptions& options, Opened* out) {
+  const std::string& path = out->weights->path();
   if (out->gpu && options.device == "auto") out->gpu.reset();
   if (out->gpu) {
     return FailedPrecondition(
-        "{}: packed for the CPU; use --device cpu, or the model that it was "
-        "made from",
-        path);
+        "{}: packed for the CPU; use --device cpu, or the model that it was made from", path);
   }
   if (options.dtype != "auto" || options.quantization != "none") {
     return FailedPrecondition(
-        "{}: packed weights stay as they are; give --dtype and "
-        "--quantization to `folkmoot pack`",
+        "{}: packed weights stay as they are; give --dtype and --quantization to `folkmoot pack`",
         path);
   }
-  FM_ASSIGN_OR_RETURN(out->panels, PanelFile::Open(path));
   return absl::OkStatus();
 }
 
 absl::Status Open(const EngineOptions& options, int rank, int ranks, Opened* out) {
   FM_RETURN_IF_ERROR(CheckEngineOptions(options));
   FM_ASSIGN_OR_RETURN(out->gpu, ChooseGpu(options, rank));
-  FM_RETURN_IF_ERROR(CheckParallelism(options, out->gpu.has_value()));
   FM_ASSIGN_OR_RETURN(out->config, LoadModelConfig(options.model));
   FM_ASSIGN_OR_RETURN(out->gate, GateOf(options, out->config));
-  FM_RETURN_IF_ERROR(CheckGuessing(options, out->config, out->gate));
-  if (out->gpu && HasDraftModel(options)) {
-    return InvalidArgument(
-        "--speculative-model runs on the CPU only: use --speculative-method ngram, or "
-        "--device cpu");
-  }
+  FM_RETURN_IF_ERROR(CheckGuessing(options, out->gate));
   FM_ASSIGN_OR_RETURN(out->context, ContextOf(options, out->config));
   FM_ASSIGN_OR_RETURN(
       out->placement,
       ExpertPlacement::Parse(options.placement, static_cast<int>(out->config.moe.experts), ranks));
-  if (options.load_format == "dummy") return absl::OkStatus();
-  const std::string panels = fmt::format("{}/{}", options.model, PanelFile::kName);
-  if (std::filesystem::exists(panels)) return OpenPanels(options, panels, out);
-  FM_ASSIGN_OR_RETURN(out->checkpoint, Checkpoint::Open(options.model));
-  return absl::OkStatus();
-}
-
-std::optional<StoredCodes> StoredCodesOf(const Checkpoint* checkpoint) {
-  if (checkpoint == nullptr) return std::nullopt;
-  std::map<std::string_view, int64_t> bytes_of_type;  // quantised ones
-  int64_t bytes = 0;
-  int64_t weights = 0;
-  for (const std::string_view name : checkpoint->Names()) {
-    const TensorInfo& info = *checkpoint->Find(name);
-    if (info.shape.size() < 2) continue;
-    bytes += info.bytes;
-    weights += std::accumulate(info.shape.begin(), info.shape.end(), int64_t{1}, std::multiplies());
-    if (info.blocks != nullptr) bytes_of_type[info.blocks->name] += info.bytes;
-  }
-  if (bytes_of_type.empty()) return std::nullopt;
-  const auto most =
-      std::max_element(bytes_of_type.begin(), bytes_of_type.end(),
-                       [](const auto& a, const auto& b) { return a.second < b.second; });
-  return StoredCodes{std::string(most->first),
-                     static_cast<double>(bytes) / static_cast<double>(weights)};
-}
-
-std::string FileHash(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  const std::string text{std::istreambuf_iterator<char>(file), {}};
-  return fmt::format("{:016x}", XXH3_64bits(text.data(), text.size()));
-}
-
-// Tells apart weights of the same shapes, as of two trainings, without reading them: a hash of the
-// first page of at most 64 of `count` tensors.
-std::string SampleHash(size_t count,
-                       absl::FunctionRef<std::span<const std::byte>(size_t index)> tensor) {
-  constexpr size_t kSamples = 64;
-  constexpr size_t kPage = 4096;
-  const size_t stride = std::max<size_t>(1, count / kSamples);
-  uint64_t hash = 0;
-  for (size_t i = 0; i < count; i += stride) {
-    const std::span<const std::byte> bytes = tensor(i);
-    hash = XXH3_64bits_withSeed(bytes.data(), std::min(bytes.size(), kPage), hash);
-  }
-  return fmt::format("{:016x}", hash);
-}
-
-// What the files of the weights are, and a sample of what is in them.
-void AddWeightFields(const Opened& opened, AgreementFields& fields) {
-  if (opened.panels != nullptr) {
-    const std::vector<PanelEntry>& entries = opened.panels->entries();
-    fields.emplace_back("model files", fmt::format("{:016x}", opened.panels->Fingerprint()));
-    fields.emplace_back("weights", SampleHash(entries.size(), [&](size_t i) {
-                          return std::span(entries[i].data, static_cast<size_t>(entries[i].bytes));
-                        }));
-  } else if (opened.checkpoint != nullptr) {
-    const std::vector<std::string_view> names = opened.checkpoint->Names();
-    fields.emplace_back("model files", fmt::format("{:016x}", opened.checkpoint->Fingerprint()));
-    fields.emplace_back("weights", SampleHash(names.size(), [&](size_t i) {
-                          const TensorInfo& info = *opened.checkpoint->Find(names[i]);
-                          return std::span(info.data, static_cast<size_t>(info.bytes));
-                        }));
-  } else {
-    fields.emplace_back("model files", "dummy");
-  }
+  FM_ASSIGN_OR_RETURN(out->weights, WeightSource::Open(options.model, DummySeed(options)));
+  if (out->weights->packed()) FM_RETURN_IF_ERROR(CheckPacked(options, out));
+  // Now the device is certain.
+  FM_RETURN_IF_ERROR(CheckParallelism(options, out->gpu.has_value()));
+  if (!out->gpu || !HasDraftModel(options)) return absl::OkStatus();
+  return InvalidArgument(
+      "--speculative-model runs on the CPU only: use --speculative-method ngram, or --device cpu");
 }
 
 AgreementFields Fields(const EngineOptions& options, const Opened& opened) {
@@ -159,12 +86,7 @@ AgreementFields Fields(const EngineOptions& options, const Opened& opened) {
       {"--moe-a2a-backend", options.dispatcher},
       {"--parallelism", options.parallelism},
       {"--speculative-model", HasDraftModel(options) ? "yes" : "no"}};
-  AddWeightFields(opened, fields);
-  // The configuration of a GGUF file is among its keys, which the fingerprint of the files covers.
-  const absl::StatusOr<std::optional<std::string>> gguf = FindGguf(options.model);
-  if (!gguf.ok() || !*gguf) {
-    fields.emplace_back("config.json", FileHash(options.model + "/config.json"));
-  }
+  opened.weights->AddFields("", fields);
   fields.emplace_back("gate", opened.config.moe.experts > 0 ? ToJson(opened.gate) : "none");
   fields.emplace_back("context", std::to_string(opened.context));
   std::string placement;
@@ -244,19 +166,14 @@ SchedulerOptions SchedulerOf(const EngineOptions& options, const Opened& opened,
 
 absl::Status LoadedRank::LoadWeights(const EngineOptions& options, ModelOptions model,
                                      Communicator& world, const LoadProgress& progress) {
-  if (panels_ != nullptr) {
-    loader_ = MakePanelLoader(*panels_);
-  } else if (checkpoint_ != nullptr) {
-    loader_ = MakeCheckpointLoader(*checkpoint_, config_.weight_format);
-  } else {
-    loader_ = MakeDummyLoader(options.dummy_seed, WeightDType(options).value_or(config_.dtype));
-  }
-  loader_->set_dtype(WeightDType(options));
-  loader_->set_rounding(CodeSpecNamed(options.quantization));
-  stored_codes_ = StoredCodesOf(checkpoint_.get());
-  int64_t total = tensor_parallel_
-                      ? BytesToLoadSliced(config_, world.rank(), world.size(), config_.dtype)
-                      : BytesToLoad(config_, placement_, world.rank(), config_.dtype);
+  loader_ =
+      weights_->MakeLoader(config_, WeightDType(options), CodeSpecNamed(options.quantization));
+  stored_codes_ = weights_->stored_codes(config_);
+  const std::pair<int, int> slice =
+      tensor_parallel_ ? std::pair(world.rank(), world.size()) : std::pair(0, 1);
+  const int placed = tensor_parallel_ ? 0 : world.rank();
+  int64_t total = BytesToLoad(config_, std::ssize(placement_.experts_of(placed)), slice.first,
+                              slice.second, config_.dtype);
   if (stored_codes_ && !WeightDType(options)) {
     total = static_cast<int64_t>(static_cast<double>(total) /
                                  static_cast<double>(DTypeBytes(config_.dtype)) *
@@ -282,15 +199,12 @@ absl::Status LoadedRank::LoadDraft(const EngineOptions& options, int64_t context
   draft.dtype = WeightDType(options);
   draft.cache_dtype = CacheDType(options);
   draft.rounding = CodeSpecNamed(options.quantization);
-  if (options.load_format == "dummy") draft.dummy_seed = options.dummy_seed;
+  draft.dummy_seed = DummySeed(options);
   draft.context = context;
   absl::StatusOr<std::unique_ptr<DraftModel>> loaded =
       DraftModel::Load(draft, config_, options.model, *pool_);
   AgreementFields fields;
-  if (loaded.ok()) {
-    fields.emplace_back("files of --speculative-model",
-                        fmt::format("{:016x}", (*loaded)->fingerprint()));
-  }
+  if (loaded.ok()) (*loaded)->weights().AddFields("--speculative-model: ", fields);
   FM_RETURN_IF_ERROR(AgreeOrFail(world, loaded.status(), fields));
   draft_ = *std::move(loaded);
   return absl::OkStatus();
@@ -318,8 +232,7 @@ absl::StatusOr<std::unique_ptr<LoadedRank>> LoadedRank::Load(const EngineOptions
   rank->pool_ = std::make_unique<ThreadPool>(budget.threads, budget.pin);
   rank->config_ = opened.config;
   rank->gpu_ = opened.gpu;
-  rank->checkpoint_ = std::move(opened.checkpoint);
-  rank->panels_ = std::move(opened.panels);
+  rank->weights_ = std::move(opened.weights);
   rank->epoch_ = 1;
   rank->ranks_ = world.size();
   rank->tensor_parallel_ = parallelism.tensor;

@@ -11,11 +11,10 @@
 #include "launch/engine_options.h"
 #include "launch/model_runner.h"
 #include "launch/thread_budget.h"
+#include "launch/weight_source.h"
 #include "layers/models/model.h"
 #include "parallel/communicator.h"
 #include "parallel/expert_placement.h"
-#include "runtime/checkpoint/checkpoint.h"
-#include "runtime/checkpoint/panel_file.h"
 #include "runtime/cuda/device.h"
 #include "scheduler/scheduler.h"
 
@@ -23,12 +22,6 @@ namespace folkmoot {
 
 // Called on the loading thread: bytes of weights read so far, of all that this rank will read.
 using LoadProgress = std::function<void(int64_t bytes, int64_t total)>;
-
-// What a checkpoint with quantised weights has of them.
-struct StoredCodes {
-  std::string type;             // of most bytes: "Q4_K"
-  double bytes_per_weight = 0;  // of all matrices, plain ones among them
-};
 
 class LoadedRank {
  public:
@@ -82,9 +75,8 @@ class LoadedRank {
   double load_seconds_ = 0;
   int64_t bytes_read_ = 0;
   std::unique_ptr<ThreadPool> pool_;
-  std::unique_ptr<Communicator> alone_;     // the expert group of a tensor-parallel rank
-  std::unique_ptr<Checkpoint> checkpoint_;  // the model reads embeddings in place
-  std::unique_ptr<PanelFile> panels_;       // the weights themselves, when the model is packed
+  std::unique_ptr<Communicator> alone_;  // the expert group of a tensor-parallel rank
+  std::optional<WeightSource> weights_;  // the model reads embeddings in place
   std::unique_ptr<WeightLoader> loader_;
   std::unique_ptr<Model> model_;
   std::unique_ptr<DraftModel> draft_;  // null: none

@@ -6,8 +6,6 @@
 #include <algorithm>
 #include <chrono>
 
-#include "runtime/ops/norm.h"
-
 namespace folkmoot {
 namespace {
 
@@ -90,9 +88,9 @@ absl::Status ModelRunner::CheckGate(const std::string& overrides) const {
 }
 
 bool ModelRunner::GateCanSpeculate(const std::string& overrides) const {
-  if (overrides.empty()) return CanSpeculate(model_.gate_config());
+  if (overrides.empty()) return model_.gate_config().CanSpeculate();
   const auto gate = OverrideGate(model_.config(), model_.gate_config(), overrides);
-  return gate.ok() && CanSpeculate(*gate);
+  return gate.ok() && gate->CanSpeculate();
 }
 
 bool ModelRunner::GateIsCacheable(const std::string& overrides) const {
@@ -236,7 +234,7 @@ absl::Status ModelRunner::CheckGuesses(const SequenceSlice& slice,
                       model_.config().vocab);
     }
   }
-  if (state.gate != nullptr && !CanSpeculate(state.gate->config())) {
+  if (state.gate != nullptr && !state.gate->config().CanSpeculate()) {
     return DataLoss("sequence {} has guesses, but its gate '{}' looks at all rows of a step",
                     slice.id, state.start.gate);
   }
@@ -246,6 +244,7 @@ absl::Status ModelRunner::CheckGuesses(const SequenceSlice& slice,
 // Who takes part in the step, and what each of them is to compute.
 absl::Status ModelRunner::Activate(const StepPlan& plan, const RankPlan& mine, StepResult* result) {
   active_.clear();
+  result->sequences.reserve(mine.slices.size());  // all, where nothing is guessed
   for (const SequenceSlice& slice : mine.slices) {
     const size_t at = result->sequences.size();
     result->sequences.emplace_back().id = slice.id;

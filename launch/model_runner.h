@@ -69,8 +69,8 @@ class ModelRunner {
   void ReadAll(ConstMatrix logits, StepRecorder& recorder, StepResult* result);
   void Verify(ConstMatrix logits, Sampler& sampler, StepRecorder& recorder,
               std::span<SequenceResult> results, ActiveSlice* active);
-  void ReadToken(const ActiveSlice& active, int64_t row, ConstMatrix logits, Sampler& sampler,
-                 SequenceResult* result);
+  void ReadLogits(const ActiveSlice& active, int64_t row, int64_t at, ConstMatrix logits,
+                  Sampler& sampler, SequenceResult* result);
   void Read(const ActiveSlice& active, ConstMatrix logits, Sampler& sampler,
             SequenceResult* result);
   // Row `row` of the slice; whether its logits were finite numbers.

@@ -12,6 +12,13 @@ std::string NotFinite(int64_t position) {
   return fmt::format("the logits of position {} are not finite numbers", position);
 }
 
+// What the state of a sequence says beside its token.
+void Answer(const SequenceState& state, SequenceResult* result) {
+  result->error = state.error;
+  result->drops = state.drops;
+  result->layer_digests = state.digests;
+}
+
 }  // namespace
 
 void ModelRunner::ReadAll(ConstMatrix logits, StepRecorder& recorder, StepResult* result) {
@@ -47,48 +54,37 @@ void ModelRunner::Verify(ConstMatrix logits, Sampler& sampler, StepRecorder& rec
     active->given = i + 1;
     state.stream = ExtendStream(state.stream, state.tokens[static_cast<size_t>(state.computed++)]);
     recorder.Accept(*active, i, &result);
-    ReadToken(*active, i, logits, sampler, &result);
+    if (state.error.empty()) {
+      ReadLogits(*active, i, active->first_logit + i, logits, sampler, &result);
+    }
+    Answer(state, &result);
     const bool more = state.error.empty() && i < slice.drafts;
     if (!more || result.token != state.draft[static_cast<size_t>(i)]) break;
   }
   state.drafted = std::min(state.drafted, state.computed);
 }
 
-// The token after row `row` of a slice with guesses.
-void ModelRunner::ReadToken(const ActiveSlice& active, int64_t row, ConstMatrix logits,
-                            Sampler& sampler, SequenceResult* result) {
+// Row `row` of the slice, whose logits are row `at`.
+void ModelRunner::ReadLogits(const ActiveSlice& active, int64_t row, int64_t at, ConstMatrix logits,
+                             Sampler& sampler, SequenceResult* result) {
   SequenceState& state = *active.state;
-  const auto at = static_cast<size_t>(active.first_logit + row);
-  if (state.error.empty()) {
-    const bool finite =
-        !batch_.choices.empty() && batch_.choices[at].wanted
-            ? TakeChosen(model_.chosen()[at], &state, result)
-            : ReadRow(active, row, logits.RowSpan(static_cast<int64_t>(at)), sampler, result);
-    if (!finite) state.error = NotFinite(active.slice->start + row);
-  }
-  result->error = state.error;
-  result->drops = state.drops;
-  result->layer_digests = state.digests;
+  const auto choice = static_cast<size_t>(at);
+  const bool finite = !batch_.choices.empty() && batch_.choices[choice].wanted
+                          ? TakeChosen(model_.chosen()[choice], &state, result)
+                          : ReadRow(active, row, logits.RowSpan(at), sampler, result);
+  if (!finite) state.error = NotFinite(active.slice->start + row);
 }
 
 void ModelRunner::Read(const ActiveSlice& active, ConstMatrix logits, Sampler& sampler,
                        SequenceResult* result) {
   SequenceState& state = *active.state;
-  auto row = static_cast<size_t>(active.first_logit);
+  int64_t at = active.first_logit;
   for (int64_t i = 0; i < active.slice->count && state.error.empty(); ++i) {
-    const int64_t position = active.slice->start + i;
     const bool sample = active.slice->sample && i + 1 == active.slice->count;
-    if (!sample && !WantsTarget(state, position)) continue;
-    const bool finite =
-        !batch_.choices.empty() && batch_.choices[row].wanted
-            ? TakeChosen(model_.chosen()[row], &state, result)
-            : ReadRow(active, i, logits.RowSpan(static_cast<int64_t>(row)), sampler, result);
-    if (!finite) state.error = NotFinite(position);
-    ++row;
+    if (!sample && !WantsTarget(state, active.slice->start + i)) continue;
+    ReadLogits(active, i, at++, logits, sampler, result);
   }
-  result->error = state.error;
-  result->drops = state.drops;
-  result->layer_digests = state.digests;
+  Answer(state, result);
 }
 
 bool ModelRunner::TakeChosen(const ChosenToken& chosen, SequenceState* state,

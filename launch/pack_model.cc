@@ -3,12 +3,13 @@
 
 #include <algorithm>
 #include <memory>
+#include <optional>
 #include <vector>
 
+#include "launch/weight_source.h"
 #include "layers/models/model.h"
 #include "layers/panel_loader.h"
 #include "parallel/thread_communicator.h"
-#include "runtime/checkpoint/checkpoint.h"
 #include "runtime/quant/round_to_nearest.h"
 
 namespace folkmoot {
@@ -19,21 +20,16 @@ absl::StatusOr<int64_t> PackModel(const EngineOptions& options, const std::strin
   FM_ASSIGN_OR_RETURN(const ModelConfig config, LoadModelConfig(options.model));
   ModelOptions model_options;
   FM_ASSIGN_OR_RETURN(model_options.gate, DefaultGate(config));
-  std::unique_ptr<Checkpoint> checkpoint;
-  std::unique_ptr<WeightLoader> loader;
-  if (options.load_format == "dummy") {
-    loader = MakeDummyLoader(options.dummy_seed, WeightDType(options).value_or(config.dtype));
-  } else {
-    FM_ASSIGN_OR_RETURN(checkpoint, Checkpoint::Open(options.model));
-    loader = MakeCheckpointLoader(*checkpoint, config.weight_format);
-  }
-  const int64_t total = checkpoint == nullptr ? 1 : checkpoint->total_bytes();
-  loader->set_dtype(WeightDType(options));
-  loader->set_rounding(CodeSpecNamed(options.quantization));
+  std::optional<uint64_t> dummy_seed;
+  if (options.load_format == "dummy") dummy_seed = options.dummy_seed;
+  FM_ASSIGN_OR_RETURN(const WeightSource weights, WeightSource::Open(options.model, dummy_seed));
+  if (weights.packed()) return FailedPrecondition("{}: is packed already", weights.path());
+  const std::unique_ptr<WeightLoader> loader =
+      weights.MakeLoader(config, WeightDType(options), CodeSpecNamed(options.quantization));
   int64_t read = 0;
   loader->set_progress([&](int64_t bytes) {
     read += bytes;
-    progress(read, std::max(read, total));
+    progress(read, std::max(read, weights.total_bytes()));
   });
   const ExpertPlacement placement =
       ExpertPlacement::Contiguous(static_cast<int>(config.moe.experts), 1);

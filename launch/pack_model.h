@@ -13,8 +13,8 @@
 namespace folkmoot {
 
 // Writes the weights of options.model, with its --dtype and --quantization (dummy ones with
-// --load-format dummy), to `path`; returns the
-// bytes written. Holds one matrix at a time. progress(done, total): bytes read.
+// --load-format dummy), to `path`; returns the bytes written. Holds one matrix at a time.
+// progress(done, total): bytes read.
 absl::StatusOr<int64_t> PackModel(const EngineOptions& options, const std::string& path,
                                   ThreadPool& pool,
                                   const std::function<void(int64_t, int64_t)>& progress);

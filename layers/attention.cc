@@ -85,16 +85,16 @@ void Attention::Attend(LayerContext& ctx, std::span<const AttentionSequence> seq
   ctx.workspace.Release(mark);
 }
 
-absl::StatusOr<Matrix> Attention::Forward(LayerContext& ctx, const ForwardBatch& batch,
+absl::StatusOr<Matrix> Attention::Forward(LayerContext& ctx,
                                           std::span<const AttentionSequence> sequences,
                                           const RopeRows& rope, KvCache& cache,
                                           ConstMatrix x) const {
   WaitLabel label = {.layer = static_cast<int>(params_.layer), .step = ctx.step};
-  const Matrix attended = columns_->Take(batch.tokens(), heads_);
+  const Matrix attended = columns_->Take(x.rows, heads_);
   Attend(ctx, sequences, rope, cache, x, columns_->Mine(attended, heads_));
   label.phase = "attention gather";
   FM_RETURN_IF_ERROR(columns_->Gather(label));
-  const Matrix out = columns_->Take(batch.tokens(), output_);
+  const Matrix out = columns_->Take(x.rows, output_);
   Gemm(ctx.pool, attended, o_, o_bias_, ctx.workspace, columns_->Mine(out, output_));
   label.phase = "attention output gather";
   FM_RETURN_IF_ERROR(columns_->Gather(label));

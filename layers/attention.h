@@ -37,9 +37,8 @@ class Attention {
   // x [T, H] normalised input. Returns [T, H], which lives as matrices of ColumnExchange do. Writes
   // this step's keys and values to `cache`, which has this rank's heads. Collective over the
   // ranks of the exchange.
-  absl::StatusOr<Matrix> Forward(LayerContext& ctx, const ForwardBatch& batch,
-                                 std::span<const AttentionSequence> sequences, const RopeRows& rope,
-                                 KvCache& cache, ConstMatrix x) const;
+  absl::StatusOr<Matrix> Forward(LayerContext& ctx, std::span<const AttentionSequence> sequences,
+                                 const RopeRows& rope, KvCache& cache, ConstMatrix x) const;
 
  private:
   explicit Attention(ColumnExchange& columns) : columns_(&columns) {}

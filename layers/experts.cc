@@ -41,6 +41,15 @@ absl::StatusOr<Experts> Experts::Load(ThreadPool& pool, WeightLoader& loader,
         pool, loader,
         TensorsOfExpert(names, packed, expert, placement.experts(), hidden, intermediate), columns,
         &experts.weights_.emplace_back()));
+    const GatedFfnWeights& first = experts.weights_.front();
+    const GatedFfnWeights& last = experts.weights_.back();
+    if (last.gate_up.codes() == first.gate_up.codes() && last.down.codes() == first.down.codes()) {
+      continue;
+    }
+    return InvalidArgument(
+        "{}: expert {} is quantised differently from expert {}; --dtype bfloat16 runs them as "
+        "plain weights",
+        names.prefix, expert, placement.experts_of(rank).front());
   }
   for (const GatedFfnWeights& weights : experts.weights_) experts.pointers_.push_back(&weights);
   return experts;

@@ -9,6 +9,7 @@ namespace folkmoot {
 namespace {
 
 PanelSource PartOf(const TensorRef& ref) {
+  FM_CHECK(ref.row_step == 1);
   return {.name = ref.name, .slice = ref.slice, .first_row = ref.first_row, .rows = ref.n};
 }
 

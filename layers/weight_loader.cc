@@ -25,13 +25,12 @@ absl::StatusOr<std::unique_ptr<CodeMatrix>> WeightLoader::CodesToRun(const Tenso
   return codes;
 }
 
-absl::Status WeightLoader::PackInto(ThreadPool& pool, const TensorRef& ref, int64_t outputs,
-                                    std::optional<PackedMatrix>* packed) {
+absl::Status WeightLoader::PackInto(ThreadPool& pool, const TensorRef& ref, const CodeMatrix* codes,
+                                    int64_t outputs, std::optional<PackedMatrix>* packed) {
   const auto append = [&](const auto& weight) {
     if (!*packed) *packed = PackedMatrix::Reserve(outputs, weight);
     (*packed)->Append(pool, weight);
   };
-  FM_ASSIGN_OR_RETURN(const std::unique_ptr<CodeMatrix> codes, CodesToRun(ref));
   if (codes != nullptr) {
     append(*codes);
     Report(*codes);
@@ -51,18 +50,19 @@ absl::Status WeightLoader::PackInto(ThreadPool& pool, const TensorRef& ref, int6
 }
 
 absl::StatusOr<PackedMatrix> WeightLoader::Pack(ThreadPool& pool, const TensorRef& ref) {
+  FM_ASSIGN_OR_RETURN(const std::unique_ptr<CodeMatrix> codes, CodesToRun(ref));
   std::optional<PackedMatrix> packed;
-  FM_RETURN_IF_ERROR(PackInto(pool, ref, ref.n, &packed));
+  FM_RETURN_IF_ERROR(PackInto(pool, ref, codes.get(), ref.n, &packed));
   return *std::move(packed);
 }
 
-absl::StatusOr<bool> WeightLoader::AlikeInMemory(std::span<const TensorRef> refs) {
+bool WeightLoader::AlikeInMemory(std::span<const TensorRef> refs,
+                                 std::span<const std::unique_ptr<CodeMatrix>> codes) const {
   std::optional<CodeSpec> spec;
   std::optional<DType> dtype;
   for (size_t i = 0; i < refs.size(); ++i) {
-    FM_ASSIGN_OR_RETURN(const std::unique_ptr<CodeMatrix> codes, CodesToRun(refs[i]));
     const std::optional<CodeSpec> mine =
-        codes != nullptr ? std::optional<CodeSpec>(codes->spec()) : std::nullopt;
+        codes[i] != nullptr ? std::optional<CodeSpec>(codes[i]->spec()) : std::nullopt;
     // Plain: as converted, or as stored.
     const std::optional<DType> stored = dtype_ || mine ? dtype_ : Stored(refs[i].name);
     if (i > 0 && (mine != spec || stored != dtype)) return false;
@@ -74,14 +74,19 @@ absl::StatusOr<bool> WeightLoader::AlikeInMemory(std::span<const TensorRef> refs
 
 absl::StatusOr<std::vector<PackedMatrix>> WeightLoader::PackStack(ThreadPool& pool,
                                                                   std::span<const TensorRef> refs) {
-  FM_ASSIGN_OR_RETURN(const bool alike, AlikeInMemory(refs));
+  std::vector<std::unique_ptr<CodeMatrix>> codes;
   int64_t outputs = 0;
-  for (const TensorRef& ref : refs) outputs += ref.n;
+  for (const TensorRef& ref : refs) {
+    FM_ASSIGN_OR_RETURN(codes.emplace_back(), CodesToRun(ref));
+    outputs += ref.n;
+  }
+  const bool alike = AlikeInMemory(refs, codes);
   std::vector<PackedMatrix> stack;
   std::optional<PackedMatrix> packed;
-  for (const TensorRef& ref : refs) {
-    FM_RETURN_IF_ERROR(PackInto(pool, ref, alike ? outputs : ref.n, &packed));
-    if (alike && &ref != &refs.back()) continue;
+  for (size_t i = 0; i < refs.size(); ++i) {
+    FM_RETURN_IF_ERROR(
+        PackInto(pool, refs[i], codes[i].get(), alike ? outputs : refs[i].n, &packed));
+    if (alike && i + 1 < refs.size()) continue;
     stack.push_back(*std::move(packed));
     packed.reset();
   }
@@ -281,6 +286,7 @@ class CheckpointLoader : public WeightLoader {
   }
 
   static std::vector<int64_t> ShapeOf(const TensorRef& ref) {
+    FM_CHECK(ref.row_step == 1);  // only formats of packed experts know another
     if (ref.slices == 0) return {ref.rows(), ref.k};
     return {ref.slices, ref.slice_rows, ref.k};
   }

@@ -100,9 +100,11 @@ class WeightLoader {
  private:
   std::vector<float> Widen(const WeightView& view);
   // Appends to *packed, for which it makes room for `outputs` outputs when there is none yet.
-  absl::Status PackInto(ThreadPool& pool, const TensorRef& ref, int64_t outputs,
-                        std::optional<PackedMatrix>* packed);
-  absl::StatusOr<bool> AlikeInMemory(std::span<const TensorRef> refs);
+  // `codes` are those of CodesToRun.
+  absl::Status PackInto(ThreadPool& pool, const TensorRef& ref, const CodeMatrix* codes,
+                        int64_t outputs, std::optional<PackedMatrix>* packed);
+  bool AlikeInMemory(std::span<const TensorRef> refs,
+                     std::span<const std::unique_ptr<CodeMatrix>> codes) const;
   // The codes of `ref` where products run on codes: null when it is plain or a dtype is set.
   absl::StatusOr<std::unique_ptr<CodeMatrix>> CodesToRun(const TensorRef& ref);
   WeightView Converted(const WeightView& view, std::vector<std::byte>* storage) const;
@@ -117,8 +119,8 @@ class WeightLoader {
 
 // `checkpoint` must outlive the loader and every model that keeps an embedding table. `format` is
 // that of ModelConfig, null when all weights are plain.
-std::unique_ptr<WeightLoader> MakeCheckpointLoader(
-    const Checkpoint& checkpoint, std::shared_ptr<const WeightFormat> format = nullptr);
+std::unique_ptr<WeightLoader> MakeCheckpointLoader(const Checkpoint& checkpoint,
+                                                   std::shared_ptr<const WeightFormat> format);
 
 // Random weights of the right shapes: normal with deviation 1/sqrt(k) for matrices, 1 for
 // embeddings and norms, 0 for biases; a tensor's values depend on the seed and its name only. Large

@@ -61,7 +61,7 @@ class ThroughputBench {
     if (rank.stored_codes() && !WeightDType(options.engine)) {
       weights_ = rank.stored_codes()->type;
       bytes_per_weight_ = rank.stored_codes()->bytes_per_weight;
-      integers_ = true;
+      integers_ = rank.stored_codes()->integers;
     }
     if (const auto spec = CodeSpecNamed(options.engine.quantization)) {
       weights_ = options.engine.quantization;

@@ -102,9 +102,6 @@ absl::Status Prepare(const GenerateOptions& options, const LoadedRank& rank, Gen
 
 // Handles one event; returns true when a stop string ended the text.
 bool OnEvent(const GenerateOptions& options, const RequestEvent& event, Generation* run) {
-  if (event.result == nullptr) return false;  // its end after a stop string
-  // A step may give more tokens than the text goes on for.
-  if (run->decoder->stopped_by() != nullptr) return true;
   run->receipt.Add(*event.result);
   run->finish = event.finish;
   run->drafted += event.drafted;
@@ -131,7 +128,7 @@ absl::Status Run(const GenerateOptions& options, Engine& engine, Generation* run
   bool stopped = false;
   while (!engine.idle()) {
     FM_RETURN_IF_ERROR(engine.Step(
-        [&](const RequestEvent& event) { stopped = OnEvent(options, event, run) || stopped; }));
+        [&](const RequestEvent& event) { stopped = stopped || OnEvent(options, event, run); }));
     if (stopped) {
       engine.Abort(id);
       run->finish = FinishReason::kStop;

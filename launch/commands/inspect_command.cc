@@ -20,6 +20,7 @@
 #include "parallel/mpi_environment.h"
 #include "runtime/checkpoint/checkpoint.h"
 #include "runtime/checkpoint/gguf_model.h"
+#include "runtime/checkpoint/panel_file.h"
 #include "runtime/quant/weight_format.h"
 
 namespace folkmoot {
@@ -144,7 +145,8 @@ std::string WrongText(const ModelInventory& inventory) {
 // in place; norms are nothing beside these.
 int64_t SlicedBytes(const InspectReport& report, int rank) {
   if (report.inventory.parameters > kAbsurd) return report.inventory.bytes;
-  return BytesToLoadSliced(report.config, rank, report.ranks, report.config.dtype);
+  return BytesToLoad(report.config, report.config.moe.experts, rank, report.ranks,
+                     report.config.dtype);
 }
 int64_t EmbeddingBytes(const InspectReport& report) {
   if (report.inventory.parameters > kAbsurd) return 0;
@@ -232,18 +234,24 @@ nlohmann::ordered_json ConfigJson(const ModelConfig& config) {
   return json;
 }
 
-nlohmann::ordered_json RanksJson(const InspectReport& report) {
+nlohmann::ordered_json TensorRanksJson(const InspectReport& report) {
+  const ColumnSplit heads = KvHeadSplit(report.config, report.ranks);
+  const int64_t embeddings = EmbeddingBytes(report);
   auto ranks = nlohmann::ordered_json::array();
-  for (int rank = 0; report.tensor_parallel && rank < report.ranks; ++rank) {
+  for (int rank = 0; rank < report.ranks; ++rank) {
     const int64_t bytes = SlicedBytes(report, rank);
-    const int64_t embeddings = EmbeddingBytes(report);
     ranks.push_back({{"rank", rank},
-                     {"kv_heads", KvHeadSplit(report.config, report.ranks).width(rank)},
+                     {"kv_heads", heads.width(rank)},
                      {"sliced_bytes", bytes},
                      {"replicated_bytes", embeddings},
                      {"bytes", bytes + embeddings}});
   }
-  if (report.tensor_parallel) return ranks;
+  return ranks;
+}
+
+nlohmann::ordered_json RanksJson(const InspectReport& report) {
+  if (report.tensor_parallel) return TensorRanksJson(report);
+  auto ranks = nlohmann::ordered_json::array();
   for (int rank = 0; rank < report.ranks; ++rank) {
     nlohmann::ordered_json entry = {{"rank", rank}};
     int64_t bytes = 0;
@@ -279,6 +287,12 @@ absl::StatusOr<InspectReport> InspectModel(const std::string& directory, int ran
     FM_ASSIGN_OR_RETURN(checkpoint, Checkpoint::Open(directory));
     report.fingerprint = checkpoint->Fingerprint();
   }
+  const fs::path panels = fs::path(directory) / PanelFile::kName;
+  if (!report.has_weights && fs::exists(panels, ignored)) {
+    FM_ASSIGN_OR_RETURN(const auto packed, PanelFile::Open(panels.string()));
+    report.fingerprint = packed->Fingerprint();
+    report.packed_bytes = static_cast<int64_t>(fs::file_size(panels, ignored));
+  }
   FM_ASSIGN_OR_RETURN(report.inventory, TakeInventory(report.config, checkpoint.get()));
   if (report.config.moe.experts > 0) {
     FM_ASSIGN_OR_RETURN(
@@ -309,11 +323,17 @@ std::string RenderInspect(const InspectReport& report, const Terminal& terminal)
   for (const auto& [name, share] : inventory.dtypes) {
     dtypes.push_back(fmt::format("{} {} in {} tensors", Size(share.bytes), name, share.tensors));
   }
-  table.Add(report.has_weights ? "weights on disk" : "weights (none on disk)",
+  const bool packed = report.packed_bytes > 0;
+  if (packed) table.Add("packed weights", Size(report.packed_bytes));
+  table.Add(report.has_weights ? "weights on disk"
+            : packed           ? "weights as config.json says"
+                               : "weights (none on disk)",
             fmt::format("{}: {}", Size(inventory.bytes), fmt::join(dtypes, ", ")));
   if (config.weight_format != nullptr) table.Add("quantised", config.weight_format->description());
   table.Add("KV cache", Size(inventory.kv_bytes_per_token) + " per token (float32)");
-  if (report.has_weights) table.Add("fingerprint", fmt::format("{:016x}", report.fingerprint));
+  if (report.has_weights || packed) {
+    table.Add("fingerprint", fmt::format("{:016x}", report.fingerprint));
+  }
   return table.Render(terminal) + "\n" + RankTable(report, terminal) + WrongText(inventory);
 }
 
@@ -324,6 +344,7 @@ std::string RenderInspectJson(const InspectReport& report) {
   json["active_parameters"] = inventory.active_parameters;
   json["expert_parameters"] = inventory.expert_parameters;
   json["has_weights"] = report.has_weights;
+  json["packed_bytes"] = report.packed_bytes;
   json["weight_bytes"] = inventory.bytes;
   json["dtypes"] = nlohmann::ordered_json::object();
   for (const auto& [name, share] : inventory.dtypes) {

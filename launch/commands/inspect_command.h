@@ -19,7 +19,8 @@ struct InspectReport {
   std::string directory;
   ModelConfig config;
   ModelInventory inventory;
-  bool has_weights = false;
+  bool has_weights = false;  // as a checkpoint
+  int64_t packed_bytes = 0;  // of the file of `folkmoot pack`, when that is what is there
   uint64_t fingerprint = 0;  // of the weight files, when there are any
   int ranks = 1;
   std::optional<ExpertPlacement> placement;  // of models with experts

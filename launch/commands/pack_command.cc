@@ -4,7 +4,6 @@
 
 #include <filesystem>
 #include <memory>
-#include <thread>
 
 #include "CLI/CLI.hpp"
 #include "launch/commands/commands.h"
@@ -12,6 +11,7 @@
 #include "launch/pack_model.h"
 #include "launch/progress_bar.h"
 #include "launch/table.h"
+#include "launch/thread_budget.h"
 #include "parallel/mpi_environment.h"
 #include "runtime/checkpoint/gguf_model.h"
 #include "runtime/checkpoint/panel_file.h"
@@ -34,8 +34,7 @@ absl::Status Pack(const Flags& flags) {
         *gguf);
   }
   FM_ASSIGN_OR_RETURN(const auto directory, UnfinishedDirectory::Create(flags.out));
-  const unsigned cores = std::max(1u, std::thread::hardware_concurrency());
-  ThreadPool pool(flags.engine.threads > 0 ? flags.engine.threads : static_cast<int>(cores));
+  ThreadPool pool(BudgetOf(DetectThreadFacts(), flags.engine.threads, "off").threads);
   std::unique_ptr<ProgressBar> bar;
   const auto progress = [&bar](int64_t done, int64_t total) {
     if (bar == nullptr) {

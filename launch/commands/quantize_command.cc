@@ -8,7 +8,6 @@
 #include <memory>
 #include <optional>
 #include <sstream>
-#include <thread>
 
 #include "CLI/CLI.hpp"
 #include "launch/commands/commands.h"
@@ -16,6 +15,7 @@
 #include "launch/commands/text_bits.h"
 #include "launch/progress_bar.h"
 #include "launch/table.h"
+#include "launch/thread_budget.h"
 #include "parallel/mpi_environment.h"
 
 namespace folkmoot {
@@ -37,10 +37,6 @@ const std::map<std::string, EncodeType>& Formats() {
   return *formats;
 }
 
-std::string Megabytes(int64_t bytes) {
-  return fmt::format("{:.1f} MB", static_cast<double>(bytes) / 1e6);
-}
-
 std::string BitsPerWeight(int64_t bytes, int64_t weights) {
   if (weights == 0) return "";
   return fmt::format("{:.2f}", 8.0 * static_cast<double>(bytes) / static_cast<double>(weights));
@@ -54,8 +50,10 @@ std::string RenderReport(const Flags& flags, const QuantizeReport& report,
                {"after", Align::kRight},
                {"bits per weight", Align::kRight}});
   const auto add = [&table](std::string name, const QuantizeReport::Part& part) {
-    table.AddRow({std::move(name), fmt::to_string(part.tensors), Megabytes(part.bytes_before),
-                  Megabytes(part.bytes_after), BitsPerWeight(part.bytes_after, part.weights)});
+    table.AddRow({std::move(name), fmt::to_string(part.tensors),
+                  FormatBytes(static_cast<double>(part.bytes_before)),
+                  FormatBytes(static_cast<double>(part.bytes_after)),
+                  BitsPerWeight(part.bytes_after, part.weights)});
   };
   const bool blocks = flags.options.type == EncodeType::kFp8;
   add(fmt::format("{}, {} of {}", flags.format, blocks ? "blocks" : "groups", report.group),
@@ -104,8 +102,7 @@ absl::Status Quantize(Flags flags) {
   if (!flags.text.empty()) {  // an hour later would be the wrong time to find it missing
     FM_ASSIGN_OR_RETURN(text, ReadText(flags.text));
   }
-  const unsigned cores = std::max(1u, std::thread::hardware_concurrency());
-  ThreadPool pool(flags.threads > 0 ? flags.threads : static_cast<int>(cores));
+  ThreadPool pool(BudgetOf(DetectThreadFacts(), flags.threads, "off").threads);
   std::unique_ptr<ProgressBar> bar;
   const auto progress = [&bar](int64_t done, int64_t total) {
     if (bar == nullptr) {

@@ -44,7 +44,7 @@ class Writer {
   Writer(const Checkpoint& checkpoint, ThreadPool& pool,
          const std::function<void(int64_t, int64_t)>& progress)
       : checkpoint_(checkpoint),
-        loader_(MakeCheckpointLoader(checkpoint)),
+        loader_(MakeCheckpointLoader(checkpoint, nullptr)),
         pool_(pool),
         progress_(progress) {}
 

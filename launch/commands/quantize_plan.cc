@@ -8,11 +8,10 @@
 #include "launch/version.h"
 #include "layers/experts.h"
 #include "layers/models/family.h"
+#include "runtime/quant/code_tensors.h"
 
 namespace folkmoot {
 namespace {
-
-constexpr std::string_view kWeight = ".weight";
 
 bool IsMatrixToEncode(const ExpectedTensor& tensor, bool head) {
   if (tensor.shape.size() != 2) return false;
@@ -24,10 +23,6 @@ bool IsMatrixToEncode(const ExpectedTensor& tensor, bool head) {
 
 bool Divides(EncodeType type, int64_t group, const TensorRef& matrix) {
   return matrix.k % group == 0 && (type != EncodeType::kFp8 || matrix.n % group == 0);
-}
-
-std::string ModuleOf(const std::string& weight) {
-  return weight.substr(0, weight.size() - kWeight.size());
 }
 
 class Planner {
@@ -78,8 +73,9 @@ class Planner {
       item.from.k = info->shape[1];
     }
     plan_.items.push_back(std::move(item));
-    if (info->shape.size() == 2 && !from.ends_with("embed_tokens.weight")) {
-      plan_.plain_matrices.push_back(ModuleOf(to));
+    const std::optional<std::string> module = ModuleOf(to);
+    if (module && info->shape.size() == 2 && !from.ends_with("embed_tokens.weight")) {
+      plan_.plain_matrices.push_back(*module);
     }
   }
 
@@ -133,12 +129,12 @@ class Planner {
     if (!Divides(options_.type, plan_.group, from)) {
       item.encode = false;
       item.tensors = {{.name = item.to, .dtype = stored, .shape = {from.n, from.k}}};
-      plan_.plain_matrices.push_back(ModuleOf(item.to));
-      plan_.odd_matrices.push_back(ModuleOf(item.to));
+      plan_.plain_matrices.push_back(*ModuleOf(item.to));
+      plan_.odd_matrices.push_back(*ModuleOf(item.to));
       return;
     }
     item.spec = {.type = options_.type, .group = plan_.group, .scale_type = stored};
-    const std::string module = ModuleOf(item.to);
+    const std::string module = *ModuleOf(item.to);
     const int64_t groups = from.k / plan_.group;
     if (options_.type == EncodeType::kFp8) {
       item.tensors = {{item.to, DType::kF8E4M3, {from.n, from.k}},

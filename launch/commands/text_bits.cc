@@ -49,7 +49,7 @@ absl::Status Score(Engine& engine, std::span<const int32_t> ids, int64_t window,
 
 absl::StatusOr<TextBits> MeasureTextBits(const std::string& model, const std::string& text,
                                          int threads) {
-  FM_ASSIGN_OR_RETURN(const auto tokenizer, Tokenizer::Load(model + "/tokenizer.json"));
+  FM_ASSIGN_OR_RETURN(const auto tokenizer, Tokenizer::OfModel(model));
   FM_ASSIGN_OR_RETURN(const std::vector<int32_t> ids, tokenizer->Encode(text));
   if (ids.size() < 2) return InvalidArgument("the text has {} tokens; it needs two", ids.size());
   EngineOptions options;

@@ -119,7 +119,7 @@ absl::StatusOr<Workload> MakeWorkload(const VerifyOptions& options) {
   const auto length = [&](size_t p) { return static_cast<int64_t>(workload.prompts[p].size()); };
   workload.tight_pages = std::max(PagesOf(length(0)) + PagesOf(length(1)) + 1,
                                   PagesOf(std::max(length(0), length(1)) + options.max_tokens));
-  workload.no_guesses = config.moe.experts > 0 && !CanSpeculate(gate);
+  workload.no_guesses = !gate.CanSpeculate();
   if (!PrefixCacheable(config, gate)) {
     workload.no_hits = "a token's values depend on more than the tokens before it";
   } else if (length(0) <= kKvBlockSize) {  // the last token of a prompt is always computed
@@ -321,6 +321,7 @@ std::vector<Variant> MakeVariants(const std::vector<int>& ranks, bool own_method
   variants.push_back({.ranks = most, .tensor = true, .prefix = true});
   variants.push_back({.ranks = most, .tensor = true, .preempted = true});
   variants.push_back({.ranks = most, .tensor = true, .ahead = true});
+  variants.push_back({.ranks = most, .tensor = true, .guesses = true});
   return variants;
 }
 

@@ -217,10 +217,14 @@ Invariance GateConfig::invariance() const {
   return {.kind = InvarianceClass::kSequenceChunk, .prefill_split = false};
 }
 
-bool GateConfig::PrefixCacheable() const {
+bool GateConfig::CanSpeculate() const {
   const Invariance invariant = invariance();
+  return invariant.batch_mates && invariant.prefill_split;
+}
+
+bool GateConfig::PrefixCacheable() const {
   const bool own_draws = UsesRandom() && rng_scope == RngScope::kSequenceId;
-  return invariant.batch_mates && invariant.prefill_split && !own_draws;
+  return CanSpeculate() && !own_draws;
 }
 
 std::string_view Name(InvarianceClass kind) {

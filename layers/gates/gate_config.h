@@ -143,6 +143,9 @@ struct GateConfig {
   // Must GateSequence::taken be kept between steps?
   bool NeedsChunkCounters() const { return CanDrop() && group == CapacityGroup::kSequenceChunk; }
   Invariance invariance() const;
+  // Does a row have the same values whatever other rows are in its step? Then several tokens may be
+  // computed at once that may turn out not to be the right ones.
+  bool CanSpeculate() const;
   // Does a token's routing depend on its prefix alone? Then keys and values computed for one
   // request are those of any other that begins with the same tokens.
   bool PrefixCacheable() const;

@@ -33,9 +33,8 @@ absl::StatusOr<Matrix> DecoderModel::Forward(LayerContext& ctx, const ForwardBat
   RmsNorm(ctx.pool, hidden, blocks_.front().input_norm, config_.rms_norm_eps, normed);
   for (size_t i = 0; i < blocks_.size(); ++i) {
     Block& block = blocks_[i];
-    FM_ASSIGN_OR_RETURN(
-        const Matrix attended,
-        block.attention->Forward(ctx, batch, attention_sequences_, rope, *cache_, normed));
+    FM_ASSIGN_OR_RETURN(const Matrix attended,
+                        block.attention->Forward(ctx, attention_sequences_, rope, *cache_, normed));
     AddRmsNorm(ctx.pool, attended, block.ffn_norm, config_.rms_norm_eps, hidden, normed);
     FM_ASSIGN_OR_RETURN(const Matrix fed,
                         block.moe ? block.moe->Forward(ctx, batch, normed)

@@ -117,10 +117,6 @@ absl::StatusOr<GateConfig> OverrideGate(const ModelConfig& config, const GateCon
 // prefix, nor when rotary angles depend on how long the prompt is.
 bool PrefixCacheable(const ModelConfig& config, const GateConfig& gate);
 
-// Does a row have the same values whatever other rows are in its step? Then several tokens may be
-// computed at once that may turn out not to be the right ones.
-bool CanSpeculate(const GateConfig& gate);
-
 // Loads this rank's part. `experts`, `placement` and options.tensor.ranks must outlive the model;
 // the loader's checkpoint too, since embedding tables are read in place. Under tensor parallelism
 // `experts` is a group of one rank and Forward is collective over options.tensor.ranks. Errors name
@@ -130,10 +126,9 @@ absl::StatusOr<std::unique_ptr<Model>> LoadModel(const ModelConfig& config,
                                                  const ExpertPlacement& placement,
                                                  Communicator& experts, ThreadPool& pool);
 
-// Bytes of weights that this rank will read, for a progress bar; from shapes alone. The second for
-// one of `ranks` tensor-parallel ranks.
-int64_t BytesToLoad(const ModelConfig& config, const ExpertPlacement& placement, int rank,
-                    DType dtype);
-int64_t BytesToLoadSliced(const ModelConfig& config, int rank, int ranks, DType dtype);
+// Bytes of weights that a rank with `experts` experts reads, as one of `ranks` tensor-parallel
+// ranks (0 of 1: every matrix whole), for a progress bar; from shapes alone. Embeddings are read in
+// place.
+int64_t BytesToLoad(const ModelConfig& config, int64_t experts, int rank, int ranks, DType dtype);
 
 }  // namespace folkmoot

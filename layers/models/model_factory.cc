@@ -98,11 +98,6 @@ bool PrefixCacheable(const ModelConfig& config, const GateConfig& gate) {
   return !by_length && (config.moe.experts == 0 || gate.PrefixCacheable());
 }
 
-bool CanSpeculate(const GateConfig& gate) {
-  const Invariance invariant = gate.invariance();
-  return invariant.batch_mates && invariant.prefill_split;
-}
-
 absl::StatusOr<const Family*> CheckModel(const ModelConfig& config, const GateConfig& gate) {
   FM_ASSIGN_OR_RETURN(const Family* family, KnownFamily(config));
   if (config.moe.experts > 0) FM_RETURN_IF_ERROR(CheckGate(config, gate));
@@ -117,27 +112,7 @@ absl::StatusOr<std::unique_ptr<Model>> LoadModel(const ModelConfig& config,
   return DecoderModel::Load(*family, config, options, loader, placement, experts, pool);
 }
 
-int64_t BytesToLoad(const ModelConfig& config, const ExpertPlacement& placement, int rank,
-                    DType dtype) {
-  const int64_t q_width = config.heads * config.head_dim;
-  const int64_t kv_width = config.kv_heads * config.head_dim;
-  const int64_t attention = config.hidden * (2 * q_width + 2 * kv_width);
-  int64_t values = config.vocab * config.hidden;  // the head; embeddings are read in place
-  for (const LayerConfig& layer : config.layers) {
-    values += attention;
-    if (!layer.moe) {
-      values += 3 * config.hidden * config.intermediate;
-      continue;
-    }
-    const auto local = static_cast<int64_t>(placement.experts_of(rank).size());
-    values +=
-        config.hidden * config.moe.experts +
-        3 * config.hidden * (local * config.moe.intermediate + config.moe.shared_intermediate);
-  }
-  return values * DTypeBytes(dtype);
-}
-
-int64_t BytesToLoadSliced(const ModelConfig& config, int rank, int ranks, DType dtype) {
+int64_t BytesToLoad(const ModelConfig& config, int64_t experts, int rank, int ranks, DType dtype) {
   const int64_t kv_width = KvHeadSplit(config, ranks).width(rank) * config.head_dim;
   const int64_t q_width = kv_width * (config.heads / config.kv_heads);
   const int64_t output = OutputSplit(config.hidden, ranks).width(rank);
@@ -148,10 +123,10 @@ int64_t BytesToLoadSliced(const ModelConfig& config, int rank, int ranks, DType 
   int64_t values = OutputSplit(config.vocab, ranks).width(rank) * config.hidden;
   for (const LayerConfig& layer : config.layers) {
     values += config.hidden * (q_width + 2 * kv_width) + config.heads * config.head_dim * output;
-    values += layer.moe ? config.hidden * config.moe.experts +
-                              config.moe.experts * ffn(config.moe.intermediate) +
-                              ffn(config.moe.shared_intermediate)
-                        : ffn(config.intermediate);
+    values += layer.moe
+                  ? config.hidden * config.moe.experts + experts * ffn(config.moe.intermediate) +
+                        ffn(config.moe.shared_intermediate)
+                  : ffn(config.intermediate);
   }
   return values * DTypeBytes(dtype);
 }

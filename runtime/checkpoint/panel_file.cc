@@ -95,14 +95,17 @@ PanelEntry EntryOf(const Json& json, int64_t* offset) {
 
 // Bytes that an entry of this description has; -1 when it cannot be.
 int64_t BytesOf(const PanelEntry& entry) {
-  constexpr int64_t kMost = int64_t{1} << 31;
+  constexpr int64_t kMost = int64_t{1} << 28;  // no product of two overflows below
   if (entry.n < 0 || entry.k < 0 || entry.n > kMost || entry.k > kMost) return -1;
-  if (entry.codes && (entry.codes->group <= 0 || !WhyNotRunnable(*entry.codes, entry.k).empty())) {
+  if (entry.codes && (entry.codes->group <= 0 || entry.codes->group > kMost ||
+                      !WhyNotRunnable(*entry.codes, entry.k).empty())) {
     return -1;
   }
   int64_t rows = 0;
   for (const PanelSource& part : entry.parts) {
-    if (part.rows < 0 || part.rows > kMost || part.first_row < 0) return -1;
+    if (part.rows < 0 || part.rows > kMost || part.first_row < 0 || part.first_row > kMost) {
+      return -1;
+    }
     rows += part.rows;
   }
   if (entry.parts.empty() || rows != entry.n) return -1;

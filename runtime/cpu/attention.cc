@@ -31,12 +31,6 @@ struct AttentionJob {
   int64_t Group() const { return params->heads / cache->shape().kv_heads; }
 };
 
-// Floats of AttentionUnit::wide, a multiple of 16.
-inline int64_t WideFloats(const KvCache& cache) {
-  if (cache.shape().dtype == DType::kF32) return 0;
-  return std::max(KvCache::kGroup * cache.shape().head_dim, int64_t{128} * cache.value_stride());
-}
-
 // Queries of one unit: `heads` query heads of one group times `rows` rows.
 struct AttentionTile {
   int64_t heads;
@@ -49,6 +43,17 @@ struct AttentionTile {
 HWY_BEFORE_NAMESPACE();
 namespace folkmoot::cpu {
 namespace HWY_NAMESPACE {
+
+// Floats of AttentionUnit::wide, a multiple of 16.
+int64_t WideFloats(const KvCache& cache) {
+  if (cache.shape().dtype == DType::kF32) return 0;
+  return std::max(kGroup * cache.shape().head_dim, kValueChunk * cache.value_stride());
+}
+
+// Of one thread.
+int64_t ScratchFloats(const AttentionJob& job) {
+  return kMaxQueries * (job.score_floats + job.cache->value_stride()) + WideFloats(*job.cache);
+}
 
 AttentionTile TileOf(int64_t group) {
   const int64_t parts = (group + kMaxQueries - 1) / kMaxQueries;
@@ -97,8 +102,6 @@ void RunAttentionUnit(const AttentionJob& job, const AttentionSequence& sequence
   Attend(unit);
 }
 
-int64_t MaxQueries() { return kMaxQueries; }
-
 }  // namespace HWY_NAMESPACE
 }  // namespace folkmoot::cpu
 HWY_AFTER_NAMESPACE();
@@ -106,8 +109,8 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace folkmoot::cpu {
 namespace {
-HWY_EXPORT(MaxQueries);
 HWY_EXPORT(RunAttentionUnit);
+HWY_EXPORT(ScratchFloats);
 HWY_EXPORT(TileOf);
 
 // max|x| / 127, NaN where a value is; codes of x / scale to to[i * stride].
@@ -119,11 +122,11 @@ float StoreInt8(const float* x, int64_t count, int8_t* to, int64_t stride) {
     finite = finite && std::isfinite(x[i]);
   }
   const float scale = largest / 127.0f;
-  const float inverse = finite && scale > 0 ? 1.0f / scale : 0.0f;
+  const float inverse =
+      1.0f / scale;  // infinite below the normal floats: such values count as zero
+  const bool usable = finite && std::isfinite(inverse);
   for (int64_t i = 0; i < count; ++i) {
-    // A scale below the normal floats may have no finite inverse: such values count as zero.
-    const float code = std::isfinite(inverse) ? std::nearbyint(x[i] * inverse) : 0.0f;
-    to[i * stride] = static_cast<int8_t>(std::isfinite(code) ? code : 0.0f);
+    to[i * stride] = usable ? static_cast<int8_t>(std::nearbyint(x[i] * inverse)) : int8_t{0};
   }
   return finite ? scale : std::numeric_limits<float>::quiet_NaN();
 }
@@ -213,9 +216,7 @@ void PagedAttention(ThreadPool& pool, const AttentionParams& params,
   if (units == 0) return;
 
   const Workspace::Position mark = workspace.Mark();
-  const int64_t per_thread =
-      HWY_DYNAMIC_DISPATCH(MaxQueries)() * (job.score_floats + cache.value_stride()) +
-      WideFloats(cache);
+  const int64_t per_thread = HWY_DYNAMIC_DISPATCH(ScratchFloats)(job);
   float* scratch = workspace.Get<float>(per_thread * pool.threads()).data();
   std::atomic<int64_t> next{0};
   const bool alone = units * longest < 2 * kMinPositions;

@@ -57,15 +57,14 @@ HWY_INLINE VF LoadScale(DType type, const std::byte* scales, int64_t column) {
 // Integer sums of a tile's columns.
 template <int kRows>
 struct IntegerSums {
-  static constexpr size_t kVectorsOfTile = kTileVectors<kRows>;
-  VI v[kRows][kVectorsOfTile];
+  VI v[kRows][kTileVectors<kRows>];
 };
 
 // Adds the products of pair kPair, .. of one step.
 template <class Codes, int kRows, int kPair = 0>
 HWY_INLINE void AddStep(const int32_t* word, const int16_t* x, int64_t stride,
                         IntegerSums<kRows>& sums) {
-  constexpr size_t kCount = IntegerSums<kRows>::kVectorsOfTile;
+  constexpr size_t kCount = kTileVectors<kRows>;
   VI w[kCount];
   for (size_t i = 0; i < kCount; ++i) w[i] = Codes::template Pair<kPair>(word + i * kVector);
   for (int r = 0; r < kRows; ++r) {
@@ -84,7 +83,8 @@ template <class Codes, int kRows, int64_t kChunk>
 HWY_INLINE IntegerSums<kRows> SumChunk(const CodeTile& tile, int64_t at, const std::byte* codes,
                                        int64_t column) {
   const DI d;
-  const bool fetch = column == 0 && at % tile.fetch_parts == tile.fetch_part;
+  const bool fetch =
+      column == 0 && (tile.fetch_parts == 1 || at % tile.fetch_parts == tile.fetch_part);
   IntegerSums<kRows> sums;
   for (int r = 0; r < kRows; ++r) {
     VI start = hn::Zero(d);
@@ -113,7 +113,8 @@ HWY_INLINE VF ScaleOfRow(const CodeTile& tile, int r, int64_t at) {
   return hn::Mul(scale, hn::Set(DF(), Codes::kUnit));
 }
 
-// A group of one chunk: sums += integers * x_scale * scale.
+// A group of one chunk: sums += integers * x_scale * scale. What AddLongGroup would do, without
+// the registers of t.
 template <class Codes, int kRows, int64_t kChunk>
 HWY_INLINE void AddChunkGroup(const CodeTile& tile, int64_t group, const std::byte* codes,
                               const std::byte* scales, int64_t column) {

@@ -52,7 +52,7 @@ HWY_INLINE VI AddPairs(VI sum, VI w, VI x) {
   (void)d;
   asm("vpdpwssd %2, %1, %0" : "+v"(sum.raw) : "v"(w.raw), "v"(x.raw));
   return sum;
-#elif HWY_ARCH_X86
+#elif HWY_ARCH_X86 && HWY_TARGET != HWY_EMU128
   VI unused = hn::Zero(d);
   sum = hn::ReorderWidenMulAccumulate(d, hn::BitCast(D16(), w), hn::BitCast(D16(), x), sum, unused);
   asm("" : "+v"(sum.raw));  // else GCC adds products in trees, for which there are no registers

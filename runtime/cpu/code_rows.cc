@@ -94,7 +94,6 @@ namespace folkmoot::cpu {
 namespace {
 HWY_EXPORT(QuantizeChunks);
 constexpr int64_t kMinValues = int64_t{1} << 15;  // worth waking a thread for
-}  // namespace
 
 CodeRows QuantizeRows(ThreadPool& pool, ConstMatrix x, int64_t chunk, Workspace& workspace) {
   const int64_t chunks = (x.cols + chunk - 1) / chunk;
@@ -111,11 +110,14 @@ CodeRows QuantizeRows(ThreadPool& pool, ConstMatrix x, int64_t chunk, Workspace&
   return {job.q, stride, job.scales, job.sums, chunks};
 }
 
+}  // namespace
+
 ProductRows PrepareRows(ThreadPool& pool, ConstMatrix x, const PackedMatrix& w,
                         Workspace& workspace) {
-  if (!w.codes() || w.codes()->type == CodeType::kFp8) return {x, {}};
-  const int64_t chunk = CodePanelShape::Of(*w.codes(), w.k()).chunk;
-  return {x, QuantizeRows(pool, x, chunk, workspace)};
+  if (!w.codes()) return {.x = x};
+  const CodePanelShape shape = CodePanelShape::Of(*w.codes(), w.k());
+  if (shape.type == CodeType::kFp8) return {.x = x, .shape = shape};
+  return {.x = x, .shape = shape, .codes = QuantizeRows(pool, x, shape.chunk, workspace)};
 }
 
 }  // namespace folkmoot::cpu

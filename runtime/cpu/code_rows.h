@@ -7,6 +7,7 @@
 
 #include <cstdint>
 
+#include "runtime/cpu/code_panel.h"
 #include "runtime/ops/gemm.h"
 #include "runtime/tensor.h"
 #include "runtime/thread_pool.h"
@@ -27,11 +28,10 @@ struct CodeRows {
   }
 };
 
-CodeRows QuantizeRows(ThreadPool& pool, ConstMatrix x, int64_t chunk, Workspace& workspace);
-
 // The rows of a product: floats, and integers where its weights want them.
 struct ProductRows {
   ConstMatrix x;
+  CodePanelShape shape = {};  // of the panels, when the weights are codes
   CodeRows codes;
 };
 ProductRows PrepareRows(ThreadPool& pool, ConstMatrix x, const PackedMatrix& w,

@@ -13,10 +13,6 @@ namespace {
 constexpr std::array<int, 4> kByteShift = {0, 16, 8, 24};
 constexpr std::array<int, 8> kNibbleShift = {0, 16, 4, 20, 8, 24, 12, 28};
 
-void StoreScale(float value, DType type, std::byte* at, int64_t column) {
-  StoreElement(value, at, type, column);
-}
-
 // Codes of zero weight behind the end of a row and in columns that have none: what is multiplied
 // by zeros of x must only be finite.
 void PackChunk(const CodePanelShape& shape, std::span<const uint8_t> codes, int64_t column,
@@ -65,10 +61,10 @@ void PackCodePanel(const CodePanelPart& part, const CodeRow& scratch, std::byte*
       const float scale = HasNan(spec.type, codes) ? std::numeric_limits<float>::quiet_NaN()
                                                    : scratch.scales[static_cast<size_t>(g)];
       std::byte* scales = group + shape.chunks * shape.chunk_bytes;
-      StoreScale(scale, spec.scale_type, scales, column);
+      StoreElement(scale, scales, spec.scale_type, column);
       if (!spec.offsets) continue;
       scales += CodePanelShape::kCols * DTypeBytes(spec.scale_type);
-      StoreScale(scratch.offsets[static_cast<size_t>(g)], spec.scale_type, scales, column);
+      StoreElement(scratch.offsets[static_cast<size_t>(g)], scales, spec.scale_type, column);
     }
   }
 }

@@ -13,15 +13,16 @@ HWY_BEFORE_NAMESPACE();
 namespace folkmoot::cpu {
 namespace HWY_NAMESPACE {
 
+static_assert(CodePanelShape::kCols == PackedMatrix::kPanel);
+
 void RunPanelOf(const PackedMatrix& w, int64_t panel, const ProductRows& in, int64_t row,
                 int64_t count, float* sums) {
   const PanelRows rows{in.x.Row(row), in.x.stride, count};
   if (!w.codes()) return RunPanel(w.dtype(), w.panel(panel), rows, w.k(), sums);
-  const CodePanelShape shape = CodePanelShape::Of(*w.codes(), w.k());
-  if (shape.type == CodeType::kFp8) {
-    return RunFp8Panel(shape, w.panel(panel), rows, w.k(), sums);
+  if (in.shape.type == CodeType::kFp8) {
+    return RunFp8Panel(in.shape, w.panel(panel), rows, w.k(), sums);
   }
-  RunCodePanel(shape, w.panel(panel), in.codes.Rows(row), count, sums);
+  RunCodePanel(in.shape, w.panel(panel), in.codes.Rows(row), count, sums);
 }
 
 }  // namespace HWY_NAMESPACE

@@ -7,9 +7,9 @@
 //   BF16  uint32_t [ceil(k / 2)][32], the even k in the low half and the odd k in the high half, so
 //         that a shift and a mask widen them
 // A tile keeps its sums in registers. With more rows than a tile, K is cut into blocks that stay in
-// L1 while all tiles pass over them; BF16 is widened once per block then. The sums wait in float32
-// memory meanwhile, which keeps their bits. Every sum is one chain of fused multiply-adds over k
-// ascending.
+// L1 while all tiles pass over them; for more than 4 rows BF16 is widened once per block then. The
+// sums wait in float32 memory meanwhile, which keeps their bits. Every sum is one chain of fused
+// multiply-adds over k ascending.
 #include <algorithm>
 #include <cstdint>
 
@@ -28,7 +28,7 @@ HWY_BEFORE_NAMESPACE();
 namespace folkmoot::cpu {
 namespace HWY_NAMESPACE {
 
-constexpr int64_t kPanelCols = 32;
+constexpr int64_t kPanelCols = PackedMatrix::kPanel;
 constexpr size_t kPanelVectors = kPanelCols / kVector;
 // Rows of a tile: as many as leave registers for a weight and the rows' values.
 constexpr int64_t kTileRows = kVector == 16 ? 8 : 3;
@@ -48,13 +48,15 @@ struct Sums {
   HWY_INLINE void Load(const float* p) {
     const DF d;
     for (int r = 0; r < kRows; ++r) {
-      for (size_t i = 0; i < kPanelVectors; ++i) v[r][i] = hn::Load(d, p + r * 32 + i * kVector);
+      for (size_t i = 0; i < kPanelVectors; ++i)
+        v[r][i] = hn::Load(d, p + r * kPanelCols + i * kVector);
     }
   }
   HWY_INLINE void Store(float* p) const {
     const DF d;
     for (int r = 0; r < kRows; ++r) {
-      for (size_t i = 0; i < kPanelVectors; ++i) hn::Store(v[r][i], d, p + r * 32 + i * kVector);
+      for (size_t i = 0; i < kPanelVectors; ++i)
+        hn::Store(v[r][i], d, p + r * kPanelCols + i * kVector);
     }
   }
   // Adds x[r] * w to row r, w being the vectors widen(0), widen(1), ..: each is made right before

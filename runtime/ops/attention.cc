@@ -36,23 +36,29 @@ KvCache::Pages KvCache::Map(int64_t bytes) {
   return {static_cast<std::byte*>(data), Unmap{bytes}};
 }
 
+void KvCache::SetBytes() {
+  FM_CHECK(shape_.layers >= 0 && shape_.blocks >= 0 && shape_.block_size > 0 &&
+           shape_.kv_heads >= 0 && shape_.head_dim > 0);
+  FM_CHECK(shape_.dtype == DType::kF32 || shape_.dtype == DType::kBF16 ||
+           shape_.dtype == DType::kI8);
+  const int64_t groups = (shape_.block_size + kGroup - 1) / kGroup;
+  const auto scales = static_cast<int64_t>(shape_.dtype == DType::kI8 ? sizeof(float) : 0);
+  key_bytes_ = key_elements() * DTypeBytes(shape_.dtype) + groups * kGroup * scales;
+  value_bytes_ = value_elements() * DTypeBytes(shape_.dtype) + groups * kGroup * scales;
+}
+
 KvCache::KvCache(const Shape& shape) : shape_(shape) {
-  FM_CHECK(shape.layers >= 0 && shape.blocks >= 0 && shape.block_size > 0 && shape.kv_heads >= 0 &&
-           shape.head_dim > 0);
-  FM_CHECK(shape.dtype == DType::kF32 || shape.dtype == DType::kBF16 || shape.dtype == DType::kI8);
-  const int64_t groups = (shape.block_size + kGroup - 1) / kGroup;
-  const auto scales = static_cast<int64_t>(shape.dtype == DType::kI8 ? sizeof(float) : 0);
-  key_bytes_ = key_elements() * DTypeBytes(shape.dtype) + groups * kGroup * scales;
-  value_bytes_ = value_elements() * DTypeBytes(shape.dtype) + groups * kGroup * scales;
+  SetBytes();
   const int64_t heads = shape.layers * shape.blocks * shape.kv_heads;
   keys_ = Map(heads * key_bytes_);
   values_ = Map(heads * value_bytes_);
 }
 
 int64_t KvCache::BytesPerBlock(const Shape& shape) {
-  Shape one = shape;
-  one.blocks = 1;
-  return KvCache(one).bytes();
+  KvCache sizes;
+  sizes.shape_ = shape;
+  sizes.SetBytes();
+  return shape.layers * shape.kv_heads * (sizes.key_bytes_ + sizes.value_bytes_);
 }
 
 void StoreKv(ThreadPool& pool, int64_t layer, std::span<const AttentionSequence> sequences,

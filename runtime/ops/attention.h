@@ -61,6 +61,7 @@ class KvCache {
   int64_t value_stride() const { return (shape_.head_dim + kGroup - 1) / kGroup * kGroup; }
 
  private:
+  KvCache() = default;
   int64_t Index(int64_t layer, int64_t block, int64_t head) const {
     return (layer * shape_.blocks + block) * shape_.kv_heads + head;
   }
@@ -68,6 +69,7 @@ class KvCache {
     int64_t bytes;
     void operator()(std::byte* p) const;
   };
+  void SetBytes();  // of shape_
   using Pages =
       std::unique_ptr<std::byte[], Unmap>;  // mapped lazily: untouched blocks cost nothing
   static Pages Map(int64_t bytes);

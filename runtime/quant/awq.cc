@@ -50,13 +50,7 @@ class Awq final : public WeightFormat {
                         tensors.Get(module + ".qweight", {DType::kI32}, {{ref.k, words}}));
     FM_ASSIGN_OR_RETURN(out.zeros.tensor,
                         tensors.Get(module + ".qzeros", {DType::kI32}, {{groups, words}}));
-    const std::string scales = module + ".scales";
-    FM_ASSIGN_OR_RETURN(
-        out.scales.tensor,
-        tensors.Get(scales, {DType::kF16, DType::kBF16, DType::kF32}, {{groups, ref.n}}));
-    out.scales.row_stride = 1;
-    out.scales.column_stride = ref.n;
-    FM_RETURN_IF_ERROR(CheckScales(tensors, scales, out.scales, ref.n, groups));
+    FM_ASSIGN_OR_RETURN(out.scales, ColumnScales(tensors, module + ".scales", ref.n, groups));
     return MakeColumnCodes(out);
   }
 

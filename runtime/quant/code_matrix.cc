@@ -21,9 +21,9 @@ float Fp8Number(uint8_t code) {
   return F16ToFloat(half) * 256.0f;
 }
 
-class CodeRows : public CodeMatrix {
+class RowSlice : public CodeMatrix {
  public:
-  CodeRows(std::unique_ptr<CodeMatrix> matrix, int64_t first, int64_t n)
+  RowSlice(std::unique_ptr<CodeMatrix> matrix, int64_t first, int64_t n)
       : CodeMatrix(n, matrix->k(), matrix->spec()), matrix_(std::move(matrix)), first_(first) {}
   void ReadRow(int64_t row, const CodeRow& out) const override {
     matrix_->ReadRow(first_ + row, out);
@@ -41,7 +41,7 @@ class CodeRows : public CodeMatrix {
 
 std::unique_ptr<CodeMatrix> RowsOf(std::unique_ptr<CodeMatrix> matrix, int64_t first, int64_t n) {
   FM_CHECK(first >= 0 && n >= 0 && first + n <= matrix->n());
-  return std::make_unique<CodeRows>(std::move(matrix), first, n);
+  return std::make_unique<RowSlice>(std::move(matrix), first, n);
 }
 
 int64_t CodeBits(CodeType type) {

@@ -118,8 +118,9 @@ float ScaleView::Get(int64_t row, int64_t group) const {
       first + row / row_block * row_stride + group * group_size / column_block * column_stride;
   if (tensor->dtype == DType::kU8) {
     const auto exponent = static_cast<uint8_t>(tensor->data[at]);
-    if (exponent == 255) return std::numeric_limits<float>::quiet_NaN();
-    return std::ldexp(1.0f, exponent - 127);
+    // 2^(exponent - 127); E2M1 numbers times what is left out would be infinite.
+    if (exponent >= 253) return std::numeric_limits<float>::quiet_NaN();
+    return std::bit_cast<float>(exponent == 0 ? 0x00400000u : uint32_t{exponent} << 23);
   }
   if (tensor->dtype == DType::kF8E4M3) {
     return CodeNumber(CodeType::kFp8, static_cast<uint8_t>(tensor->data[at])) / divisor;
@@ -129,7 +130,7 @@ float ScaleView::Get(int64_t row, int64_t group) const {
 
 absl::Status CheckScales(const CodeTensors& tensors, const std::string& name,
                          const ScaleView& scales, int64_t rows, int64_t groups) {
-  for (int64_t r = 0; r < rows; ++r) {
+  for (int64_t r = 0; r < rows; r += scales.row_block) {
     for (int64_t g = 0; g < groups; ++g) {
       const float scale = scales.Get(r, g);
       if (std::isfinite(scale)) continue;

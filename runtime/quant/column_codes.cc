@@ -49,6 +49,17 @@ uint32_t PackedWords::Get(int64_t row, int64_t column) const {
   return (word >> shifts[static_cast<size_t>(packed % each)]) & ((1u << bits) - 1);
 }
 
+absl::StatusOr<ScaleView> ColumnScales(const CodeTensors& tensors, const std::string& name,
+                                       int64_t n, int64_t groups) {
+  ScaleView scales;
+  FM_ASSIGN_OR_RETURN(scales.tensor,
+                      tensors.Get(name, {DType::kF16, DType::kBF16, DType::kF32}, {{groups, n}}));
+  scales.row_stride = 1;
+  scales.column_stride = n;
+  FM_RETURN_IF_ERROR(CheckScales(tensors, name, scales, n, groups));
+  return scales;
+}
+
 std::unique_ptr<CodeMatrix> MakeColumnCodes(const ColumnCodes& columns) {
   return std::make_unique<ColumnCodeMatrix>(columns);
 }

@@ -32,6 +32,9 @@ struct ColumnCodes {
   ScaleView scales;   // by column of the file and group
   int32_t plus = 0;   // is added to zeros
 };
+// The tensor `name` [groups, n] of scales, all finite.
+absl::StatusOr<ScaleView> ColumnScales(const CodeTensors& tensors, const std::string& name,
+                                       int64_t n, int64_t groups);
 std::unique_ptr<CodeMatrix> MakeColumnCodes(const ColumnCodes& columns);
 
 }  // namespace folkmoot

@@ -33,6 +33,7 @@ class CompressedTensors final : public WeightFormat {
   explicit CompressedTensors(const CompressedScheme& scheme) : scheme_(scheme) {}
 
   std::string description() const override { return Describe(scheme_); }
+  bool floats() const override { return scheme_.floats; }
 
   std::vector<std::string> Parts(const Checkpoint& checkpoint,
                                  const std::string& name) const override {

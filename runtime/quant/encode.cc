@@ -87,7 +87,7 @@ void EncodeFp4(std::span<const float> row, std::byte* codes, std::byte* scales) 
   for (size_t g = 0; g < row.size() / kGroup; ++g) {
     const std::span<const float> values = row.subspan(g * kGroup, kGroup);
     const float largest = Largest(values);
-    const int low = largest > 0 ? std::clamp(std::ilogb(largest) - 2, -127, 126) : 0;
+    const int low = largest > 0 ? std::clamp(std::ilogb(largest) - 2, -127, 124) : 0;
     const float scale =
         Best(CodeType::kFp4, values, {std::ldexp(1.0f, low), std::ldexp(2.0f, low)});
     scales[g] = static_cast<std::byte>(std::ilogb(scale) + 127);

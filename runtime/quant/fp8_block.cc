@@ -34,6 +34,7 @@ class Fp8Block final : public WeightFormat {
     if (blocks_.rows == 0) return "FP8, one scale per tensor";
     return fmt::format("FP8 in blocks of {} x {}", blocks_.rows, blocks_.columns);
   }
+  bool floats() const override { return true; }
 
   std::vector<std::string> Parts(const Checkpoint& checkpoint,
                                  const std::string& name) const override {

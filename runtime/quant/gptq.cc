@@ -75,13 +75,7 @@ class Gptq final : public WeightFormat {
                                                       {{(ref.k + each - 1) / each, ref.n}}));
     FM_ASSIGN_OR_RETURN(out.zeros.tensor, tensors.Get(module + ".qzeros", {DType::kI32},
                                                       {{groups, (ref.n + each - 1) / each}}));
-    const std::string scales = module + ".scales";
-    FM_ASSIGN_OR_RETURN(
-        out.scales.tensor,
-        tensors.Get(scales, {DType::kF16, DType::kBF16, DType::kF32}, {{groups, ref.n}}));
-    out.scales.row_stride = 1;
-    out.scales.column_stride = ref.n;
-    FM_RETURN_IF_ERROR(CheckScales(tensors, scales, out.scales, ref.n, groups));
+    FM_ASSIGN_OR_RETURN(out.scales, ColumnScales(tensors, module + ".scales", ref.n, groups));
     FM_RETURN_IF_ERROR(CheckOrder(tensors, module, group, ref.k));
     if (scheme_.symmetric) FM_RETURN_IF_ERROR(CheckMiddle(tensors, module, out));
     if (scheme_.symmetric && out.scales.tensor->dtype == DType::kF16) {

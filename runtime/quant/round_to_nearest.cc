@@ -78,8 +78,9 @@ float RoundGroup(const CodeSpec& spec, std::span<const float> values, std::span<
   FM_CHECK(values.size() == codes.size() && spec.type != CodeType::kUint4);
   float scale = ScaleOf(spec.type, Largest(values));
   if (spec.scale_type == DType::kF16) scale = F16ToFloat(FloatToF16(scale));
-  const bool usable = scale != 0.0f && std::isfinite(scale);
-  const float inverse = usable ? 1.0f / scale : 0.0f;
+  const float inverse =
+      1.0f / scale;  // infinite below the normal floats: such values count as zero
+  const bool usable = std::isfinite(scale) && std::isfinite(inverse);
   for (size_t i = 0; i < values.size(); ++i) {
     codes[i] = NearestCode(spec.type, usable ? values[i] * inverse : 0.0f);
   }

@@ -26,6 +26,8 @@ class WeightFormat {
 
   // For people: "AWQ, 4 bits in groups of 128".
   virtual std::string description() const = 0;
+  // Its codes are E4M3 numbers, which products widen to float32.
+  virtual bool floats() const { return false; }
   // The tensors that hold the matrix (or the packed expert tensor) `name` as codes: the codes
   // first, then their scales and what else is there. Empty: it is plain, or not in the checkpoint.
   virtual std::vector<std::string> Parts(const Checkpoint& checkpoint,

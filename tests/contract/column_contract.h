@@ -112,7 +112,11 @@ TEST_P(ColumnContract, ARankThatGivesUpReachesTheOthers) {
   if (ranks() == 1) GTEST_SKIP() << "needs a peer";
   const ColumnSplit split = ColumnSplit::Even(64, 16, ranks());
   Run([&](Communicator& comm, ColumnExchange& columns) {
+    // All have come here: giving up must not reach a rank that is still being set up.
+    columns.Take(1, split);
+    ASSERT_TRUE(columns.Gather(kTestLabel).ok());
     if (comm.rank() == ranks() - 1) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(50));
       comm.Abandon(Unavailable("the sky has fallen"));
       std::this_thread::sleep_for(std::chrono::milliseconds(300));
       return;

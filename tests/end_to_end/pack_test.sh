@@ -23,6 +23,8 @@ for kind in none q4_0; do
   done
 done
 
+"$FOLKMOOT" inspect "$WORK/q4_0" >"$WORK/out" 2>"$WORK/err" || fail "inspect: $(cat "$WORK/err")"
+grep -q "packed weights" "$WORK/out" || fail "inspect does not know a packed model: $(cat "$WORK/out")"
 expect_failure 1 "is there already" "$FOLKMOOT" pack "$DEMO" "$WORK/none"
 expect_failure 1 "packed weights stay as they are" "$FOLKMOOT" generate "$WORK/none" --prompt a --dtype float32
 expect_failure 1 "config.json" "$FOLKMOOT" pack "$WORK" "$WORK/new"

@@ -51,7 +51,7 @@ TEST_P(DecodeAllocation, SteadyStepsAllocateNothing) {
   const auto config = LoadModelConfig(directory);
   const auto checkpoint = Checkpoint::Open(directory);
   ASSERT_TRUE(config.ok() && checkpoint.ok());
-  const auto loader = MakeCheckpointLoader(**checkpoint);
+  const auto loader = MakeCheckpointLoader(**checkpoint, nullptr);
   const auto placement = ExpertPlacement::Contiguous(static_cast<int>(config->moe.experts), 1);
   const auto worlds = MakeThreadCommunicators(1);
   ThreadPool pool(2);

@@ -64,7 +64,7 @@ std::string GoldenTestName(const testing::TestParamInfo<std::string>& info) {
   return name;
 }
 
-GoldenCase::GoldenCase(const std::string& name, const std::string& folder) {
+GoldenCase::GoldenCase(const std::string& name, const std::string& folder) : variant(name) {
   setup.options.model = fmt::format("{}/{}/{}", FOLKMOOT_TEST_DATA, folder, name);
   golden = nlohmann::json::parse(std::ifstream(setup.options.model + "/golden.json"));
   if (name.ends_with("-dynamic")) setup.options.max_model_len = 128;
@@ -126,6 +126,28 @@ double GoldenCase::ExpectLogprobsWhereRoutedAlike(const std::vector<RunOutcome>&
 void GoldenCase::ExpectRouting(const std::vector<RunOutcome>& outcomes, double tolerance) const {
   for (size_t p = 0; p + 1 < requests.size(); ++p) {
     ExpectLayers(golden["prompts"][p]["router"], outcomes[p], tolerance);
+  }
+}
+
+void GoldenCase::ExpectTransformers(double logprobs, double routing) const {
+  const auto outcomes = RunRequests(setup, requests);
+  ASSERT_TRUE(outcomes.ok()) << outcomes.status();
+  const double worst = ExpectLogprobs(*outcomes, logprobs);
+  ExpectRouting(*outcomes, routing);
+  EXPECT_EQ(outcomes->back().tokens, continuation);
+  testing::Test::RecordProperty("worst_logprob_error", fmt::format("{:.2e}", worst));
+  fmt::print("{}: worst log-probability error {:.1e}\n", variant, worst);
+}
+
+void GoldenCase::ExpectSameBitsAt(int ranks) const {
+  const auto alone = RunRequests(setup, requests);
+  ASSERT_TRUE(alone.ok()) << alone.status();
+  RunSetup spread = setup;
+  spread.ranks = ranks;
+  const auto outcomes = RunRequests(spread, requests);
+  ASSERT_TRUE(outcomes.ok()) << outcomes.status();
+  for (size_t p = 0; p < requests.size(); ++p) {
+    EXPECT_TRUE((*alone)[p] == (*outcomes)[p]) << "prompt " << p;
   }
 }
 

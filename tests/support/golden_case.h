@@ -31,10 +31,17 @@ struct GoldenCase {
   // Every router choice equal, its weight within `tolerance`.
   void ExpectRouting(const std::vector<RunOutcome>& outcomes, double tolerance = 1e-4) const;
 
+  // Runs the requests as `setup` says: log-probabilities, routing and the greedy text are those of
+  // Transformers. Prints and records the worst log-probability.
+  void ExpectTransformers(double logprobs, double routing = 1e-4) const;
+  // The outcomes on one rank and on `ranks` are equal bit for bit.
+  void ExpectSameBitsAt(int ranks) const;
+
   RunSetup setup;
   nlohmann::json golden;
   std::vector<Request> requests;  // prompts with log-probabilities and routing, then a greedy one
   std::vector<int32_t> continuation;  // of the last request
+  std::string variant;
 };
 
 }  // namespace folkmoot

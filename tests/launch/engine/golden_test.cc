@@ -16,26 +16,9 @@ class Golden : public testing::TestWithParam<std::string> {
   GoldenCase case_{GetParam()};
 };
 
-TEST_P(Golden, EqualsTransformers) {
-  const auto outcomes = RunRequests(case_.setup, case_.requests);
-  ASSERT_TRUE(outcomes.ok()) << outcomes.status();
-  const double worst = case_.ExpectLogprobs(*outcomes, kTolerance);
-  case_.ExpectRouting(*outcomes);
-  EXPECT_EQ(outcomes->back().tokens, case_.continuation);
-  RecordProperty("worst_logprob_error", fmt::format("{:.2e}", worst));
-  fmt::print("{}: worst log-probability error {:.1e}\n", GetParam(), worst);
-}
+TEST_P(Golden, EqualsTransformers) { case_.ExpectTransformers(kTolerance); }
 
-TEST_P(Golden, SameBitsAtThreeRanks) {
-  const auto alone = RunRequests(case_.setup, case_.requests);
-  ASSERT_TRUE(alone.ok()) << alone.status();
-  case_.setup.ranks = 3;
-  const auto three = RunRequests(case_.setup, case_.requests);
-  ASSERT_TRUE(three.ok()) << three.status();
-  for (size_t p = 0; p < case_.requests.size(); ++p) {
-    EXPECT_TRUE((*alone)[p] == (*three)[p]) << "prompt " << p;
-  }
-}
+TEST_P(Golden, SameBitsAtThreeRanks) { case_.ExpectSameBitsAt(3); }
 
 // Weights stored in 16 bits are computed with in float32: against Transformers in float32 the error
 // stays far below its own bfloat16 error.

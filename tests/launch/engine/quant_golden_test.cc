@@ -4,6 +4,10 @@
 // are within 1e-3 (5e-4 was seen), and every choice is the same.
 #include <gmock/gmock.h>
 
+#include <filesystem>
+
+#include "runtime/checkpoint/checkpoint.h"
+#include "runtime/checkpoint/safetensors_writer.h"
 #include "tests/support/golden_case.h"
 
 namespace folkmoot {
@@ -17,29 +21,54 @@ class QuantGolden : public testing::TestWithParam<std::string> {
   GoldenCase case_{GetParam(), kFolder};
 };
 
-TEST_P(QuantGolden, EqualsTransformers) {
-  const auto outcomes = RunRequests(case_.setup, case_.requests);
-  ASSERT_TRUE(outcomes.ok()) << outcomes.status();
-  const double worst = case_.ExpectLogprobs(*outcomes, kTolerance);
-  case_.ExpectRouting(*outcomes, kTolerance);
-  EXPECT_EQ(outcomes->back().tokens, case_.continuation);
-  RecordProperty("worst_logprob_error", fmt::format("{:.2e}", worst));
-  fmt::print("{}: worst log-probability error {:.1e}\n", GetParam(), worst);
-}
+TEST_P(QuantGolden, EqualsTransformers) { case_.ExpectTransformers(kTolerance, kTolerance); }
 
-TEST_P(QuantGolden, SameBitsAtThreeRanks) {
-  const auto alone = RunRequests(case_.setup, case_.requests);
-  ASSERT_TRUE(alone.ok()) << alone.status();
-  case_.setup.ranks = 3;
-  const auto three = RunRequests(case_.setup, case_.requests);
-  ASSERT_TRUE(three.ok()) << three.status();
-  for (size_t p = 0; p < case_.requests.size(); ++p) {
-    EXPECT_TRUE((*alone)[p] == (*three)[p]) << "prompt " << p;
-  }
-}
+TEST_P(QuantGolden, SameBitsAtThreeRanks) { case_.ExpectSameBitsAt(3); }
 
 INSTANTIATE_TEST_SUITE_P(Formats, QuantGolden, testing::ValuesIn(GoldenVariants(kFolder)),
                          GoldenTestName);
+
+// The tensors of `from`, but those of `expert` as plain zeros.
+void WriteMixed(const Checkpoint& from, const std::string& expert, const std::string& path) {
+  std::vector<NewTensor> tensors;
+  for (const std::string_view name : from.Names()) {
+    if (name.starts_with(expert)) continue;
+    tensors.push_back({std::string(name), from.Find(name)->dtype, from.Find(name)->shape});
+  }
+  const size_t copied = tensors.size();
+  tensors.push_back({expert + "gate_proj.weight", DType::kBF16, {32, 64}});
+  tensors.push_back({expert + "up_proj.weight", DType::kBF16, {32, 64}});
+  tensors.push_back({expert + "down_proj.weight", DType::kBF16, {64, 32}});
+  const auto writer = SafetensorsWriter::Create(path, tensors);
+  ASSERT_TRUE(writer.ok()) << writer.status();
+  for (size_t i = 0; i < copied; ++i) {
+    const TensorInfo& info = *from.Find(tensors[i].name);
+    const std::span data(info.data, static_cast<size_t>(info.bytes));
+    ASSERT_TRUE((*writer)->Write(tensors[i].name, 0, data).ok());
+  }
+  ASSERT_TRUE((*writer)->Finish().ok());
+}
+
+// One expert whose weights are stored plain, beside quantised ones.
+TEST(QuantModel, ExpertsOfOneLayerAreQuantisedAlike) {
+  namespace fs = std::filesystem;
+  const fs::path from = fs::path(FOLKMOOT_TEST_DATA) / kFolder / "qwen3_moe-ct-int4";
+  const fs::path to = fs::path(testing::TempDir()) / ("mixed-" + std::to_string(getpid()));
+  fs::create_directories(to);
+  fs::copy_file(from / "config.json", to / "config.json");
+  const auto checkpoint = Checkpoint::Open(from.string());
+  ASSERT_TRUE(checkpoint.ok()) << checkpoint.status();
+  const std::string module = "model.layers.0.mlp.experts.1.";
+  WriteMixed(**checkpoint, module, to / "model.safetensors");
+  RunSetup setup;
+  setup.options.model = to.string();
+  const auto outcomes = RunRequests(setup, {});
+  EXPECT_THAT(std::string(outcomes.status().message()),
+              testing::HasSubstr("expert 1 is quantised differently from expert 0"));
+  setup.options.dtype = "bfloat16";
+  EXPECT_TRUE(RunRequests(setup, {}).ok());
+  fs::remove_all(to);
+}
 
 }  // namespace
 }  // namespace folkmoot

@@ -260,6 +260,24 @@ TEST_F(SpeculationTest, AModelGuessesItself) {
     EXPECT_GT(totals_.speculation.accepted, 200);
     EXPECT_EQ(totals_.speculation.accepted, totals_.speculation.drafted);
   }
+  setup_.options.parallelism = "tensor";
+  const std::vector<RunOutcome> outcomes = Run(requests);
+  for (size_t i = 0; i < plain.size(); ++i) EXPECT_TRUE(outcomes[i] == plain[i]) << i;
+  EXPECT_EQ(totals_.speculation.accepted, totals_.speculation.drafted);
+}
+
+// A draft model is opened as any model is.
+TEST_F(SpeculationTest, AQuantisedModelGuessesItself) {
+  setup_.options.model = std::string(FOLKMOOT_TEST_DATA) + "/quant/models/qwen3_moe-ct-int4";
+  std::vector<Request> requests(1);
+  requests[0].prompt = {5, 9, 3, 7};
+  requests[0].max_tokens = 20;
+  requests[0].sampling.temperature = 0;
+  const std::vector<RunOutcome> plain = Run(requests);
+  setup_.options.speculative_model = setup_.options.model;
+  setup_.options.speculative_tokens = 3;
+  EXPECT_TRUE(Run(requests)[0] == plain[0]);
+  EXPECT_GT(totals_.speculation.accepted, 10);
 }
 
 // The last row of the first text, that of a guess, fills a page: the draft model must have computed

@@ -24,7 +24,7 @@ class GpuDecoderTest : public testing::Test {
     const std::string directory = std::string(FOLKMOOT_TEST_DATA) + "/goldens/" + name;
     config_ = LoadModelConfig(directory).value();
     checkpoint_ = Checkpoint::Open(directory).value();
-    loader_ = MakeCheckpointLoader(*checkpoint_);
+    loader_ = MakeCheckpointLoader(*checkpoint_, nullptr);
     placement_ = ExpertPlacement::Contiguous(static_cast<int>(config_.moe.experts), 1);
     ModelOptions options;
     options.gate = DefaultGate(config_).value();

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// folkmoot quantize: a smaller copy of a model, that Folkmoot, Transformers and vLLM read.
+// folkmoot quantize: a smaller copy of a model, in layouts that Folkmoot and Transformers read.
 #include <unistd.h>
 
 #include <filesystem>

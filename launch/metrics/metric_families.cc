@@ -133,14 +133,14 @@ void MetricFamilies::AddTokens() {
                                  "Times that next tokens of a sequence were guessed."));
   draft_tokens = SumCounter(AddCounter("vllm:spec_decode_num_draft_tokens_total",
                                        "Tokens guessed, each in a row of a step."));
-  accepted_tokens = SumCounter(
-      AddCounter("vllm:spec_decode_num_accepted_tokens_total", "Of them, tokens that were right."));
+  accepted_tokens = SumCounter(AddCounter("vllm:spec_decode_num_accepted_tokens_total",
+                                          "Of them, guesses that became tokens of an output."));
 }
 
 void MetricFamilies::AddSteps() {
   steps = SumCounter(AddCounter("moe:steps_total", "Steps of the engine that computed something."));
-  step_tokens =
-      SumCounter(AddCounter("moe:step_tokens_total", "Tokens computed, prompt and output."));
+  step_tokens = SumCounter(AddCounter(
+      "moe:step_tokens_total", "Rows computed: tokens of prompts and outputs, and guesses."));
   const std::pair<const char*, SumCounter*> phases[] = {
       {"plan", &seconds_plan},     {"broadcast", &seconds_broadcast}, {"model", &seconds_model},
       {"sample", &seconds_sample}, {"gather", &seconds_gather},       {"update", &seconds_update}};
@@ -151,7 +151,8 @@ void MetricFamilies::AddSteps() {
   }
   step_seconds = AddHistogram("moe:step_seconds", "Seconds of a whole step.", FineBuckets());
   iteration_tokens =
-      AddHistogram("vllm:iteration_tokens_total", "Tokens computed in a step, prompt and output.",
+      AddHistogram("vllm:iteration_tokens_total",
+                   "Rows computed in a step: tokens of prompts and outputs, and guesses.",
                    {1, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384});
 }
 

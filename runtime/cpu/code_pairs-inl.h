@@ -46,10 +46,9 @@ HWY_INLINE VI Fp4Halves(VI v) {
 #else
 using D16 = hn::Repartition<int16_t, DI>;
 HWY_INLINE VI AddPairs(VI sum, VI w, VI x) {
-  const DI d;
+  [[maybe_unused]] const DI d;
 #if HWY_TARGET == HWY_AVX3_DL
   // One instruction for the product and the addition; Highway 1.0 has no name for it.
-  (void)d;
   asm("vpdpwssd %2, %1, %0" : "+v"(sum.raw) : "v"(w.raw), "v"(x.raw));
   return sum;
 #elif HWY_ARCH_X86 && HWY_TARGET != HWY_EMU128

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Rows of activations as 16-bit integers, the other side of products with quantised weights: per
-// chunk of 16 or 32 values x = scale * q with |q| < 2^15, so that a value is off by at most 2^-16
-// of the largest in its chunk. That is far finer than the codes of weights, and costs no more than
-// 8 bits would: integer products are made in 16 bits anyway.
+// chunk of 16 or 32 values x = scale * q with |q| < 2^15, so that a value is off by at most about
+// 2^-16 of the largest in its chunk; a chunk whose largest is below 1e-30 counts as zero. That is
+// far finer than the codes of weights, and costs no more than 8 bits would: integer products are
+// made in 16 bits anyway.
 #pragma once
 
 #include <cstdint>

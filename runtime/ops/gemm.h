@@ -32,7 +32,7 @@ struct WeightView {
 
 // [n, k] laid out as panels of kPanel outputs, each panel contiguous in k, so that a thread walks
 // one forward stream. Keeps the stored type: 16-bit weights are widened in registers, codes stay
-// codes. Owns its memory.
+// codes. Owns its memory, unless it comes from Borrow.
 class PackedMatrix {
  public:
   static constexpr int64_t kPanel = 32;
@@ -98,9 +98,10 @@ std::unique_ptr<CodeMatrix> CodesOf(PackedMatrix matrix);
 // out [M, N] = x [M, K] * w^T (+ bias [N] when not empty). x and out may not overlap. Takes scratch
 // from `workspace` and gives it back.
 //
-// With codes, x is rounded to 16-bit integers first, 16 or 32 values to a scale: each value moves
-// by at most 2^-16 of the largest of them, so |out - exact| <= 2^-16 sum over those chunks of
-// max|x| * sum|w|, and rounding of float32 sums.
+// With codes other than kFp8, x is rounded to 16-bit integers first, 16 or 32 values to a scale:
+// each value moves by at most about 2^-16 of the largest of them (all count as zero where that is
+// below 1e-30), so |out - exact| is at most about 2^-16 sum over those chunks of max|x| * sum|w|,
+// and rounding of float32 sums.
 void Gemm(ThreadPool& pool, ConstMatrix x, const PackedMatrix& w, std::span<const float> bias,
           Workspace& workspace, Matrix out);
 

@@ -51,7 +51,7 @@ TEST_P(GgufQuantised, DequantisedIsTransformers) {
   golden_.ExpectTransformers(1e-4);
 }
 
-// Products take activations as 16-bit integers: each value moves by at most 2^-16 of the largest in
+// Products take activations as 16-bit integers: each value moves by about 2^-16 of the largest in
 // its chunk, and the two layers of these models add some of that up.
 TEST_P(GgufQuantised, CodesAreCloseToTransformersOnAnyRanks) {
   const auto outcomes = RunRequests(golden_.setup, golden_.requests);

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "runtime/dtype.h"
+#include "runtime/machine_probe.h"
 #include "runtime/ops/attention.h"
 #include "runtime/ops/gemm.h"
 #include "runtime/ops/norm.h"
@@ -36,8 +37,14 @@ struct WeightKind {
   double bytes() const {
     return codes ? BytesPerWeight(*codes) : static_cast<double>(DTypeBytes(dtype));
   }
-  // Whether products are made of integers.
-  bool integers() const { return codes && codes->type != CodeType::kFp8; }
+  ProductKind products(ActivationPrecision activations) const {
+    const bool reduced = activations == ActivationPrecision::kReduced;
+    if (codes && codes->type != CodeType::kFp8) {
+      return reduced ? ProductKind::kBytes : ProductKind::kIntegers;
+    }
+    return reduced && !codes && dtype == DType::kBF16 ? ProductKind::kBfloat16
+                                                      : ProductKind::kFloats;
+  }
 };
 
 // Weights in about (-scale, scale): one random run of values, repeated.

@@ -15,19 +15,25 @@ constexpr int64_t kColdBytes = int64_t{192} << 20;
 
 // What `threads` threads of this machine can do, measured once per process.
 struct Rates {
-  double bytes, flops, integers;
+  double bytes;
+  std::map<ProductKind, double> operations;
 };
 const Rates& RatesOf(int threads) {
   static std::map<int, Rates> all;
   const auto found = all.find(threads);
   if (found != all.end()) return found->second;
   ThreadPool pool(threads, true);
-  const Rates rates = {MeasureReadBandwidth(pool), MeasureFmaPeak(pool), MeasureIntegerPeak(pool)};
+  Rates rates = {MeasureReadBandwidth(pool), {}};
+  for (const ProductKind kind : {ProductKind::kFloats, ProductKind::kIntegers, ProductKind::kBytes,
+                                 ProductKind::kBfloat16}) {
+    rates.operations[kind] = MeasurePeak(pool, kind);
+  }
   return all.emplace(threads, rates).first->second;
 }
 
 // range: rows, threads. of_peak: the least time that reading or multiplying takes, over the time.
-void BM_Gemm(benchmark::State& state, const char* weights, int64_t n, int64_t k) {
+void BM_Gemm(benchmark::State& state, const char* weights, int64_t n, int64_t k,
+             ActivationPrecision activations = ActivationPrecision::kFull) {
   const auto threads = static_cast<int>(state.range(1));
   const Rates& rates = RatesOf(threads);
   const WeightKind kind = WeightKind::Named(weights);
@@ -35,7 +41,10 @@ void BM_Gemm(benchmark::State& state, const char* weights, int64_t n, int64_t k)
   std::vector<PackedMatrix> copies;
   const double weight_bytes = kind.bytes() * static_cast<double>(n * k);
   const auto count = static_cast<int64_t>(static_cast<double>(kColdBytes) / weight_bytes) + 1;
-  for (int64_t i = 0; i < count; ++i) copies.push_back(RandomPacked(pool, kind, n, k, 1));
+  for (int64_t i = 0; i < count; ++i) {
+    copies.push_back(RandomPacked(pool, kind, n, k, 1));
+    copies.back().set_activations(activations);
+  }
   const int64_t rows = state.range(0);
   std::vector<float> x(static_cast<size_t>(rows * k), 0.5f), out(static_cast<size_t>(rows * n));
   Workspace workspace;
@@ -46,7 +55,7 @@ void BM_Gemm(benchmark::State& state, const char* weights, int64_t n, int64_t k)
   }
   const double operations = 2.0 * static_cast<double>(rows * n * k);
   const double best = std::max(weight_bytes / rates.bytes,
-                               operations / (kind.integers() ? rates.integers : rates.flops));
+                               operations / rates.operations.at(kind.products(activations)));
   const auto rate = [&](double amount) {
     return benchmark::Counter(amount * static_cast<double>(state.iterations()),
                               benchmark::Counter::kIsRate);
@@ -98,15 +107,23 @@ void BM_EmptyParallelFor(benchmark::State& state) {
 }
 
 void GemmArgs(benchmark::internal::Benchmark* bench) {
-  for (const int64_t rows : {1, 2, 4, 8, 16, 32, 64, 256}) bench->Args({rows, 2});
+  for (const int64_t rows : {1, 2, 4, 8, 12, 16, 32, 64, 256}) bench->Args({rows, 2});
   bench->Args({1, 1})->Args({16, 1})->Args({256, 1})->UseRealTime();
 }
 BENCHMARK_CAPTURE(BM_Gemm, f32, "f32", 1792, 1024)->Apply(GemmArgs);
 BENCHMARK_CAPTURE(BM_Gemm, bf16, "bf16", 1792, 1024)->Apply(GemmArgs);
+BENCHMARK_CAPTURE(BM_Gemm, bf16_reduced, "bf16", 1792, 1024, ActivationPrecision::kReduced)
+    ->Apply(GemmArgs);
 BENCHMARK_CAPTURE(BM_Gemm, f16, "f16", 1792, 1024)->Apply(GemmArgs);
 BENCHMARK_CAPTURE(BM_Gemm, q8_0, "q8_0", 1792, 1024)->Apply(GemmArgs);
+BENCHMARK_CAPTURE(BM_Gemm, q8_0_reduced, "q8_0", 1792, 1024, ActivationPrecision::kReduced)
+    ->Apply(GemmArgs);
 BENCHMARK_CAPTURE(BM_Gemm, q4_0, "q4_0", 1792, 1024)->Apply(GemmArgs);
+BENCHMARK_CAPTURE(BM_Gemm, q4_0_reduced, "q4_0", 1792, 1024, ActivationPrecision::kReduced)
+    ->Apply(GemmArgs);
 BENCHMARK_CAPTURE(BM_Gemm, mxfp4, "mxfp4", 1792, 1024)->Apply(GemmArgs);
+BENCHMARK_CAPTURE(BM_Gemm, mxfp4_reduced, "mxfp4", 1792, 1024, ActivationPrecision::kReduced)
+    ->Apply(GemmArgs);
 BENCHMARK_CAPTURE(BM_Gemm, fp8, "fp8", 1792, 1024)->Apply(GemmArgs);
 BENCHMARK(BM_Attention)->Args({1, 64, 2})->Args({1, 4096, 2})->Args({512, 512, 2})->UseRealTime();
 BENCHMARK(BM_LogSumExp);

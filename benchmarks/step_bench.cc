@@ -40,7 +40,8 @@ void Run(int threads, const std::string& weights, int64_t sequences, int64_t row
   const int64_t allocations = model.allocations();
   for (int round = 0; round < rounds; ++round) {
     read.push_back(MeasureReadBandwidth(pool));
-    peak.push_back(MeasureFmaPeak(pool));
+    peak.push_back(
+        MeasurePeak(pool, WeightKind::Named(weights).products(ActivationPrecision::kFull)));
     for (int i = 0; i < (rows > 1 ? 2 : 12); ++i) {
       const auto start = std::chrono::steady_clock::now();
       bytes = model.Step(rows);

@@ -66,7 +66,7 @@ absl::StatusOr<std::unique_ptr<DraftModel>> DraftModel::Load(const DraftModelOpt
   draft->placement_ = ExpertPlacement::Contiguous(static_cast<int>(config.moe.experts), 1);
   model.cache_dtype = options.cache_dtype;
   FM_ASSIGN_OR_RETURN(draft->weights_, WeightSource::Open(options.directory, options.dummy_seed));
-  draft->loader_ = draft->weights_->MakeLoader(config, options.dtype, options.rounding);
+  draft->loader_ = draft->weights_->MakeLoader(config, options.weights);
   FM_ASSIGN_OR_RETURN(draft->model_, LoadModel(config, model, *draft->loader_, draft->placement_,
                                                *draft->alone_, pool));
   return draft;

@@ -24,9 +24,8 @@ namespace folkmoot {
 
 struct DraftModelOptions {
   std::string directory;
-  DType cache_dtype = DType::kF32;   // of keys and values
-  std::optional<DType> dtype;        // of the weights in memory; nullopt: as stored
-  std::optional<CodeSpec> rounding;  // WeightLoader::set_rounding
+  DType cache_dtype = DType::kF32;  // of keys and values
+  WeightOptions weights;
   std::optional<uint64_t> dummy_seed;
   int64_t context = 0;  // tokens that a sequence may have
 };

@@ -6,6 +6,7 @@
 #include "CLI/CLI.hpp"
 #include "launch/command.h"
 #include "launch/gpu/gpu.h"
+#include "runtime/quant/round_to_nearest.h"
 
 namespace folkmoot {
 namespace {
@@ -72,6 +73,12 @@ void AddEngineFlags(CLI::App& app, EngineOptions* options) {
                  "routers and embeddings stay")
       ->check(CLI::IsMember({"none", "q8_0", "q4_0", "mxfp4", "fp8"}));
   app.add_option(
+         "--activation-precision", options->activation_precision,
+         "how activations meet weights on the CPU. reduced: bfloat16 beside BF16 weights, 8 "
+         "bits beside quantised ones, faster with AVX512_BF16 and AVX512_VNNI; full: "
+         "float32, 16 bits")
+      ->check(CLI::IsMember({"full", "reduced"}));
+  app.add_option(
          "--kv-cache-dtype", options->kv_cache_dtype,
          "how keys and values are kept on the CPU; auto: float32. GPUs keep the model's type")
       ->check(CLI::IsMember({"auto", "float32", "bfloat16", "int8"}));
@@ -135,6 +142,10 @@ absl::Status CheckEngineOptions(const EngineOptions& options) {
         "--kv-cache-dtype {}: GPUs keep keys and values in the type of the model; use auto",
         options.kv_cache_dtype));
   }
+  if (options.device == "cuda" && options.activation_precision != "full") {
+    return UsageError(
+        "--activation-precision reduced: only the CPU knows a difference; use --device cpu");
+  }
   if (options.device == "cuda" && options.quantization != "none") {
     return UsageError(
         fmt::format("--quantization {}: quantised weights run on the CPU only; use --device cpu",
@@ -152,6 +163,13 @@ SpeculationOptions SpeculationOf(const EngineOptions& options) {
   speculation.lookup_min = options.prompt_lookup_min;
   speculation.lookup_max = options.prompt_lookup_max;
   return speculation;
+}
+
+WeightOptions WeightOptionsOf(const EngineOptions& options) {
+  return {.dtype = WeightDType(options),
+          .rounding = CodeSpecNamed(options.quantization),
+          .activations = options.activation_precision == "reduced" ? ActivationPrecision::kReduced
+                                                                   : ActivationPrecision::kFull};
 }
 
 std::optional<DType> WeightDType(const EngineOptions& options) {

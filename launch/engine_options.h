@@ -9,6 +9,7 @@
 #include <string>
 
 #include "layers/models/model.h"
+#include "layers/weight_loader.h"
 #include "parallel/dispatcher.h"
 #include "runtime/dtype.h"
 #include "runtime/model_config.h"
@@ -22,10 +23,11 @@ class App;
 namespace folkmoot {
 
 struct EngineOptions {
-  std::string model;                  // a Hugging Face model directory, or a GGUF file
-  std::string device = "auto";        // cpu, cuda, auto
-  std::string dtype = "auto";         // auto: weights as stored
-  std::string quantization = "none";  // rounds plain weights to codes while loading
+  std::string model;                          // a Hugging Face model directory, or a GGUF file
+  std::string device = "auto";                // cpu, cuda, auto
+  std::string dtype = "auto";                 // auto: weights as stored
+  std::string quantization = "none";          // rounds plain weights to codes while loading
+  std::string activation_precision = "full";  // full, reduced: ActivationPrecision
   std::string kv_cache_dtype = "auto";
   std::string load_format = "auto";    // dummy: random weights from config.json alone
   std::string gate;                    // overrides of the model's gate: "top_k=1,capacity=ceil_k"
@@ -70,6 +72,7 @@ absl::Status CheckEngineOptions(const EngineOptions& options);
 
 // The meaning of the string options. CheckEngineOptions has accepted them.
 std::optional<DType> WeightDType(const EngineOptions& options);  // nullopt: as stored
+WeightOptions WeightOptionsOf(const EngineOptions& options);
 DType CacheDType(const EngineOptions& options);
 DispatcherKind DispatcherOf(const EngineOptions& options);
 SpeculationOptions SpeculationOf(const EngineOptions& options);

@@ -81,6 +81,7 @@ AgreementFields Fields(const EngineOptions& options, const Opened& opened) {
       {"--load-format", options.load_format},
       {"--dtype", options.dtype},
       {"--quantization", options.quantization},
+      {"--activation-precision", options.activation_precision},
       {"--kv-cache-dtype", options.kv_cache_dtype},
       {"--max-num-seqs", std::to_string(options.max_num_seqs)},
       {"--moe-a2a-backend", options.dispatcher},
@@ -166,8 +167,7 @@ SchedulerOptions SchedulerOf(const EngineOptions& options, const Opened& opened,
 
 absl::Status LoadedRank::LoadWeights(const EngineOptions& options, ModelOptions model,
                                      Communicator& world, const LoadProgress& progress) {
-  loader_ =
-      weights_->MakeLoader(config_, WeightDType(options), CodeSpecNamed(options.quantization));
+  loader_ = weights_->MakeLoader(config_, WeightOptionsOf(options));
   stored_codes_ = weights_->stored_codes(config_);
   const std::pair<int, int> slice =
       tensor_parallel_ ? std::pair(world.rank(), world.size()) : std::pair(0, 1);
@@ -196,9 +196,8 @@ absl::Status LoadedRank::LoadDraft(const EngineOptions& options, int64_t context
                                    Communicator& world) {
   DraftModelOptions draft;
   draft.directory = options.speculative_model;
-  draft.dtype = WeightDType(options);
   draft.cache_dtype = CacheDType(options);
-  draft.rounding = CodeSpecNamed(options.quantization);
+  draft.weights = WeightOptionsOf(options);
   draft.dummy_seed = DummySeed(options);
   draft.context = context;
   absl::StatusOr<std::unique_ptr<DraftModel>> loaded =

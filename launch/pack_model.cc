@@ -24,8 +24,7 @@ absl::StatusOr<int64_t> PackModel(const EngineOptions& options, const std::strin
   if (options.load_format == "dummy") dummy_seed = options.dummy_seed;
   FM_ASSIGN_OR_RETURN(const WeightSource weights, WeightSource::Open(options.model, dummy_seed));
   if (weights.packed()) return FailedPrecondition("{}: is packed already", weights.path());
-  const std::unique_ptr<WeightLoader> loader =
-      weights.MakeLoader(config, WeightDType(options), CodeSpecNamed(options.quantization));
+  const std::unique_ptr<WeightLoader> loader = weights.MakeLoader(config, WeightOptionsOf(options));
   int64_t read = 0;
   loader->set_progress([&](int64_t bytes) {
     read += bytes;

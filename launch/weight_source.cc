@@ -93,15 +93,17 @@ absl::StatusOr<WeightSource> WeightSource::Open(const std::string& model,
   return source;
 }
 
-std::unique_ptr<WeightLoader> WeightSource::MakeLoader(
-    const ModelConfig& config, std::optional<DType> dtype,
-    const std::optional<CodeSpec>& rounding) const {
-  if (panels_ != nullptr) return MakePanelLoader(*panels_);
-  std::unique_ptr<WeightLoader> loader =
-      checkpoint_ != nullptr ? MakeCheckpointLoader(*checkpoint_, config.weight_format)
-                             : MakeDummyLoader(seed_, dtype.value_or(config.dtype));
-  loader->set_dtype(dtype);
-  loader->set_rounding(rounding);
+std::unique_ptr<WeightLoader> WeightSource::MakeLoader(const ModelConfig& config,
+                                                       const WeightOptions& options) const {
+  std::unique_ptr<WeightLoader> loader;
+  if (panels_ != nullptr) {
+    loader = MakePanelLoader(*panels_);
+  } else if (checkpoint_ != nullptr) {
+    loader = MakeCheckpointLoader(*checkpoint_, config.weight_format);
+  } else {
+    loader = MakeDummyLoader(seed_, options.dtype.value_or(config.dtype));
+  }
+  loader->set_options(options);
   return loader;
 }
 

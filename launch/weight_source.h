@@ -30,16 +30,15 @@ class WeightSource {
   static absl::StatusOr<WeightSource> Open(const std::string& model,
                                            std::optional<uint64_t> dummy_seed);
 
-  // For the CPU only, and neither dtype nor rounding can change it.
+  // For the CPU only, and neither dtype nor rounding of WeightOptions can change it.
   bool packed() const { return panels_ != nullptr; }
   // The file, for messages.
   const std::string& path() const { return path_; }
   int64_t total_bytes() const { return checkpoint_ == nullptr ? 0 : checkpoint_->total_bytes(); }
 
-  // `dtype` and `rounding` as WeightLoader::set_dtype and set_rounding; packed weights stay as they
-  // are. The source must outlive the loader and the model.
-  std::unique_ptr<WeightLoader> MakeLoader(const ModelConfig& config, std::optional<DType> dtype,
-                                           const std::optional<CodeSpec>& rounding) const;
+  // The source must outlive the loader and the model.
+  std::unique_ptr<WeightLoader> MakeLoader(const ModelConfig& config,
+                                           const WeightOptions& options) const;
   // nullopt: plain weights, or dummy ones.
   std::optional<StoredCodes> stored_codes(const ModelConfig& config) const;
   // What its files are, and a sample of what is in them; `whose` stands before the names.

@@ -153,7 +153,9 @@ class PanelLoader : public WeightLoader {
     const int64_t skipped = PackedMatrix::BytesOf(outputs / per_panel * PackedMatrix::kPanel,
                                                   entry.k, entry.dtype, entry.codes);
     ReportRead(PackedMatrix::BytesOf(n, entry.k, entry.dtype, entry.codes));
-    return PackedMatrix::Borrow(n, entry.k, entry.dtype, entry.codes, entry.data + skipped);
+    return Finished(
+        PackedMatrix::Borrow(n, entry.k, entry.dtype, entry.codes, entry.data + skipped),
+        ref.exact);
   }
 
   const PanelFile& file_;

@@ -15,7 +15,7 @@
 namespace folkmoot {
 
 absl::StatusOr<std::unique_ptr<CodeMatrix>> WeightLoader::CodesToRun(const TensorRef& ref) {
-  if (dtype_) return nullptr;
+  if (options_.dtype) return nullptr;
   FM_ASSIGN_OR_RETURN(std::unique_ptr<CodeMatrix> codes, Codes(ref));
   if (codes == nullptr) return nullptr;
   if (const std::string_view why = WhyNotRunnable(codes->spec(), codes->k()); !why.empty()) {
@@ -40,8 +40,8 @@ absl::Status WeightLoader::PackInto(ThreadPool& pool, const TensorRef& ref, cons
   FM_ASSIGN_OR_RETURN(const WeightView view, View(ref));
   std::vector<std::byte> storage;
   const WeightView converted = Converted(view, &storage);
-  if (rounding_ && !ref.exact) {
-    append(RoundedMatrix(converted, *rounding_));
+  if (options_.rounding && !ref.exact) {
+    append(RoundedMatrix(converted, *options_.rounding));
   } else {
     append(converted);
   }
@@ -53,7 +53,7 @@ absl::StatusOr<PackedMatrix> WeightLoader::Pack(ThreadPool& pool, const TensorRe
   FM_ASSIGN_OR_RETURN(const std::unique_ptr<CodeMatrix> codes, CodesToRun(ref));
   std::optional<PackedMatrix> packed;
   FM_RETURN_IF_ERROR(PackInto(pool, ref, codes.get(), ref.n, &packed));
-  return *std::move(packed);
+  return Finished(*std::move(packed), ref.exact);
 }
 
 bool WeightLoader::AlikeInMemory(std::span<const TensorRef> refs,
@@ -64,7 +64,8 @@ bool WeightLoader::AlikeInMemory(std::span<const TensorRef> refs,
     const std::optional<CodeSpec> mine =
         codes[i] != nullptr ? std::optional<CodeSpec>(codes[i]->spec()) : std::nullopt;
     // Plain: as converted, or as stored.
-    const std::optional<DType> stored = dtype_ || mine ? dtype_ : Stored(refs[i].name);
+    const std::optional<DType> stored =
+        options_.dtype || mine ? options_.dtype : Stored(refs[i].name);
     if (i > 0 && (mine != spec || stored != dtype)) return false;
     spec = mine;
     dtype = stored;
@@ -87,7 +88,7 @@ absl::StatusOr<std::vector<PackedMatrix>> WeightLoader::PackStack(ThreadPool& po
     FM_RETURN_IF_ERROR(
         PackInto(pool, refs[i], codes[i].get(), alike ? outputs : refs[i].n, &packed));
     if (alike && i + 1 < refs.size()) continue;
-    stack.push_back(*std::move(packed));
+    stack.push_back(Finished(*std::move(packed), refs[i].exact));
     packed.reset();
   }
   return stack;
@@ -108,7 +109,7 @@ absl::StatusOr<PackedMatrix> WeightLoader::PackGateUp(ThreadPool& pool, const Te
     PackedMatrix packed = PackedMatrix::PackGateUp(pool, *gate_codes, *up_codes);
     Report(*gate_codes);
     Report(*up_codes);
-    return packed;
+    return Finished(std::move(packed), gate.exact);
   }
   FM_ASSIGN_OR_RETURN(const auto views, ViewPair(gate, up));
   if (views.first.dtype != views.second.dtype) {
@@ -119,20 +120,21 @@ absl::StatusOr<PackedMatrix> WeightLoader::PackGateUp(ThreadPool& pool, const Te
   std::vector<std::byte> storage[2];
   const WeightView first = Converted(views.first, &storage[0]);
   const WeightView second = Converted(views.second, &storage[1]);
-  PackedMatrix packed = rounding_ ? PackedMatrix::PackGateUp(pool, RoundedMatrix(first, *rounding_),
-                                                             RoundedMatrix(second, *rounding_))
-                                  : PackedMatrix::PackGateUp(pool, first, second);
+  PackedMatrix packed =
+      options_.rounding ? PackedMatrix::PackGateUp(pool, RoundedMatrix(first, *options_.rounding),
+                                                   RoundedMatrix(second, *options_.rounding))
+                        : PackedMatrix::PackGateUp(pool, first, second);
   Report(views.first);
   Report(views.second);
-  return packed;
+  return Finished(std::move(packed), gate.exact);
 }
 
 absl::Status WeightLoader::CheckRounding(const TensorRef& ref) const {
-  if (!rounding_ || ref.exact) return absl::OkStatus();
-  const std::string_view why = WhyNotRunnable(*rounding_, ref.k);
+  if (!options_.rounding || ref.exact) return absl::OkStatus();
+  const std::string_view why = WhyNotRunnable(*options_.rounding, ref.k);
   if (why.empty()) return absl::OkStatus();
   return InvalidArgument("--quantization: tensor '{}' [{}, {}], groups of {}: {}", ref.name, ref.n,
-                         ref.k, rounding_->group, why);
+                         ref.k, options_.rounding->group, why);
 }
 
 absl::StatusOr<RowTable> WeightLoader::Table(const TensorRef& ref) {
@@ -170,13 +172,13 @@ std::vector<float> WeightLoader::Widen(const WeightView& view) {
 }
 
 WeightView WeightLoader::Converted(const WeightView& view, std::vector<std::byte>* storage) const {
-  if (!dtype_ || *dtype_ == view.dtype) return view;
+  if (!options_.dtype || *options_.dtype == view.dtype) return view;
   const int64_t count = view.n * view.k;
-  storage->resize(static_cast<size_t>(count * DTypeBytes(*dtype_)));
+  storage->resize(static_cast<size_t>(count * DTypeBytes(*options_.dtype)));
   for (int64_t i = 0; i < count; ++i) {
-    StoreElement(LoadElement(view.data, view.dtype, i), storage->data(), *dtype_, i);
+    StoreElement(LoadElement(view.data, view.dtype, i), storage->data(), *options_.dtype, i);
   }
-  return {storage->data(), *dtype_, view.n, view.k};
+  return {storage->data(), *options_.dtype, view.n, view.k};
 }
 
 void WeightLoader::Report(const WeightView& view) {

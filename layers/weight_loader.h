@@ -29,6 +29,17 @@ struct RowTable {
   std::unique_ptr<CodeMatrix> codes;  // null when plain
 };
 
+// What becomes of weights on their way into memory.
+struct WeightOptions {
+  // Converts matrices to this type while packing them; without one they stay as stored.
+  std::optional<DType> dtype;
+  // Rounds plain matrices to codes of this spec while packing them (runtime/quant/
+  // round_to_nearest.h).
+  std::optional<CodeSpec> rounding;
+  // Of products with them, but for those of routers.
+  ActivationPrecision activations = ActivationPrecision::kFull;
+};
+
 // The matrices of one gated feed-forward network: [I, H], [I, H] and [H, I].
 struct GatedFfnTensors {
   TensorRef gate, up, down;
@@ -77,12 +88,9 @@ class WeightLoader {
   // A tensor [1, n], as routers of one output store it.
   virtual absl::StatusOr<std::vector<float>> Row(const std::string& name, int64_t n);
 
-  // Converts matrices to this type while packing them; without one they stay as stored.
-  void set_dtype(std::optional<DType> dtype) { dtype_ = dtype; }
-  std::optional<DType> dtype() const { return dtype_; }
-  // Rounds plain matrices to codes of this spec while packing them (runtime/quant/
-  // round_to_nearest.h).
-  void set_rounding(const std::optional<CodeSpec>& spec) { rounding_ = spec; }
+  // For all that is asked for from now on.
+  void set_options(const WeightOptions& options) { options_ = options; }
+  std::optional<DType> dtype() const { return options_.dtype; }
   // Called with the number of bytes each time a tensor has been read.
   void set_progress(std::function<void(int64_t bytes)> progress) {
     progress_ = std::move(progress);
@@ -92,6 +100,11 @@ class WeightLoader {
   virtual absl::StatusOr<WeightView> ViewVector(const std::string& name, int64_t n) = 0;
   // The loader may give memory of a view back that will not be read again.
   virtual void Release(std::span<const std::byte> bytes) = 0;
+  // A packed matrix on its way out.
+  PackedMatrix Finished(PackedMatrix matrix, bool exact) const {
+    if (!exact) matrix.set_activations(options_.activations);
+    return matrix;
+  }
   // `bytes` of weights are there now: progress.
   void ReportRead(int64_t bytes) {
     if (progress_) progress_(bytes);
@@ -112,8 +125,7 @@ class WeightLoader {
   // Why `ref` cannot be rounded; OK when it can, or when it is not to be.
   absl::Status CheckRounding(const TensorRef& ref) const;
 
-  std::optional<DType> dtype_;
-  std::optional<CodeSpec> rounding_;
+  WeightOptions options_;
   std::function<void(int64_t)> progress_;
 };
 

@@ -85,36 +85,33 @@ double MeasureReadBandwidth(ThreadPool& pool) {
   return rates[rates.size() / 2];
 }
 
-namespace {
+const char* ProductKindName(ProductKind kind) {
+  switch (kind) {
+    case ProductKind::kIntegers:
+      return "16-bit integers";
+    case ProductKind::kBytes:
+      return "8-bit integers";
+    case ProductKind::kBfloat16:
+      return "bfloat16";
+    default:
+      return "float32";
+  }
+}
 
-// Operations per second of run(rounds) on every thread: the best of a few runs.
-double MeasurePeak(ThreadPool& pool, absl::FunctionRef<int64_t(int64_t rounds)> run) {
+double MeasurePeak(ThreadPool& pool, ProductKind kind) {
   constexpr int kRuns = 5;
   constexpr int64_t kRounds = 4'000'000;
   double best = 0.0;
   for (int i = 0; i < kRuns; ++i) {
     std::atomic<int64_t> operations{0};
     const auto start = Clock::now();
-    pool.ParallelFor(pool.threads(), 1, [&](int64_t, int64_t, int) { operations += run(kRounds); });
+    pool.ParallelFor(pool.threads(), 1, [&](int64_t, int64_t, int) {
+      float sink = 0.5f;
+      operations += cpu::RunProducts(kind, kRounds, &sink);
+    });
     best = std::max(best, static_cast<double>(operations.load()) / Seconds(start));
   }
   return best;
-}
-
-}  // namespace
-
-double MeasureFmaPeak(ThreadPool& pool) {
-  return MeasurePeak(pool, [](int64_t rounds) {
-    float sink = 0.5f;
-    return cpu::RunFma(rounds, &sink);
-  });
-}
-
-double MeasureIntegerPeak(ThreadPool& pool) {
-  return MeasurePeak(pool, [](int64_t rounds) {
-    int32_t sink = 3;
-    return cpu::RunPairs(rounds, &sink);
-  });
 }
 
 }  // namespace folkmoot

@@ -26,12 +26,17 @@ std::string Describe(const CpuFeatures& cpu);
 // 512 MiB, about 0.3 s in all. 0 when the memory for it is not to be had.
 double MeasureReadBandwidth(ThreadPool& pool);
 
-// float32 operations per second (two per fused multiply-add) of the pool's threads out of
-// registers: the best of a few runs, about 0.1 s in all.
-double MeasureFmaPeak(ThreadPool& pool);
+// What products are made of (runtime/ops/gemm.h).
+enum class ProductKind : uint8_t {
+  kFloats,    // float32
+  kIntegers,  // 16-bit integers into 32-bit sums: quantised weights
+  kBytes,     // 8-bit ones, where there are instructions for them; else 16-bit ones all the same
+  kBfloat16,  // pairs of bfloat16 into float32 sums
+};
+const char* ProductKindName(ProductKind kind);
 
-// Operations per second (two per multiply-add) of 16-bit integers into 32-bit sums, which is what
-// products with quantised weights are made of; measured likewise.
-double MeasureIntegerPeak(ThreadPool& pool);
+// Operations per second (two per multiply-add) of the pool's threads out of registers: the best of
+// a few runs, about 0.1 s in all.
+double MeasurePeak(ThreadPool& pool, ProductKind kind);
 
 }  // namespace folkmoot

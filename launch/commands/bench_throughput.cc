@@ -58,15 +58,22 @@ class ThroughputBench {
     const DType dtype = WeightDType(options.engine).value_or(rank.config().dtype);
     weights_ = DTypeName(dtype);
     bytes_per_weight_ = static_cast<double>(DTypeBytes(dtype));
+    bool integers = false;
     if (rank.stored_codes() && !WeightDType(options.engine)) {
       weights_ = rank.stored_codes()->type;
       bytes_per_weight_ = rank.stored_codes()->bytes_per_weight;
-      integers_ = rank.stored_codes()->integers;
+      integers = rank.stored_codes()->integers;
     }
     if (const auto spec = CodeSpecNamed(options.engine.quantization)) {
       weights_ = options.engine.quantization;
       bytes_per_weight_ = BytesPerWeight(*spec);
-      integers_ = spec->type != CodeType::kFp8;
+      integers = spec->type != CodeType::kFp8;
+    }
+    const bool reduced = options.engine.activation_precision == "reduced";
+    if (integers) {
+      products_ = reduced ? ProductKind::kBytes : ProductKind::kIntegers;
+    } else if (reduced && weights_ == DTypeName(DType::kBF16)) {
+      products_ = ProductKind::kBfloat16;
     }
   }
 
@@ -124,7 +131,8 @@ class ThroughputBench {
                                           {"threads", rank_.pool().threads()},
                                           {"read_bytes_per_second", Median(bandwidth_)},
                                           {"fma_flops_per_second", Median(peak_)},
-                                          {"integer_ops_per_second", Median(integer_peak_)},
+                                          {"products", ProductKindName(products_)},
+                                          {"product_ops_per_second", Median(product_peak_)},
                                           {"measurements", rows}};
       fmt::print("{}\n", out.dump());
       return;
@@ -136,9 +144,9 @@ class ThroughputBench {
         rank_.gpu() ? rank_.gpu()->name : fmt::format("{} thread(s)", rank_.pool().threads()),
         FormatBytes(Median(bandwidth_)), rank_.gpu() ? "matrix units" : "fma",
         FormatNumber(Median(peak_) / 1e9),
-        rank_.gpu()
-            ? ""
-            : fmt::format(", 16-bit integers {} Gop/s", FormatNumber(Median(integer_peak_) / 1e9)));
+        products_ == ProductKind::kFloats ? ""
+                                          : fmt::format(", {} {} Gop/s", ProductKindName(products_),
+                                                        FormatNumber(Median(product_peak_) / 1e9)));
     Table table({{"phase"},
                  {"size", Align::kRight},
                  {"tokens/s", Align::kRight},
@@ -165,14 +173,15 @@ class ThroughputBench {
   absl::Status MeasureMachine() {
     if (!rank_.gpu()) {
       bandwidth_.push_back(MeasureReadBandwidth(rank_.pool()));
-      peak_.push_back(MeasureFmaPeak(rank_.pool()));
-      integer_peak_.push_back(MeasureIntegerPeak(rank_.pool()));
+      peak_.push_back(MeasurePeak(rank_.pool(), ProductKind::kFloats));
+      product_peak_.push_back(
+          products_ == ProductKind::kFloats ? peak_.back() : MeasurePeak(rank_.pool(), products_));
       return absl::OkStatus();
     }
     FM_ASSIGN_OR_RETURN(const GpuRates rates, MeasureGpu());
     bandwidth_.push_back(rates.read_bytes_per_second);
     peak_.push_back(rates.flops_per_second);
-    integer_peak_.push_back(0);
+    product_peak_.push_back(rates.flops_per_second);
     return absl::OkStatus();
   }
 
@@ -247,9 +256,8 @@ class ThroughputBench {
         decode ? CostOfDecode(rank_.config(), bytes_per_weight_, rank_.cache_bytes_per_token(),
                               size, options_.decode_context)
                : CostOfPrefill(rank_.config(), bytes_per_weight_, size);
-    const MachineRates rates = {.bytes = Median(bandwidth_),
-                                .operations = Median(integers_ ? integer_peak_ : peak_),
-                                .flops = Median(peak_)};
+    const MachineRates rates = {
+        .bytes = Median(bandwidth_), .operations = Median(product_peak_), .flops = Median(peak_)};
     const double median = Median(seconds);
     const auto [least, greatest] = std::minmax_element(seconds.begin(), seconds.end());
     measurements_.push_back({.phase = phase,
@@ -267,12 +275,12 @@ class ThroughputBench {
   LoadedRank& rank_;
   std::string weights_;  // what is in memory: "BF16", "q8_0"
   double bytes_per_weight_ = 0;
-  bool integers_ = false;  // products are made of integers
+  ProductKind products_ = ProductKind::kFloats;
   std::mt19937 random_{1};
   std::vector<double> bandwidth_;
   std::vector<double> peak_;
-  std::vector<double> integer_peak_;
-  std::vector<Spent> spent_;  // by cell
+  std::vector<double> product_peak_;  // of products_
+  std::vector<Spent> spent_;          // by cell
   std::vector<Measurement> measurements_;
 };
 

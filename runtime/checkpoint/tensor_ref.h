@@ -17,7 +17,7 @@ struct TensorRef {
   int64_t slice = 0;
   int64_t slice_rows = 0;  // of a plain matrix 0 stands for n: all its rows
   int64_t first_row = 0;
-  bool exact = false;    // stays as stored whatever WeightLoader::set_rounding says: routers
+  bool exact = false;    // no rounding of WeightOptions touches it: routers
   int64_t row_step = 1;  // 2: gate and up rows take turns (only for weights stored as codes)
 
   int64_t rows() const { return slice_rows > 0 ? slice_rows : n; }  // that are stored

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The inner loop of products with quantised weights: rows of x as 16-bit integers
-// (runtime/cpu/code_rows.h) against one packed panel of 32 outputs.
+// The inner loop of products with quantised weights: rows of x as integers of 16 or 8 bits
+// (runtime/cpu/product_rows.h) against one packed panel of 32 outputs.
 //
 // Layout of a panel (runtime/cpu/pack_codes.cc): per group of `group` k, its chunks of codes, then
 // 32 scales, then 32 offsets where there are any. A chunk is 32 k (16 when groups are), as words of
@@ -18,8 +18,8 @@
 #include "hwy/cache_control.h"
 #include "runtime/cpu/code_pairs-inl.h"
 #include "runtime/cpu/code_panel.h"
-#include "runtime/cpu/code_rows.h"
 #include "runtime/cpu/panel_kernel-inl.h"
+#include "runtime/cpu/product_rows.h"
 
 #if defined(FOLKMOOT_RUNTIME_CPU_CODE_KERNEL_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef FOLKMOOT_RUNTIME_CPU_CODE_KERNEL_INL_H_
@@ -60,21 +60,21 @@ struct IntegerSums {
   VI v[kRows][kTileVectors<kRows>];
 };
 
-// Adds the products of pair kPair, .. of one step.
-template <class Codes, int kRows, int kPair = 0>
-HWY_INLINE void AddStep(const int32_t* word, const int16_t* x, int64_t stride,
+// Adds the products of part kPart, .. of one step; x holds a word for each.
+template <class Codes, int kRows, int kPart = 0>
+HWY_INLINE void AddStep(const int32_t* word, const std::byte* x, int64_t stride,
                         IntegerSums<kRows>& sums) {
   constexpr size_t kCount = kTileVectors<kRows>;
   VI w[kCount];
-  for (size_t i = 0; i < kCount; ++i) w[i] = Codes::template Pair<kPair>(word + i * kVector);
+  for (size_t i = 0; i < kCount; ++i) w[i] = Codes::template Part<kPart>(word + i * kVector);
   for (int r = 0; r < kRows; ++r) {
-    int32_t pair;
-    std::memcpy(&pair, x + r * stride + 2 * kPair, sizeof(pair));
-    const VI value = hn::Set(DI(), pair);
-    for (size_t i = 0; i < kCount; ++i) sums.v[r][i] = AddPairs(sums.v[r][i], w[i], value);
+    int32_t values;
+    std::memcpy(&values, x + r * stride + 4 * kPart, sizeof(values));
+    const VI value = hn::Set(DI(), values);
+    for (size_t i = 0; i < kCount; ++i) sums.v[r][i] = Codes::Add(sums.v[r][i], w[i], value);
   }
-  if constexpr (kPair + 1 < Codes::kPairs) {
-    AddStep<Codes, kRows, kPair + 1>(word, x, stride, sums);
+  if constexpr (kPart + 1 < Codes::kParts) {
+    AddStep<Codes, kRows, kPart + 1>(word, x, stride, sums);
   }
 }
 
@@ -93,12 +93,13 @@ HWY_INLINE IntegerSums<kRows> SumChunk(const CodeTile& tile, int64_t at, const s
     }
     for (VI& sum : sums.v[r]) sum = start;
   }
-  const int16_t* x = tile.x.q + at * kChunk;
-  for (int64_t step = 0; step < kChunk / Codes::kStep; ++step, x += Codes::kStep) {
-    const std::byte* word = codes + step * kPanelCols * 4;
+  const std::byte* x = tile.x.q + at * kChunk * Codes::kRowBytes;
+  for (int64_t step = 0; step < kChunk / Codes::kStep; ++step, x += 4 * Codes::kParts) {
+    const std::byte* word = codes + step * Codes::kWords * kPanelCols * 4;
     if (fetch) {
-      hwy::Prefetch(word + tile.fetch);
-      hwy::Prefetch(word + tile.fetch + 64);
+      for (int64_t line = 0; line < Codes::kWords * kPanelCols * 4; line += 64) {
+        hwy::Prefetch(word + tile.fetch + line);
+      }
     }
     AddStep<Codes, kRows>(reinterpret_cast<const int32_t*>(word) + column, x, tile.x.stride, sums);
   }
@@ -216,7 +217,7 @@ HWY_INLINE void RunCodeTileOf(int64_t rows, const CodeTile& tile) {
 template <class Codes>
 HWY_INLINE void RunCodePanel(const CodePanelShape& shape, const std::byte* panel, const CodeRows& x,
                              int64_t rows, float* sums) {
-  constexpr int64_t kNear = 2048;  // what one tile fetches ahead of itself; several, a panel
+  constexpr int64_t kNear = 8192;  // what one tile fetches ahead of itself; several, a panel
   std::memset(sums, 0, static_cast<size_t>(rows * kPanelCols) * sizeof(float));
   const int64_t tiles = (rows + kCodeTileRows - 1) / kCodeTileRows;
   for (int64_t tile = 0; tile < tiles; ++tile) {
@@ -231,6 +232,22 @@ HWY_INLINE void RunCodePanel(const CodePanelShape& shape, const std::byte* panel
     RunCodeTileOf<Codes>(rows * (tile + 1) / tiles - row, args);
   }
 }
+
+#if HWY_TARGET == HWY_AVX3_DL
+HWY_INLINE void RunBytePanel(const CodePanelShape& shape, const std::byte* panel, const CodeRows& x,
+                             int64_t rows, float* sums) {
+  switch (shape.type) {
+    case CodeType::kInt8:
+      return RunCodePanel<Int8Bytes>(shape, panel, x, rows, sums);
+    case CodeType::kInt4:
+      return RunCodePanel<Int4Bytes<8>>(shape, panel, x, rows, sums);
+    case CodeType::kUint4:
+      return RunCodePanel<Int4Bytes<0>>(shape, panel, x, rows, sums);
+    default:
+      return RunCodePanel<Fp4Bytes>(shape, panel, x, rows, sums);
+  }
+}
+#endif
 
 // E4M3 codes as floats: four of a word are bytes 0, 2, 1, 3. [4][32] floats.
 HWY_INLINE void WidenFp8(const int32_t* words, float* wide) {
@@ -283,6 +300,9 @@ HWY_INLINE void RunFp8Panel(const CodePanelShape& shape, const std::byte* panel,
 
 HWY_INLINE void RunCodePanel(const CodePanelShape& shape, const std::byte* panel, const CodeRows& x,
                              int64_t rows, float* sums) {
+#if HWY_TARGET == HWY_AVX3_DL
+  if (x.bytes) return RunBytePanel(shape, panel, x, rows, sums);
+#endif
   switch (shape.type) {
     case CodeType::kInt8:
       return RunCodePanel<Int8Codes>(shape, panel, x, rows, sums);

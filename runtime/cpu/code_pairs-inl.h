@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// Codes as pairs of 16-bit integers in words of 32 bits, and sums of their products: what
-// code_kernel-inl.h is made of.
+// Codes as pairs of 16-bit integers, or as four bytes, in words of 32 bits, and sums of their
+// products: what code_kernel-inl.h is made of.
 #include <cstdint>
 
+#include "runtime/cpu/code_panel.h"
 #include "runtime/cpu/simd-inl.h"
 
 #if defined(FOLKMOOT_RUNTIME_CPU_CODE_PAIRS_INL_H_) == defined(HWY_TARGET_TOGGLE)
@@ -83,44 +84,105 @@ HWY_INLINE VI Fp4Halves(VI v) {
 }
 #endif
 
-// How a step of codes turns into pairs of 16-bit numbers. Pair<p> is k + 2 p and k + 2 p + 1 of
-// the step, for the outputs of one vector.
-struct Int8Codes {
+// How a step of codes, one word per output, turns into words that rows are multiplied with. Part<p>
+// is k + 2 p and k + 2 p + 1 of the step, for the outputs of one vector.
+struct Pairs {
+  static constexpr int64_t kWords = 1;     // per step and output
+  static constexpr int64_t kRowBytes = 2;  // per k
+  static HWY_INLINE VI Add(VI sum, VI w, VI x) { return AddPairs(sum, w, x); }
+};
+struct Int8Codes : Pairs {
   static constexpr int64_t kStep = 4;  // k per word
-  static constexpr int kPairs = 2;
+  static constexpr int kParts = 2;
   static constexpr float kUnit = 1.0f;  // what an integer 1 stands for
   static constexpr int32_t kZero = 0;   // subtracted from each integer
-  template <int kPair>
-  static HWY_INLINE VI Pair(const int32_t* word) {
+  template <int kPart>
+  static HWY_INLINE VI Part(const int32_t* word) {
     const VI v = hn::Load(DI(), word);
-    return kPair == 0 ? EvenBytes(v) : OddBytes(v);
+    return kPart == 0 ? EvenBytes(v) : OddBytes(v);
   }
 };
 
 template <int32_t kZeroCode>
-struct Int4Codes {
+struct Int4Codes : Pairs {
   static constexpr int64_t kStep = 8;
-  static constexpr int kPairs = 4;
+  static constexpr int kParts = 4;
   static constexpr float kUnit = 1.0f;
   static constexpr int32_t kZero = kZeroCode;
-  template <int kPair>
-  static HWY_INLINE VI Pair(const int32_t* word) {
+  template <int kPart>
+  static HWY_INLINE VI Part(const int32_t* word) {
     const DI d;
     const auto v = hn::Load(DU(), reinterpret_cast<const uint32_t*>(word));
-    return hn::And(hn::BitCast(d, hn::ShiftRight<4 * kPair>(v)), hn::Set(d, 0x000f000f));
+    return hn::And(hn::BitCast(d, hn::ShiftRight<4 * kPart>(v)), hn::Set(d, 0x000f000f));
   }
 };
 
-struct Fp4Codes {
+struct Fp4Codes : Pairs {
   static constexpr int64_t kStep = 8;
-  static constexpr int kPairs = 4;
+  static constexpr int kParts = 4;
   static constexpr float kUnit = 0.5f;
   static constexpr int32_t kZero = 0;
-  template <int kPair>
-  static HWY_INLINE VI Pair(const int32_t* word) {
-    return Fp4Halves<kPair>(hn::Load(DI(), word));
+  template <int kPart>
+  static HWY_INLINE VI Part(const int32_t* word) {
+    return Fp4Halves<kPart>(hn::Load(DI(), word));
   }
 };
+
+// The same as unsigned bytes, four k to a part, beside rows of signed ones. The order of k in a
+// part follows from the words: product_rows.cc stores rows in it.
+#if HWY_TARGET == HWY_AVX3_DL
+constexpr bool kMultipliesBytes = true;
+
+struct Bytes {
+  static constexpr int64_t kRowBytes = 1;
+  static HWY_INLINE VI Add(VI sum, VI w, VI x) {
+    asm("vpdpbusd %2, %1, %0" : "+v"(sum.raw) : "v"(w.raw), "v"(x.raw));
+    return sum;
+  }
+};
+struct Int8Bytes : Bytes {
+  static constexpr int64_t kStep =
+      8;  // two words: GCC keeps sums in memory when a step has one part
+  static constexpr int64_t kWords = 2;
+  static constexpr int kParts = 2;  // k + 0, 2, 1, 3 of a word each
+  static constexpr float kUnit = 1.0f;
+  static constexpr int32_t kZero = 128;
+  template <int kPart>
+  static HWY_INLINE VI Part(const int32_t* word) {
+    const DI d;
+    return hn::Xor(hn::Load(d, word + kPart * CodePanelShape::kCols),
+                   hn::Set(d, static_cast<int32_t>(0x80808080u)));
+  }
+};
+template <int32_t kZeroCode>
+struct Int4Bytes : Bytes {
+  static constexpr int64_t kStep = 8;
+  static constexpr int64_t kWords = 1;
+  static constexpr int kParts = 2;  // k + 0, 4, 1, 5 and k + 2, 6, 3, 7
+  static constexpr float kUnit = 1.0f;
+  static constexpr int32_t kZero = kZeroCode;
+  template <int kPart>
+  static HWY_INLINE VI Part(const int32_t* word) {
+    const DI d;
+    return hn::And(hn::ShiftRight<4 * kPart>(hn::Load(d, word)), hn::Set(d, 0x0f0f0f0f));
+  }
+};
+struct Fp4Bytes : Int4Bytes<12> {
+  static constexpr float kUnit = 0.5f;
+  template <int kPart>
+  static HWY_INLINE VI Part(const int32_t* word) {
+    const DI d;
+    const hn::Repartition<int8_t, DI> d8;
+    HWY_ALIGN static constexpr int8_t kTwicePlus12[16] = {12, 13, 14, 15, 16, 18, 20, 24,
+                                                          12, 11, 10, 9,  8,  6,  4,  0};
+    const auto codes = hn::BitCast(d8, Int4Bytes<12>::Part<kPart>(word));
+    return hn::BitCast(d, hn::TableLookupBytes(hn::LoadDup128(d8, kTwicePlus12), codes));
+  }
+};
+#else
+// Rows of 8 bits are kept in 16 here, with the same sums.
+constexpr bool kMultipliesBytes = false;
+#endif
 
 }  // namespace HWY_NAMESPACE
 }  // namespace folkmoot::cpu

@@ -18,6 +18,11 @@ static_assert(CodePanelShape::kCols == PackedMatrix::kPanel);
 void RunPanelOf(const PackedMatrix& w, int64_t panel, const ProductRows& in, int64_t row,
                 int64_t count, float* sums) {
   const PanelRows rows{in.x.Row(row), in.x.stride, count};
+  if (in.pairs) {
+    return HasBf16Products()
+               ? RunPanel<BF16PairsPanel<true>>(w.panel(panel), rows, in.x.cols, sums)
+               : RunPanel<BF16PairsPanel<false>>(w.panel(panel), rows, in.x.cols, sums);
+  }
   if (!w.codes()) return RunPanel(w.dtype(), w.panel(panel), rows, w.k(), sums);
   if (in.shape.type == CodeType::kFp8) {
     return RunFp8Panel(in.shape, w.panel(panel), rows, w.k(), sums);

@@ -4,7 +4,7 @@
 
 #include <cstdint>
 
-#include "runtime/cpu/code_rows.h"
+#include "runtime/cpu/product_rows.h"
 #include "runtime/ops/gemm.h"
 
 namespace folkmoot::cpu {

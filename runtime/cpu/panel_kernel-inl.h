@@ -14,6 +14,7 @@
 #include <cstdint>
 
 #include "hwy/cache_control.h"
+#include "runtime/cpu/bf16_pairs-inl.h"
 #include "runtime/cpu/panel.h"
 #include "runtime/cpu/simd-inl.h"
 
@@ -61,14 +62,14 @@ struct Sums {
   }
   // Adds x[r] * w to row r, w being the vectors widen(0), widen(1), ..: each is made right before
   // its use, since there are no registers to keep them in.
-  template <class Widen>
+  template <VF kMultiplyAdd(VF, VF, VF) = Fma, class Widen>
   HWY_INLINE void Add(const float* x, int64_t stride, Widen widen) {
     const DF d;
     VF values[kRows];
     for (int r = 0; r < kRows; ++r) values[r] = hn::Set(d, x[r * stride]);
     for (size_t i = 0; i < kPanelVectors; ++i) {
       const VF w = widen(i * kVector);
-      for (int r = 0; r < kRows; ++r) v[r][i] = Fma(values[r], w, v[r][i]);
+      for (int r = 0; r < kRows; ++r) v[r][i] = kMultiplyAdd(values[r], w, v[r][i]);
     }
   }
 };
@@ -218,7 +219,7 @@ HWY_INLINE void RunSlice(const std::byte* w, const PanelRows& x, int64_t k, cons
 // sums [x.rows][32] = x [x.rows, k] * panel, x.rows <= kRowBlock; sums is 64-byte aligned.
 template <class Panel>
 HWY_INLINE void RunPanel(const std::byte* panel, const PanelRows& x, int64_t k, float* sums) {
-  constexpr int64_t kNear = 2048;  // what one tile fetches ahead of itself
+  constexpr int64_t kNear = 8192;  // what one tile fetches ahead of itself
   std::memset(sums, 0, static_cast<size_t>(x.rows * kPanelCols) * sizeof(float));
   if (x.rows <= kTileRows) return RunSlice<Panel>(panel, x, k, panel + kNear, sums);
   for (int64_t first = 0; first < k; first += Panel::kBlock) {
@@ -237,6 +238,22 @@ HWY_INLINE void RunPanel(const std::byte* panel, const PanelRows& x, int64_t k, 
     RunSlice<Panel>(w, rows, count, next, sums);
   }
 }
+
+// BF16 panels beside rows of bfloat16 (ProductRows::pairs). Its values of k are pairs.
+template <bool kNative>
+struct BF16PairsPanel {
+  static constexpr bool kWidenFirst = false;
+  static constexpr int64_t kStep = 1;
+  static constexpr int64_t kStepBytes = 128;
+  static constexpr int64_t kBlock = 128;
+
+  template <class S>
+  static HWY_INLINE void Step(const std::byte* w, const float* x, int64_t stride, S& sums) {
+    const auto* row = reinterpret_cast<const float*>(w);
+    sums.template Add<AddBf16Pairs<kNative>>(
+        x, stride, [row](size_t column) HWY_ATTR { return hn::Load(DF(), row + column); });
+  }
+};
 
 HWY_INLINE void RunPanel(DType dtype, const std::byte* panel, const PanelRows& x, int64_t k,
                          float* sums) {

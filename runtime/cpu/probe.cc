@@ -7,6 +7,7 @@
 #define HWY_TARGET_INCLUDE "runtime/cpu/probe.cc"
 #include "hwy/foreach_target.h"
 #include "hwy/highway.h"
+#include "runtime/cpu/bf16_pairs-inl.h"
 #include "runtime/cpu/code_pairs-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -37,7 +38,10 @@ uint32_t SumWordsOf(const std::byte* data, int64_t bytes) {
   return total;
 }
 
-int64_t RunFmaOf(int64_t rounds, float* sink) {
+// add(sum, a, b) on chains that do not wait for each other, each instruction for `operations` per
+// lane.
+template <class Add>
+HWY_INLINE int64_t RunFloats(int64_t rounds, int64_t operations, float* sink, Add add) {
   constexpr int64_t kChains = 12;
   const DF d;
   VF chains[kChains];
@@ -45,29 +49,52 @@ int64_t RunFmaOf(int64_t rounds, float* sink) {
   const VF a = hn::Set(d, 0.999f);
   const VF b = hn::Set(d, *sink);
   for (int64_t i = 0; i < rounds; ++i) {
-    for (VF& chain : chains) chain = Fma(chain, a, b);
+    for (VF& chain : chains) chain = add(chain, a, b);
   }
   VF sum = chains[0];
   for (const VF& chain : chains) sum = hn::Add(sum, chain);
   *sink = hn::GetLane(sum);
-  return rounds * kChains * static_cast<int64_t>(kVector) * 2;
+  return rounds * kChains * static_cast<int64_t>(kVector) * operations;
 }
 
-int64_t RunPairsOf(int64_t rounds, int32_t* sink) {
+template <class Add>
+HWY_INLINE int64_t RunIntegers(int64_t rounds, int64_t operations, float* sink, Add add) {
   constexpr int64_t kChains = 12;
   const DI d;
+  const VI a = hn::Set(d, static_cast<int32_t>(*sink) + 3);
   VI chains[kChains];
-  for (VI& chain : chains) chain = hn::Set(d, *sink);
-  const VI a = hn::Set(d, *sink);
-  VI b = hn::Set(d, *sink + 1);
+  for (VI& chain : chains) chain = a;
+  VI b = hn::Set(d, static_cast<int32_t>(*sink) + 4);
   for (int64_t i = 0; i < rounds; ++i) {
-    for (VI& chain : chains) chain = AddPairs(chain, a, b);
+    for (VI& chain : chains) chain = add(chain, a, b);
     b = hn::Xor(b, chains[0]);  // else the product would be made once
   }
   VI sum = chains[0];
   for (const VI& chain : chains) sum = hn::Add(sum, chain);
-  *sink = hn::GetLane(sum);
-  return rounds * kChains * static_cast<int64_t>(kVector) * 4;
+  *sink = static_cast<float>(hn::GetLane(sum));
+  return rounds * kChains * static_cast<int64_t>(kVector) * operations;
+}
+
+int64_t RunProductsOf(ProductKind kind, int64_t rounds, float* sink) {
+  switch (kind) {
+    case ProductKind::kBfloat16:
+      if (HasBf16Products()) {
+        return RunFloats(rounds, 4, sink,
+                         [](VF sum, VF a, VF b) HWY_ATTR { return AddBf16Pairs<true>(a, b, sum); });
+      }
+      return RunFloats(rounds, 4, sink,
+                       [](VF sum, VF a, VF b) HWY_ATTR { return AddBf16Pairs<false>(a, b, sum); });
+    case ProductKind::kBytes:
+#if HWY_TARGET == HWY_AVX3_DL
+      return RunIntegers(rounds, 8, sink,
+                         [](VI sum, VI a, VI b) HWY_ATTR { return Bytes::Add(sum, a, b); });
+#endif
+    case ProductKind::kIntegers:
+      return RunIntegers(rounds, 4, sink,
+                         [](VI sum, VI a, VI b) HWY_ATTR { return AddPairs(sum, a, b); });
+    default:
+      return RunFloats(rounds, 2, sink, [](VF sum, VF a, VF b) HWY_ATTR { return Fma(sum, a, b); });
+  }
 }
 
 }  // namespace HWY_NAMESPACE
@@ -78,8 +105,7 @@ HWY_AFTER_NAMESPACE();
 namespace folkmoot::cpu {
 namespace {
 HWY_EXPORT(IsFused);
-HWY_EXPORT(RunFmaOf);
-HWY_EXPORT(RunPairsOf);
+HWY_EXPORT(RunProductsOf);
 HWY_EXPORT(SumWordsOf);
 HWY_EXPORT(TargetNameOf);
 }  // namespace
@@ -89,9 +115,8 @@ bool HasFusedMultiplyAdd() { return HWY_DYNAMIC_DISPATCH(IsFused)(); }
 uint32_t SumWords(const std::byte* data, int64_t bytes) {
   return HWY_DYNAMIC_DISPATCH(SumWordsOf)(data, bytes);
 }
-int64_t RunFma(int64_t rounds, float* sink) { return HWY_DYNAMIC_DISPATCH(RunFmaOf)(rounds, sink); }
-int64_t RunPairs(int64_t rounds, int32_t* sink) {
-  return HWY_DYNAMIC_DISPATCH(RunPairsOf)(rounds, sink);
+int64_t RunProducts(ProductKind kind, int64_t rounds, float* sink) {
+  return HWY_DYNAMIC_DISPATCH(RunProductsOf)(kind, rounds, sink);
 }
 
 }  // namespace folkmoot::cpu

@@ -6,6 +6,8 @@
 #include <cstdint>
 #include <string>
 
+#include "runtime/machine_probe.h"
+
 namespace folkmoot::cpu {
 
 // Name of the instruction set that kernels are dispatched to.
@@ -17,8 +19,6 @@ uint32_t SumWords(const std::byte* data, int64_t bytes);
 
 // Runs `rounds` rounds of independent multiply-adds; returns the operations done. `sink` keeps the
 // compiler from dropping them.
-int64_t RunFma(int64_t rounds, float* sink);
-// The same with pairs of 16-bit integers.
-int64_t RunPairs(int64_t rounds, int32_t* sink);
+int64_t RunProducts(ProductKind kind, int64_t rounds, float* sink);
 
 }  // namespace folkmoot::cpu

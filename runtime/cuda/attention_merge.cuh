@@ -164,9 +164,9 @@ __device__ void MergePieces(const AttentionArgs& args, const AttentionItem& item
   if (last) return;
   // Not before all have read what is there.
   __syncthreads();
-  if (static_cast<int>(threadIdx.x) < rows) {
-    place[kSplitRows * args.dim + threadIdx.x] = softmax[threadIdx.x].top;
-    place[kSplitRows * (args.dim + 1) + threadIdx.x] = softmax[threadIdx.x].sum;
+  if (const auto row = static_cast<int>(threadIdx.x); row < rows) {
+    place[kSplitRows * args.dim + row] = softmax[row].top;
+    place[kSplitRows * (args.dim + 1) + row] = softmax[row].sum;
   }
 }
 

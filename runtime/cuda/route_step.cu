@@ -72,13 +72,14 @@ template <typename W>
 __device__ void LoadSlab(const MatrixRef& router, int64_t expert, int begin, SlabWeights<W>& to) {
   const W* const row = static_cast<const W*>(router.data) + expert * router.stride;
   const int first = begin + static_cast<int>(threadIdx.x) % 4 * kLaneElements;
+  constexpr int kPerVector = 16 / static_cast<int>(sizeof(W));
 #pragma unroll
   for (int c = 0; c < kSlabChunks; ++c) {
     const int at = first + c * kSlabChunk;
 #pragma unroll
     for (int i = 0; i < static_cast<int>(sizeof(W)) / 2; ++i) {
       to.of[c].bits[i] = make_uint4(0, 0, 0, 0);
-      if (at < router.cols) to.of[c].bits[i] = LoadGlobalStreaming(row + at + i * 16 / sizeof(W));
+      if (at < router.cols) to.of[c].bits[i] = LoadGlobalStreaming(row + at + i * kPerVector);
     }
   }
 }

@@ -30,6 +30,12 @@ struct WeightView {
   int64_t k = 0;
 };
 
+// How activations are rounded on their way into a product. kReduced gives accuracy away for
+// instructions that newer processors have: bfloat16 beside BF16 weights (AVX512_BF16), 8 bits, 16
+// or 32 values to a scale, beside integer and E2M1 codes (AVX512_VNNI). Other weights know no
+// difference. Results have the same bits on every processor either way.
+enum class ActivationPrecision : uint8_t { kFull, kReduced };
+
 // [n, k] laid out as panels of kPanel outputs, each panel contiguous in k, so that a thread walks
 // one forward stream. Keeps the stored type: 16-bit weights are widened in registers, codes stay
 // codes. Owns its memory, unless it comes from Borrow.
@@ -62,6 +68,8 @@ class PackedMatrix {
   int64_t k() const { return k_; }
   DType dtype() const { return dtype_; }                           // of plain weights
   const std::optional<CodeSpec>& codes() const { return codes_; }  // of quantised ones
+  ActivationPrecision activations() const { return activations_; }
+  void set_activations(ActivationPrecision precision) { activations_ = precision; }
   bool empty() const { return n_ == 0; }
   int64_t bytes() const { return panels() * panel_bytes_; }
   int64_t panels() const { return (n_ + kPanel - 1) / kPanel; }
@@ -89,6 +97,7 @@ class PackedMatrix {
   int64_t filled_ = 0;  // outputs that Append has written
   DType dtype_ = DType::kF32;
   std::optional<CodeSpec> codes_;
+  ActivationPrecision activations_ = ActivationPrecision::kFull;
   std::unique_ptr<std::byte[], Free> data_;
 };
 

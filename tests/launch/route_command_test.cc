@@ -186,8 +186,8 @@ TEST(Route, HugeLogitsDoNotOverflow) {
 TEST(Route, TokenTables) {
   const Json out = RouteJson("top_k=1,selection=token_table,token_table=[[1],[0]]",
                              {{"logits", {{5, 0}, {5, 0}}}, {"token_ids", {0, 1}}});
-  EXPECT_EQ(out["tokens"][0]["experts"], Json({1}));
-  EXPECT_EQ(out["tokens"][1]["experts"], Json({0}));
+  EXPECT_EQ(out["tokens"][0]["experts"], Json::array({1}));
+  EXPECT_EQ(out["tokens"][1]["experts"], Json::array({0}));
 }
 
 }  // namespace

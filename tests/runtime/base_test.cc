@@ -198,7 +198,10 @@ TEST(MachineProbe, SaysWhatItFound) {
 TEST(MachineProbe, MeasuresSomething) {
   ThreadPool pool(2);
   EXPECT_GT(MeasureReadBandwidth(pool), 1e7);
-  EXPECT_GT(MeasureFmaPeak(pool), 1e6);
+  for (const ProductKind kind : {ProductKind::kFloats, ProductKind::kIntegers, ProductKind::kBytes,
+                                 ProductKind::kBfloat16}) {
+    EXPECT_GT(MeasurePeak(pool, kind), 1e6) << ProductKindName(kind);
+  }
 }
 
 }  // namespace

@@ -61,6 +61,8 @@ def parse_arguments():
     add("--folkmoot", default="folkmoot", help="the program, or a command line of it")
     add("--folkmoot-source", choices=["dummy", "gguf"], default="dummy",
         help="dummy: random weights of the same shape; gguf: the file that the peers read")
+    add("--folkmoot-flags", type=shlex.split, default=[],
+        help="more flags of bench throughput: --folkmoot-flags='--activation-precision reduced'")
     add("--llama-bench", help="of llama.cpp; default: on PATH")
     add("--llama-batched-bench", help="of llama.cpp; default: on PATH")
     add("--ik-llama-bench", help="of ik_llama.cpp")
@@ -99,9 +101,10 @@ class Comparison:
         self.settings = Settings(args.models, args.prefill, args.decode, args.threads)
         command = shlex.split(args.folkmoot)
         command[0] = program(parser, "--folkmoot", command[0])
-        self.ours = Folkmoot(self.settings, command, args.folkmoot_source, [], (1, args.threads))
-        self.others = [Folkmoot(self.settings, command, args.folkmoot_source,
-                                shlex.split(args.mpirun), layout) for layout in args.layouts]
+        ours = (self.settings, command, args.folkmoot_source, args.folkmoot_flags)
+        self.ours = Folkmoot(*ours, [], (1, args.threads))
+        self.others = [Folkmoot(*ours, shlex.split(args.mpirun), layout)
+                       for layout in args.layouts]
         self.peers = self.find_peers(parser)
         self.runner = Runner(args.retries, args.timeout, self.say)
         version = subprocess.run([*command, "--version"], capture_output=True, text=True,
@@ -183,12 +186,16 @@ class Comparison:
         self.write()
         rates = [run["details"] for run in self.runs if run["engine"] == ours]
         if rates:
-            for what, key, unit in (("read", "read_bytes_per_second", "GB/s"),
-                                    ("fma", "fma_flops_per_second", "GFLOP/s"),
-                                    ("integers", "integer_ops_per_second", "Gop/s")):
-                values = sorted(rate[key] / 1e9 for rate in rates)
-                print(f"machine in the same runs: {what} median {values[len(values) // 2]:.1f} "
-                      f"({values[0]:.1f}..{values[-1]:.1f}) {unit}")
+            by_what = {"read, GB/s": [rate["read_bytes_per_second"] for rate in rates]}
+            for rate in rates:
+                by_what.setdefault(f"products of {rate['products']}, Gop/s", []).append(
+                    rate["product_ops_per_second"])
+            for what, values in by_what.items():
+                values = sorted(value / 1e9 for value in values)
+                print(f"machine in the same runs: {what}: median {values[len(values) // 2]:.1f} "
+                      f"({values[0]:.1f}..{values[-1]:.1f})")
+        if self.args.folkmoot_flags:
+            print(f"Folkmoot with {shlex.join(self.args.folkmoot_flags)}")
         builds = {run["engine"]: run["details"]["build_commit"] for run in self.runs
                   if "build_commit" in run["details"]}
         print("; ".join([f"Folkmoot {self.result['folkmoot']}"]

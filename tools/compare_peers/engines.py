@@ -31,8 +31,9 @@ class Result(NamedTuple):
 class Folkmoot:
     """`folkmoot bench throughput`, alone or under mpirun."""
 
-    def __init__(self, settings, command, source, launcher, layout):
+    def __init__(self, settings, command, source, flags, launcher, layout):
         self._settings, self._command, self._source = settings, command, source
+        self._flags = flags
         self._ranks, self._threads = layout
         self._launcher = launcher if self._ranks > 1 else []
         self.name = "Folkmoot" if self._ranks == 1 else f"Folkmoot {self._ranks}x{self._threads}"
@@ -51,7 +52,7 @@ class Folkmoot:
         if s.decode:
             sizes += ["--decode", ",".join(map(str, s.decode)),
                       "--max-num-seqs", str(max(64, *s.decode))]
-        return [*start, *self._command, "bench", "throughput", *model, *sizes,
+        return [*start, *self._command, "bench", "throughput", *model, *self._flags, *sizes,
                 "--threads", str(self._threads), "--decode-context", str(CONTEXT),
                 "--decode-tokens", str(NEW_TOKENS), "--repetitions", "1", "--device", "cpu",
                 "--json"]

@@ -259,10 +259,10 @@ TEST_F(Info, TokenizeAndBack) {
   const auto back = Post("/detokenize", {{"tokens", ids}})->json();
   EXPECT_EQ(back["prompt"], text);
   EXPECT_EQ(back["content"], text);
-  EXPECT_EQ(Post("/tokenize", {{"prompt", "<|endoftext|>"}})->json()["tokens"], Json({0}));
+  EXPECT_EQ(Post("/tokenize", {{"prompt", "<|endoftext|>"}})->json()["tokens"], Json::array({0}));
   EXPECT_NE(
       Post("/tokenize", {{"prompt", "<|endoftext|>"}, {"parse_special", false}})->json()["tokens"],
-      Json({0}));
+      Json::array({0}));
 }
 
 TEST_F(Info, TokenizerInfo) {

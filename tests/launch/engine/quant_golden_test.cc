@@ -25,6 +25,19 @@ TEST_P(QuantGolden, EqualsTransformers) { case_.ExpectTransformers(kTolerance, k
 
 TEST_P(QuantGolden, SameBitsAtThreeRanks) { case_.ExpectSameBitsAt(3); }
 
+// Activations of 8 bits: the same answer to about two digits, and the same bits at three ranks.
+TEST_P(QuantGolden, ReducedActivations) {
+  case_.setup.options.activation_precision = "reduced";
+  const auto outcomes = RunRequests(case_.setup, case_.requests);
+  ASSERT_TRUE(outcomes.ok()) << outcomes.status();
+  double compared = 0;
+  const double worst = case_.ExpectLogprobsWhereRoutedAlike(*outcomes, 0.2, &compared);
+  fmt::print("{}: worst log-probability error {:.1e}; {:.2f} compared\n", case_.variant, worst,
+             compared);
+  EXPECT_GT(compared, 0.3);
+  case_.ExpectSameBitsAt(3);
+}
+
 INSTANTIATE_TEST_SUITE_P(Formats, QuantGolden, testing::ValuesIn(GoldenVariants(kFolder)),
                          GoldenTestName);
 

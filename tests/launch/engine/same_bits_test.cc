@@ -18,6 +18,7 @@ struct Case {
   const char* gate;
   const char* quantization = "none";
   const char* kv_cache_dtype = "auto";
+  const char* activation_precision = "full";
 };
 void PrintTo(const Case& c, std::ostream* out) {
   *out << c.model << " with gate '" << c.gate << "'";
@@ -30,6 +31,7 @@ class SameBits : public testing::TestWithParam<Case> {
     setup_.options.gate = GetParam().gate;
     setup_.options.quantization = GetParam().quantization;
     setup_.options.kv_cache_dtype = GetParam().kv_cache_dtype;
+    setup_.options.activation_precision = GetParam().activation_precision;
     std::mt19937 random(3);
     for (const int length : {1, 5, 33, 70, 12}) {
       Request request;
@@ -152,6 +154,8 @@ INSTANTIATE_TEST_SUITE_P(
                     Case{"DemoChunkCapacity", "models/demo-kjv", kChunkCapacity},
                     Case{"DemoQ4Int8Cache", "models/demo-kjv", "", "q4_0", "int8"},
                     Case{"DemoQ8BF16Cache", "models/demo-kjv", "", "q8_0", "bfloat16"},
+                    Case{"DemoReduced", "models/demo-kjv", "", "none", "auto", "reduced"},
+                    Case{"DemoQ4Reduced", "models/demo-kjv", "", "q4_0", "auto", "reduced"},
                     Case{"Mixtral", "tests/data/goldens/mixtral-classic", ""},
                     Case{"MixtralChunkCapacity", "tests/data/goldens/mixtral-classic",
                          kChunkCapacity},

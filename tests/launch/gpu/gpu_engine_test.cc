@@ -103,9 +103,9 @@ TEST_F(GpuEngine, TheDeviceChoosesTheTokensThatTheHostWould) {
   requests[5].sampling.top_k = -1;
   const std::vector<RunOutcome> device = Run(setup_, requests);
   requests[0].prompt_logprobs = requests[1].prompt_logprobs = false;
-  for (size_t r : {0, 2, 3, 5}) requests[r].logprobs = 2;  // mixed: 1 and 4 stay on the device
+  for (size_t r : {0u, 2u, 3u, 5u}) requests[r].logprobs = 2;  // mixed: 1 and 4 stay on the device
   const std::vector<RunOutcome> mixed = Run(setup_, requests);
-  for (size_t r : {1, 4}) requests[r].logprobs = 2;
+  for (size_t r : {1u, 4u}) requests[r].logprobs = 2;
   const std::vector<RunOutcome> host = Run(setup_, requests);
   for (size_t r = 0; r < requests.size(); ++r) {
     EXPECT_EQ(device[r].tokens.size(), 12u);

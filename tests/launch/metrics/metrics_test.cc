@@ -56,9 +56,10 @@ class MetricsTest : public ::testing::Test {
       if (sample.rfind(name + "{", 0) != 0) continue;
       EXPECT_NE(sample.find(R"(engine="0")"), std::string::npos) << sample;
       EXPECT_NE(sample.find(R"(model_name="demo")"), std::string::npos) << sample;
-      const bool all = std::all_of(labels.begin(), labels.end(), [&](const std::string& label) {
-        return sample.find(label) != std::string::npos;
-      });
+      const bool all =
+          std::all_of(labels.begin(), labels.end(), [&text = sample](const std::string& label) {
+            return text.find(label) != std::string::npos;
+          });
       if (all) found.push_back(value);
     }
     EXPECT_THAT(found, SizeIs(1)) << name;

@@ -81,7 +81,7 @@ class QuantizeTest : public testing::Test {
     EXPECT_THAT(inventory->wrong_shape, IsEmpty());
     const auto old_loader = MakeCheckpointLoader(**from, nullptr);
     const auto new_loader = MakeCheckpointLoader(**to, quantised->weight_format);
-    new_loader->set_dtype(DType::kF32);
+    new_loader->set_options({.dtype = DType::kF32});
     const auto plan = PlanQuantize(options_, *config, **from);
     int codes = 0;
     for (const QuantizeItem& item : plan->items) {

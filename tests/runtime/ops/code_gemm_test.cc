@@ -54,10 +54,24 @@ struct Case {
   int64_t k;
 };
 
-class CodeGemmTest : public testing::TestWithParam<Case> {};
+class CodeGemmTest : public testing::TestWithParam<Case> {
+ protected:
+  void ExpectBoundAndSameBits(ActivationPrecision activations, double unit);
+};
 
 TEST_P(CodeGemmTest, IsWithinTheBoundAndHasTheSameBitsForAnyRowsThreadsAndTargets) {
-  const auto& [spec, n, k] = GetParam();
+  ExpectBoundAndSameBits(ActivationPrecision::kFull, 1.0 / 65534);
+}
+
+TEST_P(CodeGemmTest, ReducedActivationsAreWithinTheirBoundAndHaveTheSameBits) {
+  ExpectBoundAndSameBits(ActivationPrecision::kReduced, 1.0 / 254);
+}
+
+// `unit`: how far a value may move, as a part of the largest in its chunk.
+void CodeGemmTest::ExpectBoundAndSameBits(ActivationPrecision activations, double unit) {
+  const CodeSpec& spec = GetParam().spec;
+  const int64_t n = GetParam().n;
+  const int64_t k = GetParam().k;
   const RandomCodes weight(spec, n, k, 1);
   ASSERT_EQ(WhyNotRunnable(spec, k), "");
   constexpr int64_t kRows = 40;
@@ -67,7 +81,8 @@ TEST_P(CodeGemmTest, IsWithinTheBoundAndHasTheSameBitsForAnyRowsThreadsAndTarget
   Workspace workspace;
   for (const int threads : {1, 3}) {
     ThreadPool pool(threads);
-    const PackedMatrix packed = PackedMatrix::Pack(pool, weight);
+    PackedMatrix packed = PackedMatrix::Pack(pool, weight);
+    packed.set_activations(activations);
     for (const int64_t rows : {kRows, int64_t{1}, int64_t{2}, int64_t{5}, int64_t{19}}) {
       ForEachTarget([&] {
         std::vector<float> out(static_cast<size_t>(rows * n), 7.0f);
@@ -96,7 +111,7 @@ TEST_P(CodeGemmTest, IsWithinTheBoundAndHasTheSameBitsForAnyRowsThreadsAndTarget
           top = std::max(top, std::abs(value));
           weights += std::abs(weight_i);
         }
-        bound += std::ldexp(top * weights, -16);
+        bound += top * weights * unit;
       }
       if (spec.type == CodeType::kFp8) bound = 0;  // floats all the way
       ASSERT_NEAR(static_cast<double>(all[static_cast<size_t>(r * n + c)]), exact,

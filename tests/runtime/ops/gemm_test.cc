@@ -32,11 +32,34 @@ std::vector<float> Oracle(const std::vector<float>& x, int64_t rows, const Rando
   return out;
 }
 
+float AsBf16(float value) { return BF16ToFloat(FloatToBF16(value)); }
+
+// ActivationPrecision::kReduced beside BF16 weights: of each pair of k the odd one comes first.
+std::vector<float> PairsOracle(const std::vector<float>& x, int64_t rows, const RandomWeight& w,
+                               const std::vector<float>& bias) {
+  std::vector<float> out;
+  for (int64_t r = 0; r < rows; ++r) {
+    for (int64_t n = 0; n < w.n; ++n) {
+      float sum = 0.0f;
+      for (int64_t i = 0; i < w.k; i += 2) {
+        for (const int64_t at : {i + 1, i}) {
+          if (at == w.k) continue;
+          sum = std::fma(AsBf16(x[static_cast<size_t>(r * w.k + at)]), w.at(n, at), sum);
+        }
+      }
+      out.push_back(bias.empty() ? sum : sum + bias[static_cast<size_t>(n)]);
+    }
+  }
+  return out;
+}
+
 using Shape = std::tuple<int64_t, int64_t>;  // N, K
-class GemmTest : public testing::TestWithParam<std::tuple<DType, Shape>> {};
+class GemmTest : public testing::TestWithParam<std::tuple<DType, Shape, ActivationPrecision>> {};
 
 TEST_P(GemmTest, EqualsTheScalarChainForAnyRowsThreadsAndTargets) {
   const DType dtype = std::get<0>(GetParam());
+  const ActivationPrecision activations = std::get<2>(GetParam());
+  const bool pairs = dtype == DType::kBF16 && activations == ActivationPrecision::kReduced;
   const int64_t n = std::get<0>(std::get<1>(GetParam()));
   const int64_t k = std::get<1>(std::get<1>(GetParam()));
   const RandomWeight weight(dtype, n, k, 1);
@@ -44,7 +67,8 @@ TEST_P(GemmTest, EqualsTheScalarChainForAnyRowsThreadsAndTargets) {
   for (const int threads : {1, 2, 3}) {
     ThreadPool pool(threads);
     Workspace workspace;
-    const PackedMatrix packed = PackedMatrix::Pack(pool, weight.view());
+    PackedMatrix packed = PackedMatrix::Pack(pool, weight.view());
+    packed.set_activations(activations);
     ASSERT_EQ(packed.n(), n);
     ASSERT_EQ(packed.k(), k);
     for (const int64_t rows : kRowCounts) {
@@ -52,7 +76,8 @@ TEST_P(GemmTest, EqualsTheScalarChainForAnyRowsThreadsAndTargets) {
       SCOPED_TRACE(testing::Message() << threads << " threads, " << rows << " rows");
       const std::vector<float> x = RandomFloats(rows * k, 3);
       const std::vector<float> b = rows % 2 == 0 ? bias : std::vector<float>();
-      const std::vector<uint32_t> wanted = Bits(Oracle(x, rows, weight, b));
+      const std::vector<uint32_t> wanted =
+          Bits(pairs ? PairsOracle(x, rows, weight, b) : Oracle(x, rows, weight, b));
       ForEachTarget([&] {
         std::vector<float> out(static_cast<size_t>(rows * n), 7.0f);
         Gemm(pool, AsMatrix(x, rows, k), packed, b, workspace, AsMatrix(out, rows, n));
@@ -64,16 +89,18 @@ TEST_P(GemmTest, EqualsTheScalarChainForAnyRowsThreadsAndTargets) {
 
 std::string CaseName(const testing::TestParamInfo<GemmTest::ParamType>& info) {
   const Shape shape = std::get<1>(info.param);
-  return fmt::format("{}_{}x{}", DTypeName(std::get<0>(info.param)), std::get<0>(shape),
-                     std::get<1>(shape));
+  const bool reduced = std::get<2>(info.param) == ActivationPrecision::kReduced;
+  return fmt::format("{}_{}x{}{}", DTypeName(std::get<0>(info.param)), std::get<0>(shape),
+                     std::get<1>(shape), reduced ? "_reduced" : "");
 }
 
-INSTANTIATE_TEST_SUITE_P(Shapes, GemmTest,
-                         testing::Combine(testing::Values(DType::kF32, DType::kBF16, DType::kF16),
-                                          testing::Values(Shape{1, 1}, Shape{8, 40}, Shape{33, 7},
-                                                          Shape{64, 64}, Shape{45, 301},
-                                                          Shape{5, 513})),
-                         CaseName);
+INSTANTIATE_TEST_SUITE_P(
+    Shapes, GemmTest,
+    testing::Combine(testing::Values(DType::kF32, DType::kBF16, DType::kF16),
+                     testing::Values(Shape{1, 1}, Shape{8, 40}, Shape{33, 7}, Shape{64, 64},
+                                     Shape{45, 301}, Shape{5, 513}),
+                     testing::Values(ActivationPrecision::kFull, ActivationPrecision::kReduced)),
+    CaseName);
 
 TEST(Gemm, ARowHasTheSameBitsInEveryBatch) {
   const RandomWeight weight(DType::kBF16, 96, 260, 5);
@@ -92,6 +119,27 @@ TEST(Gemm, ARowHasTheSameBitsInEveryBatch) {
       ASSERT_EQ(Bits(some), Bits(wanted)) << first << " " << rows;
     }
   }
+}
+
+// As the dot product of pairs does: NaN stays, subnormal activations count as zero, and a value
+// past the greatest bfloat16 is infinite.
+TEST(Gemm, ReducedActivationsOfEveryKind) {
+  const RandomWeight one(DType::kBF16, 1, 1, 9);
+  ThreadPool pool(1);
+  Workspace workspace;
+  PackedMatrix packed = PackedMatrix::Pack(pool, one.view());
+  packed.set_activations(ActivationPrecision::kReduced);
+  const std::vector<float> x = {NAN, INFINITY, -INFINITY, 3.4e38f, 1e-39f, -0.0f, 1e-37f};
+  ForEachTarget([&] {
+    std::vector<float> out(x.size());
+    const auto rows = static_cast<int64_t>(x.size());
+    Gemm(pool, AsMatrix(x, rows, 1), packed, {}, workspace, AsMatrix(out, rows, 1));
+    EXPECT_TRUE(std::isnan(out[0]));
+    for (const size_t i : {1u, 2u, 3u}) EXPECT_TRUE(std::isinf(out[i])) << out[i];
+    EXPECT_EQ(out[4], 0.0f);
+    EXPECT_EQ(out[5], 0.0f);
+    EXPECT_EQ(out[6], AsBf16(x[6]) * one.at(0, 0));
+  });
 }
 
 TEST(Gemm, ReadsAndWritesRowsWithStrides) {

@@ -46,7 +46,7 @@ TEST(TopK, IsTheStableSortByDescendingValue) {
   std::stable_sort(order.begin(), order.end(), [&](int32_t a, int32_t b) {
     return values[static_cast<size_t>(a)] > values[static_cast<size_t>(b)];
   });
-  for (const size_t k : {0, 1, 2, 7, 64, 299, 300}) {
+  for (const size_t k : {0u, 1u, 2u, 7u, 64u, 299u, 300u}) {
     std::vector<int32_t> got(k);
     TopK(values, got);
     EXPECT_EQ(got, std::vector<int32_t>(order.begin(), order.begin() + static_cast<int64_t>(k)));

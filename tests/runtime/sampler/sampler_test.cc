@@ -180,7 +180,7 @@ TEST(Sampler, OnlyAllowedTokensCome) {
   const std::vector<float> logits = RandomLogits(100, 5);
   SamplingParams params;
   std::vector<uint32_t> mask(4, 0);
-  for (const size_t token : {3, 64, 97}) mask[token / 32] |= 1u << token % 32;
+  for (const size_t token : {3u, 64u, 97u}) mask[token / 32] |= 1u << token % 32;
   Sampler sampler;
   for (int64_t position = 0; position < 200; ++position) {
     const auto token =
@@ -195,7 +195,7 @@ TEST(Sampler, OnlyAllowedTokensCome) {
   params.temperature = 0;
   const auto greedy = sampler.Sample({.logits = logits, .params = params, .allowed = mask});
   std::vector<float> masked(100, -1e9f);
-  for (const size_t token : {3, 64, 97}) masked[token] = logits[token];
+  for (const size_t token : {3u, 64u, 97u}) masked[token] = logits[token];
   EXPECT_EQ(greedy, ArgMax(masked));
 }
 

@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/cpu/product_rows.h"
+
+#include <limits>
+
+#include "runtime/cpu/code_panel.h"
+#define HWY_WANT_AVX3_DL  // code_pairs-inl.h
+#include "runtime/cpu/targets.h"
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "runtime/cpu/product_rows.cc"
+#include "hwy/foreach_target.h"
+#include "hwy/highway.h"
+#include "runtime/cpu/code_pairs-inl.h"
+
+#ifndef FOLKMOOT_RUNTIME_CPU_PRODUCT_ROWS_ONCE_
+#define FOLKMOOT_RUNTIME_CPU_PRODUCT_ROWS_ONCE_
+namespace folkmoot::cpu {
+
+struct QuantizeJob {
+  ConstMatrix x;
+  int64_t chunk;
+  int64_t chunks;  // per row
+  float most;      // the greatest |q|
+  int64_t order;   // bytes: as codes of so many bits lie in a word; 0: 16-bit integers
+  std::byte* q;
+  float* scales;
+  int32_t* sums;
+};
+
+}  // namespace folkmoot::cpu
+#endif  // FOLKMOOT_RUNTIME_CPU_PRODUCT_ROWS_ONCE_
+
+HWY_BEFORE_NAMESPACE();
+namespace folkmoot::cpu {
+namespace HWY_NAMESPACE {
+
+bool MultipliesBytesOf() { return kMultipliesBytes; }
+
+// Where `count` integers go: their store gets vectors in order.
+struct HalvesStore {
+  int16_t* q;
+  HWY_INLINE void operator()(VI rounded, int64_t i) const {
+    const hn::Rebind<int16_t, DI> d16;
+    hn::StoreU(hn::DemoteTo(d16, rounded), d16, q + i);
+  }
+};
+#if HWY_TARGET == HWY_AVX3_DL
+struct BytesStore {
+  int8_t* q;
+  int64_t order;
+  HWY_INLINE void operator()(VI rounded, int64_t i) const {
+    const hn::Rebind<int8_t, DI> d8;
+    HWY_ALIGN static constexpr int8_t kOrders[2][16] = {
+        {0, 4, 1, 5, 2, 6, 3, 7, 8, 12, 9, 13, 10, 14, 11, 15},
+        {0, 2, 1, 3, 4, 6, 5, 7, 8, 10, 9, 11, 12, 14, 13, 15}};
+    const auto bytes = hn::DemoteTo(d8, rounded);
+    const auto places = hn::Load(d8, kOrders[order == 8 ? 1 : 0]);
+    hn::StoreU(hn::TableLookupBytes(bytes, places), d8, q + i);
+  }
+};
+#endif
+
+// `count` values, a multiple of 16, to integers of at most `most`. Lanes are only compared or
+// added as integers, so their order does not matter.
+template <class Store>
+HWY_INLINE void QuantizeChunk(const float* x, int64_t count, float most, const Store& store,
+                              float* scale, int32_t* sum) {
+  // Below this the inverse of the scale would overflow: such values count as zero.
+  constexpr float kTiny = 1e-30f;
+  constexpr auto kStep = static_cast<int64_t>(kVector);
+  const DF d;
+  const DI di;
+  VF top = hn::Zero(d);
+  VF poison = hn::Zero(d);  // becomes NaN where a value is NaN or infinite
+  for (int64_t i = 0; i < count; i += kStep) {
+    const VF v = hn::LoadU(d, x + i);
+    top = hn::Max(top, hn::Abs(v));
+    poison = Fma(v, hn::Zero(d), poison);
+  }
+  const bool finite = hn::AllTrue(d, hn::Eq(poison, poison));
+  const float largest = hn::GetLane(hn::MaxOfLanes(d, top));
+  if (!finite || largest < kTiny) {
+    for (int64_t i = 0; i < count; i += kStep) store(hn::Zero(di), i);
+    *scale = finite ? 0.0f : std::numeric_limits<float>::quiet_NaN();
+    *sum = 0;
+    return;
+  }
+  const VF inverse = hn::Set(d, most / largest);
+  const VF magic = hn::Set(d, 12582912.0f);  // 1.5 * 2^23: adding it rounds to an integer
+  auto total = hn::Zero(di);
+  for (int64_t i = 0; i < count; i += kStep) {
+    const VF shifted = Fma(hn::LoadU(d, x + i), inverse, magic);
+    const auto rounded = hn::Sub(hn::BitCast(di, shifted), hn::BitCast(di, magic));
+    total = hn::Add(total, rounded);
+    store(rounded, i);
+  }
+  *scale = largest / most;
+  *sum = hn::GetLane(hn::SumOfLanes(di, total));
+}
+
+// Chunks begin .. end, counted through all rows.
+void QuantizeChunks(const QuantizeJob& job, int64_t begin, int64_t end) {
+  HWY_ALIGN float padded[32];
+  for (int64_t i = begin; i < end; ++i) {
+    const int64_t first = i % job.chunks * job.chunk;
+    const float* x = job.x.Row(i / job.chunks) + first;
+    if (job.x.cols - first < job.chunk) {  // the end of a row whose chunks are not all full
+      std::memset(padded, 0, sizeof(padded));
+      std::memcpy(padded, x, static_cast<size_t>(job.x.cols - first) * sizeof(float));
+      x = padded;
+    }
+#if HWY_TARGET == HWY_AVX3_DL
+    if (job.order > 0) {
+      const BytesStore store{reinterpret_cast<int8_t*>(job.q) + i * job.chunk, job.order};
+      QuantizeChunk(x, job.chunk, job.most, store, job.scales + i, job.sums + i);
+      continue;
+    }
+#endif
+    const HalvesStore store{reinterpret_cast<int16_t*>(job.q) + i * job.chunk};
+    QuantizeChunk(x, job.chunk, job.most, store, job.scales + i, job.sums + i);
+  }
+}
+
+// The bits of the nearest bfloat16, ties to even, as 16-bit integers. The dot product takes
+// subnormal ones for zero: they are zeros for every instruction set.
+HWY_INLINE void StorePairs(VF x, int16_t* out) {
+  const DI di;
+  const DU du;
+  const hn::Rebind<int16_t, DI> d16;
+  const auto bits = hn::BitCast(du, x);
+  const auto odd = hn::And(hn::ShiftRight<16>(bits), hn::Set(du, 1u));
+  auto rounded = hn::Add(bits, hn::Add(odd, hn::Set(du, 0x7fffu)));
+  const auto quiet = hn::Or(bits, hn::Set(du, 0x00400000u));
+  rounded = hn::IfThenElse(hn::RebindMask(du, hn::Ne(x, x)), quiet, rounded);
+  const auto exponent = hn::And(rounded, hn::Set(du, 0x7f800000u));
+  rounded = hn::IfThenZeroElse(hn::Eq(exponent, hn::Zero(du)), rounded);
+  hn::StoreU(hn::DemoteTo(d16, hn::ShiftRight<16>(hn::BitCast(di, rounded))), d16, out);
+}
+
+// Rows begin .. end of x as pairs, `stride` words each.
+void RoundRowsToPairs(const ConstMatrix& x, int64_t stride, int64_t begin, int64_t end,
+                      float* words) {
+  const DF d;
+  constexpr auto kStep = static_cast<int64_t>(kVector);
+  for (int64_t r = begin; r < end; ++r) {
+    const float* row = x.Row(r);
+    auto* out = reinterpret_cast<int16_t*>(words + r * stride);
+    if (x.cols % 2 != 0) std::memset(out + x.cols, 0, sizeof(*out));
+    int64_t i = 0;
+    for (; i + kStep <= x.cols; i += kStep) StorePairs(hn::LoadU(d, row + i), out + i);
+    if (i == x.cols) continue;
+    HWY_ALIGN float padded[kVector] = {};
+    std::memcpy(padded, row + i, static_cast<size_t>(x.cols - i) * sizeof(float));
+    StorePairs(hn::Load(d, padded), out + i);
+  }
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace folkmoot::cpu
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace folkmoot::cpu {
+namespace {
+HWY_EXPORT(MultipliesBytesOf);
+HWY_EXPORT(QuantizeChunks);
+HWY_EXPORT(RoundRowsToPairs);
+constexpr int64_t kMinValues = int64_t{1} << 15;  // worth waking a thread for
+
+CodeRows QuantizeRows(ThreadPool& pool, ConstMatrix x, const CodePanelShape& shape, bool reduced,
+                      Workspace& workspace) {
+  const int64_t chunk = shape.chunk;
+  const int64_t chunks = (x.cols + chunk - 1) / chunk;
+  const bool bytes = reduced && HWY_DYNAMIC_DISPATCH(MultipliesBytesOf)();
+  const int64_t stride = chunks * chunk * (bytes ? 1 : 2);
+  const QuantizeJob job = {.x = x,
+                           .chunk = chunk,
+                           .chunks = chunks,
+                           .most = reduced ? 127.0f : 32767.0f,
+                           .order = bytes ? CodeBits(shape.type) : 0,
+                           .q = workspace.Get<std::byte>(x.rows * stride).data(),
+                           .scales = workspace.Get<float>(x.rows * chunks).data(),
+                           .sums = workspace.Get<int32_t>(x.rows * chunks).data()};
+  pool.ParallelFor(x.rows * chunks, kMinValues / chunk, [&](int64_t begin, int64_t end, int) {
+    HWY_DYNAMIC_DISPATCH(QuantizeChunks)(job, begin, end);
+  });
+  return {bytes, job.q, stride, job.scales, job.sums, chunks};
+}
+
+ConstMatrix RoundToPairs(ThreadPool& pool, ConstMatrix x, Workspace& workspace) {
+  constexpr int64_t kWide = 16;  // words that the last store of a row may touch
+  const int64_t stride = (x.cols + 1) / 2 + kWide;
+  float* words = workspace.Get<float>(x.rows * stride).data();
+  const int64_t rows_worth = kMinValues / std::max<int64_t>(x.cols, 1) + 1;
+  pool.ParallelFor(x.rows, rows_worth, [&](int64_t begin, int64_t end, int) {
+    HWY_DYNAMIC_DISPATCH(RoundRowsToPairs)(x, stride, begin, end, words);
+  });
+  return {words, x.rows, (x.cols + 1) / 2, stride};
+}
+
+}  // namespace
+
+ProductRows PrepareRows(ThreadPool& pool, ConstMatrix x, const PackedMatrix& w,
+                        Workspace& workspace) {
+  const bool reduced = w.activations() == ActivationPrecision::kReduced;
+  if (!w.codes()) {
+    if (!reduced || w.dtype() != DType::kBF16) return {.x = x};
+    return {.x = RoundToPairs(pool, x, workspace), .pairs = true};
+  }
+  const CodePanelShape shape = CodePanelShape::Of(*w.codes(), w.k());
+  if (shape.type == CodeType::kFp8) return {.x = x, .shape = shape};
+  return {.x = x, .shape = shape, .codes = QuantizeRows(pool, x, shape, reduced, workspace)};
+}
+
+}  // namespace folkmoot::cpu
+#endif  // HWY_ONCE

@@ -168,14 +168,7 @@ def build_quantised(name, out, seed):
 
 def write_quantised(out):
     for name in QUANTISED:
-        for seed in range(SEED, SEED + 20):
-            try:
-                build_quantised(name, out, seed)
-                break
-            except RuntimeError as error:
-                print(f"{name}: seed {seed}: {error}", flush=True)
-        else:
-            raise SystemExit(f"{name}: no seed works")
+        make_goldens.first_that_works(name, lambda seed: build_quantised(name, out, seed), SEED)
 
 
 def golden_inputs():

@@ -151,6 +151,16 @@ def write_golden(golden, path):
     path.write_text("{\n" + ",\n".join(lines) + f',\n"prompts":[\n {prompts}\n]\n}}\n')
 
 
+def first_that_works(name, attempt, first_seed=FIRST_SEED):
+    """The result of attempt(seed) for the first seed whose decisions are all clear ones."""
+    for seed in range(first_seed, first_seed + MAX_SEEDS):
+        try:
+            return attempt(seed)
+        except RuntimeError as error:
+            print(f"{name}: seed {seed}: {error}", flush=True)
+    raise SystemExit(f"{name}: no seed works")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True)
@@ -164,14 +174,7 @@ def main():
             continue
         start = time.monotonic()
         directory = arguments.out / variant.name
-        for seed in range(FIRST_SEED, FIRST_SEED + MAX_SEEDS):
-            try:
-                golden = build(variant, directory, seed)
-                break
-            except RuntimeError as error:
-                print(f"{variant.name}: seed {seed}: {error}", flush=True)
-        else:
-            raise SystemExit(f"{variant.name}: no seed works")
+        golden = first_that_works(variant.name, lambda seed: build(variant, directory, seed))
         write_golden(golden, directory / "golden.json")
         size = sum(file.stat().st_size for file in directory.iterdir())
         changed = ", ".join(f"{s['worst_difference']:.3g}" for s in golden["sensitivity"])

@@ -21,9 +21,6 @@ from goldens import checkpoint
 from goldens.quantized import Awq, Fp8, Gptq, Mxfp4, compressed
 from goldens.variants import Variant
 
-FIRST_SEED = 20240601
-MAX_SEEDS = 20
-
 
 def ints(bits, strategy, symmetric=True, group=None, kind="pack-quantized", **more):
     return compressed(kind, num_bits=bits, type="int", strategy=strategy, group_size=group,
@@ -74,7 +71,7 @@ def check_close(numbers, weight, name):
 
 def write_matrices(name, out):
     scheme, shapes = MATRICES[name]
-    generator = torch.Generator().manual_seed(FIRST_SEED)
+    generator = torch.Generator().manual_seed(make_goldens.FIRST_SEED)
     tensors, matrices = {}, []
     for index, (n, k) in enumerate(shapes):
         weight = torch.randn(n, k, generator=generator)
@@ -90,7 +87,7 @@ def write_matrices(name, out):
 
 def write_packed(name, out):
     """Experts in one tensor each: MXFP4 with rows of gate and up in turn, FP8 one after the other."""
-    generator = torch.Generator().manual_seed(FIRST_SEED)
+    generator = torch.Generator().manual_seed(make_goldens.FIRST_SEED)
     experts, rows, k = 3, 32, 128
     weight = torch.randn(experts, rows, k, generator=generator)
     if name == "mxfp4-packed":
@@ -198,14 +195,8 @@ def write_model(name, out):
 
     checkpoint.random_weights = quantised_weights
     try:
-        for seed in range(FIRST_SEED, FIRST_SEED + MAX_SEEDS):
-            try:
-                golden = make_goldens.build(variant, directory, seed)
-                break
-            except RuntimeError as error:
-                print(f"{name}: seed {seed}: {error}", flush=True)
-        else:
-            raise SystemExit(f"{name}: no seed works")
+        golden = make_goldens.first_that_works(
+            name, lambda seed: make_goldens.build(variant, directory, seed))
     finally:
         checkpoint.random_weights = random_weights
     golden["dtype_on_disk"] = dtype

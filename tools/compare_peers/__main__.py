@@ -23,19 +23,10 @@ import sys
 from engines import Folkmoot, LlamaPeer, Settings
 from machine import Runner, RunFailed, cpu_model, idle_load
 from report import print_rows, summarize
-from shapes import SHAPES, TYPES
+from shapes import SHAPES, TYPES, names_in
 
 PEERS = {"llama.cpp": ("llama_bench", "llama_batched_bench", True),
          "ik_llama.cpp": ("ik_llama_bench", "ik_llama_batched_bench", False)}
-
-
-def names_in(known):
-    def parse(text):
-        for name in text.split(","):
-            if name not in known:
-                raise argparse.ArgumentTypeError(f"{name} is none of {', '.join(known)}")
-        return text.split(",")
-    return parse
 
 
 def sizes(text):

@@ -19,7 +19,7 @@ import zlib
 import gguf
 import numpy as np
 
-from shapes import SHAPES, TYPES, gguf_path
+from shapes import SHAPES, TYPES, gguf_path, names_in
 
 SEED = 20261122
 GGML_TYPES = {"f32": gguf.GGMLQuantizationType.F32, "bf16": gguf.GGMLQuantizationType.BF16,
@@ -112,21 +112,16 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=pathlib.Path, help="folder; made if it is not there")
-    parser.add_argument("--shapes", default=",".join(SHAPES))
-    parser.add_argument("--types", default=",".join(TYPES))
+    parser.add_argument("--shapes", type=names_in(SHAPES), default=list(SHAPES))
+    parser.add_argument("--types", type=names_in(TYPES), default=list(TYPES))
     args = parser.parse_args()
-    names, kinds = args.shapes.split(","), args.types.split(",")
-    for known, given in ((SHAPES, names), (TYPES, kinds)):
-        for name in given:
-            if name not in known:
-                parser.error(f"{name} is none of {', '.join(known)}")
-    for name in names:
+    for name in args.shapes:
         (args.out / name).mkdir(parents=True, exist_ok=True)
         with open(args.out / name / "config.json", "w", encoding="utf-8") as file:
             json.dump(SHAPES[name].config(), file, indent=1)
             file.write("\n")
-        missing = [kind for kind in kinds if not gguf_path(args.out, name, kind).exists()]
-        if len(missing) < len(kinds):
+        missing = [kind for kind in args.types if not gguf_path(args.out, name, kind).exists()]
+        if len(missing) < len(args.types):
             print(f"{name}: kept what is there; delete a file to have it written again",
                   file=sys.stderr)
         if missing:

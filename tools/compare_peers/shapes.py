@@ -4,6 +4,7 @@
 Three synthetic mixtures of experts, small enough to be measured often and large enough to leave the
 caches, and the shape of the demo model.
 """
+import argparse
 from typing import NamedTuple
 
 
@@ -102,6 +103,17 @@ SHAPES = {shape.name: shape for shape in (
 # GGUF's type of the matrices and the embedding table, and Folkmoot's flags for dummy weights.
 TYPES = {"f32": ["--dtype", "float32"], "bf16": ["--dtype", "bfloat16"],
          "q8_0": ["--quantization", "q8_0"], "q4_0": ["--quantization", "q4_0"]}
+
+
+def names_in(known):
+    """For argparse: names with commas between, all of them known."""
+    def parse(text):
+        names = text.split(",")
+        for name in names:
+            if name not in known:
+                raise argparse.ArgumentTypeError(f"{name} is none of {', '.join(known)}")
+        return names
+    return parse
 
 
 def gguf_path(folder, shape, kind):

@@ -34,17 +34,16 @@ def grouped(weight, group):
 class Compressed:
     """One scheme of compressed-tensors, written and read by the package."""
 
-    def __init__(self, fmt, compressor, scale_dtype=torch.bfloat16, status="compressed", **weights):
+    def __init__(self, fmt, compressor, scale_dtype=torch.bfloat16, **weights):
         self.format = fmt
         self.compressor = compressor
         self.scale_dtype = scale_dtype
         self.args = QuantizationArgs(**weights)
         self.scheme = QuantizationScheme(targets=["Linear"], weights=self.args, format=fmt)
-        self.status = status
 
     def config(self, ignore=("lm_head",)):
         config = QuantizationConfig(config_groups={"group_0": self.scheme}, format=self.format,
-                                    quantization_status=self.status, ignore=list(ignore))
+                                    quantization_status="compressed", ignore=list(ignore))
         return json.loads(config.model_dump_json())
 
     def scales(self, weight):
@@ -148,10 +147,9 @@ class Awq:
 class Gptq:
     """AutoGPTQ: codes packed along k, zeros along n, and zeros are stored less one."""
 
-    def __init__(self, bits, group, symmetric, version=1, order=False):
+    def __init__(self, bits, group, symmetric, version=1):
         self.bits, self.group, self.symmetric = bits, group, symmetric
         self.version = version
-        self.order = order
 
     def config(self, ignore=()):
         config = {"quant_method": "gptq", "bits": self.bits, "group_size": self.group,

@@ -62,6 +62,11 @@ float IntScale(const EncodeSpec& spec, std::span<const float> values) {
               {rounded(largest / 7.0f), rounded(largest / 7.5f), rounded(largest / 8.0f)});
 }
 
+// Two to a byte, the first in the low half; `codes` were zero.
+void PutNibble(std::byte* codes, size_t at, uint8_t code) {
+  codes[at / 2] |= static_cast<std::byte>(code << (4 * (at % 2)));
+}
+
 void EncodeInts(const EncodeSpec& spec, std::span<const float> row, std::byte* codes,
                 std::byte* scales) {
   const auto group = static_cast<size_t>(spec.group);
@@ -75,8 +80,7 @@ void EncodeInts(const EncodeSpec& spec, std::span<const float> row, std::byte* c
       if (spec.type == EncodeType::kInt8) {
         codes[at] = static_cast<std::byte>(NearestCode(CodeType::kInt8, value) ^ 0x80);
       } else {
-        codes[at / 2] |=
-            static_cast<std::byte>(NearestCode(CodeType::kInt4, value) << (4 * (at % 2)));
+        PutNibble(codes, at, NearestCode(CodeType::kInt4, value));
       }
     }
   }
@@ -92,9 +96,7 @@ void EncodeFp4(std::span<const float> row, std::byte* codes, std::byte* scales) 
         Best(CodeType::kFp4, values, {std::ldexp(1.0f, low), std::ldexp(2.0f, low)});
     scales[g] = static_cast<std::byte>(std::ilogb(scale) + 127);
     for (size_t i = 0; i < kGroup; ++i) {
-      const size_t at = g * kGroup + i;
-      codes[at / 2] |=
-          static_cast<std::byte>(NearestCode(CodeType::kFp4, values[i] / scale) << (4 * (at % 2)));
+      PutNibble(codes, g * kGroup + i, NearestCode(CodeType::kFp4, values[i] / scale));
     }
   }
 }

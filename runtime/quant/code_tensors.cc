@@ -8,10 +8,13 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <numeric>
 #include <utility>
 
 namespace folkmoot {
 namespace {
+
+constexpr std::initializer_list<DType> kFloats = {DType::kF32, DType::kBF16, DType::kF16};
 
 class RowCodeMatrix final : public CodeMatrix {
  public:
@@ -141,6 +144,40 @@ absl::Status CheckScales(const CodeTensors& tensors, const std::string& name,
     }
   }
   return absl::OkStatus();
+}
+
+absl::StatusOr<int64_t> FindScales(const CodeTensors& tensors, const std::string& name,
+                                   const TensorRef& ref, const ScaleBlocks& blocks,
+                                   ScaleView* scales) {
+  const int64_t slices = ref.slices;
+  const int64_t rows = slices > 0 ? ref.slice_rows : ref.n;
+  int64_t group = ref.k;
+  absl::StatusOr<const TensorInfo*> found;
+  if (blocks.rows == 0) {
+    found = slices > 0 ? tensors.Get(name, kFloats, {{slices}, {slices, 1}, {slices, 1, 1}})
+                       : tensors.Get(name, kFloats, {{1}, {}, {1, 1}});
+    scales->first = ref.slice;
+  } else if (blocks.columns == 0) {
+    found = tensors.Get(name, kFloats, {{rows, 1}, {rows}});
+    scales->row_stride = 1;
+  } else {
+    const int64_t down = (rows + blocks.rows - 1) / blocks.rows;
+    const int64_t across = (ref.k + blocks.columns - 1) / blocks.columns;
+    found = tensors.Get(name, kFloats,
+                        {slices > 0 ? Shape{slices, down, across} : Shape{down, across}});
+    // Where the last block is not whole, smaller groups that divide the rows repeat its scales.
+    if (across > 1) group = std::gcd(blocks.columns, ref.k);
+    scales->first = ref.slice * down * across;
+    scales->row_block = blocks.rows;
+    scales->row_stride = across;
+    scales->group_size = group;
+    scales->column_block = blocks.columns;
+    scales->column_stride = 1;
+  }
+  FM_RETURN_IF_ERROR(found.status());
+  scales->tensor = *found;
+  FM_RETURN_IF_ERROR(CheckScales(tensors, name, *scales, rows, ref.k / group));
+  return group;
 }
 
 int32_t ZeroView::Get(int64_t row, int64_t group) const {

@@ -69,6 +69,17 @@ struct ScaleView {
 absl::Status CheckScales(const CodeTensors& tensors, const std::string& name,
                          const ScaleView& scales, int64_t rows, int64_t groups);
 
+// The part of a matrix that shares a scale.
+struct ScaleBlocks {
+  int64_t rows = 0;     // 0: all of them, and all columns
+  int64_t columns = 0;  // 0: all of a row
+};
+// Finds and checks the scales `name` of `ref`, floats, one per block. Returns how many weights of a
+// row share one.
+absl::StatusOr<int64_t> FindScales(const CodeTensors& tensors, const std::string& name,
+                                   const TensorRef& ref, const ScaleBlocks& blocks,
+                                   ScaleView* scales);
+
 // A signed number per row and group that is subtracted from codes.
 struct ZeroView {
   enum class Layout : uint8_t {

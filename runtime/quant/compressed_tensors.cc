@@ -16,8 +16,6 @@
 // [ceil(n / b0), ceil(k / b1)] (block). A weight is scale * (number - zero point).
 //
 // Activations are not quantised here, whatever input_activations says, nor is the cache.
-#include <numeric>
-
 #include "runtime/quant/code_tensors.h"
 #include "runtime/quant/compressed_scheme.h"
 #include "runtime/quant/formats.h"
@@ -25,8 +23,6 @@
 
 namespace folkmoot {
 namespace {
-
-constexpr std::initializer_list<DType> kFloats = {DType::kF32, DType::kBF16, DType::kF16};
 
 class CompressedTensors final : public WeightFormat {
  public:
@@ -80,10 +76,8 @@ class CompressedTensors final : public WeightFormat {
       return InvalidArgument("{}: FP8 in groups is not supported; channel, tensor and block are",
                              tensors.Where(ref.name));
     }
-    return OpenFp8(checkpoint, ref, module + ".weight_scale",
-                   {.rows = scheme_.block_rows,
-                    .columns = scheme_.block_columns,
-                    .per_row = scheme_.strategy == CompressedScheme::Strategy::kChannel});
+    FM_ASSIGN_OR_RETURN(const ScaleBlocks blocks, Blocks(tensors, module));
+    return OpenFp8(checkpoint, ref, module + ".weight_scale", blocks);
   }
 
  private:
@@ -101,45 +95,21 @@ class CompressedTensors final : public WeightFormat {
         scheme_.strategy == CompressedScheme::Strategy::kGroup ? scheme_.group_size : k);
   }
 
-  // Where the scales of this strategy lie, and the weights that share one.
-  absl::StatusOr<int64_t> Scales(const CodeTensors& tensors, const std::string& module,
-                                 const TensorRef& ref, ScaleView* view) const {
-    const std::string name = module + ".weight_scale";
-    const std::string codes = CodesOf(module);
-    int64_t group = ref.k;
-    absl::StatusOr<const TensorInfo*> scales;
+  absl::StatusOr<ScaleBlocks> Blocks(const CodeTensors& tensors, const std::string& module) const {
     switch (scheme_.strategy) {
       case CompressedScheme::Strategy::kTensor:
-        scales = tensors.Get(name, kFloats, {{1}, {}, {1, 1}});
         break;
       case CompressedScheme::Strategy::kChannel:
-        scales = tensors.Get(name, kFloats, {{ref.n, 1}, {ref.n}});
-        view->row_stride = 1;
-        break;
+        return ScaleBlocks{.rows = 1};
       case CompressedScheme::Strategy::kGroup: {
-        FM_ASSIGN_OR_RETURN(group, tensors.Group(codes, scheme_.group_size));
-        scales = tensors.Get(name, kFloats, {{ref.n, ref.k / group}});
-        view->row_stride = ref.k / group;
-        view->column_stride = 1;
-        break;
+        FM_ASSIGN_OR_RETURN(const int64_t group,
+                            tensors.Group(CodesOf(module), scheme_.group_size));
+        return ScaleBlocks{.rows = 1, .columns = group};
       }
-      case CompressedScheme::Strategy::kBlock: {
-        const int64_t down = (ref.n + scheme_.block_rows - 1) / scheme_.block_rows;
-        const int64_t across = (ref.k + scheme_.block_columns - 1) / scheme_.block_columns;
-        scales = tensors.Get(name, kFloats, {{down, across}});
-        if (across > 1) group = std::gcd(scheme_.block_columns, ref.k);
-        view->row_block = scheme_.block_rows;
-        view->row_stride = across;
-        view->group_size = group;
-        view->column_block = scheme_.block_columns;
-        view->column_stride = 1;
-        break;
-      }
+      case CompressedScheme::Strategy::kBlock:
+        return ScaleBlocks{.rows = scheme_.block_rows, .columns = scheme_.block_columns};
     }
-    FM_RETURN_IF_ERROR(scales.status());
-    view->tensor = *scales;
-    FM_RETURN_IF_ERROR(CheckScales(tensors, name, *view, ref.n, (ref.k + group - 1) / group));
-    return group;
+    return ScaleBlocks{};
   }
 
   absl::StatusOr<std::optional<ZeroView>> Zeros(const CodeTensors& tensors,
@@ -188,7 +158,9 @@ class CompressedTensors final : public WeightFormat {
                         packed ? tensors.Get(name, {DType::kI32}, {{ref.n, words}})
                                : tensors.Get(name, {DType::kI8}, {{ref.n, ref.k}}));
     FM_RETURN_IF_ERROR(CheckShape(tensors, module, ref));
-    FM_ASSIGN_OR_RETURN(out.spec.group, Scales(tensors, module, ref, &out.scales));
+    FM_ASSIGN_OR_RETURN(const ScaleBlocks blocks, Blocks(tensors, module));
+    FM_ASSIGN_OR_RETURN(out.spec.group,
+                        FindScales(tensors, module + ".weight_scale", ref, blocks, &out.scales));
     const int64_t groups = (ref.k + out.spec.group - 1) / out.spec.group;
     FM_ASSIGN_OR_RETURN(out.zeros, Zeros(tensors, module, ref, bits, groups));
     out.spec.offsets = out.zeros.has_value();

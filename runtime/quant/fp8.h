@@ -8,20 +8,15 @@
 #include "runtime/checkpoint/checkpoint.h"
 #include "runtime/checkpoint/tensor_ref.h"
 #include "runtime/quant/code_matrix.h"
+#include "runtime/quant/code_tensors.h"
 #include "runtime/status.h"
 
 namespace folkmoot {
-
-struct Fp8Blocks {
-  int64_t rows = 0;  // 0: one scale for the whole tensor
-  int64_t columns = 0;
-  bool per_row = false;  // one scale per row
-};
 
 // The tensor `ref.name` of E4M3 codes with its factors in `scale_name`.
 absl::StatusOr<std::unique_ptr<CodeMatrix>> OpenFp8(const Checkpoint& checkpoint,
                                                     const TensorRef& ref,
                                                     const std::string& scale_name,
-                                                    const Fp8Blocks& blocks);
+                                                    const ScaleBlocks& blocks);
 
 }  // namespace folkmoot

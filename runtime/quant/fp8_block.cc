@@ -8,8 +8,6 @@
 //
 // Expert tensors in one piece, x [E, n, k], have x_scale_inv [E, ceil(n / 128), ceil(k / 128)].
 // Activations are not quantised here, whatever activation_scheme says.
-#include <numeric>
-
 #include "runtime/quant/code_tensors.h"
 #include "runtime/quant/formats.h"
 #include "runtime/quant/fp8.h"
@@ -18,7 +16,6 @@ namespace folkmoot {
 namespace {
 
 constexpr IntRange kBlock = {1, 1 << 20};
-constexpr std::initializer_list<DType> kScaleTypes = {DType::kF32, DType::kBF16, DType::kF16};
 
 std::string ScaleName(const Checkpoint& checkpoint, const std::string& name) {
   const std::string usual = name + "_scale_inv";
@@ -28,7 +25,7 @@ std::string ScaleName(const Checkpoint& checkpoint, const std::string& name) {
 
 class Fp8Block final : public WeightFormat {
  public:
-  explicit Fp8Block(const Fp8Blocks& blocks) : blocks_(blocks) {}
+  explicit Fp8Block(const ScaleBlocks& blocks) : blocks_(blocks) {}
 
   std::string description() const override {
     if (blocks_.rows == 0) return "FP8, one scale per tensor";
@@ -56,7 +53,7 @@ class Fp8Block final : public WeightFormat {
   }
 
  private:
-  Fp8Blocks blocks_;
+  ScaleBlocks blocks_;
 };
 
 }  // namespace
@@ -64,7 +61,7 @@ class Fp8Block final : public WeightFormat {
 absl::StatusOr<std::unique_ptr<CodeMatrix>> OpenFp8(const Checkpoint& checkpoint,
                                                     const TensorRef& ref,
                                                     const std::string& scale_name,
-                                                    const Fp8Blocks& blocks) {
+                                                    const ScaleBlocks& blocks) {
   const CodeTensors tensors(checkpoint, ref);
   const bool sliced = ref.slices > 0;
   const int64_t rows = sliced ? ref.slice_rows : ref.n;
@@ -74,34 +71,8 @@ absl::StatusOr<std::unique_ptr<CodeMatrix>> OpenFp8(const Checkpoint& checkpoint
   RowCodes out;
   out.n = ref.n;
   out.k = ref.k;
-  out.spec = {.type = CodeType::kFp8, .group = ref.k};
-  absl::StatusOr<const TensorInfo*> scales;
-  if (blocks.per_row) {
-    scales = tensors.Get(scale_name, kScaleTypes, {{rows, 1}, {rows}});
-    out.scales.row_stride = 1;
-  } else if (blocks.rows == 0) {
-    scales = sliced ? tensors.Get(scale_name, kScaleTypes,
-                                  {{ref.slices}, {ref.slices, 1}, {ref.slices, 1, 1}})
-                    : tensors.Get(scale_name, kScaleTypes, {{}, {1}, {1, 1}});
-    out.scales.first = ref.slice;
-  } else {
-    const int64_t down = (rows + blocks.rows - 1) / blocks.rows;
-    const int64_t across = (ref.k + blocks.columns - 1) / blocks.columns;
-    scales = tensors.Get(scale_name, kScaleTypes,
-                         {sliced ? Shape{ref.slices, down, across} : Shape{down, across}});
-    // Where the last block is not whole, smaller groups that divide the rows repeat its scales.
-    if (across > 1) out.spec.group = std::gcd(blocks.columns, ref.k);
-    out.scales.first = ref.slice * down * across;
-    out.scales.row_block = blocks.rows;
-    out.scales.row_stride = across;
-    out.scales.group_size = out.spec.group;
-    out.scales.column_block = blocks.columns;
-    out.scales.column_stride = 1;
-  }
-  FM_RETURN_IF_ERROR(scales.status());
-  out.scales.tensor = *scales;
-  FM_RETURN_IF_ERROR(CheckScales(tensors, scale_name, out.scales, rows,
-                                 (ref.k + out.spec.group - 1) / out.spec.group));
+  out.spec.type = CodeType::kFp8;
+  FM_ASSIGN_OR_RETURN(out.spec.group, FindScales(tensors, scale_name, ref, blocks, &out.scales));
   const std::span<const std::byte> bytes = BytesOf(*codes, ref.slices, ref.slice);
   out.row_bytes = ref.k;
   out.first_row = ref.first_row;
@@ -119,9 +90,9 @@ absl::StatusOr<WeightFormatPtr> MakeFp8Block(const ConfigReader& keys) {
   FM_RETURN_IF_ERROR(keys.Strings("modules_to_not_convert").status());
   FM_RETURN_IF_ERROR(keys.Strings("ignored_layers").status());
   FM_ASSIGN_OR_RETURN(const auto block, keys.Ints("weight_block_size", kBlock));
-  if (block.empty()) return std::make_shared<Fp8Block>(Fp8Blocks{});
+  if (block.empty()) return std::make_shared<Fp8Block>(ScaleBlocks{});
   if (block.size() != 2) return keys.Wrong("weight_block_size", "it must be [rows, columns]");
-  return std::make_shared<Fp8Block>(Fp8Blocks{.rows = block[0], .columns = block[1]});
+  return std::make_shared<Fp8Block>(ScaleBlocks{.rows = block[0], .columns = block[1]});
 }
 
 }  // namespace folkmoot

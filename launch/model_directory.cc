@@ -3,7 +3,10 @@
 
 #include <unistd.h>
 
+#include <optional>
 #include <utility>
+
+#include "runtime/checkpoint/gguf_model.h"
 
 namespace folkmoot {
 namespace {
@@ -22,6 +25,15 @@ bool GoesAlong(const fs::directory_entry& entry) {
 }
 
 }  // namespace
+
+absl::Status CheckModelDirectory(const std::string& model, std::string_view command) {
+  FM_ASSIGN_OR_RETURN(const std::optional<std::string> file, FindGguf(model));
+  if (!file) return absl::OkStatus();
+  return InvalidArgument(
+      "{}: {} takes a directory that holds config.json and safetensors: give the one that this "
+      "file was made from; a GGUF file runs as it is",
+      *file, command);
+}
 
 absl::StatusOr<std::unique_ptr<UnfinishedDirectory>> UnfinishedDirectory::Create(
     const std::string& out) {

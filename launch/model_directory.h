@@ -1,14 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
-// A model directory that is being written: it gets its name when it is whole.
+// Commands that make a model directory of another one: the one that is read, and the one that is
+// being written, which gets its name when it is whole.
 #pragma once
 
 #include <filesystem>
 #include <memory>
 #include <string>
+#include <string_view>
 
 #include "runtime/status.h"
 
 namespace folkmoot {
+
+// Refuses a GGUF file, and a directory that stands for one, on behalf of `command`.
+absl::Status CheckModelDirectory(const std::string& model, std::string_view command);
 
 class UnfinishedDirectory {
  public:

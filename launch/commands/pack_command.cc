@@ -13,7 +13,6 @@
 #include "launch/table.h"
 #include "launch/thread_budget.h"
 #include "parallel/mpi_environment.h"
-#include "runtime/checkpoint/gguf_model.h"
 #include "runtime/checkpoint/panel_file.h"
 
 namespace folkmoot {
@@ -27,12 +26,7 @@ struct Flags {
 absl::Status Pack(const Flags& flags) {
   if (LaunchedByMpi()) return UsageError("pack works alone: start it without mpirun");
   const std::string& model = flags.engine.model;
-  FM_ASSIGN_OR_RETURN(const std::optional<std::string> gguf, FindGguf(model));
-  if (gguf) {
-    return InvalidArgument(
-        "{}: a GGUF file holds its own configuration and tokenizer; pack wants a model directory",
-        *gguf);
-  }
+  FM_RETURN_IF_ERROR(CheckModelDirectory(model, "pack"));
   FM_ASSIGN_OR_RETURN(const auto directory, UnfinishedDirectory::Create(flags.out));
   ThreadPool pool(BudgetOf(DetectThreadFacts(), flags.engine.threads, "off").threads);
   std::unique_ptr<ProgressBar> bar;

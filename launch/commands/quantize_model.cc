@@ -199,6 +199,7 @@ class Writer {
 absl::StatusOr<QuantizeReport> QuantizeModel(const QuantizeOptions& options, ThreadPool& pool,
                                              const std::function<void(int64_t, int64_t)>& progress,
                                              int64_t shard_bytes) {
+  FM_RETURN_IF_ERROR(CheckModelDirectory(options.model, "quantize"));
   FM_ASSIGN_OR_RETURN(const ModelConfig config, LoadModelConfig(options.model));
   if (config.weight_format != nullptr) {
     return InvalidArgument(

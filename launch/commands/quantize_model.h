@@ -28,9 +28,9 @@ struct QuantizeReport {
 };
 
 // The new directory appears under its name when it is whole; until then it is a hidden one beside
-// it, which an error removes. Refuses an `out` that is there, a model that is quantised already,
-// and weights that are not finite, by tensor. `progress` gets bytes of the model read so far, of
-// all. Files of at most `shard_bytes`, or one tensor.
+// it, which an error removes. Refuses an `out` that is there, a GGUF file, a model that is
+// quantised already, and weights that are not finite, by tensor. `progress` gets bytes of the model
+// read so far, of all. Files of at most `shard_bytes`, or one tensor.
 absl::StatusOr<QuantizeReport> QuantizeModel(
     const QuantizeOptions& options, ThreadPool& pool,
     const std::function<void(int64_t done, int64_t total)>& progress,

@@ -35,10 +35,12 @@ std::string WhatIsThereInstead(const std::string& directory) {
   for (fs::directory_iterator entry(directory, error), end; !error && entry != end;
        entry.increment(error)) {
     const std::string extension = entry->path().extension().string();
-    if (extension == ".bin" || extension == ".pt" || extension == ".pth" || extension == ".gguf" ||
+    const std::string name = entry->path().filename().string();
+    if (extension == ".gguf") return fmt::format("; there is {}: give that file as MODEL", name);
+    if (extension == ".bin" || extension == ".pt" || extension == ".pth" ||
         extension == ".safetensors") {
       return fmt::format("; there is {}: save the model as safetensors under one of these names",
-                         entry->path().filename().string());
+                         name);
     }
   }
   return "";

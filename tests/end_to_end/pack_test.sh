@@ -28,6 +28,7 @@ grep -q "packed weights" "$WORK/out" || fail "inspect does not know a packed mod
 expect_failure 1 "is there already" "$FOLKMOOT" pack "$DEMO" "$WORK/none"
 expect_failure 1 "packed weights stay as they are" "$FOLKMOOT" generate "$WORK/none" --prompt a --dtype float32
 expect_failure 1 "config.json" "$FOLKMOOT" pack "$WORK" "$WORK/new"
+expect_failure 1 "pack takes a directory" "$FOLKMOOT" pack "$SOURCE/tests/data/gguf/mixtral-classic.gguf" "$WORK/new"
 [ -z "$(find "$WORK" -name '*new*')" ] || fail "a failed pack left something: $(ls -a "$WORK")"
 head -c 20000 "$WORK/q4_0/model.panels" >"$WORK/cut" && mv "$WORK/cut" "$WORK/q4_0/model.panels"
 expect_failure 1 "is not a whole packed model" "$FOLKMOOT" generate "$WORK/q4_0" --prompt a

@@ -16,6 +16,7 @@ namespace {
 
 namespace fs = std::filesystem;
 using nlohmann::json;
+using ::testing::AllOf;
 using ::testing::Contains;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
@@ -191,6 +192,17 @@ TEST_F(QuantizeTest, RefusesAQuantisedModel) {
   fs::rename(directory_ / "out", directory_ / "first");
   const auto again = Quantize((directory_ / "first").string(), EncodeType::kInt8);
   EXPECT_THAT(std::string(Message(again.status())), HasSubstr("quantised already"));
+}
+
+TEST_F(QuantizeTest, RefusesAGgufFile) {
+  fs::copy(FOLKMOOT_TEST_DATA "/gguf/mixtral-classic.gguf", directory_ / "m.gguf");
+  for (const fs::path& model : {directory_, directory_ / "m.gguf"}) {
+    const auto report = Quantize(model.string(), EncodeType::kInt8);
+    EXPECT_THAT(std::string(Message(report.status())),
+                AllOf(HasSubstr("m.gguf: quantize takes a directory that holds config.json"),
+                      HasSubstr("made from")));
+  }
+  EXPECT_THAT(Leftovers({"m.gguf"}), IsEmpty());
 }
 
 TEST_F(QuantizeTest, NamesWeightsThatAreNotFinite) {

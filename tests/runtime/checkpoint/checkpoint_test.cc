@@ -177,6 +177,10 @@ TEST_F(CheckpointTest, NoWeights) {
                                            "model.safetensors.index.json")));
   Write("pytorch_model.bin", "x");
   EXPECT_THAT(OpenError(), HasSubstr("there is pytorch_model.bin"));
+  fs::remove(directory_ / "pytorch_model.bin");
+  Write("config.json", "{}");
+  Write("m.gguf", "x");
+  EXPECT_THAT(OpenError(), HasSubstr("there is m.gguf: give that file as MODEL"));
 }
 
 TEST_F(CheckpointTest, EmptyAndTruncatedFile) {

@@ -180,9 +180,10 @@ class Scheduler {
 
   // scheduler_update.cc
   void Apply(Sequence* sequence, const FlightSlice& slice, std::span<const SequenceResult> results);
-  // One token further. False: the sequence has ended and is gone.
-  bool ApplyOne(Sequence* sequence, const FlightSlice& slice, const SequenceResult* result);
-  FinishReason Append(Sequence* sequence, int32_t token) const;
+  // One token further, `accepted` when it was guessed. False: the sequence has ended and is gone.
+  bool ApplyOne(Sequence* sequence, const FlightSlice& slice, const SequenceResult* result,
+                bool accepted);
+  FinishReason Append(Sequence* sequence, int32_t token, bool accepted) const;
   void PublishPages(Sequence* sequence);
 
   SchedulerOptions options_;

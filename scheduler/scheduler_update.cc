@@ -58,19 +58,19 @@ void Scheduler::Apply(Sequence* sequence, const FlightSlice& slice,
   }
   // Every result but the last one belongs to a guess that was right.
   FlightSlice one = slice;
-  bool goes_on = given > 0 || ApplyOne(sequence, one, nullptr);
+  bool goes_on = given > 0 || ApplyOne(sequence, one, nullptr, /*accepted=*/false);
   for (int64_t i = 0; i < given && goes_on; ++i) {
     one.end = slice.end + i;
     one.first = slice.first && i == 0;
-    goes_on = ApplyOne(sequence, one, &results[static_cast<size_t>(i)]);
-    events_.back().accepted = i + 1 < given;
-    speculation_.accepted += i + 1 < given ? 1 : 0;
+    const bool accepted = i + 1 < given;
+    goes_on = ApplyOne(sequence, one, &results[static_cast<size_t>(i)], accepted);
+    speculation_.accepted += accepted ? 1 : 0;
   }
   events_[first_event].drafted = slice.drafts;
 }
 
-bool Scheduler::ApplyOne(Sequence* sequence, const FlightSlice& slice,
-                         const SequenceResult* result) {
+bool Scheduler::ApplyOne(Sequence* sequence, const FlightSlice& slice, const SequenceResult* result,
+                         bool accepted) {
   RequestState* request = sequence->request;
   const bool failed = result != nullptr && !result->error.empty();
   FinishReason finish = failed ? FinishReason::kError : FinishReason::kNone;
@@ -83,7 +83,7 @@ bool Scheduler::ApplyOne(Sequence* sequence, const FlightSlice& slice,
     }
     if (slice.sample) {
       FM_CHECK(result != nullptr && result->token >= 0 && result->token < options_.vocab);
-      finish = Append(sequence, result->token);
+      finish = Append(sequence, result->token, accepted);
     } else if (request->request.max_tokens == 0 && slice.end == request->prompt_length()) {
       finish = FinishReason::kLength;
     }
@@ -91,6 +91,7 @@ bool Scheduler::ApplyOne(Sequence* sequence, const FlightSlice& slice,
   RequestEvent& event = events_.emplace_back(EventOf(*sequence, finish));
   event.result = result;
   event.first = slice.first;
+  event.accepted = accepted;
   if (finish != FinishReason::kNone) {
     End(sequence, failed);
   } else if (sequence->choice == request->first && slice.end >= request->prompt_length()) {
@@ -100,7 +101,7 @@ bool Scheduler::ApplyOne(Sequence* sequence, const FlightSlice& slice,
 }
 
 // A sampled token; says whether it was the last.
-FinishReason Scheduler::Append(Sequence* sequence, int32_t token) const {
+FinishReason Scheduler::Append(Sequence* sequence, int32_t token, bool accepted) const {
   const RequestState& state = *sequence->request;
   const Request& request = state.request;
   sequence->tokens.push_back(token);
@@ -112,6 +113,7 @@ FinishReason Scheduler::Append(Sequence* sequence, int32_t token) const {
   if (request.constraint == nullptr) return FinishReason::kNone;
   sequence->constraint->Accept(token);
   sequence->mask_ready = false;
+  if (accepted) return FinishReason::kNone;  // MaskGuesses found a token that may follow
   // No token may follow: the form is complete.
   return PrepareMask(sequence) ? FinishReason::kNone : FinishReason::kStop;
 }

@@ -27,6 +27,7 @@ int32_t SampleToken(uint64_t state, uint64_t seed, std::span<const uint32_t> all
 }
 
 bool FakeConstraint::FillMask(std::span<uint32_t> mask) {
+  ++*masks_;
   std::fill(mask.begin(), mask.end(), 0u);
   const auto allow = [&](int32_t token) {
     mask[static_cast<size_t>(token / 32)] |= uint32_t{1} << (token % 32);

@@ -37,18 +37,20 @@ inline bool IsError(const std::string& gate, uint64_t state) {
 int32_t SampleToken(uint64_t state, uint64_t seed, std::span<const uint32_t> allowed);
 
 // Allows tokens of one residue class modulo 3 after another, `length` in all, and then only `end`,
-// or nothing when that is -1.
+// or nothing when that is -1. Copies count their masks together.
 class FakeConstraint : public TokenConstraint {
  public:
   FakeConstraint(int length, int32_t end) : length_(length), end_(end) {}
   bool FillMask(std::span<uint32_t> mask) override;
   void Accept(int32_t token) override;
   std::unique_ptr<TokenConstraint> Clone() const override;
+  int64_t masks() const { return *masks_; }
 
  private:
   int length_;
   int32_t end_;
   int seen_ = 0;
+  std::shared_ptr<int64_t> masks_ = std::make_shared<int64_t>(0);
 };
 
 struct Expected {

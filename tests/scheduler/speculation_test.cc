@@ -198,6 +198,22 @@ TEST(Speculation, MasksFollowTheGuesses) {
   driver.ExpectRight(0);
 }
 
+// The mask behind a guess that was right is not made again.
+TEST(Speculation, MasksAreMadeOnce) {
+  Driver driver(Guessing(SpeculationMethod::kPromptLookup));
+  Request request = Dull(6, 60);
+  request.stop_ids = {39};
+  const auto form = std::make_shared<FakeConstraint>(40, 39);
+  request.constraint = form;
+  driver.Add(request);
+  driver.Drain();
+  const int64_t masks = form->masks();
+  driver.ExpectRight(0);
+  const SpeculationCounts& counts = driver.scheduler().speculation();
+  EXPECT_GT(counts.accepted, 10);
+  EXPECT_EQ(masks, 1 + 40 - counts.accepted + counts.drafted);
+}
+
 TEST(Speculation, DraftModelsLeaveFormsAlone) {
   Driver driver(Guessing(SpeculationMethod::kDraftModel));
   Request request = Ask(4, 20);

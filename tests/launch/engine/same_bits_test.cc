@@ -4,34 +4,17 @@
 // bit.
 #include <gtest/gtest.h>
 
-#include <ostream>
 #include <random>
 
-#include "tests/support/engine_run.h"
+#include "tests/support/model_case.h"
 
 namespace folkmoot {
 namespace {
 
-struct Case {
-  const char* name;
-  const char* model;  // under the source directory
-  const char* gate;
-  const char* quantization = "none";
-  const char* kv_cache_dtype = "auto";
-  const char* activation_precision = "full";
-};
-void PrintTo(const Case& c, std::ostream* out) {
-  *out << c.model << " with gate '" << c.gate << "'";
-}
-
-class SameBits : public testing::TestWithParam<Case> {
+class SameBits : public testing::TestWithParam<ModelCase> {
  protected:
   SameBits() {
-    setup_.options.model = std::string(FOLKMOOT_SOURCE_DIR) + "/" + GetParam().model;
-    setup_.options.gate = GetParam().gate;
-    setup_.options.quantization = GetParam().quantization;
-    setup_.options.kv_cache_dtype = GetParam().kv_cache_dtype;
-    setup_.options.activation_precision = GetParam().activation_precision;
+    setup_.options = GetParam().options();
     std::mt19937 random(3);
     for (const int length : {1, 5, 33, 70, 12}) {
       Request request;
@@ -149,22 +132,20 @@ constexpr char kChunkCapacity[] =
 
 INSTANTIATE_TEST_SUITE_P(
     Models, SameBits,
-    testing::Values(Case{"Demo", "models/demo-kjv", ""},
-                    Case{"DemoRandomSecondExpert", "models/demo-kjv", "extra_policy=random"},
-                    Case{"DemoChunkCapacity", "models/demo-kjv", kChunkCapacity},
-                    Case{"DemoQ4Int8Cache", "models/demo-kjv", "", "q4_0", "int8"},
-                    Case{"DemoQ8BF16Cache", "models/demo-kjv", "", "q8_0", "bfloat16"},
-                    Case{"DemoReduced", "models/demo-kjv", "", "none", "auto", "reduced"},
-                    Case{"DemoQ4Reduced", "models/demo-kjv", "", "q4_0", "auto", "reduced"},
-                    Case{"Mixtral", "tests/data/goldens/mixtral-classic", ""},
-                    Case{"MixtralChunkCapacity", "tests/data/goldens/mixtral-classic",
-                         kChunkCapacity},
-                    // With more than two experts per token the order of the sum matters.
-                    Case{"Qwen2MoeTop4", "tests/data/goldens/qwen2_moe-classic", ""},
-                    Case{"Qwen2MoeDenseLayers", "tests/data/goldens/qwen2_moe-sparse-step", ""},
-                    Case{"Qwen3MoeDynamicRope", "tests/data/goldens/qwen3_moe-dynamic", ""},
-                    Case{"DenseQwen3", "tests/data/goldens/qwen3-classic", ""}),
-    [](const auto& param) { return std::string(param.param.name); });
+    testing::Values(
+        ModelCase{"Demo", "models/demo-kjv", ""},
+        ModelCase{"DemoRandomSecondExpert", "models/demo-kjv", "extra_policy=random"},
+        ModelCase{"DemoChunkCapacity", "models/demo-kjv", kChunkCapacity},
+        ModelCase{"DemoQ4Int8Cache", "models/demo-kjv", "", "q4_0", "int8"},
+        ModelCase{"DemoQ8BF16Cache", "models/demo-kjv", "", "q8_0", "bfloat16"},
+        ModelCase{"Mixtral", "tests/data/goldens/mixtral-classic", ""},
+        ModelCase{"MixtralChunkCapacity", "tests/data/goldens/mixtral-classic", kChunkCapacity},
+        // With more than two experts per token the order of the sum matters.
+        ModelCase{"Qwen2MoeTop4", "tests/data/goldens/qwen2_moe-classic", ""},
+        ModelCase{"Qwen2MoeDenseLayers", "tests/data/goldens/qwen2_moe-sparse-step", ""},
+        ModelCase{"Qwen3MoeDynamicRope", "tests/data/goldens/qwen3_moe-dynamic", ""},
+        ModelCase{"DenseQwen3", "tests/data/goldens/qwen3-classic", ""}),
+    ModelCaseName);
 
 // Capacity over a whole step depends on the batch, but never on the number of ranks.
 TEST(StepCapacity, SameBitsForAnyNumberOfRanks) {

@@ -3,23 +3,16 @@
 // log-probabilities and the choices that the gate lost, those of shared pages included.
 #include <gtest/gtest.h>
 
-#include <ostream>
 #include <random>
 
-#include "tests/support/engine_run.h"
+#include "tests/support/model_case.h"
 
 namespace folkmoot {
 namespace {
 
-struct Case {
-  const char* name;
-  const char* model;  // under the source directory
-  const char* gate;
+struct SharingCase : ModelCase {
   bool shares = true;  // is reuse exact for this gate and model?
 };
-void PrintTo(const Case& c, std::ostream* out) {
-  *out << c.model << " with gate '" << c.gate << "'";
-}
 
 std::vector<int32_t> RandomTokens(int count, uint32_t seed) {
   std::mt19937 random(seed);
@@ -28,11 +21,10 @@ std::vector<int32_t> RandomTokens(int count, uint32_t seed) {
   return tokens;
 }
 
-class SharedPages : public testing::TestWithParam<Case> {
+class SharedPages : public testing::TestWithParam<SharingCase> {
  protected:
   SharedPages() {
-    setup_.options.model = std::string(FOLKMOOT_SOURCE_DIR) + "/" + GetParam().model;
-    setup_.options.gate = GetParam().gate;
+    setup_.options = GetParam().options();
     const std::vector<int32_t> common = RandomTokens(53, 1);
     for (const int own : {0, 1, 11, 16, 40}) {
       Request request;
@@ -130,15 +122,16 @@ constexpr char kGoldens[] = "tests/data/goldens/mixtral-classic";
 
 INSTANTIATE_TEST_SUITE_P(
     Gates, SharedPages,
-    testing::Values(Case{"Dropless", kGoldens, ""},
-                    Case{"Dense", "tests/data/goldens/qwen3-classic", ""},
-                    Case{"RandomSecondExpert", kGoldens, "extra_policy=random"},
-                    Case{"ChunkCapacity", kGoldens,
-                         "extra_policy=random,capacity=ceil_k,capacity_factor=0.8,"
-                         "group=sequence_chunk,group_size=24,priority=token_major"},
-                    Case{"DrawsOfTheSequence", kGoldens,
-                         "extra_policy=random,rng_scope=sequence_id", false},
-                    Case{"DynamicRope", "tests/data/goldens/qwen3_moe-dynamic", "", false}),
+    testing::Values(
+        SharingCase{{"Dropless", kGoldens, ""}},
+        SharingCase{{"Dense", "tests/data/goldens/qwen3-classic", ""}},
+        SharingCase{{"RandomSecondExpert", kGoldens, "extra_policy=random"}},
+        SharingCase{{"ChunkCapacity", kGoldens,
+                     "extra_policy=random,capacity=ceil_k,capacity_factor=0.8,"
+                     "group=sequence_chunk,group_size=24,priority=token_major"}},
+        SharingCase{{"DrawsOfTheSequence", kGoldens, "extra_policy=random,rng_scope=sequence_id"},
+                    false},
+        SharingCase{{"DynamicRope", "tests/data/goldens/qwen3_moe-dynamic", ""}, false}),
     [](const auto& param) { return std::string(param.param.name); });
 
 // What this gate computes depends on how a prompt is cut: nothing may be shared.

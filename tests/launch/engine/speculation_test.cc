@@ -4,29 +4,19 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <ostream>
 #include <random>
 
 #include "runtime/grammar/grammar_compiler.h"
 #include "tests/support/guess_oracle.h"
+#include "tests/support/model_case.h"
 
 namespace folkmoot {
 namespace {
 
-struct Case {
-  const char* name;
-  const char* model;  // under the source directory
-  const char* gate;
-};
-void PrintTo(const Case& c, std::ostream* out) {
-  *out << c.model << " with gate '" << c.gate << "'";
-}
-
-class SpeculationBits : public testing::TestWithParam<Case> {
+class SpeculationBits : public testing::TestWithParam<ModelCase> {
  protected:
   SpeculationBits() {
-    setup_.options.model = std::string(FOLKMOOT_SOURCE_DIR) + "/" + GetParam().model;
-    setup_.options.gate = GetParam().gate;
+    setup_.options = GetParam().options();
     std::mt19937 random(5);
     for (const int length : {1, 14, 33, 20, 7}) {
       Request request;
@@ -133,16 +123,17 @@ constexpr char kConsumes[] =
 
 INSTANTIATE_TEST_SUITE_P(
     Models, SpeculationBits,
-    testing::Values(
-        Case{"Demo", "models/demo-kjv", ""},
-        Case{"DemoRandomSecondExpert", "models/demo-kjv", "extra_policy=random"},
-        Case{"DemoDrawsBySequence", "models/demo-kjv", "extra_policy=random,rng_scope=sequence_id"},
-        Case{"DemoChunkCapacity", "models/demo-kjv", kChunkCapacity},
-        Case{"DemoRejectedConsume", "models/demo-kjv", kConsumes},
-        Case{"MixtralChunkCapacity", "tests/data/goldens/mixtral-classic", kChunkCapacity},
-        Case{"Qwen3MoeDynamicRope", "tests/data/goldens/qwen3_moe-dynamic", ""},
-        Case{"DenseQwen3", "tests/data/goldens/qwen3-classic", ""}),
-    [](const auto& param) { return std::string(param.param.name); });
+    testing::Values(ModelCase{"Demo", "models/demo-kjv", ""},
+                    ModelCase{"DemoRandomSecondExpert", "models/demo-kjv", "extra_policy=random"},
+                    ModelCase{"DemoDrawsBySequence", "models/demo-kjv",
+                              "extra_policy=random,rng_scope=sequence_id"},
+                    ModelCase{"DemoChunkCapacity", "models/demo-kjv", kChunkCapacity},
+                    ModelCase{"DemoRejectedConsume", "models/demo-kjv", kConsumes},
+                    ModelCase{"MixtralChunkCapacity", "tests/data/goldens/mixtral-classic",
+                              kChunkCapacity},
+                    ModelCase{"Qwen3MoeDynamicRope", "tests/data/goldens/qwen3_moe-dynamic", ""},
+                    ModelCase{"DenseQwen3", "tests/data/goldens/qwen3-classic", ""}),
+    ModelCaseName);
 
 class SpeculationTest : public testing::Test {
  protected:

@@ -33,6 +33,18 @@ void LookUp(std::span<const int32_t> tokens, const SpeculationOptions& options, 
   }
 }
 
+bool Recite(std::span<const int32_t> text, std::span<const int32_t> tokens, int64_t most,
+            size_t slip, std::vector<int32_t>* guesses) {
+  if (text.size() < tokens.size() || !std::equal(tokens.begin(), tokens.end(), text.begin())) {
+    return false;
+  }
+  for (size_t p = tokens.size(); p < text.size() && std::ssize(*guesses) < most; ++p) {
+    const int32_t other = text[p] == 0 ? 1 : 0;
+    guesses->push_back(p % slip == 0 ? other : text[p]);
+  }
+  return true;
+}
+
 int64_t DraftPace::Next(int64_t tokens) {
   if (rest_ > 0) {
     --rest_;

@@ -47,6 +47,12 @@ constexpr int64_t kLookupWindow = int64_t{1} << 16;
 void LookUp(std::span<const int32_t> tokens, const SpeculationOptions& options, int64_t most,
             std::vector<int32_t>* guesses);
 
+// Guesses of one who knows the answer, for tests and `folkmoot verify`: adds what `text` goes on
+// with behind `tokens`, but for another token at every `slip`-th place. False: `text` does not
+// begin with `tokens`.
+bool Recite(std::span<const int32_t> text, std::span<const int32_t> tokens, int64_t most,
+            size_t slip, std::vector<int32_t>* guesses);
+
 // How many guesses a sequence is worth in its next step, from how its last ones fared: twice as
 // many after all were right, up to `tokens`; one more than were right after some; after none, half
 // as many, and then for a while no guesses at all: 1, 3, 7 ... 31 steps.

@@ -194,14 +194,7 @@ void GuessFrom(const Workload& workload, const std::vector<Outcome>& reference,
   for (const Outcome& outcome : reference) {
     std::vector<int32_t> text = workload.prompts[outcome.prompt];
     text.insert(text.end(), outcome.tokens.begin(), outcome.tokens.end());
-    if (text.size() < tokens.size() || !std::equal(tokens.begin(), tokens.end(), text.begin())) {
-      continue;
-    }
-    for (size_t p = tokens.size(); p < text.size() && std::ssize(*guesses) < most; ++p) {
-      const int32_t other = text[p] == 0 ? 1 : 0;
-      guesses->push_back(p % 3 == 0 ? other : text[p]);
-    }
-    return;
+    if (Recite(text, tokens, most, 3, guesses)) return;
   }
 }
 

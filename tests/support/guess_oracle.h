@@ -2,11 +2,11 @@
 // Guesses for speculative decoding in tests, most of them right.
 #pragma once
 
-#include <algorithm>
 #include <functional>
 #include <span>
 #include <vector>
 
+#include "scheduler/speculation.h"
 #include "tests/support/engine_run.h"
 
 namespace folkmoot {
@@ -27,14 +27,7 @@ class GuessOracle {
   void Guess(std::span<const int32_t> tokens, int64_t most, std::vector<int32_t>* guesses) const {
     guesses->clear();
     for (const std::vector<int32_t>& text : texts_) {
-      if (text.size() < tokens.size() || !std::equal(tokens.begin(), tokens.end(), text.begin())) {
-        continue;
-      }
-      for (size_t p = tokens.size(); p < text.size() && std::ssize(*guesses) < most; ++p) {
-        const int32_t other = text[p] == 0 ? 1 : 0;
-        guesses->push_back(p % 5 == 3 ? other : text[p]);
-      }
-      return;
+      if (Recite(text, tokens, most, 5, guesses)) return;
     }
   }
 

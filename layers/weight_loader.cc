@@ -188,10 +188,10 @@ void WeightLoader::Report(const WeightView& view) {
 }
 
 void WeightLoader::Report(const CodeMatrix& codes) {
-  for (const std::span<const std::byte> bytes : codes.storage()) {
-    if (progress_) progress_(static_cast<int64_t>(bytes.size()));
-    Release(bytes);
-  }
+  const auto [bytes, rows] = codes.storage();
+  if (rows == 0) return;
+  ReportRead(std::ssize(bytes) * codes.n() / rows);
+  Release(bytes);
 }
 
 namespace {

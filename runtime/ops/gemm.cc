@@ -34,7 +34,6 @@ class PackedCodes : public CodeMatrix {
     cpu::UnpackCodes(spec(), k(), matrix_.panel(row / PackedMatrix::kPanel),
                      row % PackedMatrix::kPanel, out);
   }
-  std::span<const std::span<const std::byte>> storage() const override { return {}; }
 
  private:
   PackedMatrix matrix_;

@@ -30,12 +30,16 @@ BlockMatrix::BlockMatrix(const BlockFormat& format, int64_t n, int64_t k, const 
       place_(place),
       row_bytes_(k / format.weights * format.bytes) {
   FM_CHECK(k % format.weights == 0);
-  storage_ = {place.data + place.first_row * row_bytes_, static_cast<size_t>(n * row_bytes_)};
 }
 
 const uint8_t* BlockMatrix::Row(int64_t row) const {
   const int64_t stored = place_.order.Stored(place_.first_row + row);
   return reinterpret_cast<const uint8_t*>(place_.data) + stored * row_bytes_;
+}
+
+CodeMatrix::Storage BlockMatrix::storage() const {
+  return {{place_.data + place_.first_row * row_bytes_, static_cast<size_t>(n() * row_bytes_)},
+          n()};
 }
 
 void BlockMatrix::ReadRow(int64_t row, const CodeRow& out) const {

@@ -59,7 +59,7 @@ class BlockMatrix : public CodeMatrix {
   BlockMatrix(const BlockFormat& format, int64_t n, int64_t k, const Place& place);
 
   void ReadRow(int64_t row, const CodeRow& out) const override;
-  std::span<const std::span<const std::byte>> storage() const override { return {&storage_, 1}; }
+  Storage storage() const override;
 
   // An error that begins with `where` when a scale is not a finite number. Reads all blocks.
   absl::Status CheckFinite(std::string_view where) const;
@@ -70,7 +70,6 @@ class BlockMatrix : public CodeMatrix {
   const BlockFormat& format_;
   Place place_;
   int64_t row_bytes_;
-  std::span<const std::byte> storage_;
 };
 
 }  // namespace folkmoot

@@ -28,9 +28,7 @@ class RowSlice : public CodeMatrix {
   void ReadRow(int64_t row, const CodeRow& out) const override {
     matrix_->ReadRow(first_ + row, out);
   }
-  std::span<const std::span<const std::byte>> storage() const override {
-    return matrix_->storage();
-  }
+  Storage storage() const override { return matrix_->storage(); }
 
  private:
   std::unique_ptr<CodeMatrix> matrix_;

@@ -60,8 +60,13 @@ class CodeMatrix {
   int64_t groups() const { return (k_ + spec_.group - 1) / spec_.group; }
 
   virtual void ReadRow(int64_t row, const CodeRow& out) const = 0;
-  // The bytes of the file that hold it, for progress and for memory that may be given back.
-  virtual std::span<const std::span<const std::byte>> storage() const = 0;
+  // The bytes of the file that hold it, for progress and for memory that may be given back. `rows`
+  // of them lie there, which may be more than its own. None: it is in no file.
+  struct Storage {
+    std::span<const std::byte> bytes;
+    int64_t rows = 0;
+  };
+  virtual Storage storage() const { return {}; }
 
  private:
   int64_t n_;

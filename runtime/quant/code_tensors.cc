@@ -40,7 +40,9 @@ class RowCodeMatrix final : public CodeMatrix {
     }
   }
 
-  std::span<const std::span<const std::byte>> storage() const override { return rows_.storage; }
+  Storage storage() const override {
+    return {rows_.storage, std::ssize(rows_.storage) / rows_.row_bytes};
+  }
 
  private:
   RowCodes rows_;

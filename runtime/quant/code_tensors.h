@@ -107,7 +107,7 @@ struct RowCodes {
   ScaleView scales;
   std::optional<ZeroView> zeros;  // offset = -scale * (zero + zero_bias)
   int32_t zero_bias = 0;
-  std::vector<std::span<const std::byte>> storage;
+  std::span<const std::byte> storage;  // the rows that are stored together
 };
 std::unique_ptr<CodeMatrix> MakeRowCodes(RowCodes rows);
 

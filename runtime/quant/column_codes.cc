@@ -11,9 +11,7 @@ namespace {
 class ColumnCodeMatrix final : public CodeMatrix {
  public:
   explicit ColumnCodeMatrix(const ColumnCodes& columns)
-      : CodeMatrix(columns.n, columns.k, columns.spec),
-        columns_(columns),
-        storage_{BytesOf(*columns.codes.tensor)} {}
+      : CodeMatrix(columns.n, columns.k, columns.spec), columns_(columns) {}
 
   void ReadRow(int64_t row, const CodeRow& out) const override {
     const uint32_t flip = columns_.codes.bits == 8 ? 0x80 : 0;
@@ -30,11 +28,10 @@ class ColumnCodeMatrix final : public CodeMatrix {
     }
   }
 
-  std::span<const std::span<const std::byte>> storage() const override { return storage_; }
+  Storage storage() const override { return {BytesOf(*columns_.codes.tensor), n()}; }
 
  private:
   ColumnCodes columns_;
-  std::vector<std::span<const std::byte>> storage_;
 };
 
 }  // namespace

@@ -174,7 +174,7 @@ class CompressedTensors final : public WeightFormat {
     if (!out.zeros && out.scales.tensor->dtype == DType::kF16) out.spec.scale_type = DType::kF16;
     out.codes = codes->data;
     out.row_bytes = packed ? words * 4 : ref.k;
-    out.storage = {BytesOf(*codes)};
+    out.storage = BytesOf(*codes);
     return MakeRowCodes(std::move(out));
   }
 
@@ -224,7 +224,7 @@ class CompressedTensors final : public WeightFormat {
     FM_RETURN_IF_ERROR(CheckScales(tensors, scale_name, out.scales, ref.n, groups));
     out.codes = codes->data;
     out.row_bytes = ref.k / 2;
-    out.storage = {BytesOf(*codes)};
+    out.storage = BytesOf(*codes);
     return MakeRowCodes(std::move(out));
   }
 

@@ -78,7 +78,7 @@ absl::StatusOr<std::unique_ptr<CodeMatrix>> OpenFp8(const Checkpoint& checkpoint
   out.first_row = ref.first_row;
   out.row_step = ref.row_step;
   out.codes = bytes.data() + ref.first_row * out.row_bytes;
-  out.storage = {bytes};
+  out.storage = bytes;
   return MakeRowCodes(std::move(out));
 }
 

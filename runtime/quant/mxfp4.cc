@@ -51,7 +51,7 @@ class Mxfp4 final : public WeightFormat {
     out.first_row = ref.first_row;
     out.row_step = ref.row_step;
     out.codes = bytes.data() + ref.first_row * out.row_bytes;
-    out.storage = {bytes};
+    out.storage = bytes;
     return MakeRowCodes(std::move(out));
   }
 };

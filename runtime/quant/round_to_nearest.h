@@ -29,7 +29,6 @@ class RoundedMatrix : public CodeMatrix {
   // spec without offsets.
   RoundedMatrix(const WeightView& weight, const CodeSpec& spec);
   void ReadRow(int64_t row, const CodeRow& out) const override;
-  std::span<const std::span<const std::byte>> storage() const override { return {}; }
 
  private:
   WeightView weight_;

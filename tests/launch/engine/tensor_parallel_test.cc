@@ -121,14 +121,14 @@ TEST(TensorParallelEngine, ChunksGatesThreadsAndPreemptionDoNotShow) {
 
 // What each rank reads adds up to the model, with what is small on every rank.
 TEST(TensorParallelEngine, EveryRankReadsItsPart) {
-  const auto bytes_at = [](int ranks) {
+  const auto bytes_at = [](const std::string& model, int ranks) {
     std::vector<int64_t> bytes(static_cast<size_t>(ranks));
     auto worlds = MakeThreadCommunicators(ranks);
     std::vector<std::thread> threads;
     for (int r = 0; r < ranks; ++r) {
       threads.emplace_back([&, r] {
         EngineOptions options;
-        options.model = Source("models/demo-kjv");
+        options.model = Source(model);
         options.parallelism = "tensor";
         const auto rank = LoadedRank::Load(options, *worlds[static_cast<size_t>(r)], {}, nullptr);
         ASSERT_TRUE(rank.ok()) << rank.status();
@@ -141,10 +141,18 @@ TEST(TensorParallelEngine, EveryRankReadsItsPart) {
     for (std::thread& thread : threads) thread.join();
     return bytes;
   };
-  const int64_t all = bytes_at(1)[0];
-  for (const int64_t bytes : bytes_at(4)) {
+  const int64_t all = bytes_at("models/demo-kjv", 1)[0];
+  for (const int64_t bytes : bytes_at("models/demo-kjv", 4)) {
     EXPECT_LT(bytes, all * 3 / 10);
     EXPECT_GT(bytes, all * 2 / 10);
+  }
+  for (const std::string name : {"mixtral-awq", "qwen2_moe-mxfp4", "qwen2_moe-fp8"}) {
+    const std::string model = "tests/data/quant/models/" + name;
+    const int64_t codes = bytes_at(model, 1)[0];
+    for (const int64_t bytes : bytes_at(model, 2)) {
+      EXPECT_LT(bytes, codes * 6 / 10) << name;
+      EXPECT_GT(bytes, codes * 4 / 10) << name;
+    }
   }
 }
 

@@ -73,8 +73,8 @@ TEST_P(GgufBlocks, StandForTheSameNumbers) {
 TEST_P(GgufBlocks, RowsOfSeveralBlocksFollowEachOther) {
   const int64_t k = 5 * GetParam()->weights;
   const BlockMatrix matrix = Matrix(1, k, {.data = data_.data(), .first_row = 1});
-  EXPECT_EQ(matrix.storage()[0].data(), data_.data() + 5 * GetParam()->bytes);
-  EXPECT_EQ(static_cast<int64_t>(matrix.storage()[0].size()), 5 * GetParam()->bytes);
+  EXPECT_EQ(matrix.storage().bytes.data(), data_.data() + 5 * GetParam()->bytes);
+  EXPECT_EQ(static_cast<int64_t>(matrix.storage().bytes.size()), 5 * GetParam()->bytes);
   CodeRowBuffer buffer(matrix);
   std::vector<float> row(static_cast<size_t>(k));
   DequantizeRow(matrix, 0, buffer.row(), row);

@@ -30,7 +30,6 @@ class RandomCodes : public CodeMatrix {
       std::copy_n(offsets_.begin() + row * groups(), groups(), out.offsets.begin());
     }
   }
-  std::span<const std::span<const std::byte>> storage() const override { return {}; }
 
   std::vector<float> Wide(int64_t row) const {
     CodeRowBuffer buffer(*this);

@@ -20,7 +20,9 @@ TEST_P(Quant, IsReadAsOthersReadIt) {
     ASSERT_TRUE(codes.ok()) << codes.status();
     const CodeMatrix& matrix = **codes;
     EXPECT_EQ(WhyNotRunnable(matrix.spec(), matrix.k()), "");
-    EXPECT_FALSE(matrix.storage().empty());
+    EXPECT_FALSE(matrix.storage().bytes.empty());
+    const int64_t others = test.refs[m].slices > 0 ? test.refs[m].slice_rows : matrix.n();
+    EXPECT_EQ(matrix.storage().rows, others);
     const std::vector<float> expected = test.Expected(m);
     ASSERT_EQ(expected.size(), static_cast<size_t>(matrix.n() * matrix.k()));
     CodeRowBuffer buffer(matrix);

@@ -3,7 +3,8 @@
 //
 // Runs the kernels of a decode step (rows = 1) or prefill (one sequence, rows > 1), interleaved
 // with the read-bandwidth and multiply-add probes, so that both see the same state of the machine.
-// Prints medians: tokens/s, weight bytes read per second as a fraction of the probe.
+// Prints medians: tokens/s, weight bytes read per second as a fraction of the probe, operations as
+// a fraction of the peak of their kind.
 #include <fmt/format.h>
 
 #include <chrono>
@@ -34,14 +35,16 @@ void Run(int threads, const std::string& weights, int64_t sequences, int64_t row
          int rounds) {
   const std::string machine = Describe(DetectCpu());  // before the pool binds this thread
   ThreadPool pool(threads, true);
-  BenchModel model(pool, WeightKind::Named(weights), sequences, context);
+  const WeightKind kind = WeightKind::Named(weights);
+  const ProductKind products = kind.products(ActivationPrecision::kFull);
+  const std::string unit = fmt::format("Gop/s of {}", ProductKindName(products));
+  BenchModel model(pool, kind, sequences, context);
   std::vector<double> step_s, read, peak;
   int64_t bytes = model.Step(rows);
   const int64_t allocations = model.allocations();
   for (int round = 0; round < rounds; ++round) {
     read.push_back(MeasureReadBandwidth(pool));
-    peak.push_back(
-        MeasurePeak(pool, WeightKind::Named(weights).products(ActivationPrecision::kFull)));
+    peak.push_back(MeasurePeak(pool, products));
     for (int i = 0; i < (rows > 1 ? 2 : 12); ++i) {
       const auto start = std::chrono::steady_clock::now();
       bytes = model.Step(rows);
@@ -58,18 +61,18 @@ void Run(int threads, const std::string& weights, int64_t sequences, int64_t row
   fmt::print("{}\n", machine);
   fmt::print("threads {}  weights {}  sequences {}  rows {}  context {}\n", threads, weights,
              sequences, rows, context);
-  fmt::print("probe: read {:.1f} GB/s (best {:.1f}), multiply-add {:.0f} GFLOP/s\n",
-             Median(read) / 1e9, *std::max_element(read.begin(), read.end()) / 1e9,
-             Median(peak) / 1e9);
+  fmt::print("probe: read {:.1f} GB/s (best {:.1f}), multiply-add {:.0f} {}\n", Median(read) / 1e9,
+             *std::max_element(read.begin(), read.end()) / 1e9, Median(peak) / 1e9, unit);
   fmt::print("step: median {:.2f} ms, best {:.2f} ms; {:.1f} tokens/s (best {:.1f})\n", step * 1e3,
              best * 1e3, tokens / step, tokens / best);
   fmt::print(
       "weights {:.0f} MB: {:.1f} GB/s, {:.2f} of the probe (best over best {:.2f}); "
-      "{:.0f} GFLOP/s, {:.2f} of the peak; {} allocations in the loop\n",
+      "{:.0f} {}, {:.2f} of the peak; {} allocations in the loop\n",
       static_cast<double>(bytes) / 1e6, static_cast<double>(bytes) / step / 1e9,
       static_cast<double>(bytes) / step / Median(read),
       static_cast<double>(bytes) / best / *std::max_element(read.begin(), read.end()),
-      operations / step / 1e9, operations / step / Median(peak), model.allocations() - allocations);
+      operations / step / 1e9, unit, operations / step / Median(peak),
+      model.allocations() - allocations);
 }
 
 }  // namespace

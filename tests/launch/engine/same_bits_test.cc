@@ -138,6 +138,8 @@ INSTANTIATE_TEST_SUITE_P(
         ModelCase{"DemoChunkCapacity", "models/demo-kjv", kChunkCapacity},
         ModelCase{"DemoQ4Int8Cache", "models/demo-kjv", "", "q4_0", "int8"},
         ModelCase{"DemoQ8BF16Cache", "models/demo-kjv", "", "q8_0", "bfloat16"},
+        ModelCase{"DemoReduced", "models/demo-kjv", "", "none", "auto", "reduced"},
+        ModelCase{"DemoQ4Reduced", "models/demo-kjv", "", "q4_0", "auto", "reduced"},
         ModelCase{"Mixtral", "tests/data/goldens/mixtral-classic", ""},
         ModelCase{"MixtralChunkCapacity", "tests/data/goldens/mixtral-classic", kChunkCapacity},
         // With more than two experts per token the order of the sum matters.

@@ -128,12 +128,12 @@ class BenchModel {
       delta.data[i] = 0.0f;
     }
     for (size_t layer = 0; layer < layers_.size(); ++layer) {
-      AddRmsNorm(pool_, delta, ones_, 1e-5f, residual, x);
+      AddRmsNorm(pool_, delta, 1.0f, ones_, 1e-5f, residual, x);
       Attention(static_cast<int64_t>(layer), x, delta);
-      AddRmsNorm(pool_, delta, ones_, 1e-5f, residual, x);
+      AddRmsNorm(pool_, delta, 1.0f, ones_, 1e-5f, residual, x);
       Moe(layers_[layer], x, delta);
     }
-    AddRmsNorm(pool_, delta, ones_, 1e-5f, residual, x);
+    AddRmsNorm(pool_, delta, 1.0f, ones_, 1e-5f, residual, x);
     Matrix last = workspace_.GetMatrix(count, kHidden);
     for (int64_t s = 0; s < count; ++s)
       std::copy_n(x.Row((s + 1) * rows - 1), kHidden, last.Row(s));

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "layers/models/load_config.h"
 #include "parallel/thread_communicator.h"
 #include "runtime/ops/norm.h"
 #include "runtime/tokenizer/tokenizer.h"

@@ -12,6 +12,7 @@
 #include "launch/gpu/gpu.h"
 #include "launch/parallelism.h"
 #include "launch/version.h"
+#include "layers/models/load_config.h"
 #include "parallel/thread_communicator.h"
 #include "runtime/quant/round_to_nearest.h"
 
@@ -50,10 +51,22 @@ absl::Status CheckPacked(const EngineOptions& options, Opened* out) {
   return absl::OkStatus();
 }
 
+absl::Status CheckGpuKernels(const EngineOptions& options, Opened* out) {
+  const std::string_view why = WhyCpuOnly(out->config);
+  if (!out->gpu || why.empty()) return absl::OkStatus();
+  if (options.device == "auto") {
+    out->gpu.reset();
+    return absl::OkStatus();
+  }
+  return InvalidArgument("{} has {}, for which there are no GPU kernels; use --device cpu",
+                         out->config.architecture, why);
+}
+
 absl::Status Open(const EngineOptions& options, int rank, int ranks, Opened* out) {
   FM_RETURN_IF_ERROR(CheckEngineOptions(options));
   FM_ASSIGN_OR_RETURN(out->gpu, ChooseGpu(options, rank));
   FM_ASSIGN_OR_RETURN(out->config, LoadModelConfig(options.model));
+  FM_RETURN_IF_ERROR(CheckGpuKernels(options, out));
   FM_ASSIGN_OR_RETURN(out->gate, GateOf(options, out->config));
   FM_RETURN_IF_ERROR(CheckGuessing(options, out->gate));
   FM_ASSIGN_OR_RETURN(out->context, ContextOf(options, out->config));

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "launch/weight_source.h"
+#include "layers/models/load_config.h"
 #include "layers/models/model.h"
 #include "layers/panel_loader.h"
 #include "parallel/thread_communicator.h"

@@ -49,8 +49,8 @@ absl::StatusOr<Parallelism> ChooseParallelism(const EngineOptions& options,
   Parallelism parallelism;
   parallelism.spin = here * threads <= sysconf(_SC_NPROCESSORS_ONLN);
   if (options.parallelism == "auto") {
-    parallelism.tensor =
-        one_host && !on_gpu && config.kv_heads >= world.size() && ExpertsByDefault(options);
+    parallelism.tensor = one_host && !on_gpu && config.kv_heads >= world.size() &&
+                         !config.qk_norm_rows && ExpertsByDefault(options);
   } else {
     parallelism.tensor = options.parallelism == "tensor";
   }

@@ -23,7 +23,9 @@ absl::StatusOr<Attention> Attention::Load(ThreadPool& pool, WeightLoader& loader
   a.norm_eps_ = config.rms_norm_eps;
   a.params_ = {.layer = layer,
                .heads = a.kv_heads_ * queries,
-               .scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(config.head_dim))),
+               .scale = config.attention_multiplier > 0
+                            ? config.attention_multiplier
+                            : static_cast<float>(1.0 / std::sqrt(static_cast<double>(config.head_dim))),
                .window = config.layers[static_cast<size_t>(layer)].sliding_window};
   const auto part = [&](const char* name, const ColumnSplit& outputs, int64_t k) {
     return TensorRef{.name = prefix + name + ".weight", .n = outputs.cols(), .k = k}.Rows(
@@ -48,9 +50,19 @@ absl::StatusOr<Attention> Attention::Load(ThreadPool& pool, WeightLoader& loader
     FM_RETURN_IF_ERROR(add_bias("v_proj", kv, &a.qkv_bias_));
   }
   if (config.output_bias) FM_RETURN_IF_ERROR(add_bias("o_proj", a.output_, &a.o_bias_));
+  a.clip_ = config.clip_qkv;
+  if (config.qk_norm_rows && columns.size() > 1) {
+    return InvalidArgument(
+        "--parallelism tensor: {} normalises all heads of a token together, and no rank has them "
+        "all; use --parallelism expert",
+        config.architecture);
+  }
   if (config.qk_norm) {
-    FM_ASSIGN_OR_RETURN(a.q_norm_, loader.Vector(prefix + "q_norm.weight", config.head_dim));
-    FM_ASSIGN_OR_RETURN(a.k_norm_, loader.Vector(prefix + "k_norm.weight", config.head_dim));
+    const bool rows = config.qk_norm_rows;
+    FM_ASSIGN_OR_RETURN(a.q_norm_, loader.Vector(prefix + "q_norm.weight",
+                                                 rows ? a.heads_.cols() : config.head_dim));
+    FM_ASSIGN_OR_RETURN(
+        a.k_norm_, loader.Vector(prefix + "k_norm.weight", rows ? kv.cols() : config.head_dim));
   }
   return a;
 }
@@ -75,9 +87,10 @@ void Attention::Attend(LayerContext& ctx, std::span<const AttentionSequence> seq
   const Matrix k = qkv.Columns(q_width, kv_width);
   const Matrix v = qkv.Columns(q_width + kv_width, kv_width);
   if (!q_norm_.empty()) {
-    HeadRmsNorm(ctx.pool, head_dim_, q_norm_, norm_eps_, q);
-    HeadRmsNorm(ctx.pool, head_dim_, k_norm_, norm_eps_, k);
+    HeadRmsNorm(ctx.pool, std::ssize(q_norm_), q_norm_, norm_eps_, q);
+    HeadRmsNorm(ctx.pool, std::ssize(k_norm_), k_norm_, norm_eps_, k);
   }
+  if (clip_ > 0) Clamp(ctx.pool, clip_, qkv);
   ApplyRope(ctx.pool, rope.cos, rope.sin, head_dim_, q);
   ApplyRope(ctx.pool, rope.cos, rope.sin, head_dim_, k);
   StoreKv(ctx.pool, params_.layer, sequences, k, v, cache);

@@ -56,7 +56,8 @@ class Attention {
   std::vector<PackedMatrix> qkv_;  // one matrix, or three where their types differ
   PackedMatrix o_;
   std::vector<float> qkv_bias_, o_bias_;  // empty: none
-  std::vector<float> q_norm_, k_norm_;    // [head_dim] or empty
+  std::vector<float> q_norm_, k_norm_;    // [head_dim], [columns of all heads], or empty
+  float clip_ = 0;                        // 0: none
 };
 
 }  // namespace folkmoot

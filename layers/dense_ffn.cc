@@ -5,6 +5,12 @@
 
 namespace folkmoot {
 
+GatedFfnTensors TensorsOf(const std::string& prefix, int64_t hidden, int64_t intermediate) {
+  return {.gate = {.name = prefix + "gate_proj.weight", .n = intermediate, .k = hidden},
+          .up = {.name = prefix + "up_proj.weight", .n = intermediate, .k = hidden},
+          .down = {.name = prefix + "down_proj.weight", .n = hidden, .k = intermediate}};
+}
+
 absl::Status LoadGatedFfn(ThreadPool& pool, WeightLoader& loader, const GatedFfnTensors& tensors,
                           const ColumnExchange& columns, GatedFfnWeights* weights) {
   const int rank = columns.rank();
@@ -20,24 +26,18 @@ absl::Status LoadGatedFfn(ThreadPool& pool, WeightLoader& loader, const GatedFfn
 }
 
 absl::StatusOr<DenseFfn> DenseFfn::Load(ThreadPool& pool, WeightLoader& loader,
-                                        const std::string& prefix, int64_t hidden,
-                                        int64_t intermediate, Activation activation, bool bias,
-                                        ColumnExchange& columns) {
+                                        const GatedFfnTensors& tensors, Activation activation,
+                                        const std::string& bias_prefix, ColumnExchange& columns) {
   DenseFfn ffn(columns);
-  ffn.hidden_ = IntermediateSplit(intermediate, columns.size());
-  ffn.output_ = OutputSplit(hidden, columns.size());
+  ffn.hidden_ = IntermediateSplit(tensors.gate.n, columns.size());
+  ffn.output_ = OutputSplit(tensors.down.n, columns.size());
   ffn.activation_ = activation;
-  FM_RETURN_IF_ERROR(
-      LoadGatedFfn(pool, loader,
-                   {.gate = {.name = prefix + "gate_proj.weight", .n = intermediate, .k = hidden},
-                    .up = {.name = prefix + "up_proj.weight", .n = intermediate, .k = hidden},
-                    .down = {.name = prefix + "down_proj.weight", .n = hidden, .k = intermediate}},
-                   columns, &ffn.weights_));
-  if (!bias) return ffn;
+  FM_RETURN_IF_ERROR(LoadGatedFfn(pool, loader, tensors, columns, &ffn.weights_));
+  if (bias_prefix.empty()) return ffn;
   const auto load = [&](const char* name, const ColumnSplit& split, std::vector<float>* values,
                         std::span<const float>* view) -> absl::Status {
     FM_ASSIGN_OR_RETURN(*values,
-                        loader.VectorPart(prefix + name, split.cols(), split.begin(columns.rank()),
+                        loader.VectorPart(bias_prefix + name, split.cols(), split.begin(columns.rank()),
                                           split.width(columns.rank())));
     *view = *values;
     return absl::OkStatus();

@@ -14,18 +14,20 @@
 
 namespace folkmoot {
 
+// {gate,up,down}_proj.weight behind "model.layers.3.mlp.".
+GatedFfnTensors TensorsOf(const std::string& prefix, int64_t hidden, int64_t intermediate);
+
 // This rank's part of one network. The bias stays as it is.
 absl::Status LoadGatedFfn(ThreadPool& pool, WeightLoader& loader, const GatedFfnTensors& tensors,
                           const ColumnExchange& columns, GatedFfnWeights* weights);
 
 class DenseFfn {
  public:
-  // `prefix` is "model.layers.3.mlp." and holds {gate,up,down}_proj. `columns` must outlive the
+  // `bias_prefix` holds {gate,up,down}_proj.bias; empty: there are none. `columns` must outlive the
   // network.
   static absl::StatusOr<DenseFfn> Load(ThreadPool& pool, WeightLoader& loader,
-                                       const std::string& prefix, int64_t hidden,
-                                       int64_t intermediate, Activation activation, bool bias,
-                                       ColumnExchange& columns);
+                                       const GatedFfnTensors& tensors, Activation activation,
+                                       const std::string& bias_prefix, ColumnExchange& columns);
 
   // x [T, H]. Returns [T, H], which lives as matrices of ColumnExchange do. Collective over its
   // ranks; `layer` is for the names of waits.

@@ -24,6 +24,7 @@ struct ExpertNames {
   // All experts in one tensor: [E, 2I, H], gate rows first, and [E, H, I].
   std::string packed_gate_up;  // full name
   std::string packed_down;
+  bool always_packed = false;  // published only so; dummy weights are one per expert all the same
 };
 
 GatedFfnTensors TensorsOfExpert(const ExpertNames& names, bool packed, int expert, int experts,

@@ -5,6 +5,14 @@
 
 namespace folkmoot {
 
+GatedFfnTensors TensorsOfShared(const MoeNames& names, int64_t hidden, int64_t intermediate) {
+  if (names.shared_gate_up.empty()) return TensorsOf(names.shared_prefix, hidden, intermediate);
+  const TensorRef both = {.name = names.shared_gate_up, .n = 2 * intermediate, .k = hidden};
+  return {.gate = both.Rows(0, intermediate),
+          .up = both.Rows(intermediate, intermediate),
+          .down = {.name = names.shared_down, .n = hidden, .k = intermediate}};
+}
+
 absl::StatusOr<MoeLayer> MoeLayer::Load(ThreadPool& pool, WeightLoader& loader,
                                         const ModelConfig& config, const MoeNames& names,
                                         const ExpertPlacement& placement, int rank,
@@ -19,10 +27,14 @@ absl::StatusOr<MoeLayer> MoeLayer::Load(ThreadPool& pool, WeightLoader& loader,
                       Experts::Load(pool, loader, names.experts, placement, rank, config.hidden,
                                     config.moe.intermediate, config.activation, columns));
   if (config.moe.shared_intermediate > 0) {
-    FM_ASSIGN_OR_RETURN(layer.shared_, DenseFfn::Load(pool, loader, names.shared_prefix,
-                                                      config.hidden, config.moe.shared_intermediate,
-                                                      config.activation, false, columns));
-    FM_ASSIGN_OR_RETURN(layer.shared_gate_, loader.Row(names.shared_gate, config.hidden));
+    FM_ASSIGN_OR_RETURN(
+        layer.shared_,
+        DenseFfn::Load(pool, loader,
+                       TensorsOfShared(names, config.hidden, config.moe.shared_intermediate),
+                       config.activation, "", columns));
+    if (!names.shared_gate.empty()) {
+      FM_ASSIGN_OR_RETURN(layer.shared_gate_, loader.Row(names.shared_gate, config.hidden));
+    }
   }
   return layer;
 }

@@ -25,14 +25,18 @@
 
 namespace folkmoot {
 
-// Tensor names of one layer's MoE block. An empty `shared_prefix` means that the family has no
-// shared expert.
+// Tensor names of one layer's MoE block.
 struct MoeNames {
   std::string router;  // [E, H]
   ExpertNames experts;
-  std::string shared_prefix;  // holds {gate,up,down}_proj
-  std::string shared_gate;    // [1, H]: sigmoid gate of the shared expert
+  // The shared expert, if there is one: a prefix of {gate,up,down}_proj.weight, or a matrix of gate
+  // and then up rows, [2S, H], and [H, S].
+  std::string shared_prefix;
+  std::string shared_gate_up;
+  std::string shared_down;
+  std::string shared_gate;  // [1, H]: its sigmoid gate; empty: it has none
 };
+GatedFfnTensors TensorsOfShared(const MoeNames& names, int64_t hidden, int64_t intermediate);
 
 class MoeLayer {
  public:

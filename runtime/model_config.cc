@@ -1,21 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-// ParseModelConfig: which family (FindFamily), no unknown keys (CheckKeys), then one Read* function
+// ParseConfigOf: which family (FindFamily), no unknown keys (CheckKeys), then one Read* function
 // for each part of ModelConfig.
-#include "runtime/model_config.h"
 
 #include <fmt/ranges.h>
 
 #include <algorithm>
 #include <array>
-#include <filesystem>
-#include <fstream>
-#include <sstream>
 #include <utility>
 
-#include "runtime/checkpoint/gguf_model.h"
-#include "runtime/model_config_families.h"
-#include "runtime/model_config_gguf.h"
-#include "runtime/model_config_json.h"
+#include "runtime/config_family.h"
 #include "runtime/model_config_layers.h"
 #include "runtime/model_config_rope.h"
 #include "runtime/quant/weight_format.h"
@@ -29,25 +22,27 @@ using nlohmann::json;
 constexpr IntRange kLayers = {1, 10000};
 constexpr IntRange kHeads = {1, 1 << 16};
 constexpr IntRange kTokenId = {0, INT32_MAX};
-constexpr uintmax_t kMaxFileBytes = 64 << 20;
 
-absl::StatusOr<const ConfigFamily*> FindFamily(const ConfigReader& keys, std::string_view file) {
+absl::StatusOr<const ConfigFamily*> FindFamily(std::span<const ConfigFamily* const> families,
+                                               const ConfigReader& keys, std::string_view file) {
   FM_ASSIGN_OR_RETURN(const auto architectures, keys.Strings("architectures"));
   FM_ASSIGN_OR_RETURN(const auto model_type, keys.OptionalString("model_type"));
-  const std::string known = fmt::format("known: {}", fmt::join(KnownArchitectures(), ", "));
+  std::vector<std::string_view> names;
+  for (const ConfigFamily* family : families) names.push_back(family->architecture);
+  const std::string known = fmt::format("known: {}", fmt::join(names, ", "));
   if (architectures.empty() && !model_type) {
     return InvalidArgument("{}: neither 'architectures' nor 'model_type' is given; {}", file,
                            known);
   }
-  for (const ConfigFamily& family : Families()) {
-    const bool named = !architectures.empty() && architectures[0] == family.architecture;
-    const bool typed = model_type && *model_type == family.model_type;
+  for (const ConfigFamily* family : families) {
+    const bool named = !architectures.empty() && architectures[0] == family->architecture;
+    const bool typed = model_type && *model_type == family->model_type;
     if (architectures.empty() ? !typed : !named) continue;
     if (model_type && !typed) {
       return keys.Wrong("model_type",
-                        fmt::format("{} is '{}'", family.architecture, family.model_type));
+                        fmt::format("{} is '{}'", family->architecture, family->model_type));
     }
-    return &family;
+    return family;
   }
   if (architectures.empty()) return keys.Wrong("model_type", known);
   return InvalidArgument("{}: architecture '{}' is not supported; {}", file, architectures[0],
@@ -220,27 +215,13 @@ absl::Status ReadWeightFormat(const ConfigReader& keys, std::string_view file,
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::string> ReadFile(const std::string& path) {
-  std::error_code error;
-  const uintmax_t size = std::filesystem::file_size(path, error);
-  if (error) return NotFound("{}: cannot be read: {}", path, error.message());
-  if (size > kMaxFileBytes) {
-    return InvalidArgument("{}: {} bytes is over the limit of {}", path, size, kMaxFileBytes);
-  }
-  std::ifstream file(path, std::ios::binary);
-  std::ostringstream text;
-  text << file.rdbuf();
-  if (!file) return NotFound("{}: cannot be read", path);
-  return text.str();
-}
-
 }  // namespace
 
-absl::StatusOr<ModelConfig> ParseModelConfig(std::string_view text,
-                                             std::string_view name_for_errors) {
+absl::StatusOr<ModelConfig> ParseConfigOf(std::span<const ConfigFamily* const> families,
+                                          std::string_view text, std::string_view name_for_errors) {
   FM_ASSIGN_OR_RETURN(const json root, ParseConfigJson(text, name_for_errors));
   const ConfigReader keys(root, fmt::format("{}: key '", name_for_errors));
-  FM_ASSIGN_OR_RETURN(const ConfigFamily* family, FindFamily(keys, name_for_errors));
+  FM_ASSIGN_OR_RETURN(const ConfigFamily* family, FindFamily(families, keys, name_for_errors));
   const ConfigSource source{keys, *family};
   FM_RETURN_IF_ERROR(CheckKeys(root, source));
 
@@ -264,39 +245,16 @@ absl::StatusOr<ModelConfig> ParseModelConfig(std::string_view text,
   if (!keys.Has("eos_token_id") && family->eos >= 0) {
     config.eos_ids = {static_cast<int32_t>(family->eos)};
   }
+  if (family->read != nullptr) FM_RETURN_IF_ERROR(family->read(source, config));
   return config;
 }
 
-absl::StatusOr<ModelConfig> LoadModelConfig(const std::string& model) {
-  FM_ASSIGN_OR_RETURN(const std::optional<std::string> gguf, FindGguf(model));
-  if (gguf) {
-    FM_ASSIGN_OR_RETURN(const std::unique_ptr<GgufModel> file, GgufModel::Open(*gguf));
-    return GgufModelConfig(*file);
-  }
-  const std::filesystem::path base(model);
-  std::error_code ignored;
-  if (!std::filesystem::is_directory(base, ignored)) {
-    return NotFound("{}: no such file or directory", model);
-  }
-  const std::string path = (base / "config.json").string();
-  FM_ASSIGN_OR_RETURN(const std::string text, ReadFile(path));
-  FM_ASSIGN_OR_RETURN(ModelConfig config, ParseModelConfig(text, path));
-  const std::string generation_path = (base / "generation_config.json").string();
-  if (std::filesystem::exists(generation_path, ignored)) {
-    FM_ASSIGN_OR_RETURN(const std::string generation_text, ReadFile(generation_path));
-    FM_ASSIGN_OR_RETURN(const json generation, ParseConfigJson(generation_text, generation_path));
-    const ConfigReader keys(generation, fmt::format("{}: key '", generation_path));
-    if (keys.HasValue("eos_token_id")) {
-      FM_ASSIGN_OR_RETURN(config.eos_ids, ReadEos(keys));
-    }
-  }
-  return config;
-}
-
-std::vector<std::string> KnownArchitectures() {
-  std::vector<std::string> names;
-  for (const ConfigFamily& family : Families()) names.emplace_back(family.architecture);
-  return names;
+absl::StatusOr<std::optional<std::vector<int32_t>>> ParseEndTokens(
+    std::string_view text, std::string_view name_for_errors) {
+  FM_ASSIGN_OR_RETURN(const json generation, ParseConfigJson(text, name_for_errors));
+  const ConfigReader keys(generation, fmt::format("{}: key '", name_for_errors));
+  if (!keys.HasValue("eos_token_id")) return std::nullopt;
+  return ReadEos(keys);
 }
 
 }  // namespace folkmoot

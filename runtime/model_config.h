@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The shape of a model, read from a Hugging Face directory's config.json or from the keys of a GGUF
-// file.
+// The shape of a model, read from a Hugging Face directory's config.json (config_family.h) or from
+// the keys of a GGUF file (model_config_gguf.h).
 //
 // Every key of a known family that changes the mathematics is honoured or refused by name; keys
 // that do not change it (dropout, initialisers, cache flags, ...) are on a list; any other key is
@@ -75,7 +75,15 @@ struct ModelConfig {
   bool qkv_bias = false;
   bool output_bias = false;  // attention output projection
   bool mlp_bias = false;
-  bool qk_norm = false;       // per-head RMSNorm on q and k before RoPE
+  bool qk_norm = false;       // RMSNorm on q and k before RoPE, of each head
+  bool qk_norm_rows = false;  // with qk_norm: of all heads of a token together (OLMoE)
+  // Granite: what embeddings and the outputs of attention and FFN are multiplied with, what logits
+  // are divided by, and the scale of attention scores (0: 1 / sqrt(head_dim)).
+  float embedding_multiplier = 1.0f;
+  float residual_multiplier = 1.0f;
+  float logits_scaling = 1.0f;
+  float attention_multiplier = 0.0f;
+  float clip_qkv = 0.0f;      // q, k and v are clamped to +- this; 0: they are not
   DType dtype = DType::kF32;  // as config.json says; tensors may differ
   RopeConfig rope;
   std::vector<LayerConfig> layers;
@@ -84,16 +92,5 @@ struct ModelConfig {
   // How quantised weights are stored, by "quantization_config"; null: all are plain.
   std::shared_ptr<const WeightFormat> weight_format;
 };
-
-// Reads MODEL/config.json. The eos ids of MODEL/generation_config.json, where it names any, go
-// before those of config.json, as in Transformers' generate(). A MODEL that stands for a GGUF file
-// (FindGguf) is read by model_config_gguf.h.
-// Errors name the file, the key, its value and what would be accepted.
-absl::StatusOr<ModelConfig> LoadModelConfig(const std::string& model);
-absl::StatusOr<ModelConfig> ParseModelConfig(std::string_view json,
-                                             std::string_view name_for_errors);
-
-// The architectures that ParseModelConfig knows, for messages and `folkmoot doctor`.
-std::vector<std::string> KnownArchitectures();
 
 }  // namespace folkmoot

@@ -9,7 +9,6 @@
 #include <limits>
 
 #include "runtime/checkpoint/gguf_names.h"
-#include "runtime/model_config_families.h"
 
 namespace folkmoot {
 namespace {
@@ -186,12 +185,13 @@ absl::Status ReadAttention(const Source& source, ModelConfig& config) {
   config.output_bias = source.HasTensor("blk.0.attn_output.bias");
   config.mlp_bias = source.HasTensor("blk.0.ffn_gate.bias");
   config.qk_norm = source.HasTensor("blk.0.attn_q_norm.weight");
+  config.qk_norm_rows = source.family.olmoe;
   return absl::OkStatus();
 }
 
 absl::Status ReadExpertWidths(const Source& source, ModelConfig& config) {
   MoeConfig& moe = config.moe;
-  if (source.family.interleaved) {  // Mixtral has one width for all
+  if (source.family.interleaved || source.family.olmoe) {  // one width for all
     moe.intermediate = config.intermediate;
     return absl::OkStatus();
   }
@@ -215,14 +215,12 @@ absl::Status ReadMoe(const Source& source, ModelConfig& config) {
                                         : "this architecture has experts: it must be at least 1");
   }
   config.architecture = architecture;
-  for (const ConfigFamily& family : Families()) {
-    if (family.architecture == architecture) config.model_type = family.model_type;
-  }
   if (moe.experts == 0) return absl::OkStatus();
   FM_ASSIGN_OR_RETURN(moe.top_k, source.Int("expert_used_count", {1, moe.experts}));
   FM_RETURN_IF_ERROR(ReadExpertWidths(source, config));
   FM_ASSIGN_OR_RETURN(const auto norm, source.model.Bool(source.Key("expert_weights_norm")));
-  moe.norm_topk_prob = norm.value_or(source.family.architecture != "qwen2moe");
+  moe.norm_topk_prob =
+      norm.value_or(source.family.architecture != "qwen2moe" && !source.family.olmoe);
   if (!moe.norm_topk_prob && source.family.interleaved) {
     return source.Wrong("expert_weights_norm", "Mixtral always normalises");
   }

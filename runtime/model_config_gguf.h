@@ -9,8 +9,8 @@
 
 namespace folkmoot {
 
-// As ParseModelConfig: every key of the architecture is honoured, known to change nothing, or
-// refused by name. Errors name file, key and value.
+// Without model_type. As ParseConfigOf: every key of the architecture is honoured, known to change
+// nothing, or refused by name. Errors name file, key and value.
 absl::StatusOr<ModelConfig> GgufModelConfig(const GgufModel& model);
 
 }  // namespace folkmoot

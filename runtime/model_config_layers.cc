@@ -102,15 +102,17 @@ absl::Status ReadMoe(const ConfigSource& source, ModelConfig& config) {
     return keys.Wrong("num_experts_per_tok",
                       fmt::format("{} of {} experts cannot be chosen", moe.top_k, moe.experts));
   }
-  if (!family.dense_layers()) {  // Mixtral: every layer routes and the weights are renormalised
+  moe.norm_topk_prob = true;
+  if (family.norm_topk_key) {
+    FM_ASSIGN_OR_RETURN(moe.norm_topk_prob, keys.Bool("norm_topk_prob", false));
+  }
+  if (!family.dense_layers()) {  // every layer routes
     moe.intermediate = config.intermediate;
-    moe.norm_topk_prob = true;
     for (LayerConfig& layer : config.layers) layer.moe = true;
     return absl::OkStatus();
   }
   FM_ASSIGN_OR_RETURN(moe.intermediate,
                       keys.Int("moe_intermediate_size", family.moe_intermediate, kWidthRange));
-  FM_ASSIGN_OR_RETURN(moe.norm_topk_prob, keys.Bool("norm_topk_prob", false));
   if (family.shared_intermediate > 0) {
     FM_ASSIGN_OR_RETURN(moe.shared_intermediate, keys.Int("shared_expert_intermediate_size",
                                                           family.shared_intermediate, kWidthRange));

@@ -35,6 +35,7 @@ PLAIN = {
     "llama-llama3": Type.F32,
     "mixtral-classic": Type.F16,
     "mixtral-window": Type.BF16,
+    "olmoe-classic": Type.F16,
     "qwen2-classic": Type.BF16,
     "qwen2_moe-classic": Type.F16,
     "qwen3-classic": Type.F16,

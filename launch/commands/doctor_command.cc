@@ -20,6 +20,7 @@
 #include "launch/table.h"
 #include "launch/thread_budget.h"
 #include "launch/version.h"
+#include "layers/models/load_config.h"
 #include "nlohmann/json.hpp"
 #include "parallel/mpi_environment.h"
 #include "parallel/mpi_version.h"

@@ -16,6 +16,7 @@
 #include "launch/parallelism.h"
 #include "launch/table.h"
 #include "layers/column_splits.h"
+#include "layers/models/load_config.h"
 #include "layers/models/model.h"
 #include "parallel/mpi_environment.h"
 #include "runtime/checkpoint/checkpoint.h"
@@ -104,7 +105,8 @@ std::string AttentionText(const ModelConfig& config) {
   std::string text = fmt::format("{} heads, {} key/value heads, head_dim {}", config.heads,
                                  config.kv_heads, config.head_dim);
   if (config.qkv_bias) text += config.output_bias ? ", biases" : ", q/k/v biases";
-  if (config.qk_norm) text += ", q/k norms";
+  if (config.qk_norm) text += config.qk_norm_rows ? ", q/k norms of rows" : ", q/k norms";
+  if (config.clip_qkv > 0) text += fmt::format(", q/k/v clipped to {}", config.clip_qkv);
   return text;
 }
 
@@ -218,6 +220,8 @@ nlohmann::ordered_json ConfigJson(const ModelConfig& config) {
   json["output_bias"] = config.output_bias;
   json["mlp_bias"] = config.mlp_bias;
   json["qk_norm"] = config.qk_norm;
+  json["qk_norm_rows"] = config.qk_norm_rows;
+  json["clip_qkv"] = config.clip_qkv;
   json["activation"] = ActivationName(config.activation);
   json["experts"] = config.moe.experts;
   json["top_k"] = config.moe.top_k;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// ExpectedTensors writes down the names of every family; TakeInventory compares and adds up.
+// ExpectedTensors writes down what a model will ask for; TakeInventory compares and adds up.
 #include "launch/commands/model_inventory.h"
 
 #include <fmt/ranges.h>
@@ -9,6 +9,7 @@
 #include <string_view>
 #include <utility>
 
+#include "layers/models/family.h"
 #include "runtime/quant/weight_format.h"
 
 namespace folkmoot {
@@ -43,7 +44,7 @@ std::vector<std::string> PartsOf(const ModelConfig& config, const Checkpoint& ch
 class Lister {
  public:
   Lister(const ModelConfig& config, const Checkpoint* checkpoint)
-      : config_(config), checkpoint_(checkpoint) {}
+      : config_(config), checkpoint_(checkpoint), family_(FindFamily(config.architecture)) {}
 
   std::vector<ExpectedTensor> List() {
     Add("model.embed_tokens.weight", {config_.vocab, config_.hidden});
@@ -86,8 +87,8 @@ class Lister {
     AddLinear(name + "v_proj", kv, config_.hidden, config_.qkv_bias);
     AddLinear(name + "o_proj", config_.hidden, q, config_.output_bias);
     if (config_.qk_norm) {
-      Add(name + "q_norm.weight", {config_.head_dim});
-      Add(name + "k_norm.weight", {config_.head_dim});
+      Add(name + "q_norm.weight", {config_.qk_norm_rows ? q : config_.head_dim});
+      Add(name + "k_norm.weight", {config_.qk_norm_rows ? kv : config_.head_dim});
     }
     Add(prefix + "post_attention_layernorm.weight", {config_.hidden});
   }
@@ -98,40 +99,39 @@ class Lister {
     AddLinear(prefix + "down_proj", config_.hidden, intermediate, bias);
   }
 
-  void AddMoe(const std::string& layer) {
-    const MoeConfig& moe = config_.moe;
-    const bool mixtral = config_.model_type == "mixtral";
-    // Mixtral's classic names are its own; packed files name it as they name the others.
-    const bool own_name = mixtral && !Has(layer + "mlp.gate.weight");
-    const std::string prefix = layer + (own_name ? "block_sparse_moe." : "mlp.");
-    Add(prefix + "gate.weight", {moe.experts, config_.hidden});
-    if (Has(prefix + "experts.gate_up_proj")) {
-      Add(prefix + "experts.gate_up_proj", {moe.experts, 2 * moe.intermediate, config_.hidden},
-          ExpectedTensor::kAllExperts);
-      Add(prefix + "experts.down_proj", {moe.experts, config_.hidden, moe.intermediate},
-          ExpectedTensor::kAllExperts);
+  void AddMatrix(const TensorRef& ref, int expert = ExpectedTensor::kNoExpert) {
+    if (!tensors_.empty() && tensors_.back().name == ref.name) return;  // gate and up in one
+    if (ref.slices > 0) {
+      Add(ref.name, {ref.slices, ref.rows(), ref.k}, ExpectedTensor::kAllExperts);
     } else {
-      AddExperts(prefix + "experts.", mixtral);
-    }
-    if (moe.shared_intermediate > 0) {
-      AddFfn(prefix + "shared_expert.", moe.shared_intermediate, false);
-      Add(prefix + "shared_expert_gate.weight", {1, config_.hidden});
+      Add(ref.name, {ref.rows(), ref.k}, expert);
     }
   }
 
-  void AddExperts(const std::string& prefix, bool mixtral) {
-    const std::vector<int64_t> in = {config_.moe.intermediate, config_.hidden};
-    const std::vector<int64_t> out = {config_.hidden, config_.moe.intermediate};
-    for (int e = 0; e < static_cast<int>(config_.moe.experts); ++e) {
-      const std::string name = fmt::format("{}{}.", prefix, e);
-      Add(name + (mixtral ? "w1.weight" : "gate_proj.weight"), in, e);
-      Add(name + (mixtral ? "w3.weight" : "up_proj.weight"), in, e);
-      Add(name + (mixtral ? "w2.weight" : "down_proj.weight"), out, e);
+  void AddMatrices(const GatedFfnTensors& ffn, int expert = ExpectedTensor::kNoExpert) {
+    for (const TensorRef* ref : {&ffn.gate, &ffn.up, &ffn.down}) AddMatrix(*ref, expert);
+  }
+
+  void AddMoe(const std::string& layer) {
+    const MoeConfig& moe = config_.moe;
+    const MoeNames names =
+        MoeNamesOf(*family_, [&](const std::string& name) { return Has(name); }, layer);
+    Add(names.router, {moe.experts, config_.hidden});
+    const auto experts = static_cast<int>(moe.experts);
+    const bool packed = (names.experts.always_packed && checkpoint_ != nullptr) ||
+                        Has(names.experts.packed_gate_up);
+    for (int e = 0; e < (packed ? 1 : experts); ++e) {
+      AddMatrices(
+          TensorsOfExpert(names.experts, packed, e, experts, config_.hidden, moe.intermediate), e);
     }
+    if (moe.shared_intermediate == 0) return;
+    AddMatrices(TensorsOfShared(names, config_.hidden, moe.shared_intermediate));
+    if (!names.shared_gate.empty()) Add(names.shared_gate, {1, config_.hidden});
   }
 
   const ModelConfig& config_;
   const Checkpoint* checkpoint_;
+  const Family* family_;
   std::vector<ExpectedTensor> tensors_;
 };
 

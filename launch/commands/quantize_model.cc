@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "launch/model_directory.h"
+#include "layers/models/load_config.h"
 #include "layers/weight_loader.h"
 #include "nlohmann/json.hpp"
 

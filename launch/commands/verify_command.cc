@@ -17,6 +17,7 @@
 #include "launch/table.h"
 #include "launch/terminal.h"
 #include "launch/thread_ranks.h"
+#include "layers/models/load_config.h"
 #include "nlohmann/json.hpp"
 #include "parallel/mpi_environment.h"
 

@@ -11,6 +11,10 @@
 namespace folkmoot {
 namespace {
 
+MoeNames NamesIn(const Family& family, const WeightLoader& loader, const std::string& prefix) {
+  return MoeNamesOf(family, [&](const std::string& name) { return loader.Has(name); }, prefix);
+}
+
 constexpr int64_t kStagingBytes = int64_t{64} << 20;
 
 void Convert(const void* from, DType from_type, int64_t count, void* to, DType to_type) {
@@ -261,7 +265,7 @@ class ModelUpload {
   }
 
   absl::Status Moe(const std::string& prefix, GpuMoe& moe) {
-    const MoeNames names = MoeNamesOf(job_.family, loader_, prefix);
+    const MoeNames names = NamesIn(job_.family, loader_, prefix);
     FM_RETURN_IF_ERROR(
         Plain({.name = names.router, .n = config_.moe.experts, .k = config_.hidden}, moe.router));
     const bool packed = loader_.Has(names.experts.packed_gate_up);
@@ -292,7 +296,7 @@ GpuWeightTraits TraitsOf(const GpuUploadJob& job, const WeightLoader& loader) {
     bool wide = false;
     if (job.config.layers[i].moe) {
       const std::string prefix = fmt::format("model.layers.{}.", i);
-      wide = loader.Stored(MoeNamesOf(job.family, loader, prefix).router) == DType::kF32;
+      wide = loader.Stored(NamesIn(job.family, loader, prefix).router) == DType::kF32;
     }
     traits.float_router.push_back(wide);
   }

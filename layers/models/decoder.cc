@@ -30,18 +30,21 @@ absl::StatusOr<Matrix> DecoderModel::Forward(LayerContext& ctx, const ForwardBat
   } else {
     EmbeddingLookup(ctx.pool, embedding_.plain, batch.token_ids, hidden);
   }
+  if (config_.embedding_multiplier != 1.0f) Scale(ctx.pool, config_.embedding_multiplier, hidden);
   RmsNorm(ctx.pool, hidden, blocks_.front().input_norm, config_.rms_norm_eps, normed);
   for (size_t i = 0; i < blocks_.size(); ++i) {
     Block& block = blocks_[i];
     FM_ASSIGN_OR_RETURN(const Matrix attended,
                         block.attention->Forward(ctx, attention_sequences_, rope, *cache_, normed));
-    AddRmsNorm(ctx.pool, attended, block.ffn_norm, config_.rms_norm_eps, hidden, normed);
+    AddRmsNorm(ctx.pool, attended, config_.residual_multiplier, block.ffn_norm,
+               config_.rms_norm_eps, hidden, normed);
     FM_ASSIGN_OR_RETURN(const Matrix fed,
                         block.moe ? block.moe->Forward(ctx, batch, normed)
                                   : block.dense->Forward(ctx, normed, static_cast<int>(i)));
     const std::vector<float>& next =
         i + 1 < blocks_.size() ? blocks_[i + 1].input_norm : final_norm_;
-    AddRmsNorm(ctx.pool, fed, next, config_.rms_norm_eps, hidden, normed);
+    AddRmsNorm(ctx.pool, fed, config_.residual_multiplier, next, config_.rms_norm_eps, hidden,
+               normed);
     if (watched) ctx.observer->OnLayerOutput(static_cast<int>(i), hidden);
   }
   return Logits(ctx, batch, normed);
@@ -63,7 +66,9 @@ absl::StatusOr<Matrix> DecoderModel::Logits(LayerContext& ctx, const ForwardBatc
     std::copy(row.begin(), row.end(), wanted.Row(r));
   }
   const Matrix logits = columns_->Take(rows, vocab_);
-  Gemm(ctx.pool, wanted, head_, {}, ctx.workspace, columns_->Mine(logits, vocab_));
+  const Matrix mine = columns_->Mine(logits, vocab_);
+  Gemm(ctx.pool, wanted, head_, {}, ctx.workspace, mine);
+  if (config_.logits_scaling != 1.0f) Scale(ctx.pool, 1.0f / config_.logits_scaling, mine);
   FM_RETURN_IF_ERROR(columns_->Gather({.phase = "logits gather", .step = ctx.step}));
   return logits;
 }
@@ -161,12 +166,15 @@ absl::Status DecoderModel::LoadBlock(const Family& family, WeightLoader& loader,
   FM_ASSIGN_OR_RETURN(block.attention, Attention::Load(pool, loader, config_, index,
                                                        prefix + "self_attn.", *columns_));
   if (!config_.layers[static_cast<size_t>(index)].moe) {
-    FM_ASSIGN_OR_RETURN(block.dense, DenseFfn::Load(pool, loader, prefix + "mlp.", config_.hidden,
-                                                    config_.intermediate, config_.activation,
-                                                    config_.mlp_bias, *columns_));
+    const std::string mlp = prefix + "mlp.";
+    FM_ASSIGN_OR_RETURN(
+        block.dense,
+        DenseFfn::Load(pool, loader, TensorsOf(mlp, config_.hidden, config_.intermediate),
+                       config_.activation, config_.mlp_bias ? mlp : "", *columns_));
     return absl::OkStatus();
   }
-  const MoeNames names = MoeNamesOf(family, loader, prefix);
+  const MoeNames names =
+      MoeNamesOf(family, [&](const std::string& name) { return loader.Has(name); }, prefix);
   FM_ASSIGN_OR_RETURN(block.moe,
                       MoeLayer::Load(pool, loader, config_, names, placement, rank, *columns_));
   block.moe->Bind(static_cast<int>(index), static_cast<int>(moe_layers_), *gates_.own(),

@@ -1,18 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
-// What sets one decoder family apart from another once its config is read: tensor names and the
-// published gate. A new family is one file that defines a Family, and one line in model_factory.cc.
+// What sets one decoder family apart from another: its config.json, its tensor names and its
+// published gate. A new family is one file that defines a Family, and one line in
+// FOLKMOOT_FAMILIES.
 #pragma once
 
+#include <span>
 #include <string>
 
+#include "absl/functional/function_ref.h"
 #include "layers/gates/gate_config.h"
 #include "layers/moe_layer.h"
+#include "runtime/config_family.h"
 #include "runtime/model_config.h"
 
 namespace folkmoot {
 
 struct Family {
-  const char* architecture;
+  ConfigFamily config;
   // Names of the MoE block of a layer, whose tensors begin with "model.layers.N." (`prefix`). Null
   // for dense families.
   MoeNames (*moe_names)(const std::string& prefix) = nullptr;
@@ -20,13 +24,23 @@ struct Family {
   GateConfig (*gate)(const ModelConfig& config) = nullptr;
 };
 
-extern const Family kMixtral;   // mixtral.cc
-extern const Family kQwen2Moe;  // qwen_moe.cc
-extern const Family kQwen3Moe;
-extern const Family kLlama;  // llama.cc: dense
-extern const Family kMistral;
-extern const Family kQwen2;
-extern const Family kQwen3;
+#define FOLKMOOT_FAMILIES(F) \
+  F(kGraniteMoe)             \
+  F(kGraniteMoeShared)       \
+  F(kLlama)                  \
+  F(kMistral)                \
+  F(kMixtral)                \
+  F(kOlmoe)                  \
+  F(kQwen2)                  \
+  F(kQwen2Moe)               \
+  F(kQwen3)                  \
+  F(kQwen3Moe)
+
+#define FOLKMOOT_DECLARE(family) extern const Family family;
+FOLKMOOT_FAMILIES(FOLKMOOT_DECLARE)
+#undef FOLKMOOT_DECLARE
+
+std::span<const Family* const> Families();
 
 // nullptr: unknown.
 const Family* FindFamily(const std::string& architecture);
@@ -35,6 +49,8 @@ const Family* FindFamily(const std::string& architecture);
 absl::StatusOr<const Family*> CheckModel(const ModelConfig& config, const GateConfig& gate);
 
 // The names of a MoE block in this checkpoint. `prefix` is "model.layers.3.".
-MoeNames MoeNamesOf(const Family& family, const WeightLoader& loader, const std::string& prefix);
+// `has` says whether the checkpoint has a tensor.
+MoeNames MoeNamesOf(const Family& family, absl::FunctionRef<bool(const std::string&)> has,
+                    const std::string& prefix);
 
 }  // namespace folkmoot

@@ -27,6 +27,25 @@ GateConfig PublishedGate(const ModelConfig& config) {
 
 }  // namespace
 
-const Family kMixtral = {"MixtralForCausalLM", Names, PublishedGate};
+const Family kMixtral = {
+    .config = {.architecture = "MixtralForCausalLM",
+               .model_type = "mixtral",
+               .vocab = 32000,
+               .hidden = 4096,
+               .intermediate = 14336,
+               .layers = 32,
+               .heads = 32,
+               .kv_heads = 8,
+               .max_positions = 131072,
+               .rms_norm_eps = 1e-5,
+               .rope_theta = 1e6,
+               .eos = 2,
+               .window = WindowRule::kAll,
+               .experts = 8,
+               .top_k = 2,
+               .local_experts_alias = true},
+    .moe_names = Names,
+    .gate = PublishedGate,
+};
 
 }  // namespace folkmoot

@@ -117,6 +117,9 @@ absl::StatusOr<GateConfig> OverrideGate(const ModelConfig& config, const GateCon
 // prefix, nor when rotary angles depend on how long the prompt is.
 bool PrefixCacheable(const ModelConfig& config, const GateConfig& gate);
 
+// What of a model has no kernels on GPUs ("clipped q, k and v"); empty: nothing.
+std::string_view WhyCpuOnly(const ModelConfig& config);
+
 // Loads this rank's part. `experts`, `placement` and options.tensor.ranks must outlive the model;
 // the loader's checkpoint too, since embedding tables are read in place. Under tensor parallelism
 // `experts` is a group of one rank and Forward is collective over options.tensor.ranks. Errors name

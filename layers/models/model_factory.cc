@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The list of model families.
 #include <algorithm>
-#include <array>
 
 #include "layers/column_splits.h"
 #include "layers/models/decoder.h"
@@ -11,8 +10,9 @@
 namespace folkmoot {
 namespace {
 
-constexpr std::array<const Family*, 7> kFamilies = {&kMixtral, &kQwen2Moe, &kQwen3Moe, &kLlama,
-                                                    &kMistral, &kQwen2,    &kQwen3};
+#define FOLKMOOT_POINT(family) &family,
+constexpr const Family* kFamilies[] = {FOLKMOOT_FAMILIES(FOLKMOOT_POINT)};
+#undef FOLKMOOT_POINT
 
 absl::StatusOr<const Family*> KnownFamily(const ModelConfig& config) {
   const Family* family = FindFamily(config.architecture);
@@ -51,16 +51,20 @@ absl::Status CheckGate(const ModelConfig& config, const GateConfig& gate) {
 
 }  // namespace
 
+std::span<const Family* const> Families() { return kFamilies; }
+
 const Family* FindFamily(const std::string& architecture) {
-  const auto found = std::find_if(kFamilies.begin(), kFamilies.end(), [&](const Family* family) {
-    return architecture == family->architecture;
-  });
-  return found == kFamilies.end() ? nullptr : *found;
+  for (const Family* family : kFamilies) {
+    if (architecture == family->config.architecture) return family;
+  }
+  return nullptr;
 }
 
-MoeNames MoeNamesOf(const Family& family, const WeightLoader& loader, const std::string& prefix) {
+MoeNames MoeNamesOf(const Family& family, absl::FunctionRef<bool(const std::string&)> has,
+                    const std::string& prefix) {
   MoeNames names = family.moe_names(prefix);
-  if (!loader.Has(names.router)) names.router = prefix + "mlp.gate.weight";  // packed Mixtral
+  const std::string other = prefix + "mlp.gate.weight";  // of packed Mixtral
+  if (!has(names.router) && has(other)) names.router = other;
   return names;
 }
 
@@ -102,6 +106,13 @@ absl::StatusOr<const Family*> CheckModel(const ModelConfig& config, const GateCo
   FM_ASSIGN_OR_RETURN(const Family* family, KnownFamily(config));
   if (config.moe.experts > 0) FM_RETURN_IF_ERROR(CheckGate(config, gate));
   return family;
+}
+
+std::string_view WhyCpuOnly(const ModelConfig& config) {
+  if (config.qk_norm_rows) return "q and k normalised over all heads";
+  if (config.clip_qkv > 0) return "clipped q, k and v";
+  if (config.attention_multiplier > 0) return "multipliers";
+  return "";
 }
 
 absl::StatusOr<std::unique_ptr<Model>> LoadModel(const ModelConfig& config,

@@ -36,7 +36,53 @@ GateConfig PublishedGate(const ModelConfig& config) {
 
 }  // namespace
 
-const Family kQwen2Moe = {"Qwen2MoeForCausalLM", Qwen2Names, PublishedGate};
-const Family kQwen3Moe = {"Qwen3MoeForCausalLM", Qwen3Names, PublishedGate};
+const Family kQwen2Moe = {
+    .config = {.architecture = "Qwen2MoeForCausalLM",
+               .model_type = "qwen2_moe",
+               .vocab = 151936,
+               .hidden = 2048,
+               .intermediate = 5632,
+               .layers = 24,
+               .heads = 16,
+               .kv_heads = 16,
+               .max_positions = 32768,
+               .bias = BiasRule::kQkvBiasKey,
+               .window = WindowRule::kEvenBeforeMax,
+               .window_size = 4096,
+               .kv_heads_null = false,
+               .head_dim_null = false,
+               .experts = 60,
+               .top_k = 4,
+               .moe_intermediate = 1408,
+               .shared_intermediate = 5632,
+               .norm_topk_key = true},
+    .moe_names = Qwen2Names,
+    .gate = PublishedGate,
+};
+
+const Family kQwen3Moe = {
+    .config = {.architecture = "Qwen3MoeForCausalLM",
+               .model_type = "qwen3_moe",
+               .vocab = 151936,
+               .hidden = 2048,
+               .intermediate = 6144,
+               .layers = 24,
+               .heads = 32,
+               .kv_heads = 4,
+               .max_positions = 32768,
+               .bias = BiasRule::kAttentionKey,
+               .qk_norm = true,
+               .window = WindowRule::kAllInUse,
+               .window_size = 4096,
+               .kv_heads_null = false,
+               .head_dim_null = false,
+               .experts = 128,
+               .top_k = 8,
+               .moe_intermediate = 768,
+               .local_experts_alias = true,
+               .norm_topk_key = true},
+    .moe_names = Qwen3Names,
+    .gate = PublishedGate,
+};
 
 }  // namespace folkmoot

@@ -13,8 +13,9 @@
 namespace folkmoot {
 namespace {
 
-constexpr std::array<GgufFamily, 5> kFamilies = {{
+constexpr std::array<GgufFamily, 6> kFamilies = {{
     {"llama", "LlamaForCausalLM", "MixtralForCausalLM", true},
+    {"olmoe", "", "OlmoeForCausalLM", false, true},
     {"qwen2", "Qwen2ForCausalLM", "", false},
     {"qwen2moe", "", "Qwen2MoeForCausalLM", false},
     {"qwen3", "Qwen3ForCausalLM", "", false},

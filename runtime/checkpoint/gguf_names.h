@@ -20,6 +20,7 @@ struct GgufFamily {
   std::string_view dense;         // as Hugging Face names it; empty: there is no such model
   std::string_view moe;           // with experts
   bool interleaved = false;       // rows of q and k stand in rotary pairs
+  bool olmoe = false;  // q and k normalised over all heads, one width, weights not normalised
 };
 
 // Error: an architecture that is not supported, by name.

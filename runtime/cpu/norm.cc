@@ -16,8 +16,8 @@ namespace HWY_NAMESPACE {
 
 constexpr int64_t kStep = kLanes;
 
-void AddRow(const float* delta, int64_t n, float* x) {
-  for (int64_t i = 0; i < n; ++i) x[i] += delta[i];
+void AddRow(const float* delta, float factor, int64_t n, float* x) {
+  for (int64_t i = 0; i < n; ++i) x[i] += factor * delta[i];
 }
 
 // x and out may be the same row.
@@ -118,17 +118,29 @@ void RmsNorm(ThreadPool& pool, ConstMatrix x, std::span<const float> weight, flo
   });
 }
 
-void AddRmsNorm(ThreadPool& pool, ConstMatrix delta, std::span<const float> weight, float eps,
-                Matrix residual, Matrix out) {
+void AddRmsNorm(ThreadPool& pool, ConstMatrix delta, float factor, std::span<const float> weight,
+                float eps, Matrix residual, Matrix out) {
   ForRows(pool, delta.rows, delta.cols, [&](int64_t r) {
-    HWY_DYNAMIC_DISPATCH(AddRow)(delta.Row(r), delta.cols, residual.Row(r));
+    HWY_DYNAMIC_DISPATCH(AddRow)(delta.Row(r), factor, delta.cols, residual.Row(r));
     HWY_DYNAMIC_DISPATCH(NormRow)(residual.Row(r), weight.data(), delta.cols, eps, out.Row(r));
   });
 }
 
 void Add(ThreadPool& pool, ConstMatrix delta, Matrix x) {
   ForRows(pool, x.rows, x.cols, [&](int64_t r) {
-    HWY_DYNAMIC_DISPATCH(AddRow)(delta.Row(r), x.cols, x.Row(r));
+    HWY_DYNAMIC_DISPATCH(AddRow)(delta.Row(r), 1.0f, x.cols, x.Row(r));
+  });
+}
+
+void Scale(ThreadPool& pool, float factor, Matrix x) {
+  ForRows(pool, x.rows, x.cols, [&](int64_t r) {
+    for (float& value : x.RowSpan(r)) value *= factor;
+  });
+}
+
+void Clamp(ThreadPool& pool, float limit, Matrix x) {
+  ForRows(pool, x.rows, x.cols, [&](int64_t r) {
+    for (float& value : x.RowSpan(r)) value = std::clamp(value, -limit, limit);
   });
 }
 

@@ -10,9 +10,11 @@
 namespace folkmoot::cpu {
 
 void RmsNorm(ThreadPool& pool, ConstMatrix x, std::span<const float> weight, float eps, Matrix out);
-void AddRmsNorm(ThreadPool& pool, ConstMatrix delta, std::span<const float> weight, float eps,
-                Matrix residual, Matrix out);
+void AddRmsNorm(ThreadPool& pool, ConstMatrix delta, float factor, std::span<const float> weight,
+                float eps, Matrix residual, Matrix out);
 void Add(ThreadPool& pool, ConstMatrix delta, Matrix x);
+void Scale(ThreadPool& pool, float factor, Matrix x);
+void Clamp(ThreadPool& pool, float limit, Matrix x);
 void HeadRmsNorm(ThreadPool& pool, int64_t head_dim, std::span<const float> weight, float eps,
                  Matrix x);
 void EmbeddingLookup(ThreadPool& pool, const WeightView& table, std::span<const int32_t> ids,

@@ -23,17 +23,24 @@ void RmsNorm(ThreadPool& pool, ConstMatrix x, std::span<const float> weight, flo
   cpu::RmsNorm(pool, x, weight, eps, out);
 }
 
-void AddRmsNorm(ThreadPool& pool, ConstMatrix delta, std::span<const float> weight, float eps,
-                Matrix residual, Matrix out) {
+void AddRmsNorm(ThreadPool& pool, ConstMatrix delta, float factor, std::span<const float> weight,
+                float eps, Matrix residual, Matrix out) {
   CheckSameShape(delta, residual);
   CheckSameShape(delta, out);
   CheckLength(weight, delta.cols);
-  cpu::AddRmsNorm(pool, delta, weight, eps, residual, out);
+  cpu::AddRmsNorm(pool, delta, factor, weight, eps, residual, out);
 }
 
 void Add(ThreadPool& pool, ConstMatrix delta, Matrix x) {
   CheckSameShape(delta, x);
   cpu::Add(pool, delta, x);
+}
+
+void Scale(ThreadPool& pool, float factor, Matrix x) { cpu::Scale(pool, factor, x); }
+
+void Clamp(ThreadPool& pool, float limit, Matrix x) {
+  FM_CHECK(limit > 0.0f);
+  cpu::Clamp(pool, limit, x);
 }
 
 void HeadRmsNorm(ThreadPool& pool, int64_t head_dim, std::span<const float> weight, float eps,

@@ -17,13 +17,19 @@ namespace folkmoot {
 // out[t] = x[t] / sqrt(mean(x[t]^2) + eps) * weight. x and out [T, H] may be the same matrix.
 void RmsNorm(ThreadPool& pool, ConstMatrix x, std::span<const float> weight, float eps, Matrix out);
 
-// residual += delta, then out = RmsNorm(residual). One pass over memory; same bits as the two
-// steps.
-void AddRmsNorm(ThreadPool& pool, ConstMatrix delta, std::span<const float> weight, float eps,
-                Matrix residual, Matrix out);
+// residual += factor * delta, the product rounded first, then out = RmsNorm(residual). One pass over
+// memory; same bits as the steps.
+void AddRmsNorm(ThreadPool& pool, ConstMatrix delta, float factor, std::span<const float> weight,
+                float eps, Matrix residual, Matrix out);
+
+// x *= factor, elementwise.
+void Scale(ThreadPool& pool, float factor, Matrix x);
 
 // x += delta, elementwise.
 void Add(ThreadPool& pool, ConstMatrix delta, Matrix x);
+
+// x = min(max(x, -limit), limit), elementwise; NaN stays.
+void Clamp(ThreadPool& pool, float limit, Matrix x);
 
 // The head-wise form used on q and k: x is [T, heads * head_dim], normalised per head.
 void HeadRmsNorm(ThreadPool& pool, int64_t head_dim, std::span<const float> weight, float eps,

@@ -3,8 +3,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "layers/models/load_config.h"
 #include "runtime/check.h"
-#include "runtime/model_config.h"
 #include "runtime/rope.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {

@@ -8,6 +8,7 @@
 #include <new>
 #include <tuple>
 
+#include "layers/models/load_config.h"
 #include "layers/models/model.h"
 #include "parallel/thread_communicator.h"
 #include "runtime/checkpoint/checkpoint.h"

@@ -82,21 +82,20 @@ class Shape(NamedTuple):
         if self.model_type == "mixtral":
             return config | {"num_local_experts": self.experts,
                              "intermediate_size": self.expert_ffn, "sliding_window": None}
+        if self.model_type == "olmoe":
+            return config | {"num_experts": self.experts, "intermediate_size": self.expert_ffn,
+                             "norm_topk_prob": False}
         config |= {"num_experts": self.experts, "moe_intermediate_size": self.expert_ffn,
                    "intermediate_size": self.expert_ffn, "norm_topk_prob": False,
                    "decoder_sparse_step": 1, "mlp_only_layers": [], "use_sliding_window": False}
-        if self.model_type == "qwen2_moe":
-            return config | {"shared_expert_intermediate_size": self.shared_ffn}
-        return config | {"head_dim": self.head_dim, "attention_bias": False}
+        return config | {"shared_expert_intermediate_size": self.shared_ffn}
 
 
 SHAPES = {shape.name: shape for shape in (
     Shape("mixtral", "llama", "mixtral", "MixtralForCausalLM", 8, 1024, 16, 4, 8, 2, 1792),
     Shape("qwen2moe", "qwen2moe", "qwen2_moe", "Qwen2MoeForCausalLM", 12, 1024, 16, 16, 32, 4, 704,
           shared_ffn=2816),
-    # Folkmoot runs these tensors as Qwen3-MoE. The one difference: OLMoE normalises all of q and k
-    # together, Qwen3 each head.
-    Shape("olmoe", "olmoe", "qwen3_moe", "Qwen3MoeForCausalLM", 8, 1024, 16, 16, 64, 8, 512),
+    Shape("olmoe", "olmoe", "olmoe", "OlmoeForCausalLM", 8, 1024, 16, 16, 64, 8, 512),
     Shape("demo", "qwen2moe", "qwen2_moe", "Qwen2MoeForCausalLM", 4, 192, 6, 2, 8, 2, 128,
           shared_ffn=256, head_dim=32, vocab=4096, context=1024, eps=1e-6, tied=True))}
 

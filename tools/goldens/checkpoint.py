@@ -11,7 +11,10 @@ from safetensors.torch import save_file
 from .variants import DELETE
 
 ARCHITECTURES = {
+    "granitemoe": "GraniteMoeForCausalLM",
+    "granitemoeshared": "GraniteMoeSharedForCausalLM",
     "mixtral": "MixtralForCausalLM",
+    "olmoe": "OlmoeForCausalLM",
     "qwen2_moe": "Qwen2MoeForCausalLM",
     "qwen3_moe": "Qwen3MoeForCausalLM",
     "llama": "LlamaForCausalLM",
@@ -45,9 +48,9 @@ def random_tensor(name, shape, config, generator):
     if "embed_tokens" in name:
         return (1.5 / shape[-1] ** 0.5 if config.get("tie_word_embeddings") else 1.0) * noise
     gain = 1.0
-    if re.search(r"(q_proj|k_proj)\.weight$|mlp\.gate\.weight$|shared_expert_gate", name):
+    if re.search(r"(q_proj|k_proj|mlp\.gate|router)\.weight$|shared_expert_gate", name):
         gain = 1.6
-    elif re.search(r"gate_proj|up_proj|down_proj|lm_head", name):
+    elif re.search(r"gate_proj|up_proj|down_proj|lm_head|put_linear", name):
         gain = 1.5
     return gain / shape[-1] ** 0.5 * noise
 
@@ -62,6 +65,24 @@ def random_weights(state_dict, config, seed):
         shape = tuple(state_dict[name].shape)
         weights[name] = exact_in_all_dtypes(random_tensor(name, shape, config, generator))
     return weights
+
+
+# How Granite is released, by the names of Transformers: all experts in one tensor.
+GRANITE_NAMES = {"block_sparse_moe.experts.gate_up_proj": "block_sparse_moe.input_linear.weight",
+                 "block_sparse_moe.experts.down_proj": "block_sparse_moe.output_linear.weight",
+                 "block_sparse_moe.router.weight": "block_sparse_moe.router.layer.weight"}
+
+
+def as_released(weights, model_type):
+    """The names and the layout that published checkpoints of this family have."""
+    if not model_type.startswith("granite"):
+        return per_expert(weights, model_type)
+    result = {}
+    for name, tensor in weights.items():
+        layer, _, part = name.partition(".block_sparse_moe.")
+        part = f"block_sparse_moe.{part}"
+        result[f"{layer}.{GRANITE_NAMES[part]}" if part in GRANITE_NAMES else name] = tensor
+    return result
 
 
 def per_expert(weights, model_type):
@@ -105,7 +126,7 @@ def write_checkpoint(variant, weights, directory):
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True)
     (directory / "config.json").write_text(json.dumps(config_of(variant), indent=2) + "\n")
-    tensors = weights if variant.packed else per_expert(weights, variant.model_type)
+    tensors = weights if variant.packed else as_released(weights, variant.model_type)
     dtype = TORCH_DTYPES[variant.dtype]
     tensors = {name: tensor.to(dtype).contiguous() for name, tensor in tensors.items()}
     metadata = {"format": "pt"}

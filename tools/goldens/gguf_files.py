@@ -16,6 +16,7 @@ from safetensors import safe_open
 ARCHITECTURES = {
     "llama": gguf.MODEL_ARCH.LLAMA,
     "mixtral": gguf.MODEL_ARCH.LLAMA,
+    "olmoe": gguf.MODEL_ARCH.OLMOE,
     "qwen2": gguf.MODEL_ARCH.QWEN2,
     "qwen2_moe": gguf.MODEL_ARCH.QWEN2MOE,
     "qwen3": gguf.MODEL_ARCH.QWEN3,
@@ -104,7 +105,7 @@ def add_configuration(writer, config, model_type):
     if config.get("shared_expert_intermediate_size"):
         writer.add_expert_shared_feed_forward_length(config["shared_expert_intermediate_size"])
     # What llama.cpp assumes without the key.
-    assumed = model_type != "qwen2_moe"
+    assumed = model_type not in ("olmoe", "qwen2_moe")
     if "norm_topk_prob" in config and config["norm_topk_prob"] != assumed:
         writer.add_expert_weights_norm(config["norm_topk_prob"])
     if config.get("eos_token_id") is not None:

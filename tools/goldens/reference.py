@@ -44,8 +44,12 @@ class RouterTrace:
     """Collects (router logits, weights, chosen ids) of every MoE layer inside the block."""
 
     def __init__(self, model):
-        self._routers = [(index, layer.mlp.gate) for index, layer in enumerate(model.model.layers)
-                         if hasattr(layer.mlp, "experts")]
+        self._routers = []
+        for index, layer in enumerate(model.model.layers):
+            if hasattr(layer, "block_sparse_moe"):  # Granite
+                self._routers.append((index, layer.block_sparse_moe.router))
+            elif hasattr(layer.mlp, "experts"):
+                self._routers.append((index, layer.mlp.gate))
 
     def __enter__(self):
         self.layers = {index: [] for index, _ in self._routers}
@@ -54,7 +58,10 @@ class RouterTrace:
         return self
 
     def _hook(self, index):
-        return lambda module, inputs, output: self.layers[index].append(output)
+        def hook(module, inputs, output):
+            granite = not output[0].is_floating_point()  # ids, weights, logits
+            self.layers[index].append(output[::-1] if granite else output)
+        return hook
 
     def __exit__(self, *unused):
         for hook in self._hooks:

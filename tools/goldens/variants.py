@@ -67,6 +67,17 @@ def _qwen3_moe(name, description, config, **kwargs):
     return Variant("qwen3_moe-" + name, "qwen3_moe", description, base | config, **kwargs)
 
 
+def _olmoe(name, description, config, **kwargs):
+    base = _BASE | {"intermediate_size": 12, "num_experts": 6, "num_experts_per_tok": 2}
+    return Variant("olmoe-" + name, "olmoe", description, base | config, **kwargs)
+
+
+def _granite(name, description, config, shared=False, **kwargs):
+    family = "granitemoeshared" if shared else "granitemoe"
+    base = _BASE | {"intermediate_size": 12, "num_local_experts": 6, "num_experts_per_tok": 2}
+    return Variant(f"{family}-{name}", family, description, base | config, **kwargs)
+
+
 def _dense(family, name, description, config, **kwargs):
     base = _BASE | {"intermediate_size": 40}
     return Variant(f"{family}-{name}", family, description, base | config, **kwargs)
@@ -124,6 +135,116 @@ MIXTRAL = [
          "rope_scaling": {"type": "dynamic", "factor": 4.0}},
         prompts=(1, 7, 32, 33, 90), greedy_prompt=24,
         matters=[{"rope_scaling": None}, {"rope_scaling": {"type": "linear", "factor": 4.0}}],
+    ),
+]
+
+OLMOE = [
+    _olmoe(
+        "classic",
+        "as released: q/k norms over all heads, multi-head, top 4 of 8 not renormalised, per expert",
+        {"num_key_value_heads": 4, "num_experts": 8, "num_experts_per_tok": 4,
+         "intermediate_size": 8, "norm_topk_prob": False, "rms_norm_eps": 1e-05,
+         "rope_theta": 10000.0, "rope_scaling": None, "attention_bias": False, "clip_qkv": None,
+         "router_aux_loss_coef": 0.01, "output_router_logits": False},
+        matters=[{"norm_topk_prob": True}, {"num_experts_per_tok": 2}, {"rope_theta": 100.0},
+                 {"rms_norm_eps": 0.1}, {"clip_qkv": 0.5}],
+    ),
+    _olmoe(
+        "clip",
+        "clip_qkv 0.8, grouped-query, renormalised, packed experts, keys left to their defaults",
+        {"clip_qkv": 0.8, "norm_topk_prob": True},
+        packed=True,
+        matters=[{"clip_qkv": None}, {"norm_topk_prob": False}],
+    ),
+    _olmoe(
+        "bias",
+        "biases of attention, multi-query, tied head, gelu, num_local_experts, sharded, bfloat16",
+        {"attention_bias": True, "num_key_value_heads": 1, "tie_word_embeddings": True,
+         "hidden_act": "gelu", "num_experts": DELETE, "num_local_experts": 5},
+        dtype="BF16", shard_bytes=15000,
+        matters=[{"hidden_act": "silu"}, {"num_experts_per_tok": 3}],
+    ),
+    _olmoe(
+        "linear",
+        "linear rope (old style), 3 layers, top 1, float16",
+        {"num_hidden_layers": 3, "num_experts_per_tok": 1, "norm_topk_prob": False,
+         "rope_theta": 10000.0, "rope_scaling": {"type": "linear", "factor": 2.5}},
+        dtype="F16",
+        matters=[{"rope_scaling": None}, {"norm_topk_prob": True}],
+    ),
+    _olmoe(
+        "dynamic",
+        "dynamic NTK, prompts longer than the context, packed and sharded, clip_qkv 1.5",
+        {"max_position_embeddings": 32, "clip_qkv": 1.5, "num_key_value_heads": None,
+         "rope_parameters": {"rope_type": "dynamic", "rope_theta": 10000.0, "factor": 4.0}},
+        packed=True, shard_bytes=25000, prompts=(1, 7, 32, 33, 90), greedy_prompt=24,
+        matters=[{"rope_parameters": {"rope_type": "default", "rope_theta": 10000.0}},
+                 {"clip_qkv": None}],
+    ),
+    _olmoe(
+        "yarn",
+        "yarn, two heads of 16, top 3 of 6, relu, one tensor per expert",
+        {"num_attention_heads": 2, "num_key_value_heads": 2, "num_experts_per_tok": 3,
+         "hidden_act": "relu", "norm_topk_prob": True, "max_position_embeddings": 128,
+         "rope_parameters": {"rope_type": "yarn", "rope_theta": 100.0, "factor": 4.0,
+                             "original_max_position_embeddings": 32}},
+        prompts=(1, 7, 40, 100),
+        matters=[{"hidden_act": "silu"},
+                 {"rope_parameters": {"rope_type": "default", "rope_theta": 100.0}}],
+    ),
+]
+
+# As released; without them Granite multiplies by 1, also where 1 / sqrt(head_dim) is usual.
+_MULTIPLIERS = {"attention_multiplier": 0.3, "embedding_multiplier": 3.0, "logits_scaling": 2.0,
+                "residual_multiplier": 0.6}
+
+GRANITE = [
+    _granite(
+        "classic",
+        "as released: grouped-query, tied head, four multipliers, top 4 of 8",
+        {**_MULTIPLIERS, "embedding_multiplier": 0.5, "num_local_experts": 8,
+         "num_experts_per_tok": 4, "intermediate_size": 8, "tie_word_embeddings": True, "rope_theta": 10000.0, "rope_scaling": None,
+         "attention_bias": False, "attention_dropout": 0.1, "rms_norm_eps": 1e-06},
+        matters=[{key: 1.0} for key in _MULTIPLIERS] + [{"num_experts_per_tok": 2}],
+    ),
+    _granite(
+        "defaults",
+        "every multiplier left to its default of 1, multi-head, own head",
+        {"num_key_value_heads": None},
+        matters=[{"attention_multiplier": 0.35}, {"rms_norm_eps": 0.1}],
+    ),
+    _granite(
+        "bias",
+        "biases of attention, multi-query, gelu, top 1, bfloat16, sharded",
+        {**_MULTIPLIERS, "attention_bias": True, "num_key_value_heads": 1, "hidden_act": "gelu",
+         "num_experts_per_tok": 1},
+        dtype="BF16", shard_bytes=15000,
+        matters=[{"hidden_act": "silu"}, {"residual_multiplier": 1.0}],
+    ),
+    _granite(
+        "shared",
+        "a shared expert beside top 2 of 6, three layers, float16",
+        {**_MULTIPLIERS, "shared_intermediate_size": 20, "num_hidden_layers": 3},
+        shared=True, dtype="F16",
+        matters=[{"logits_scaling": 1.0}, {"embedding_multiplier": 1.0}],
+    ),
+    _granite(
+        "no-shared",
+        "the architecture with a shared expert, without one",
+        {**_MULTIPLIERS, "shared_intermediate_size": 0, "num_experts_per_tok": 3},
+        shared=True,
+        matters=[{"attention_multiplier": 1.0}],
+    ),
+    _granite(
+        "yarn",
+        "a shared expert, yarn, two heads of 16, relu",
+        {**_MULTIPLIERS, "shared_intermediate_size": 12, "num_attention_heads": 2,
+         "hidden_act": "relu", "max_position_embeddings": 128,
+         "rope_parameters": {"rope_type": "yarn", "rope_theta": 100.0, "factor": 4.0,
+                             "original_max_position_embeddings": 32}},
+        shared=True, prompts=(1, 7, 40, 100),
+        matters=[{"hidden_act": "silu"},
+                 {"rope_parameters": {"rope_type": "default", "rope_theta": 100.0}}],
     ),
 ]
 
@@ -389,4 +510,4 @@ DENSE = [
     ),
 ]
 
-VARIANTS = MIXTRAL + QWEN2_MOE + QWEN3_MOE + DENSE
+VARIANTS = MIXTRAL + GRANITE + OLMOE + QWEN2_MOE + QWEN3_MOE + DENSE

@@ -34,8 +34,8 @@ TEST_P(GgufPlain, HasTheBitsOfSafetensors) {
 
 INSTANTIATE_TEST_SUITE_P(Goldens, GgufPlain,
                          testing::Values("llama-classic", "llama-llama3", "mixtral-classic",
-                                         "mixtral-window", "qwen2-classic", "qwen2_moe-classic",
-                                         "qwen3-classic", "qwen3_moe-classic"),
+                                         "olmoe-classic", "mixtral-window", "qwen2-classic",
+                                         "qwen2_moe-classic", "qwen3-classic", "qwen3_moe-classic"),
                          GoldenTestName);
 
 // Quantised weights against Transformers in float32 on the numbers that they stand for.

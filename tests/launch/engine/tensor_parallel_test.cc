@@ -7,6 +7,7 @@
 #include <thread>
 
 #include "launch/parallelism.h"
+#include "layers/models/load_config.h"
 #include "parallel/thread_communicator.h"
 #include "tests/support/golden_case.h"
 
@@ -37,6 +38,12 @@ TEST_P(TensorParallel, HasTheBitsOfOneRank) {
   for (Request& request : golden.requests) request.layer_digests = true;
   const auto one = RunRequests(golden.setup, golden.requests);
   golden.setup.options.parallelism = "tensor";
+  if (LoadModelConfig(golden.setup.options.model)->qk_norm_rows) {
+    golden.setup.ranks = 2;
+    const auto refused = RunRequests(golden.setup, golden.requests);
+    EXPECT_THAT(std::string(refused.status().message()), testing::HasSubstr("all heads"));
+    return;
+  }
   for (const int ranks : {2, 3, 4}) {
     golden.setup.ranks = ranks;
     golden.setup.options.columns = ranks == 3 ? ColumnsKind::kMessages : ColumnsKind::kShared;

@@ -8,6 +8,7 @@
 #include <numeric>
 
 #include "launch/commands/inspect_command.h"
+#include "layers/models/load_config.h"
 
 namespace folkmoot {
 namespace {

@@ -8,6 +8,7 @@
 #include <fstream>
 
 #include "launch/commands/quantize_model.h"
+#include "layers/models/load_config.h"
 #include "layers/weight_loader.h"
 #include "nlohmann/json.hpp"
 

@@ -5,8 +5,8 @@
 #include <gtest/gtest.h>
 
 #include "CLI/CLI.hpp"
+#include "layers/models/load_config.h"
 #include "nlohmann/json.hpp"
-#include "runtime/model_config.h"
 
 namespace folkmoot {
 namespace {

@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "layers/gpu/moe_bench.h"
+#include "layers/models/load_config.h"
 #include "parallel/thread_communicator.h"
 #include "runtime/checkpoint/checkpoint.h"
 

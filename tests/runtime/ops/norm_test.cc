@@ -65,14 +65,31 @@ TEST(RmsNorm, FusedAdditionHasTheBitsOfTwoSteps) {
   std::vector<float> sum = residual;
   Add(pool, AsMatrix(delta, rows, cols), AsMatrix(sum, rows, cols));
   for (size_t i = 0; i < sum.size(); ++i) ASSERT_EQ(sum[i], delta[i] + residual[i]);
+  std::vector<float> scaled = delta;
+  Scale(pool, 0.22f, AsMatrix(scaled, rows, cols));
+  for (size_t i = 0; i < scaled.size(); ++i) ASSERT_EQ(scaled[i], 0.22f * delta[i]);
+  std::vector<float> factored = residual;
+  std::vector<float> unused(sum.size());
+  AddRmsNorm(pool, AsMatrix(delta, rows, cols), 0.22f, weight, kEps,
+             AsMatrix(factored, rows, cols), AsMatrix(unused, rows, cols));
+  for (size_t i = 0; i < scaled.size(); ++i) ASSERT_EQ(factored[i], residual[i] + scaled[i]);
   std::vector<float> wanted(sum.size());
   RmsNorm(pool, AsMatrix(sum, rows, cols), weight, kEps, AsMatrix(wanted, rows, cols));
   std::vector<float> fused_sum = residual;
   std::vector<float> fused(sum.size());
-  AddRmsNorm(pool, AsMatrix(delta, rows, cols), weight, kEps, AsMatrix(fused_sum, rows, cols),
+  AddRmsNorm(pool, AsMatrix(delta, rows, cols), 1.0f, weight, kEps, AsMatrix(fused_sum, rows, cols),
              AsMatrix(fused, rows, cols));
   EXPECT_EQ(Bits(fused_sum), Bits(sum));
   EXPECT_EQ(Bits(fused), Bits(wanted));
+}
+
+TEST(Clamp, BoundsEveryValueAndKeepsNan) {
+  ThreadPool pool(2);
+  std::vector<float> x = {-3.0f, -0.5f, 0.0f, 0.5f, 7.0f, NAN, INFINITY, -INFINITY};
+  Clamp(pool, 0.5f, AsMatrix(x, 2, 4));
+  EXPECT_TRUE(std::isnan(x[5]));
+  x[5] = 0.0f;
+  EXPECT_EQ(x, (std::vector<float>{-0.5f, -0.5f, 0.0f, 0.5f, 0.5f, 0.0f, 0.5f, -0.5f}));
 }
 
 TEST(HeadRmsNorm, NormalisesEachHead) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What ParseModelConfig accepts, against the modules that Transformers builds from the same
 // config.json (tools/make_config_goldens.py).
-#include "runtime/model_config.h"
+#include "layers/models/load_config.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -210,7 +210,8 @@ TEST_F(EosTest, GenerationConfigGoesFirst) {
 
 TEST(ModelConfig, KnowsItsArchitectures) {
   EXPECT_THAT(KnownArchitectures(),
-              ElementsAre("LlamaForCausalLM", "MistralForCausalLM", "MixtralForCausalLM",
+              ElementsAre("GraniteMoeForCausalLM", "GraniteMoeSharedForCausalLM", "LlamaForCausalLM",
+                          "MistralForCausalLM", "MixtralForCausalLM", "OlmoeForCausalLM",
                           "Qwen2ForCausalLM", "Qwen2MoeForCausalLM", "Qwen3ForCausalLM",
                           "Qwen3MoeForCausalLM"));
 }

@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "layers/models/load_config.h"
 #include "runtime/checkpoint/gguf_model.h"
 #include "tests/runtime/checkpoint/gguf_bytes.h"
 
@@ -86,8 +87,8 @@ TEST_P(SameConfig, AsTheDirectory) {
 
 INSTANTIATE_TEST_SUITE_P(Goldens, SameConfig,
                          testing::Values("llama-classic", "llama-llama3", "mixtral-classic",
-                                         "mixtral-window", "qwen2-classic", "qwen2_moe-classic",
-                                         "qwen3-classic", "qwen3_moe-classic"),
+                                         "olmoe-classic", "mixtral-window", "qwen2-classic",
+                                         "qwen2_moe-classic", "qwen3-classic", "qwen3_moe-classic"),
                          [](const auto& param) {
                            std::string name = param.param;
                            std::replace(name.begin(), name.end(), '-', '_');

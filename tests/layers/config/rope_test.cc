@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Rope against the cosines and sines of Transformers (tools/make_rope_goldens.py).
 #include "runtime/rope.h"
+#include "layers/models/load_config.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

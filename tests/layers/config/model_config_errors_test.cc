@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "runtime/model_config.h"
+#include "layers/models/load_config.h"
 
 namespace folkmoot {
 namespace {
@@ -156,7 +156,7 @@ INSTANTIATE_TEST_SUITE_P(
     ::testing::Values(
         Refusal{"UnknownArchitecture",
                 {{"architectures", {"GptOssForCausalLM"}}},
-                {"'GptOssForCausalLM'", "known: LlamaForCausalLM", "Qwen3MoeForCausalLM"}},
+                {"'GptOssForCausalLM'", "known: GraniteMoeForCausalLM", "Qwen3MoeForCausalLM"}},
         Refusal{
             "UnknownModelType", {{"model_type", "bert"}}, {"'model_type' is \"bert\"", "known:"}},
         Refusal{"TypeOfAnotherArchitecture",
@@ -170,6 +170,17 @@ INSTANTIATE_TEST_SUITE_P(
                 {"'attention_chunk_size' is 8192", "Qwen3MoeForCausalLM", "remove it"}},
         Refusal{
             "KeyOfAnotherFamily", {{"mlp_bias", true}}, {"'mlp_bias' is true", "no such biases"}},
+        Refusal{"ExpertsByAnotherName",
+                {{"model_type", "granitemoe"}, {"num_experts", 4}},
+                {"'num_experts' is 4", "num_local_experts"}},
+        Refusal{"GraniteMultiplierOfZero",
+                {{"model_type", "granitemoe"}, {"residual_multiplier", 0}},
+                {"'residual_multiplier' is 0"}},
+        Refusal{
+            "ClipBelowZero", {{"model_type", "olmoe"}, {"clip_qkv", -1.0}}, {"'clip_qkv' is -1.0"}},
+        Refusal{"ClipOfAnotherFamily",
+                {{"clip_qkv", 8.0}},
+                {"'clip_qkv' is 8.0", "clipping of q, k and v"}},
         Refusal{"AttentionBiasWhereAlwaysOn",
                 {{"model_type", "qwen2"}, {"attention_bias", false}},
                 {"'attention_bias'", "Qwen2ForCausalLM"}},

@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+// Granite-MoE (IBM 2024), without and with a shared expert: softmax over the chosen logits. Four
+// multipliers scale embeddings, attention, residuals and logits.
+#include <array>
+
+#include "layers/models/family.h"
+
+namespace folkmoot {
+namespace {
+
+constexpr std::array<std::string_view, 4> kOwnKeys = {"attention_multiplier", "embedding_multiplier",
+                                                      "logits_scaling", "residual_multiplier"};
+constexpr std::array<std::string_view, 5> kSharedKeys = {
+    "attention_multiplier", "embedding_multiplier", "logits_scaling", "residual_multiplier",
+    "shared_intermediate_size"};
+
+absl::Status Read(const ConfigSource& source, ModelConfig& config) {
+  const auto read = [&](std::string_view key, float* value) -> absl::Status {
+    FM_ASSIGN_OR_RETURN(const double number, source.keys.Number(key, 1.0, 0.0));
+    *value = static_cast<float>(number);
+    return absl::OkStatus();
+  };
+  if (source.keys.Has("num_experts")) {
+    return source.keys.Wrong("num_experts", "this architecture calls it num_local_experts");
+  }
+  FM_RETURN_IF_ERROR(read("attention_multiplier", &config.attention_multiplier));
+  FM_RETURN_IF_ERROR(read("embedding_multiplier", &config.embedding_multiplier));
+  FM_RETURN_IF_ERROR(read("logits_scaling", &config.logits_scaling));
+  return read("residual_multiplier", &config.residual_multiplier);
+}
+
+absl::Status ReadShared(const ConfigSource& source, ModelConfig& config) {
+  FM_RETURN_IF_ERROR(Read(source, config));
+  FM_ASSIGN_OR_RETURN(
+      config.moe.shared_intermediate,
+      source.keys.Int("shared_intermediate_size", 0, {.min = 0, .max = kWidthRange.max}));
+  return absl::OkStatus();
+}
+
+MoeNames Names(const std::string& prefix) {
+  const std::string block = prefix + "block_sparse_moe.";
+  return {.router = block + "router.layer.weight",
+          .experts = {.prefix = block,
+                      .gate = "gate_proj.weight",
+                      .up = "up_proj.weight",
+                      .down = "down_proj.weight",
+                      .packed_gate_up = block + "input_linear.weight",
+                      .packed_down = block + "output_linear.weight",
+                      .always_packed = true},
+          .shared_gate_up = prefix + "shared_mlp.input_linear.weight",
+          .shared_down = prefix + "shared_mlp.output_linear.weight"};
+}
+
+GateConfig PublishedGate(const ModelConfig& config) {
+  GateConfig gate;
+  gate.num_experts = static_cast<int>(config.moe.experts);
+  gate.top_k = static_cast<int>(config.moe.top_k);
+  gate.score_fn = ScoreFn::kLogits;
+  gate.weight_from = WeightFrom::kSoftmaxSelected;
+  gate.shared = config.moe.shared_intermediate > 0;
+  return gate;
+}
+
+constexpr ConfigFamily Config(std::string_view architecture, std::string_view model_type) {
+  return {.architecture = architecture,
+          .model_type = model_type,
+          .vocab = 32000,
+          .hidden = 4096,
+          .intermediate = 11008,
+          .layers = 32,
+          .heads = 32,
+          .max_positions = 2048,
+          .eos = 2,
+          .bias = BiasRule::kAttentionKey,
+          .experts = 8,
+          .top_k = 2,
+          .local_experts_alias = true,
+          .own_keys = kOwnKeys,
+          .read = Read};
+}
+
+constexpr ConfigFamily SharedConfig() {
+  ConfigFamily config = Config("GraniteMoeSharedForCausalLM", "granitemoeshared");
+  config.own_keys = kSharedKeys;
+  config.read = ReadShared;
+  return config;
+}
+
+}  // namespace
+
+const Family kGraniteMoe = {
+    .config = Config("GraniteMoeForCausalLM", "granitemoe"),
+    .moe_names = Names,
+    .gate = PublishedGate,
+};
+
+const Family kGraniteMoeShared = {
+    .config = SharedConfig(),
+    .moe_names = Names,
+    .gate = PublishedGate,
+};
+
+}  // namespace folkmoot

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "layers/models/load_config.h"
+
+#include <filesystem>
+#include <fstream>
+#include <optional>
+#include <sstream>
+
+#include "layers/models/family.h"
+#include "runtime/checkpoint/gguf_model.h"
+#include "runtime/model_config_gguf.h"
+
+namespace folkmoot {
+namespace {
+
+constexpr uintmax_t kMaxFileBytes = 64 << 20;
+
+absl::StatusOr<std::string> ReadFile(const std::string& path) {
+  std::error_code error;
+  const uintmax_t size = std::filesystem::file_size(path, error);
+  if (error) return NotFound("{}: cannot be read: {}", path, error.message());
+  if (size > kMaxFileBytes) {
+    return InvalidArgument("{}: {} bytes is over the limit of {}", path, size, kMaxFileBytes);
+  }
+  std::ifstream file(path, std::ios::binary);
+  std::ostringstream text;
+  text << file.rdbuf();
+  if (!file) return NotFound("{}: cannot be read", path);
+  return text.str();
+}
+
+}  // namespace
+
+absl::StatusOr<ModelConfig> ParseModelConfig(std::string_view text,
+                                             std::string_view name_for_errors) {
+  std::vector<const ConfigFamily*> configs;
+  for (const Family* family : Families()) configs.push_back(&family->config);
+  return ParseConfigOf(configs, text, name_for_errors);
+}
+
+absl::StatusOr<ModelConfig> LoadModelConfig(const std::string& model) {
+  FM_ASSIGN_OR_RETURN(const std::optional<std::string> gguf, FindGguf(model));
+  if (gguf) {
+    FM_ASSIGN_OR_RETURN(const std::unique_ptr<GgufModel> file, GgufModel::Open(*gguf));
+    FM_ASSIGN_OR_RETURN(ModelConfig config, GgufModelConfig(*file));
+    config.model_type = FindFamily(config.architecture)->config.model_type;
+    return config;
+  }
+  const std::filesystem::path base(model);
+  std::error_code ignored;
+  if (!std::filesystem::is_directory(base, ignored)) {
+    return NotFound("{}: no such file or directory", model);
+  }
+  const std::string path = (base / "config.json").string();
+  FM_ASSIGN_OR_RETURN(const std::string text, ReadFile(path));
+  FM_ASSIGN_OR_RETURN(ModelConfig config, ParseModelConfig(text, path));
+  const std::string generation_path = (base / "generation_config.json").string();
+  if (std::filesystem::exists(generation_path, ignored)) {
+    FM_ASSIGN_OR_RETURN(const std::string generation, ReadFile(generation_path));
+    FM_ASSIGN_OR_RETURN(auto ends, ParseEndTokens(generation, generation_path));
+    if (ends) config.eos_ids = *std::move(ends);
+  }
+  return config;
+}
+
+std::vector<std::string> KnownArchitectures() {
+  std::vector<std::string> names;
+  for (const Family* family : Families()) names.emplace_back(family->config.architecture);
+  return names;
+}
+
+}  // namespace folkmoot

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the config.json of one architecture means, as data: defaults of absent keys (those of
+// Transformers' configuration classes) and the keys that it honours. The families themselves:
+// layers/models/.
+#pragma once
+
+#include <cstdint>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "runtime/model_config.h"
+#include "runtime/model_config_json.h"
+#include "runtime/status.h"
+
+namespace folkmoot {
+
+// Where biases of the attention projections come from.
+enum class BiasRule : uint8_t {
+  kNever,
+  kAlwaysQkv,     // q, k and v, not the output
+  kQkvBiasKey,    // key qkv_bias (absent: true): q, k and v
+  kAttentionKey,  // key attention_bias (absent: false): q, k, v and the output
+};
+
+// Which layers slide. "In use" means use_sliding_window, false when absent.
+enum class WindowRule : uint8_t {
+  kNone,
+  kAll,            // every layer when sliding_window is not null
+  kAllInUse,       // every layer when in use and not null
+  kFromMaxWindow,  // in use: layer i when i >= max_window_layers
+  kEvenBeforeMax,  // in use: layer i when i is even and i < max_window_layers
+};
+
+// Bound of every width (hidden, intermediate, vocabulary); no model comes near.
+constexpr IntRange kWidthRange = {1, 1 << 24};
+
+struct ConfigFamily;
+
+// What the readers of the parts of a ModelConfig need beside the result. Does not own.
+struct ConfigSource {
+  const ConfigReader& keys;
+  const ConfigFamily& family;
+};
+
+struct ConfigFamily {
+  std::string_view architecture;
+  std::string_view model_type;
+  int64_t vocab = 0;
+  int64_t hidden = 0;
+  int64_t intermediate = 0;
+  int64_t layers = 0;
+  int64_t heads = 0;
+  int64_t kv_heads = 0;  // 0: as many as heads
+  int64_t max_positions = 0;
+  int64_t head_dim = 0;  // 0: hidden / heads
+  double rms_norm_eps = 1e-6;
+  double rope_theta = 1e4;
+  int64_t eos = -1;  // -1: none
+  BiasRule bias = BiasRule::kNever;
+  bool mlp_bias_key = false;
+  bool qk_norm = false;
+  WindowRule window = WindowRule::kNone;
+  int64_t window_size = 0;    // 0: null
+  bool kv_heads_null = true;  // null means as many as heads; else it is refused
+  bool head_dim_null = true;  // null means hidden / heads; else it is refused
+  // Routed experts; 0 for dense families.
+  int64_t experts = 0;
+  int64_t top_k = 0;
+  int64_t moe_intermediate = 0;      // 0: intermediate_size is the experts' and no layer is dense
+  int64_t shared_intermediate = 0;   // 0: no shared expert
+  bool local_experts_alias = false;  // num_local_experts is num_experts
+  bool norm_topk_key = false;        // norm_topk_prob, absent: false; else weights add up to 1
+  // What this family alone has: keys that `read` honours, after all others are read.
+  std::span<const std::string_view> own_keys = {};
+  absl::Status (*read)(const ConfigSource& source, ModelConfig& config) = nullptr;
+
+  bool layer_types_rule() const {  // layer_types decides, where given
+    return window == WindowRule::kFromMaxWindow || window == WindowRule::kEvenBeforeMax;
+  }
+  bool dense_layers() const { return experts > 0 && moe_intermediate > 0; }
+};
+
+// Reads a config.json of one of these families. Errors name the file, the key, its value and what
+// would be accepted.
+absl::StatusOr<ModelConfig> ParseConfigOf(std::span<const ConfigFamily* const> families,
+                                          std::string_view json, std::string_view name_for_errors);
+// The end tokens of a generation_config.json; nullopt: it names none.
+absl::StatusOr<std::optional<std::vector<int32_t>>> ParseEndTokens(
+    std::string_view json, std::string_view name_for_errors);
+
+// Keys that `family` honours: they are read and change the model.
+std::vector<std::string_view> HonouredKeys(const ConfigFamily& family);
+
+// Keys of any family that change nothing at inference.
+bool IsHarmlessKey(std::string_view key);
+
+// A key that would change the mathematics of this family unless it has its neutral value.
+struct NeutralKey {
+  std::string_view key;
+  nlohmann::json neutral;  // null is always accepted too
+  std::string_view reason;
+};
+std::vector<NeutralKey> NeutralKeys();
+
+}  // namespace folkmoot

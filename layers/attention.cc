@@ -21,12 +21,13 @@ absl::StatusOr<Attention> Attention::Load(ThreadPool& pool, WeightLoader& loader
   a.head_dim_ = config.head_dim;
   a.kv_heads_ = kv_heads.width(rank);
   a.norm_eps_ = config.rms_norm_eps;
-  a.params_ = {.layer = layer,
-               .heads = a.kv_heads_ * queries,
-               .scale = config.attention_multiplier > 0
-                            ? config.attention_multiplier
-                            : static_cast<float>(1.0 / std::sqrt(static_cast<double>(config.head_dim))),
-               .window = config.layers[static_cast<size_t>(layer)].sliding_window};
+  a.params_ = {
+      .layer = layer,
+      .heads = a.kv_heads_ * queries,
+      .scale = config.attention_multiplier > 0
+                   ? config.attention_multiplier
+                   : static_cast<float>(1.0 / std::sqrt(static_cast<double>(config.head_dim))),
+      .window = config.layers[static_cast<size_t>(layer)].sliding_window};
   const auto part = [&](const char* name, const ColumnSplit& outputs, int64_t k) {
     return TensorRef{.name = prefix + name + ".weight", .n = outputs.cols(), .k = k}.Rows(
         outputs.begin(rank), outputs.width(rank));

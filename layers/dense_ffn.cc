@@ -36,9 +36,9 @@ absl::StatusOr<DenseFfn> DenseFfn::Load(ThreadPool& pool, WeightLoader& loader,
   if (bias_prefix.empty()) return ffn;
   const auto load = [&](const char* name, const ColumnSplit& split, std::vector<float>* values,
                         std::span<const float>* view) -> absl::Status {
-    FM_ASSIGN_OR_RETURN(*values,
-                        loader.VectorPart(bias_prefix + name, split.cols(), split.begin(columns.rank()),
-                                          split.width(columns.rank())));
+    FM_ASSIGN_OR_RETURN(
+        *values, loader.VectorPart(bias_prefix + name, split.cols(), split.begin(columns.rank()),
+                                   split.width(columns.rank())));
     *view = *values;
     return absl::OkStatus();
   };

@@ -114,8 +114,8 @@ class Lister {
 
   void AddMoe(const std::string& layer) {
     const MoeConfig& moe = config_.moe;
-    const MoeNames names =
-        MoeNamesOf(*family_, [&](const std::string& name) { return Has(name); }, layer);
+    const MoeNames names = MoeNamesOf(
+        *family_, [&](const std::string& name) { return Has(name); }, layer);
     Add(names.router, {moe.experts, config_.hidden});
     const auto experts = static_cast<int>(moe.experts);
     const bool packed = (names.experts.always_packed && checkpoint_ != nullptr) ||

@@ -12,7 +12,8 @@ namespace folkmoot {
 namespace {
 
 MoeNames NamesIn(const Family& family, const WeightLoader& loader, const std::string& prefix) {
-  return MoeNamesOf(family, [&](const std::string& name) { return loader.Has(name); }, prefix);
+  return MoeNamesOf(
+      family, [&](const std::string& name) { return loader.Has(name); }, prefix);
 }
 
 constexpr int64_t kStagingBytes = int64_t{64} << 20;

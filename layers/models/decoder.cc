@@ -173,8 +173,8 @@ absl::Status DecoderModel::LoadBlock(const Family& family, WeightLoader& loader,
                        config_.activation, config_.mlp_bias ? mlp : "", *columns_));
     return absl::OkStatus();
   }
-  const MoeNames names =
-      MoeNamesOf(family, [&](const std::string& name) { return loader.Has(name); }, prefix);
+  const MoeNames names = MoeNamesOf(
+      family, [&](const std::string& name) { return loader.Has(name); }, prefix);
   FM_ASSIGN_OR_RETURN(block.moe,
                       MoeLayer::Load(pool, loader, config_, names, placement, rank, *columns_));
   block.moe->Bind(static_cast<int>(index), static_cast<int>(moe_layers_), *gates_.own(),

@@ -8,8 +8,8 @@
 namespace folkmoot {
 namespace {
 
-constexpr std::array<std::string_view, 4> kOwnKeys = {"attention_multiplier", "embedding_multiplier",
-                                                      "logits_scaling", "residual_multiplier"};
+constexpr std::array<std::string_view, 4> kOwnKeys = {
+    "attention_multiplier", "embedding_multiplier", "logits_scaling", "residual_multiplier"};
 constexpr std::array<std::string_view, 5> kSharedKeys = {
     "attention_multiplier", "embedding_multiplier", "logits_scaling", "residual_multiplier",
     "shared_intermediate_size"};

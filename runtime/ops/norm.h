@@ -17,8 +17,8 @@ namespace folkmoot {
 // out[t] = x[t] / sqrt(mean(x[t]^2) + eps) * weight. x and out [T, H] may be the same matrix.
 void RmsNorm(ThreadPool& pool, ConstMatrix x, std::span<const float> weight, float eps, Matrix out);
 
-// residual += factor * delta, the product rounded first, then out = RmsNorm(residual). One pass over
-// memory; same bits as the steps.
+// residual += factor * delta, the product rounded first, then out = RmsNorm(residual). One pass
+// over memory; same bits as the steps.
 void AddRmsNorm(ThreadPool& pool, ConstMatrix delta, float factor, std::span<const float> weight,
                 float eps, Matrix residual, Matrix out);
 

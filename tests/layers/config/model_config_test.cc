@@ -210,10 +210,10 @@ TEST_F(EosTest, GenerationConfigGoesFirst) {
 
 TEST(ModelConfig, KnowsItsArchitectures) {
   EXPECT_THAT(KnownArchitectures(),
-              ElementsAre("GraniteMoeForCausalLM", "GraniteMoeSharedForCausalLM", "LlamaForCausalLM",
-                          "MistralForCausalLM", "MixtralForCausalLM", "OlmoeForCausalLM",
-                          "Qwen2ForCausalLM", "Qwen2MoeForCausalLM", "Qwen3ForCausalLM",
-                          "Qwen3MoeForCausalLM"));
+              ElementsAre("GraniteMoeForCausalLM", "GraniteMoeSharedForCausalLM",
+                          "LlamaForCausalLM", "MistralForCausalLM", "MixtralForCausalLM",
+                          "OlmoeForCausalLM", "Qwen2ForCausalLM", "Qwen2MoeForCausalLM",
+                          "Qwen3ForCausalLM", "Qwen3MoeForCausalLM"));
 }
 
 }  // namespace

@@ -70,8 +70,8 @@ TEST(RmsNorm, FusedAdditionHasTheBitsOfTwoSteps) {
   for (size_t i = 0; i < scaled.size(); ++i) ASSERT_EQ(scaled[i], 0.22f * delta[i]);
   std::vector<float> factored = residual;
   std::vector<float> unused(sum.size());
-  AddRmsNorm(pool, AsMatrix(delta, rows, cols), 0.22f, weight, kEps,
-             AsMatrix(factored, rows, cols), AsMatrix(unused, rows, cols));
+  AddRmsNorm(pool, AsMatrix(delta, rows, cols), 0.22f, weight, kEps, AsMatrix(factored, rows, cols),
+             AsMatrix(unused, rows, cols));
   for (size_t i = 0; i < scaled.size(); ++i) ASSERT_EQ(factored[i], residual[i] + scaled[i]);
   std::vector<float> wanted(sum.size());
   RmsNorm(pool, AsMatrix(sum, rows, cols), weight, kEps, AsMatrix(wanted, rows, cols));

@@ -29,12 +29,12 @@ struct Flags {
 };
 
 const std::map<std::string, EncodeType>& Formats() {
-  static const auto* const formats =
+  static const auto* const kFormats =
       new std::map<std::string, EncodeType>{{"int8", EncodeType::kInt8},
                                             {"int4", EncodeType::kInt4},
                                             {"fp8", EncodeType::kFp8},
                                             {"mxfp4", EncodeType::kMxfp4}};
-  return *formats;
+  return *kFormats;
 }
 
 std::string BitsPerWeight(int64_t bytes, int64_t weights) {

@@ -89,6 +89,9 @@ class PanelFileWriter {
  public:
   static absl::StatusOr<PanelFileWriter> Create(const std::string& path);
   PanelFileWriter(PanelFileWriter&&) = default;
+  PanelFileWriter& operator=(PanelFileWriter&&) = delete;
+  PanelFileWriter(const PanelFileWriter&) = delete;
+  PanelFileWriter& operator=(const PanelFileWriter&) = delete;
   ~PanelFileWriter();
 
   // entry.data and .bytes are the data.

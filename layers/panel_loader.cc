@@ -48,7 +48,7 @@ class PanelLoader : public WeightLoader {
       all.n += ref.n;
     }
     std::vector<PackedMatrix> stack;
-    if (together) {
+    if (together && first != nullptr) {
       FM_ASSIGN_OR_RETURN(stack.emplace_back(), Run(PanelKind::kRows, *first, begin, all));
       return stack;
     }

@@ -9,7 +9,6 @@
 #include <cstring>
 #include <limits>
 #include <numeric>
-#include <utility>
 
 namespace folkmoot {
 namespace {
@@ -19,7 +18,7 @@ constexpr std::initializer_list<DType> kFloats = {DType::kF32, DType::kBF16, DTy
 class RowCodeMatrix final : public CodeMatrix {
  public:
   explicit RowCodeMatrix(RowCodes rows)
-      : CodeMatrix(rows.n, rows.k, rows.spec), rows_(std::move(rows)) {}
+      : CodeMatrix(rows.n, rows.k, rows.spec), rows_(rows) {}
 
   void ReadRow(int64_t row, const CodeRow& out) const override {
     const int64_t stored = row * rows_.row_step;
@@ -194,7 +193,7 @@ int32_t ZeroView::Get(int64_t row, int64_t group) const {
 }
 
 std::unique_ptr<CodeMatrix> MakeRowCodes(RowCodes rows) {
-  return std::make_unique<RowCodeMatrix>(std::move(rows));
+  return std::make_unique<RowCodeMatrix>(rows);
 }
 
 std::span<const std::byte> BytesOf(const TensorInfo& tensor, int64_t slices, int64_t slice) {

@@ -175,7 +175,7 @@ class CompressedTensors final : public WeightFormat {
     out.codes = codes->data;
     out.row_bytes = packed ? words * 4 : ref.k;
     out.storage = BytesOf(*codes);
-    return MakeRowCodes(std::move(out));
+    return MakeRowCodes(out);
   }
 
   absl::Status CheckShape(const CodeTensors& tensors, const std::string& module,
@@ -225,7 +225,7 @@ class CompressedTensors final : public WeightFormat {
     out.codes = codes->data;
     out.row_bytes = ref.k / 2;
     out.storage = BytesOf(*codes);
-    return MakeRowCodes(std::move(out));
+    return MakeRowCodes(out);
   }
 
   CompressedScheme scheme_;

@@ -79,7 +79,7 @@ absl::StatusOr<std::unique_ptr<CodeMatrix>> OpenFp8(const Checkpoint& checkpoint
   out.row_step = ref.row_step;
   out.codes = bytes.data() + ref.first_row * out.row_bytes;
   out.storage = bytes;
-  return MakeRowCodes(std::move(out));
+  return MakeRowCodes(out);
 }
 
 absl::StatusOr<WeightFormatPtr> MakeFp8Block(const ConfigReader& keys) {

@@ -52,7 +52,7 @@ class Mxfp4 final : public WeightFormat {
     out.row_step = ref.row_step;
     out.codes = bytes.data() + ref.first_row * out.row_bytes;
     out.storage = bytes;
-    return MakeRowCodes(std::move(out));
+    return MakeRowCodes(out);
   }
 };
 

@@ -17,7 +17,7 @@ constexpr std::initializer_list<DType> kFloats = {DType::kF32, DType::kBF16, DTy
 
 class RowCodeMatrix final : public CodeMatrix {
  public:
-  explicit RowCodeMatrix(RowCodes rows)
+  explicit RowCodeMatrix(const RowCodes& rows)
       : CodeMatrix(rows.n, rows.k, rows.spec), rows_(rows) {}
 
   void ReadRow(int64_t row, const CodeRow& out) const override {
@@ -192,7 +192,7 @@ int32_t ZeroView::Get(int64_t row, int64_t group) const {
   return static_cast<int32_t>(value) - (1 << (bits - 1));
 }
 
-std::unique_ptr<CodeMatrix> MakeRowCodes(RowCodes rows) {
+std::unique_ptr<CodeMatrix> MakeRowCodes(const RowCodes& rows) {
   return std::make_unique<RowCodeMatrix>(rows);
 }
 

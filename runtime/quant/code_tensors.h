@@ -109,7 +109,7 @@ struct RowCodes {
   int32_t zero_bias = 0;
   std::span<const std::byte> storage;  // the rows that are stored together
 };
-std::unique_ptr<CodeMatrix> MakeRowCodes(RowCodes rows);
+std::unique_ptr<CodeMatrix> MakeRowCodes(const RowCodes& rows);
 
 // The bytes of a tensor, or of one of its slices.
 std::span<const std::byte> BytesOf(const TensorInfo& tensor, int64_t slices = 0, int64_t slice = 0);

@@ -19,7 +19,7 @@ from safetensors.torch import save_file
 import make_goldens
 from goldens import checkpoint
 from goldens.quantized import Awq, Fp8, Gptq, Mxfp4, compressed
-from goldens.variants import Variant
+from goldens.variant import Variant
 
 
 def ints(bits, strategy, symmetric=True, group=None, kind="pack-quantized", **more):

@@ -8,7 +8,7 @@ import shutil
 import torch
 from safetensors.torch import save_file
 
-from .variants import DELETE
+from .variant import DELETE
 
 ARCHITECTURES = {
     "granitemoe": "GraniteMoeForCausalLM",

@@ -38,12 +38,8 @@ struct WeightKind {
     return codes ? BytesPerWeight(*codes) : static_cast<double>(DTypeBytes(dtype));
   }
   ProductKind products(ActivationPrecision activations) const {
-    const bool reduced = activations == ActivationPrecision::kReduced;
-    if (codes && codes->type != CodeType::kFp8) {
-      return reduced ? ProductKind::kBytes : ProductKind::kIntegers;
-    }
-    return reduced && !codes && dtype == DType::kBF16 ? ProductKind::kBfloat16
-                                                      : ProductKind::kFloats;
+    const bool integers = codes && codes->type != CodeType::kFp8;
+    return ProductsOf(integers, codes ? DType::kF32 : dtype, activations);
   }
 };
 

@@ -75,7 +75,8 @@ void AddEngineFlags(CLI::App& app, EngineOptions* options) {
   app.add_option(
          "--activation-precision", options->activation_precision,
          "how activations meet weights on the CPU. reduced: bfloat16 beside BF16 weights, 8 "
-         "bits beside quantised ones, faster with AVX512_BF16 and AVX512_VNNI; full: "
+         "bits beside quantised ones, faster with AVX-512 of Ice Lake, Zen 4 and later (bfloat16: "
+         "AVX512_BF16); full: "
          "float32, 16 bits")
       ->check(CLI::IsMember({"full", "reduced"}));
   app.add_option(
@@ -163,6 +164,11 @@ SpeculationOptions SpeculationOf(const EngineOptions& options) {
   speculation.lookup_min = options.prompt_lookup_min;
   speculation.lookup_max = options.prompt_lookup_max;
   return speculation;
+}
+
+std::optional<uint64_t> DummySeed(const EngineOptions& options) {
+  if (options.load_format != "dummy") return std::nullopt;
+  return options.dummy_seed;
 }
 
 WeightOptions WeightOptionsOf(const EngineOptions& options) {

@@ -71,7 +71,8 @@ void AddDispatcherFlag(CLI::App& app, std::string* dispatcher);
 absl::Status CheckEngineOptions(const EngineOptions& options);
 
 // The meaning of the string options. CheckEngineOptions has accepted them.
-std::optional<DType> WeightDType(const EngineOptions& options);  // nullopt: as stored
+std::optional<DType> WeightDType(const EngineOptions& options);   // nullopt: as stored
+std::optional<uint64_t> DummySeed(const EngineOptions& options);  // nullopt: weights of files
 WeightOptions WeightOptionsOf(const EngineOptions& options);
 DType CacheDType(const EngineOptions& options);
 DispatcherKind DispatcherOf(const EngineOptions& options);

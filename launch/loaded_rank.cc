@@ -14,7 +14,6 @@
 #include "launch/version.h"
 #include "layers/models/load_config.h"
 #include "parallel/thread_communicator.h"
-#include "runtime/quant/round_to_nearest.h"
 
 namespace folkmoot {
 namespace {
@@ -28,11 +27,6 @@ struct Opened {
   ExpertPlacement placement = ExpertPlacement::Contiguous(0, 1);
   std::optional<cuda::DeviceInfo> gpu;  // nullopt: the CPU
 };
-
-std::optional<uint64_t> DummySeed(const EngineOptions& options) {
-  if (options.load_format != "dummy") return std::nullopt;
-  return options.dummy_seed;
-}
 
 // What flags cannot ask of a packed model; where they leave the choice of the device, it is the
 // CPU's.

@@ -11,7 +11,6 @@
 #include "layers/models/model.h"
 #include "layers/panel_loader.h"
 #include "parallel/thread_communicator.h"
-#include "runtime/quant/round_to_nearest.h"
 
 namespace folkmoot {
 
@@ -21,9 +20,8 @@ absl::StatusOr<int64_t> PackModel(const EngineOptions& options, const std::strin
   FM_ASSIGN_OR_RETURN(const ModelConfig config, LoadModelConfig(options.model));
   ModelOptions model_options;
   FM_ASSIGN_OR_RETURN(model_options.gate, DefaultGate(config));
-  std::optional<uint64_t> dummy_seed;
-  if (options.load_format == "dummy") dummy_seed = options.dummy_seed;
-  FM_ASSIGN_OR_RETURN(const WeightSource weights, WeightSource::Open(options.model, dummy_seed));
+  FM_ASSIGN_OR_RETURN(const WeightSource weights,
+                      WeightSource::Open(options.model, DummySeed(options)));
   if (weights.packed()) return FailedPrecondition("{}: is packed already", weights.path());
   const std::unique_ptr<WeightLoader> loader = weights.MakeLoader(config, WeightOptionsOf(options));
   int64_t read = 0;

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "layers/models/model.h"
 #include "parallel/peer_process.h"
 
 namespace folkmoot {
@@ -46,11 +47,16 @@ absl::StatusOr<Parallelism> ChooseParallelism(const EngineOptions& options,
                       AllGatherStrings(world, machine, {.phase = "start-up"}));
   const auto here = std::count(machines.begin(), machines.end(), machine);
   const bool one_host = !machine.empty() && here == world.size();
+  const std::string_view why_not = WhyNotTensorParallel(config);
+  if (options.parallelism == "tensor" && !why_not.empty()) {
+    return InvalidArgument("--parallelism tensor: {}: {}; use --parallelism expert",
+                           config.architecture, why_not);
+  }
   Parallelism parallelism;
   parallelism.spin = here * threads <= sysconf(_SC_NPROCESSORS_ONLN);
   if (options.parallelism == "auto") {
     parallelism.tensor = one_host && !on_gpu && config.kv_heads >= world.size() &&
-                         !config.qk_norm_rows && ExpertsByDefault(options);
+                         why_not.empty() && ExpertsByDefault(options);
   } else {
     parallelism.tensor = options.parallelism == "tensor";
   }

@@ -34,7 +34,7 @@ std::string SampleHash(size_t count,
                        absl::FunctionRef<std::span<const std::byte>(size_t index)> tensor) {
   constexpr size_t kSamples = 64;
   constexpr size_t kPage = 4096;
-  const size_t stride = std::max<size_t>(1, count / kSamples);
+  const size_t stride = std::max<size_t>(1, (count + kSamples - 1) / kSamples);
   uint64_t hash = 0;
   for (size_t i = 0; i < count; i += stride) {
     const std::span<const std::byte> bytes = tensor(i);
@@ -75,7 +75,7 @@ int64_t AllWeights(const ModelConfig& config) {
 absl::StatusOr<WeightSource> WeightSource::Open(const std::string& model,
                                                 std::optional<uint64_t> dummy_seed) {
   WeightSource source;
-  source.model_ = source.path_ = model;
+  source.model_ = model;
   FM_ASSIGN_OR_RETURN(const std::optional<std::string> gguf, FindGguf(model));
   source.gguf_ = gguf.has_value();
   if (dummy_seed) {
@@ -85,7 +85,6 @@ absl::StatusOr<WeightSource> WeightSource::Open(const std::string& model,
   const std::string panels = fmt::format("{}/{}", model, PanelFile::kName);
   std::error_code ignored;
   if (std::filesystem::exists(panels, ignored)) {
-    source.path_ = panels;
     FM_ASSIGN_OR_RETURN(source.panels_, PanelFile::Open(panels));
   } else {
     FM_ASSIGN_OR_RETURN(source.checkpoint_, Checkpoint::Open(model));
@@ -132,7 +131,7 @@ void WeightSource::AddFields(const std::string& whose, AgreementFields& fields) 
                           return std::span(info.data, static_cast<size_t>(info.bytes));
                         }));
   } else {
-    fields.emplace_back(whose + "model files", "dummy");
+    fields.emplace_back(whose + "model files", fmt::format("dummy, seed {}", seed_));
   }
   // The configuration of a GGUF file is among its keys, which the fingerprint of the files covers.
   if (!gguf_) fields.emplace_back(whose + "config.json", FileHash(model_ + "/config.json"));

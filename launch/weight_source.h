@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Where the weights of a model come from: a checkpoint, a packed file, or a seed. The large model
-// and a draft model are opened, compared between ranks and loaded by the same rules.
+// and a draft model are opened, compared between ranks and loaded by the same code.
 #pragma once
 
 #include <cstdint>
@@ -33,7 +33,7 @@ class WeightSource {
   // For the CPU only, and neither dtype nor rounding of WeightOptions can change it.
   bool packed() const { return panels_ != nullptr; }
   // The file, for messages.
-  const std::string& path() const { return path_; }
+  const std::string& path() const { return packed() ? panels_->path() : model_; }
   int64_t total_bytes() const { return checkpoint_ == nullptr ? 0 : checkpoint_->total_bytes(); }
 
   // The source must outlive the loader and the model.
@@ -46,7 +46,6 @@ class WeightSource {
 
  private:
   std::string model_;
-  std::string path_;
   bool gguf_ = false;
   uint64_t seed_ = 0;
   std::unique_ptr<Checkpoint> checkpoint_;  // one of the two, or none

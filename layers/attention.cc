@@ -52,14 +52,9 @@ absl::StatusOr<Attention> Attention::Load(ThreadPool& pool, WeightLoader& loader
   }
   if (config.output_bias) FM_RETURN_IF_ERROR(add_bias("o_proj", a.output_, &a.o_bias_));
   a.clip_ = config.clip_qkv;
-  if (config.qk_norm_rows && columns.size() > 1) {
-    return InvalidArgument(
-        "--parallelism tensor: {} normalises all heads of a token together, and no rank has them "
-        "all; use --parallelism expert",
-        config.architecture);
-  }
-  if (config.qk_norm) {
-    const bool rows = config.qk_norm_rows;
+  if (config.qk_norm != QkNormKind::kNone) {
+    const bool rows = config.qk_norm == QkNormKind::kRows;
+    FM_CHECK(!rows || columns.size() == 1);  // WhyNotTensorParallel
     FM_ASSIGN_OR_RETURN(a.q_norm_, loader.Vector(prefix + "q_norm.weight",
                                                  rows ? a.heads_.cols() : config.head_dim));
     FM_ASSIGN_OR_RETURN(

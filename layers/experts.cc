@@ -43,13 +43,18 @@ absl::StatusOr<Experts> Experts::Load(ThreadPool& pool, WeightLoader& loader,
         &experts.weights_.emplace_back()));
     const GatedFfnWeights& first = experts.weights_.front();
     const GatedFfnWeights& last = experts.weights_.back();
-    if (last.gate_up.codes() == first.gate_up.codes() && last.down.codes() == first.down.codes()) {
-      continue;
+    if (last.gate_up.TakesRowsOf(first.gate_up) && last.down.TakesRowsOf(first.down)) continue;
+    const int other = placement.experts_of(rank).front();
+    if (!last.gate_up.codes() && !first.gate_up.codes()) {
+      return InvalidArgument(
+          "{}: expert {} has weights of another type than expert {}, for which reduced activations "
+          "are rounded otherwise; --dtype bfloat16 converts them",
+          names.prefix, expert, other);
     }
     return InvalidArgument(
         "{}: expert {} is quantised differently from expert {}; --dtype bfloat16 runs them as "
         "plain weights",
-        names.prefix, expert, placement.experts_of(rank).front());
+        names.prefix, expert, other);
   }
   for (const GatedFfnWeights& weights : experts.weights_) experts.pointers_.push_back(&weights);
   return experts;

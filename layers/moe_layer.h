@@ -27,7 +27,8 @@ namespace folkmoot {
 
 // Tensor names of one layer's MoE block.
 struct MoeNames {
-  std::string router;  // [E, H]
+  std::string router;         // [E, H]
+  std::string packed_router;  // in checkpoints without the first; empty: it has no other name
   ExpertNames experts;
   // The shared expert, if there is one: a prefix of {gate,up,down}_proj.weight, or a matrix of gate
   // and then up rows, [2S, H], and [H, S].

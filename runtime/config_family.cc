@@ -108,7 +108,8 @@ std::vector<std::string_view> HonouredKeys(const ConfigFamily& family) {
   add(family.window == WindowRule::kAllInUse || family.layer_types_rule(), {"use_sliding_window"});
   // qwen3_moe files carry max_window_layers, which Transformers does not read for it.
   add(family.window == WindowRule::kAllInUse || family.layer_types_rule(), {"max_window_layers"});
-  add(family.experts > 0, {"num_experts", "num_experts_per_tok"});
+  add(family.experts > 0, {"num_experts_per_tok"});
+  add(family.experts > 0 && !family.local_experts_only, {"num_experts"});
   add(family.local_experts_alias, {"num_local_experts"});
   add(family.norm_topk_key, {"norm_topk_prob"});
   add(family.dense_layers(), {"moe_intermediate_size", "decoder_sparse_step", "mlp_only_layers"});

@@ -61,7 +61,7 @@ struct ConfigFamily {
   int64_t eos = -1;  // -1: none
   BiasRule bias = BiasRule::kNever;
   bool mlp_bias_key = false;
-  bool qk_norm = false;
+  QkNormKind qk_norm = QkNormKind::kNone;
   WindowRule window = WindowRule::kNone;
   int64_t window_size = 0;    // 0: null
   bool kv_heads_null = true;  // null means as many as heads; else it is refused
@@ -72,6 +72,7 @@ struct ConfigFamily {
   int64_t moe_intermediate = 0;      // 0: intermediate_size is the experts' and no layer is dense
   int64_t shared_intermediate = 0;   // 0: no shared expert
   bool local_experts_alias = false;  // num_local_experts is num_experts
+  bool local_experts_only = false;   // and the one name that is known
   bool norm_topk_key = false;        // norm_topk_prob, absent: false; else weights add up to 1
   // What this family alone has: keys that `read` honours, after all others are read.
   std::span<const std::string_view> own_keys = {};

@@ -98,6 +98,12 @@ const char* ProductKindName(ProductKind kind) {
   }
 }
 
+ProductKind ProductsOf(bool codes, DType plain, ActivationPrecision activations) {
+  const bool reduced = activations == ActivationPrecision::kReduced;
+  if (codes) return reduced ? ProductKind::kBytes : ProductKind::kIntegers;
+  return reduced && plain == DType::kBF16 ? ProductKind::kBfloat16 : ProductKind::kFloats;
+}
+
 double MeasurePeak(ThreadPool& pool, ProductKind kind) {
   constexpr int kRuns = 5;
   constexpr int64_t kRounds = 4'000'000;

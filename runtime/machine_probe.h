@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <string>
 
+#include "runtime/dtype.h"
+#include "runtime/ops/gemm.h"
 #include "runtime/thread_pool.h"
 
 namespace folkmoot {
@@ -34,6 +36,8 @@ enum class ProductKind : uint8_t {
   kBfloat16,  // pairs of bfloat16 into float32 sums
 };
 const char* ProductKindName(ProductKind kind);
+// Of weights that are integer or E2M1 codes, or plain (or E4M3, as kF32).
+ProductKind ProductsOf(bool codes, DType plain, ActivationPrecision activations);
 
 // Operations per second (two per multiply-add) of the pool's threads out of registers: the best of
 // a few runs, about 0.1 s in all.

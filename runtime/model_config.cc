@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// ParseConfigOf: which family (FindFamily), no unknown keys (CheckKeys), then one Read* function
+// ParseConfigOf: which family (FamilyOf), no unknown keys (CheckKeys), then one Read* function
 // for each part of ModelConfig.
 
 #include <fmt/ranges.h>
@@ -23,8 +23,8 @@ constexpr IntRange kLayers = {1, 10000};
 constexpr IntRange kHeads = {1, 1 << 16};
 constexpr IntRange kTokenId = {0, INT32_MAX};
 
-absl::StatusOr<const ConfigFamily*> FindFamily(std::span<const ConfigFamily* const> families,
-                                               const ConfigReader& keys, std::string_view file) {
+absl::StatusOr<const ConfigFamily*> FamilyOf(std::span<const ConfigFamily* const> families,
+                                             const ConfigReader& keys, std::string_view file) {
   FM_ASSIGN_OR_RETURN(const auto architectures, keys.Strings("architectures"));
   FM_ASSIGN_OR_RETURN(const auto model_type, keys.OptionalString("model_type"));
   std::vector<std::string_view> names;
@@ -221,7 +221,7 @@ absl::StatusOr<ModelConfig> ParseConfigOf(std::span<const ConfigFamily* const> f
                                           std::string_view text, std::string_view name_for_errors) {
   FM_ASSIGN_OR_RETURN(const json root, ParseConfigJson(text, name_for_errors));
   const ConfigReader keys(root, fmt::format("{}: key '", name_for_errors));
-  FM_ASSIGN_OR_RETURN(const ConfigFamily* family, FindFamily(families, keys, name_for_errors));
+  FM_ASSIGN_OR_RETURN(const ConfigFamily* family, FamilyOf(families, keys, name_for_errors));
   const ConfigSource source{keys, *family};
   FM_RETURN_IF_ERROR(CheckKeys(root, source));
 

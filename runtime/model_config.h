@@ -59,6 +59,9 @@ struct MoeConfig {
   int64_t shared_intermediate = 0;  // 0 = no shared expert
 };
 
+// RMSNorm on q and k before RoPE: of each head, or of all heads of a token together (OLMoE).
+enum class QkNormKind : uint8_t { kNone, kHeads, kRows };
+
 struct ModelConfig {
   std::string architecture;  // "Qwen2MoeForCausalLM"
   std::string model_type;    // "qwen2_moe"
@@ -75,10 +78,10 @@ struct ModelConfig {
   bool qkv_bias = false;
   bool output_bias = false;  // attention output projection
   bool mlp_bias = false;
-  bool qk_norm = false;       // RMSNorm on q and k before RoPE, of each head
-  bool qk_norm_rows = false;  // with qk_norm: of all heads of a token together (OLMoE)
+  QkNormKind qk_norm = QkNormKind::kNone;
   // Granite: what embeddings and the outputs of attention and FFN are multiplied with, what logits
-  // are divided by, and the scale of attention scores (0: 1 / sqrt(head_dim)).
+  // are divided by (multiplied with 1 / it, in fact), and the scale of attention scores (0: 1 /
+  // sqrt(head_dim)).
   float embedding_multiplier = 1.0f;
   float residual_multiplier = 1.0f;
   float logits_scaling = 1.0f;

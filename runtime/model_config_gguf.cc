@@ -184,14 +184,17 @@ absl::Status ReadAttention(const Source& source, ModelConfig& config) {
   config.qkv_bias = source.HasTensor("blk.0.attn_q.bias");
   config.output_bias = source.HasTensor("blk.0.attn_output.bias");
   config.mlp_bias = source.HasTensor("blk.0.ffn_gate.bias");
-  config.qk_norm = source.HasTensor("blk.0.attn_q_norm.weight");
-  config.qk_norm_rows = source.family.olmoe;
+  if (source.family.row_norms) {
+    config.qk_norm = QkNormKind::kRows;
+  } else if (source.HasTensor("blk.0.attn_q_norm.weight")) {
+    config.qk_norm = QkNormKind::kHeads;
+  }
   return absl::OkStatus();
 }
 
 absl::Status ReadExpertWidths(const Source& source, ModelConfig& config) {
   MoeConfig& moe = config.moe;
-  if (source.family.interleaved || source.family.olmoe) {  // one width for all
+  if (source.family.one_width) {
     moe.intermediate = config.intermediate;
     return absl::OkStatus();
   }
@@ -219,8 +222,7 @@ absl::Status ReadMoe(const Source& source, ModelConfig& config) {
   FM_ASSIGN_OR_RETURN(moe.top_k, source.Int("expert_used_count", {1, moe.experts}));
   FM_RETURN_IF_ERROR(ReadExpertWidths(source, config));
   FM_ASSIGN_OR_RETURN(const auto norm, source.model.Bool(source.Key("expert_weights_norm")));
-  moe.norm_topk_prob =
-      norm.value_or(source.family.architecture != "qwen2moe" && !source.family.olmoe);
+  moe.norm_topk_prob = norm.value_or(source.family.normalised);
   if (!moe.norm_topk_prob && source.family.interleaved) {
     return source.Wrong("expert_weights_norm", "Mixtral always normalises");
   }

@@ -122,6 +122,16 @@ absl::StatusOr<double> ConfigReader::Number(std::string_view key, double absent,
   return *number;
 }
 
+absl::StatusOr<float> ConfigReader::Float(std::string_view key, float absent, double above) const {
+  if (!Has(key)) return absent;
+  FM_ASSIGN_OR_RETURN(const double number, Number(key, 0.0, above));
+  const auto value = static_cast<float>(number);
+  if (!std::isfinite(value) || !(static_cast<double>(value) > above)) {
+    return Wrong(key, "it does not fit a float32");
+  }
+  return value;
+}
+
 absl::StatusOr<std::optional<double>> ConfigReader::OptionalNumber(std::string_view key,
                                                                    double above) const {
   if (!HasValue(key)) return std::optional<double>();

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Typed access to one JSON object of a configuration file, with errors that name the file, the key,
-// the value and what would be accepted. Internal to model_config*.cc and quant/.
+// the value and what would be accepted. For what reads config.json: model_config*.cc, quant/ and
+// layers/models/.
 #pragma once
 
 #include <cstdint>
@@ -46,6 +47,8 @@ class ConfigReader {
   absl::StatusOr<std::optional<std::string>> OptionalString(std::string_view key) const;
   // Finite, and greater than `above`.
   absl::StatusOr<double> Number(std::string_view key, double absent, double above) const;
+  // A number that is so as a float, too.
+  absl::StatusOr<float> Float(std::string_view key, float absent, double above) const;
   absl::StatusOr<std::optional<double>> OptionalNumber(std::string_view key, double above) const;
   absl::StatusOr<std::vector<double>> Numbers(std::string_view key, double above) const;
   absl::StatusOr<std::vector<int64_t>> Ints(std::string_view key, IntRange range) const;

@@ -13,7 +13,10 @@ constexpr IntRange kExperts = {1, 1 << 16};
 
 absl::StatusOr<int64_t> ReadExpertCount(const ConfigSource& source) {
   const ConfigReader& keys = source.keys;
-  FM_ASSIGN_OR_RETURN(const auto count, keys.OptionalInt("num_experts", kExperts));
+  std::optional<int64_t> count;
+  if (!source.family.local_experts_only) {
+    FM_ASSIGN_OR_RETURN(count, keys.OptionalInt("num_experts", kExperts));
+  }
   if (!source.family.local_experts_alias) return count.value_or(source.family.experts);
   FM_ASSIGN_OR_RETURN(const auto alias, keys.OptionalInt("num_local_experts", kExperts));
   if (count && alias && *count != *alias) {

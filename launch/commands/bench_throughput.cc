@@ -58,23 +58,22 @@ class ThroughputBench {
     const DType dtype = WeightDType(options.engine).value_or(rank.config().dtype);
     weights_ = DTypeName(dtype);
     bytes_per_weight_ = static_cast<double>(DTypeBytes(dtype));
+    DType plain = dtype;
     bool integers = false;
     if (rank.stored_codes() && !WeightDType(options.engine)) {
       weights_ = rank.stored_codes()->type;
       bytes_per_weight_ = rank.stored_codes()->bytes_per_weight;
       integers = rank.stored_codes()->integers;
+      plain = DType::kF32;
     }
     if (const auto spec = CodeSpecNamed(options.engine.quantization)) {
       weights_ = options.engine.quantization;
       bytes_per_weight_ = BytesPerWeight(*spec);
       integers = spec->type != CodeType::kFp8;
+      plain = DType::kF32;
     }
-    const bool reduced = options.engine.activation_precision == "reduced";
-    if (integers) {
-      products_ = reduced ? ProductKind::kBytes : ProductKind::kIntegers;
-    } else if (reduced && weights_ == DTypeName(DType::kBF16)) {
-      products_ = ProductKind::kBfloat16;
-    }
+    if (rank.gpu()) return;
+    products_ = ProductsOf(integers, plain, WeightOptionsOf(options.engine).activations);
   }
 
   absl::Status Run() {

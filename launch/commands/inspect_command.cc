@@ -105,7 +105,8 @@ std::string AttentionText(const ModelConfig& config) {
   std::string text = fmt::format("{} heads, {} key/value heads, head_dim {}", config.heads,
                                  config.kv_heads, config.head_dim);
   if (config.qkv_bias) text += config.output_bias ? ", biases" : ", q/k/v biases";
-  if (config.qk_norm) text += config.qk_norm_rows ? ", q/k norms of rows" : ", q/k norms";
+  if (config.qk_norm == QkNormKind::kHeads) text += ", q/k norms";
+  if (config.qk_norm == QkNormKind::kRows) text += ", q/k norms over all heads";
   if (config.clip_qkv > 0) text += fmt::format(", q/k/v clipped to {}", config.clip_qkv);
   return text;
 }
@@ -219,8 +220,8 @@ nlohmann::ordered_json ConfigJson(const ModelConfig& config) {
   json["qkv_bias"] = config.qkv_bias;
   json["output_bias"] = config.output_bias;
   json["mlp_bias"] = config.mlp_bias;
-  json["qk_norm"] = config.qk_norm;
-  json["qk_norm_rows"] = config.qk_norm_rows;
+  json["qk_norm"] = config.qk_norm != QkNormKind::kNone;
+  json["qk_norm_rows"] = config.qk_norm == QkNormKind::kRows;
   json["clip_qkv"] = config.clip_qkv;
   json["activation"] = ActivationName(config.activation);
   json["experts"] = config.moe.experts;
@@ -390,6 +391,11 @@ Command MakeInspectCommand(CLI::App& app) {
         FM_ASSIGN_OR_RETURN(InspectReport report,
                             InspectModel(flags->model, flags->ranks, flags->placement));
         report.tensor_parallel = flags->parallelism == "tensor";
+        const std::string_view why_not = WhyNotTensorParallel(report.config);
+        if (report.tensor_parallel && !why_not.empty()) {
+          return InvalidArgument("--parallelism tensor: {}: {}", report.config.architecture,
+                                 why_not);
+        }
         const std::string text = flags->json ? RenderInspectJson(report)
                                              : RenderInspect(report, DetectTerminal(STDOUT_FILENO));
         std::fwrite(text.data(), 1, text.size(), stdout);

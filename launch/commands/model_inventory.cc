@@ -86,9 +86,10 @@ class Lister {
     AddLinear(name + "k_proj", kv, config_.hidden, config_.qkv_bias);
     AddLinear(name + "v_proj", kv, config_.hidden, config_.qkv_bias);
     AddLinear(name + "o_proj", config_.hidden, q, config_.output_bias);
-    if (config_.qk_norm) {
-      Add(name + "q_norm.weight", {config_.qk_norm_rows ? q : config_.head_dim});
-      Add(name + "k_norm.weight", {config_.qk_norm_rows ? kv : config_.head_dim});
+    if (config_.qk_norm != QkNormKind::kNone) {
+      const bool rows = config_.qk_norm == QkNormKind::kRows;
+      Add(name + "q_norm.weight", {rows ? q : config_.head_dim});
+      Add(name + "k_norm.weight", {rows ? kv : config_.head_dim});
     }
     Add(prefix + "post_attention_layernorm.weight", {config_.hidden});
   }

@@ -31,6 +31,12 @@ class Planner {
       : options_(options), config_(config), checkpoint_(checkpoint) {}
 
   absl::StatusOr<QuantizePlan> Plan() {
+    if (config_.moe.experts > 0 && NamesOf("").experts.always_packed) {
+      return InvalidArgument(
+          "config.json: no reader of these formats knows experts of {} one by one, which they are "
+          "stored as; --quantization rounds them while loading",
+          config_.architecture);
+    }
     FM_ASSIGN_OR_RETURN(const auto expected, ExpectedTensors(config_, &checkpoint_));
     std::set<std::string_view> known;
     for (const ExpectedTensor& tensor : expected) {

@@ -18,6 +18,7 @@
 #include "launch/terminal.h"
 #include "launch/thread_ranks.h"
 #include "layers/models/load_config.h"
+#include "layers/models/model.h"
 #include "nlohmann/json.hpp"
 #include "parallel/mpi_environment.h"
 
@@ -99,9 +100,7 @@ std::vector<int64_t> PromptLengths(int64_t room) {
   return {std::max<int64_t>(1, first), second, 1, std::min<int64_t>(room, 7)};
 }
 
-absl::StatusOr<Workload> MakeWorkload(const VerifyOptions& options) {
-  FM_RETURN_IF_ERROR(CheckEngineOptions(options.engine));
-  FM_ASSIGN_OR_RETURN(const ModelConfig config, LoadModelConfig(options.engine.model));
+absl::StatusOr<Workload> MakeWorkload(const VerifyOptions& options, const ModelConfig& config) {
   FM_ASSIGN_OR_RETURN(const GateConfig gate, GateOf(options.engine, config));
   FM_ASSIGN_OR_RETURN(const int64_t context, ContextOf(options.engine, config));
   const int64_t room = context - options.max_tokens;
@@ -292,7 +291,7 @@ std::string Remark(const Workload& workload, const Variant& variant, const Varia
   return "";
 }
 
-std::vector<Variant> MakeVariants(const std::vector<int>& ranks, bool own_method, bool on_gpu) {
+std::vector<Variant> MakeVariants(const std::vector<int>& ranks, bool own_method, bool tensor) {
   std::vector<Variant> variants;
   for (const int n : ranks) variants.push_back({.ranks = n});
   const int most = *std::max_element(ranks.begin(), ranks.end());
@@ -306,7 +305,7 @@ std::vector<Variant> MakeVariants(const std::vector<int>& ranks, bool own_method
   variants.push_back({.ranks = most, .ahead = true});
   for (const int n : ends) variants.push_back({.ranks = n, .guesses = true});
   if (own_method) variants.push_back({.ranks = most, .own_method = true});
-  if (on_gpu) return variants;
+  if (!tensor) return variants;
   for (const int n : ranks) {
     if (n > 1) variants.push_back({.ranks = n, .tensor = true});
   }
@@ -337,8 +336,11 @@ absl::Status Verify(VerifyOptions options) {
   if (LaunchedByMpi()) {
     return UsageError("verify makes its own ranks: run it without mpirun");
   }
-  const bool on_gpu = PrepareForGpus(&options);
-  FM_ASSIGN_OR_RETURN(const Workload workload, MakeWorkload(options));
+  FM_RETURN_IF_ERROR(CheckEngineOptions(options.engine));
+  FM_ASSIGN_OR_RETURN(const ModelConfig config, LoadModelConfig(options.engine.model));
+  const bool on_gpu = WhyCpuOnly(config).empty() && PrepareForGpus(&options);
+  const bool tensor = !on_gpu && WhyNotTensorParallel(config).empty();
+  FM_ASSIGN_OR_RETURN(const Workload workload, MakeWorkload(options, config));
   const Terminal terminal = DetectTerminal(STDOUT_FILENO);
   Table table({{"variant"}, {"result"}});
   nlohmann::ordered_json rows = nlohmann::ordered_json::array();
@@ -346,7 +348,7 @@ absl::Status Verify(VerifyOptions options) {
   size_t differing = 0;
   size_t empty = 0;
   const bool own_method = SpeculationOf(options.engine).tokens > 0;
-  for (const Variant& variant : MakeVariants(options.ranks, own_method, on_gpu)) {
+  for (const Variant& variant : MakeVariants(options.ranks, own_method, tensor)) {
     fmt::print(stderr, "verify: {}\n", variant.Name());
     FM_ASSIGN_OR_RETURN(VariantRun run, RunVariant(options, workload, variant, reference));
     const bool first = reference.empty();

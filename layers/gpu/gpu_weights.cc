@@ -50,7 +50,7 @@ GpuLayer LayOutLayer(const ModelConfig& config, const GpuDims& dims, size_t inde
   if (config.qkv_bias) layer.qkv_bias = arena.Take<float>(dims.qkv_width());
   layer.o = arena.Matrix(dims.dtype, dims.hidden, dims.q_width());
   if (config.output_bias) layer.o_bias = arena.Take<float>(dims.hidden);
-  if (config.qk_norm) {
+  if (config.qk_norm == QkNormKind::kHeads) {
     layer.q_norm = arena.Take<float>(dims.head_dim);
     layer.k_norm = arena.Take<float>(dims.head_dim);
   }

@@ -214,7 +214,7 @@ class ModelUpload {
     if (config_.output_bias) {
       FM_RETURN_IF_ERROR(Vector(prefix + "o_proj.bias", config_.hidden, layer.o_bias));
     }
-    if (config_.qk_norm) {
+    if (config_.qk_norm == QkNormKind::kHeads) {
       FM_RETURN_IF_ERROR(HeadNorm(prefix + "q_norm.weight", layer.q_norm));
       FM_RETURN_IF_ERROR(HeadNorm(prefix + "k_norm.weight", layer.k_norm));
     }

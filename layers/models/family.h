@@ -42,6 +42,11 @@ FOLKMOOT_FAMILIES(FOLKMOOT_DECLARE)
 
 std::span<const Family* const> Families();
 
+// What most families have: mlp.gate, mlp.experts.N.{gate,up,down}_proj or experts in one tensor.
+MoeNames UsualMoeNames(const std::string& prefix);
+// Softmax over all experts, top-k, renormalised as config.moe.norm_topk_prob says.
+GateConfig TopKGate(const ModelConfig& config);
+
 // nullptr: unknown.
 const Family* FindFamily(const std::string& architecture);
 

@@ -8,25 +8,18 @@
 namespace folkmoot {
 namespace {
 
-constexpr std::array<std::string_view, 4> kOwnKeys = {
-    "attention_multiplier", "embedding_multiplier", "logits_scaling", "residual_multiplier"};
 constexpr std::array<std::string_view, 5> kSharedKeys = {
     "attention_multiplier", "embedding_multiplier", "logits_scaling", "residual_multiplier",
     "shared_intermediate_size"};
+constexpr std::span<const std::string_view> kOwnKeys = std::span(kSharedKeys).first(4);
 
 absl::Status Read(const ConfigSource& source, ModelConfig& config) {
-  const auto read = [&](std::string_view key, float* value) -> absl::Status {
-    FM_ASSIGN_OR_RETURN(const double number, source.keys.Number(key, 1.0, 0.0));
-    *value = static_cast<float>(number);
-    return absl::OkStatus();
-  };
-  if (source.keys.Has("num_experts")) {
-    return source.keys.Wrong("num_experts", "this architecture calls it num_local_experts");
-  }
-  FM_RETURN_IF_ERROR(read("attention_multiplier", &config.attention_multiplier));
-  FM_RETURN_IF_ERROR(read("embedding_multiplier", &config.embedding_multiplier));
-  FM_RETURN_IF_ERROR(read("logits_scaling", &config.logits_scaling));
-  return read("residual_multiplier", &config.residual_multiplier);
+  const ConfigReader& keys = source.keys;
+  FM_ASSIGN_OR_RETURN(config.attention_multiplier, keys.Float("attention_multiplier", 1, 0));
+  FM_ASSIGN_OR_RETURN(config.embedding_multiplier, keys.Float("embedding_multiplier", 1, 0));
+  FM_ASSIGN_OR_RETURN(config.logits_scaling, keys.Float("logits_scaling", 1, 0));
+  FM_ASSIGN_OR_RETURN(config.residual_multiplier, keys.Float("residual_multiplier", 1, 0));
+  return absl::OkStatus();
 }
 
 absl::Status ReadShared(const ConfigSource& source, ModelConfig& config) {
@@ -52,9 +45,8 @@ MoeNames Names(const std::string& prefix) {
 }
 
 GateConfig PublishedGate(const ModelConfig& config) {
-  GateConfig gate;
-  gate.num_experts = static_cast<int>(config.moe.experts);
-  gate.top_k = static_cast<int>(config.moe.top_k);
+  GateConfig gate = TopKGate(config);
+  gate.normalize = Normalize::kNone;  // the softmax over the chosen adds up to 1
   gate.score_fn = ScoreFn::kLogits;
   gate.weight_from = WeightFrom::kSoftmaxSelected;
   gate.shared = config.moe.shared_intermediate > 0;
@@ -75,6 +67,7 @@ constexpr ConfigFamily Config(std::string_view architecture, std::string_view mo
           .experts = 8,
           .top_k = 2,
           .local_experts_alias = true,
+          .local_experts_only = true,
           .own_keys = kOwnKeys,
           .read = Read};
 }

@@ -9,20 +9,13 @@ namespace {
 MoeNames Names(const std::string& prefix) {
   const std::string block = prefix + "block_sparse_moe.";
   return {.router = block + "gate.weight",
+          .packed_router = prefix + "mlp.gate.weight",
           .experts = {.prefix = block,
                       .gate = "w1.weight",
                       .up = "w3.weight",
                       .down = "w2.weight",
                       .packed_gate_up = prefix + "mlp.experts.gate_up_proj",
                       .packed_down = prefix + "mlp.experts.down_proj"}};
-}
-
-GateConfig PublishedGate(const ModelConfig& config) {
-  GateConfig gate;
-  gate.num_experts = static_cast<int>(config.moe.experts);
-  gate.top_k = static_cast<int>(config.moe.top_k);
-  gate.normalize = Normalize::kBeforeDrop;
-  return gate;
 }
 
 }  // namespace
@@ -45,7 +38,7 @@ const Family kMixtral = {
                .top_k = 2,
                .local_experts_alias = true},
     .moe_names = Names,
-    .gate = PublishedGate,
+    .gate = TopKGate,
 };
 
 }  // namespace folkmoot

@@ -120,6 +120,9 @@ bool PrefixCacheable(const ModelConfig& config, const GateConfig& gate);
 // What of a model has no kernels on GPUs ("clipped q, k and v"); empty: nothing.
 std::string_view WhyCpuOnly(const ModelConfig& config);
 
+// Why no rank can hold a part of every matrix; empty: it can.
+std::string_view WhyNotTensorParallel(const ModelConfig& config);
+
 // Loads this rank's part. `experts`, `placement` and options.tensor.ranks must outlive the model;
 // the loader's checkpoint too, since embedding tables are read in place. Under tensor parallelism
 // `experts` is a group of one rank and Forward is collective over options.tensor.ranks. Errors name

@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The list of model families.
-#include <algorithm>
-
+// Models as the rest of the program asks for them: gates, limits, loading.
 #include "layers/column_splits.h"
 #include "layers/models/decoder.h"
 #include "layers/models/family.h"
@@ -9,10 +7,6 @@
 
 namespace folkmoot {
 namespace {
-
-#define FOLKMOOT_POINT(family) &family,
-constexpr const Family* kFamilies[] = {FOLKMOOT_FAMILIES(FOLKMOOT_POINT)};
-#undef FOLKMOOT_POINT
 
 absl::StatusOr<const Family*> KnownFamily(const ModelConfig& config) {
   const Family* family = FindFamily(config.architecture);
@@ -41,6 +35,11 @@ absl::Status CheckGate(const ModelConfig& config, const GateConfig& gate) {
     return InvalidArgument("--gate shared_gate=softmax2: {} has no weights for it",
                            config.architecture);
   }
+  const bool has_gate = !FindFamily(config.architecture)->moe_names("").shared_gate.empty();
+  if (gate.shared && gate.shared_gate == SharedGate::kSigmoid && !has_gate) {
+    return InvalidArgument("--gate shared_gate=sigmoid: {} has no weights for it",
+                           config.architecture);
+  }
   const auto rows = static_cast<int64_t>(gate.token_table.size()) / gate.top_k;
   if (gate.selection == Selection::kTokenTable && rows < config.vocab) {
     return InvalidArgument("--gate token_table: {} rows, but the model has {} tokens", rows,
@@ -50,23 +49,6 @@ absl::Status CheckGate(const ModelConfig& config, const GateConfig& gate) {
 }
 
 }  // namespace
-
-std::span<const Family* const> Families() { return kFamilies; }
-
-const Family* FindFamily(const std::string& architecture) {
-  for (const Family* family : kFamilies) {
-    if (architecture == family->config.architecture) return family;
-  }
-  return nullptr;
-}
-
-MoeNames MoeNamesOf(const Family& family, absl::FunctionRef<bool(const std::string&)> has,
-                    const std::string& prefix) {
-  MoeNames names = family.moe_names(prefix);
-  const std::string other = prefix + "mlp.gate.weight";  // of packed Mixtral
-  if (!has(names.router) && has(other)) names.router = other;
-  return names;
-}
 
 absl::StatusOr<GateConfig> DefaultGate(const ModelConfig& config) {
   FM_ASSIGN_OR_RETURN(const Family* family, KnownFamily(config));
@@ -109,10 +91,15 @@ absl::StatusOr<const Family*> CheckModel(const ModelConfig& config, const GateCo
 }
 
 std::string_view WhyCpuOnly(const ModelConfig& config) {
-  if (config.qk_norm_rows) return "q and k normalised over all heads";
+  if (config.qk_norm == QkNormKind::kRows) return "q and k normalised over all heads";
   if (config.clip_qkv > 0) return "clipped q, k and v";
   if (config.attention_multiplier > 0) return "multipliers";
   return "";
+}
+
+std::string_view WhyNotTensorParallel(const ModelConfig& config) {
+  if (config.qk_norm != QkNormKind::kRows) return "";
+  return "q and k are normalised over all heads, and no rank has them all";
 }
 
 absl::StatusOr<std::unique_ptr<Model>> LoadModel(const ModelConfig& config,

@@ -6,29 +6,15 @@
 namespace folkmoot {
 namespace {
 
-MoeNames Qwen3Names(const std::string& prefix) {
-  const std::string block = prefix + "mlp.";
-  return {.router = block + "gate.weight",
-          .experts = {.prefix = block,
-                      .gate = "gate_proj.weight",
-                      .up = "up_proj.weight",
-                      .down = "down_proj.weight",
-                      .packed_gate_up = block + "experts.gate_up_proj",
-                      .packed_down = block + "experts.down_proj"}};
-}
-
 MoeNames Qwen2Names(const std::string& prefix) {
-  MoeNames names = Qwen3Names(prefix);
+  MoeNames names = UsualMoeNames(prefix);
   names.shared_prefix = prefix + "mlp.shared_expert.";
   names.shared_gate = prefix + "mlp.shared_expert_gate.weight";
   return names;
 }
 
-GateConfig PublishedGate(const ModelConfig& config) {
-  GateConfig gate;
-  gate.num_experts = static_cast<int>(config.moe.experts);
-  gate.top_k = static_cast<int>(config.moe.top_k);
-  gate.normalize = config.moe.norm_topk_prob ? Normalize::kBeforeDrop : Normalize::kNone;
+GateConfig Qwen2Gate(const ModelConfig& config) {
+  GateConfig gate = TopKGate(config);
   gate.shared = config.moe.shared_intermediate > 0;
   if (gate.shared) gate.shared_gate = SharedGate::kSigmoid;
   return gate;
@@ -57,7 +43,7 @@ const Family kQwen2Moe = {
                .shared_intermediate = 5632,
                .norm_topk_key = true},
     .moe_names = Qwen2Names,
-    .gate = PublishedGate,
+    .gate = Qwen2Gate,
 };
 
 const Family kQwen3Moe = {
@@ -71,7 +57,7 @@ const Family kQwen3Moe = {
                .kv_heads = 4,
                .max_positions = 32768,
                .bias = BiasRule::kAttentionKey,
-               .qk_norm = true,
+               .qk_norm = QkNormKind::kHeads,
                .window = WindowRule::kAllInUse,
                .window_size = 4096,
                .kv_heads_null = false,
@@ -81,8 +67,8 @@ const Family kQwen3Moe = {
                .moe_intermediate = 768,
                .local_experts_alias = true,
                .norm_topk_key = true},
-    .moe_names = Qwen3Names,
-    .gate = PublishedGate,
+    .moe_names = UsualMoeNames,
+    .gate = TopKGate,
 };
 
 }  // namespace folkmoot

@@ -14,12 +14,20 @@ namespace folkmoot {
 namespace {
 
 constexpr std::array<GgufFamily, 6> kFamilies = {{
-    {"llama", "LlamaForCausalLM", "MixtralForCausalLM", true},
-    {"olmoe", "", "OlmoeForCausalLM", false, true},
-    {"qwen2", "Qwen2ForCausalLM", "", false},
-    {"qwen2moe", "", "Qwen2MoeForCausalLM", false},
-    {"qwen3", "Qwen3ForCausalLM", "", false},
-    {"qwen3moe", "", "Qwen3MoeForCausalLM", false},
+    {.architecture = "llama",
+     .dense = "LlamaForCausalLM",
+     .moe = "MixtralForCausalLM",
+     .interleaved = true,
+     .one_width = true},
+    {.architecture = "olmoe",
+     .moe = "OlmoeForCausalLM",
+     .one_width = true,
+     .normalised = false,
+     .row_norms = true},
+    {.architecture = "qwen2", .dense = "Qwen2ForCausalLM"},
+    {.architecture = "qwen2moe", .moe = "Qwen2MoeForCausalLM", .normalised = false},
+    {.architecture = "qwen3", .dense = "Qwen3ForCausalLM"},
+    {.architecture = "qwen3moe", .moe = "Qwen3MoeForCausalLM"},
 }};
 
 using Pair = std::pair<std::string_view, std::string_view>;

@@ -20,7 +20,9 @@ struct GgufFamily {
   std::string_view dense;         // as Hugging Face names it; empty: there is no such model
   std::string_view moe;           // with experts
   bool interleaved = false;       // rows of q and k stand in rotary pairs
-  bool olmoe = false;  // q and k normalised over all heads, one width, weights not normalised
+  bool one_width = false;         // experts are as wide as feed_forward_length says
+  bool normalised = true;         // weights of chosen experts add up to 1, where no key says it
+  bool row_norms = false;         // q and k are normalised over all heads
 };
 
 // Error: an architecture that is not supported, by name.

@@ -24,8 +24,8 @@ inline bool HasBf16Products() {
 }
 
 // The odd halves first, then the even ones, each a fused multiply-add: the order of vdpbf16ps, kept
-// on every instruction set. That instruction takes subnormal numbers for zero; in nothing else do
-// they differ.
+// on every instruction set. That instruction takes subnormal numbers for zero, what it adds and
+// sums among them; in nothing else do they differ.
 template <bool kNative>
 HWY_INLINE VF AddBf16Pairs(VF x, VF w, VF sum) {
 #if HWY_TARGET == HWY_AVX3_DL

@@ -233,22 +233,6 @@ HWY_INLINE void RunCodePanel(const CodePanelShape& shape, const std::byte* panel
   }
 }
 
-#if HWY_TARGET == HWY_AVX3_DL
-HWY_INLINE void RunBytePanel(const CodePanelShape& shape, const std::byte* panel, const CodeRows& x,
-                             int64_t rows, float* sums) {
-  switch (shape.type) {
-    case CodeType::kInt8:
-      return RunCodePanel<Int8Bytes>(shape, panel, x, rows, sums);
-    case CodeType::kInt4:
-      return RunCodePanel<Int4Bytes<8>>(shape, panel, x, rows, sums);
-    case CodeType::kUint4:
-      return RunCodePanel<Int4Bytes<0>>(shape, panel, x, rows, sums);
-    default:
-      return RunCodePanel<Fp4Bytes>(shape, panel, x, rows, sums);
-  }
-}
-#endif
-
 // E4M3 codes as floats: four of a word are bytes 0, 2, 1, 3. [4][32] floats.
 HWY_INLINE void WidenFp8(const int32_t* words, float* wide) {
   const DF d;
@@ -298,21 +282,28 @@ HWY_INLINE void RunFp8Panel(const CodePanelShape& shape, const std::byte* panel,
   }
 }
 
+// Kind is AsPairs or AsBytes.
+template <class Kind>
+HWY_INLINE void RunCodePanelOf(const CodePanelShape& shape, const std::byte* panel,
+                               const CodeRows& x, int64_t rows, float* sums) {
+  switch (shape.type) {
+    case CodeType::kInt8:
+      return RunCodePanel<typename Kind::Int8>(shape, panel, x, rows, sums);
+    case CodeType::kInt4:
+      return RunCodePanel<typename Kind::template Int4<8>>(shape, panel, x, rows, sums);
+    case CodeType::kUint4:
+      return RunCodePanel<typename Kind::template Int4<0>>(shape, panel, x, rows, sums);
+    default:
+      return RunCodePanel<typename Kind::Fp4>(shape, panel, x, rows, sums);
+  }
+}
+
 HWY_INLINE void RunCodePanel(const CodePanelShape& shape, const std::byte* panel, const CodeRows& x,
                              int64_t rows, float* sums) {
 #if HWY_TARGET == HWY_AVX3_DL
-  if (x.bytes) return RunBytePanel(shape, panel, x, rows, sums);
+  if (x.bytes) return RunCodePanelOf<AsBytes>(shape, panel, x, rows, sums);
 #endif
-  switch (shape.type) {
-    case CodeType::kInt8:
-      return RunCodePanel<Int8Codes>(shape, panel, x, rows, sums);
-    case CodeType::kInt4:
-      return RunCodePanel<Int4Codes<8>>(shape, panel, x, rows, sums);
-    case CodeType::kUint4:
-      return RunCodePanel<Int4Codes<0>>(shape, panel, x, rows, sums);
-    default:
-      return RunCodePanel<Fp4Codes>(shape, panel, x, rows, sums);
-  }
+  RunCodePanelOf<AsPairs>(shape, panel, x, rows, sums);
 }
 
 }  // namespace HWY_NAMESPACE

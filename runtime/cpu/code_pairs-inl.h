@@ -128,11 +128,16 @@ struct Fp4Codes : Pairs {
   }
 };
 
+struct AsPairs {
+  using Int8 = Int8Codes;
+  template <int32_t kZeroCode>
+  using Int4 = Int4Codes<kZeroCode>;
+  using Fp4 = Fp4Codes;
+};
+
 // The same as unsigned bytes, four k to a part, beside rows of signed ones. The order of k in a
 // part follows from the words: product_rows.cc stores rows in it.
 #if HWY_TARGET == HWY_AVX3_DL
-constexpr bool kMultipliesBytes = true;
-
 struct Bytes {
   static constexpr int64_t kRowBytes = 1;
   static HWY_INLINE VI Add(VI sum, VI w, VI x) {
@@ -179,9 +184,12 @@ struct Fp4Bytes : Int4Bytes<12> {
     return hn::BitCast(d, hn::TableLookupBytes(hn::LoadDup128(d8, kTwicePlus12), codes));
   }
 };
-#else
-// Rows of 8 bits are kept in 16 here, with the same sums.
-constexpr bool kMultipliesBytes = false;
+struct AsBytes {
+  using Int8 = Int8Bytes;
+  template <int32_t kZeroCode>
+  using Int4 = Int4Bytes<kZeroCode>;
+  using Fp4 = Fp4Bytes;
+};
 #endif
 
 }  // namespace HWY_NAMESPACE

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// GroupedGateUp and GroupedDown: two phases with one barrier each, and with codes (not E4M3)
-// another one before each, when its rows have been rounded (product_rows.h). A phase is a line of
+// GroupedGateUp and GroupedDown: two phases with one barrier each, and another one before each
+// whose rows are rounded first (product_rows.h). A phase is a line of
 // units (expert, row block, panel); each unit has a cost, and every thread takes the units that
 // begin in its share of the total, so that few rows on few experts still occupy all threads.
 #include "runtime/cpu/gemm.h"

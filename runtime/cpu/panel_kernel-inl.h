@@ -239,14 +239,10 @@ HWY_INLINE void RunPanel(const std::byte* panel, const PanelRows& x, int64_t k, 
   }
 }
 
-// BF16 panels beside rows of bfloat16 (ProductRows::pairs). Its values of k are pairs.
+// BF16 panels beside rows of bfloat16 (ProductRows::pairs): words that lie as floats do, and whose
+// values of k are pairs.
 template <bool kNative>
-struct BF16PairsPanel {
-  static constexpr bool kWidenFirst = false;
-  static constexpr int64_t kStep = 1;
-  static constexpr int64_t kStepBytes = 128;
-  static constexpr int64_t kBlock = 128;
-
+struct BF16PairsPanel : F32Panel {
   template <class S>
   static HWY_INLINE void Step(const std::byte* w, const float* x, int64_t stride, S& sums) {
     const auto* row = reinterpret_cast<const float*>(w);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/cpu/product_rows.h"
 
+#include <algorithm>
 #include <limits>
 
 #include "runtime/cpu/code_panel.h"
@@ -34,7 +35,7 @@ HWY_BEFORE_NAMESPACE();
 namespace folkmoot::cpu {
 namespace HWY_NAMESPACE {
 
-bool MultipliesBytesOf() { return kMultipliesBytes; }
+bool MultipliesBytesOf() { return HWY_TARGET == HWY_AVX3_DL; }
 
 // Where `count` integers go: their store gets vectors in order.
 struct HalvesStore {

@@ -22,7 +22,8 @@ namespace folkmoot::cpu {
 
 // Views into a workspace. A chunk that holds NaN or an infinity has scale NaN.
 struct CodeRows {
-  bool bytes = false;            // of kReduced where bytes can be multiplied; else 16-bit integers
+  // Of kReduced where bytes can be multiplied. Elsewhere 8 bits are kept in 16, with the same sums.
+  bool bytes = false;
   const std::byte* q = nullptr;  // rows of `stride` bytes, zeros behind k; bytes lie in the order
                                  // of the panel's codes (code_pairs-inl.h)
   int64_t stride = 0;

@@ -203,7 +203,7 @@ void GroupedGateUp(ThreadPool& pool, std::span<const GatedFfnWeights* const> exp
     if (offsets[e] == offsets[e + 1]) continue;
     const GatedFfnWeights& ffn = *experts[e];
     const int64_t outputs = ffn.gate_up.n() / 2;
-    FM_CHECK(ffn.gate_up.codes() == experts[0]->gate_up.codes());
+    FM_CHECK(ffn.gate_up.TakesRowsOf(experts[0]->gate_up));
     FM_CHECK(ffn.gate_up.k() == x.cols && hidden.cols >= outputs);
     FM_CHECK(BiasFits(ffn.gate_bias, outputs) && BiasFits(ffn.up_bias, outputs));
   }
@@ -218,7 +218,7 @@ void GroupedDown(ThreadPool& pool, std::span<const GatedFfnWeights* const> exper
   for (size_t e = 0; e < experts.size(); ++e) {
     if (offsets[e] == offsets[e + 1]) continue;
     const GatedFfnWeights& ffn = *experts[e];
-    FM_CHECK(ffn.down.codes() == experts[0]->down.codes());
+    FM_CHECK(ffn.down.TakesRowsOf(experts[0]->down));
     FM_CHECK(ffn.down.k() == experts[0]->down.k() && ffn.down.k() <= hidden.cols);
     FM_CHECK(ffn.down.n() == out.cols && BiasFits(ffn.down_bias, ffn.down.n()));
   }

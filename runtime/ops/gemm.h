@@ -31,9 +31,9 @@ struct WeightView {
 };
 
 // How activations are rounded on their way into a product. kReduced gives accuracy away for
-// instructions that newer processors have: bfloat16 beside BF16 weights (AVX512_BF16), 8 bits, 16
-// or 32 values to a scale, beside integer and E2M1 codes (AVX512_VNNI). Other weights know no
-// difference. Results have the same bits on every processor either way.
+// instructions that newer processors have: bfloat16 beside BF16 weights, 8 bits, 16 or 32 values
+// to a scale, beside integer and E2M1 codes (docs/adr/0017). Other weights know no difference.
+// Results have the same bits on every processor either way, subnormal numbers apart.
 enum class ActivationPrecision : uint8_t { kFull, kReduced };
 
 // [n, k] laid out as panels of kPanel outputs, each panel contiguous in k, so that a thread walks
@@ -70,6 +70,12 @@ class PackedMatrix {
   const std::optional<CodeSpec>& codes() const { return codes_; }  // of quantised ones
   ActivationPrecision activations() const { return activations_; }
   void set_activations(ActivationPrecision precision) { activations_ = precision; }
+  // Can rows that were rounded for this matrix meet the other?
+  bool TakesRowsOf(const PackedMatrix& other) const {
+    const bool by_type = activations_ == ActivationPrecision::kReduced && !codes_;
+    return codes_ == other.codes_ && activations_ == other.activations_ &&
+           (!by_type || dtype_ == other.dtype_);
+  }
   bool empty() const { return n_ == 0; }
   int64_t bytes() const { return panels() * panel_bytes_; }
   int64_t panels() const { return (n_ + kPanel - 1) / kPanel; }
@@ -107,7 +113,9 @@ std::unique_ptr<CodeMatrix> CodesOf(PackedMatrix matrix);
 // out [M, N] = x [M, K] * w^T (+ bias [N] when not empty). x and out may not overlap. Takes scratch
 // from `workspace` and gives it back.
 //
-// With codes other than kFp8, x is rounded to 16-bit integers first, 16 or 32 values to a scale:
+// ActivationPrecision::kReduced: x is rounded to bfloat16 first, or to 8-bit integers, by at most
+// 1/254 of the largest of each 16 or 32 values. At kFull it stays as it is beside plain weights and
+// E4M3. With other codes it is rounded to 16-bit integers first, 16 or 32 values to a scale:
 // each value moves by at most about 2^-16 of the largest of them (all count as zero where that is
 // below 1e-30), so |out - exact| is at most about 2^-16 sum over those chunks of max|x| * sum|w|,
 // and rounding of float32 sums.
@@ -127,7 +135,8 @@ struct GatedFfnWeights {
 
 // Runs experts[e] over rows offsets[e] .. offsets[e + 1] of x [R, H] into the same rows of out [R,
 // H]. `hidden` is scratch of at least [R, I]. A dense FFN is the case of one expert. Rows keep the
-// same bits whatever the grouping. All experts have weights of one kind. Workspace as for Gemm.
+// same bits whatever the grouping. All experts have weights that take the same rows. Workspace as
+// for Gemm.
 void GroupedGatedFfn(ThreadPool& pool, std::span<const GatedFfnWeights* const> experts,
                      std::span<const int64_t> offsets, Activation activation, ConstMatrix x,
                      Workspace& workspace, Matrix hidden, Matrix out);

@@ -41,17 +41,18 @@ TEST_P(QuantGolden, ReducedActivations) {
 INSTANTIATE_TEST_SUITE_P(Formats, QuantGolden, testing::ValuesIn(GoldenVariants(kFolder)),
                          GoldenTestName);
 
-// The tensors of `from`, but those of `expert` as plain zeros.
-void WriteMixed(const Checkpoint& from, const std::string& expert, const std::string& path) {
+// The tensors of `from`, but those of `expert` as zeros in BF16.
+void WriteMixed(const Checkpoint& from, const std::string& expert, int64_t inner, int64_t hidden,
+                const std::string& path) {
   std::vector<NewTensor> tensors;
   for (const std::string_view name : from.Names()) {
     if (name.starts_with(expert)) continue;
     tensors.push_back({std::string(name), from.Find(name)->dtype, from.Find(name)->shape});
   }
   const size_t copied = tensors.size();
-  tensors.push_back({expert + "gate_proj.weight", DType::kBF16, {32, 64}});
-  tensors.push_back({expert + "up_proj.weight", DType::kBF16, {32, 64}});
-  tensors.push_back({expert + "down_proj.weight", DType::kBF16, {64, 32}});
+  tensors.push_back({expert + "gate_proj.weight", DType::kBF16, {inner, hidden}});
+  tensors.push_back({expert + "up_proj.weight", DType::kBF16, {inner, hidden}});
+  tensors.push_back({expert + "down_proj.weight", DType::kBF16, {hidden, inner}});
   const auto writer = SafetensorsWriter::Create(path, tensors);
   ASSERT_TRUE(writer.ok()) << writer.status();
   for (size_t i = 0; i < copied; ++i) {
@@ -62,25 +63,45 @@ void WriteMixed(const Checkpoint& from, const std::string& expert, const std::st
   ASSERT_TRUE((*writer)->Finish().ok());
 }
 
-// One expert whose weights are stored plain, beside quantised ones.
-TEST(QuantModel, ExpertsOfOneLayerAreQuantisedAlike) {
-  namespace fs = std::filesystem;
-  const fs::path from = fs::path(FOLKMOOT_TEST_DATA) / kFolder / "qwen3_moe-ct-int4";
-  const fs::path to = fs::path(testing::TempDir()) / ("mixed-" + std::to_string(getpid()));
-  fs::create_directories(to);
-  fs::copy_file(from / "config.json", to / "config.json");
-  const auto checkpoint = Checkpoint::Open(from.string());
-  ASSERT_TRUE(checkpoint.ok()) << checkpoint.status();
-  const std::string module = "model.layers.0.mlp.experts.1.";
-  WriteMixed(**checkpoint, module, to / "model.safetensors");
-  RunSetup setup;
-  setup.options.model = to.string();
-  const auto outcomes = RunRequests(setup, {});
+// Expert 1 of layer 0 has plain BF16 weights beside those of `model`, relative to the test data.
+class MixedExperts : public testing::Test {
+ protected:
+  void Make(const std::string& model, int64_t inner, int64_t hidden) {
+    namespace fs = std::filesystem;
+    const fs::path from = fs::path(FOLKMOOT_TEST_DATA) / model;
+    fs::create_directories(to_);
+    fs::copy_file(from / "config.json", to_ / "config.json");
+    const auto checkpoint = Checkpoint::Open(from.string());
+    ASSERT_TRUE(checkpoint.ok()) << checkpoint.status();
+    const std::string expert = "model.layers.0.mlp.experts.1.";
+    WriteMixed(**checkpoint, expert, inner, hidden, to_ / "model.safetensors");
+    setup_.options.model = to_.string();
+  }
+  void TearDown() override { std::filesystem::remove_all(to_); }
+
+  std::filesystem::path to_ =
+      std::filesystem::path(testing::TempDir()) / ("mixed-" + std::to_string(getpid()));
+  RunSetup setup_;
+};
+
+TEST_F(MixedExperts, ExpertsOfOneLayerAreQuantisedAlike) {
+  Make("quant/models/qwen3_moe-ct-int4", 32, 64);
+  const auto outcomes = RunRequests(setup_, {});
   EXPECT_THAT(std::string(outcomes.status().message()),
               testing::HasSubstr("expert 1 is quantised differently from expert 0"));
-  setup.options.dtype = "bfloat16";
-  EXPECT_TRUE(RunRequests(setup, {}).ok());
-  fs::remove_all(to);
+  setup_.options.dtype = "bfloat16";
+  EXPECT_TRUE(RunRequests(setup_, {}).ok());
+}
+
+TEST_F(MixedExperts, ReducedActivationsAreRoundedForOneTypeOfWeights) {
+  Make("goldens/qwen3_moe-classic", 8, 32);
+  EXPECT_TRUE(RunRequests(setup_, {}).ok());
+  setup_.options.activation_precision = "reduced";
+  const auto outcomes = RunRequests(setup_, {});
+  EXPECT_THAT(std::string(outcomes.status().message()),
+              testing::HasSubstr("expert 1 has weights of another type than expert 0"));
+  setup_.options.dtype = "bfloat16";
+  EXPECT_TRUE(RunRequests(setup_, {}).ok());
 }
 
 }  // namespace

@@ -8,6 +8,7 @@
 
 #include "launch/parallelism.h"
 #include "layers/models/load_config.h"
+#include "layers/models/model.h"
 #include "parallel/thread_communicator.h"
 #include "tests/support/golden_case.h"
 
@@ -38,7 +39,7 @@ TEST_P(TensorParallel, HasTheBitsOfOneRank) {
   for (Request& request : golden.requests) request.layer_digests = true;
   const auto one = RunRequests(golden.setup, golden.requests);
   golden.setup.options.parallelism = "tensor";
-  if (LoadModelConfig(golden.setup.options.model)->qk_norm_rows) {
+  if (!WhyNotTensorParallel(*LoadModelConfig(golden.setup.options.model)).empty()) {
     golden.setup.ranks = 2;
     const auto refused = RunRequests(golden.setup, golden.requests);
     EXPECT_THAT(std::string(refused.status().message()), testing::HasSubstr("all heads"));

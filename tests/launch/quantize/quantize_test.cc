@@ -195,6 +195,12 @@ TEST_F(QuantizeTest, RefusesAQuantisedModel) {
   EXPECT_THAT(std::string(Message(again.status())), HasSubstr("quantised already"));
 }
 
+TEST_F(QuantizeTest, RefusesExpertsThatReadersKnowInOneTensorOnly) {
+  const auto report = Quantize("granitemoe-classic", EncodeType::kInt8);
+  EXPECT_THAT(std::string(Message(report.status())),
+              AllOf(HasSubstr("GraniteMoeForCausalLM"), HasSubstr("--quantization")));
+}
+
 TEST_F(QuantizeTest, RefusesAGgufFile) {
   fs::copy(FOLKMOOT_TEST_DATA "/gguf/mixtral-classic.gguf", directory_ / "m.gguf");
   for (const fs::path& model : {directory_, directory_ / "m.gguf"}) {

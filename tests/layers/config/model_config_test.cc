@@ -71,7 +71,7 @@ TEST(ModelConfig, AgreesWithTransformers) {
     EXPECT_EQ(config.qkv_bias, expected["qkv_bias"]);
     EXPECT_EQ(config.output_bias, expected["output_bias"]);
     EXPECT_EQ(config.mlp_bias, expected["mlp_bias"]);
-    EXPECT_EQ(config.qk_norm, expected["qk_norm"]);
+    EXPECT_EQ(config.qk_norm != QkNormKind::kNone, expected["qk_norm"]);
     EXPECT_EQ(config.tied_embeddings, expected["tied_embeddings"]);
     EXPECT_EQ(config.eos_ids, expected["eos"].get<std::vector<int32_t>>());
     ExpectLayers(config, expected["layers"]);

@@ -17,35 +17,21 @@ namespace {
 
 constexpr int64_t kRowCounts[] = {0, 1, 2, 3, 4, 5, 7, 8, 15, 16, 17, 33, 64, 97, 200};
 
-std::vector<float> Oracle(const std::vector<float>& x, int64_t rows, const RandomWeight& w,
-                          const std::vector<float>& bias) {
-  std::vector<float> out;
-  for (int64_t r = 0; r < rows; ++r) {
-    for (int64_t n = 0; n < w.n; ++n) {
-      float sum = 0.0f;
-      for (int64_t i = 0; i < w.k; ++i) {
-        sum = std::fma(x[static_cast<size_t>(r * w.k + i)], w.at(n, i), sum);
-      }
-      out.push_back(bias.empty() ? sum : sum + bias[static_cast<size_t>(n)]);
-    }
-  }
-  return out;
-}
-
 float AsBf16(float value) { return BF16ToFloat(FloatToBF16(value)); }
 
-// ActivationPrecision::kReduced beside BF16 weights: of each pair of k the odd one comes first.
-std::vector<float> PairsOracle(const std::vector<float>& x, int64_t rows, const RandomWeight& w,
-                               const std::vector<float>& bias) {
+// One chain over k ascending. With `pairs`, ActivationPrecision::kReduced beside BF16 weights: x is
+// rounded, and of each pair of k the odd one comes first.
+std::vector<float> Oracle(const std::vector<float>& x, int64_t rows, const RandomWeight& w,
+                          const std::vector<float>& bias, bool pairs = false) {
   std::vector<float> out;
   for (int64_t r = 0; r < rows; ++r) {
     for (int64_t n = 0; n < w.n; ++n) {
       float sum = 0.0f;
-      for (int64_t i = 0; i < w.k; i += 2) {
-        for (const int64_t at : {i + 1, i}) {
-          if (at == w.k) continue;
-          sum = std::fma(AsBf16(x[static_cast<size_t>(r * w.k + at)]), w.at(n, at), sum);
-        }
+      for (int64_t i = 0; i < w.k + w.k % 2; ++i) {
+        const int64_t at = pairs ? i ^ 1 : i;
+        if (at >= w.k) continue;
+        const float value = x[static_cast<size_t>(r * w.k + at)];
+        sum = std::fma(pairs ? AsBf16(value) : value, w.at(n, at), sum);
       }
       out.push_back(bias.empty() ? sum : sum + bias[static_cast<size_t>(n)]);
     }
@@ -76,8 +62,7 @@ TEST_P(GemmTest, EqualsTheScalarChainForAnyRowsThreadsAndTargets) {
       SCOPED_TRACE(testing::Message() << threads << " threads, " << rows << " rows");
       const std::vector<float> x = RandomFloats(rows * k, 3);
       const std::vector<float> b = rows % 2 == 0 ? bias : std::vector<float>();
-      const std::vector<uint32_t> wanted =
-          Bits(pairs ? PairsOracle(x, rows, weight, b) : Oracle(x, rows, weight, b));
+      const std::vector<uint32_t> wanted = Bits(Oracle(x, rows, weight, b, pairs));
       ForEachTarget([&] {
         std::vector<float> out(static_cast<size_t>(rows * n), 7.0f);
         Gemm(pool, AsMatrix(x, rows, k), packed, b, workspace, AsMatrix(out, rows, n));

@@ -164,8 +164,8 @@ class BenchModel {
     Matrix sin = workspace_.GetMatrix(x.rows, kHeadDim / 2);
     std::fill_n(cos.data, x.rows * kHeadDim / 2, 0.8f);
     std::fill_n(sin.data, x.rows * kHeadDim / 2, 0.6f);
-    ApplyRope(pool_, cos, sin, kHeadDim, q);
-    ApplyRope(pool_, cos, sin, kHeadDim, k);
+    ApplyRope(pool_, cos, sin, {.head_dim = kHeadDim}, q);
+    ApplyRope(pool_, cos, sin, {.head_dim = kHeadDim}, k);
     StoreKv(pool_, layer, sequences_, k, v, cache_);
     Matrix attended = workspace_.GetMatrix(x.rows, q_cols);
     PagedAttention(pool_, {.layer = layer, .heads = kHeads, .scale = 0.125f, .window = 0},

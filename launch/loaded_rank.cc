@@ -13,6 +13,7 @@
 #include "launch/parallelism.h"
 #include "launch/version.h"
 #include "layers/models/load_config.h"
+#include "layers/models/tensor_list.h"
 #include "parallel/thread_communicator.h"
 
 namespace folkmoot {
@@ -179,8 +180,11 @@ absl::Status LoadedRank::LoadWeights(const EngineOptions& options, ModelOptions 
   const std::pair<int, int> slice =
       tensor_parallel_ ? std::pair(world.rank(), world.size()) : std::pair(0, 1);
   const int placed = tensor_parallel_ ? 0 : world.rank();
-  int64_t total = BytesToLoad(config_, std::ssize(placement_.experts_of(placed)), slice.first,
-                              slice.second, config_.dtype);
+  const ListedPart part = {.placement = config_.moe.experts > 0 ? &placement_ : nullptr,
+                           .expert_rank = placed,
+                           .rank = slice.first,
+                           .ranks = slice.second};
+  FM_ASSIGN_OR_RETURN(int64_t total, BytesToLoad(config_, part, config_.dtype));
   if (stored_codes_ && !WeightDType(options)) {
     total = static_cast<int64_t>(static_cast<double>(total) /
                                  static_cast<double>(DTypeBytes(config_.dtype)) *

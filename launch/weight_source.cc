@@ -14,6 +14,7 @@
 
 #include "absl/functional/function_ref.h"
 #include "layers/models/model.h"
+#include "layers/models/tensor_list.h"
 #include "layers/panel_loader.h"
 #include "runtime/checkpoint/gguf_model.h"
 
@@ -65,8 +66,8 @@ std::optional<StoredCodes> CodesOfBlocks(const Checkpoint& checkpoint) {
 
 // Weights of the whole model, embeddings included.
 int64_t AllWeights(const ModelConfig& config) {
-  const int64_t bytes = BytesToLoad(config, config.moe.experts, 0, 1, DType::kF32);
-  return bytes / DTypeBytes(DType::kF32) +
+  const absl::StatusOr<int64_t> bytes = BytesToLoad(config, {}, DType::kF32);
+  return bytes.value_or(0) / DTypeBytes(DType::kF32) +
          (config.tied_embeddings ? 0 : config.vocab * config.hidden);
 }
 

@@ -8,16 +8,18 @@
 #pragma once
 
 #include <cstdint>
-#include <string>
+#include <memory>
+#include <span>
 #include <vector>
 
 #include "layers/column_splits.h"
-#include "layers/forward_batch.h"
 #include "layers/layer_context.h"
+#include "layers/layer_names.h"
 #include "layers/weight_loader.h"
 #include "parallel/column_exchange.h"
 #include "runtime/model_config.h"
 #include "runtime/ops/attention.h"
+#include "runtime/ops/norm.h"
 
 namespace folkmoot {
 
@@ -27,37 +29,51 @@ struct RopeRows {
   ConstMatrix sin;
 };
 
+// What all layers of a step share.
+struct AttentionStep {
+  std::span<const AttentionSequence> sequences;
+  RopeRows rope;
+  RopeRows local_rope;                 // of LayerConfig::local_rope
+  std::span<const float> temperature;  // [T], of q in layers without rotation; empty: none
+};
+
 class Attention {
  public:
-  // `prefix` is "model.layers.3.self_attn.". `columns` must outlive the layer.
-  static absl::StatusOr<Attention> Load(ThreadPool& pool, WeightLoader& loader,
-                                        const ModelConfig& config, int64_t layer,
-                                        const std::string& prefix, ColumnExchange& columns);
+  virtual ~Attention() = default;
 
   // x [T, H] normalised input. Returns [T, H], which lives as matrices of ColumnExchange do. Writes
   // this step's keys and values to `cache`, which has this rank's heads. Collective over the
   // ranks of the exchange.
-  absl::StatusOr<Matrix> Forward(LayerContext& ctx, std::span<const AttentionSequence> sequences,
-                                 const RopeRows& rope, KvCache& cache, ConstMatrix x) const;
+  absl::StatusOr<Matrix> Forward(LayerContext& ctx, const AttentionStep& step, KvCache& cache,
+                                 ConstMatrix x) const;
+
+ protected:
+  // `layer` is that of the cache. `columns` must outlive the layer. heads_ is the caller's to set,
+  // and LoadOutput to call.
+  Attention(int64_t layer, ColumnExchange& columns) : layer_(layer), columns_(&columns) {}
+  absl::Status LoadOutput(ThreadPool& pool, WeightLoader& loader, const ModelConfig& config,
+                          const std::string& module);
+  int rank() const { return columns_->rank(); }
+  int64_t layer() const { return layer_; }
+
+  ColumnSplit heads_;  // columns of what the heads of all ranks give
 
  private:
-  explicit Attention(ColumnExchange& columns) : columns_(&columns) {}
-  // This rank's heads of all, attended [T, heads of this rank * head_dim].
-  void Attend(LayerContext& ctx, std::span<const AttentionSequence> sequences, const RopeRows& rope,
-              KvCache& cache, ConstMatrix x, Matrix attended) const;
+  // This rank's heads of all, attended: [T, its columns of heads_]. Not called where it has none.
+  virtual void Attend(LayerContext& ctx, const AttentionStep& step, KvCache& cache, ConstMatrix x,
+                      Matrix attended) const = 0;
 
+  int64_t layer_;
   ColumnExchange* columns_;
-  ColumnSplit heads_;       // columns of the query heads
-  ColumnSplit output_;      // columns of the result
-  AttentionParams params_;  // of this rank's heads
-  int64_t head_dim_ = 0;
-  int64_t kv_heads_ = 0;  // of this rank
-  float norm_eps_ = 0;
-  std::vector<PackedMatrix> qkv_;  // one matrix, or three where their types differ
+  ColumnSplit output_;  // columns of the result
   PackedMatrix o_;
-  std::vector<float> qkv_bias_, o_bias_;  // empty: none
-  std::vector<float> q_norm_, k_norm_;    // [head_dim], [columns of all heads], or empty
-  float clip_ = 0;                        // 0: none
+  std::vector<float> o_bias_;  // empty: none
 };
+
+// Multi-head, grouped-query or latent attention, as the config says.
+absl::StatusOr<std::unique_ptr<Attention>> LoadAttention(ThreadPool& pool, WeightLoader& loader,
+                                                         const ModelConfig& config, int64_t layer,
+                                                         const AttentionNames& names,
+                                                         ColumnExchange& columns);
 
 }  // namespace folkmoot

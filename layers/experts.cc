@@ -3,13 +3,18 @@
 
 namespace folkmoot {
 
-GatedFfnTensors TensorsOfExpert(const ExpertNames& names, bool packed, int expert, int experts,
-                                int64_t hidden, int64_t intermediate) {
+ExpertLayout LayoutOf(const ExpertNames& names, const WeightLoader& loader) {
+  if (!loader.Has(names.packed_gate_up)) return ExpertLayout::kOneByOne;
+  return loader.Coded(names.packed_gate_up) ? ExpertLayout::kPackedCodes : ExpertLayout::kPacked;
+}
+
+GatedFfnTensors TensorsOfExpert(const ExpertNames& names, ExpertLayout layout, int expert,
+                                int experts, int64_t hidden, int64_t intermediate) {
   GatedFfnTensors refs;
   refs.gate = {.n = intermediate, .k = hidden};
   refs.up = refs.gate;
   refs.down = {.n = hidden, .k = intermediate};
-  if (!packed) {
+  if (layout == ExpertLayout::kOneByOne) {
     const std::string prefix = fmt::format("{}experts.{}.", names.prefix, expert);
     refs.gate.name = prefix + names.gate;
     refs.up.name = prefix + names.up;
@@ -22,27 +27,66 @@ GatedFfnTensors TensorsOfExpert(const ExpertNames& names, bool packed, int exper
     ref->slices = experts;
     ref->slice = expert;
   }
-  refs.gate.slice_rows = refs.up.slice_rows = 2 * intermediate;
-  refs.up.first_row = intermediate;
+  const bool plain = layout == ExpertLayout::kPacked;
+  refs.gate.transposed = refs.up.transposed = plain && names.gate_up_transposed;
+  refs.down.transposed = plain && names.down_transposed;
   refs.down.slice_rows = hidden;
+  if (!names.packed_up.empty()) {
+    refs.up.name = names.packed_up;
+    refs.gate.slice_rows = refs.up.slice_rows = intermediate;
+    return refs;
+  }
+  refs.gate.slice_rows = refs.up.slice_rows = 2 * intermediate;
+  refs.up.first_row = names.taking_turns ? 1 : intermediate;
+  refs.gate.row_step = refs.up.row_step = names.taking_turns ? 2 : 1;
   return refs;
 }
 
+absl::Status Experts::LoadBiases(WeightLoader& loader, const ModelConfig& config,
+                                 const ExpertNames& names, int expert) {
+  const int64_t inner = config.moe.intermediate;
+  FM_ASSIGN_OR_RETURN(const std::vector<float> both,
+                      loader.Row(names.packed_gate_up_bias, 2 * inner, expert, config.moe.experts));
+  FM_ASSIGN_OR_RETURN(
+      const std::vector<float> down,
+      loader.Row(names.packed_down_bias, config.hidden, expert, config.moe.experts));
+  const auto part = [&](const std::vector<float>& all, int64_t first, int64_t step,
+                        const ColumnSplit& split) -> std::span<const float> {
+    std::vector<float>& mine = biases_.emplace_back();
+    const int64_t begin = split.begin(columns_->rank());
+    for (int64_t i = begin; i < begin + split.width(columns_->rank()); ++i) {
+      mine.push_back(all[static_cast<size_t>(first + i * step)]);
+    }
+    return mine;
+  };
+  GatedFfnWeights& weights = weights_.back();
+  const int64_t step = names.taking_turns ? 2 : 1;
+  weights.gate_bias = part(both, 0, step, hidden_);
+  weights.up_bias = part(both, names.taking_turns ? 1 : inner, step, hidden_);
+  weights.down_bias = part(down, 0, 1, output_);
+  return absl::OkStatus();
+}
+
 absl::StatusOr<Experts> Experts::Load(ThreadPool& pool, WeightLoader& loader,
-                                      const ExpertNames& names, const ExpertPlacement& placement,
-                                      int rank, int64_t hidden, int64_t intermediate,
-                                      Activation activation, ColumnExchange& columns) {
+                                      const ModelConfig& config, const ExpertNames& names,
+                                      const ExpertPlacement& placement, int rank,
+                                      ColumnExchange& columns) {
   Experts experts(columns);
-  experts.hidden_ = IntermediateSplit(intermediate, columns.size());
-  experts.activation_ = activation;
-  const bool packed = loader.Has(names.packed_gate_up);
+  experts.hidden_ = IntermediateSplit(config.moe.intermediate, columns.size());
+  experts.output_ = OutputSplit(config.hidden, columns.size());
+  experts.activation_ = config.activation;
+  const ExpertLayout layout = LayoutOf(names, loader);
   for (const int expert : placement.experts_of(rank)) {
-    FM_RETURN_IF_ERROR(LoadGatedFfn(
-        pool, loader,
-        TensorsOfExpert(names, packed, expert, placement.experts(), hidden, intermediate), columns,
-        &experts.weights_.emplace_back()));
+    GatedFfnWeights& last = experts.weights_.emplace_back();
+    FM_RETURN_IF_ERROR(LoadGatedFfn(pool, loader,
+                                    TensorsOfExpert(names, layout, expert, placement.experts(),
+                                                    config.hidden, config.moe.intermediate),
+                                    columns, &last));
+    last.limit = config.swiglu_limit;
+    if (config.moe.expert_bias) {
+      FM_RETURN_IF_ERROR(experts.LoadBiases(loader, config, names, expert));
+    }
     const GatedFfnWeights& first = experts.weights_.front();
-    const GatedFfnWeights& last = experts.weights_.back();
     if (last.gate_up.TakesRowsOf(first.gate_up) && last.down.TakesRowsOf(first.down)) continue;
     const int other = placement.experts_of(rank).front();
     if (!last.gate_up.codes() && !first.gate_up.codes()) {

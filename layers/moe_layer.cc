@@ -19,13 +19,18 @@ absl::StatusOr<MoeLayer> MoeLayer::Load(ThreadPool& pool, WeightLoader& loader,
                                         ColumnExchange& columns) {
   MoeLayer layer(columns);
   layer.output_ = OutputSplit(config.hidden, columns.size());
-  FM_ASSIGN_OR_RETURN(layer.router_, loader.Pack(pool, {.name = names.router,
-                                                        .n = config.moe.experts,
-                                                        .k = config.hidden,
-                                                        .exact = true}));
+  const int64_t outputs = config.moe.experts + config.moe.zero_experts;
+  FM_ASSIGN_OR_RETURN(
+      layer.router_,
+      loader.Pack(pool, {.name = names.router, .n = outputs, .k = config.hidden, .exact = true}));
+  if (config.moe.router_bias) {
+    FM_ASSIGN_OR_RETURN(layer.router_bias_, loader.Vector(names.router_bias, outputs));
+  }
+  if (config.moe.selection_bias) {
+    FM_ASSIGN_OR_RETURN(layer.selection_bias_, loader.Vector(names.selection_bias, outputs));
+  }
   FM_ASSIGN_OR_RETURN(layer.experts_,
-                      Experts::Load(pool, loader, names.experts, placement, rank, config.hidden,
-                                    config.moe.intermediate, config.activation, columns));
+                      Experts::Load(pool, loader, config, names.experts, placement, rank, columns));
   if (config.moe.shared_intermediate > 0) {
     FM_ASSIGN_OR_RETURN(
         layer.shared_,
@@ -42,6 +47,7 @@ absl::StatusOr<MoeLayer> MoeLayer::Load(ThreadPool& pool, WeightLoader& loader,
 void MoeLayer::Bind(int layer, int moe_index, const Gate& gate, Dispatcher& dispatcher) {
   layer_ = layer;
   moe_router_ = MoeRouter(layer, moe_index, gate);
+  moe_router_.set_biases(router_bias_, selection_bias_);
   dispatcher_ = &dispatcher;
   handle_ = dispatcher.MakeHandle();
   if (!gate.config().shared) shared_.reset();

@@ -19,24 +19,13 @@
 #include "layers/forward_batch.h"
 #include "layers/gates/gate.h"
 #include "layers/layer_context.h"
+#include "layers/layer_names.h"
 #include "layers/moe_router.h"
 #include "parallel/dispatcher.h"
 #include "runtime/model_config.h"
 
 namespace folkmoot {
 
-// Tensor names of one layer's MoE block.
-struct MoeNames {
-  std::string router;         // [E, H]
-  std::string packed_router;  // in checkpoints without the first; empty: it has no other name
-  ExpertNames experts;
-  // The shared expert, if there is one: a prefix of {gate,up,down}_proj.weight, or a matrix of gate
-  // and then up rows, [2S, H], and [H, S].
-  std::string shared_prefix;
-  std::string shared_gate_up;
-  std::string shared_down;
-  std::string shared_gate;  // [1, H]: its sigmoid gate; empty: it has none
-};
 GatedFfnTensors TensorsOfShared(const MoeNames& names, int64_t hidden, int64_t intermediate);
 
 class MoeLayer {
@@ -68,7 +57,8 @@ class MoeLayer {
   PackedMatrix router_;
   std::optional<Experts> experts_;
   std::optional<DenseFfn> shared_;
-  std::vector<float> shared_gate_;  // [H] or empty
+  std::vector<float> shared_gate_;                   // [H] or empty
+  std::vector<float> router_bias_, selection_bias_;  // [E] or empty
 };
 
 }  // namespace folkmoot

@@ -71,7 +71,9 @@ absl::StatusOr<Routing> MoeRouter::Route(LayerContext& ctx, const ForwardBatch& 
                            .streams = batch.streams,
                            .token_ids = batch.token_ids,
                            .layer = layer_,
-                           .step = ctx.step};
+                           .step = ctx.step,
+                           .router_bias = router_bias_,
+                           .selection_bias = selection_bias_};
   return gate.Route(input, ctx.experts, ctx.workspace);
 }
 
@@ -118,7 +120,9 @@ absl::StatusOr<Routing> MoeRouter::RouteMixed(LayerContext& ctx, const ForwardBa
                                .streams = mine.streams,
                                .token_ids = mine.token_ids,
                                .layer = layer_,
-                               .step = ctx.step};
+                               .step = ctx.step,
+                               .router_bias = router_bias_,
+                               .selection_bias = selection_bias_};
       FM_ASSIGN_OR_RETURN(const Routing part, gate.Route(input, ctx.experts, workspace));
       ScatterRows(part, mine.rows, merged);
     }

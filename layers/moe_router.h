@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "layers/forward_batch.h"
@@ -20,6 +21,12 @@ class MoeRouter {
   MoeRouter(int layer, int moe_index, const Gate& gate)
       : layer_(layer), moe_index_(moe_index), gate_(&gate) {}
 
+  // Vectors [E] of this layer's weights or none, for every gate; they must outlive the router.
+  void set_biases(std::span<const float> router, std::span<const float> selection) {
+    router_bias_ = router;
+    selection_bias_ = selection;
+  }
+
   // logits [T, E]. Collective over ctx.experts where a gate is.
   absl::StatusOr<Routing> Route(LayerContext& ctx, const ForwardBatch& batch, ConstMatrix logits);
 
@@ -32,6 +39,7 @@ class MoeRouter {
   int layer_ = 0;
   int moe_index_ = 0;
   const Gate* gate_ = nullptr;
+  std::span<const float> router_bias_, selection_bias_;
   std::vector<GateSequence> sequences_;
 };
 

@@ -8,9 +8,19 @@
 namespace folkmoot {
 namespace {
 
+// Other readings of a tensor than as rows in their order have names of their own.
 PanelSource PartOf(const TensorRef& ref) {
-  FM_CHECK(ref.row_step == 1);
-  return {.name = ref.name, .slice = ref.slice, .first_row = ref.first_row, .rows = ref.n};
+  std::string name = ref.name;
+  if (ref.transposed) name += fmt::format("^T{}", ref.first_k);
+  if (ref.row_step > 1) name += fmt::format("/{}+{}", ref.row_step, ref.first_row % ref.row_step);
+  return {.name = std::move(name),
+          .slice = ref.slice,
+          .first_row = ref.first_row / ref.row_step,
+          .rows = ref.n};
+}
+
+std::string RowName(const std::string& name, int64_t row, int64_t rows) {
+  return rows == 1 ? name : fmt::format("{}[{}]", name, row);
 }
 
 class PanelLoader : public WeightLoader {
@@ -74,8 +84,9 @@ class PanelLoader : public WeightLoader {
     ReportRead(entry->bytes);
     return values;
   }
-  absl::StatusOr<std::vector<float>> Row(const std::string& name, int64_t n) override {
-    return Vector(name, n);
+  absl::StatusOr<std::vector<float>> Row(const std::string& name, int64_t n, int64_t row,
+                                         int64_t rows) override {
+    return Vector(RowName(name, row, rows), n);
   }
 
   absl::StatusOr<RowTable> Table(const TensorRef& ref) override {
@@ -126,7 +137,7 @@ class PanelLoader : public WeightLoader {
                              ref.name, entry->k, ref.k);
     }
     if (outputs == nullptr) return entry;
-    *outputs = ref.first_row - entry->parts[part].first_row;
+    *outputs = ref.first_row / ref.row_step - entry->parts[part].first_row;
     if (kind == PanelKind::kGateUp) return entry;  // gates and ups side by side
     for (size_t p = 0; p < part; ++p) *outputs += entry->parts[p].rows;
     return entry;
@@ -197,9 +208,10 @@ class PanelRecorder : public WeightLoader {
     FM_RETURN_IF_ERROR(Record(name, values));
     return values;
   }
-  absl::StatusOr<std::vector<float>> Row(const std::string& name, int64_t n) override {
-    FM_ASSIGN_OR_RETURN(std::vector<float> values, from_.Row(name, n));
-    FM_RETURN_IF_ERROR(Record(name, values));
+  absl::StatusOr<std::vector<float>> Row(const std::string& name, int64_t n, int64_t row,
+                                         int64_t rows) override {
+    FM_ASSIGN_OR_RETURN(std::vector<float> values, from_.Row(name, n, row, rows));
+    FM_RETURN_IF_ERROR(Record(RowName(name, row, rows), values));
     return values;
   }
   absl::StatusOr<RowTable> Table(const TensorRef& ref) override {

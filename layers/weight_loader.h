@@ -29,6 +29,9 @@ struct RowTable {
   std::unique_ptr<CodeMatrix> codes;  // null when plain
 };
 
+// The shape of the tensor that `ref` is a part of.
+std::vector<int64_t> StoredShape(const TensorRef& ref);
+
 // What becomes of weights on their way into memory.
 struct WeightOptions {
   // Converts matrices to this type while packing them; without one they stay as stored.
@@ -52,6 +55,8 @@ class WeightLoader {
   virtual ~WeightLoader() = default;
 
   virtual bool Has(std::string_view name) const = 0;
+  // Is it there as codes?
+  virtual bool Coded(std::string_view) const { return false; }
   // The type in which a tensor is stored; nullopt: there is none of this name.
   virtual std::optional<DType> Stored(std::string_view name) const = 0;
   // The rows of `ref` as stored; codes as numbers of the dtype that is set, or BF16. Valid until
@@ -85,8 +90,9 @@ class WeightLoader {
   // Elements first .. first + count of it.
   absl::StatusOr<std::vector<float>> VectorPart(const std::string& name, int64_t n, int64_t first,
                                                 int64_t count);
-  // A tensor [1, n], as routers of one output store it.
-  virtual absl::StatusOr<std::vector<float>> Row(const std::string& name, int64_t n);
+  // Row `row` of a tensor [rows, n], as biases of packed experts are stored, or of [1, n].
+  virtual absl::StatusOr<std::vector<float>> Row(const std::string& name, int64_t n,
+                                                 int64_t row = 0, int64_t rows = 1);
 
   // For all that is asked for from now on.
   void set_options(const WeightOptions& options) { options_ = options; }

@@ -98,6 +98,7 @@ std::vector<std::string_view> HonouredKeys(const ConfigFamily& family) {
       "torch_dtype",
       "vocab_size",
   };
+  if (family.experts > 0 && family.intermediate == 0) std::erase(keys, "intermediate_size");
   const auto add = [&keys](bool condition, std::initializer_list<std::string_view> more) {
     if (condition) keys.insert(keys.end(), more);
   };
@@ -105,15 +106,22 @@ std::vector<std::string_view> HonouredKeys(const ConfigFamily& family) {
   add(family.bias == BiasRule::kAttentionKey, {"attention_bias"});
   add(family.mlp_bias_key, {"mlp_bias"});
   add(family.window != WindowRule::kNone, {"sliding_window"});
-  add(family.window == WindowRule::kAllInUse || family.layer_types_rule(), {"use_sliding_window"});
   // qwen3_moe files carry max_window_layers, which Transformers does not read for it.
-  add(family.window == WindowRule::kAllInUse || family.layer_types_rule(), {"max_window_layers"});
+  add(family.window_in_use_key(), {"use_sliding_window", "max_window_layers"});
+  add(family.window == WindowRule::kAlwaysFromMax, {"max_window_layers"});
+  add(family.partial_rotary > 0, {"partial_rotary_factor"});
+  add(!family.rope_dim_key.empty(), {family.rope_dim_key});
   add(family.experts > 0, {"num_experts_per_tok"});
   add(family.experts > 0 && !family.local_experts_only, {"num_experts"});
   add(family.local_experts_alias, {"num_local_experts"});
   add(family.norm_topk_key, {"norm_topk_prob"});
-  add(family.dense_layers(), {"moe_intermediate_size", "decoder_sparse_step", "mlp_only_layers"});
+  add(family.moe_intermediate > 0, {"moe_intermediate_size"});
+  add(family.dense == DenseRule::kSparseStep, {"decoder_sparse_step", "mlp_only_layers"});
+  add(family.dense == DenseRule::kFirst, {"first_k_dense_replace"});
   add(family.shared_intermediate > 0, {"shared_expert_intermediate_size"});
+  for (const KeyAlias& alias : family.aliases) {
+    std::replace(keys.begin(), keys.end(), alias.usual, alias.own);
+  }
   keys.insert(keys.end(), family.own_keys.begin(), family.own_keys.end());
   return keys;
 }

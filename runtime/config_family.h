@@ -32,10 +32,27 @@ enum class WindowRule : uint8_t {
   kAllInUse,       // every layer when in use and not null
   kFromMaxWindow,  // in use: layer i when i >= max_window_layers
   kEvenBeforeMax,  // in use: layer i when i is even and i < max_window_layers
+  kAlternating,    // layer i when i is even, where layer_types is not given
+  kAlwaysFromMax,  // as kFromMaxWindow, always in use
+};
+
+// Which layers of a family with experts have one dense FFN.
+enum class DenseRule : uint8_t {
+  kNone,
+  kSparseStep,  // keys decoder_sparse_step and mlp_only_layers
+  kFirst,       // the first first_k_dense_replace
+  kOwn,         // `read` sets LayerConfig::moe; all have experts until then
 };
 
 // Bound of every width (hidden, intermediate, vocabulary); no model comes near.
 constexpr IntRange kWidthRange = {1, 1 << 24};
+
+// A key that is not read, since it may have this value only (JSON text), or those of all entries
+// with its name; null is accepted too.
+struct FixedKey {
+  std::string_view key;
+  std::string_view value;
+};
 
 struct ConfigFamily;
 
@@ -48,6 +65,7 @@ struct ConfigSource {
 struct ConfigFamily {
   std::string_view architecture;
   std::string_view model_type;
+  std::string_view other_model_type = "";  // that some published files have
   int64_t vocab = 0;
   int64_t hidden = 0;
   int64_t intermediate = 0;
@@ -57,8 +75,16 @@ struct ConfigFamily {
   int64_t max_positions = 0;
   int64_t head_dim = 0;  // 0: hidden / heads
   double rms_norm_eps = 1e-6;
+  NormKind norm = NormKind::kRms;
+  bool norm_bias = false;
   double rope_theta = 1e4;
+  double partial_rotary = 0;  // of an absent partial_rotary_factor; 0: the family has none
+  bool rope_neighbours = false;
+  std::string_view rope_dim_key = "";  // where not head_dim rotates (latent attention)
+  int64_t rope_dim = 0;
   int64_t eos = -1;  // -1: none
+  bool tied_embeddings = false;
+  Activation activation = Activation::kSilu;
   BiasRule bias = BiasRule::kNever;
   bool mlp_bias_key = false;
   QkNormKind qk_norm = QkNormKind::kNone;
@@ -69,19 +95,28 @@ struct ConfigFamily {
   // Routed experts; 0 for dense families.
   int64_t experts = 0;
   int64_t top_k = 0;
-  int64_t moe_intermediate = 0;      // 0: intermediate_size is the experts' and no layer is dense
-  int64_t shared_intermediate = 0;   // 0: no shared expert
-  bool local_experts_alias = false;  // num_local_experts is num_experts
-  bool local_experts_only = false;   // and the one name that is known
-  bool norm_topk_key = false;        // norm_topk_prob, absent: false; else weights add up to 1
+  int64_t moe_intermediate = 0;     // 0: intermediate_size is the experts' and no layer is dense
+  int64_t shared_intermediate = 0;  // 0: no shared expert by key shared_expert_intermediate_size
+  DenseRule dense = DenseRule::kNone;
+  int64_t first_dense = 0;                 // of kFirst
+  bool local_experts_alias = false;        // num_local_experts is num_experts
+  bool local_experts_only = false;         // and the one name that is known
+  bool norm_topk_key = false;              // norm_topk_prob; else weights add up to 1
+  bool norm_topk = false;                  // where it is absent
+  std::span<const KeyAlias> aliases = {};  // keys that it spells differently
+  std::span<const FixedKey> fixed = {};    // keys that may say but one thing
   // What this family alone has: keys that `read` honours, after all others are read.
   std::span<const std::string_view> own_keys = {};
   absl::Status (*read)(const ConfigSource& source, ModelConfig& config) = nullptr;
 
   bool layer_types_rule() const {  // layer_types decides, where given
-    return window == WindowRule::kFromMaxWindow || window == WindowRule::kEvenBeforeMax;
+    return window == WindowRule::kFromMaxWindow || window == WindowRule::kEvenBeforeMax ||
+           window == WindowRule::kAlternating || window == WindowRule::kAlwaysFromMax;
   }
-  bool dense_layers() const { return experts > 0 && moe_intermediate > 0; }
+  bool window_in_use_key() const {  // use_sliding_window decides
+    return window == WindowRule::kAllInUse || window == WindowRule::kFromMaxWindow ||
+           window == WindowRule::kEvenBeforeMax;
+  }
 };
 
 // Reads a config.json of one of these families. Errors name the file, the key, its value and what

@@ -36,7 +36,8 @@ absl::StatusOr<const ConfigFamily*> FamilyOf(std::span<const ConfigFamily* const
   }
   for (const ConfigFamily* family : families) {
     const bool named = !architectures.empty() && architectures[0] == family->architecture;
-    const bool typed = model_type && *model_type == family->model_type;
+    const bool typed = model_type && (*model_type == family->model_type ||
+                                      *model_type == family->other_model_type);
     if (architectures.empty() ? !typed : !named) continue;
     if (model_type && !typed) {
       return keys.Wrong("model_type",
@@ -55,12 +56,35 @@ absl::Status CheckNeutral(const ConfigSource& source, const NeutralKey& rule) {
   return source.keys.Wrong(rule.key, rule.reason);
 }
 
+const FixedKey* FindFixed(const ConfigFamily& family, std::string_view key) {
+  for (const FixedKey& fixed : family.fixed) {
+    if (fixed.key == key) return &fixed;
+  }
+  return nullptr;
+}
+
+absl::Status CheckFixed(const ConfigSource& source, std::string_view key, const json& value) {
+  std::vector<std::string_view> accepted;
+  for (const FixedKey& fixed : source.family.fixed) {
+    if (fixed.key != key) continue;
+    if (value.is_null() || value == json::parse(fixed.value)) return absl::OkStatus();
+    accepted.push_back(fixed.value);
+  }
+  return source.keys.Wrong(key,
+                           fmt::format("{} is computed with {} only", source.family.architecture,
+                                       fmt::join(accepted, " or ")));
+}
+
 absl::Status CheckKeys(const json& config, const ConfigSource& source) {
   const std::vector<std::string_view> honoured = HonouredKeys(source.family);
   const std::vector<NeutralKey> neutral = NeutralKeys();
   for (const auto& [key, value] : config.items()) {
     if (IsHarmlessKey(key)) continue;
     if (std::find(honoured.begin(), honoured.end(), key) != honoured.end()) continue;
+    if (const FixedKey* fixed = FindFixed(source.family, key); fixed != nullptr) {
+      FM_RETURN_IF_ERROR(CheckFixed(source, key, value));
+      continue;
+    }
     const auto rule = std::find_if(neutral.begin(), neutral.end(),
                                    [&name = key](const NeutralKey& n) { return n.key == name; });
     // Where q, k and v have biases anyway, "attention_bias": false would be a false promise.
@@ -81,8 +105,10 @@ absl::Status ReadSizes(const ConfigSource& source, ModelConfig& config) {
   const ConfigFamily& family = source.family;
   FM_ASSIGN_OR_RETURN(config.vocab, keys.Int("vocab_size", family.vocab, kWidthRange));
   FM_ASSIGN_OR_RETURN(config.hidden, keys.Int("hidden_size", family.hidden, kWidthRange));
-  FM_ASSIGN_OR_RETURN(config.intermediate,
-                      keys.Int("intermediate_size", family.intermediate, kWidthRange));
+  if (family.intermediate > 0) {
+    FM_ASSIGN_OR_RETURN(config.intermediate,
+                        keys.Int("intermediate_size", family.intermediate, kWidthRange));
+  }
   FM_ASSIGN_OR_RETURN(const int64_t layers, keys.Int("num_hidden_layers", family.layers, kLayers));
   config.layers.resize(static_cast<size_t>(layers));
   FM_ASSIGN_OR_RETURN(config.max_positions,
@@ -161,6 +187,7 @@ absl::Status ReadActivation(const ConfigSource& source, ModelConfig& config) {
       {"gelu_fast", Activation::kGeluTanh},
       {"relu", Activation::kRelu},
   }};
+  config.activation = source.family.activation;
   if (!source.keys.Has("hidden_act")) return absl::OkStatus();
   FM_ASSIGN_OR_RETURN(const auto name, source.keys.OptionalString("hidden_act"));
   for (const auto& [known, activation] : kNames) {
@@ -193,6 +220,23 @@ absl::Status ReadDType(const ConfigSource& source, ModelConfig& config) {
   return absl::OkStatus();
 }
 
+absl::Status ReadRope(const ConfigSource& source, const json& root, std::string_view file,
+                      ModelConfig& config) {
+  const ConfigFamily& family = source.family;
+  RopeDefaults defaults = {.theta = family.rope_theta,
+                           .dim = config.head_dim,
+                           .partial = family.partial_rotary,
+                           .max_positions = config.max_positions};
+  if (!family.rope_dim_key.empty()) {
+    FM_ASSIGN_OR_RETURN(defaults.dim,
+                        source.keys.Int(family.rope_dim_key, family.rope_dim, kHeads));
+    if (defaults.dim % 2 != 0) return source.keys.Wrong(family.rope_dim_key, "it must be even");
+  }
+  FM_ASSIGN_OR_RETURN(config.rope, ParseRope(root, file, defaults));
+  config.rope.neighbours = family.rope_neighbours;
+  return absl::OkStatus();
+}
+
 // An id, a list of ids or null (none).
 absl::StatusOr<std::vector<int32_t>> ReadEos(const ConfigReader& keys) {
   std::vector<int64_t> ids;
@@ -220,8 +264,9 @@ absl::Status ReadWeightFormat(const ConfigReader& keys, std::string_view file,
 absl::StatusOr<ModelConfig> ParseConfigOf(std::span<const ConfigFamily* const> families,
                                           std::string_view text, std::string_view name_for_errors) {
   FM_ASSIGN_OR_RETURN(const json root, ParseConfigJson(text, name_for_errors));
-  const ConfigReader keys(root, fmt::format("{}: key '", name_for_errors));
-  FM_ASSIGN_OR_RETURN(const ConfigFamily* family, FamilyOf(families, keys, name_for_errors));
+  const ConfigReader named(root, fmt::format("{}: key '", name_for_errors));
+  FM_ASSIGN_OR_RETURN(const ConfigFamily* family, FamilyOf(families, named, name_for_errors));
+  const ConfigReader keys(root, named.prefix(), family->aliases);
   const ConfigSource source{keys, *family};
   FM_RETURN_IF_ERROR(CheckKeys(root, source));
 
@@ -235,11 +280,13 @@ absl::StatusOr<ModelConfig> ParseConfigOf(std::span<const ConfigFamily* const> f
   FM_RETURN_IF_ERROR(ReadDType(source, config));
   FM_RETURN_IF_ERROR(ReadMoe(source, config));
   FM_RETURN_IF_ERROR(ReadWindows(source, config));
-  FM_ASSIGN_OR_RETURN(config.tied_embeddings, keys.Bool("tie_word_embeddings", false));
+  FM_ASSIGN_OR_RETURN(config.tied_embeddings,
+                      keys.Bool("tie_word_embeddings", family->tied_embeddings));
   FM_ASSIGN_OR_RETURN(const double eps, keys.Number("rms_norm_eps", family->rms_norm_eps, 0.0));
   config.rms_norm_eps = static_cast<float>(eps);
-  FM_ASSIGN_OR_RETURN(config.rope, ParseRope(root, name_for_errors, family->rope_theta,
-                                             config.head_dim, config.max_positions));
+  config.norm = family->norm;
+  config.norm_bias = family->norm_bias;
+  FM_RETURN_IF_ERROR(ReadRope(source, root, name_for_errors, config));
   FM_RETURN_IF_ERROR(ReadWeightFormat(keys, name_for_errors, config));
   FM_ASSIGN_OR_RETURN(config.eos_ids, ReadEos(keys));
   if (!keys.Has("eos_token_id") && family->eos >= 0) {

@@ -29,6 +29,7 @@ struct RopeConfig {
   RopeType type = RopeType::kDefault;
   double theta = 10000.0;
   double partial_rotary_factor = 1.0;
+  bool neighbours = false;  // pairs are (2i, 2i + 1), not (i, i + D/2)
   double factor = 1.0;
   int64_t original_max_positions = 0;
   double beta_fast = 32.0;  // yarn
@@ -49,6 +50,9 @@ struct RopeConfig {
 struct LayerConfig {
   bool moe = false;            // routed experts; else one dense FFN
   int64_t sliding_window = 0;  // keys that a query sees, itself included; 0 = all
+  int64_t chunk = 0;           // a query sees keys of its own chunk of so many positions; 0 = all
+  bool rope = true;            // false: q and k are not rotated, and q is tempered
+  bool local_rope = false;     // by ModelConfig::local_rope
 };
 
 struct MoeConfig {
@@ -57,10 +61,41 @@ struct MoeConfig {
   int64_t intermediate = 0;
   bool norm_topk_prob = false;
   int64_t shared_intermediate = 0;  // 0 = no shared expert
+  // Of gates that choose groups of experts first (DeepSeek).
+  int64_t groups = 1;
+  int64_t chosen_groups = 1;
+  double routed_scaling = 1.0;  // of the weights
+  int64_t zero_experts = 0;     // that give back what they get, after the others (LongCat)
+  bool router_bias = false;     // added to the logits
+  bool selection_bias = false;  // added to what experts are chosen by, not to their weights
+  bool expert_bias = false;     // of gate, up and down of every expert
 };
 
-// RMSNorm on q and k before RoPE: of each head, or of all heads of a token together (OLMoE).
-enum class QkNormKind : uint8_t { kNone, kHeads, kRows };
+// RMSNorm on q and k: of each head, or of all heads of a token together (OLMoE), before RoPE; of
+// each head after it (Hunyuan); the same without weights, in layers that rotate (Llama 4).
+enum class QkNormKind : uint8_t { kNone, kHeads, kRows, kHeadsAfterRope, kUnitAfterRope };
+
+// kRmsPlusOne multiplies with 1 + weight (Gemma).
+enum class NormKind : uint8_t { kRms, kRmsPlusOne, kLayer };
+
+// Multi-head latent attention (DeepSeek-V2, section 2.1): keys and values of a token are made from
+// one vector of kv_rank numbers, and all heads share one rotated key.
+struct LatentConfig {
+  int64_t q_rank = 0;  // 0: q comes from the hidden state in one step
+  int64_t kv_rank = 0;
+  int64_t nope_dim = 0;  // of q and k per head that do not turn
+  int64_t rope_dim = 0;
+  int64_t value_dim = 0;
+  float q_scale = 1.0f;  // of the normalised low-rank vectors (LongCat)
+  float kv_scale = 1.0f;
+};
+
+// q of layers without rotation is multiplied with 1 + scale * ln(1 + floor((position + 1) / floor))
+// (Llama 4).
+struct TemperatureConfig {
+  float scale = 0.0f;  // 0: it is not
+  float floor = 1.0f;
+};
 
 struct ModelConfig {
   std::string architecture;  // "Qwen2MoeForCausalLM"
@@ -71,8 +106,11 @@ struct ModelConfig {
   int64_t head_dim = 0;
   int64_t vocab = 0;
   int64_t max_positions = 0;
-  int64_t intermediate = 0;  // of dense FFN layers
-  float rms_norm_eps = 1e-6f;
+  int64_t intermediate = 0;    // of dense FFN layers
+  float rms_norm_eps = 1e-6f;  // also of LayerNorm
+  NormKind norm = NormKind::kRms;
+  bool norm_bias = false;   // of LayerNorm
+  bool post_norms = false;  // also of what attention and FFN give, before it is added (Gemma 2)
   Activation activation = Activation::kSilu;
   bool tied_embeddings = false;
   bool qkv_bias = false;
@@ -86,14 +124,26 @@ struct ModelConfig {
   float residual_multiplier = 1.0f;
   float logits_scaling = 1.0f;
   float attention_multiplier = 0.0f;
-  float clip_qkv = 0.0f;      // q, k and v are clamped to +- this; 0: they are not
+  float clip_qkv = 0.0f;           // q, k and v are clamped to +- this; 0: they are not
+  float attention_softcap = 0.0f;  // AttentionParams::softcap
+  float logits_softcap = 0.0f;     // the same of logits; 0: none
+  bool sinks = false;              // AttentionParams::sinks
+  bool head_bias = false;          // of the output head
+  float swiglu_limit = 0.0f;       // of Activation::kClampedSwiglu
+  LatentConfig latent;             // kv_rank == 0: attention has keys and values of its own
+  TemperatureConfig temperature;
   DType dtype = DType::kF32;  // as config.json says; tensors may differ
   RopeConfig rope;
+  std::optional<RopeConfig> local_rope;  // of LayerConfig::local_rope
   std::vector<LayerConfig> layers;
   MoeConfig moe;  // experts == 0 for dense families
   std::vector<int32_t> eos_ids;
   // How quantised weights are stored, by "quantization_config"; null: all are plain.
   std::shared_ptr<const WeightFormat> weight_format;
+
+  // Numbers of a head that rotate, and of its value.
+  int64_t rope_dim() const { return latent.kv_rank > 0 ? latent.rope_dim : head_dim; }
+  int64_t value_dim() const { return latent.kv_rank > 0 ? latent.value_dim : head_dim; }
 };
 
 }  // namespace folkmoot

@@ -67,8 +67,15 @@ std::string ShowJson(const json& value) {
   return text;
 }
 
+std::string_view ConfigReader::Spelled(std::string_view key) const {
+  for (const KeyAlias& alias : aliases_) {
+    if (alias.usual == key) return alias.own;
+  }
+  return key;
+}
+
 const json* ConfigReader::Find(std::string_view key) const {
-  const auto found = object_.find(key);
+  const auto found = object_.find(Spelled(key));
   return found == object_.end() ? nullptr : &*found;
 }
 
@@ -79,7 +86,7 @@ bool ConfigReader::HasValue(std::string_view key) const {
 
 absl::Status ConfigReader::Wrong(std::string_view key, std::string_view wanted) const {
   const json* value = Find(key);
-  return InvalidArgument("{}{}' is {}; {}", prefix_, key,
+  return InvalidArgument("{}{}' is {}; {}", prefix_, Spelled(key),
                          value == nullptr ? "missing" : ShowJson(*value), wanted);
 }
 

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -26,17 +27,26 @@ struct IntRange {
   int64_t max = INT32_MAX;
 };
 
+// A family's own spelling of a key that others know as `usual`.
+struct KeyAlias {
+  std::string_view usual;
+  std::string_view own;
+};
+
 // Does not own the object. A getter with a default returns it when the key is absent; a getter that
 // returns an optional gives nullopt for an absent key and for null.
 class ConfigReader {
  public:
   // `prefix` is what stands before a key in messages: "config.json: key '" or "...'rope_scaling.".
-  ConfigReader(const nlohmann::json& object, std::string prefix)
-      : object_(object), prefix_(std::move(prefix)) {}
+  // `aliases`: keys that this object spells differently; must outlive the reader.
+  ConfigReader(const nlohmann::json& object, std::string prefix,
+               std::span<const KeyAlias> aliases = {})
+      : object_(object), prefix_(std::move(prefix)), aliases_(aliases) {}
 
   const nlohmann::json& object() const { return object_; }
   const std::string& prefix() const { return prefix_; }
   const nlohmann::json* Find(std::string_view key) const;  // nullptr: absent
+  std::string_view Spelled(std::string_view key) const;
   bool Has(std::string_view key) const { return Find(key) != nullptr; }
   bool HasValue(std::string_view key) const;  // neither absent nor null
 
@@ -60,6 +70,7 @@ class ConfigReader {
  private:
   const nlohmann::json& object_;
   std::string prefix_;
+  std::span<const KeyAlias> aliases_;
 };
 
 }  // namespace folkmoot

@@ -26,8 +26,18 @@ absl::StatusOr<int64_t> ReadExpertCount(const ConfigSource& source) {
   return alias.value_or(count.value_or(source.family.experts));
 }
 
-absl::Status ReadSparseLayers(const ConfigSource& source, ModelConfig& config) {
+absl::Status ReadDenseLayers(const ConfigSource& source, ModelConfig& config) {
+  for (LayerConfig& layer : config.layers) layer.moe = true;
   const auto layers = static_cast<int64_t>(config.layers.size());
+  if (source.family.dense == DenseRule::kFirst) {
+    FM_ASSIGN_OR_RETURN(
+        const int64_t dense,
+        source.keys.Int("first_k_dense_replace", source.family.first_dense, {0, INT32_MAX}));
+    for (int64_t i = 0; i < std::min(dense, layers); ++i) {
+      config.layers[static_cast<size_t>(i)].moe = false;
+    }
+  }
+  if (source.family.dense != DenseRule::kSparseStep) return absl::OkStatus();
   FM_ASSIGN_OR_RETURN(const int64_t step, source.keys.Int("decoder_sparse_step", 1));
   FM_ASSIGN_OR_RETURN(const auto dense, source.keys.Ints("mlp_only_layers", {0, layers - 1}));
   for (int64_t i = 0; i < layers; ++i) {
@@ -40,8 +50,10 @@ absl::Status ReadSparseLayers(const ConfigSource& source, ModelConfig& config) {
 // Which layers slide by the family's rule, before layer_types is looked at.
 absl::StatusOr<std::vector<bool>> SlidingByRule(const ConfigSource& source, int64_t layers,
                                                 bool in_use, bool has_window) {
-  FM_ASSIGN_OR_RETURN(const int64_t first_free,
-                      source.keys.Int("max_window_layers", 28, {0, INT32_MAX}));
+  int64_t first_free = 0;
+  if (source.family.window_in_use_key() || source.family.window == WindowRule::kAlwaysFromMax) {
+    FM_ASSIGN_OR_RETURN(first_free, source.keys.Int("max_window_layers", 28, {0, INT32_MAX}));
+  }
   std::vector<bool> sliding(static_cast<size_t>(layers));
   for (int64_t i = 0; i < layers; ++i) {
     bool slides = false;
@@ -59,6 +71,12 @@ absl::StatusOr<std::vector<bool>> SlidingByRule(const ConfigSource& source, int6
         break;
       case WindowRule::kEvenBeforeMax:
         slides = in_use && i % 2 == 0 && i < first_free;
+        break;
+      case WindowRule::kAlternating:
+        slides = i % 2 == 0;
+        break;
+      case WindowRule::kAlwaysFromMax:
+        slides = has_window && i >= first_free;
         break;
     }
     sliding[static_cast<size_t>(i)] = slides;
@@ -107,27 +125,25 @@ absl::Status ReadMoe(const ConfigSource& source, ModelConfig& config) {
   }
   moe.norm_topk_prob = true;
   if (family.norm_topk_key) {
-    FM_ASSIGN_OR_RETURN(moe.norm_topk_prob, keys.Bool("norm_topk_prob", false));
+    FM_ASSIGN_OR_RETURN(moe.norm_topk_prob, keys.Bool("norm_topk_prob", family.norm_topk));
   }
-  if (!family.dense_layers()) {  // every layer routes
-    moe.intermediate = config.intermediate;
-    for (LayerConfig& layer : config.layers) layer.moe = true;
-    return absl::OkStatus();
+  moe.intermediate = config.intermediate;
+  if (family.moe_intermediate > 0) {
+    FM_ASSIGN_OR_RETURN(moe.intermediate,
+                        keys.Int("moe_intermediate_size", family.moe_intermediate, kWidthRange));
   }
-  FM_ASSIGN_OR_RETURN(moe.intermediate,
-                      keys.Int("moe_intermediate_size", family.moe_intermediate, kWidthRange));
   if (family.shared_intermediate > 0) {
     FM_ASSIGN_OR_RETURN(moe.shared_intermediate, keys.Int("shared_expert_intermediate_size",
                                                           family.shared_intermediate, kWidthRange));
   }
-  return ReadSparseLayers(source, config);
+  return ReadDenseLayers(source, config);
 }
 
 absl::Status ReadWindows(const ConfigSource& source, ModelConfig& config) {
   const ConfigReader& keys = source.keys;
   const ConfigFamily& family = source.family;
   const auto layers = static_cast<int64_t>(config.layers.size());
-  bool in_use = family.window == WindowRule::kAll;
+  bool in_use = !family.window_in_use_key();
   std::optional<int64_t> window;
   if (family.window != WindowRule::kNone) {
     if (!in_use) {

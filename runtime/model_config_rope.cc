@@ -182,11 +182,31 @@ absl::StatusOr<double> ReadTheta(const ConfigReader& top, const ConfigReader& ro
   return inner.value_or(outer.value_or(default_theta));
 }
 
+// The part of the numbers that may turn which does.
+absl::StatusOr<double> ReadPart(const ConfigReader& top, const ConfigReader& rope,
+                                const RopeDefaults& defaults) {
+  constexpr std::string_view kKey = "partial_rotary_factor";
+  FM_ASSIGN_OR_RETURN(const auto inner, rope.OptionalNumber(kKey, 0.0));
+  if (defaults.partial == 0) {
+    if (inner.value_or(1.0) == 1.0) return 1.0;
+    return rope.Wrong(kKey, "only 1 is part of this architecture");
+  }
+  FM_ASSIGN_OR_RETURN(const auto outer, top.OptionalNumber(kKey, 0.0));
+  if (inner && outer && *inner != *outer) {
+    return rope.Wrong(kKey, fmt::format("it contradicts the top-level {}", *outer));
+  }
+  const double part = inner.value_or(outer.value_or(defaults.partial));
+  const auto turning = static_cast<int64_t>(static_cast<double>(defaults.dim) * part);
+  if (part <= 1.0 && turning > 0 && turning % 2 == 0) return part;
+  return (inner ? rope : top)
+      .Wrong(kKey,
+             fmt::format("an even number of the {} numbers of a head must turn", defaults.dim));
+}
+
 }  // namespace
 
 absl::StatusOr<RopeConfig> ParseRope(const json& config, std::string_view file,
-                                     double default_theta, int64_t head_dim,
-                                     int64_t max_positions) {
+                                     const RopeDefaults& defaults) {
   const ConfigReader top(config, fmt::format("{}: key '", file));
   FM_ASSIGN_OR_RETURN(const RopeObject found, FindObject(top));
   const json none = json::object();
@@ -196,16 +216,15 @@ absl::StatusOr<RopeConfig> ParseRope(const json& config, std::string_view file,
   RopeConfig result;
   FM_ASSIGN_OR_RETURN(result.type, ReadType(rope));
   FM_RETURN_IF_ERROR(CheckKeys(object, rope, result.type));
-  FM_ASSIGN_OR_RETURN(result.theta, ReadTheta(top, rope, default_theta));
-  FM_ASSIGN_OR_RETURN(const auto partial, rope.OptionalNumber("partial_rotary_factor", 0.0));
-  if (partial.value_or(1.0) != 1.0) {
-    return rope.Wrong("partial_rotary_factor", "only 1 is part of this architecture");
-  }
+  FM_ASSIGN_OR_RETURN(result.theta, ReadTheta(top, rope, defaults.theta));
+  FM_ASSIGN_OR_RETURN(result.partial_rotary_factor, ReadPart(top, rope, defaults));
   // The top-level key goes first, as in Transformers.
   FM_ASSIGN_OR_RETURN(const auto outer, top.OptionalInt("original_max_position_embeddings"));
   FM_ASSIGN_OR_RETURN(const auto inner, rope.OptionalInt("original_max_position_embeddings"));
-  result.original_max_positions = outer.value_or(inner.value_or(max_positions));
-  FM_RETURN_IF_ERROR(ReadStretching(rope, head_dim, max_positions, result));
+  result.original_max_positions = outer.value_or(inner.value_or(defaults.max_positions));
+  const auto turning =
+      static_cast<int64_t>(static_cast<double>(defaults.dim) * result.partial_rotary_factor);
+  FM_RETURN_IF_ERROR(ReadStretching(rope, turning, defaults.max_positions, result));
   return result;
 }
 

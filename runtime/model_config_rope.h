@@ -8,9 +8,17 @@
 
 namespace folkmoot {
 
-// `file` is for messages; head_dim and max_positions are the model's. Old style: rope_theta and
+// What the rest of a config.json says.
+struct RopeDefaults {
+  double theta = 1e4;  // where the file has none
+  int64_t dim = 0;     // numbers of a head that may turn
+  double partial = 0;  // the part of them that does, where the file says nothing; 0: all, always
+  int64_t max_positions = 0;
+};
+
+// `file` is for messages. Old style: rope_theta and
 // rope_scaling; new style: rope_parameters. Contradictions between the two are refused.
 absl::StatusOr<RopeConfig> ParseRope(const nlohmann::json& config, std::string_view file,
-                                     double default_theta, int64_t head_dim, int64_t max_positions);
+                                     const RopeDefaults& defaults);
 
 }  // namespace folkmoot

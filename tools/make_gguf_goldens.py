@@ -24,6 +24,7 @@ from transformers.convert_slow_tokenizer import generate_merges
 
 import make_goldens
 from goldens import checkpoint, gguf_files, reference
+from goldens.families import FAMILIES
 
 ROOT = Path(__file__).resolve().parent.parent
 GOLDENS = ROOT / "tests/data/goldens"
@@ -140,7 +141,7 @@ def dequantised_model(config, names, tensors, directory):
 
 def build_quantised(name, out, seed):
     model_type, keys, kind_of = QUANTISED[name]
-    config = {"architectures": [checkpoint.ARCHITECTURES[model_type]], "model_type": model_type}
+    config = {"architectures": [FAMILIES[model_type].architecture], "model_type": model_type}
     config |= keys
     directory = out / name
     shutil.rmtree(directory, ignore_errors=True)
@@ -150,7 +151,7 @@ def build_quantised(name, out, seed):
         skeleton = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(temporary))
         weights = checkpoint.random_weights(skeleton.state_dict(), config, seed)
         drawn = {key: value.numpy() for key, value in
-                 checkpoint.per_expert(weights, model_type).items()}
+                 FAMILIES[model_type].released(weights, config).items()}
         # The router stays in float32, as llama.cpp keeps it.
         numbers = gguf_files.write_model(
             directory / "model.gguf", config, drawn,

@@ -16,6 +16,7 @@ import transformers
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from goldens import checkpoint, reference
+from goldens.families import FAMILIES
 from goldens.variants import VARIANTS
 
 CONTINUATION = 24
@@ -30,9 +31,14 @@ def number(value):
     return float(f"{float(value):.9g}")
 
 
+def rope_record(model):
+    rope = FAMILIES[model.config.model_type].rope(model)
+    return rope and {"inv_freq": [number(value) for value in rope[0]],
+                     "attention_scaling": number(rope[1])}
+
+
 def prompt_record(model, token_ids):
     log_probabilities, logits, trace = reference.forward(model, token_ids)
-    inv_freq = model.model.rotary_emb.inv_freq
     chosen = log_probabilities[torch.arange(len(token_ids) - 1), token_ids[1:]]
     best = log_probabilities[-1].topk(5)
     router = []
@@ -45,8 +51,7 @@ def prompt_record(model, token_ids):
         "logprobs": [None] + [number(value) for value in chosen],
         "top1": log_probabilities.argmax(-1).tolist(),
         "last_logits_top5": [[int(i), number(v)] for v, i in zip(best.values, best.indices)],
-        "rope": {"inv_freq": [number(value) for value in inv_freq],
-                 "attention_scaling": number(model.model.rotary_emb.attention_scaling)},
+        "rope": rope_record(model),
         "router": router,
     }
     router_gap = float(trace.gaps().min()) if trace.layers else None

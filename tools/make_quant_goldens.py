@@ -18,6 +18,7 @@ from safetensors.torch import save_file
 
 import make_goldens
 from goldens import checkpoint
+from goldens.families import FAMILIES
 from goldens.quantized import Awq, Fp8, Gptq, Mxfp4, compressed
 from goldens.variant import Variant
 
@@ -150,9 +151,9 @@ def is_quantised(name):
 
 
 def packed_from(tensors, drawn, model_type):
-    """The inverse of checkpoint.per_expert: names and shapes of `drawn`."""
-    names = checkpoint.per_expert({name: name_grid(name, tensor) for name, tensor in drawn.items()},
-                                  model_type)
+    """The inverse of `released`: names and shapes of `drawn`."""
+    grids = {name: name_grid(name, tensor) for name, tensor in drawn.items()}
+    names = FAMILIES[model_type].released(grids, {})
     result = {name: torch.empty_like(tensor) for name, tensor in drawn.items()}
     for name, places in names.items():
         source, at = places.source, places.at
@@ -161,7 +162,7 @@ def packed_from(tensors, drawn, model_type):
 
 
 class name_grid:
-    """Stands for a tensor while per_expert takes it apart, and remembers which part it is."""
+    """Stands for a tensor while `released` takes it apart, and remembers which part it is."""
 
     def __init__(self, source, tensor, at=...):
         self.source, self.tensor, self.at = source, tensor, at
@@ -177,13 +178,14 @@ def write_model(name, out):
     directory = out / name
     variant = Variant(name, model_type, f"{name}: codes on disk", sizes, prompts=(1, 7, 24))
     random_weights = checkpoint.random_weights
+    released = FAMILIES[model_type].released
     files = {}
 
     def quantised_weights(state_dict, config, seed):
         drawn = random_weights(state_dict, config, seed)
         files.clear()
         numbers = {}
-        for tensor_name, tensor in checkpoint.per_expert(drawn, model_type).items():
+        for tensor_name, tensor in released(drawn, config).items():
             if not is_quantised(tensor_name):
                 numbers[tensor_name] = tensor
                 files[tensor_name] = tensor.to(checkpoint.TORCH_DTYPES[dtype])

@@ -18,6 +18,7 @@
 #include "layers/column_splits.h"
 #include "layers/models/load_config.h"
 #include "layers/models/model.h"
+#include "layers/models/tensor_list.h"
 #include "parallel/mpi_environment.h"
 #include "runtime/checkpoint/checkpoint.h"
 #include "runtime/checkpoint/gguf_model.h"
@@ -58,6 +59,8 @@ std::string_view ActivationName(Activation activation) {
       return "gelu_tanh";
     case Activation::kRelu:
       return "relu";
+    case Activation::kClampedSwiglu:
+      return "clamped_swiglu";
   }
   return "";
 }
@@ -147,9 +150,9 @@ std::string WrongText(const ModelInventory& inventory) {
 // What a tensor-parallel rank reads: its part of every matrix and all routers. Embeddings are read
 // in place; norms are nothing beside these.
 int64_t SlicedBytes(const InspectReport& report, int rank) {
-  if (report.inventory.parameters > kAbsurd) return report.inventory.bytes;
-  return BytesToLoad(report.config, report.config.moe.experts, rank, report.ranks,
-                     report.config.dtype);
+  const absl::StatusOr<int64_t> bytes =
+      BytesToLoad(report.config, {.rank = rank, .ranks = report.ranks}, report.config.dtype);
+  return bytes.value_or(report.inventory.bytes);
 }
 int64_t EmbeddingBytes(const InspectReport& report) {
   if (report.inventory.parameters > kAbsurd) return 0;
@@ -334,6 +337,9 @@ std::string RenderInspect(const InspectReport& report, const Terminal& terminal)
             : packed           ? "weights as config.json says"
                                : "weights (none on disk)",
             fmt::format("{}: {}", Size(inventory.bytes), fmt::join(dtypes, ", ")));
+  if (inventory.unused_bytes > 0 && inventory.unexpected.empty()) {
+    table.Add("not read", Size(inventory.unused_bytes) + ", of layers behind the last");
+  }
   if (config.weight_format != nullptr) table.Add("quantised", config.weight_format->description());
   table.Add("KV cache", Size(inventory.kv_bytes_per_token) + " per token (float32)");
   if (report.has_weights || packed) {

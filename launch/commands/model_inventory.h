@@ -8,28 +8,13 @@
 #include <string>
 #include <vector>
 
+#include "layers/models/tensor_list.h"
 #include "parallel/expert_placement.h"
 #include "runtime/checkpoint/checkpoint.h"
 #include "runtime/model_config.h"
 #include "runtime/status.h"
 
 namespace folkmoot {
-
-// A tensor that config.json asks for, under the name that this checkpoint's layout gives it.
-struct ExpectedTensor {
-  static constexpr int kNoExpert = -1;
-  static constexpr int kAllExperts = -2;  // packed [E, ...]
-
-  std::string name;
-  std::vector<int64_t> shape;
-  int expert = kNoExpert;
-};
-
-// In the order of the model. Experts are packed in layers where the checkpoint has
-// `experts.gate_up_proj`; `checkpoint` may be null: one tensor per expert. Fails when config.json
-// asks for more tensors than any checkpoint holds.
-absl::StatusOr<std::vector<ExpectedTensor>> ExpectedTensors(const ModelConfig& config,
-                                                            const Checkpoint* checkpoint);
 
 struct DTypeShare {
   int64_t tensors = 0;
@@ -49,6 +34,8 @@ struct ModelInventory {
   std::vector<int64_t> expert_bytes;  // [experts], summed over layers
   std::map<std::string, DTypeShare> dtypes;
   int64_t kv_bytes_per_token = 0;  // keys and values of all layers in float32
+
+  int64_t unused_bytes = 0;  // of tensors that this model has and does not read (Family::unused)
 
   std::vector<std::string> missing;      // names
   std::vector<std::string> unexpected;   // names

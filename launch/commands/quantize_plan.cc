@@ -2,6 +2,7 @@
 #include "launch/commands/quantize_plan.h"
 
 #include <algorithm>
+#include <memory>
 #include <set>
 #include <string_view>
 
@@ -13,12 +14,10 @@
 namespace folkmoot {
 namespace {
 
-bool IsMatrixToEncode(const ExpectedTensor& tensor, bool head) {
-  if (tensor.shape.size() != 2) return false;
-  const std::string& name = tensor.name;
-  if (name == "lm_head.weight") return head;
-  return !name.ends_with(".gate.weight") && !name.ends_with("shared_expert_gate.weight") &&
-         !name.ends_with("embed_tokens.weight");
+bool IsMatrixToEncode(const ListedTensor& tensor, const EndNames& ends, bool head) {
+  if (tensor.shape.size() != 2 || !tensor.matrix || tensor.exact) return false;
+  if (tensor.name == ends.head + ".weight") return head;
+  return tensor.name != ends.embedding;
 }
 
 bool Divides(EncodeType type, int64_t group, const TensorRef& matrix) {
@@ -28,18 +27,26 @@ bool Divides(EncodeType type, int64_t group, const TensorRef& matrix) {
 class Planner {
  public:
   Planner(const QuantizeOptions& options, const ModelConfig& config, const Checkpoint& checkpoint)
-      : options_(options), config_(config), checkpoint_(checkpoint) {}
+      : options_(options),
+        config_(config),
+        checkpoint_(checkpoint),
+        family_(*FindFamily(config.architecture)) {}
 
   absl::StatusOr<QuantizePlan> Plan() {
-    if (config_.moe.experts > 0 && NamesOf("").experts.always_packed) {
+    const ExpertNames experts = NamesOf("").experts;
+    const bool rearranged =
+        experts.gate_up_transposed || experts.down_transposed || experts.taking_turns;
+    if (config_.moe.experts > 0 && (experts.always_packed || rearranged)) {
       return InvalidArgument(
           "config.json: no reader of these formats knows experts of {} one by one, which they are "
           "stored as; --quantization rounds them while loading",
           config_.architecture);
     }
-    FM_ASSIGN_OR_RETURN(const auto expected, ExpectedTensors(config_, &checkpoint_));
+    const std::unique_ptr<WeightLoader> stored =
+        MakeCheckpointLoader(checkpoint_, config_.weight_format);
+    FM_ASSIGN_OR_RETURN(const auto expected, ListTensors(config_, stored.get()));
     std::set<std::string_view> known;
-    for (const ExpectedTensor& tensor : expected) {
+    for (const ListedTensor& tensor : expected) {
       known.insert(tensor.name);
       Add(tensor);
     }
@@ -54,10 +61,10 @@ class Planner {
   }
 
  private:
-  void Add(const ExpectedTensor& tensor) {
-    if (tensor.expert == ExpectedTensor::kAllExperts) {
+  void Add(const ListedTensor& tensor) {
+    if (tensor.expert == ListedTensor::kAllExperts) {
       AddPacked(tensor);
-    } else if (IsMatrixToEncode(tensor, options_.head)) {
+    } else if (IsMatrixToEncode(tensor, family_.end_names(), options_.head)) {
       plan_.items.push_back(
           {.from = {.name = tensor.name, .n = tensor.shape[0], .k = tensor.shape[1]},
            .to = tensor.name,
@@ -86,14 +93,14 @@ class Planner {
   }
 
   // Gate and up come with the first of the two packed tensors, down with the second.
-  void AddPacked(const ExpectedTensor& tensor) {
+  void AddPacked(const ListedTensor& tensor) {
     const MoeNames names = NamesOf(tensor.name);
     for (int e = 0; e < static_cast<int>(config_.moe.experts); ++e) {
       const auto experts = static_cast<int>(config_.moe.experts);
-      const GatedFfnTensors from = TensorsOfExpert(names.experts, true, e, experts, config_.hidden,
-                                                   config_.moe.intermediate);
-      const GatedFfnTensors to = TensorsOfExpert(names.experts, false, e, experts, config_.hidden,
-                                                 config_.moe.intermediate);
+      const GatedFfnTensors from = TensorsOfExpert(names.experts, ExpertLayout::kPacked, e, experts,
+                                                   config_.hidden, config_.moe.intermediate);
+      const GatedFfnTensors to = TensorsOfExpert(names.experts, ExpertLayout::kOneByOne, e, experts,
+                                                 config_.hidden, config_.moe.intermediate);
       if (tensor.name == names.experts.packed_gate_up) {
         plan_.items.push_back({.from = from.gate, .to = to.gate.name, .encode = true});
         plan_.items.push_back({.from = from.up, .to = to.up.name, .encode = true});
@@ -104,8 +111,8 @@ class Planner {
   }
 
   MoeNames NamesOf(const std::string& name) const {
-    const size_t end = name.find('.', std::string_view("model.layers.").size());
-    return FindFamily(config_.architecture)->moe_names(name.substr(0, end + 1));
+    const size_t end = name.find('.', family_.layers.size());
+    return family_.layer_names(name.substr(0, end + 1)).moe;
   }
 
   // A family's own name for its router, which packed files do without.
@@ -159,6 +166,7 @@ class Planner {
   const QuantizeOptions& options_;
   const ModelConfig& config_;
   const Checkpoint& checkpoint_;
+  const Family& family_;
   QuantizePlan plan_;
 };
 

@@ -11,11 +11,6 @@
 namespace folkmoot {
 namespace {
 
-MoeNames NamesIn(const Family& family, const WeightLoader& loader, const std::string& prefix) {
-  return MoeNamesOf(
-      family, [&](const std::string& name) { return loader.Has(name); }, prefix);
-}
-
 constexpr int64_t kStagingBytes = int64_t{64} << 20;
 
 void Convert(const void* from, DType from_type, int64_t count, void* to, DType to_type) {
@@ -124,7 +119,8 @@ class ModelUpload {
           Vector(prefix + "post_attention_layernorm.weight", config_.hidden, layer.ffn_norm));
       FM_RETURN_IF_ERROR(Attention(prefix + "self_attn.", layer));
       if (layer.moe) {
-        FM_RETURN_IF_ERROR(Moe(prefix, *layer.moe));
+        FM_RETURN_IF_ERROR(
+            Moe(LayerNamesOf(job_.family, loader_, static_cast<int64_t>(i)).moe, *layer.moe));
       } else {
         FM_RETURN_IF_ERROR(
             Ffn(prefix + "mlp.", config_.intermediate, config_.mlp_bias, *layer.dense));
@@ -265,15 +261,14 @@ class ModelUpload {
                  {down + slot * hidden * inner * size, to.dtype, hidden, inner, inner});
   }
 
-  absl::Status Moe(const std::string& prefix, GpuMoe& moe) {
-    const MoeNames names = NamesIn(job_.family, loader_, prefix);
+  absl::Status Moe(const MoeNames& names, GpuMoe& moe) {
     FM_RETURN_IF_ERROR(
         Plain({.name = names.router, .n = config_.moe.experts, .k = config_.hidden}, moe.router));
-    const bool packed = loader_.Has(names.experts.packed_gate_up);
+    const ExpertLayout layout = LayoutOf(names.experts, loader_);
     int64_t slot = 0;
     for (const int expert : job_.placement.experts_of(job_.rank)) {
       FM_RETURN_IF_ERROR(
-          Expert(TensorsOfExpert(names.experts, packed, expert, job_.placement.experts(),
+          Expert(TensorsOfExpert(names.experts, layout, expert, job_.placement.experts(),
                                  config_.hidden, config_.moe.intermediate),
                  slot++, moe.experts));
     }
@@ -296,8 +291,8 @@ GpuWeightTraits TraitsOf(const GpuUploadJob& job, const WeightLoader& loader) {
   for (size_t i = 0; i < job.config.layers.size(); ++i) {
     bool wide = false;
     if (job.config.layers[i].moe) {
-      const std::string prefix = fmt::format("model.layers.{}.", i);
-      wide = loader.Stored(NamesIn(job.family, loader, prefix).router) == DType::kF32;
+      const LayerNames names = LayerNamesOf(job.family, loader, static_cast<int64_t>(i));
+      wide = loader.Stored(names.moe.router) == DType::kF32;
     }
     traits.float_router.push_back(wide);
   }

@@ -5,55 +5,99 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "layers/column_splits.h"
 #include "parallel/local_dispatcher.h"
 #include "runtime/ops/norm.h"
 
 namespace folkmoot {
+namespace {
+
+// A place among ranks that share every matrix, for a model that will not run.
+class NoColumns final : public ColumnExchange {
+ public:
+  NoColumns(int rank, int size) : rank_(rank), size_(size) {}
+  int rank() const override { return rank_; }
+  int size() const override { return size_; }
+  Matrix Take(int64_t, const ColumnSplit&) override { return {}; }
+  absl::Status Gather(const WaitLabel&) override {
+    return FailedPrecondition("a model that was listed cannot run");
+  }
+
+ private:
+  int rank_;
+  int size_;
+};
+
+// `x`, which other ranks may read too, or its norm in `memory`.
+ConstMatrix PostNormed(LayerContext& ctx, const std::optional<Norm>& norm, ConstMatrix x,
+                       Matrix memory) {
+  if (!norm) return x;
+  norm->Apply(ctx.pool, x, memory);
+  return memory;
+}
+
+}  // namespace
 
 absl::StatusOr<Matrix> DecoderModel::Forward(LayerContext& ctx, const ForwardBatch& batch) {
   FM_CHECK(cache_.has_value());
   ctx.workspace.Reset();
-  const int64_t tokens = batch.tokens();
-  attention_sequences_.clear();
-  for (const BatchSequence& s : batch.sequences) {
-    attention_sequences_.push_back(
-        {.first_row = s.first_row, .rows = s.rows, .start = s.start, .blocks = s.blocks});
-  }
   const bool watched = ctx.observer != nullptr && ctx.observer->WantsLayerOutput();
-  const RopeRows rope = FillRope(ctx, batch);
-  Matrix hidden = ctx.workspace.GetMatrix(tokens, config_.hidden);  // the residual stream
-  Matrix normed = ctx.workspace.GetMatrix(tokens, config_.hidden);
+  const float factor = config_.residual_multiplier;
+  const AttentionStep step = StepOf(ctx, batch);
+  Matrix hidden = ctx.workspace.GetMatrix(batch.tokens(), config_.hidden);  // the residual stream
+  Matrix normed = ctx.workspace.GetMatrix(batch.tokens(), config_.hidden);
+  Embed(ctx, batch, hidden);
+  blocks_.front().input_norm.Apply(ctx.pool, hidden, normed);
+  for (size_t i = 0; i < blocks_.size(); ++i) {
+    Block& block = blocks_[i];
+    FM_ASSIGN_OR_RETURN(const Matrix attended,
+                        block.attention->Forward(ctx, step, *cache_, normed));
+    const ConstMatrix added = PostNormed(ctx, block.attention_post_norm, attended, normed);
+    block.ffn_norm.AddApply(ctx.pool, added, factor, hidden, normed);
+    FM_ASSIGN_OR_RETURN(const Matrix fed,
+                        block.moe ? block.moe->Forward(ctx, batch, normed)
+                                  : block.dense->Forward(ctx, normed, static_cast<int>(i)));
+    const ConstMatrix fed_back = PostNormed(ctx, block.ffn_post_norm, fed, normed);
+    const Norm& next = i + 1 < blocks_.size() ? blocks_[i + 1].input_norm : final_norm_;
+    next.AddApply(ctx.pool, fed_back, factor, hidden, normed);
+    if (watched) ctx.observer->OnLayerOutput(static_cast<int>(i), hidden);
+  }
+  return Logits(ctx, batch, normed);
+}
+
+void DecoderModel::Embed(LayerContext& ctx, const ForwardBatch& batch, Matrix hidden) const {
   if (embedding_.codes) {
     EmbeddingLookup(ctx.pool, *embedding_.codes, batch.token_ids, ctx.workspace, hidden);
   } else {
     EmbeddingLookup(ctx.pool, embedding_.plain, batch.token_ids, hidden);
   }
   if (config_.embedding_multiplier != 1.0f) Scale(ctx.pool, config_.embedding_multiplier, hidden);
-  RmsNorm(ctx.pool, hidden, blocks_.front().input_norm, config_.rms_norm_eps, normed);
-  for (size_t i = 0; i < blocks_.size(); ++i) {
-    Block& block = blocks_[i];
-    FM_ASSIGN_OR_RETURN(const Matrix attended,
-                        block.attention->Forward(ctx, attention_sequences_, rope, *cache_, normed));
-    AddRmsNorm(ctx.pool, attended, config_.residual_multiplier, block.ffn_norm,
-               config_.rms_norm_eps, hidden, normed);
-    FM_ASSIGN_OR_RETURN(const Matrix fed,
-                        block.moe ? block.moe->Forward(ctx, batch, normed)
-                                  : block.dense->Forward(ctx, normed, static_cast<int>(i)));
-    const std::vector<float>& next =
-        i + 1 < blocks_.size() ? blocks_[i + 1].input_norm : final_norm_;
-    AddRmsNorm(ctx.pool, fed, config_.residual_multiplier, next, config_.rms_norm_eps, hidden,
-               normed);
-    if (watched) ctx.observer->OnLayerOutput(static_cast<int>(i), hidden);
-  }
-  return Logits(ctx, batch, normed);
 }
 
-RopeRows DecoderModel::FillRope(LayerContext& ctx, const ForwardBatch& batch) const {
-  const Matrix cos = ctx.workspace.GetMatrix(batch.tokens(), rope_.rotary_dim() / 2);
-  const Matrix sin = ctx.workspace.GetMatrix(batch.tokens(), rope_.rotary_dim() / 2);
-  rope_.Fill(batch.positions, batch.rope_lengths, cos, sin);
+AttentionStep DecoderModel::StepOf(LayerContext& ctx, const ForwardBatch& batch) {
+  attention_sequences_.clear();
+  for (const BatchSequence& s : batch.sequences) {
+    attention_sequences_.push_back(
+        {.first_row = s.first_row, .rows = s.rows, .start = s.start, .blocks = s.blocks});
+  }
+  AttentionStep step = {.sequences = attention_sequences_, .rope = FillRope(ctx, batch, rope_)};
+  if (local_rope_) step.local_rope = FillRope(ctx, batch, *local_rope_);
+  if (config_.temperature.scale == 0) return step;
+  const std::span<float> factors = ctx.workspace.Get<float>(batch.tokens());
+  for (size_t t = 0; t < factors.size(); ++t) {
+    const float floors = static_cast<float>(batch.positions[t] + 1) / config_.temperature.floor;
+    factors[t] = std::log1p(std::floor(floors)) * config_.temperature.scale + 1.0f;
+  }
+  step.temperature = factors;
+  return step;
+}
+
+RopeRows DecoderModel::FillRope(LayerContext& ctx, const ForwardBatch& batch, const Rope& rope) {
+  const Matrix cos = ctx.workspace.GetMatrix(batch.tokens(), rope.rotary_dim() / 2);
+  const Matrix sin = ctx.workspace.GetMatrix(batch.tokens(), rope.rotary_dim() / 2);
+  rope.Fill(batch.positions, batch.rope_lengths, cos, sin);
   return {cos, sin};
 }
 
@@ -67,8 +111,9 @@ absl::StatusOr<Matrix> DecoderModel::Logits(LayerContext& ctx, const ForwardBatc
   }
   const Matrix logits = columns_->Take(rows, vocab_);
   const Matrix mine = columns_->Mine(logits, vocab_);
-  Gemm(ctx.pool, wanted, head_, {}, ctx.workspace, mine);
+  Gemm(ctx.pool, wanted, head_, head_bias_, ctx.workspace, mine);
   if (config_.logits_scaling != 1.0f) Scale(ctx.pool, 1.0f / config_.logits_scaling, mine);
+  if (config_.logits_softcap > 0) SoftCap(ctx.pool, config_.logits_softcap, mine);
   FM_RETURN_IF_ERROR(columns_->Gather({.phase = "logits gather", .step = ctx.step}));
   return logits;
 }
@@ -77,7 +122,11 @@ DecoderModel::DecoderModel(const ModelConfig& config, const ModelOptions& option
     : config_(config),
       cache_dtype_(options.cache_dtype),
       gates_(config_, options.gate),
-      rope_(config.rope, config.head_dim, config.max_positions) {}
+      rope_(config.rope, config.rope_dim(), config.max_positions) {
+  if (config.local_rope) {
+    local_rope_.emplace(*config.local_rope, config.rope_dim(), config.max_positions);
+  }
+}
 
 absl::StatusOr<std::unique_ptr<Model>> DecoderModel::Load(const Family& family,
                                                           const ModelConfig& config,
@@ -96,13 +145,22 @@ absl::StatusOr<std::unique_ptr<Model>> DecoderModel::Load(const Family& family,
   } else if (config.moe.experts > 0) {
     FM_ASSIGN_OR_RETURN(model->dispatcher_, MakeDispatcher(options.dispatcher, experts, placement));
   }
-  model->blocks_.resize(config.layers.size());
-  for (size_t i = 0; i < config.layers.size(); ++i) {
-    FM_RETURN_IF_ERROR(
-        model->LoadBlock(family, loader, static_cast<int64_t>(i), placement, experts.rank(), pool));
-  }
-  FM_RETURN_IF_ERROR(model->LoadEnds(loader, pool));
+  FM_RETURN_IF_ERROR(model->LoadLayers(family, loader, placement, experts.rank(), pool));
+  model->BindGates();
   return model;
+}
+
+absl::Status DecoderModel::List(const ModelConfig& config, WeightLoader& loader,
+                                const ExpertPlacement& placement, int expert_rank, int rank,
+                                int ranks) {
+  ModelOptions options;
+  FM_ASSIGN_OR_RETURN(options.gate, DefaultGate(config));
+  FM_ASSIGN_OR_RETURN(const Family* const family, CheckModel(config, options.gate));
+  DecoderModel model(config, options);
+  model.columns_ = std::make_unique<NoColumns>(rank, ranks);
+  model.vocab_ = OutputSplit(config.vocab, ranks);
+  ThreadPool pool(1);
+  return model.LoadLayers(*family, loader, placement, expert_rank, pool);
 }
 
 // The most that a step of limits.rows rows takes between two gathers: one matrix, or the hidden
@@ -115,7 +173,7 @@ absl::Status DecoderModel::MakeColumns(const ModelOptions& options) {
         std::max(config_.intermediate,
                  config_.moe.experts * config_.moe.intermediate + config_.moe.shared_intermediate);
     const int64_t widest =
-        std::max({config_.heads * config_.head_dim, config_.hidden, hidden, config_.vocab});
+        std::max({config_.heads * config_.value_dim(), config_.hidden, hidden, config_.vocab});
     constexpr int64_t kSlack = 1024;  // two matrices are aligned
     FM_ASSIGN_OR_RETURN(
         columns_, MakeColumnExchange(options.tensor.exchange, *options.tensor.ranks,
@@ -126,12 +184,18 @@ absl::Status DecoderModel::MakeColumns(const ModelOptions& options) {
 }
 
 KvCache::Shape DecoderModel::CacheShape(const CachePages& pages, int64_t kv_heads) const {
-  return {.layers = static_cast<int64_t>(config_.layers.size()),
-          .blocks = pages.blocks,
-          .block_size = pages.block_size,
-          .kv_heads = kv_heads,
-          .head_dim = config_.head_dim,
-          .dtype = cache_dtype_};
+  KvCache::Shape shape = {.layers = static_cast<int64_t>(config_.layers.size()),
+                          .blocks = pages.blocks,
+                          .block_size = pages.block_size,
+                          .kv_heads = kv_heads,
+                          .head_dim = config_.head_dim,
+                          .dtype = cache_dtype_};
+  if (config_.latent.kv_rank > 0) {  // one for all heads, on every rank
+    shape.kv_heads = 1;
+    shape.head_dim = config_.latent.kv_rank + config_.latent.rope_dim;
+    shape.value_dim = config_.latent.kv_rank;
+  }
+  return shape;
 }
 
 // Of the rank that holds the most heads.
@@ -155,43 +219,66 @@ CachePages DecoderModel::cache_pages() const {
   return {.blocks = cache_->shape().blocks, .block_size = cache_->shape().block_size};
 }
 
-absl::Status DecoderModel::LoadBlock(const Family& family, WeightLoader& loader, int64_t index,
-                                     const ExpertPlacement& placement, int rank, ThreadPool& pool) {
-  const std::string prefix = fmt::format("model.layers.{}.", index);
+absl::Status DecoderModel::LoadLayers(const Family& family, WeightLoader& loader,
+                                      const ExpertPlacement& placement, int expert_rank,
+                                      ThreadPool& pool) {
+  blocks_.resize(config_.layers.size());
+  for (int64_t i = 0; i < std::ssize(blocks_); ++i) {
+    FM_RETURN_IF_ERROR(
+        LoadBlock(LayerNamesOf(family, loader, i), loader, i, placement, expert_rank, pool));
+  }
+  return LoadEnds(family.end_names(), loader, pool);
+}
+
+absl::Status DecoderModel::LoadBlock(const LayerNames& names, WeightLoader& loader, int64_t index,
+                                     const ExpertPlacement& placement, int expert_rank,
+                                     ThreadPool& pool) {
   Block& block = blocks_[static_cast<size_t>(index)];
-  FM_ASSIGN_OR_RETURN(block.input_norm,
-                      loader.Vector(prefix + "input_layernorm.weight", config_.hidden));
-  FM_ASSIGN_OR_RETURN(block.ffn_norm,
-                      loader.Vector(prefix + "post_attention_layernorm.weight", config_.hidden));
-  FM_ASSIGN_OR_RETURN(block.attention, Attention::Load(pool, loader, config_, index,
-                                                       prefix + "self_attn.", *columns_));
-  if (!config_.layers[static_cast<size_t>(index)].moe) {
-    const std::string mlp = prefix + "mlp.";
-    FM_ASSIGN_OR_RETURN(
-        block.dense,
-        DenseFfn::Load(pool, loader, TensorsOf(mlp, config_.hidden, config_.intermediate),
-                       config_.activation, config_.mlp_bias ? mlp : "", *columns_));
+  const auto norm = [&](const std::string& module) {
+    return Norm::Load(loader, config_, module, config_.hidden);
+  };
+  FM_ASSIGN_OR_RETURN(block.input_norm, norm(names.input_norm));
+  FM_ASSIGN_OR_RETURN(block.ffn_norm, norm(names.ffn_norm));
+  if (config_.post_norms) {
+    FM_ASSIGN_OR_RETURN(block.attention_post_norm, norm(names.attention_post_norm));
+    FM_ASSIGN_OR_RETURN(block.ffn_post_norm, norm(names.ffn_post_norm));
+  }
+  FM_ASSIGN_OR_RETURN(block.attention,
+                      LoadAttention(pool, loader, config_, index, names.attention, *columns_));
+  if (config_.layers[static_cast<size_t>(index)].moe) {
+    FM_ASSIGN_OR_RETURN(block.moe, MoeLayer::Load(pool, loader, config_, names.moe, placement,
+                                                  expert_rank, *columns_));
     return absl::OkStatus();
   }
-  const MoeNames names = MoeNamesOf(
-      family, [&](const std::string& name) { return loader.Has(name); }, prefix);
-  FM_ASSIGN_OR_RETURN(block.moe,
-                      MoeLayer::Load(pool, loader, config_, names, placement, rank, *columns_));
-  block.moe->Bind(static_cast<int>(index), static_cast<int>(moe_layers_), *gates_.own(),
-                  *dispatcher_);
-  ++moe_layers_;
+  FM_ASSIGN_OR_RETURN(
+      block.dense,
+      DenseFfn::Load(pool, loader,
+                     TensorsOf(names.dense_prefix, config_.hidden, config_.intermediate),
+                     config_.activation, config_.mlp_bias ? names.dense_prefix : "", *columns_));
   return absl::OkStatus();
 }
 
-absl::Status DecoderModel::LoadEnds(WeightLoader& loader, ThreadPool& pool) {
-  const TensorRef embedding = {
-      .name = "model.embed_tokens.weight", .n = config_.vocab, .k = config_.hidden};
+void DecoderModel::BindGates() {
+  for (size_t i = 0; i < blocks_.size(); ++i) {
+    if (!blocks_[i].moe) continue;
+    blocks_[i].moe->Bind(static_cast<int>(i), static_cast<int>(moe_layers_++), *gates_.own(),
+                         *dispatcher_);
+  }
+}
+
+absl::Status DecoderModel::LoadEnds(const EndNames& names, WeightLoader& loader, ThreadPool& pool) {
+  const TensorRef embedding = {.name = names.embedding, .n = config_.vocab, .k = config_.hidden};
   FM_ASSIGN_OR_RETURN(embedding_, loader.Table(embedding));
-  FM_ASSIGN_OR_RETURN(final_norm_, loader.Vector("model.norm.weight", config_.hidden));
+  FM_ASSIGN_OR_RETURN(final_norm_, Norm::Load(loader, config_, names.final_norm, config_.hidden));
   TensorRef head = embedding;
-  if (!config_.tied_embeddings) head.name = "lm_head.weight";
-  const int rank = columns_->rank();
-  FM_ASSIGN_OR_RETURN(head_, loader.Pack(pool, head.Rows(vocab_.begin(rank), vocab_.width(rank))));
+  if (!config_.tied_embeddings) head.name = names.head + ".weight";
+  const int64_t begin = vocab_.begin(columns_->rank());
+  const int64_t width = vocab_.width(columns_->rank());
+  FM_ASSIGN_OR_RETURN(head_, loader.Pack(pool, head.Rows(begin, width)));
+  if (config_.head_bias) {
+    FM_ASSIGN_OR_RETURN(head_bias_,
+                        loader.VectorPart(names.head + ".bias", config_.vocab, begin, width));
+  }
   return absl::OkStatus();
 }
 

@@ -14,6 +14,7 @@
 #include "layers/models/model.h"
 #include "layers/models/model_gates.h"
 #include "layers/moe_layer.h"
+#include "layers/norm.h"
 #include "runtime/rope.h"
 
 namespace folkmoot {
@@ -26,6 +27,9 @@ class DecoderModel : public Model {
                                                      WeightLoader& loader,
                                                      const ExpertPlacement& placement,
                                                      Communicator& experts, ThreadPool& pool);
+  // Asks `loader` for all that Load would, as rank `rank` of `ranks` that share every matrix.
+  static absl::Status List(const ModelConfig& config, WeightLoader& loader,
+                           const ExpertPlacement& placement, int expert_rank, int rank, int ranks);
 
   const ModelConfig& config() const override { return config_; }
   const GateConfig& gate_config() const override { return gates_.base(); }
@@ -42,21 +46,28 @@ class DecoderModel : public Model {
 
  private:
   struct Block {
-    std::vector<float> input_norm;  // [H]
-    std::vector<float> ffn_norm;    // [H]
-    std::optional<Attention> attention;
+    Norm input_norm;
+    Norm ffn_norm;
+    std::optional<Norm> attention_post_norm;  // of what attention gives, before it is added
+    std::optional<Norm> ffn_post_norm;
+    std::unique_ptr<Attention> attention;
     std::optional<DenseFfn> dense;  // exactly one of dense and moe
     std::optional<MoeLayer> moe;
   };
 
   DecoderModel(const ModelConfig& config, const ModelOptions& options);
-  absl::Status LoadBlock(const Family& family, WeightLoader& loader, int64_t index,
-                         const ExpertPlacement& placement, int rank, ThreadPool& pool);
-  absl::Status LoadEnds(WeightLoader& loader, ThreadPool& pool);
+  absl::Status LoadLayers(const Family& family, WeightLoader& loader,
+                          const ExpertPlacement& placement, int expert_rank, ThreadPool& pool);
+  absl::Status LoadBlock(const LayerNames& names, WeightLoader& loader, int64_t index,
+                         const ExpertPlacement& placement, int expert_rank, ThreadPool& pool);
+  absl::Status LoadEnds(const EndNames& names, WeightLoader& loader, ThreadPool& pool);
+  void BindGates();
   // Of a rank that holds `kv_heads` heads.
   KvCache::Shape CacheShape(const CachePages& pages, int64_t kv_heads) const;
   absl::Status MakeColumns(const ModelOptions& options);
-  RopeRows FillRope(LayerContext& ctx, const ForwardBatch& batch) const;
+  AttentionStep StepOf(LayerContext& ctx, const ForwardBatch& batch);
+  static RopeRows FillRope(LayerContext& ctx, const ForwardBatch& batch, const Rope& rope);
+  void Embed(LayerContext& ctx, const ForwardBatch& batch, Matrix hidden) const;
   absl::StatusOr<Matrix> Logits(LayerContext& ctx, const ForwardBatch& batch,
                                 ConstMatrix normed) const;
 
@@ -66,14 +77,16 @@ class DecoderModel : public Model {
   int64_t moe_layers_ = 0;
   int ranks_ = 1;  // that have a cache
   Rope rope_;
+  std::optional<Rope> local_rope_;
   std::unique_ptr<ColumnExchange> columns_;
   ColumnSplit vocab_;  // columns of the logits
   uint64_t placement_version_ = 0;
   std::unique_ptr<Dispatcher> dispatcher_;
   RowTable embedding_;
   std::vector<Block> blocks_;
-  std::vector<float> final_norm_;
-  PackedMatrix head_;  // [V of this rank, H]
+  Norm final_norm_;
+  PackedMatrix head_;             // [V of this rank, H]
+  std::vector<float> head_bias_;  // [V of this rank] or empty
   std::optional<KvCache> cache_;
   std::vector<AttentionSequence> attention_sequences_;
 };

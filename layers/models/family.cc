@@ -19,22 +19,11 @@ const Family* FindFamily(const std::string& architecture) {
   return nullptr;
 }
 
-MoeNames MoeNamesOf(const Family& family, absl::FunctionRef<bool(const std::string&)> has,
-                    const std::string& prefix) {
-  MoeNames names = family.moe_names(prefix);
-  if (!has(names.router) && has(names.packed_router)) names.router = names.packed_router;
+LayerNames LayerNamesOf(const Family& family, const WeightLoader& loader, int64_t index) {
+  LayerNames names = family.layer_names(fmt::format("{}{}.", family.layers, index));
+  MoeNames& moe = names.moe;
+  if (!loader.Has(moe.router) && loader.Has(moe.packed_router)) moe.router = moe.packed_router;
   return names;
-}
-
-MoeNames UsualMoeNames(const std::string& prefix) {
-  const std::string block = prefix + "mlp.";
-  return {.router = block + "gate.weight",
-          .experts = {.prefix = block,
-                      .gate = "gate_proj.weight",
-                      .up = "up_proj.weight",
-                      .down = "down_proj.weight",
-                      .packed_gate_up = block + "experts.gate_up_proj",
-                      .packed_down = block + "experts.down_proj"}};
 }
 
 GateConfig TopKGate(const ModelConfig& config) {
@@ -42,6 +31,8 @@ GateConfig TopKGate(const ModelConfig& config) {
   gate.num_experts = static_cast<int>(config.moe.experts);
   gate.top_k = static_cast<int>(config.moe.top_k);
   gate.normalize = config.moe.norm_topk_prob ? Normalize::kBeforeDrop : Normalize::kNone;
+  gate.scale = config.moe.routed_scaling;
+  gate.shared = config.moe.shared_intermediate > 0;
   return gate;
 }
 

@@ -7,9 +7,9 @@
 #include <span>
 #include <string>
 
-#include "absl/functional/function_ref.h"
 #include "layers/gates/gate_config.h"
-#include "layers/moe_layer.h"
+#include "layers/layer_names.h"
+#include "layers/weight_loader.h"
 #include "runtime/config_family.h"
 #include "runtime/model_config.h"
 
@@ -17,14 +17,23 @@ namespace folkmoot {
 
 struct Family {
   ConfigFamily config;
-  // Names of the MoE block of a layer, whose tensors begin with "model.layers.N." (`prefix`). Null
-  // for dense families.
-  MoeNames (*moe_names)(const std::string& prefix) = nullptr;
+  // Names of the tensors of a layer, which begin with `prefix`: `layers`, the layer's number, ".".
+  LayerNames (*layer_names)(const std::string& prefix) = UsualLayerNames;
+  EndNames (*end_names)() = UsualEndNames;
+  std::string_view layers = "model.layers.";
   // The gate of the published model. Null for dense families.
   GateConfig (*gate)(const ModelConfig& config) = nullptr;
+  // Beginnings of names that published checkpoints have and this model does not use; "{}" stands
+  // for the number of layers (of the layer behind the last: multi-token prediction).
+  std::span<const std::string_view> unused = {};
 };
 
 #define FOLKMOOT_FAMILIES(F) \
+  F(kDeepseekV2)             \
+  F(kDeepseekV3)             \
+  F(kDots1)                  \
+  F(kGlm4Moe)                \
+  F(kGlm4MoeLite)            \
   F(kGraniteMoe)             \
   F(kGraniteMoeShared)       \
   F(kLlama)                  \
@@ -42,8 +51,6 @@ FOLKMOOT_FAMILIES(FOLKMOOT_DECLARE)
 
 std::span<const Family* const> Families();
 
-// What most families have: mlp.gate, mlp.experts.N.{gate,up,down}_proj or experts in one tensor.
-MoeNames UsualMoeNames(const std::string& prefix);
 // Softmax over all experts, top-k, renormalised as config.moe.norm_topk_prob says.
 GateConfig TopKGate(const ModelConfig& config);
 
@@ -53,9 +60,7 @@ const Family* FindFamily(const std::string& architecture);
 // The family of a model that can be run with this gate, or why not.
 absl::StatusOr<const Family*> CheckModel(const ModelConfig& config, const GateConfig& gate);
 
-// The names of a MoE block in this checkpoint. `prefix` is "model.layers.3.".
-// `has` says whether the checkpoint has a tensor.
-MoeNames MoeNamesOf(const Family& family, absl::FunctionRef<bool(const std::string&)> has,
-                    const std::string& prefix);
+// The names of layer `index` in this checkpoint.
+LayerNames LayerNamesOf(const Family& family, const WeightLoader& loader, int64_t index);
 
 }  // namespace folkmoot

@@ -30,18 +30,20 @@ absl::Status ReadShared(const ConfigSource& source, ModelConfig& config) {
   return absl::OkStatus();
 }
 
-MoeNames Names(const std::string& prefix) {
+LayerNames Names(const std::string& prefix) {
   const std::string block = prefix + "block_sparse_moe.";
-  return {.router = block + "router.layer.weight",
-          .experts = {.prefix = block,
-                      .gate = "gate_proj.weight",
-                      .up = "up_proj.weight",
-                      .down = "down_proj.weight",
-                      .packed_gate_up = block + "input_linear.weight",
-                      .packed_down = block + "output_linear.weight",
-                      .always_packed = true},
-          .shared_gate_up = prefix + "shared_mlp.input_linear.weight",
-          .shared_down = prefix + "shared_mlp.output_linear.weight"};
+  LayerNames names = UsualLayerNames(prefix);
+  names.moe = {.router = block + "router.layer.weight",
+               .experts = {.prefix = block,
+                           .gate = "gate_proj.weight",
+                           .up = "up_proj.weight",
+                           .down = "down_proj.weight",
+                           .packed_gate_up = block + "input_linear.weight",
+                           .packed_down = block + "output_linear.weight",
+                           .always_packed = true},
+               .shared_gate_up = prefix + "shared_mlp.input_linear.weight",
+               .shared_down = prefix + "shared_mlp.output_linear.weight"};
+  return names;
 }
 
 GateConfig PublishedGate(const ModelConfig& config) {
@@ -49,7 +51,6 @@ GateConfig PublishedGate(const ModelConfig& config) {
   gate.normalize = Normalize::kNone;  // the softmax over the chosen adds up to 1
   gate.score_fn = ScoreFn::kLogits;
   gate.weight_from = WeightFrom::kSoftmaxSelected;
-  gate.shared = config.moe.shared_intermediate > 0;
   return gate;
 }
 
@@ -83,13 +84,13 @@ constexpr ConfigFamily SharedConfig() {
 
 const Family kGraniteMoe = {
     .config = Config("GraniteMoeForCausalLM", "granitemoe"),
-    .moe_names = Names,
+    .layer_names = Names,
     .gate = PublishedGate,
 };
 
 const Family kGraniteMoeShared = {
     .config = SharedConfig(),
-    .moe_names = Names,
+    .layer_names = Names,
     .gate = PublishedGate,
 };
 

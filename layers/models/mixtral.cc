@@ -6,16 +6,18 @@
 namespace folkmoot {
 namespace {
 
-MoeNames Names(const std::string& prefix) {
+LayerNames Names(const std::string& prefix) {
   const std::string block = prefix + "block_sparse_moe.";
-  return {.router = block + "gate.weight",
-          .packed_router = prefix + "mlp.gate.weight",
-          .experts = {.prefix = block,
-                      .gate = "w1.weight",
-                      .up = "w3.weight",
-                      .down = "w2.weight",
-                      .packed_gate_up = prefix + "mlp.experts.gate_up_proj",
-                      .packed_down = prefix + "mlp.experts.down_proj"}};
+  LayerNames names = UsualLayerNames(prefix);
+  names.moe = {.router = block + "gate.weight",
+               .packed_router = prefix + "mlp.gate.weight",
+               .experts = {.prefix = block,
+                           .gate = "w1.weight",
+                           .up = "w3.weight",
+                           .down = "w2.weight",
+                           .packed_gate_up = prefix + "mlp.experts.gate_up_proj",
+                           .packed_down = prefix + "mlp.experts.down_proj"}};
+  return names;
 }
 
 }  // namespace
@@ -37,7 +39,7 @@ const Family kMixtral = {
                .experts = 8,
                .top_k = 2,
                .local_experts_alias = true},
-    .moe_names = Names,
+    .layer_names = Names,
     .gate = TopKGate,
 };
 

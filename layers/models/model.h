@@ -132,9 +132,4 @@ absl::StatusOr<std::unique_ptr<Model>> LoadModel(const ModelConfig& config,
                                                  const ExpertPlacement& placement,
                                                  Communicator& experts, ThreadPool& pool);
 
-// Bytes of weights that a rank with `experts` experts reads, as one of `ranks` tensor-parallel
-// ranks (0 of 1: every matrix whole), for a progress bar; from shapes alone. Embeddings are read in
-// place.
-int64_t BytesToLoad(const ModelConfig& config, int64_t experts, int rank, int ranks, DType dtype);
-
 }  // namespace folkmoot

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // Models as the rest of the program asks for them: gates, limits, loading.
-#include "layers/column_splits.h"
 #include "layers/models/decoder.h"
 #include "layers/models/family.h"
 #include "layers/models/model.h"
@@ -20,13 +19,13 @@ absl::StatusOr<const Family*> KnownFamily(const ModelConfig& config) {
 // A gate may be replaced freely, but not grow parts that the checkpoint has no weights for.
 absl::Status CheckGate(const ModelConfig& config, const GateConfig& gate) {
   FM_RETURN_IF_ERROR(gate.Validate());
-  if (gate.num_experts != config.moe.experts) {
-    return InvalidArgument("--gate num_experts={}: the model has {} experts", gate.num_experts,
-                           config.moe.experts);
+  if (gate.zero_experts != config.moe.zero_experts) {
+    return InvalidArgument("--gate zero_experts={}: {} has {}", gate.zero_experts,
+                           config.architecture, config.moe.zero_experts);
   }
-  if (gate.zero_experts != 0) {
-    return InvalidArgument("--gate zero_experts={}: {} has no zero experts", gate.zero_experts,
-                           config.architecture);
+  if (gate.num_experts != config.moe.experts + config.moe.zero_experts) {
+    return InvalidArgument("--gate num_experts={}: the model has {} experts", gate.num_experts,
+                           config.moe.experts + config.moe.zero_experts);
   }
   if (gate.shared && config.moe.shared_intermediate == 0) {
     return InvalidArgument("--gate shared=true: {} has no shared expert", config.architecture);
@@ -35,7 +34,7 @@ absl::Status CheckGate(const ModelConfig& config, const GateConfig& gate) {
     return InvalidArgument("--gate shared_gate=softmax2: {} has no weights for it",
                            config.architecture);
   }
-  const bool has_gate = !FindFamily(config.architecture)->moe_names("").shared_gate.empty();
+  const bool has_gate = !FindFamily(config.architecture)->layer_names("").moe.shared_gate.empty();
   if (gate.shared && gate.shared_gate == SharedGate::kSigmoid && !has_gate) {
     return InvalidArgument("--gate shared_gate=sigmoid: {} has no weights for it",
                            config.architecture);
@@ -93,7 +92,30 @@ absl::StatusOr<const Family*> CheckModel(const ModelConfig& config, const GateCo
 std::string_view WhyCpuOnly(const ModelConfig& config) {
   if (config.qk_norm == QkNormKind::kRows) return "q and k normalised over all heads";
   if (config.clip_qkv > 0) return "clipped q, k and v";
+  if (config.latent.kv_rank > 0) return "latent attention";
   if (config.attention_multiplier > 0) return "multipliers";
+  if (config.norm != NormKind::kRms || config.post_norms) return "norms of this kind";
+  if (config.qk_norm == QkNormKind::kHeadsAfterRope ||
+      config.qk_norm == QkNormKind::kUnitAfterRope) {
+    return "norms of rotated q and k";
+  }
+  if (config.sinks) return "attention sinks";
+  if (config.attention_softcap > 0 || config.logits_softcap > 0) return "logit capping";
+  if (config.head_bias) return "a biased output head";
+  if (config.activation == Activation::kClampedSwiglu) return "clamped SwiGLU";
+  if (config.rope.neighbours || config.local_rope || config.rope.partial_rotary_factor != 1.0) {
+    return "rotary embeddings of this kind";
+  }
+  for (const LayerConfig& layer : config.layers) {
+    if (layer.chunk > 0 || !layer.rope) return "chunked attention";
+  }
+  const MoeConfig& moe = config.moe;
+  if (moe.expert_bias || moe.router_bias || moe.selection_bias) return "biases of experts";
+  if (moe.zero_experts > 0) return "zero experts";
+  const Family* family = FindFamily(config.architecture);
+  if (moe.shared_intermediate > 0 && family->layer_names("").moe.shared_gate.empty()) {
+    return "a shared expert without a gate";
+  }
   return "";
 }
 
@@ -108,25 +130,6 @@ absl::StatusOr<std::unique_ptr<Model>> LoadModel(const ModelConfig& config,
                                                  Communicator& experts, ThreadPool& pool) {
   FM_ASSIGN_OR_RETURN(const Family* const family, CheckModel(config, options.gate));
   return DecoderModel::Load(*family, config, options, loader, placement, experts, pool);
-}
-
-int64_t BytesToLoad(const ModelConfig& config, int64_t experts, int rank, int ranks, DType dtype) {
-  const int64_t kv_width = KvHeadSplit(config, ranks).width(rank) * config.head_dim;
-  const int64_t q_width = kv_width * (config.heads / config.kv_heads);
-  const int64_t output = OutputSplit(config.hidden, ranks).width(rank);
-  const auto ffn = [&](int64_t intermediate) {
-    return 2 * config.hidden * IntermediateSplit(intermediate, ranks).width(rank) +
-           intermediate * output;
-  };
-  int64_t values = OutputSplit(config.vocab, ranks).width(rank) * config.hidden;
-  for (const LayerConfig& layer : config.layers) {
-    values += config.hidden * (q_width + 2 * kv_width) + config.heads * config.head_dim * output;
-    values += layer.moe
-                  ? config.hidden * config.moe.experts + experts * ffn(config.moe.intermediate) +
-                        ffn(config.moe.shared_intermediate)
-                  : ffn(config.intermediate);
-  }
-  return values * DTypeBytes(dtype);
 }
 
 }  // namespace folkmoot

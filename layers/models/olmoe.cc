@@ -38,7 +38,6 @@ const Family kOlmoe = {
                .norm_topk_key = true,
                .own_keys = kOwnKeys,
                .read = Read},
-    .moe_names = UsualMoeNames,
     .gate = TopKGate,
 };
 

@@ -6,16 +6,15 @@
 namespace folkmoot {
 namespace {
 
-MoeNames Qwen2Names(const std::string& prefix) {
-  MoeNames names = UsualMoeNames(prefix);
-  names.shared_prefix = prefix + "mlp.shared_expert.";
-  names.shared_gate = prefix + "mlp.shared_expert_gate.weight";
+LayerNames Qwen2Names(const std::string& prefix) {
+  LayerNames names = UsualLayerNames(prefix);
+  names.moe.shared_prefix = prefix + "mlp.shared_expert.";
+  names.moe.shared_gate = prefix + "mlp.shared_expert_gate.weight";
   return names;
 }
 
 GateConfig Qwen2Gate(const ModelConfig& config) {
   GateConfig gate = TopKGate(config);
-  gate.shared = config.moe.shared_intermediate > 0;
   if (gate.shared) gate.shared_gate = SharedGate::kSigmoid;
   return gate;
 }
@@ -41,8 +40,9 @@ const Family kQwen2Moe = {
                .top_k = 4,
                .moe_intermediate = 1408,
                .shared_intermediate = 5632,
+               .dense = DenseRule::kSparseStep,
                .norm_topk_key = true},
-    .moe_names = Qwen2Names,
+    .layer_names = Qwen2Names,
     .gate = Qwen2Gate,
 };
 
@@ -65,9 +65,9 @@ const Family kQwen3Moe = {
                .experts = 128,
                .top_k = 8,
                .moe_intermediate = 768,
+               .dense = DenseRule::kSparseStep,
                .local_experts_alias = true,
                .norm_topk_key = true},
-    .moe_names = UsualMoeNames,
     .gate = TopKGate,
 };
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// act(gate) * up on blocks of 16, for every Activation.
+// act(gate) * up on vectors, for every Activation.
 #include <cmath>
 
 #include "runtime/cpu/simd-inl.h"
@@ -50,9 +50,17 @@ HWY_INLINE VF Activate(Activation activation, VF x) {
     case Activation::kRelu:
       return hn::Max(x, hn::Zero(d));
     case Activation::kSilu:
+    case Activation::kClampedSwiglu:  // ClampedSwiglu
       break;
   }
   return TimesSigmoid(x, x);
+}
+
+HWY_INLINE VF ClampedSwiglu(VF gate, VF up, float limit) {
+  const DF d;
+  const VF g = hn::Min(gate, hn::Set(d, limit));
+  const VF u = hn::Max(hn::Min(up, hn::Set(d, limit)), hn::Set(d, -limit));
+  return hn::Mul(hn::Add(u, hn::Set(d, 1.0f)), TimesSigmoid(g, hn::Mul(g, hn::Set(d, 1.702f))));
 }
 
 }  // namespace HWY_NAMESPACE

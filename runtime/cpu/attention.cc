@@ -61,6 +61,14 @@ AttentionTile TileOf(int64_t group) {
   return {heads, kMaxQueries / heads};
 }
 
+// The first position that a query at `self` sees.
+int64_t FirstSeen(const AttentionParams& params, int64_t self) {
+  int64_t first = 0;
+  if (params.window > 0) first = std::max(first, self - params.window + 1);
+  if (params.chunk > 0) first = std::max(first, self / params.chunk * params.chunk);
+  return first;
+}
+
 // Unit `index` of a sequence: tile of rows, kv head, part of the group, in that order.
 void RunAttentionUnit(const AttentionJob& job, const AttentionSequence& sequence, int64_t index,
                       float* scratch) {
@@ -82,16 +90,18 @@ void RunAttentionUnit(const AttentionJob& job, const AttentionSequence& sequence
   unit.head = kv_head;
   unit.blocks = sequence.blocks;
   unit.scale = job.params->scale;
-  const int64_t window = job.params->window;
+  unit.softcap = job.params->softcap;
   for (int64_t r = first_row; r < first_row + rows; ++r) {
     const int64_t self = sequence.start + r;
-    const int64_t first = window == 0 ? 0 : std::max<int64_t>(0, self - window + 1);
+    const int64_t first = FirstSeen(*job.params, self);
     if (r == first_row) unit.base = first / kGroup * kGroup;
     for (int64_t h = 0; h < heads; ++h) {
-      const int64_t column = (kv_head * group + part * tile.heads + h) * shape.head_dim;
+      const int64_t head = kv_head * group + part * tile.heads + h;
       Query& query = unit.queries[unit.count++];
-      query.q = job.q.Row(sequence.first_row + r) + column;
-      query.out = job.out.Row(sequence.first_row + r) + column;
+      query.q = job.q.Row(sequence.first_row + r) + head * shape.head_dim;
+      query.out = job.out.Row(sequence.first_row + r) + head * job.cache->value_dim();
+      query.sink =
+          job.params->sinks.empty() ? kNoSink : job.params->sinks[static_cast<size_t>(head)];
       query.first = first;
       query.last = self;
       query.sums = scratch;
@@ -136,6 +146,7 @@ void StorePosition(const float* key, const float* value, int64_t offset, std::by
                    std::byte* values, const KvCache& cache) {
   constexpr int64_t kGroup = KvCache::kGroup;
   const int64_t head_dim = cache.shape().head_dim;
+  const int64_t value_dim = cache.value_dim();
   const DType dtype = cache.shape().dtype;
   const int64_t key_at = offset / kGroup * kGroup * head_dim + offset % kGroup;
   const int64_t value_at = offset * cache.value_stride();
@@ -144,13 +155,11 @@ void StorePosition(const float* key, const float* value, int64_t offset, std::by
     auto* value_scales = reinterpret_cast<float*>(values + cache.value_elements());
     key_scales[offset] = StoreInt8(key, head_dim, reinterpret_cast<int8_t*>(keys) + key_at, kGroup);
     value_scales[offset] =
-        StoreInt8(value, head_dim, reinterpret_cast<int8_t*>(values) + value_at, 1);
+        StoreInt8(value, value_dim, reinterpret_cast<int8_t*>(values) + value_at, 1);
     return;
   }
-  for (int64_t i = 0; i < head_dim; ++i) {
-    StoreElement(key[i], keys, dtype, key_at + i * kGroup);
-    StoreElement(value[i], values, dtype, value_at + i);
-  }
+  for (int64_t i = 0; i < head_dim; ++i) StoreElement(key[i], keys, dtype, key_at + i * kGroup);
+  for (int64_t i = 0; i < value_dim; ++i) StoreElement(value[i], values, dtype, value_at + i);
 }
 
 // Keys and values of positions start .. start + rows of one head.
@@ -160,8 +169,8 @@ void StoreHead(int64_t layer, const AttentionSequence& sequence, int64_t head, c
   for (int64_t r = 0; r < sequence.rows; ++r) {
     const int64_t position = sequence.start + r;
     const int64_t block = sequence.blocks[static_cast<size_t>(position / shape.block_size)];
-    const int64_t column = head * shape.head_dim;
-    StorePosition(k.Row(sequence.first_row + r) + column, v.Row(sequence.first_row + r) + column,
+    StorePosition(k.Row(sequence.first_row + r) + head * shape.head_dim,
+                  v.Row(sequence.first_row + r) + head * cache.value_dim(),
                   position % shape.block_size, cache.Keys(layer, block, head),
                   cache.Values(layer, block, head), cache);
   }

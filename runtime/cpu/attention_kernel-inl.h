@@ -27,13 +27,16 @@ constexpr int64_t kScoreTile = 6;     // queries whose scores share the loads of
 constexpr int64_t kValueTile = 3;     // queries that share the loads of a value
 constexpr int64_t kValueChunk = 128;  // positions whose values stay in cache for all queries
 
+constexpr float kNoSink = -std::numeric_limits<float>::infinity();
+
 struct Query {
   const float* q;  // [head_dim]
-  float* out;      // [head_dim]
+  float* out;      // [value_dim]
   float* scores;   // of positions base.., see AttentionUnit
   float* sums;     // [value_stride]
   int64_t first;   // the positions that it sees
   int64_t last;
+  float sink;  // a logit without a value; kNoSink: none
 };
 
 // One head of the cache as one sequence sees it.
@@ -43,7 +46,8 @@ struct AttentionUnit {
   int64_t head;
   std::span<const int32_t> blocks;
   float scale;
-  int64_t base;  // first position in the score rows: a multiple of 16
+  float softcap;  // 0: none
+  int64_t base;   // first position in the score rows: a multiple of 16
   Query queries[kMaxQueries];
   int64_t count;
 
@@ -189,8 +193,24 @@ HWY_INLINE void Scores(const AttentionUnit& unit, int64_t end) {
   }
 }
 
-// scores = e^(score - max) over the query's positions, zero around them up to multiples of 16.
-// Returns 1 / their sum, which goes by lane (position mod 16).
+// scores = cap tanh(score / cap), tanh(x) = 1 - 2 / (e^2x + 1).
+HWY_INLINE void CapScores(const Query& query, int64_t base, float cap) {
+  const DF d;
+  const VF twice = hn::Set(d, 2.0f / cap);
+  const VF one = hn::Set(d, 1.0f);
+  for (int64_t p = query.first / kGroup * kGroup; p <= query.last; p += kGroup) {
+    Block block = LoadBlock(query.scores + (p - base));
+    for (size_t v = 0; v < kVectors; ++v) {
+      const VF power = Exp(hn::Min(hn::Mul(block.v[v], twice), hn::Set(d, 60.0f)));
+      const VF tanh = hn::Sub(one, hn::Div(hn::Set(d, 2.0f), hn::Add(power, one)));
+      block.v[v] = hn::Mul(tanh, hn::Set(d, cap));
+    }
+    StoreBlockN(block, query.scores + (p - base), kLanes);
+  }
+}
+
+// scores = e^(score - max) over the query's positions, zero around them up to multiples of 16. The
+// sink takes part in max and sum. Returns 1 / the sum, which goes by lane (position mod 16).
 HWY_INLINE float Softmax(const Query& query, int64_t base) {
   const DF d;
   const int64_t begin = query.first / kGroup * kGroup;
@@ -205,7 +225,7 @@ HWY_INLINE float Softmax(const Query& query, int64_t base) {
   }
   HWY_ALIGN float lanes[kLanes];
   StoreBlockN(top, lanes, kLanes);
-  const VF max = hn::Set(d, *std::max_element(lanes, lanes + kLanes));
+  const VF max = hn::Set(d, std::max(query.sink, *std::max_element(lanes, lanes + kLanes)));
   Block sum = ZeroBlock();
   for (int64_t p = begin; p < end; p += kGroup) {
     Block block = LoadBlock(query.scores + (p - base));
@@ -215,7 +235,8 @@ HWY_INLINE float Softmax(const Query& query, int64_t base) {
     }
     StoreBlockN(block, query.scores + (p - base), kLanes);
   }
-  return 1.0f / SumLanes(sum);
+  const float sum_of_sink = hn::GetLane(Exp(hn::Sub(hn::Set(d, query.sink), max)));
+  return 1.0f / (SumLanes(sum) + sum_of_sink);
 }
 
 // sums[column ..] += weight * value over positions begin .. end, ascending, kCols columns.
@@ -309,7 +330,7 @@ HWY_INLINE void WeightedSums(AttentionUnit& unit, int64_t end) {
 }
 
 HWY_INLINE void Attend(AttentionUnit& unit) {
-  const int64_t head_dim = unit.cache->shape().head_dim;
+  const int64_t value_dim = unit.cache->value_dim();
   const int64_t stride = unit.cache->value_stride();
   int64_t end = 0;
   for (int64_t i = 0; i < unit.count; ++i) {
@@ -318,11 +339,14 @@ HWY_INLINE void Attend(AttentionUnit& unit) {
   }
   Scores(unit, end);
   float inverse[kMaxQueries];
-  for (int64_t i = 0; i < unit.count; ++i) inverse[i] = Softmax(unit.queries[i], unit.base);
+  for (int64_t i = 0; i < unit.count; ++i) {
+    if (unit.softcap > 0) CapScores(unit.queries[i], unit.base, unit.softcap);
+    inverse[i] = Softmax(unit.queries[i], unit.base);
+  }
   WeightedSums(unit, end);
   for (int64_t i = 0; i < unit.count; ++i) {
     const Query& query = unit.queries[i];
-    for (int64_t c = 0; c < head_dim; ++c) query.out[c] = query.sums[c] * inverse[i];
+    for (int64_t c = 0; c < value_dim; ++c) query.out[c] = query.sums[c] * inverse[i];
   }
 }
 

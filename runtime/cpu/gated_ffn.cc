@@ -52,7 +52,9 @@ HWY_INLINE void StoreHidden(const FfnJob& job, const GatedFfnWeights& ffn, const
     for (size_t i = 0; i < kVectors; ++i) up.v[i] = hn::Add(up.v[i], bias.v[i]);
   }
   for (size_t i = 0; i < kVectors; ++i) {
-    up.v[i] = hn::Mul(Activate(job.activation, gate.v[i]), up.v[i]);
+    up.v[i] = job.activation == Activation::kClampedSwiglu
+                  ? ClampedSwiglu(gate.v[i], up.v[i], ffn.limit)
+                  : hn::Mul(Activate(job.activation, gate.v[i]), up.v[i]);
   }
   StoreBlockN(up, hidden, count);
 }

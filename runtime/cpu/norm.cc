@@ -40,15 +40,44 @@ void NormRow(const float* x, const float* weight, int64_t n, float eps, float* o
   }
 }
 
-// One head: the pairs (i, i + half) turn by the angle of their row of cos and sin.
-void RotateHead(const float* cos, const float* sin, int64_t half, float* x) {
-  float* first = x;
-  float* second = x + half;
+// x and out may be the same row.
+void LayerNormRow(const float* x, std::span<const float> weight, std::span<const float> bias,
+                  float eps, float* out) {
+  const auto n = static_cast<int64_t>(weight.size());
+  const auto count = static_cast<float>(n);
+  Block sum = ZeroBlock();
+  for (int64_t i = 0; i < n; i += kStep) {
+    const Block block = LoadBlockN(x + i, n - i);
+    for (size_t v = 0; v < kVectors; ++v) sum.v[v] = hn::Add(sum.v[v], block.v[v]);
+  }
+  const float mean = SumLanes(sum) / count;
+  Block squares = ZeroBlock();
+  for (int64_t i = 0; i < n; i += kStep) {
+    HWY_ALIGN float apart[kStep] = {};
+    for (int64_t c = 0; c < std::min(kStep, n - i); ++c) apart[c] = x[i + c] - mean;
+    const Block block = LoadBlock(apart);
+    for (size_t v = 0; v < kVectors; ++v) {
+      squares.v[v] = Fma(block.v[v], block.v[v], squares.v[v]);
+    }
+  }
+  const float scale = 1.0f / std::sqrt(SumLanes(squares) / count + eps);
+  for (size_t i = 0; i < weight.size(); ++i) {
+    const float normal = (x[i] - mean) * scale * weight[i];
+    out[i] = bias.empty() ? normal : normal + bias[i];
+  }
+}
+
+// One head: the pairs, `apart` elements between them, turn by the angle of their row of cos and
+// sin. `step` leads from one pair to the next.
+void RotateHead(const float* cos, const float* sin, int64_t half, int64_t apart, int64_t step,
+                float* x) {
   for (int64_t i = 0; i < half; ++i) {
-    const float a = first[i];
-    const float b = second[i];
-    first[i] = a * cos[i] - b * sin[i];
-    second[i] = b * cos[i] + a * sin[i];
+    float* first = x + i * step;
+    float* second = first + apart;
+    const float a = *first;
+    const float b = *second;
+    *first = a * cos[i] - b * sin[i];
+    *second = b * cos[i] + a * sin[i];
   }
 }
 
@@ -95,6 +124,7 @@ HWY_AFTER_NAMESPACE();
 namespace folkmoot::cpu {
 namespace {
 HWY_EXPORT(AddRow);
+HWY_EXPORT(LayerNormRow);
 HWY_EXPORT(NormRow);
 HWY_EXPORT(RotateHead);
 HWY_EXPORT(SigmoidGatedRow);
@@ -126,6 +156,13 @@ void AddRmsNorm(ThreadPool& pool, ConstMatrix delta, float factor, std::span<con
   });
 }
 
+void LayerNorm(ThreadPool& pool, ConstMatrix x, std::span<const float> weight,
+               std::span<const float> bias, float eps, Matrix out) {
+  ForRows(pool, x.rows, x.cols, [&](int64_t r) {
+    HWY_DYNAMIC_DISPATCH(LayerNormRow)(x.Row(r), weight, bias, eps, out.Row(r));
+  });
+}
+
 void Add(ThreadPool& pool, ConstMatrix delta, Matrix x) {
   ForRows(pool, x.rows, x.cols, [&](int64_t r) {
     HWY_DYNAMIC_DISPATCH(AddRow)(delta.Row(r), 1.0f, x.cols, x.Row(r));
@@ -135,6 +172,18 @@ void Add(ThreadPool& pool, ConstMatrix delta, Matrix x) {
 void Scale(ThreadPool& pool, float factor, Matrix x) {
   ForRows(pool, x.rows, x.cols, [&](int64_t r) {
     for (float& value : x.RowSpan(r)) value *= factor;
+  });
+}
+
+void ScaleRows(ThreadPool& pool, std::span<const float> factors, Matrix x) {
+  ForRows(pool, x.rows, x.cols, [&](int64_t r) {
+    for (float& value : x.RowSpan(r)) value *= factors[static_cast<size_t>(r)];
+  });
+}
+
+void SoftCap(ThreadPool& pool, float limit, Matrix x) {
+  ForRows(pool, x.rows, x.cols, [&](int64_t r) {
+    for (float& value : x.RowSpan(r)) value = std::tanh(value / limit) * limit;
   });
 }
 
@@ -160,10 +209,14 @@ void EmbeddingLookup(ThreadPool& pool, const WeightView& table, std::span<const 
   });
 }
 
-void ApplyRope(ThreadPool& pool, ConstMatrix cos, ConstMatrix sin, int64_t head_dim, Matrix x) {
+void ApplyRope(ThreadPool& pool, ConstMatrix cos, ConstMatrix sin, const RotaryPart& part,
+               Matrix x) {
+  const int64_t apart = part.neighbours ? 1 : cos.cols;
+  const int64_t step = part.neighbours ? 2 : 1;
   ForRows(pool, x.rows, x.cols, [&](int64_t r) {
-    for (float* head = x.Row(r); head < x.Row(r) + x.cols; head += head_dim) {
-      HWY_DYNAMIC_DISPATCH(RotateHead)(cos.Row(r), sin.Row(r), cos.cols, head);
+    for (int64_t head = part.first; head < x.cols; head += part.head_dim) {
+      HWY_DYNAMIC_DISPATCH(RotateHead)
+      (cos.Row(r), sin.Row(r), cos.cols, apart, step, x.Row(r) + head);
     }
   });
 }

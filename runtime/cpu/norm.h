@@ -13,13 +13,18 @@ void RmsNorm(ThreadPool& pool, ConstMatrix x, std::span<const float> weight, flo
 void AddRmsNorm(ThreadPool& pool, ConstMatrix delta, float factor, std::span<const float> weight,
                 float eps, Matrix residual, Matrix out);
 void Add(ThreadPool& pool, ConstMatrix delta, Matrix x);
+void LayerNorm(ThreadPool& pool, ConstMatrix x, std::span<const float> weight,
+               std::span<const float> bias, float eps, Matrix out);
 void Scale(ThreadPool& pool, float factor, Matrix x);
+void ScaleRows(ThreadPool& pool, std::span<const float> factors, Matrix x);
+void SoftCap(ThreadPool& pool, float limit, Matrix x);
 void Clamp(ThreadPool& pool, float limit, Matrix x);
 void HeadRmsNorm(ThreadPool& pool, int64_t head_dim, std::span<const float> weight, float eps,
                  Matrix x);
 void EmbeddingLookup(ThreadPool& pool, const WeightView& table, std::span<const int32_t> ids,
                      Matrix out);
-void ApplyRope(ThreadPool& pool, ConstMatrix cos, ConstMatrix sin, int64_t head_dim, Matrix x);
+void ApplyRope(ThreadPool& pool, ConstMatrix cos, ConstMatrix sin, const RotaryPart& part,
+               Matrix x);
 void AddSigmoidGated(ThreadPool& pool, ConstMatrix x, std::span<const float> weight, ConstMatrix y,
                      Matrix out);
 

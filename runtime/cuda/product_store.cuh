@@ -60,6 +60,7 @@ __device__ inline float Activate(int activation, float x) {
       scaled = 1.5957691216057308f * fmaf(x * x * x, 0.044715f, x);
       break;
     case Activation::kSilu:
+    case Activation::kClampedSwiglu:  // not on GPUs: WhyCpuOnly
       break;
   }
   return x / (1.0f + expf(-scaled));

@@ -72,6 +72,7 @@ __device__ inline float Activate(int kind, float x) {
     case Activation::kRelu:
       return fmaxf(x, 0.0f);
     case Activation::kSilu:
+    case Activation::kClampedSwiglu:  // not on GPUs: WhyCpuOnly
       break;
   }
   return TimesSigmoid(x, x);

@@ -38,7 +38,7 @@ KvCache::Pages KvCache::Map(int64_t bytes) {
 
 void KvCache::SetBytes() {
   FM_CHECK(shape_.layers >= 0 && shape_.blocks >= 0 && shape_.block_size > 0 &&
-           shape_.kv_heads >= 0 && shape_.head_dim > 0);
+           shape_.kv_heads >= 0 && shape_.head_dim > 0 && shape_.value_dim >= 0);
   FM_CHECK(shape_.dtype == DType::kF32 || shape_.dtype == DType::kBF16 ||
            shape_.dtype == DType::kI8);
   const int64_t groups = (shape_.block_size + kGroup - 1) / kGroup;
@@ -63,8 +63,9 @@ int64_t KvCache::BytesPerBlock(const Shape& shape) {
 
 void StoreKv(ThreadPool& pool, int64_t layer, std::span<const AttentionSequence> sequences,
              ConstMatrix k, ConstMatrix v, KvCache& cache) {
-  FM_CHECK(k.rows == v.rows && k.cols == v.cols);
+  FM_CHECK(k.rows == v.rows);
   FM_CHECK(k.cols == cache.shape().kv_heads * cache.shape().head_dim);
+  FM_CHECK(v.cols == cache.shape().kv_heads * cache.value_dim());
   CheckSequences(sequences, cache, layer, k.rows);
   cpu::StoreKv(pool, layer, sequences, k, v, cache);
 }
@@ -72,9 +73,11 @@ void StoreKv(ThreadPool& pool, int64_t layer, std::span<const AttentionSequence>
 void PagedAttention(ThreadPool& pool, const AttentionParams& params,
                     std::span<const AttentionSequence> sequences, ConstMatrix q,
                     const KvCache& cache, Workspace& workspace, Matrix out) {
-  FM_CHECK(params.heads > 0 && params.heads % cache.shape().kv_heads == 0 && params.window >= 0);
+  FM_CHECK(params.heads > 0 && params.heads % cache.shape().kv_heads == 0);
+  FM_CHECK(params.window >= 0 && params.chunk >= 0 && params.softcap >= 0);
+  FM_CHECK(params.sinks.empty() || std::ssize(params.sinks) == params.heads);
   FM_CHECK(q.cols == params.heads * cache.shape().head_dim);
-  FM_CHECK(out.rows == q.rows && out.cols == q.cols);
+  FM_CHECK(out.rows == q.rows && out.cols == params.heads * cache.value_dim());
   CheckSequences(sequences, cache, params.layer, q.rows);
   cpu::PagedAttention(pool, params, sequences, q, cache, workspace, out);
 }

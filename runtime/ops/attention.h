@@ -30,12 +30,14 @@ class KvCache {
     int64_t block_size = 16;
     int64_t kv_heads = 0;
     int64_t head_dim = 0;
+    int64_t value_dim = 0;      // of values; 0: head_dim
     DType dtype = DType::kF32;  // or kBF16, kI8
   };
   explicit KvCache(const Shape& shape);
   static int64_t BytesPerBlock(const Shape& shape);
 
   const Shape& shape() const { return shape_; }
+  int64_t value_dim() const { return shape_.value_dim > 0 ? shape_.value_dim : shape_.head_dim; }
   int64_t bytes() const { return keys_.get_deleter().bytes + values_.get_deleter().bytes; }
 
   // One head of one block: keys as [ceil(block_size / 16), head_dim, 16], sixteen positions side by
@@ -58,7 +60,7 @@ class KvCache {
     return (shape_.block_size + kGroup - 1) / kGroup * kGroup * shape_.head_dim;
   }
   int64_t value_elements() const { return shape_.block_size * value_stride(); }
-  int64_t value_stride() const { return (shape_.head_dim + kGroup - 1) / kGroup * kGroup; }
+  int64_t value_stride() const { return (value_dim() + kGroup - 1) / kGroup * kGroup; }
 
  private:
   KvCache() = default;
@@ -95,13 +97,19 @@ struct AttentionParams {
   int64_t heads = 0;  // query heads; a multiple of the cache's kv_heads
   float scale = 1.0f;
   int64_t window = 0;  // a query at p sees keys max(0, p - window + 1) .. p; 0 = all
+  int64_t chunk = 0;   // and those of its own chunk of so many positions (Llama 4); 0 = all
+  float softcap = 0;   // scores become softcap * tanh(score / softcap) (Gemma 2); 0: they stay
+  // [heads] or empty: a logit per head that takes part in the softmax and has no value (gpt-oss).
+  std::span<const float> sinks = {};
 };
 
-// Writes k, v [T, kv_heads * head_dim] to the pages of their positions.
+// Writes k [T, kv_heads * head_dim] and v [T, kv_heads * value_dim] to the pages of their
+// positions.
 void StoreKv(ThreadPool& pool, int64_t layer, std::span<const AttentionSequence> sequences,
              ConstMatrix k, ConstMatrix v, KvCache& cache);
 
-// q, out [T, heads * head_dim]. Call after StoreKv of the same step. Scratch from `workspace`.
+// q [T, heads * head_dim], out [T, heads * value_dim]. Call after StoreKv of the same step. Scratch
+// from `workspace`.
 void PagedAttention(ThreadPool& pool, const AttentionParams& params,
                     std::span<const AttentionSequence> sequences, ConstMatrix q,
                     const KvCache& cache, Workspace& workspace, Matrix out);

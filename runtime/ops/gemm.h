@@ -122,7 +122,9 @@ std::unique_ptr<CodeMatrix> CodesOf(PackedMatrix matrix);
 void Gemm(ThreadPool& pool, ConstMatrix x, const PackedMatrix& w, std::span<const float> bias,
           Workspace& workspace, Matrix out);
 
-enum class Activation : uint8_t { kSilu, kGelu, kGeluTanh, kRelu };
+// act(gate) * up. kClampedSwiglu is that of gpt-oss: with g = min(gate, limit) and u = up within
+// +-limit, g sigmoid(1.702 g) (u + 1).
+enum class Activation : uint8_t { kSilu, kGelu, kGeluTanh, kRelu, kClampedSwiglu };
 
 // One gated feed-forward network: down(act(gate x) * (up x)).
 struct GatedFfnWeights {
@@ -131,6 +133,7 @@ struct GatedFfnWeights {
   std::span<const float> gate_bias = {};  // [I] each or empty; not owned
   std::span<const float> up_bias = {};
   std::span<const float> down_bias = {};
+  float limit = 0;  // of kClampedSwiglu
 };
 
 // Runs experts[e] over rows offsets[e] .. offsets[e + 1] of x [R, H] into the same rows of out [R,

@@ -36,7 +36,25 @@ void Add(ThreadPool& pool, ConstMatrix delta, Matrix x) {
   cpu::Add(pool, delta, x);
 }
 
+void LayerNorm(ThreadPool& pool, ConstMatrix x, std::span<const float> weight,
+               std::span<const float> bias, float eps, Matrix out) {
+  CheckSameShape(x, out);
+  CheckLength(weight, x.cols);
+  if (!bias.empty()) CheckLength(bias, x.cols);
+  cpu::LayerNorm(pool, x, weight, bias, eps, out);
+}
+
 void Scale(ThreadPool& pool, float factor, Matrix x) { cpu::Scale(pool, factor, x); }
+
+void ScaleRows(ThreadPool& pool, std::span<const float> factors, Matrix x) {
+  CheckLength(factors, x.rows);
+  cpu::ScaleRows(pool, factors, x);
+}
+
+void SoftCap(ThreadPool& pool, float limit, Matrix x) {
+  FM_CHECK(limit > 0.0f);
+  cpu::SoftCap(pool, limit, x);
+}
 
 void Clamp(ThreadPool& pool, float limit, Matrix x) {
   FM_CHECK(limit > 0.0f);
@@ -81,11 +99,12 @@ void EmbeddingLookup(ThreadPool& pool, const CodeMatrix& table, std::span<const 
   workspace.Release(mark);
 }
 
-void ApplyRope(ThreadPool& pool, ConstMatrix cos, ConstMatrix sin, int64_t head_dim, Matrix x) {
+void ApplyRope(ThreadPool& pool, ConstMatrix cos, ConstMatrix sin, const RotaryPart& part,
+               Matrix x) {
   CheckSameShape(cos, sin);
-  FM_CHECK(head_dim > 0 && x.cols % head_dim == 0);
-  FM_CHECK(cos.rows == x.rows && 2 * cos.cols <= head_dim);
-  cpu::ApplyRope(pool, cos, sin, head_dim, x);
+  FM_CHECK(part.head_dim > 0 && x.cols % part.head_dim == 0 && part.first >= 0);
+  FM_CHECK(cos.rows == x.rows && part.first + 2 * cos.cols <= part.head_dim);
+  cpu::ApplyRope(pool, cos, sin, part, x);
 }
 
 void AddSigmoidGated(ThreadPool& pool, ConstMatrix x, std::span<const float> weight, ConstMatrix y,

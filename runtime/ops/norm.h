@@ -22,8 +22,17 @@ void RmsNorm(ThreadPool& pool, ConstMatrix x, std::span<const float> weight, flo
 void AddRmsNorm(ThreadPool& pool, ConstMatrix delta, float factor, std::span<const float> weight,
                 float eps, Matrix residual, Matrix out);
 
+// out[t] = (x[t] - mean) / sqrt(variance + eps) * weight + bias, `bias` may be empty. x and out may
+// be the same matrix.
+void LayerNorm(ThreadPool& pool, ConstMatrix x, std::span<const float> weight,
+               std::span<const float> bias, float eps, Matrix out);
+
 // x *= factor, elementwise.
 void Scale(ThreadPool& pool, float factor, Matrix x);
+// x[t] *= factors[t].
+void ScaleRows(ThreadPool& pool, std::span<const float> factors, Matrix x);
+// x = limit * tanh(x / limit), elementwise.
+void SoftCap(ThreadPool& pool, float limit, Matrix x);
 
 // x += delta, elementwise.
 void Add(ThreadPool& pool, ConstMatrix delta, Matrix x);
@@ -41,10 +50,18 @@ void EmbeddingLookup(ThreadPool& pool, const WeightView& table, std::span<const 
 void EmbeddingLookup(ThreadPool& pool, const CodeMatrix& table, std::span<const int32_t> ids,
                      Workspace& workspace, Matrix out);
 
-// Rotary embedding, NeoX pairing (i, i + r/2), in place on x [T, heads * head_dim], over the first
-// r elements of each head; the rest pass through. cos, sin: [T, r / 2], one row per token
-// (runtime/rope.h).
-void ApplyRope(ThreadPool& pool, ConstMatrix cos, ConstMatrix sin, int64_t head_dim, Matrix x);
+// What of each head turns: its elements first .. first + r, in pairs of (i, i + r/2) as in NeoX, or
+// of neighbours as in GPT-J.
+struct RotaryPart {
+  int64_t head_dim = 0;
+  int64_t first = 0;
+  bool neighbours = false;
+};
+
+// Rotary embedding in place on x [T, heads * head_dim]; the rest of each head passes through. cos,
+// sin: [T, r / 2], one row per token (runtime/rope.h).
+void ApplyRope(ThreadPool& pool, ConstMatrix cos, ConstMatrix sin, const RotaryPart& part,
+               Matrix x);
 
 // out[t] += sigmoid(x[t] . weight) * y[t]: the gated shared expert of Qwen2-MoE. x [T, H]; y and
 // out are [T, H] or the same columns of it.

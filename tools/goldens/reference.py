@@ -9,6 +9,8 @@ from types import MethodType
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
+from .families import FAMILIES
+
 MIN_GAP = 1e-3  # of router probabilities and of log-probabilities: what is closer is not clear
 
 
@@ -17,6 +19,11 @@ def load_model(directory, dtype=torch.float32, config=None):
     model, info = AutoModelForCausalLM.from_pretrained(
         directory, config=config, dtype=dtype, attn_implementation="eager",
         experts_implementation="eager", output_loading_info=True)
+    skipped = FAMILIES[model.config.model_type].skipped(model.config)
+    weights = model.state_dict()
+    info["unexpected_keys"] = [name for name in info["unexpected_keys"]
+                               if not name.startswith(skipped)]
+    info["missing_keys"] = [name for name in info["missing_keys"] if weights[name].numel()]
     for problem in ("missing_keys", "unexpected_keys", "mismatched_keys"):
         if info[problem]:
             raise RuntimeError(f"{directory}: {problem}: {info[problem]}")
@@ -33,34 +40,32 @@ def load_with_other_config(directory, changes):
 
 def fresh_rope(model):
     """A new rotary module: the old one remembers the longest prompt it has seen (dynamic NTK)."""
-    model.model.rotary_emb = type(model.model.rotary_emb)(config=model.config)
+    if is_length_dependent(model):
+        model.model.rotary_emb = type(model.model.rotary_emb)(config=model.config)
 
 
 def is_length_dependent(model):
-    return model.config.rope_parameters["rope_type"] in ("dynamic", "longrope")
+    parameters = getattr(model.config, "rope_parameters", None) or {}
+    return parameters.get("rope_type") in ("dynamic", "longrope")
 
 
 class RouterTrace:
-    """Collects (router logits, weights, chosen ids) of every MoE layer inside the block."""
+    """Collects the decisions of every MoE layer inside the block."""
 
     def __init__(self, model):
-        self._routers = []
-        for index, layer in enumerate(model.model.layers):
-            if hasattr(layer, "block_sparse_moe"):  # Granite
-                self._routers.append((index, layer.block_sparse_moe.router))
-            elif hasattr(layer.mlp, "experts"):
-                self._routers.append((index, layer.mlp.gate))
+        self._family = FAMILIES[model.config.model_type]
+        self._routers = self._family.routers(model)
 
     def __enter__(self):
         self.layers = {index: [] for index, _ in self._routers}
-        self._hooks = [router.register_forward_hook(self._hook(index))
+        self._hooks = [router.register_forward_hook(self._hook(index), with_kwargs=True)
                        for index, router in self._routers]
         return self
 
     def _hook(self, index):
-        def hook(module, inputs, output):
-            granite = not output[0].is_floating_point()  # ids, weights, logits
-            self.layers[index].append(output[::-1] if granite else output)
+        def hook(module, inputs, keywords, output):
+            inputs = (*inputs, *keywords.values())
+            self.layers[index].append(self._family.choices(module, inputs, output))
         return hook
 
     def __exit__(self, *unused):
@@ -68,25 +73,22 @@ class RouterTrace:
             hook.remove()
 
     def choices(self, layer):
-        """Ids in slot order (ties to the lower id), their weights, all probabilities."""
-        logits, weights, chosen = (torch.cat(parts) for parts in zip(*self.layers[layer]))
-        probabilities = logits.float().softmax(-1)
-        order = torch.sort(-probabilities, dim=-1, stable=True).indices
-        k = chosen.shape[-1]
-        if not torch.equal(torch.sort(order[:, :k], -1).values, torch.sort(chosen, -1).values):
-            raise RuntimeError(f"layer {layer}: chosen experts are not the k most probable")
-        slot_weights = torch.zeros_like(probabilities).scatter(-1, chosen, weights.float())
-        return order[:, :k], slot_weights.gather(-1, order[:, :k]), probabilities
+        """Ids in slot order (ties to the lower id), their weights, all keys."""
+        parts = self.layers[layer]
+        return (torch.cat([part.ids for part in parts]), torch.cat([part.weights for part in parts]),
+                torch.cat([part.keys for part in parts]))
 
     def gaps(self, boundary_only=False):
-        """Per token the least distance of neighbours among the k + 1 best scores of a layer."""
+        """Per token the least distance of neighbours among the k + 1 best keys of a layer."""
         result = None
-        for layer in self.layers:
-            ids, _, probabilities = self.choices(layer)
+        for layer, parts in self.layers.items():
+            ids, _, keys = self.choices(layer)
             k = ids.shape[-1]
-            best = torch.sort(probabilities, dim=-1, descending=True).values[:, :k + 1]
+            best = torch.sort(keys, dim=-1, descending=True).values[:, :k + 1]
             steps = best[:, :-1] - best[:, 1:]
             gap = (steps[:, -1:] if boundary_only and best.shape[-1] > k else steps).min(-1).values
+            if parts[0].margin is not None:
+                gap = torch.minimum(gap, torch.cat([part.margin for part in parts]))
             result = gap if result is None else torch.minimum(result, gap)
         return result
 
@@ -160,6 +162,8 @@ def generate(model, prompt, count):
 @torch.no_grad()
 def forward_with_length_rule(model, token_ids, prompt_length):
     """An uncached forward where position p has the frequencies of max(prompt_length, p + 1)."""
+    if not is_length_dependent(model):
+        return forward(model, token_ids)[1]
     fresh_rope(model)
     rope = model.model.rotary_emb
     plain = rope.forward

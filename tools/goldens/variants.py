@@ -1,8 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The golden variants as data: one entry per directory under tests/data/goldens."""
+"""The golden variants as data: one entry per directory under tests/data/goldens.
+
+Variants of a group of families are in variants_<group>.py and joined at the end of this file.
+"""
 
 from .variant import BASE, DELETE, Variant
 from .variants_dense import DENSE
+from .variants_latent import LATENT
+from .variants_recent import RECENT
 
 
 def _mixtral(name, description, config, **kwargs):
@@ -345,4 +350,9 @@ QWEN3_MOE = [
     ),
 ]
 
-VARIANTS = MIXTRAL + GRANITE + OLMOE + QWEN2_MOE + QWEN3_MOE + DENSE
+VARIANTS = [
+    *MIXTRAL, *GRANITE, *OLMOE, *QWEN2_MOE, *QWEN3_MOE,
+    *DENSE,
+    *LATENT,
+    *RECENT,
+]

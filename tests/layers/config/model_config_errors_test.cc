@@ -155,8 +155,8 @@ INSTANTIATE_TEST_SUITE_P(
     Names, RefusalTest,
     ::testing::Values(
         Refusal{"UnknownArchitecture",
-                {{"architectures", {"GptOssForCausalLM"}}},
-                {"'GptOssForCausalLM'", "known: GraniteMoeForCausalLM", "Qwen3MoeForCausalLM"}},
+                {{"architectures", {"GptFiveForCausalLM"}}},
+                {"'GptFiveForCausalLM'", "known: DeepseekV2ForCausalLM", "Qwen3MoeForCausalLM"}},
         Refusal{
             "UnknownModelType", {{"model_type", "bert"}}, {"'model_type' is \"bert\"", "known:"}},
         Refusal{"TypeOfAnotherArchitecture",

@@ -73,8 +73,8 @@ struct CpuStep {
     }
     const ConstMatrix cos(step.cos.data(), 8, s.rotary_dim / 2);
     const ConstMatrix sin(step.sin.data(), 8, s.rotary_dim / 2);
-    ApplyRope(pool, cos, sin, dim, mq);
-    ApplyRope(pool, cos, sin, dim, mk);
+    ApplyRope(pool, cos, sin, {.head_dim = dim}, mq);
+    ApplyRope(pool, cos, sin, {.head_dim = dim}, mk);
   }
   std::vector<float> q, k, v;
 };

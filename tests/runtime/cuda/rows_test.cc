@@ -202,6 +202,7 @@ double Reference(Activation activation, double x) {
     case Activation::kRelu:
       return std::max(x, 0.0);
     case Activation::kSilu:
+    case Activation::kClampedSwiglu:  // not on GPUs
       break;
   }
   return x / (1 + std::exp(-x));

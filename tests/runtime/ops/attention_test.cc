@@ -19,12 +19,25 @@ struct Case {
   int64_t block_size;
   int64_t window;
   DType cache = DType::kF32;
+  int64_t values = 0;  // numbers in a value; 0: head_dim
+  int64_t chunk = 0;
+  float softcap = 0;
+  bool sinks = false;
+
+  int64_t value_dim() const { return values > 0 ? values : head_dim; }
+  int64_t First(int64_t p) const {  // that a query at p sees
+    const int64_t first = window == 0 ? 0 : std::max<int64_t>(0, p - window + 1);
+    return chunk == 0 ? first : std::max(first, p / chunk * chunk);
+  }
+  std::vector<float> Sinks() const {
+    return sinks ? RandomFloats(heads, 99) : std::vector<float>();
+  }
 };
 
-// What the cache makes of the heads of x: each [head_dim] run by itself.
-std::vector<float> Stored(const Case& c, std::vector<float> x) {
-  for (size_t first = 0; first < x.size(); first += static_cast<size_t>(c.head_dim)) {
-    const std::span<float> head(x.data() + first, static_cast<size_t>(c.head_dim));
+// What the cache makes of the heads of x: each run of `dim` by itself.
+std::vector<float> Stored(const Case& c, int64_t dim, std::vector<float> x) {
+  for (size_t first = 0; first < x.size(); first += static_cast<size_t>(dim)) {
+    const std::span<float> head(x.data() + first, static_cast<size_t>(dim));
     float largest = 0;
     for (const float v : head) largest = std::max(largest, std::abs(v));
     for (float& v : head) {
@@ -41,37 +54,40 @@ struct TestSequence {
       : length(length_in),
         q(RandomFloats(length * c.heads * c.head_dim, seed)),
         k(RandomFloats(length * c.kv_heads * c.head_dim, seed + 1)),
-        v(RandomFloats(length * c.kv_heads * c.head_dim, seed + 2)) {}
+        v(RandomFloats(length * c.kv_heads * c.value_dim(), seed + 2)) {}
   int64_t length;
   std::vector<float> q, k, v;
 };
 
 std::vector<double> Oracle(const Case& c, TestSequence s) {
-  s.k = Stored(c, s.k);
-  s.v = Stored(c, s.v);
+  s.k = Stored(c, c.head_dim, s.k);
+  s.v = Stored(c, c.value_dim(), s.v);
+  const std::vector<float> sinks = c.Sinks();
   std::vector<double> out;
   for (int64_t p = 0; p < s.length; ++p) {
     for (int64_t h = 0; h < c.heads; ++h) {
       const int64_t kv = h / (c.heads / c.kv_heads);
-      const int64_t first = c.window == 0 ? 0 : std::max<int64_t>(0, p - c.window + 1);
-      const auto at = [&](const std::vector<float>& m, int64_t position) {
-        return m.data() + (position * c.kv_heads + kv) * c.head_dim;
+      const int64_t first = c.First(p);
+      const auto at = [&](const std::vector<float>& m, int64_t dim, int64_t position) {
+        return m.data() + (position * c.kv_heads + kv) * dim;
       };
       std::vector<double> weights;
-      double sum = 0.0;
+      double sum = c.sinks ? std::exp(double{sinks[static_cast<size_t>(h)]}) : 0.0;
       for (int64_t j = first; j <= p; ++j) {
         double score = 0.0;
         for (int64_t i = 0; i < c.head_dim; ++i) {
-          score +=
-              double{s.q[static_cast<size_t>((p * c.heads + h) * c.head_dim + i)]} * at(s.k, j)[i];
+          score += double{s.q[static_cast<size_t>((p * c.heads + h) * c.head_dim + i)]} *
+                   at(s.k, c.head_dim, j)[i];
         }
-        weights.push_back(std::exp(score * 0.7));
+        score *= 0.7;
+        if (c.softcap > 0) score = c.softcap * std::tanh(score / c.softcap);
+        weights.push_back(std::exp(score));
         sum += weights.back();
       }
-      for (int64_t i = 0; i < c.head_dim; ++i) {
+      for (int64_t i = 0; i < c.value_dim(); ++i) {
         double value = 0.0;
         for (int64_t j = first; j <= p; ++j) {
-          value += weights[static_cast<size_t>(j - first)] / sum * at(s.v, j)[i];
+          value += weights[static_cast<size_t>(j - first)] / sum * at(s.v, c.value_dim(), j)[i];
         }
         out.push_back(value);
       }
@@ -92,13 +108,17 @@ std::vector<std::vector<float>> RunSteps(const Case& c,
                  .block_size = c.block_size,
                  .kv_heads = c.kv_heads,
                  .head_dim = c.head_dim,
+                 .value_dim = c.values,
                  .dtype = c.cache});
+  const std::vector<float> sinks = c.Sinks();
   for (int64_t block = 0; block < 211; ++block) {
     for (int64_t head = 0; head < c.kv_heads; ++head) {
       // Bytes of ones are NaN as floats of both sizes, and a scale of int8.
-      const int64_t bytes = c.block_size * c.head_dim * DTypeBytes(c.cache);
-      std::memset(cache.Keys(1, block, head), 0xff, static_cast<size_t>(bytes));
-      std::memset(cache.Values(1, block, head), 0xff, static_cast<size_t>(bytes));
+      const auto bytes = [&](int64_t dim) {
+        return static_cast<size_t>(c.block_size * dim * DTypeBytes(c.cache));
+      };
+      std::memset(cache.Keys(1, block, head), 0xff, bytes(c.head_dim));
+      std::memset(cache.Values(1, block, head), 0xff, bytes(c.value_dim()));
     }
   }
   std::vector<std::vector<int32_t>> pages(batch.size());
@@ -127,15 +147,21 @@ std::vector<std::vector<float>> RunSteps(const Case& c,
       };
       add(q, t.q, c.heads * c.head_dim);
       add(k, t.k, c.kv_heads * c.head_dim);
-      add(v, t.v, c.kv_heads * c.head_dim);
+      add(v, t.v, c.kv_heads * c.value_dim());
     }
-    std::vector<float> out(q.size());
-    const int64_t width = c.heads * c.head_dim;
+    const int64_t width = c.heads * c.value_dim();
+    std::vector<float> out(static_cast<size_t>(rows * width));
     StoreKv(pool, 1, sequences, AsMatrix(k, rows, c.kv_heads * c.head_dim),
-            AsMatrix(v, rows, c.kv_heads * c.head_dim), cache);
-    PagedAttention(pool, {.layer = 1, .heads = c.heads, .scale = 0.7f, .window = c.window},
-                   sequences, AsMatrix(q, rows, width), cache, workspace,
-                   AsMatrix(out, rows, width));
+            AsMatrix(v, rows, c.kv_heads * c.value_dim()), cache);
+    const AttentionParams params = {.layer = 1,
+                                    .heads = c.heads,
+                                    .scale = 0.7f,
+                                    .window = c.window,
+                                    .chunk = c.chunk,
+                                    .softcap = c.softcap,
+                                    .sinks = sinks};
+    PagedAttention(pool, params, sequences, AsMatrix(q, rows, c.heads * c.head_dim), cache,
+                   workspace, AsMatrix(out, rows, width));
     for (size_t s = 0; s < batch.size(); ++s) {
       const auto begin = out.begin() + sequences[s].first_row * width;
       outs[s].insert(outs[s].end(), begin, begin + sequences[s].rows * width);
@@ -165,19 +191,23 @@ TEST_P(AttentionTest, MatchesDoublesAndKeepsItsBits) {
   ForEachTarget([&] { EXPECT_EQ(Bits(RunSteps(c, {&a}, 2, 29, 3)[0]), wanted); });
 }
 
-INSTANTIATE_TEST_SUITE_P(Cases, AttentionTest,
-                         testing::Values(Case{4, 4, 16, 16, 0},   // multi-head
-                                         Case{8, 2, 64, 16, 0},   // grouped
-                                         Case{6, 2, 40, 16, 0},   // padded values
-                                         Case{14, 1, 20, 32, 0},  // a group in two parts
-                                         Case{4, 2, 48, 5, 0},    // groups that are not full
-                                         Case{4, 2, 32, 24, 13},  // window
-                                         Case{3, 3, 8, 16, 1},    // itself only
-                                         Case{4, 1, 64, 64, 70},
-                                         Case{8, 2, 64, 16, 0, DType::kBF16},
-                                         Case{6, 2, 40, 5, 13, DType::kBF16},
-                                         Case{8, 2, 64, 16, 0, DType::kI8},
-                                         Case{6, 2, 40, 24, 13, DType::kI8}));
+INSTANTIATE_TEST_SUITE_P(
+    Cases, AttentionTest,
+    testing::Values(Case{4, 4, 16, 16, 0},   // multi-head
+                    Case{8, 2, 64, 16, 0},   // grouped
+                    Case{6, 2, 40, 16, 0},   // padded values
+                    Case{14, 1, 20, 32, 0},  // a group in two parts
+                    Case{4, 2, 48, 5, 0},    // groups that are not full
+                    Case{4, 2, 32, 24, 13},  // window
+                    Case{3, 3, 8, 16, 1},    // itself only
+                    Case{4, 1, 64, 64, 70}, Case{8, 2, 64, 16, 0, DType::kBF16},
+                    Case{6, 2, 40, 5, 13, DType::kBF16}, Case{8, 2, 64, 16, 0, DType::kI8},
+                    Case{6, 2, 40, 24, 13, DType::kI8},
+                    Case{6, 1, 40, 16, 0, DType::kF32, 24},  // latent
+                    Case{28, 1, 40, 24, 0, DType::kBF16, 24}, Case{4, 1, 40, 16, 0, DType::kI8, 24},
+                    Case{4, 2, 24, 16, 0, DType::kF32, 0, 20},  // chunks
+                    Case{4, 2, 24, 16, 0, DType::kF32, 0, 0, 1.5f},
+                    Case{6, 2, 24, 16, 9, DType::kF32, 0, 0, 0, true}));
 
 TEST(Attention, AnInt8CacheKeepsNan) {
   const Case c{1, 1, 16, 16, 0, DType::kI8};

@@ -9,6 +9,8 @@ namespace folkmoot {
 namespace {
 
 // One expert as the checkpoint has it and as the kernels want it.
+constexpr float kLimit = 0.7f;  // of clamped SwiGLU
+
 struct TestExpert {
   TestExpert(ThreadPool& pool, DType dtype, int64_t hidden, int64_t inner, uint32_t seed, bool bias)
       : gate(dtype, inner, hidden, seed),
@@ -16,6 +18,7 @@ struct TestExpert {
         down(dtype, hidden, inner, seed + 2) {
     packed.gate_up = PackedMatrix::PackGateUp(pool, gate.view(), up.view());
     packed.down = PackedMatrix::Pack(pool, down.view());
+    packed.limit = kLimit;
     if (!bias) return;
     gate_bias = RandomFloats(inner, seed + 3);
     up_bias = RandomFloats(inner, seed + 4);
@@ -29,16 +32,21 @@ struct TestExpert {
   GatedFfnWeights packed;
 };
 
-double Act(Activation activation, double x) {
+// act(gate) * up.
+double Act(Activation activation, double x, double up) {
   switch (activation) {
+    case Activation::kClampedSwiglu:
+      x = std::min(x, double{kLimit});
+      return x / (1.0 + std::exp(-1.702 * x)) *
+             (std::clamp(up, double{-kLimit}, double{kLimit}) + 1.0);
     case Activation::kSilu:
-      return x / (1.0 + std::exp(-x));
+      return up * x / (1.0 + std::exp(-x));
     case Activation::kGelu:
-      return 0.5 * x * (1.0 + std::erf(x / std::sqrt(2.0)));
+      return up * 0.5 * x * (1.0 + std::erf(x / std::sqrt(2.0)));
     case Activation::kGeluTanh:
-      return 0.5 * x * (1.0 + std::tanh(std::sqrt(2.0 / M_PI) * (x + 0.044715 * x * x * x)));
+      return up * 0.5 * x * (1.0 + std::tanh(std::sqrt(2.0 / M_PI) * (x + 0.044715 * x * x * x)));
     case Activation::kRelu:
-      return std::max(x, 0.0);
+      return up * std::max(x, 0.0);
   }
   return 0.0;
 }
@@ -64,7 +72,7 @@ std::vector<Expected> Oracle(const TestExpert& expert, Activation activation, co
         Dot(expert.gate, i, wide.data()) + (expert.gate_bias.empty() ? 0.0 : expert.gate_bias[at]);
     const double up =
         Dot(expert.up, i, wide.data()) + (expert.up_bias.empty() ? 0.0 : expert.up_bias[at]);
-    hidden.push_back(Act(activation, gate) * up);
+    hidden.push_back(Act(activation, gate, up));
   }
   for (int64_t i = 0; i < expert.down.n; ++i) {
     const double bias = expert.down_bias.empty() ? 0.0 : expert.down_bias[static_cast<size_t>(i)];
@@ -154,7 +162,9 @@ INSTANTIATE_TEST_SUITE_P(Cases, GatedFfnTest,
                                          Case{DType::kBF16, Activation::kSilu, 65, 33, true},
                                          Case{DType::kF16, Activation::kGelu, 32, 17, false},
                                          Case{DType::kF32, Activation::kGeluTanh, 33, 48, true},
-                                         Case{DType::kBF16, Activation::kRelu, 64, 64, false}));
+                                         Case{DType::kBF16, Activation::kRelu, 64, 64, false},
+                                         Case{DType::kF32, Activation::kClampedSwiglu, 40, 33,
+                                              true}));
 
 TEST(GatedFfn, NoRowsIsNoWork) {
   ThreadPool pool(2);

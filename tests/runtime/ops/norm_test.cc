@@ -132,7 +132,7 @@ TEST(ApplyRope, TurnsPairsAndPassesTheRest) {
     sin.push_back(static_cast<float>(std::sin(0.37 * static_cast<double>(i))));
   }
   const std::vector<float> out = SameOnAllTargets(x, [&](ThreadPool& pool, std::vector<float>& y) {
-    ApplyRope(pool, AsMatrix(cos, rows, half), AsMatrix(sin, rows, half), dim,
+    ApplyRope(pool, AsMatrix(cos, rows, half), AsMatrix(sin, rows, half), {.head_dim = dim},
               AsMatrix(y, rows, heads * dim));
   });
   for (int64_t r = 0; r < rows; ++r) {
@@ -147,6 +147,71 @@ TEST(ApplyRope, TurnsPairsAndPassesTheRest) {
         ASSERT_NEAR(out[base + i], wanted, 2e-7) << r << " " << h << " " << i;
       }
     }
+  }
+}
+
+TEST(ApplyRope, TurnsNeighboursInTheMiddleOfAHead) {
+  const int64_t rows = 3, heads = 2, dim = 9, half = 3, first = 2;  // elements 2..7 turn
+  const std::vector<float> x = RandomFloats(rows * heads * dim, 10);
+  const std::vector<float> cos = RandomFloats(rows * half, 11);
+  const std::vector<float> sin = RandomFloats(rows * half, 12);
+  const std::vector<float> out = SameOnAllTargets(x, [&](ThreadPool& pool, std::vector<float>& y) {
+    ApplyRope(pool, AsMatrix(cos, rows, half), AsMatrix(sin, rows, half),
+              {.head_dim = dim, .first = first, .neighbours = true},
+              AsMatrix(y, rows, heads * dim));
+  });
+  std::vector<float> wanted = x;
+  for (int64_t r = 0; r < rows; ++r) {
+    for (int64_t h = 0; h < heads; ++h) {
+      for (int64_t i = 0; i < half; ++i) {
+        const auto at = static_cast<size_t>((r * heads + h) * dim + first + 2 * i);
+        const auto angle = static_cast<size_t>(r * half + i);
+        wanted[at] = x[at] * cos[angle] - x[at + 1] * sin[angle];
+        wanted[at + 1] = x[at + 1] * cos[angle] + x[at] * sin[angle];
+      }
+    }
+  }
+  for (size_t i = 0; i < x.size(); ++i) ASSERT_NEAR(out[i], wanted[i], 1e-6) << i;
+}
+
+TEST(LayerNorm, MatchesDoubles) {
+  const int64_t rows = 7, cols = 37;
+  std::vector<float> x = RandomFloats(rows * cols, 13);
+  for (float& value : x) value += 3.0f;  // a mean that must be taken away
+  const std::vector<float> weight = RandomFloats(cols, 14);
+  const std::vector<float> bias = RandomFloats(cols, 15);
+  for (const bool biased : {false, true}) {
+    const std::vector<float> out =
+        SameOnAllTargets(x, [&](ThreadPool& pool, std::vector<float>& y) {
+          LayerNorm(pool, AsMatrix(y, rows, cols), weight,
+                    biased ? std::span<const float>(bias) : std::span<const float>(), 1e-5f,
+                    AsMatrix(y, rows, cols));
+        });
+    for (int64_t r = 0; r < rows; ++r) {
+      double mean = 0, squares = 0;
+      for (int64_t c = 0; c < cols; ++c) mean += x[static_cast<size_t>(r * cols + c)];
+      mean /= static_cast<double>(cols);
+      for (int64_t c = 0; c < cols; ++c) {
+        squares += std::pow(x[static_cast<size_t>(r * cols + c)] - mean, 2);
+      }
+      const double scale = 1.0 / std::sqrt(squares / static_cast<double>(cols) + 1e-5);
+      for (int64_t c = 0; c < cols; ++c) {
+        const auto at = static_cast<size_t>(c);
+        const double wanted = (x[static_cast<size_t>(r * cols) + at] - mean) * scale * weight[at] +
+                              (biased ? bias[at] : 0.0f);
+        ASSERT_NEAR(out[static_cast<size_t>(r * cols) + at], wanted, 3e-6) << r << " " << c;
+      }
+    }
+  }
+}
+
+TEST(SoftCap, MatchesDoubles) {
+  const std::vector<float> x = RandomFloats(200, 16);
+  const std::vector<float> out = SameOnAllTargets(x, [&](ThreadPool& pool, std::vector<float>& y) {
+    SoftCap(pool, 0.7f, AsMatrix(y, 10, 20));
+  });
+  for (size_t i = 0; i < x.size(); ++i) {
+    ASSERT_NEAR(out[i], 0.7 * std::tanh(double{x[i]} / 0.7), 2e-7) << i;
   }
 }
 

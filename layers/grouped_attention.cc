@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "layers/grouped_attention.h"
+
+#include <cmath>
+#include <utility>
+
+#include "layers/norm.h"
+
+namespace folkmoot {
+
+GroupedAttention::GroupedAttention(const ModelConfig& config, int64_t layer,
+                                   ColumnExchange& columns)
+    : Attention(layer, columns),
+      kind_(config.layers[static_cast<size_t>(layer)]),
+      rotary_{.head_dim = config.head_dim, .neighbours = config.rope.neighbours},
+      norm_eps_(config.rms_norm_eps),
+      clip_(config.clip_qkv) {
+  const ColumnSplit kv_heads = KvHeadSplit(config, columns.size());
+  const int64_t queries = config.heads / config.kv_heads;  // heads that share keys and values
+  kv_ = kv_heads.Times(config.head_dim);
+  heads_ = kv_.Times(queries);
+  kv_heads_ = kv_heads.width(rank());
+  params_ = {
+      .layer = layer,
+      .heads = kv_heads_ * queries,
+      .scale = config.attention_multiplier > 0
+                   ? config.attention_multiplier
+                   : static_cast<float>(1.0 / std::sqrt(static_cast<double>(config.head_dim))),
+      .window = kind_.sliding_window,
+      .chunk = kind_.chunk,
+      .softcap = config.attention_softcap};
+}
+
+absl::StatusOr<std::unique_ptr<Attention>> GroupedAttention::Load(
+    ThreadPool& pool, WeightLoader& loader, const ModelConfig& config, int64_t layer,
+    const AttentionNames& names, ColumnExchange& columns) {
+  std::unique_ptr<GroupedAttention> a(new GroupedAttention(config, layer, columns));
+  FM_RETURN_IF_ERROR(a->LoadProjections(pool, loader, config, names));
+  FM_RETURN_IF_ERROR(a->LoadOutput(pool, loader, config, names.o));
+  FM_RETURN_IF_ERROR(a->LoadNorms(loader, config, names));
+  if (!config.sinks) return a;
+  const int64_t queries = config.heads / config.kv_heads;
+  const ColumnSplit heads = KvHeadSplit(config, columns.size()).Times(queries);
+  FM_ASSIGN_OR_RETURN(a->sinks_, loader.VectorPart(names.sinks, config.heads,
+                                                   heads.begin(a->rank()), heads.width(a->rank())));
+  a->params_.sinks = a->sinks_;
+  return a;
+}
+
+absl::Status GroupedAttention::LoadProjections(ThreadPool& pool, WeightLoader& loader,
+                                               const ModelConfig& config,
+                                               const AttentionNames& names) {
+  struct Part {
+    const std::string& module;
+    const ColumnSplit& outputs;
+    int64_t fused_row;  // where it begins in names.qkv
+  };
+  const Part parts[] = {{names.q, heads_, 0},
+                        {names.k, kv_, heads_.cols()},
+                        {names.v, kv_, heads_.cols() + kv_.cols()}};
+  const int64_t fused_rows = heads_.cols() + 2 * kv_.cols();
+  std::vector<TensorRef> refs;
+  for (const Part& part : parts) {
+    const int64_t begin = part.outputs.begin(rank());
+    const int64_t width = part.outputs.width(rank());
+    const bool fused = !names.qkv.empty();
+    const std::string& module = fused ? names.qkv : part.module;
+    const int64_t rows = fused ? fused_rows : part.outputs.cols();
+    const int64_t first = begin + (fused ? part.fused_row : 0);
+    refs.push_back(
+        TensorRef{.name = module + ".weight", .n = rows, .k = config.hidden}.Rows(first, width));
+    if (!config.qkv_bias) continue;
+    FM_ASSIGN_OR_RETURN(const std::vector<float> bias,
+                        loader.VectorPart(module + ".bias", rows, first, width));
+    qkv_bias_.insert(qkv_bias_.end(), bias.begin(), bias.end());
+  }
+  FM_ASSIGN_OR_RETURN(qkv_, loader.PackStack(pool, refs));
+  return absl::OkStatus();
+}
+
+absl::Status GroupedAttention::LoadNorms(WeightLoader& loader, const ModelConfig& config,
+                                         const AttentionNames& names) {
+  norm_after_rope_ =
+      config.qk_norm == QkNormKind::kHeadsAfterRope || config.qk_norm == QkNormKind::kUnitAfterRope;
+  int64_t q_width = config.head_dim;
+  int64_t k_width = config.head_dim;
+  switch (config.qk_norm) {
+    case QkNormKind::kNone:
+      return absl::OkStatus();
+    case QkNormKind::kUnitAfterRope:
+      if (kind_.rope) q_norm_.assign(static_cast<size_t>(config.head_dim), 1.0f);
+      k_norm_ = q_norm_;
+      return absl::OkStatus();
+    case QkNormKind::kRows:
+      q_width = heads_.cols();
+      k_width = kv_.cols();
+      FM_CHECK(heads_.width(rank()) == q_width);  // WhyNotTensorParallel
+      break;
+    case QkNormKind::kHeads:
+    case QkNormKind::kHeadsAfterRope:
+      break;
+  }
+  FM_ASSIGN_OR_RETURN(q_norm_,
+                      RmsNormWeights(loader, config.norm, names.q_norm + ".weight", q_width));
+  FM_ASSIGN_OR_RETURN(k_norm_,
+                      RmsNormWeights(loader, config.norm, names.k_norm + ".weight", k_width));
+  return absl::OkStatus();
+}
+
+void GroupedAttention::Project(LayerContext& ctx, ConstMatrix x, Matrix qkv) const {
+  int64_t column = 0;
+  for (const PackedMatrix& weights : qkv_) {
+    std::span<const float> bias = qkv_bias_;
+    if (!bias.empty()) {
+      bias = bias.subspan(static_cast<size_t>(column), static_cast<size_t>(weights.n()));
+    }
+    Gemm(ctx.pool, x, weights, bias, ctx.workspace, qkv.Columns(column, weights.n()));
+    column += weights.n();
+  }
+}
+
+void GroupedAttention::NormaliseHeads(LayerContext& ctx, Matrix q, Matrix k) const {
+  if (q_norm_.empty()) return;
+  HeadRmsNorm(ctx.pool, std::ssize(q_norm_), q_norm_, norm_eps_, q);
+  HeadRmsNorm(ctx.pool, std::ssize(k_norm_), k_norm_, norm_eps_, k);
+}
+
+void GroupedAttention::Attend(LayerContext& ctx, const AttentionStep& step, KvCache& cache,
+                              ConstMatrix x, Matrix attended) const {
+  const int64_t q_width = attended.cols;
+  const int64_t kv_width = kv_heads_ * rotary_.head_dim;
+  const Matrix qkv = ctx.workspace.GetMatrix(x.rows, q_width + 2 * kv_width);
+  Project(ctx, x, qkv);
+  const Matrix q = qkv.Columns(0, q_width);
+  const Matrix k = qkv.Columns(q_width, kv_width);
+  const Matrix v = qkv.Columns(q_width + kv_width, kv_width);
+  if (!norm_after_rope_) NormaliseHeads(ctx, q, k);
+  if (clip_ > 0) Clamp(ctx.pool, clip_, qkv);
+  if (kind_.rope) {
+    const RopeRows& rope = kind_.local_rope ? step.local_rope : step.rope;
+    ApplyRope(ctx.pool, rope.cos, rope.sin, rotary_, q);
+    ApplyRope(ctx.pool, rope.cos, rope.sin, rotary_, k);
+  } else if (!step.temperature.empty()) {
+    ScaleRows(ctx.pool, step.temperature, q);
+  }
+  if (norm_after_rope_) NormaliseHeads(ctx, q, k);
+  StoreKv(ctx.pool, layer(), step.sequences, k, v, cache);
+  PagedAttention(ctx.pool, params_, step.sequences, q, cache, ctx.workspace, attended);
+}
+
+}  // namespace folkmoot

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+// Multi-head and grouped-query attention (Ainslie et al. 2023) with what families add to it.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "layers/attention.h"
+
+namespace folkmoot {
+
+class GroupedAttention final : public Attention {
+ public:
+  static absl::StatusOr<std::unique_ptr<Attention>> Load(ThreadPool& pool, WeightLoader& loader,
+                                                         const ModelConfig& config, int64_t layer,
+                                                         const AttentionNames& names,
+                                                         ColumnExchange& columns);
+
+ private:
+  GroupedAttention(const ModelConfig& config, int64_t layer, ColumnExchange& columns);
+  absl::Status LoadProjections(ThreadPool& pool, WeightLoader& loader, const ModelConfig& config,
+                               const AttentionNames& names);
+  absl::Status LoadNorms(WeightLoader& loader, const ModelConfig& config,
+                         const AttentionNames& names);
+  void Attend(LayerContext& ctx, const AttentionStep& step, KvCache& cache, ConstMatrix x,
+              Matrix attended) const override;
+  void Project(LayerContext& ctx, ConstMatrix x, Matrix qkv) const;
+  void NormaliseHeads(LayerContext& ctx, Matrix q, Matrix k) const;
+
+  LayerConfig kind_;
+  RotaryPart rotary_;
+  ColumnSplit kv_;          // columns of the keys of all ranks, and of the values
+  AttentionParams params_;  // of this rank's heads
+  int64_t kv_heads_ = 0;    // of this rank
+  float norm_eps_ = 0;
+  bool norm_after_rope_ = false;
+  std::vector<PackedMatrix> qkv_;       // one matrix, or several where their types differ
+  std::vector<float> qkv_bias_;         // empty: none
+  std::vector<float> q_norm_, k_norm_;  // [head_dim], [columns of all heads], or empty
+  std::vector<float> sinks_;            // [heads of this rank] or empty
+  float clip_ = 0;                      // 0: none
+};
+
+}  // namespace folkmoot

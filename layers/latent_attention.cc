@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "layers/latent_attention.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace folkmoot {
+namespace {
+
+// That of Transformers and of the authors, whatever rms_norm_eps is.
+constexpr float kNormEps = 1e-6f;
+
+}  // namespace
+
+LatentAttention::LatentAttention(const ModelConfig& config, int64_t layer, ColumnExchange& columns)
+    : Attention(layer, columns),
+      dims_(config.latent),
+      neighbours_(config.rope.neighbours),
+      head_split_(KvHeadSplit(config, columns.size())) {
+  FM_CHECK(config.kv_heads == config.heads);
+  heads_ = head_split_.Times(dims_.value_dim);
+  params_ = {
+      .layer = layer, .heads = head_split_.width(rank()), .scale = config.attention_multiplier};
+}
+
+absl::StatusOr<std::unique_ptr<Attention>> LatentAttention::Load(
+    ThreadPool& pool, WeightLoader& loader, const ModelConfig& config, int64_t layer,
+    const AttentionNames& names, ColumnExchange& columns) {
+  std::unique_ptr<LatentAttention> a(new LatentAttention(config, layer, columns));
+  FM_RETURN_IF_ERROR(a->LoadQueries(pool, loader, config, names));
+  FM_RETURN_IF_ERROR(a->LoadKeys(pool, loader, config, names));
+  FM_RETURN_IF_ERROR(a->LoadOutput(pool, loader, config, names.o));
+  return a;
+}
+
+absl::Status LatentAttention::LoadQueries(ThreadPool& pool, WeightLoader& loader,
+                                          const ModelConfig& config, const AttentionNames& names) {
+  const ColumnSplit outputs = head_split_.Times(dims_.nope_dim + dims_.rope_dim);
+  TensorRef q_b = {.name = names.q + ".weight", .n = outputs.cols(), .k = config.hidden};
+  if (dims_.q_rank > 0) {
+    FM_ASSIGN_OR_RETURN(
+        q_a_, loader.Pack(pool, {.name = names.q_a + ".weight", .n = dims_.q_rank, .k = q_b.k}));
+    if (config.qkv_bias) {
+      FM_ASSIGN_OR_RETURN(q_a_bias_, loader.Vector(names.q_a + ".bias", dims_.q_rank));
+    }
+    FM_ASSIGN_OR_RETURN(q_a_norm_, loader.Vector(names.q_a_norm + ".weight", dims_.q_rank));
+    q_b.name = names.q_b + ".weight";
+    q_b.k = dims_.q_rank;
+  }
+  FM_ASSIGN_OR_RETURN(q_b_,
+                      loader.Pack(pool, q_b.Rows(outputs.begin(rank()), outputs.width(rank()))));
+  return absl::OkStatus();
+}
+
+absl::Status LatentAttention::LoadKeys(ThreadPool& pool, WeightLoader& loader,
+                                       const ModelConfig& config, const AttentionNames& names) {
+  const int64_t latent = dims_.kv_rank + dims_.rope_dim;
+  FM_ASSIGN_OR_RETURN(
+      kv_a_, loader.Pack(pool, {.name = names.kv_a + ".weight", .n = latent, .k = config.hidden}));
+  if (config.qkv_bias) {
+    FM_ASSIGN_OR_RETURN(kv_a_bias_, loader.Vector(names.kv_a + ".bias", latent));
+  }
+  FM_ASSIGN_OR_RETURN(kv_a_norm_, loader.Vector(names.kv_a_norm + ".weight", dims_.kv_rank));
+  const int64_t rows = dims_.nope_dim + dims_.value_dim;  // of a head in kv_b
+  const TensorRef kv_b = {
+      .name = names.kv_b + ".weight", .n = config.heads * rows, .k = dims_.kv_rank};
+  const int64_t end = head_split_.begin(rank()) + head_split_.width(rank());
+  for (int64_t head = head_split_.begin(rank()); head < end; ++head) {
+    FM_ASSIGN_OR_RETURN(key_.emplace_back(),
+                        loader.Pack(pool, kv_b.Rows(head * rows, dims_.nope_dim).Transposed()));
+    FM_ASSIGN_OR_RETURN(
+        value_.emplace_back(),
+        loader.Pack(pool, kv_b.Rows(head * rows + dims_.nope_dim, dims_.value_dim)));
+  }
+  return absl::OkStatus();
+}
+
+Matrix LatentAttention::Queries(LayerContext& ctx, const RopeRows& rope, ConstMatrix x) const {
+  const Matrix q = ctx.workspace.GetMatrix(x.rows, q_b_.n());
+  const RotaryPart part = {.head_dim = dims_.nope_dim + dims_.rope_dim,
+                           .first = dims_.nope_dim,
+                           .neighbours = neighbours_};
+  ConstMatrix from = x;
+  const Workspace::Position mark = ctx.workspace.Mark();
+  if (dims_.q_rank > 0) {
+    const Matrix low = ctx.workspace.GetMatrix(x.rows, dims_.q_rank);
+    Gemm(ctx.pool, x, q_a_, q_a_bias_, ctx.workspace, low);
+    RmsNorm(ctx.pool, low, q_a_norm_, kNormEps, low);
+    from = low;
+  }
+  Gemm(ctx.pool, from, q_b_, {}, ctx.workspace, q);
+  ctx.workspace.Release(mark);
+  if (dims_.q_scale != 1.0f) Scale(ctx.pool, dims_.q_scale, q);
+  ApplyRope(ctx.pool, rope.cos, rope.sin, part, q);
+  return q;
+}
+
+Matrix LatentAttention::Latents(LayerContext& ctx, const RopeRows& rope, ConstMatrix x) const {
+  const Matrix latents = ctx.workspace.GetMatrix(x.rows, kv_a_.n());
+  Gemm(ctx.pool, x, kv_a_, kv_a_bias_, ctx.workspace, latents);
+  const Matrix low = latents.Columns(0, dims_.kv_rank);
+  RmsNorm(ctx.pool, low, kv_a_norm_, kNormEps, low);
+  if (dims_.kv_scale != 1.0f) Scale(ctx.pool, dims_.kv_scale, low);
+  ApplyRope(ctx.pool, rope.cos, rope.sin, {.head_dim = dims_.rope_dim, .neighbours = neighbours_},
+            latents.Columns(dims_.kv_rank, dims_.rope_dim));
+  return latents;
+}
+
+void LatentAttention::Attend(LayerContext& ctx, const AttentionStep& step, KvCache& cache,
+                             ConstMatrix x, Matrix attended) const {
+  const Matrix latents = Latents(ctx, step.rope, x);
+  StoreKv(ctx.pool, layer(), step.sequences, latents, latents.Columns(0, dims_.kv_rank), cache);
+  const Matrix q = Queries(ctx, step.rope, x);
+  const int64_t width = dims_.kv_rank + dims_.rope_dim;
+  const Matrix absorbed = ctx.workspace.GetMatrix(x.rows, params_.heads * width);
+  for (int64_t h = 0; h < params_.heads; ++h) {
+    const Matrix head =
+        q.Columns(h * (dims_.nope_dim + dims_.rope_dim), dims_.nope_dim + dims_.rope_dim);
+    Gemm(ctx.pool, head.Columns(0, dims_.nope_dim), key_[static_cast<size_t>(h)], {}, ctx.workspace,
+         absorbed.Columns(h * width, dims_.kv_rank));
+    for (int64_t t = 0; t < x.rows; ++t) {
+      std::copy_n(head.Row(t) + dims_.nope_dim, dims_.rope_dim,
+                  absorbed.Row(t) + h * width + dims_.kv_rank);
+    }
+  }
+  const Matrix sums = ctx.workspace.GetMatrix(x.rows, params_.heads * dims_.kv_rank);
+  PagedAttention(ctx.pool, params_, step.sequences, absorbed, cache, ctx.workspace, sums);
+  for (int64_t h = 0; h < params_.heads; ++h) {
+    Gemm(ctx.pool, sums.Columns(h * dims_.kv_rank, dims_.kv_rank), value_[static_cast<size_t>(h)],
+         {}, ctx.workspace, attended.Columns(h * dims_.value_dim, dims_.value_dim));
+  }
+}
+
+}  // namespace folkmoot

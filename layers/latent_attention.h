@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+// Multi-head latent attention (DeepSeek-V2, arXiv 2405.04434, section 2.1) in its absorbed form.
+//
+// The cache has one vector of kv_rank + rope_dim numbers per token, which all heads share: what
+// keys and values would be made from, and the rotated part of all keys. A head's query goes through
+// its key matrix instead of the keys (q^T (W c) = (W^T q)^T c), and its value matrix comes after
+// the weighted sum. Prefill does the same as decode: one form has one set of bits.
+//
+// Over several ranks every one keeps the whole cache and some of the heads.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "layers/attention.h"
+#include "layers/norm.h"
+
+namespace folkmoot {
+
+class LatentAttention final : public Attention {
+ public:
+  static absl::StatusOr<std::unique_ptr<Attention>> Load(ThreadPool& pool, WeightLoader& loader,
+                                                         const ModelConfig& config, int64_t layer,
+                                                         const AttentionNames& names,
+                                                         ColumnExchange& columns);
+
+ private:
+  LatentAttention(const ModelConfig& config, int64_t layer, ColumnExchange& columns);
+  absl::Status LoadQueries(ThreadPool& pool, WeightLoader& loader, const ModelConfig& config,
+                           const AttentionNames& names);
+  absl::Status LoadKeys(ThreadPool& pool, WeightLoader& loader, const ModelConfig& config,
+                        const AttentionNames& names);
+  void Attend(LayerContext& ctx, const AttentionStep& step, KvCache& cache, ConstMatrix x,
+              Matrix attended) const override;
+  // [T, heads of this rank * (nope_dim + rope_dim)], turned.
+  Matrix Queries(LayerContext& ctx, const RopeRows& rope, ConstMatrix x) const;
+  // [T, kv_rank + rope_dim], normalised and turned: what the cache keeps.
+  Matrix Latents(LayerContext& ctx, const RopeRows& rope, ConstMatrix x) const;
+
+  LatentConfig dims_;
+  bool neighbours_ = false;
+  ColumnSplit head_split_;  // heads of all ranks
+  AttentionParams params_;
+  PackedMatrix q_a_;                 // [q_rank, H], or empty
+  std::vector<float> q_a_bias_;      // empty: none
+  std::vector<float> q_a_norm_;      // [q_rank]
+  PackedMatrix q_b_;                 // [this rank's heads * (nope_dim + rope_dim), q_rank or H]
+  PackedMatrix kv_a_;                // [kv_rank + rope_dim, H]
+  std::vector<float> kv_a_bias_;     // empty: none
+  std::vector<float> kv_a_norm_;     // [kv_rank]
+  std::vector<PackedMatrix> key_;    // of each head of this rank [kv_rank, nope_dim]
+  std::vector<PackedMatrix> value_;  // and [value_dim, kv_rank]
+};
+
+}  // namespace folkmoot

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+// Where the tensors of a decoder layer stand in a checkpoint. A module is a name that ".weight"
+// and, where the model has one, ".bias" follow; other names are whole.
+#pragma once
+
+#include <string>
+
+namespace folkmoot {
+
+struct AttentionNames {
+  std::string q, k, v, o;      // modules
+  std::string qkv;             // one module in place of the three, rows of q, k and v; empty: none
+  std::string q_norm, k_norm;  // modules
+  std::string sinks;           // [heads]
+  // Latent attention, modules: q where it is of low rank, its norm, and what makes q of it; the
+  // same of keys and values, whose first matrix has the shared rotated key too.
+  std::string q_a, q_a_norm, q_b;
+  std::string kv_a, kv_a_norm, kv_b;
+};
+
+// Where a family keeps its experts. The packed layout is used when its tensors exist.
+struct ExpertNames {
+  // One tensor per expert: prefix + "experts.5." + gate etc.
+  std::string prefix;  // "model.layers.3.mlp."
+  std::string gate;    // "gate_proj.weight"
+  std::string up;
+  std::string down;
+  // All experts in one tensor: [E, 2I, H], gate rows first, and [E, H, I].
+  std::string packed_gate_up;  // full name
+  std::string packed_down;
+  std::string packed_up = {};  // not empty: packed_gate_up has the gates alone (DBRX)
+  bool always_packed = false;  // published only so; dummy weights are one per expert all the same
+  bool taking_turns = false;   // packed rows are gate, up, gate, up, ..
+  // Packed and plain (not quantised) tensors are [E, H, 2I], and [E, I, H].
+  bool gate_up_transposed = false;
+  bool down_transposed = false;
+  // [E, 2I], in the order of packed_gate_up's rows, and [E, H]; empty: none.
+  std::string packed_gate_up_bias = {};
+  std::string packed_down_bias = {};
+};
+
+// Tensor names of one layer's MoE block.
+struct MoeNames {
+  std::string router;          // [E, H]
+  std::string packed_router;   // in checkpoints without the first; empty: it has no other name
+  std::string router_bias;     // [E]; MoeConfig::router_bias
+  std::string selection_bias;  // [E]; MoeConfig::selection_bias
+  ExpertNames experts;
+  // The shared expert, if there is one: a prefix of {gate,up,down}_proj.weight, or a matrix of gate
+  // and then up rows, [2S, H], and [H, S].
+  std::string shared_prefix;
+  std::string shared_gate_up;
+  std::string shared_down;
+  std::string shared_gate;  // [1, H]: its sigmoid gate; empty: it has none
+};
+
+struct LayerNames {
+  std::string input_norm;  // modules
+  std::string ffn_norm;
+  std::string attention_post_norm;  // ModelConfig::post_norms
+  std::string ffn_post_norm;
+  AttentionNames attention;
+  std::string dense_prefix;  // of {gate,up,down}_proj
+  MoeNames moe;
+};
+
+// What all layers have one of.
+struct EndNames {
+  std::string embedding;
+  std::string final_norm;  // module
+  std::string head;        // module
+};
+
+// The names that most families have; `prefix` is "model.layers.3.".
+LayerNames UsualLayerNames(const std::string& prefix);
+EndNames UsualEndNames();
+
+}  // namespace folkmoot

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+// What DeepSeek's families have in common with those that took it over: latent attention, experts
+// chosen in groups by biased sigmoid scores, shared experts of the width of routed ones.
+#pragma once
+
+#include <cstdint>
+
+#include "layers/models/family.h"
+#include "runtime/config_family.h"
+
+namespace folkmoot {
+
+// Defaults of absent keys.
+struct LatentDefaults {
+  int64_t q_rank = 1536;
+  int64_t kv_rank = 512;
+  int64_t nope_dim = 128;
+  int64_t rope_dim = 64;
+  int64_t value_dim = 128;
+};
+// Keys q_lora_rank (null: none), kv_lora_rank, qk_nope_head_dim, v_head_dim and, if it says the
+// same as qk_rope_head_dim, head_dim. The scale of scores is that of the authors, with YaRN's
+// mscale.
+absl::Status ReadLatent(const ConfigSource& source, const LatentDefaults& defaults,
+                        ModelConfig& config);
+
+// Keys n_group, topk_group, routed_scaling_factor, n_shared_experts. 0 shared experts: none.
+struct GroupedDefaults {
+  int64_t groups = 1;
+  int64_t chosen_groups = 1;
+  double scaling = 1.0;
+  int64_t shared = 1;
+  int64_t smallest_group = 2;  // experts, where the score of a group is that of its two best
+};
+absl::Status ReadGroupedExperts(const ConfigSource& source, const GroupedDefaults& defaults,
+                                ModelConfig& config);
+
+// DeepSeek-V3 (arXiv 2412.19437, section 2.1.2): chosen by sigmoid + bias of the layer, weighed by
+// sigmoid alone; a group's score is the sum of its two best. The only expert of a token is not
+// normalised, as the authors have it.
+GateConfig BiasedSigmoidGate(const ModelConfig& config);
+
+// The layer behind the last, for multi-token prediction.
+inline constexpr std::string_view kPredictionLayers[] = {"model.layers.{}."};
+
+}  // namespace folkmoot

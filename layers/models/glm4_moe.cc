@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0
+// GLM-4.5, 4.6 and 4.7 (arXiv 2508.06471): grouped-query attention of which half a head turns, with
+// the experts of DeepSeek-V3; and GLM-4.7-Flash, which has its attention too. The layer for
+// multi-token prediction is not used.
+#include "layers/models/deepseek_parts.h"
+
+namespace folkmoot {
+namespace {
+
+constexpr std::string_view kOwnKeys[] = {
+    "n_group",     "topk_group",     "routed_scaling_factor",    "n_shared_experts",
+    "use_qk_norm", "attention_bias", "num_nextn_predict_layers", "num_mtp_layers",
+    "ep_size"};
+constexpr std::string_view kLiteKeys[] = {"q_lora_rank",
+                                          "kv_lora_rank",
+                                          "qk_nope_head_dim",
+                                          "v_head_dim",
+                                          "n_group",
+                                          "topk_group",
+                                          "routed_scaling_factor",
+                                          "n_shared_experts",
+                                          "rope_interleave",
+                                          "mlp_layer_types",
+                                          "num_nextn_predict_layers",
+                                          "num_mtp_layers",
+                                          "first_k_dense_replace",
+                                          "qk_head_dim"};
+constexpr KeyAlias kAliases[] = {{"num_experts", "n_routed_experts"}};
+constexpr FixedKey kFixed[] = {{"scoring_func", "\"sigmoid\""},
+                               {"topk_method", "\"noaux_tc\""},
+                               {"moe_layer_freq", "1"},
+                               {"use_qk_norm", "false"}};
+
+absl::Status Read(const ConfigSource& source, ModelConfig& config) {
+  FM_RETURN_IF_ERROR(ReadGroupedExperts(source, {}, config));
+  config.moe.selection_bias = true;
+  FM_ASSIGN_OR_RETURN(config.qkv_bias, source.keys.Bool("attention_bias", false));
+  FM_ASSIGN_OR_RETURN(const bool norms, source.keys.Bool("use_qk_norm", false));
+  if (norms) config.qk_norm = QkNormKind::kHeads;
+  return absl::OkStatus();
+}
+
+// mlp_layer_types; absent: the first layer is dense.
+absl::Status ReadLayerTypes(const ConfigReader& keys, ModelConfig& config) {
+  if (!keys.HasValue("mlp_layer_types")) {
+    config.layers.front().moe = false;
+    return absl::OkStatus();
+  }
+  FM_ASSIGN_OR_RETURN(const auto types, keys.Strings("mlp_layer_types"));
+  if (types.size() != config.layers.size()) {
+    return keys.Wrong("mlp_layer_types", fmt::format("it must have one entry for each of the {} "
+                                                     "layers",
+                                                     config.layers.size()));
+  }
+  for (size_t i = 0; i < types.size(); ++i) {
+    if (types[i] != "sparse" && types[i] != "dense") {
+      return keys.Wrong("mlp_layer_types",
+                        fmt::format("entry {} is '{}'; known: sparse, dense", i, types[i]));
+    }
+    config.layers[i].moe = types[i] == "sparse";
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ReadLite(const ConfigSource& source, ModelConfig& config) {
+  const ConfigReader& keys = source.keys;
+  FM_RETURN_IF_ERROR(
+      ReadLatent(source, {.q_rank = 768, .nope_dim = 192, .value_dim = 256}, config));
+  FM_RETURN_IF_ERROR(ReadGroupedExperts(source, {.scaling = 1.8}, config));
+  config.moe.selection_bias = true;
+  FM_ASSIGN_OR_RETURN(config.rope.neighbours, keys.Bool("rope_interleave", true));
+  FM_RETURN_IF_ERROR(ReadLayerTypes(keys, config));
+  FM_ASSIGN_OR_RETURN(const auto dense, keys.OptionalInt("first_k_dense_replace", {0, INT32_MAX}));
+  if (!dense) return absl::OkStatus();
+  for (size_t i = 0; i < config.layers.size(); ++i) {
+    if (config.layers[i].moe == (static_cast<int64_t>(i) >= *dense)) continue;
+    return keys.Wrong("first_k_dense_replace",
+                      fmt::format("it contradicts mlp_layer_types at layer {}", i));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+const Family kGlm4Moe = {
+    .config = {.architecture = "Glm4MoeForCausalLM",
+               .model_type = "glm4_moe",
+               .vocab = 151552,
+               .hidden = 4096,
+               .intermediate = 10944,
+               .layers = 46,
+               .heads = 96,
+               .kv_heads = 8,
+               .max_positions = 131072,
+               .rms_norm_eps = 1e-5,
+               .partial_rotary = 0.5,
+               .kv_heads_null = false,
+               .head_dim_null = false,
+               .experts = 128,
+               .top_k = 8,
+               .moe_intermediate = 1408,
+               .dense = DenseRule::kFirst,
+               .first_dense = 1,
+               .local_experts_alias = true,
+               .norm_topk_key = true,
+               .norm_topk = true,
+               .aliases = kAliases,
+               .fixed = std::span(kFixed).first(3),
+               .own_keys = kOwnKeys,
+               .read = Read},
+    .gate = BiasedSigmoidGate,
+    .unused = kPredictionLayers,
+};
+
+const Family kGlm4MoeLite = {
+    .config = {.architecture = "Glm4MoeLiteForCausalLM",
+               .model_type = "glm4_moe_lite",
+               .vocab = 154880,
+               .hidden = 2048,
+               .intermediate = 10240,
+               .layers = 47,
+               .heads = 20,
+               .kv_heads = 20,
+               .max_positions = 202752,
+               .head_dim = 256,
+               .rms_norm_eps = 1e-5,
+               .rope_dim_key = "qk_rope_head_dim",
+               .rope_dim = 64,
+               .eos = 1,
+               .bias = BiasRule::kAttentionKey,
+               .kv_heads_null = false,
+               .experts = 64,
+               .top_k = 4,
+               .moe_intermediate = 1536,
+               .dense = DenseRule::kOwn,
+               .local_experts_alias = true,
+               .norm_topk_key = true,
+               .norm_topk = true,
+               .aliases = kAliases,
+               .fixed = kFixed,
+               .own_keys = kLiteKeys,
+               .read = ReadLite},
+    .gate = BiasedSigmoidGate,
+    .unused = kPredictionLayers,
+};
+
+}  // namespace folkmoot

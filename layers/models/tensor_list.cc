@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "layers/models/tensor_list.h"
+
+#include <charconv>
+#include <map>
+#include <string_view>
+#include <utility>
+
+#include "layers/models/decoder.h"
+
+namespace folkmoot {
+namespace {
+
+// Over all layers; the largest published models have some 25,000 experts.
+constexpr int64_t kMaxExperts = 100'000;
+constexpr int64_t kMaxVector = int64_t{1} << 26;  // numbers
+
+// Whose tensor it is, by its name: "...experts.7.up_proj.weight".
+int ExpertOf(std::string_view name, bool sliced) {
+  constexpr std::string_view kExperts = ".experts.";
+  const size_t at = name.find(kExperts);
+  if (at == std::string_view::npos) {
+    return sliced ? ListedTensor::kAllExperts : ListedTensor::kNoExpert;
+  }
+  const std::string_view rest = name.substr(at + kExperts.size());
+  int expert = 0;
+  const auto [end, error] = std::from_chars(rest.data(), rest.data() + rest.size(), expert);
+  return error == std::errc() && end != rest.data() + rest.size() && *end == '.'
+             ? expert
+             : ListedTensor::kAllExperts;
+}
+
+class ListingLoader : public WeightLoader {
+ public:
+  explicit ListingLoader(const WeightLoader* stored) : stored_(stored) {}
+
+  std::vector<ListedTensor> Take() { return std::move(tensors_); }
+
+  bool Has(std::string_view name) const override {
+    return stored_ != nullptr && stored_->Has(name);
+  }
+  bool Coded(std::string_view name) const override {
+    return stored_ != nullptr && stored_->Coded(name);
+  }
+  std::optional<DType> Stored(std::string_view name) const override {
+    return stored_ == nullptr ? std::nullopt : stored_->Stored(name);
+  }
+
+  absl::StatusOr<PackedMatrix> Pack(ThreadPool&, const TensorRef& ref) override {
+    AddMatrix(ref);
+    return Empty(ref.n, ref.k);
+  }
+  absl::StatusOr<PackedMatrix> PackGateUp(ThreadPool&, const TensorRef& gate,
+                                          const TensorRef& up) override {
+    AddMatrix(gate);
+    AddMatrix(up);
+    return Empty(2 * gate.n, gate.k);
+  }
+  absl::StatusOr<std::vector<PackedMatrix>> PackStack(ThreadPool&,
+                                                      std::span<const TensorRef> refs) override {
+    std::vector<PackedMatrix> stack;
+    for (const TensorRef& ref : refs) {
+      AddMatrix(ref);
+      stack.push_back(Empty(ref.n, ref.k));
+    }
+    return stack;
+  }
+  absl::StatusOr<std::vector<float>> Vector(const std::string& name, int64_t n) override {
+    Add(name, {n}, ExpertOf(name, false)).values += n;
+    return Zeros(name, n);
+  }
+  absl::StatusOr<std::vector<float>> Row(const std::string& name, int64_t n, int64_t,
+                                         int64_t rows) override {
+    Add(name, {rows, n}, ExpertOf(name, rows > 1)).values += n;
+    return Zeros(name, n);
+  }
+  absl::StatusOr<RowTable> Table(const TensorRef& ref) override {
+    Add(ref.name, StoredShape(ref), ListedTensor::kNoExpert).matrix = true;
+    return RowTable{.plain = {.n = ref.n, .k = ref.k}};
+  }
+
+  absl::StatusOr<WeightView> View(const TensorRef& ref) override { return Past(ref.name); }
+  absl::StatusOr<WeightView> Keep(const TensorRef& ref) override { return Past(ref.name); }
+  absl::StatusOr<std::unique_ptr<CodeMatrix>> Codes(const TensorRef& ref) override {
+    return Past(ref.name);
+  }
+  absl::StatusOr<std::pair<WeightView, WeightView>> ViewPair(const TensorRef& a,
+                                                             const TensorRef&) override {
+    return Past(a.name);
+  }
+
+ protected:
+  absl::StatusOr<WeightView> ViewVector(const std::string& name, int64_t) override {
+    return Past(name);
+  }
+  void Release(std::span<const std::byte>) override {}
+
+ private:
+  static absl::Status Past(const std::string& name) {
+    return FailedPrecondition("'{}' was read past the list", name);
+  }
+  static PackedMatrix Empty(int64_t n, int64_t k) {
+    return PackedMatrix::Borrow(n, k, DType::kF32, std::nullopt, nullptr);
+  }
+  static absl::StatusOr<std::vector<float>> Zeros(const std::string& name, int64_t n) {
+    if (n > kMaxVector) {
+      return InvalidArgument("config.json asks for {} numbers in '{}'; the limit is {}", n, name,
+                             kMaxVector);
+    }
+    return std::vector<float>(static_cast<size_t>(n));
+  }
+  // The entry of a tensor, a new one where it has none.
+  ListedTensor& Add(const std::string& name, std::vector<int64_t> shape, int expert) {
+    const auto [at, is_new] = index_.try_emplace(name, tensors_.size());
+    if (is_new) tensors_.push_back({.name = name, .shape = std::move(shape), .expert = expert});
+    return tensors_[at->second];
+  }
+  void AddMatrix(const TensorRef& ref) {
+    ListedTensor& tensor = Add(ref.name, StoredShape(ref), ExpertOf(ref.name, ref.slices > 0));
+    tensor.values += ref.n * ref.k;
+    tensor.matrix = true;
+    tensor.exact = ref.exact;
+  }
+
+  const WeightLoader* stored_;
+  std::vector<ListedTensor> tensors_;
+  std::map<std::string, size_t> index_;  // into tensors_
+};
+
+}  // namespace
+
+absl::StatusOr<std::vector<ListedTensor>> ListTensors(const ModelConfig& config,
+                                                      const WeightLoader* stored,
+                                                      const ListedPart& part) {
+  const int64_t experts = config.moe.experts * static_cast<int64_t>(config.layers.size());
+  if (experts > kMaxExperts) {
+    return InvalidArgument("config.json asks for {} experts over all layers; the limit is {}",
+                           experts, kMaxExperts);
+  }
+  const ExpertPlacement all = ExpertPlacement::Contiguous(static_cast<int>(config.moe.experts), 1);
+  ListingLoader loader(stored);
+  FM_RETURN_IF_ERROR(DecoderModel::List(config, loader, part.placement ? *part.placement : all,
+                                        part.expert_rank, part.rank, part.ranks));
+  return loader.Take();
+}
+
+absl::StatusOr<int64_t> BytesToLoad(const ModelConfig& config, const ListedPart& part,
+                                    DType dtype) {
+  FM_ASSIGN_OR_RETURN(const std::vector<ListedTensor> tensors, ListTensors(config, nullptr, part));
+  int64_t values = 0;
+  for (const ListedTensor& tensor : tensors) values += tensor.matrix ? tensor.values : 0;
+  return values * DTypeBytes(dtype);
+}
+
+}  // namespace folkmoot

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "layers/norm.h"
+
+namespace folkmoot {
+
+absl::StatusOr<std::vector<float>> RmsNormWeights(WeightLoader& loader, NormKind kind,
+                                                  const std::string& name, int64_t n) {
+  FM_ASSIGN_OR_RETURN(std::vector<float> weights, loader.Vector(name, n));
+  if (kind == NormKind::kRmsPlusOne) {
+    for (float& weight : weights) weight += 1.0f;
+  }
+  return weights;
+}
+
+absl::StatusOr<Norm> Norm::Load(WeightLoader& loader, const ModelConfig& config,
+                                const std::string& module, int64_t n) {
+  Norm norm;
+  norm.kind_ = config.norm;
+  norm.eps_ = config.rms_norm_eps;
+  FM_ASSIGN_OR_RETURN(norm.weight_, RmsNormWeights(loader, config.norm, module + ".weight", n));
+  if (config.norm == NormKind::kLayer && config.norm_bias) {
+    FM_ASSIGN_OR_RETURN(norm.bias_, loader.Vector(module + ".bias", n));
+  }
+  return norm;
+}
+
+void Norm::Apply(ThreadPool& pool, ConstMatrix x, Matrix out) const {
+  if (kind_ == NormKind::kLayer) return LayerNorm(pool, x, weight_, bias_, eps_, out);
+  RmsNorm(pool, x, weight_, eps_, out);
+}
+
+void Norm::AddApply(ThreadPool& pool, ConstMatrix delta, float factor, Matrix residual,
+                    Matrix out) const {
+  if (kind_ != NormKind::kLayer) {
+    return AddRmsNorm(pool, delta, factor, weight_, eps_, residual, out);
+  }
+  FM_CHECK(factor == 1.0f);  // no family has both
+  Add(pool, delta, residual);
+  LayerNorm(pool, residual, weight_, bias_, eps_, out);
+}
+
+}  // namespace folkmoot

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+// A normalisation of rows with its weights: the kind that the model has.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "layers/weight_loader.h"
+#include "runtime/model_config.h"
+#include "runtime/ops/norm.h"
+
+namespace folkmoot {
+
+class Norm {
+ public:
+  Norm() = default;
+  // `module` + ".weight" (and ".bias") are vectors [n].
+  static absl::StatusOr<Norm> Load(WeightLoader& loader, const ModelConfig& config,
+                                   const std::string& module, int64_t n);
+
+  // x [T, n]; out may be x.
+  void Apply(ThreadPool& pool, ConstMatrix x, Matrix out) const;
+  // residual += factor * delta, then out = norm(residual).
+  void AddApply(ThreadPool& pool, ConstMatrix delta, float factor, Matrix residual,
+                Matrix out) const;
+
+ private:
+  NormKind kind_ = NormKind::kRms;
+  float eps_ = 0;
+  std::vector<float> weight_;
+  std::vector<float> bias_;  // empty: none
+};
+
+// A vector of RMSNorm weights as kernels take it, whatever kind of RMSNorm it is.
+absl::StatusOr<std::vector<float>> RmsNormWeights(WeightLoader& loader, NormKind kind,
+                                                  const std::string& name, int64_t n);
+
+}  // namespace folkmoot

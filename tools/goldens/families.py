@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The families by model_type; those of a group are in families_<group>.py and joined below."""
+
+from .families_latent import LATENT
+from .families_recent import RECENT
+from .family import Family, by_key, per_expert, renamed
+
+
+def _dense(architecture):
+    return Family(architecture, routers=lambda model: [])
+
+
+# How Granite is released, by the names of Transformers: all experts in one tensor.
+_GRANITE_NAMES = {
+    "block_sparse_moe.experts.gate_up_proj": "block_sparse_moe.input_linear.weight",
+    "block_sparse_moe.experts.down_proj": "block_sparse_moe.output_linear.weight",
+    "block_sparse_moe.router.weight": "block_sparse_moe.router.layer.weight",
+}
+
+
+def _granite_choices(module, inputs, output):
+    chosen, weights, logits = output
+    return by_key(logits.float().softmax(-1), chosen, weights.float())
+
+
+def _granite(architecture):
+    return Family(
+        architecture, released=renamed(_GRANITE_NAMES), choices=_granite_choices,
+        routers=lambda model: [(index, layer.block_sparse_moe.router)
+                               for index, layer in enumerate(model.model.layers)])
+
+
+FAMILIES = {
+    "granitemoe": _granite("GraniteMoeForCausalLM"),
+    "granitemoeshared": _granite("GraniteMoeSharedForCausalLM"),
+    "mixtral": Family(
+        "MixtralForCausalLM",
+        released=per_expert(("w1", "w3", "w2"),
+                            lambda name: name.replace(".mlp.", ".block_sparse_moe."))),
+    "olmoe": Family("OlmoeForCausalLM"),
+    "qwen2_moe": Family("Qwen2MoeForCausalLM"),
+    "qwen3_moe": Family("Qwen3MoeForCausalLM"),
+    "llama": _dense("LlamaForCausalLM"),
+    "qwen2": _dense("Qwen2ForCausalLM"),
+    "qwen3": _dense("Qwen3ForCausalLM"),
+    **LATENT,
+    **RECENT,
+}

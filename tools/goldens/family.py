@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the generator must know of a model family; most fields have a default that is usual."""
+
+from dataclasses import dataclass
+from typing import Callable
+
+import torch
+
+
+@dataclass
+class Choices:
+    """What one router decided for n tokens.
+
+    The k greatest of a row of `keys` are the chosen experts; experts that cannot be chosen (of a
+    group that lost) are -inf. `ids` and `weights` are in slot order: descending key, ties to the
+    lower id. `margin` is the distance of a token's other decisions, such as between groups.
+    """
+    keys: torch.Tensor  # [n, E]
+    ids: torch.Tensor  # [n, k]
+    weights: torch.Tensor  # [n, k]
+    margin: torch.Tensor | None = None  # [n]
+
+
+def by_key(keys, chosen, weights, margin=None):
+    """Choices out of ids [n, k] in any order and their weights; insists that keys explain them."""
+    order = torch.sort(-keys, dim=-1, stable=True).indices[:, :chosen.shape[-1]]
+    if not torch.equal(torch.sort(order, -1).values, torch.sort(chosen, -1).values):
+        raise RuntimeError("chosen experts are not those of the greatest keys")
+    slots = torch.zeros_like(keys).scatter(-1, chosen, weights.to(keys.dtype))
+    return Choices(keys, order, slots.gather(-1, order), margin)
+
+
+def groups(keys, count, kept, score):
+    """(keys with -inf in groups that lose, the least margin between groups that decide).
+
+    `score` gives the scores of groups [n, count] from their keys [n, count, E / count].
+    """
+    by_group = keys.unflatten(-1, (count, -1))
+    scores = score(by_group)
+    if kept == count:
+        return keys, None
+    ranked, order = torch.sort(scores, dim=-1, descending=True, stable=True)
+    wins = torch.zeros_like(scores, dtype=torch.bool).scatter(-1, order[:, :kept], True)
+    eligible = by_group.masked_fill(~wins[..., None], float("-inf")).flatten(-2)
+    return eligible, ranked[:, kept - 1] - ranked[:, kept]
+
+
+def softmax_choices(module, inputs, output):
+    """A router that returns (logits, weights, ids) and chooses the greatest probabilities."""
+    logits, weights, chosen = output
+    return by_key(logits.float().softmax(-1), chosen, weights.float())
+
+
+def mlp_routers(model):
+    """(layer index, router) of the layers with experts: `mlp.gate`, where there is `mlp.experts`"""
+    return [(index, layer.mlp.gate) for index, layer in enumerate(model.model.layers)
+            if hasattr(layer.mlp, "experts")]
+
+
+def per_expert(names=("gate_proj", "up_proj", "down_proj"), rename=lambda name: name):
+    """The classic layout: a tensor per expert and projection. `rename` changes all names before."""
+    gate, up, down = names
+
+    def released(weights, config):
+        result = {}
+        for name, tensor in weights.items():
+            name = rename(name)
+            if name.endswith(".experts.gate_up_proj"):
+                prefix = name.removesuffix("gate_up_proj")
+                half = tensor.shape[1] // 2
+                for expert in range(tensor.shape[0]):
+                    result[f"{prefix}{expert}.{gate}.weight"] = tensor[expert, :half]
+                    result[f"{prefix}{expert}.{up}.weight"] = tensor[expert, half:]
+            elif name.endswith(".experts.down_proj"):
+                prefix = name.removesuffix("down_proj")
+                for expert in range(tensor.shape[0]):
+                    result[f"{prefix}{expert}.{down}.weight"] = tensor[expert]
+            else:
+                result[name] = tensor
+        return result
+    return released
+
+
+def renamed(names):
+    """All tensors as they are, by names in which each key of `names` became its value."""
+    def released(weights, config):
+        result = {}
+        for name, tensor in weights.items():
+            for old, new in names.items():
+                if name.endswith(old):
+                    name = name.removesuffix(old) + new
+            result[name] = tensor
+        return result
+    return released
+
+
+def usual_rope(model):
+    """(frequencies, factor of cos and sin) as the last forward used them."""
+    rope = model.model.rotary_emb
+    return rope.inv_freq, rope.attention_scaling
+
+
+def no_rope(model):
+    """No one vector of frequencies says what the model does: golden.json has none."""
+    return None
+
+
+def nothing_skipped(config):
+    return ()
+
+
+def nothing_in_f32(name):
+    return False
+
+
+def usual_draw(name, noise, config):
+    """None: random_tensor decides. Otherwise the values of the tensor `name`."""
+    return None
+
+
+@dataclass(frozen=True)
+class Family:
+    architecture: str
+    # weights by the names of a state dict, config -> {name: tensor} as published.
+    released: Callable = per_expert()
+    # model -> [(layer index, module whose forward shows the decisions)]; [] for dense families.
+    routers: Callable = mlp_routers
+    # module, inputs of its forward (keywords last), its output -> Choices.
+    choices: Callable = softmax_choices
+    # model -> (inv_freq, attention_scaling) or None.
+    rope: Callable = usual_rope
+    # name, standard normal noise, config -> values or None (integer tensors: any dtype).
+    draw: Callable = usual_draw
+    # name -> whether published checkpoints have the tensor in float32 whatever the others are.
+    stays_f32: Callable = nothing_in_f32
+    # config -> prefixes of the tensors that files may have beside those of the model.
+    skipped: Callable = nothing_skipped

@@ -43,9 +43,9 @@ def prompt_record(model, token_ids):
     best = log_probabilities[-1].topk(5)
     router = []
     for layer in trace.layers:
-        experts, weights, _ = trace.choices(layer)
-        rows = [[number(value) for value in row] for row in weights]
-        router.append({"layer": layer, "experts": experts.tolist(), "weights": rows})
+        choices = trace.choices(layer)
+        rows = [[number(value) for value in row] for row in choices.weights]
+        router.append({"layer": layer, "experts": choices.ids.tolist(), "weights": rows})
     record = {
         "token_ids": token_ids,
         "logprobs": [None] + [number(value) for value in chosen],
@@ -106,7 +106,7 @@ def check_layout(directory, variant, weights):
     """The model that was read from the files holds exactly the numbers that were drawn."""
     model = reference.load_model(directory)
     for name, tensor in model.state_dict().items():
-        drawn = weights.get(name, weights["model.embed_tokens.weight"])
+        drawn = weights[name if name in weights else "model.embed_tokens.weight"]  # tied head
         if not torch.equal(tensor, drawn):
             raise RuntimeError(f"{variant.name}: {name} changed on its way through the files")
     return model

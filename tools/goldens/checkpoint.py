@@ -49,13 +49,20 @@ def random_tensor(name, noise, config):
     return gain / shape[-1] ** 0.5 * noise
 
 
+def is_tied(state_dict):
+    head = state_dict["lm_head.weight"].data_ptr()
+    return any(tensor.data_ptr() == head for name, tensor in state_dict.items()
+               if name != "lm_head.weight")
+
+
 def random_weights(state_dict, config, seed):
     """New values for every tensor of a state dict, without a tied lm_head."""
     generator = torch.Generator().manual_seed(seed)
     family = FAMILIES[config["model_type"]]
+    config = config | {"tie_word_embeddings": is_tied(state_dict)}  # it may be the default
     weights = {}
     for name in sorted(state_dict):
-        if name == "lm_head.weight" and config.get("tie_word_embeddings"):
+        if name == "lm_head.weight" and config["tie_word_embeddings"]:
             continue
         noise = torch.randn(tuple(state_dict[name].shape), generator=generator)
         drawn = family.draw(name, noise, config)
@@ -79,16 +86,25 @@ def shards_of(tensors, shard_bytes):
     return shards
 
 
+def dtype_on_disk(name, tensor, dtype):
+    """Correction biases are published in float32 beside weights of any dtype."""
+    if not tensor.is_floating_point():
+        return tensor.dtype
+    return torch.float32 if name.endswith("correction_bias") else dtype
+
+
 def write_checkpoint(variant, weights, directory):
     """Writes config.json and the safetensors files; what was in the directory before is removed."""
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True)
-    (directory / "config.json").write_text(json.dumps(config_of(variant), indent=2) + "\n")
+    config = config_of(variant)
+    (directory / "config.json").write_text(json.dumps(config, indent=2) + "\n")
+    as_is = variant.packed and "quantization_config" not in config
     family = FAMILIES[variant.model_type]
-    tensors = weights if variant.packed else family.released(weights, config_of(variant))
+    tensors = weights if as_is else family.released(weights, config)
     dtype = TORCH_DTYPES[variant.dtype]
-    tensors = {name: tensor.contiguous() if family.stays_f32(name) or not tensor.is_floating_point()
-               else tensor.to(dtype).contiguous()
+    tensors = {name: tensor.contiguous() if family.stays_f32(name)
+               else tensor.to(dtype_on_disk(name, tensor, dtype)).contiguous()
                for name, tensor in tensors.items()}
     metadata = {"format": "pt"}
     if not variant.shard_bytes:

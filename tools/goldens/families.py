@@ -2,6 +2,7 @@
 """The families by model_type; those of a group are in families_<group>.py and joined below."""
 
 from .families_latent import LATENT
+from .families_other import OTHER
 from .families_recent import RECENT
 from .family import Family, by_key, per_expert, renamed
 
@@ -44,5 +45,6 @@ FAMILIES = {
     "qwen2": _dense("Qwen2ForCausalLM"),
     "qwen3": _dense("Qwen3ForCausalLM"),
     **LATENT,
+    **OTHER,
     **RECENT,
 }

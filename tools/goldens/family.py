@@ -129,6 +129,8 @@ class Family:
     choices: Callable = softmax_choices
     # model -> (inv_freq, attention_scaling) or None.
     rope: Callable = usual_rope
+    # model -> None: repairs what Transformers computes unlike the authors' code, after loading.
+    correct: Callable = lambda model: None
     # name, standard normal noise, config -> values or None (integer tensors: any dtype).
     draw: Callable = usual_draw
     # name -> whether published checkpoints have the tensor in float32 whatever the others are.

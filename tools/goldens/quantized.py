@@ -21,9 +21,8 @@ from compressed_tensors.entrypoints.convert.converters.fp8block_dequantizer impo
 from compressed_tensors.quantization import QuantizationArgs, QuantizationConfig, QuantizationScheme
 from compressed_tensors.quantization.lifecycle.forward import dequantize
 from compressed_tensors.quantization.utils import calculate_qparams
-from transformers.integrations.mxfp4 import convert_moe_packed_tensors
 
-E2M1 = torch.tensor([0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0])
+from . import mxfp4
 
 
 def grouped(weight, group):
@@ -216,17 +215,8 @@ class Mxfp4:
         return {"quant_method": "mxfp4", "modules_to_not_convert": list(ignore)}
 
     def quantize(self, weight):
-        """[E, rows, k]; gpt-oss itself reads the result transposed."""
-        experts, rows, k = weight.shape
-        parts = weight.reshape(experts, rows, k // 32, 32)
-        exponent = torch.floor(torch.log2(parts.abs().amax(-1))) - 2
-        scaled = parts / torch.exp2(exponent)[..., None]
-        nearest = (scaled.abs()[..., None] - E2M1).abs().argmin(-1)
-        codes = (nearest | ((scaled < 0).long() << 3)).to(torch.uint8)
-        blocks = codes[..., 0::2] | (codes[..., 1::2] << 4)
-        scales = (exponent + 127).to(torch.uint8)
-        numbers = convert_moe_packed_tensors(blocks, scales, dtype=torch.float32)
-        return {"blocks": blocks, "scales": scales}, numbers.transpose(1, 2).contiguous()
+        parts = mxfp4.pack(weight)
+        return parts, mxfp4.unpack(parts).transpose(1, 2).contiguous()
 
 
 def compressed(kind, **weights):

@@ -2,32 +2,47 @@
 """The reference runs: Transformers, eager attention and experts, CPU, with the routers hooked."""
 
 import json
+import re
 import tempfile
 from pathlib import Path
 from types import MethodType
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM, Mxfp4Config
 
 from .families import FAMILIES
+from .family import Choices
 
 MIN_GAP = 1e-3  # of router probabilities and of log-probabilities: what is closer is not clear
 
 
 def load_model(directory, dtype=torch.float32, config=None):
     """Loads a checkpoint and insists that every tensor of model and files found its partner."""
+    mxfp4 = "mxfp4" in (Path(directory) / "config.json").read_text()
+    arguments = {"quantization_config": Mxfp4Config(dequantize=True)} if mxfp4 else {}
     model, info = AutoModelForCausalLM.from_pretrained(
         directory, config=config, dtype=dtype, attn_implementation="eager",
-        experts_implementation="eager", output_loading_info=True)
+        experts_implementation="eager", output_loading_info=True, **arguments)
     skipped = FAMILIES[model.config.model_type].skipped(model.config)
     weights = model.state_dict()
     info["unexpected_keys"] = [name for name in info["unexpected_keys"]
-                               if not name.startswith(skipped)]
+                               if not name.startswith(skipped)
+                               and not is_behind_last_layer(name, model.config)]
     info["missing_keys"] = [name for name in info["missing_keys"] if weights[name].numel()]
     for problem in ("missing_keys", "unexpected_keys", "mismatched_keys"):
         if info[problem]:
             raise RuntimeError(f"{directory}: {problem}: {info[problem]}")
+    if mxfp4:  # Transformers reads it as bfloat16, which is exact
+        for parameter in model.parameters():
+            parameter.data = parameter.data.to(dtype)
+    FAMILIES[model.config.model_type].correct(model)
     return model.eval()
+
+
+def is_behind_last_layer(name, config):
+    """Tensors of layers that predict further tokens: skipped by Transformers and by us."""
+    layer = re.match(r"model\.layers\.(\d+)\.", name)
+    return bool(layer) and int(layer[1]) >= config.num_hidden_layers
 
 
 def load_with_other_config(directory, changes):
@@ -64,8 +79,7 @@ class RouterTrace:
 
     def _hook(self, index):
         def hook(module, inputs, keywords, output):
-            inputs = (*inputs, *keywords.values())
-            self.layers[index].append(self._family.choices(module, inputs, output))
+            self.layers[index].append((module, (*inputs, *keywords.values()), output))
         return hook
 
     def __exit__(self, *unused):
@@ -73,22 +87,25 @@ class RouterTrace:
             hook.remove()
 
     def choices(self, layer):
-        """Ids in slot order (ties to the lower id), their weights, all keys."""
-        parts = self.layers[layer]
-        return (torch.cat([part.ids for part in parts]), torch.cat([part.weights for part in parts]),
-                torch.cat([part.keys for part in parts]))
+        """What the router of this layer decided in all calls, one after the other."""
+        parts = [self._family.choices(*call) for call in self.layers[layer]]
+        margins = [part.margin for part in parts]
+        return Choices(torch.cat([part.keys for part in parts]),
+                       torch.cat([part.ids for part in parts]),
+                       torch.cat([part.weights for part in parts]),
+                       None if margins[0] is None else torch.cat(margins))
 
     def gaps(self, boundary_only=False):
         """Per token the least distance of neighbours among the k + 1 best keys of a layer."""
         result = None
-        for layer, parts in self.layers.items():
-            ids, _, keys = self.choices(layer)
-            k = ids.shape[-1]
-            best = torch.sort(keys, dim=-1, descending=True).values[:, :k + 1]
+        for layer in self.layers:
+            choices = self.choices(layer)
+            k = choices.ids.shape[-1]
+            best = torch.sort(choices.keys, dim=-1, descending=True).values[:, :k + 1]
             steps = best[:, :-1] - best[:, 1:]
             gap = (steps[:, -1:] if boundary_only and best.shape[-1] > k else steps).min(-1).values
-            if parts[0].margin is not None:
-                gap = torch.minimum(gap, torch.cat([part.margin for part in parts]))
+            if choices.margin is not None:
+                gap = torch.minimum(gap, choices.margin)
             result = gap if result is None else torch.minimum(result, gap)
         return result
 

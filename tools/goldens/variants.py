@@ -7,6 +7,7 @@ Variants of a group of families are in variants_<group>.py and joined at the end
 from .variant import BASE, DELETE, Variant
 from .variants_dense import DENSE
 from .variants_latent import LATENT
+from .variants_other import OTHER
 from .variants_recent import RECENT
 
 
@@ -354,5 +355,6 @@ VARIANTS = [
     *MIXTRAL, *GRANITE, *OLMOE, *QWEN2_MOE, *QWEN3_MOE,
     *DENSE,
     *LATENT,
+    *OTHER,
     *RECENT,
 ]

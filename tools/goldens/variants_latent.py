@@ -359,4 +359,83 @@ DOTS1 = [
     ),
 ]
 
-LATENT = [*DEEPSEEK_V3, *DEEPSEEK_V2, *GLM4_MOE_LITE, *DOTS1]
+# Each layer has two attentions and two dense FFNs.
+_LONGCAT = {
+    "num_hidden_layers": DELETE,
+    "num_key_value_heads": DELETE,
+    "num_layers": 2,
+    "ffn_hidden_size": 16,
+    "expert_ffn_hidden_size": 4,
+    "n_routed_experts": 6,
+    "zero_expert_num": 3,
+    "moe_topk": 3,
+    "head_dim": 8,
+    "q_lora_rank": 12,
+}
+
+
+def _longcat_flash(name, description, config, **kwargs):
+    base = BASE | _MLA | _LONGCAT
+    return Variant("longcat_flash-" + name, "longcat_flash", description, base | config, **kwargs)
+
+
+LONGCAT_FLASH = [
+    _longcat_flash(
+        "classic",
+        "as released: 6 experts and 3 identities, top 3, both scales of latents, rope_theta 1e7 "
+        "by default; bfloat16, sharded",
+        {"mla_scale_q_lora": True, "mla_scale_kv_lora": True, "zero_expert_type": "identity",
+         "attention_method": "MLA", "attention_bias": False, "routed_scaling_factor": 6.0,
+         "router_bias": False, "norm_topk_prob": False, "torch_dtype": "bfloat16"},
+        dtype="BF16", shard_bytes=30000,
+        matters=[{"routed_scaling_factor": 1.0}, {"moe_topk": 2}, {"rope_theta": 100.0},
+                 {"rms_norm_eps": 0.1}],
+    ),
+    _longcat_flash(
+        "no-zero",
+        "no identities; num_hidden_layers as Transformers writes it, top 2 of 4",
+        {"zero_expert_num": 0, "n_routed_experts": 4, "moe_topk": 2, "num_hidden_layers": 4,
+         "num_key_value_heads": 2, "routed_scaling_factor": 2.0, "rope_theta": 1000.0},
+        dtype="F16",
+        matters=[{"moe_topk": 3}, {"rope_theta": 100.0}, {"routed_scaling_factor": 6.0}],
+    ),
+    _longcat_flash(
+        "many-zeros",
+        "one layer, more identities than experts, top 4 of 4 + 6, tensors of a predictor that is "
+        "not run, norms with an epsilon unlike that of the latents",
+        {"num_layers": 1, "zero_expert_num": 6, "n_routed_experts": 4, "moe_topk": 4,
+         "rms_norm_eps": 0.05, "num_nextn_predict_layers": 1, "routed_scaling_factor": 3.0,
+         "rope_theta": 10000.0},
+        dtype="BF16", shard_bytes=40000,
+        matters=[{"rms_norm_eps": 1e-05}, {"moe_topk": 3}, {"routed_scaling_factor": 6.0}],
+    ),
+    _longcat_flash(
+        "packed",
+        "packed (gate and up of real experts alone), yarn with equal mscales, one layer",
+        {"num_layers": 1, "routed_scaling_factor": 4.0, "rope_theta": 10000.0,
+         "rope_scaling": _yarn(16.0, mscale=1.0, mscale_all_dim=1.0)},
+        dtype="BF16", packed=True,
+        matters=[{"rope_scaling": None}, {"rope_scaling": _yarn(16.0)},
+                 {"rope_scaling": _yarn(16.0, attention_factor=1.0)}],
+    ),
+    _longcat_flash(
+        "bias",
+        "attention_bias, tied, gelu, top 2, one layer, float32",
+        {"num_layers": 1, "attention_bias": True, "tie_word_embeddings": True,
+         "hidden_act": "gelu", "moe_topk": 2,
+         "rope_parameters": {"rope_type": "default", "rope_theta": 5000.0}},
+        matters=[{"hidden_act": "silu"}, {"moe_topk": 3},
+                 {"rope_parameters": {"rope_type": "default", "rope_theta": 100.0}}],
+    ),
+    _longcat_flash(
+        "linear",
+        "linear rope, one layer, three heads, hidden no multiple of them, top 5 of 9",
+        {"num_layers": 1, "num_attention_heads": 3, "v_head_dim": 24, "moe_topk": 5,
+         "routed_scaling_factor": 1.0, "rope_theta": 10000.0,
+         "rope_scaling": {"type": "linear", "factor": 3.0}},
+        dtype="BF16",
+        matters=[{"rope_scaling": None}, {"moe_topk": 3}, {"routed_scaling_factor": 6.0}],
+    ),
+]
+
+LATENT = [*DEEPSEEK_V3, *DEEPSEEK_V2, *GLM4_MOE_LITE, *DOTS1, *LONGCAT_FLASH]

@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Llama 4, Ernie, Hunyuan, DBRX, JetMoE and the dense Gemmas."""
+
+import torch
+
+from .family import Family, by_key, no_rope, per_expert
+
+
+def _unchanged(weights, config):
+    return weights
+
+
+def _prefixed(prefix):
+    return lambda weights, config: {prefix + name: value for name, value in weights.items()}
+
+
+# Llama 4: the weight of an expert is the sigmoid of its logit and multiplies the expert's input.
+
+
+def _llama4_routers(model):
+    return [(index, layer.feed_forward.router) for index, layer in enumerate(model.model.layers)
+            if layer.is_moe_layer]
+
+
+def _llama4_choices(module, inputs, output):
+    scores, logits = output  # scores: 0 where not chosen
+    chosen = logits.topk(module.top_k, dim=-1).indices
+    return by_key(logits.float().sigmoid(), chosen, scores.float().gather(-1, chosen))
+
+
+def _llama4_draw(name, noise, config):
+    """Experts are [E, in, out]: the second dimension is summed over."""
+    return 1.5 / noise.shape[1] ** 0.5 * noise if ".experts." in name else None
+
+
+def _llama4(architecture, prefix=""):
+    return Family(architecture, released=_prefixed(prefix), routers=_llama4_routers,
+                  choices=_llama4_choices, draw=_llama4_draw)
+
+
+# Ernie: probabilities plus a bias choose, probabilities weigh.
+
+
+def _ernie_choices(module, inputs, output):
+    logits, weights, chosen = output
+    keys = logits.softmax(-1) + module.moe_statics.e_score_correction_bias.reshape(-1)
+    return by_key(keys, chosen, weights.float())
+
+
+def _ernie_released(weights, config):
+    """Per expert, and tensors of a part that predicts further tokens, if config.json counts it."""
+    result = per_expert(rename=lambda name: name.replace(".mlp.gate.moe_statics.",
+                                                         ".mlp.moe_statics."))(weights, config)
+    hidden = config["hidden_size"]
+    for index in range(config.get("num_nextn_predict_layers", 0)):
+        result |= {f"model.mtp_emb_norm.{index}.weight": torch.ones(hidden),
+                   f"model.mtp_hidden_norm.{index}.weight": torch.ones(hidden),
+                   f"model.mtp_linear_proj.{index}.weight": torch.ones(hidden, 2 * hidden)}
+        result |= {name.replace("model.layers.0.", f"model.mtp_block.{index}."): tensor
+                   for name, tensor in weights.items()
+                   if name.startswith("model.layers.0.") and ".mlp." not in name}
+    return result
+
+
+# Hunyuan.
+
+
+def _hunyuan_draw(name, noise, config):
+    return 1.6 / noise.shape[1] ** 0.5 * noise if name.endswith(".gate.wg.weight") else None
+
+
+# DBRX: other names, nested keys, all experts below each other in one matrix.
+
+
+def _dbrx_choices(module, inputs, output):
+    logits = module.router(inputs[0])
+    weights, chosen = module.route_tokens_to_experts(logits)
+    return by_key(logits.float().softmax(-1), chosen, weights.float())
+
+
+def _dbrx_draw(name, noise, config):
+    if "norm_attn_norm.attn" not in name and "norm" in name:
+        return 1.0 + 0.25 * noise
+    if name.endswith("wte.weight"):
+        return noise
+    if name.endswith(".w2"):
+        return 1.5 / config["ffn_config"]["ffn_hidden_size"] ** 0.5 * noise
+    gain = 1.0 if "out_proj" in name else 1.5
+    return gain / noise.shape[1] ** 0.5 * noise
+
+
+# JetMoE: experts of the MLP, which golden.json lists, and experts of attention.
+
+
+def _jetmoe_routers(model):
+    routers = []
+    for index, layer in enumerate(model.model.layers):
+        attention = layer.self_attention.experts.router
+        if not attention._forward_hooks:
+            attention.register_forward_hook(_remember_logits)
+        layer.mlp.router.attention = [attention]  # in a list: not a part of the module
+        routers.append((index, layer.mlp.router))
+    return routers
+
+
+def _remember_logits(module, inputs, output):
+    module.last_logits = output[-1]
+
+
+def _jetmoe_choices(module, inputs, output):
+    probabilities = output[-1].float().softmax(-1)
+    best, chosen = output[-1].topk(module.top_k, dim=-1)
+    other = module.attention[0].last_logits.float().softmax(-1).sort(-1, descending=True).values
+    k = module.top_k
+    margin = other[:, k - 1] - other[:, k] if k < module.num_experts else None
+    return by_key(probabilities, chosen, best.softmax(-1), margin)
+
+
+def _jetmoe_draw(name, noise, config):
+    return 1.6 / noise.shape[1] ** 0.5 * noise if name.endswith("router.layer.weight") else None
+
+
+# Gemma: norms multiply by 1 + weight.
+
+
+def _gemma(architecture, **kwargs):
+    return Family(architecture, routers=lambda model: [], draw=_gemma_draw, **kwargs)
+
+
+def _gemma_draw(name, noise, config):
+    """Embeddings are multiplied by the root of their width; the rest must outweigh them."""
+    if "norm" in name:
+        after = config["model_type"] != "gemma" and ".post_" in name
+        return (1.0 if after else 0.0) + 0.25 * noise
+    if "embed_tokens" in name:
+        return 1.3 / noise.shape[1] ** 0.5 * noise
+    return None
+
+
+OTHER = {
+    "llama4_text": _llama4("Llama4ForCausalLM"),
+    # As published, with pictures: the same text model, whose config and tensors lie one deeper.
+    "llama4": _llama4("Llama4ForConditionalGeneration", "language_model."),
+    "ernie4_5_moe": Family("Ernie4_5_MoeForCausalLM", released=_ernie_released,
+                           choices=_ernie_choices),
+    "hunyuan_v1_moe": Family("HunYuanMoEV1ForCausalLM", draw=_hunyuan_draw),
+    "dbrx": Family(
+        "DbrxForCausalLM", released=_unchanged, choices=_dbrx_choices, draw=_dbrx_draw,
+        routers=lambda model: list(enumerate(block.ffn for block in model.transformer.blocks)),
+        rope=lambda model: (model.transformer.rotary_emb.inv_freq,
+                            model.transformer.rotary_emb.attention_scaling)),
+    "gemma": _gemma("GemmaForCausalLM"),
+    "gemma2": _gemma("Gemma2ForCausalLM"),
+    # Layers that slide and those that do not have different frequencies.
+    "gemma3_text": _gemma("Gemma3ForCausalLM", rope=no_rope),
+    "jetmoe": Family("JetMoeForCausalLM", released=_unchanged, routers=_jetmoe_routers,
+                     choices=_jetmoe_choices, draw=_jetmoe_draw),
+}

@@ -1,0 +1,533 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The golden variants of Llama 4, Ernie, Hunyuan, DBRX, JetMoE and the dense Gemmas."""
+
+from .variant import BASE, DELETE, Variant
+
+_LLAMA4_BASE = BASE | {"head_dim": 8, "intermediate_size": 8, "intermediate_size_mlp": 20,
+                       "num_local_experts": 4, "pad_token_id": None}
+
+
+def _llama4(name, description, config, **kwargs):
+    return Variant(f"llama4_text-{name}", "llama4_text", description, _LLAMA4_BASE | config,
+                   packed=True, **kwargs)
+
+
+def _llama3_rope(factor, low, high):
+    return {"rope_type": "llama3", "factor": factor, "low_freq_factor": low,
+            "high_freq_factor": high, "original_max_position_embeddings": 32}
+
+
+# The text model of a published Llama 4, one level below the top of its config.json.
+_LLAMA4_TEXT = _LLAMA4_BASE | {
+    "model_type": "llama4_text", "num_hidden_layers": 4, "num_experts_per_tok": 1,
+    "interleave_moe_layer_step": 2, "no_rope_layers": [], "use_qk_norm": True,
+    "attention_chunk_size": 16, "floor_scale": 8, "attn_scale": 0.5, "rope_theta": 500000.0,
+    "rope_scaling": _llama3_rope(16.0, 1.0, 1.0), "rms_norm_eps": 1e-05, "hidden_act": "silu",
+    "attention_bias": False, "router_jitter_noise": 0.0, "for_llm_compressor": False}
+
+LLAMA4 = [
+    _llama4(
+        "classic",
+        "as released: experts in every layer, the fourth without rope, top 1, norms of q and k, "
+        "llama3 rope whose ramp is a step, keys left to their defaults",
+        {"num_hidden_layers": 4, "no_rope_layers": [], "use_qk_norm": True,
+         "num_experts_per_tok": 1, "rope_theta": 500000.0,
+         "rope_scaling": _llama3_rope(16.0, 1.0, 1.0), "rms_norm_eps": 1e-05},
+        dtype="BF16",
+        matters=[{"use_qk_norm": False}, {"no_rope_layers": [1, 1, 1, 1]},
+                 {"no_rope_layer_interval": 2}, {"rope_scaling": None}, {"rms_norm_eps": 0.1},
+                 {"num_experts_per_tok": 2}, {"attention_chunk_size": 16}],
+    ),
+    _llama4(
+        "interleaved",
+        "every second layer dense, no norms of q and k, the temperature rises every 8 positions, "
+        "rope_theta left to its 500000, a head of 12, sharded",
+        {"num_hidden_layers": 4, "interleave_moe_layer_step": 2, "use_qk_norm": False,
+         "head_dim": 12, "floor_scale": 8, "attn_scale": 0.5},
+        dtype="BF16", shard_bytes=25000,
+        matters=[{"use_qk_norm": True}, {"attn_temperature_tuning": False}, {"attn_scale": 0.1},
+                 {"floor_scale": 4}, {"rope_theta": 10000.0}],
+    ),
+    _llama4(
+        "chunked",
+        "chunks of 16 positions in layers 0 and 1, all positions in layer 2",
+        {"num_hidden_layers": 3, "no_rope_layer_interval": 3, "attention_chunk_size": 16,
+         "rope_theta": 10000.0},
+        dtype="BF16", prompts=(1, 7, 16, 17, 50), greedy_prompt=10,
+        matters=[{"attention_chunk_size": 15}, {"attention_chunk_size": 17},
+                 {"layer_types": ["full_attention"] * 3}],
+    ),
+    _llama4(
+        "bias",
+        "biases of attention, tied head, gelu, layers 0 and 3 without rope, experts in layers 1 "
+        "and 2, top 2 of 6",
+        {"num_hidden_layers": 4, "attention_bias": True, "tie_word_embeddings": True,
+         "hidden_act": "gelu", "no_rope_layers": [0, 1, 1, 0], "moe_layers": [1, 2],
+         "num_local_experts": 6, "num_experts_per_tok": 2, "floor_scale": 16,
+         "attn_temperature_tuning": True},
+        dtype="BF16",
+        matters=[{"hidden_act": "silu"}, {"num_experts_per_tok": 1},
+                 {"no_rope_layers": [1, 1, 1, 0]}, {"attn_temperature_tuning": False}],
+    ),
+    _llama4(
+        "layer-types",
+        "chunks in the layer without rope and in one with it, yarn, two heads of 16, multi-query, "
+        "no temperature, float16",
+        {"num_hidden_layers": 3, "no_rope_layers": [1, 0, 1], "attention_chunk_size": 12,
+         "layer_types": ["full_attention", "chunked_attention", "chunked_attention"],
+         "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 16,
+         "attn_temperature_tuning": False, "floor_scale": 4, "num_experts_per_tok": 3,
+         "rope_parameters": {"rope_type": "yarn", "rope_theta": 100.0, "factor": 4.0,
+                             "original_max_position_embeddings": 32}},
+        dtype="F16", prompts=(1, 7, 40, 60),
+        matters=[{"layer_types": ["full_attention", "full_attention", "chunked_attention"]},
+                 {"layer_types": ["chunked_attention"] * 3}, {"attn_temperature_tuning": True},
+                 {"rope_parameters": {"rope_type": "default", "rope_theta": 100.0}}],
+    ),
+    Variant(
+        "llama4-multimodal", "llama4",
+        "the text model of a multimodal checkpoint: keys in text_config, tensors below "
+        "language_model, dense and expert layers, chunks, sharded",
+        {"text_config": _LLAMA4_TEXT, "torch_dtype": "bfloat16", "tie_word_embeddings": False,
+         "image_token_index": 92, "boi_token_index": 80, "eoi_token_index": 81},
+        dtype="BF16", shard_bytes=25000, prompts=(1, 7, 40),
+        matters=[{"text_config": _LLAMA4_TEXT | {"use_qk_norm": False}},
+                 {"text_config": _LLAMA4_TEXT | {"attention_chunk_size": 64}},
+                 {"text_config": _LLAMA4_TEXT | {"attn_scale": 0.1}}],
+    ),
+]
+
+
+def _ernie(name, description, config, **kwargs):
+    base = BASE | {"intermediate_size": 20, "moe_intermediate_size": 8, "moe_num_experts": 6,
+                   "moe_k": 2, "moe_num_shared_experts": 2, "pad_token_id": None}
+    return Variant(f"ernie4_5_moe-{name}", "ernie4_5_moe", description, base | config, **kwargs)
+
+
+ERNIE = [
+    _ernie(
+        "classic",
+        "as released: first layer dense, two shared experts in one MLP, tied, a layer that "
+        "predicts further tokens to be skipped, per expert",
+        {"num_hidden_layers": 3, "moe_num_experts": 8, "moe_k": 3, "moe_layer_start_index": 1,
+         "moe_layer_end_index": 2, "moe_layer_interval": 1, "moe_gate": "topk",
+         "moe_use_aux_free": True, "moe_capacity": [8, 8, 8], "num_nextn_predict_layers": 1,
+         "tie_word_embeddings": True, "rope_theta": 500000.0, "rms_norm_eps": 1e-05,
+         "use_bias": False, "hidden_act": "silu", "use_cache": False},
+        dtype="BF16",
+        matters=[{"moe_k": 2}, {"rope_theta": 100.0}, {"rms_norm_eps": 0.1},
+                 {"moe_norm_min": 0.9}],
+    ),
+    _ernie(
+        "defaults",
+        "what can be left to its default, also the tied head and rope_theta; packed experts",
+        {"intermediate_size": 24},
+        dtype="BF16", packed=True,
+        matters=[{"rope_theta": 10000.0}, {"moe_norm_min": 0.9}],
+    ),
+    _ernie(
+        "interval",
+        "experts in layer 3 alone of five: interval 2 from 2 to 3; own head, multi-query, "
+        "a head of 12, sharded",
+        {"num_hidden_layers": 5, "moe_layer_start_index": 2, "moe_layer_end_index": 3,
+         "moe_layer_interval": 2, "tie_word_embeddings": False, "num_key_value_heads": 1,
+         "num_attention_heads": 2, "head_dim": 12, "intermediate_size": 12},
+        dtype="BF16", shard_bytes=20000,
+        matters=[{"moe_k": 1}, {"rope_theta": 100.0}],
+    ),
+    _ernie(
+        "norm-min",
+        "weights divided by at least 0.6, no shared experts, gelu, top 1",
+        {"moe_num_shared_experts": 0, "moe_norm_min": 0.6, "moe_k": 1, "hidden_act": "gelu",
+         "moe_layer_start_index": 0, "tie_word_embeddings": False, "moe_intermediate_size": 16},
+        dtype="BF16",
+        matters=[{"moe_norm_min": 1e-12}, {"hidden_act": "silu"}, {"moe_k": 2}],
+    ),
+    _ernie(
+        "bias",
+        "biases of attention, of the dense and the shared MLPs and of the head, float16",
+        {"num_hidden_layers": 3, "use_bias": True, "moe_num_shared_experts": 1,
+         "tie_word_embeddings": False, "moe_layer_start_index": 1},
+        dtype="F16",
+        matters=[{"moe_k": 3}, {"moe_norm_min": 0.9}],
+    ),
+    _ernie(
+        "yarn",
+        "yarn over interleaved pairs, two heads of 16, multi-head, packed and sharded",
+        {"num_attention_heads": 2, "num_key_value_heads": 2, "moe_num_shared_experts": 1,
+         "max_position_embeddings": 128,
+         "rope_parameters": {"rope_type": "yarn", "rope_theta": 100.0, "factor": 4.0,
+                             "original_max_position_embeddings": 32}},
+        dtype="BF16", packed=True, shard_bytes=20000, prompts=(1, 7, 60),
+        matters=[{"rope_parameters": {"rope_type": "default", "rope_theta": 100.0}},
+                 {"moe_k": 1}],
+    ),
+]
+
+
+def _hunyuan(name, description, config, **kwargs):
+    base = BASE | {"head_dim": 8, "intermediate_size": 8, "num_experts": 6, "moe_topk": 2,
+                   "pad_token_id": None}
+    return Variant(f"hunyuan_v1_moe-{name}", "hunyuan_v1_moe", description, base | config,
+                   **kwargs)
+
+
+def _alpha(alpha):
+    return {"type": "dynamic", "alpha": alpha, "factor": 1.0, "beta_fast": 32, "beta_slow": 1,
+            "mscale": 1.0, "mscale_all_dim": 1.0}
+
+
+HUNYUAN = [
+    _hunyuan(
+        "classic",
+        "as released: norms of q and k after rope, dynamic rope with alpha, lists with an entry "
+        "for each layer, keys of other models switched off, tied",
+        {"num_experts": 8, "moe_topk": [3, 3], "moe_intermediate_size": [8, 8],
+         "num_shared_expert": [1, 1], "use_mixed_mlp_moe": True, "use_qk_norm": True,
+         "norm_topk_prob": True, "use_cla": False, "cla_share_factor": 2,
+         "moe_layer_num_skipped": 0, "mlp_bias": False, "norm_type": "rms",
+         "routed_scaling_factor": False, "n_group": False, "topk_group": False,
+         "group_limited_greedy": False, "moe_drop_tokens": False, "use_rotary_pos_emb": True,
+         "attention_head_dim": 8, "attention_bias": False, "rope_theta": 10000.0,
+         "rope_scaling": _alpha(1000.0), "tie_word_embeddings": True, "rms_norm_eps": 1e-05},
+        dtype="BF16",
+        matters=[{"moe_topk": [2, 2]}, {"rope_scaling": None}, {"rope_scaling": _alpha(10.0)},
+                 {"rms_norm_eps": 0.1}, {"rope_theta": 100.0}],
+    ),
+    _hunyuan(
+        "packed",
+        "packed experts, multi-head because num_key_value_heads is null, no rope keys",
+        {"num_key_value_heads": None},
+        dtype="BF16", packed=True,
+        matters=[{"rope_theta": 100.0}, {"moe_topk": 3}],
+    ),
+    _hunyuan(
+        "bias",
+        "biases of attention, multi-query, a head of 12, gelu, top 1, own head, sharded",
+        {"attention_bias": True, "num_key_value_heads": 1, "head_dim": 12, "hidden_act": "gelu",
+         "moe_topk": 1, "tie_word_embeddings": False, "num_hidden_layers": 3,
+         "num_attention_heads": 2},
+        dtype="BF16", shard_bytes=20000,
+        matters=[{"hidden_act": "silu"}, {"moe_topk": 2}],
+    ),
+    _hunyuan(
+        "topk-list",
+        "top 1, 3 and 2 of 5 in three layers, num_local_experts, float16",
+        {"num_hidden_layers": 3, "moe_topk": [1, 3, 2], "num_experts": DELETE,
+         "num_local_experts": 5, "tie_word_embeddings": True},
+        dtype="F16",
+        matters=[{"moe_topk": 2}, {"moe_topk": [1, 2, 3]}],
+    ),
+    _hunyuan(
+        "linear",
+        "linear rope with an alpha that does not count, num_experts_per_tok, packed and sharded",
+        {"moe_topk": DELETE, "num_experts_per_tok": 3,
+         "rope_scaling": {"type": "linear", "factor": 2.5, "alpha": 1000.0}},
+        dtype="BF16", packed=True, shard_bytes=15000,
+        matters=[{"rope_scaling": None}, {"num_experts_per_tok": 2}],
+    ),
+    _hunyuan(
+        "dynamic",
+        "dynamic NTK without alpha, prompts longer than the context of 32, two heads of 16",
+        {"num_attention_heads": 2, "num_key_value_heads": 2, "head_dim": 16,
+         "max_position_embeddings": 32,
+         "rope_parameters": {"rope_type": "dynamic", "rope_theta": 10000.0, "factor": 4.0}},
+        dtype="BF16", prompts=(1, 7, 32, 33, 60), greedy_prompt=24,
+        matters=[{"rope_parameters": {"rope_type": "default", "rope_theta": 10000.0}}],
+    ),
+    _hunyuan(
+        "alpha",
+        "alpha 40, own head, all positions inside the context of 64",
+        {"tie_word_embeddings": False, "max_position_embeddings": 64, "rope_theta": 100.0,
+         "rope_scaling": _alpha(40.0)},
+        dtype="BF16", prompts=(1, 7, 48),
+        matters=[{"rope_scaling": None}, {"rope_scaling": _alpha(10.0)}],
+    ),
+]
+
+
+_DBRX_ATTENTION = {"clip_qkv": 8, "kv_n_heads": 2, "rope_theta": 500000.0}
+_DBRX_FFN = {"ffn_hidden_size": 8, "moe_num_experts": 6, "moe_top_k": 2}
+
+
+def _dbrx(name, description, config, attention=None, ffn=None, **kwargs):
+    """DBRX has its keys in two objects. Transformers reads rope_theta at the top and only there,
+    the authors in attn_config: both places say the same here."""
+    attention = _DBRX_ATTENTION | (attention or {})
+    base = {"vocab_size": 96, "d_model": 32, "n_heads": 4, "n_layers": 2, "max_seq_len": 256,
+            "bos_token_id": None, "eos_token_id": None, "rope_theta": attention["rope_theta"],
+            "attn_config": attention, "ffn_config": _DBRX_FFN | (ffn or {})}
+    return Variant(f"dbrx-{name}", "dbrx", description, base | config, packed=True, **kwargs)
+
+
+DBRX = [
+    _dbrx(
+        "classic",
+        "as released: clip_qkv 8, top 4 of 8, grouped-query, keys of training",
+        {"resid_pdrop": 0.0, "emb_pdrop": 0.0, "output_router_logits": False,
+         "router_aux_loss_coef": 0.05, "tie_word_embeddings": False, "use_cache": True},
+        attention={"model_type": ""},
+        ffn={"model_type": "", "moe_num_experts": 8, "moe_top_k": 4, "moe_jitter_eps": 0.01,
+             "moe_loss_weight": 0.05},
+        dtype="BF16",
+        matters=[{"rope_theta": 100.0}, {"attn_config": _DBRX_ATTENTION | {"clip_qkv": 1.0}},
+                 {"ffn_config": _DBRX_FFN | {"moe_num_experts": 8, "moe_top_k": 2}}],
+    ),
+    _dbrx(
+        "clip",
+        "clip_qkv 0.8, multi-query, no normalisation of the weights, sharded",
+        {},
+        attention={"clip_qkv": 0.8, "kv_n_heads": 1, "rope_theta": 10000.0},
+        ffn={"moe_normalize_expert_weights": None},
+        dtype="BF16", shard_bytes=20000,
+        matters=[{"attn_config": _DBRX_ATTENTION | {"clip_qkv": 1.0, "kv_n_heads": 1}},
+                 {"ffn_config": _DBRX_FFN}],
+    ),
+    _dbrx(
+        "top-1",
+        "top 1 of 4 whose weight is normalised to 1, three layers, kv_n_heads and others left to "
+        "their defaults",
+        {"n_layers": 3, "attn_config": {"clip_qkv": 2.5, "rope_theta": 10000.0},
+         "rope_theta": DELETE,
+         "ffn_config": {"ffn_hidden_size": 8, "moe_normalize_expert_weights": 1.0}},
+        dtype="F16",
+        matters=[{"rope_theta": 100.0},
+                 {"ffn_config": {"ffn_hidden_size": 8, "moe_normalize_expert_weights": None}}],
+    ),
+    _dbrx(
+        "gelu",
+        "gelu by ffn_act_fn, multi-head, experts wider than usual, top 3",
+        {},
+        attention={"kv_n_heads": 4, "rope_theta": 1000.0},
+        ffn={"ffn_act_fn": {"name": "gelu"}, "ffn_hidden_size": 12, "moe_top_k": 3},
+        dtype="BF16",
+        matters=[{"ffn_config": _DBRX_FFN | {"ffn_hidden_size": 12, "moe_top_k": 3}},
+                 {"rope_theta": 10.0}],
+    ),
+    _dbrx(
+        "aliases",
+        "numbers by the names of other families, two heads of 16, sharded",
+        {"n_heads": DELETE, "n_layers": DELETE, "max_seq_len": DELETE, "num_attention_heads": 2,
+         "num_hidden_layers": 2, "max_position_embeddings": 256},
+        attention={"kv_n_heads": 1, "rope_theta": 10000.0, "clip_qkv": 1.5},
+        dtype="BF16", shard_bytes=15000,
+        matters=[{"rope_theta": 100.0},
+                 {"attn_config": _DBRX_ATTENTION | {"kv_n_heads": 1, "clip_qkv": 8}}],
+    ),
+    _dbrx(
+        "linear",
+        "linear rope, all four experts chosen, float32",
+        {"d_model": 24, "n_heads": 3, "rope_scaling": {"rope_type": "linear", "factor": 2.5}},
+        attention={"kv_n_heads": 3, "rope_theta": 10000.0, "clip_qkv": 6},
+        ffn={"ffn_hidden_size": 6, "moe_num_experts": 4, "moe_top_k": 4},
+        matters=[{"rope_scaling": None},
+                 {"ffn_config": _DBRX_FFN | {"ffn_hidden_size": 6, "moe_num_experts": 4,
+                                             "moe_top_k": 3}}],
+    ),
+]
+
+
+_GEMMA_BASE = BASE | {"head_dim": 8, "intermediate_size": 24, "pad_token_id": 0}
+
+
+def _gemma(name, description, config, **kwargs):
+    return Variant(f"gemma-{name}", "gemma", description, _GEMMA_BASE | config, **kwargs)
+
+
+def _gemma2(name, description, config, **kwargs):
+    return Variant(f"gemma2-{name}", "gemma2", description, _GEMMA_BASE | config, **kwargs)
+
+
+def _gemma3(name, description, config, **kwargs):
+    return Variant(f"gemma3_text-{name}", "gemma3_text", description, _GEMMA_BASE | config,
+                   **kwargs)
+
+
+def _layer_ropes(sliding, full):
+    return {"rope_parameters": {"sliding_attention": sliding, "full_attention": full}}
+
+
+_THETA_50 = {"rope_type": "default", "rope_theta": 50.0}
+_LINEAR_8 = {"rope_type": "linear", "rope_theta": 1000.0, "factor": 8.0}
+
+GEMMA = [
+    _gemma(
+        "classic",
+        "as released: multi-query, a head of 12, two names of the activation, tied by default",
+        {"num_key_value_heads": 1, "head_dim": 12, "hidden_act": "gelu_pytorch_tanh",
+         "hidden_activation": "gelu_pytorch_tanh", "rope_theta": 10000.0, "rope_scaling": None,
+         "attention_bias": False, "rms_norm_eps": 1e-06},
+        dtype="BF16",
+        matters=[{"rope_theta": 100.0}, {"rms_norm_eps": 0.1}, {"hidden_act": "silu"}],
+    ),
+    _gemma(
+        "bias",
+        "biases of attention, own head, multi-head, relu, sharded",
+        {"attention_bias": True, "tie_word_embeddings": False, "num_key_value_heads": 4,
+         "hidden_act": "relu"},
+        dtype="BF16", shard_bytes=20000,
+        matters=[{"hidden_act": "gelu_pytorch_tanh"}, {"rope_theta": 100.0}],
+    ),
+    _gemma(
+        "linear",
+        "linear rope (old style), a width that has no round root, activation by default, float16",
+        {"hidden_size": 40, "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 16,
+         "rope_theta": 10000.0, "rope_scaling": {"type": "linear", "factor": 2.5}},
+        dtype="F16",
+        matters=[{"rope_scaling": None}, {"hidden_act": "silu"}],
+    ),
+    _gemma2(
+        "classic",
+        "as released: grouped-query, layers 0 and 2 slide (16), soft caps of 50 and 30, scores "
+        "scaled by query_pre_attn_scalar",
+        {"num_hidden_layers": 3, "hidden_act": "gelu_pytorch_tanh",
+         "hidden_activation": "gelu_pytorch_tanh", "query_pre_attn_scalar": 12,
+         "sliding_window": 16, "attn_logit_softcapping": 50.0, "final_logit_softcapping": 30.0,
+         "cache_implementation": "hybrid", "rope_theta": 10000.0},
+        dtype="BF16", prompts=(1, 7, 17, 50), greedy_prompt=10,
+        matters=[{"query_pre_attn_scalar": 8}, {"sliding_window": 17}, {"sliding_window": 15},
+                 {"final_logit_softcapping": None}, {"hidden_activation": "silu"},
+                 {"layer_types": ["full_attention"] * 3}, {"rms_norm_eps": 0.1}],
+    ),
+    _gemma2(
+        "caps",
+        "soft caps of 2 and 4, large scores, window of 4096 by default, own head, sharded",
+        {"attn_logit_softcapping": 2.0, "final_logit_softcapping": 4.0, "head_dim": 12,
+         "query_pre_attn_scalar": 1, "tie_word_embeddings": False},
+        dtype="BF16", shard_bytes=20000,
+        matters=[{"attn_logit_softcapping": None}, {"attn_logit_softcapping": 3.0},
+                 {"final_logit_softcapping": None}, {"query_pre_attn_scalar": 16}],
+    ),
+    _gemma2(
+        "layer-types",
+        "layer_types with layer 1 sliding (12), no soft caps, biases, yarn, multi-query, float16",
+        {"layer_types": ["full_attention", "sliding_attention"], "sliding_window": 12,
+         "attn_logit_softcapping": None, "final_logit_softcapping": None, "attention_bias": True,
+         "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 16,
+         "query_pre_attn_scalar": 20, "hidden_activation": "gelu",
+         "rope_parameters": {"rope_type": "yarn", "rope_theta": 100.0, "factor": 4.0,
+                             "original_max_position_embeddings": 32}},
+        dtype="F16", prompts=(1, 7, 60),
+        matters=[{"layer_types": ["full_attention"] * 2}, {"attn_logit_softcapping": 2.0},
+                 {"final_logit_softcapping": 4.0}, {"hidden_activation": "silu"},
+                 {"rope_parameters": {"rope_type": "default", "rope_theta": 100.0}}],
+    ),
+    _gemma3(
+        "classic",
+        "as released with 1b: norms of q and k before rope, five of six layers slide (16) with a "
+        "theta of their own",
+        {"hidden_size": 24, "intermediate_size": 16, "num_attention_heads": 2,
+         "num_key_value_heads": 1, "num_hidden_layers": 7, "sliding_window": 16,
+         "sliding_window_pattern": 6, "query_pre_attn_scalar": 12, "rope_theta": 1000000.0,
+         "rope_local_base_freq": 10000.0, "rope_scaling": None, "attn_logit_softcapping": None,
+         "final_logit_softcapping": None, "hidden_activation": "gelu_pytorch_tanh",
+         "cache_implementation": "hybrid"},
+        dtype="BF16", prompts=(1, 7, 17, 50), greedy_prompt=10,
+        matters=[{"rope_local_base_freq": 100.0}, {"rope_theta": 100.0}, {"sliding_window": 17},
+                 {"sliding_window_pattern": 2}, {"query_pre_attn_scalar": 8},
+                 {"rms_norm_eps": 0.1}],
+    ),
+    _gemma3(
+        "layer-types",
+        "as Transformers 5 writes it: layer_types and a rope for each type, linear where "
+        "attention is full, a soft cap of the logits, biases, own head, sharded",
+        {"num_hidden_layers": 3, "layer_types": ["full_attention", "sliding_attention",
+                                                 "full_attention"],
+         "sliding_window": 12, "query_pre_attn_scalar": 8, "final_logit_softcapping": 5.0,
+         "attention_bias": True, "tie_word_embeddings": False, "hidden_activation": "silu",
+         **_layer_ropes(_THETA_50, _LINEAR_8)},
+        dtype="BF16", shard_bytes=20000, prompts=(1, 7, 40),
+        matters=[_layer_ropes(_THETA_50, _LINEAR_8 | {"factor": 2.0}),
+                 _layer_ropes(_THETA_50 | {"rope_theta": 500.0}, _LINEAR_8),
+                 _layer_ropes(_LINEAR_8, _THETA_50), {"final_logit_softcapping": None},
+                 {"sliding_window": 13}],
+    ),
+    _gemma3(
+        "linear",
+        "as released with 4b: rope_scaling for the layers with full attention alone, thetas and "
+        "more left to their defaults, every second layer slides (20), a head of 12, float16",
+        {"num_hidden_layers": 4, "sliding_window": 20, "sliding_window_pattern": 2,
+         "head_dim": 12, "num_key_value_heads": 1, "num_attention_heads": 2,
+         "query_pre_attn_scalar": 10, "rope_scaling": {"rope_type": "linear", "factor": 8.0}},
+        dtype="F16", prompts=(1, 7, 40),
+        matters=[{"rope_scaling": None}, {"rope_theta": 10000.0}, {"rope_local_base_freq": 100.0},
+                 {"sliding_window_pattern": 3}],
+    ),
+    _gemma3(
+        "yarn",
+        "yarn where attention is full, linear where it slides (24), relu",
+        {"layer_types": ["sliding_attention", "full_attention"], "sliding_window": 24,
+         "num_attention_heads": 2, "num_key_value_heads": 2, "head_dim": 16,
+         "query_pre_attn_scalar": 16, "hidden_activation": "relu", "max_position_embeddings": 128,
+         **_layer_ropes(_LINEAR_8, {"rope_type": "yarn", "rope_theta": 100.0, "factor": 4.0,
+                                    "original_max_position_embeddings": 32})},
+        dtype="BF16", prompts=(1, 7, 60),
+        matters=[_layer_ropes(_LINEAR_8, {"rope_type": "default", "rope_theta": 100.0}),
+                 _layer_ropes({"rope_type": "default", "rope_theta": 1000.0},
+                              {"rope_type": "yarn", "rope_theta": 100.0, "factor": 4.0,
+                               "original_max_position_embeddings": 32})],
+    ),
+]
+
+
+def _jetmoe(name, description, config, **kwargs):
+    base = {key: value for key, value in BASE.items() if key != "num_attention_heads"}
+    base |= {"kv_channels": 8, "intermediate_size": 8, "num_local_experts": 4,
+             "num_experts_per_tok": 2}
+    return Variant(f"jetmoe-{name}", "jetmoe", description, base | config, packed=True, **kwargs)
+
+
+JETMOE = [
+    _jetmoe(
+        "classic",
+        "as released: top 2 of 8 experts of attention and of the MLP, tied, four query heads",
+        {"num_local_experts": 8, "num_attention_heads": 4, "activation_function": "silu",
+         "glu": True, "bias": True, "tie_word_embeddings": True, "rope_theta": 10000.0,
+         "rms_norm_eps": 1e-05, "aux_loss_coef": 0.01},
+        dtype="BF16",
+        matters=[{"num_experts_per_tok": 1}, {"rope_theta": 100.0}, {"rms_norm_eps": 0.5}],
+    ),
+    _jetmoe(
+        "defaults",
+        "what can be left to its default, also the tied head; one key head",
+        {"num_key_value_heads": 1, "kv_channels": 12},
+        dtype="BF16",
+        matters=[{"num_experts_per_tok": 3}, {"rms_norm_eps": 0.5}],
+    ),
+    _jetmoe(
+        "top-1",
+        "top 1, own head, gelu, three layers, sharded",
+        {"num_hidden_layers": 3, "num_experts_per_tok": 1, "tie_word_embeddings": False,
+         "activation_function": "gelu"},
+        dtype="BF16", shard_bytes=25000,
+        matters=[{"activation_function": "silu"}, {"num_experts_per_tok": 2}],
+    ),
+    _jetmoe(
+        "top-3",
+        "top 3 of 5, three key heads, an eps of the last norm that shows, float16",
+        {"num_local_experts": 5, "num_experts_per_tok": 3, "num_key_value_heads": 3,
+         "head_dim": 8, "kv_channels": DELETE, "rms_norm_eps": 0.2},
+        dtype="F16",
+        matters=[{"rms_norm_eps": 1e-06}, {"num_experts_per_tok": 2}],
+    ),
+    _jetmoe(
+        "all",
+        "every expert chosen, linear rope (old style), float32",
+        {"hidden_size": 24, "num_local_experts": 2, "rope_theta": 1000.0,
+         "rope_scaling": {"type": "linear", "factor": 2.5}, "activation_function": "relu"},
+        matters=[{"rope_scaling": None}, {"activation_function": "silu"},
+                 {"num_experts_per_tok": 1}],
+    ),
+    _jetmoe(
+        "yarn",
+        "yarn, heads of 16, own head",
+        {"kv_channels": 16, "num_key_value_heads": 1, "tie_word_embeddings": False,
+         "max_position_embeddings": 128,
+         "rope_parameters": {"rope_type": "yarn", "rope_theta": 100.0, "factor": 4.0,
+                             "original_max_position_embeddings": 32}},
+        dtype="BF16", prompts=(1, 7, 60),
+        matters=[{"rope_parameters": {"rope_type": "default", "rope_theta": 100.0}}],
+    ),
+]
+
+OTHER = [*LLAMA4, *ERNIE, *HUNYUAN, *DBRX, *GEMMA, *JETMOE]

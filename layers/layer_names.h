@@ -45,6 +45,8 @@ struct MoeNames {
   std::string packed_router;   // in checkpoints without the first; empty: it has no other name
   std::string router_bias;     // [E]; MoeConfig::router_bias
   std::string selection_bias;  // [E]; MoeConfig::selection_bias
+  std::string packed_selection_bias;   // as packed_router
+  bool selection_bias_is_row = false;  // [1, E]
   ExpertNames experts;
   // The shared expert, if there is one: a prefix of {gate,up,down}_proj.weight, or a matrix of gate
   // and then up rows, [2S, H], and [H, S].

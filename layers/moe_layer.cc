@@ -27,7 +27,9 @@ absl::StatusOr<MoeLayer> MoeLayer::Load(ThreadPool& pool, WeightLoader& loader,
     FM_ASSIGN_OR_RETURN(layer.router_bias_, loader.Vector(names.router_bias, outputs));
   }
   if (config.moe.selection_bias) {
-    FM_ASSIGN_OR_RETURN(layer.selection_bias_, loader.Vector(names.selection_bias, outputs));
+    FM_ASSIGN_OR_RETURN(layer.selection_bias_, names.selection_bias_is_row
+                                                   ? loader.Row(names.selection_bias, outputs)
+                                                   : loader.Vector(names.selection_bias, outputs));
   }
   FM_ASSIGN_OR_RETURN(layer.experts_,
                       Experts::Load(pool, loader, config, names.experts, placement, rank, columns));
@@ -36,7 +38,7 @@ absl::StatusOr<MoeLayer> MoeLayer::Load(ThreadPool& pool, WeightLoader& loader,
         layer.shared_,
         DenseFfn::Load(pool, loader,
                        TensorsOfShared(names, config.hidden, config.moe.shared_intermediate),
-                       config.activation, "", columns));
+                       config.activation, config.mlp_bias ? names.shared_prefix : "", columns));
     if (!names.shared_gate.empty()) {
       FM_ASSIGN_OR_RETURN(layer.shared_gate_, loader.Row(names.shared_gate, config.hidden));
     }

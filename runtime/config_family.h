@@ -34,6 +34,7 @@ enum class WindowRule : uint8_t {
   kEvenBeforeMax,  // in use: layer i when i is even and i < max_window_layers
   kAlternating,    // layer i when i is even, where layer_types is not given
   kAlwaysFromMax,  // as kFromMaxWindow, always in use
+  kAllButNth,  // layer i unless sliding_window_pattern divides i + 1, where no layer_types is given
 };
 
 // Which layers of a family with experts have one dense FFN.
@@ -80,6 +81,7 @@ struct ConfigFamily {
   double rope_theta = 1e4;
   double partial_rotary = 0;  // of an absent partial_rotary_factor; 0: the family has none
   bool rope_neighbours = false;
+  bool own_rope = false;               // `read` reads the rotary embedding
   std::string_view rope_dim_key = "";  // where not head_dim rotates (latent attention)
   int64_t rope_dim = 0;
   int64_t eos = -1;  // -1: none
@@ -111,7 +113,8 @@ struct ConfigFamily {
 
   bool layer_types_rule() const {  // layer_types decides, where given
     return window == WindowRule::kFromMaxWindow || window == WindowRule::kEvenBeforeMax ||
-           window == WindowRule::kAlternating || window == WindowRule::kAlwaysFromMax;
+           window == WindowRule::kAlternating || window == WindowRule::kAlwaysFromMax ||
+           window == WindowRule::kAllButNth;
   }
   bool window_in_use_key() const {  // use_sliding_window decides
     return window == WindowRule::kAllInUse || window == WindowRule::kFromMaxWindow ||

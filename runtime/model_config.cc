@@ -223,6 +223,7 @@ absl::Status ReadDType(const ConfigSource& source, ModelConfig& config) {
 absl::Status ReadRope(const ConfigSource& source, const json& root, std::string_view file,
                       ModelConfig& config) {
   const ConfigFamily& family = source.family;
+  if (family.own_rope) return absl::OkStatus();
   RopeDefaults defaults = {.theta = family.rope_theta,
                            .dim = config.head_dim,
                            .partial = family.partial_rotary,

@@ -65,6 +65,7 @@ struct MoeConfig {
   int64_t groups = 1;
   int64_t chosen_groups = 1;
   double routed_scaling = 1.0;  // of the weights
+  double norm_min = 0.0;        // what the sum of weights counts as at least (ERNIE)
   int64_t zero_experts = 0;     // that give back what they get, after the others (LongCat)
   bool router_bias = false;     // added to the logits
   bool selection_bias = false;  // added to what experts are chosen by, not to their weights

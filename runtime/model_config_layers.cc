@@ -54,6 +54,10 @@ absl::StatusOr<std::vector<bool>> SlidingByRule(const ConfigSource& source, int6
   if (source.family.window_in_use_key() || source.family.window == WindowRule::kAlwaysFromMax) {
     FM_ASSIGN_OR_RETURN(first_free, source.keys.Int("max_window_layers", 28, {0, INT32_MAX}));
   }
+  int64_t pattern = 1;
+  if (source.family.window == WindowRule::kAllButNth) {
+    FM_ASSIGN_OR_RETURN(pattern, source.keys.Int("sliding_window_pattern", 6));
+  }
   std::vector<bool> sliding(static_cast<size_t>(layers));
   for (int64_t i = 0; i < layers; ++i) {
     bool slides = false;
@@ -74,6 +78,9 @@ absl::StatusOr<std::vector<bool>> SlidingByRule(const ConfigSource& source, int6
         break;
       case WindowRule::kAlternating:
         slides = i % 2 == 0;
+        break;
+      case WindowRule::kAllButNth:
+        slides = (i + 1) % pattern != 0;
         break;
       case WindowRule::kAlwaysFromMax:
         slides = has_window && i >= first_free;

@@ -23,6 +23,9 @@ LayerNames LayerNamesOf(const Family& family, const WeightLoader& loader, int64_
   LayerNames names = family.layer_names(fmt::format("{}{}.", family.layers, index));
   MoeNames& moe = names.moe;
   if (!loader.Has(moe.router) && loader.Has(moe.packed_router)) moe.router = moe.packed_router;
+  if (!loader.Has(moe.selection_bias) && loader.Has(moe.packed_selection_bias)) {
+    moe.selection_bias = moe.packed_selection_bias;
+  }
   return names;
 }
 

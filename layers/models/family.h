@@ -32,11 +32,16 @@ struct Family {
   F(kDeepseekV2)             \
   F(kDeepseekV3)             \
   F(kDots1)                  \
+  F(kErnie45Moe)             \
+  F(kGemma2)                 \
+  F(kGemma3)                 \
+  F(kGemma)                  \
   F(kGlm4Moe)                \
   F(kGlm4MoeLite)            \
   F(kGraniteMoe)             \
   F(kGraniteMoeShared)       \
   F(kLlama)                  \
+  F(kMinimaxM2)              \
   F(kMistral)                \
   F(kMixtral)                \
   F(kOlmoe)                  \

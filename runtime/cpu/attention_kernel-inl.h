@@ -193,17 +193,30 @@ HWY_INLINE void Scores(const AttentionUnit& unit, int64_t end) {
   }
 }
 
-// scores = cap tanh(score / cap), tanh(x) = 1 - 2 / (e^2x + 1).
+// 1 - 2 / (e^2x + 1), and near zero, where that cancels, the odd polynomial of Cephes' tanhf.
+HWY_INLINE VF Tanh(VF x) {
+  const DF d;
+  const VF one = hn::Set(d, 1.0f);
+  const VF power = Exp(hn::Min(hn::Add(x, x), hn::Set(d, 60.0f)));
+  const VF far = hn::Sub(one, hn::Div(hn::Set(d, 2.0f), hn::Add(power, one)));
+  const VF square = hn::Mul(x, x);
+  VF sum = hn::Set(d, -5.70498872745e-3f);
+  for (const float next :
+       {2.06390887954e-2f, -5.37397155531e-2f, 1.33314422036e-1f, -3.33332819422e-1f}) {
+    sum = Fma(sum, square, hn::Set(d, next));
+  }
+  const VF near = Fma(hn::Mul(sum, square), x, x);
+  return hn::IfThenElse(hn::Lt(hn::Abs(x), hn::Set(d, 0.625f)), near, far);
+}
+
+// scores = cap tanh(score / cap).
 HWY_INLINE void CapScores(const Query& query, int64_t base, float cap) {
   const DF d;
-  const VF twice = hn::Set(d, 2.0f / cap);
-  const VF one = hn::Set(d, 1.0f);
+  const VF inverse = hn::Set(d, 1.0f / cap);
   for (int64_t p = query.first / kGroup * kGroup; p <= query.last; p += kGroup) {
     Block block = LoadBlock(query.scores + (p - base));
     for (size_t v = 0; v < kVectors; ++v) {
-      const VF power = Exp(hn::Min(hn::Mul(block.v[v], twice), hn::Set(d, 60.0f)));
-      const VF tanh = hn::Sub(one, hn::Div(hn::Set(d, 2.0f), hn::Add(power, one)));
-      block.v[v] = hn::Mul(tanh, hn::Set(d, cap));
+      block.v[v] = hn::Mul(Tanh(hn::Mul(block.v[v], inverse)), hn::Set(d, cap));
     }
     StoreBlockN(block, query.scores + (p - base), kLanes);
   }

@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: Apache-2.0
+// Gemma, Gemma 2 (arXiv 2408.00118) and the text model of Gemma 3 (arXiv 2503.19786), dense: norms
+// that multiply with 1 + weight, scaled embeddings; since Gemma 2 norms after attention and FFN
+// too, capped scores and logits, alternating windows; in Gemma 3 windows with a rotation of their
+// own and q/k norms.
+#include <cmath>
+
+#include "layers/models/family.h"
+#include "runtime/model_config_rope.h"
+
+namespace folkmoot {
+namespace {
+
+constexpr KeyAlias kActivationAlias[] = {{"hidden_act", "hidden_activation"}};
+constexpr FixedKey kFixed[] = {{"use_bidirectional_attention", "false"},
+                               {"hidden_act", "\"gelu_pytorch_tanh\""}};
+constexpr std::string_view kOwnKeys[] = {"hidden_activation"};
+constexpr std::string_view kOwnKeys2[] = {"query_pre_attn_scalar", "attn_logit_softcapping",
+                                          "final_logit_softcapping", "cache_implementation"};
+constexpr std::string_view kOwnKeys3[] = {"query_pre_attn_scalar",   "rope_local_base_freq",
+                                          "final_logit_softcapping", "cache_implementation",
+                                          "sliding_window_pattern",  "_sliding_window_pattern"};
+
+absl::Status Read(const ConfigSource& source, ModelConfig& config) {
+  config.embedding_multiplier = std::sqrt(static_cast<float>(config.hidden));
+  // The first files said "gelu" in hidden_act and meant this one.
+  FM_ASSIGN_OR_RETURN(const auto name, source.keys.OptionalString("hidden_activation"));
+  if (!name) return absl::OkStatus();
+  if (*name != "gelu_pytorch_tanh") {
+    return source.keys.Wrong("hidden_activation", "known: gelu_pytorch_tanh");
+  }
+  config.activation = Activation::kGeluTanh;
+  return absl::OkStatus();
+}
+
+absl::StatusOr<float> ReadCap(const ConfigReader& keys, std::string_view key, float absent) {
+  if (keys.Has(key) && !keys.HasValue(key)) return 0.0f;
+  return keys.Float(key, absent, 0.0);
+}
+
+// What Gemma 2 and 3 have in common.
+absl::Status ReadSecond(const ConfigSource& source, ModelConfig& config) {
+  const ConfigReader& keys = source.keys;
+  config.embedding_multiplier = std::sqrt(static_cast<float>(config.hidden));
+  config.post_norms = true;
+  FM_ASSIGN_OR_RETURN(const double scalar, keys.Number("query_pre_attn_scalar", 256, 0.0));
+  config.attention_multiplier = static_cast<float>(1.0 / std::sqrt(scalar));
+  return absl::OkStatus();
+}
+
+absl::Status Read2(const ConfigSource& source, ModelConfig& config) {
+  FM_RETURN_IF_ERROR(ReadSecond(source, config));
+  FM_ASSIGN_OR_RETURN(config.attention_softcap,
+                      ReadCap(source.keys, "attn_logit_softcapping", 50.0f));
+  FM_ASSIGN_OR_RETURN(config.logits_softcap,
+                      ReadCap(source.keys, "final_logit_softcapping", 30.0f));
+  return absl::OkStatus();
+}
+
+// Of one kind of layer: entry `kind` of rope_parameters, or, in older files, `older`.
+absl::StatusOr<RopeConfig> ReadRope(const ConfigReader& keys, const ModelConfig& config,
+                                    const char* kind, double theta, const nlohmann::json& older) {
+  nlohmann::json part = older;
+  if (keys.HasValue("rope_parameters")) {
+    const nlohmann::json& both = *keys.Find("rope_parameters");
+    if (!both.is_object() || both.contains("rope_type") || both.contains("rope_theta")) {
+      return keys.Wrong("rope_parameters",
+                        "it must have entries full_attention and sliding_attention");
+    }
+    part = both.contains(kind) ? nlohmann::json{{"rope_parameters", both[kind]}}
+                               : nlohmann::json::object();
+  }
+  return ParseRope(part, fmt::format("config.json: {}", kind),
+                   {.theta = theta, .dim = config.head_dim, .max_positions = config.max_positions});
+}
+
+absl::Status Read3(const ConfigSource& source, ModelConfig& config) {
+  const ConfigReader& keys = source.keys;
+  FM_RETURN_IF_ERROR(ReadSecond(source, config));
+  FM_ASSIGN_OR_RETURN(config.logits_softcap, ReadCap(keys, "final_logit_softcapping", 0.0f));
+  nlohmann::json full = nlohmann::json::object();
+  nlohmann::json local = nlohmann::json::object();
+  for (const char* key : {"rope_theta", "rope_scaling"}) {
+    if (keys.HasValue(key)) full[key] = *keys.Find(key);
+  }
+  if (keys.HasValue("rope_local_base_freq")) {
+    local["rope_theta"] = *keys.Find("rope_local_base_freq");
+  }
+  FM_ASSIGN_OR_RETURN(config.rope, ReadRope(keys, config, "full_attention", 1e6, full));
+  FM_ASSIGN_OR_RETURN(config.local_rope, ReadRope(keys, config, "sliding_attention", 1e4, local));
+  for (LayerConfig& layer : config.layers) layer.local_rope = layer.sliding_window > 0;
+  return absl::OkStatus();
+}
+
+LayerNames SecondNames(const std::string& prefix) {
+  LayerNames names = UsualLayerNames(prefix);
+  names.attention_post_norm = prefix + "post_attention_layernorm";
+  names.ffn_norm = prefix + "pre_feedforward_layernorm";
+  names.ffn_post_norm = prefix + "post_feedforward_layernorm";
+  return names;
+}
+
+constexpr ConfigFamily SecondConfig() {
+  return {.architecture = "Gemma2ForCausalLM",
+          .model_type = "gemma2",
+          .vocab = 256000,
+          .hidden = 2304,
+          .intermediate = 9216,
+          .layers = 26,
+          .heads = 8,
+          .kv_heads = 4,
+          .max_positions = 8192,
+          .head_dim = 256,
+          .norm = NormKind::kRmsPlusOne,
+          .eos = 1,
+          .tied_embeddings = true,
+          .activation = Activation::kGeluTanh,
+          .bias = BiasRule::kAttentionKey,
+          .window = WindowRule::kAlternating,
+          .window_size = 4096,
+          .kv_heads_null = false,
+          .head_dim_null = false,
+          .aliases = kActivationAlias,
+          .fixed = kFixed,
+          .own_keys = kOwnKeys2,
+          .read = Read2};
+}
+
+constexpr ConfigFamily ThirdConfig() {
+  ConfigFamily config = SecondConfig();
+  config.architecture = "Gemma3ForCausalLM";
+  config.model_type = "gemma3_text";
+  config.vocab = 262208;
+  config.max_positions = 131072;
+  config.qk_norm = QkNormKind::kHeads;
+  config.window = WindowRule::kAllButNth;
+  config.own_rope = true;
+  config.own_keys = kOwnKeys3;
+  config.read = Read3;
+  return config;
+}
+
+}  // namespace
+
+const Family kGemma = {
+    .config = {.architecture = "GemmaForCausalLM",
+               .model_type = "gemma",
+               .vocab = 256000,
+               .hidden = 3072,
+               .intermediate = 24576,
+               .layers = 28,
+               .heads = 16,
+               .kv_heads = 16,
+               .max_positions = 8192,
+               .head_dim = 256,
+               .norm = NormKind::kRmsPlusOne,
+               .eos = 1,
+               .tied_embeddings = true,
+               .activation = Activation::kGeluTanh,
+               .bias = BiasRule::kAttentionKey,
+               .kv_heads_null = false,
+               .head_dim_null = false,
+               .fixed = std::span(kFixed).first(1),
+               .own_keys = kOwnKeys,
+               .read = Read},
+};
+
+const Family kGemma2 = {.config = SecondConfig(), .layer_names = SecondNames};
+const Family kGemma3 = {.config = ThirdConfig(), .layer_names = SecondNames};
+
+}  // namespace folkmoot

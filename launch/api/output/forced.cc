@@ -19,16 +19,18 @@ class RequiredSyntax : public CallSyntax {
     if (begin == text.size()) return Reading::More();
     const size_t from = in_list_ ? 0 : begin + 1;
     if (!in_list_ && text[begin] != '[') return Reading::No();
-    Reading reading = head_.Read(text.substr(from), last, name, arguments);
+    Reading reading = call_.ReadHead(text.substr(from), last, name, arguments);
     if (reading.is != Reading::Is::kDone) return reading;
     in_list_ = true;
     reading.length += from;
     return reading;
   }
-  Reading ReadTail(std::string_view text, bool last) override { return ReadListTail(text, last); }
+  Reading ReadTail(std::string_view text, bool last) override {
+    return call_.ReadListEnd(text, last);
+  }
 
  private:
-  JsonCallHead head_;
+  JsonCall call_;
   bool in_list_ = false;
 };
 

@@ -11,7 +11,7 @@ namespace folkmoot {
 namespace {
 
 constexpr std::array<std::string_view, 1> kBegins = {"<tool_call>"};
-constexpr std::array<std::string_view, 2> kTail = {"}", "</tool_call>"};
+constexpr std::array<std::string_view, 1> kTail = {"</tool_call>"};
 
 class HermesSyntax : public CallSyntax {
  public:
@@ -20,14 +20,18 @@ class HermesSyntax : public CallSyntax {
 
   Reading ReadHead(std::string_view text, bool last, std::string* name,
                    std::string* arguments) override {
-    return head_.Read(text, last, name, arguments);
+    return call_.ReadHead(text, last, name, arguments);
   }
   Reading ReadTail(std::string_view text, bool last) override {
-    return ReadParts(text, last, kTail);
+    const Reading object = call_.ReadEnd(text, last);
+    if (object.is == Reading::Is::kMore) return object;
+    const Reading marker = ReadParts(text.substr(object.length), last, kTail);
+    if (marker.is == Reading::Is::kMore) return marker;
+    return Reading::Done(object.length + marker.length);
   }
 
  private:
-  JsonCallHead head_;
+  JsonCall call_;
 };
 
 }  // namespace

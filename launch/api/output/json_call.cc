@@ -99,23 +99,29 @@ bool ParseCall(std::string_view object, std::string* name, std::string* argument
 
 }  // namespace
 
-Reading JsonCallHead::Read(std::string_view text, bool last, std::string* name,
+Reading JsonCall::ReadHead(std::string_view text, bool last, std::string* name,
                            std::string* arguments) {
   if (!whole_) {
     size_t length = 0;
     // The limit counts bytes of the head, not those that happen to be here.
     const Match match = MatchHead(text.substr(0, kMaxHead), name, &length);
-    if (match == Match::kYes) return Reading::Done(length);
+    if (match == Match::kYes) {
+      closed_ = false;
+      return Reading::Done(length);
+    }
     if (match == Match::kMore && text.size() < kMaxHead && !last) return Reading::More();
     whole_ = true;
   }
   const Reading reading = ReadWhole(text, last, name, arguments);
-  if (reading.is != Reading::Is::kMore) *this = JsonCallHead();
+  if (reading.is != Reading::Is::kMore) {
+    *this = JsonCall();
+    closed_ = true;
+  }
   return reading;
 }
 
-Reading JsonCallHead::ReadWhole(std::string_view text, bool last, std::string* name,
-                                std::string* arguments) {
+Reading JsonCall::ReadWhole(std::string_view text, bool last, std::string* name,
+                            std::string* arguments) {
   const size_t begin = SkipSpace(text, 0);
   for (size_t i = std::max(begin, scanned_); i < text.size(); ++i) {
     const JsonExtent::State state =
@@ -129,9 +135,27 @@ Reading JsonCallHead::ReadWhole(std::string_view text, bool last, std::string* n
   return last ? Reading::No() : Reading::More();
 }
 
-Reading ReadListTail(std::string_view text, bool last) {
-  constexpr std::array<std::string_view, 1> kObjectEnd = {"}"};
-  const Reading object = ReadParts(text, last, kObjectEnd);
+Reading JsonCall::ReadEnd(std::string_view text, bool last) const {
+  if (closed_) return Reading::Done(0);
+  const size_t begin = SkipSpace(text, 0);
+  if (begin == text.size()) return last ? Reading::Done(0) : Reading::More();
+  if (text[begin] == '}') return Reading::Done(begin + 1);
+  if (text[begin] != ',') return Reading::Done(0);
+  // As an object of its own it would be "{" and what follows the comma.
+  JsonExtent extent;
+  extent.Advance('{');
+  for (size_t i = begin + 1; i < text.size(); ++i) {
+    const JsonExtent::State state = extent.Advance(text[i]);
+    if (state == JsonExtent::State::kInside && i - begin < kMaxHead) continue;
+    const std::string object = "{" + std::string(text.substr(begin + 1, i - begin));
+    const bool members = state == JsonExtent::State::kEnd && Json::accept(object);
+    return Reading::Done(members ? i + 1 : 0);
+  }
+  return last ? Reading::Done(0) : Reading::More();
+}
+
+Reading JsonCall::ReadListEnd(std::string_view text, bool last) const {
+  const Reading object = ReadEnd(text, last);
   if (object.is == Reading::Is::kMore) return object;
   const size_t next = SkipSpace(text, object.length);
   if (next == text.size()) return last ? object : Reading::More();

@@ -9,23 +9,25 @@
 
 namespace folkmoot {
 
-// Reads up to the arguments of such an object ("parameters" counts as "arguments"). Where "name" is
-// not first, or the arguments are not an object as it stands, the object is read as a whole, and
-// the head has the arguments too.
-class JsonCallHead {
+// One such object ("parameters" counts as "arguments"). Where "name" is not first, or the arguments
+// are not an object as it stands, it is read as a whole, and the head has the arguments too.
+class JsonCall {
  public:
-  // As CallSyntax::ReadHead; `text` grows from call to call until the answer is not kMore.
-  Reading Read(std::string_view text, bool last, std::string* name, std::string* arguments);
+  // As CallSyntax::ReadHead.
+  Reading ReadHead(std::string_view text, bool last, std::string* name, std::string* arguments);
+  // What is left of the object behind its arguments: the brace, perhaps with more members in front
+  // of it, which nobody wants. A brace that is missing does no harm.
+  Reading ReadEnd(std::string_view text, bool last) const;
+  // The same inside of a list of calls, and the comma or bracket behind it.
+  Reading ReadListEnd(std::string_view text, bool last) const;
 
  private:
   Reading ReadWhole(std::string_view text, bool last, std::string* name, std::string* arguments);
 
   JsonExtent extent_;
-  size_t scanned_ = 0;  // bytes of the text that extent_ has seen
-  bool whole_ = false;
+  size_t scanned_ = 0;   // bytes of the text that extent_ has seen
+  bool whole_ = false;   // the head is read so
+  bool closed_ = false;  // the object ended with its head
 };
-
-// What stands behind the arguments inside of a list of calls: "}", then "," or "]".
-Reading ReadListTail(std::string_view text, bool last);
 
 }  // namespace folkmoot

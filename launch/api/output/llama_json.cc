@@ -10,7 +10,6 @@ namespace folkmoot {
 namespace {
 
 constexpr std::array<std::string_view, 1> kBegins = {"<|python_tag|>"};
-constexpr std::array<std::string_view, 1> kObjectEnd = {"}"};
 
 class LlamaSyntax : public CallSyntax {
  public:
@@ -19,11 +18,11 @@ class LlamaSyntax : public CallSyntax {
 
   Reading ReadHead(std::string_view text, bool last, std::string* name,
                    std::string* arguments) override {
-    return head_.Read(text, last, name, arguments);
+    return call_.ReadHead(text, last, name, arguments);
   }
 
   Reading ReadTail(std::string_view text, bool last) override {
-    const Reading object = ReadParts(text, last, kObjectEnd);
+    const Reading object = call_.ReadEnd(text, last);
     if (object.is == Reading::Is::kMore) return object;
     const size_t next = SkipSpace(text, object.length);
     if (next == text.size()) return last ? object : Reading::More();
@@ -31,7 +30,7 @@ class LlamaSyntax : public CallSyntax {
   }
 
  private:
-  JsonCallHead head_;
+  JsonCall call_;
 };
 
 }  // namespace

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Mistral, with tokenizers before v11:
-//   [TOOL_CALLS][{"name": "get_weather", "arguments": {"city": "Paris"}}, ...]
+//   [TOOL_CALLS][{"name": "get_weather", "arguments": {"city": "Paris"}, "id": "123456789"}, ...]
 // and later, once for each call:
 //   [TOOL_CALLS]get_weather{"city": "Paris"}
 //   [TOOL_CALLS]get_weather[ARGS]{"city": "Paris"}
@@ -32,7 +32,7 @@ class MistralSyntax : public CallSyntax {
 
   Reading ReadTail(std::string_view text, bool last) override {
     if (!in_list_) return Reading::Done(0);
-    const Reading tail = ReadListTail(text, last);
+    const Reading tail = call_.ReadListEnd(text, last);
     if (tail.is == Reading::Is::kDone) in_list_ = false;
     return tail;
   }
@@ -40,7 +40,7 @@ class MistralSyntax : public CallSyntax {
  private:
   Reading ReadListed(std::string_view text, size_t from, bool last, std::string* name,
                      std::string* arguments) {
-    Reading reading = head_.Read(text.substr(from), last, name, arguments);
+    Reading reading = call_.ReadHead(text.substr(from), last, name, arguments);
     if (reading.is == Reading::Is::kMore) return reading;
     in_list_ = reading.is == Reading::Is::kDone;
     reading.length += from;
@@ -68,7 +68,7 @@ class MistralSyntax : public CallSyntax {
     return text[at] == '{' ? Reading::Done(at) : Reading::No();
   }
 
-  JsonCallHead head_;
+  JsonCall call_;
   bool in_list_ = false;
 };
 

@@ -49,6 +49,8 @@ TEST(ToolFormats, Hermes) {
        "<tool_call>{\"name\": \"\\u00e9t\\u00e9\", \"arguments\": {\"c\": \"Zürich 🌧\"}}"
        "</tool_call>",
        "été({\"c\": \"Zürich 🌧\"})"},
+      {"hermes", "<tool_call>{\"name\": \"f\", \"arguments\": {}, \"id\": {\"x\": 1}}</tool_call>",
+       "f({})"},
       // Text behind calls, and what looks like a call and is none.
       {"hermes", "<tool_call>{\"name\": \"f\", \"arguments\": {}}</tool_call> Done.",
        "content{ Done.} f({})"},
@@ -110,6 +112,12 @@ TEST(ToolFormats, Mistral) {
        "[TOOL_CALLS] [{\"name\": \"f\", \"arguments\": {\"a\": [2]}}, {\"arguments\": {},"
        " \"name\": \"g\"}]",
        "f({\"a\": [2]}) g({})"},
+      {"mistral",
+       "[TOOL_CALLS][{\"name\": \"f\", \"arguments\": {}, \"id\": \"abc\"}, {\"name\": \"g\", "
+       "\"arguments\": {\"a\": 1}, \"id\": \"def\"}]",
+       "f({}) g({\"a\": 1})"},
+      {"mistral", "[TOOL_CALLS][{\"name\": \"f\", \"arguments\": {}, oops}]",
+       "content{ oops}]} f({})"},
       {"mistral", "So: [TOOL_CALLS]add{\"a\": 3.5, \"b\": 4}[TOOL_CALLS]f{}",
        "content{So: } add({\"a\": 3.5, \"b\": 4}) f({})"},
       {"mistral", "[TOOL_CALLS]add[ARGS]{\"a\": 1}", "add({\"a\": 1})"},

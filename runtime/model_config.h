@@ -42,6 +42,9 @@ struct RopeConfig {
   double high_freq_factor = 4.0;
   std::vector<double> short_factor;  // longrope
   std::vector<double> long_factor;
+  // In place of attention_factor (Phi-MoE), within the original context and beyond.
+  std::optional<double> short_mscale;
+  std::optional<double> long_mscale;
   // Of kDefault, from GGUF files (rope_freqs): what the frequency of each pair is divided by.
   // Empty: nothing.
   std::vector<double> divisors;

@@ -110,6 +110,7 @@ std::string AttentionText(const ModelConfig& config) {
   if (config.qkv_bias) text += config.output_bias ? ", biases" : ", q/k/v biases";
   if (config.qk_norm == QkNormKind::kHeads) text += ", q/k norms";
   if (config.qk_norm == QkNormKind::kRows) text += ", q/k norms over all heads";
+  if (config.sinks) text += ", sinks";
   if (config.clip_qkv > 0) text += fmt::format(", q/k/v clipped to {}", config.clip_qkv);
   return text;
 }
@@ -126,7 +127,8 @@ void AddMoeRows(const ModelConfig& config, KeyValues& table) {
   if (moe.experts == 0) return;
   table.Add("experts",
             fmt::format("{}, top {} chosen, intermediate {}, weights {}", moe.experts, moe.top_k,
-                        moe.intermediate, moe.norm_topk_prob ? "renormalised" : "as they are"));
+                        moe.intermediate, moe.norm_topk_prob ? "renormalised" : "as they are") +
+                (moe.expert_bias ? ", biases" : ""));
   table.Add("shared expert", moe.shared_intermediate > 0
                                  ? fmt::format("intermediate {}", moe.shared_intermediate)
                                  : "none");
@@ -226,10 +228,13 @@ nlohmann::ordered_json ConfigJson(const ModelConfig& config) {
   json["qk_norm"] = config.qk_norm != QkNormKind::kNone;
   json["qk_norm_rows"] = config.qk_norm == QkNormKind::kRows;
   json["clip_qkv"] = config.clip_qkv;
+  json["sinks"] = config.sinks;
   json["activation"] = ActivationName(config.activation);
   json["experts"] = config.moe.experts;
   json["top_k"] = config.moe.top_k;
   json["moe_intermediate"] = config.moe.intermediate;
+  json["expert_bias"] = config.moe.expert_bias;
+  json["router_bias"] = config.moe.router_bias;
   json["norm_topk_prob"] = config.moe.norm_topk_prob;
   json["shared_intermediate"] = config.moe.shared_intermediate;
   json["rope"] = RopeJson(config.rope);

@@ -34,6 +34,7 @@ struct Family {
   F(kDots1)                  \
   F(kGlm4Moe)                \
   F(kGlm4MoeLite)            \
+  F(kGptOss)                 \
   F(kGraniteMoe)             \
   F(kGraniteMoeShared)       \
   F(kLlama)                  \
@@ -53,6 +54,8 @@ std::span<const Family* const> Families();
 
 // Softmax over all experts, top-k, renormalised as config.moe.norm_topk_prob says.
 GateConfig TopKGate(const ModelConfig& config);
+// The top-k logits, weighed by the softmax over them alone.
+GateConfig SelectedSoftmaxGate(const ModelConfig& config);
 
 // nullptr: unknown.
 const Family* FindFamily(const std::string& architecture);

@@ -67,6 +67,9 @@ std::string GoldenTestName(const testing::TestParamInfo<std::string>& info) {
 GoldenCase::GoldenCase(const std::string& name, const std::string& folder) : variant(name) {
   setup.options.model = fmt::format("{}/{}/{}", FOLKMOOT_TEST_DATA, folder, name);
   golden = nlohmann::json::parse(std::ifstream(setup.options.model + "/golden.json"));
+  std::ifstream file(setup.options.model + "/config.json");  // GGUF files have none
+  const auto config = file ? nlohmann::json::parse(file) : nlohmann::json::object();
+  quantised = config.contains("quantization_config");
   if (name.ends_with("-dynamic")) setup.options.max_model_len = 128;
   for (const auto& prompt : golden["prompts"]) {
     Request request;

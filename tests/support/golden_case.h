@@ -42,6 +42,7 @@ struct GoldenCase {
   std::vector<Request> requests;  // prompts with log-probabilities and routing, then a greedy one
   std::vector<int32_t> continuation;  // of the last request
   std::string variant;
+  bool quantised = false;  // some weights are codes
 };
 
 }  // namespace folkmoot

@@ -69,6 +69,7 @@ struct MoeConfig {
   int64_t chosen_groups = 1;
   double routed_scaling = 1.0;  // of the weights
   int64_t zero_experts = 0;     // that give back what they get, after the others (LongCat)
+  double mixer_eps = 0.0;       // of gates with SparseMixer (Phi-MoE)
   bool router_bias = false;     // added to the logits
   bool selection_bias = false;  // added to what experts are chosen by, not to their weights
   bool expert_bias = false;     // of gate, up and down of every expert

@@ -241,6 +241,7 @@ nlohmann::ordered_json ConfigJson(const ModelConfig& config) {
   json["vocab"] = config.vocab;
   json["context"] = config.max_positions;
   json["tied_embeddings"] = config.tied_embeddings;
+  json["head_bias"] = config.head_bias;
   json["eos_token_ids"] = config.eos_ids;
   json["quantization"] = nullptr;
   if (config.weight_format != nullptr) json["quantization"] = config.weight_format->description();
@@ -328,7 +329,8 @@ std::string RenderInspect(const InspectReport& report, const Terminal& terminal)
   table.Add("rope", RopeText(config.rope));
   table.Add("vocabulary",
             fmt::format("{}{}", FormatCount(config.vocab),
-                        config.tied_embeddings ? ", head tied to the embedding" : ""));
+                        config.tied_embeddings ? ", head tied to the embedding" : "") +
+                (config.head_bias ? ", head with a bias" : ""));
   table.Add("context", FormatCount(config.max_positions) + " tokens");
   table.Add("parameters", Parameters(inventory.parameters));
   table.Add("active per token", Parameters(inventory.active_parameters));

@@ -41,6 +41,7 @@ struct Family {
   F(kMistral)                \
   F(kMixtral)                \
   F(kOlmoe)                  \
+  F(kPhimoe)                 \
   F(kQwen2)                  \
   F(kQwen2Moe)               \
   F(kQwen3)                  \

@@ -112,10 +112,24 @@ TEST(ModelConfig, DefaultsOfGptOss) {
   EXPECT_EQ(config.rope.factor, 32);
   EXPECT_EQ(config.rope.original_max_positions, 4096);
   EXPECT_FALSE(config.rope.truncate);
-  const ModelConfig own = Parse({{"model_type", "gpt_oss"},
-                                 {"rope_scaling", {{"rope_type", "yarn"}, {"factor", 8}}}});
+  const ModelConfig own =
+      Parse({{"model_type", "gpt_oss"}, {"rope_scaling", {{"rope_type", "yarn"}, {"factor", 8}}}});
   EXPECT_TRUE(own.rope.truncate);  // an object of its own has the usual defaults
   EXPECT_EQ(own.rope.original_max_positions, 131072);
+}
+
+TEST(ModelConfig, DefaultsOfPhimoe) {
+  const ModelConfig config = Parse({{"architectures", {"PhimoeForCausalLM"}}});
+  EXPECT_EQ(config.architecture, "PhiMoEForCausalLM");
+  EXPECT_EQ(config.norm, NormKind::kLayer);
+  EXPECT_TRUE(config.norm_bias);
+  EXPECT_FALSE(config.qkv_bias || config.output_bias || config.head_bias);
+  EXPECT_EQ(config.moe.mixer_eps, 0.01);
+  EXPECT_EQ(config.rope.theta, 1e6);
+  const ModelConfig quiet = Parse({{"model_type", "phimoe"},
+                                   {"router_jitter_noise", 0},
+                                   {"original_max_position_embeddings", 64}});
+  EXPECT_EQ(quiet.moe.mixer_eps, 0.0);
 }
 
 TEST(ModelConfig, Activations) {

@@ -123,6 +123,7 @@ void AddMoeRows(const ModelConfig& config, KeyValues& table) {
   std::string experts =
       fmt::format("{}, top {} chosen, intermediate {}, weights {}", moe.experts, moe.top_k,
                   moe.intermediate, moe.norm_topk_prob ? "renormalised" : "as they are");
+  if (moe.expert_bias) experts += ", biases";
   if (moe.zero_experts > 0) experts += fmt::format(", {} that do nothing", moe.zero_experts);
   if (moe.groups > 1) {
     experts += fmt::format(", of {} of {} groups", moe.chosen_groups, moe.groups);
@@ -155,7 +156,8 @@ void AddConfigRows(const ModelConfig& config, KeyValues& table) {
   table.Add("rope", RopeText(config.rope));
   table.Add("vocabulary",
             fmt::format("{}{}", FormatCount(config.vocab),
-                        config.tied_embeddings ? ", head tied to the embedding" : ""));
+                        config.tied_embeddings ? ", head tied to the embedding" : "") +
+                (config.head_bias ? ", head with a bias" : ""));
   table.Add("context", FormatCount(config.max_positions) + " tokens");
 }
 
@@ -181,10 +183,13 @@ nlohmann::ordered_json ConfigJson(const ModelConfig& config) {
   json["qk_norm"] = config.qk_norm != QkNormKind::kNone;
   json["qk_norm_rows"] = config.qk_norm == QkNormKind::kRows;
   json["clip_qkv"] = config.clip_qkv;
+  json["sinks"] = config.sinks;
   json["activation"] = ActivationName(config.activation);
   json["experts"] = config.moe.experts;
   json["top_k"] = config.moe.top_k;
   json["moe_intermediate"] = config.moe.intermediate;
+  json["expert_bias"] = config.moe.expert_bias;
+  json["router_bias"] = config.moe.router_bias;
   json["norm_topk_prob"] = config.moe.norm_topk_prob;
   json["shared_intermediate"] = config.moe.shared_intermediate;
   json["expert_groups"] = config.moe.groups;
@@ -193,6 +198,7 @@ nlohmann::ordered_json ConfigJson(const ModelConfig& config) {
   json["vocab"] = config.vocab;
   json["context"] = config.max_positions;
   json["tied_embeddings"] = config.tied_embeddings;
+  json["head_bias"] = config.head_bias;
   json["eos_token_ids"] = config.eos_ids;
   json["cpu_only"] = WhyCpuOnly(config);
   json["not_tensor_parallel"] = WhyNotTensorParallel(config);

@@ -64,6 +64,7 @@ absl::StatusOr<Matrix> DecoderModel::Forward(LayerContext& ctx, const ForwardBat
     next.AddApply(ctx.pool, fed_back, factor, hidden, normed);
     if (watched) ctx.observer->OnLayerOutput(static_cast<int>(i), hidden);
   }
+  hidden_ = normed;
   return Logits(ctx, batch, normed);
 }
 

@@ -15,6 +15,7 @@ struct ServeModelOptions {
   std::string chat_template;       // a file; empty: the model's own
   std::string generation_config = "auto";
   std::vector<std::string> gate_knobs;
+  std::string pooling = "last";  // or "mean"
   bool priorities = false;
   bool trust_special_tokens = false;
 };

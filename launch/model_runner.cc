@@ -53,7 +53,7 @@ ModelRunner::ModelRunner(Model& model, ThreadPool& pool, Communicator& experts, 
       pool_(pool),
       experts_(experts),
       pages_(model.cache_pages().blocks, model.cache_pages().block_size, model.moe_layers(),
-             model.config().moe.experts),
+             model.config().moe.outputs()),
       samplers_(static_cast<size_t>(pool.threads())) {}
 
 absl::StatusOr<StepResult> ModelRunner::Run(const StepPlan& plan) {
@@ -68,8 +68,8 @@ absl::StatusOr<StepResult> ModelRunner::Run(const StepPlan& plan) {
   if (draft_ != nullptr) FM_RETURN_IF_ERROR(Draft());
   FM_RETURN_IF_ERROR(Prepare(plan));
 
-  StepRecorder recorder(active_, model_.moe_layers(), model_.config().moe.experts, pages_,
-                        guessed_memory_, result);
+  StepRecorder recorder(active_, model_.moe_layers(), model_.config().moe, pages_, guessed_memory_,
+                        result);
   LayerContext ctx = {.pool = pool_,
                       .workspace = workspace_,
                       .experts = experts_,

@@ -20,12 +20,13 @@ uint64_t ExtendDigest(uint64_t digest, std::span<const float> row) {
 }  // namespace
 
 StepRecorder::StepRecorder(const std::vector<ActiveSlice>& slices, int64_t moe_layers,
-                           int64_t experts, PageLedger& pages, Workspace& memory,
+                           const MoeConfig& moe, PageLedger& pages, Workspace& memory,
                            StepResult& result)
     : slices_(slices),
       pages_(pages),
       result_(result),
-      experts_(static_cast<size_t>(experts)),
+      experts_(static_cast<size_t>(moe.experts)),
+      outputs_(static_cast<size_t>(moe.outputs())),
       memory_(memory) {
   result_.expert_tokens.assign(static_cast<size_t>(moe_layers) * experts_, 0);
   result_.expert_overflow.assign(static_cast<size_t>(moe_layers) * experts_, 0);
@@ -43,6 +44,7 @@ void StepRecorder::CountExperts(const ActiveSlice& active, size_t moe_layer, int
   const auto first = static_cast<size_t>(row * routing.top_k);
   const auto own = static_cast<size_t>(active.state->gate->config().top_k);
   for (size_t c = first; c < first + own; ++c) {
+    if (static_cast<size_t>(routing.expert[c]) >= experts_) continue;  // none, or a zero expert
     const size_t at = moe_layer * experts_ + static_cast<size_t>(routing.expert[c]);
     if (routing.state[c] == SlotState::kOverflow) ++result_.expert_overflow[at];
     if (routing.action[c] == SlotAction::kExpert) ++result_.expert_tokens[at];
@@ -140,7 +142,7 @@ void StepRecorder::Accept(const ActiveSlice& active, int64_t row, SequenceResult
     const auto own = static_cast<size_t>(gate.top_k);
     CountClaims(gate, position, routing.expert.subspan(first, own),
                 routing.state.subspan(first, own),
-                std::span(state.expert_places).subspan(m * experts_, experts_));
+                std::span(state.expert_places).subspan(m * outputs_, outputs_));
   }
   for (size_t layer = 0; layer < state.digests.size(); ++layer) {
     state.digests[layer] = kept_digests_[layer][static_cast<size_t>(active.first_guessed + row)];

@@ -10,6 +10,7 @@
 #include "launch/sequence_state.h"
 #include "layers/forward_batch.h"
 #include "layers/layer_context.h"
+#include "runtime/model_config.h"
 #include "scheduler/step_plan.h"
 
 namespace folkmoot {
@@ -29,7 +30,7 @@ class StepRecorder : public ForwardObserver {
  public:
   // `slices`, `pages`, `memory` and `result` must outlive the recorder; result->sequences has its
   // final size. `memory` is for the rows of slices with guesses.
-  StepRecorder(const std::vector<ActiveSlice>& slices, int64_t moe_layers, int64_t experts,
+  StepRecorder(const std::vector<ActiveSlice>& slices, int64_t moe_layers, const MoeConfig& moe,
                PageLedger& pages, Workspace& memory, StepResult& result);
 
   void OnRouting(int layer, const Routing& routing) override;
@@ -68,6 +69,7 @@ class StepRecorder : public ForwardObserver {
   PageLedger& pages_;
   StepResult& result_;
   size_t experts_;
+  size_t outputs_;        // of the router: with the experts that do nothing
   size_t moe_layer_ = 0;  // of the next OnRouting
   bool digests_wanted_ = false;
   Workspace& memory_;

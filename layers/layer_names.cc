@@ -3,25 +3,28 @@
 
 namespace folkmoot {
 
+AttentionNames UsualAttentionNames(const std::string& prefix) {
+  return {.q = prefix + "q_proj",
+          .k = prefix + "k_proj",
+          .v = prefix + "v_proj",
+          .o = prefix + "o_proj",
+          .q_norm = prefix + "q_norm",
+          .k_norm = prefix + "k_norm",
+          .sinks = prefix + "sinks",
+          .q_a = prefix + "q_a_proj",
+          .q_a_norm = prefix + "q_a_layernorm",
+          .q_b = prefix + "q_b_proj",
+          .kv_a = prefix + "kv_a_proj_with_mqa",
+          .kv_a_norm = prefix + "kv_a_layernorm",
+          .kv_b = prefix + "kv_b_proj"};
+}
+
 LayerNames UsualLayerNames(const std::string& prefix) {
-  const std::string attention = prefix + "self_attn.";
   const std::string mlp = prefix + "mlp.";
   LayerNames names;
   names.input_norm = prefix + "input_layernorm";
   names.ffn_norm = prefix + "post_attention_layernorm";
-  names.attention = {.q = attention + "q_proj",
-                     .k = attention + "k_proj",
-                     .v = attention + "v_proj",
-                     .o = attention + "o_proj",
-                     .q_norm = attention + "q_norm",
-                     .k_norm = attention + "k_norm",
-                     .sinks = attention + "sinks",
-                     .q_a = attention + "q_a_proj",
-                     .q_a_norm = attention + "q_a_layernorm",
-                     .q_b = attention + "q_b_proj",
-                     .kv_a = attention + "kv_a_proj_with_mqa",
-                     .kv_a_norm = attention + "kv_a_layernorm",
-                     .kv_b = attention + "kv_b_proj"};
+  names.attention = UsualAttentionNames(prefix + "self_attn.");
   names.dense_prefix = mlp;
   names.moe = {.router = mlp + "gate.weight",
                .selection_bias = mlp + "gate.e_score_correction_bias",

@@ -73,6 +73,7 @@ struct EndNames {
   std::string head;        // module
 };
 
+AttentionNames UsualAttentionNames(const std::string& prefix);
 // The names that most families have; `prefix` is "model.layers.3.".
 LayerNames UsualLayerNames(const std::string& prefix);
 EndNames UsualEndNames();

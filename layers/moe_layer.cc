@@ -19,7 +19,7 @@ absl::StatusOr<MoeLayer> MoeLayer::Load(ThreadPool& pool, WeightLoader& loader,
                                         ColumnExchange& columns) {
   MoeLayer layer(columns);
   layer.output_ = OutputSplit(config.hidden, columns.size());
-  const int64_t outputs = config.moe.experts + config.moe.zero_experts;
+  const int64_t outputs = config.moe.outputs();
   FM_ASSIGN_OR_RETURN(
       layer.router_,
       loader.Pack(pool, {.name = names.router, .n = outputs, .k = config.hidden, .exact = true}));

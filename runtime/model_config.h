@@ -49,6 +49,7 @@ struct RopeConfig {
 
 struct LayerConfig {
   bool moe = false;            // routed experts; else one dense FFN
+  bool shortcut = false;       // both; what the experts give joins behind the next layer (LongCat)
   int64_t sliding_window = 0;  // keys that a query sees, itself included; 0 = all
   int64_t chunk = 0;           // a query sees keys of its own chunk of so many positions; 0 = all
   bool rope = true;            // false: q and k are not rotated, and q is tempered
@@ -70,6 +71,8 @@ struct MoeConfig {
   bool router_bias = false;     // added to the logits
   bool selection_bias = false;  // added to what experts are chosen by, not to their weights
   bool expert_bias = false;     // of gate, up and down of every expert
+
+  int64_t outputs() const { return experts + zero_experts; }  // of the router
 };
 
 // RMSNorm on q and k: of each head, or of all heads of a token together (OLMoE), before RoPE; of

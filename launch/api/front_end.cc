@@ -10,6 +10,7 @@
 #include "launch/api/answer/info_answers.h"
 #include "launch/api/common/json_body.h"
 #include "launch/api/jobs.h"
+#include "launch/api/output/formats.h"
 #include "launch/api/request/request_builder.h"
 #include "launch/api/request_log.h"
 #include "nlohmann/json.hpp"
@@ -203,6 +204,11 @@ void FrontEnd::Parts::ServerInfo(HttpExchange& exchange) const {
   json["max_total_num_tokens"] = facts.kv_tokens;
   json["max_running_requests"] = facts.max_num_seqs;
   json["max_num_batched_tokens"] = facts.max_num_batched_tokens;
+  const auto name = [](const OutputFormat* format) {
+    return format == nullptr ? Json() : Json(format->name());
+  };
+  json["tool_call_parser"] = name(model->options().tool_format);
+  json["reasoning_parser"] = name(model->options().reasoning_format);
   json["internal_states"] = Json::array({Json::object()});
   exchange.Respond({.status = 200, .body = Dump(json)});
 }

@@ -11,6 +11,7 @@
 
 #include "CLI/CLI.hpp"
 #include "launch/agreement.h"
+#include "launch/api/output/formats.h"
 #include "launch/commands/serve_model.h"
 #include "launch/launcher.h"
 #include "launch/parallelism.h"
@@ -166,6 +167,16 @@ void AddServerFlags(CLI::App& app, ServeOptions* options) {
 void AddModelFlags(CLI::App& app, ServeOptions* options) {
   app.add_option("--chat-template", options->model.chat_template,
                  "Jinja file instead of the model's own chat template");
+  app.add_option("--tool-call-parser", options->model.tool_call_parser,
+                 "how the model writes tool calls; auto: what its chat template shows; none: calls "
+                 "stay text")
+      ->check(CLI::IsMember(FormatNames(ToolFormats())));
+  app.add_option("--reasoning-parser", options->model.reasoning_parser,
+                 "how the model writes its reasoning; auto: what its chat template shows; none: "
+                 "reasoning is content")
+      ->check(CLI::IsMember(FormatNames(ReasoningFormats())));
+  const std::string always_on = "as in vLLM; without effect, for tools are always on";
+  app.add_flag("--enable-auto-tool-choice", always_on);
   app.add_option("--generation-config", options->model.generation_config,
                  "sampling defaults: auto (the model's generation_config.json), vllm (none), or a "
                  "directory");

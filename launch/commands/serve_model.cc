@@ -5,6 +5,7 @@
 #include <fstream>
 #include <iterator>
 
+#include "launch/api/output/formats.h"
 #include "launch/version.h"
 #include "layers/models/model.h"
 #include "nlohmann/json.hpp"
@@ -74,9 +75,22 @@ absl::StatusOr<ChatTemplates> FindTemplates(const ServeModelOptions& options,
   return given;
 }
 
-void AddTemplates(ChatTemplates templates, ServedModelOptions* out) {
+// The format of a flag: auto, none or a name that the command line has checked.
+const OutputFormat* ChosenFormat(const std::string& name, std::span<const OutputFormat> formats,
+                                 const std::string& templates) {
+  return name == "auto" ? DetectFormat(formats, templates) : FindFormat(formats, name);
+}
+
+void AddTemplates(const ServeModelOptions& options, ChatTemplates templates,
+                  ServedModelOptions* out) {
   if (templates.standard == nullptr) return;
   out->chat_template = templates.standard->source();
+  out->template_has_tools = templates.For(/*has_tools=*/true).Mentions("tools");
+  const std::string& with_tools = templates.For(/*has_tools=*/true).source();
+  out->tool_format = ChosenFormat(options.tool_call_parser, ToolFormats(), with_tools);
+  out->tool_calls_stay_text = options.tool_call_parser == "none";
+  out->reasoning_format =
+      ChosenFormat(options.reasoning_parser, ReasoningFormats(), out->chat_template);
   const auto shared = std::make_shared<ChatTemplates>(std::move(templates));
   out->render_chat = [shared](const Json& context) -> absl::StatusOr<RenderedChat> {
     const bool has_tools = context.contains("tools") && !context["tools"].is_null();
@@ -146,7 +160,7 @@ absl::StatusOr<LoadedModel> DescribeModel(const ServeModelOptions& options,
     FM_ASSIGN_OR_RETURN(out.tokenizer_config, TokenizerConfigOf(engine.model));
     FM_ASSIGN_OR_RETURN(ChatTemplates templates,
                         FindTemplates(options, engine.model, *out.tokenizer));
-    AddTemplates(std::move(templates), &out);
+    AddTemplates(options, std::move(templates), &out);
     AddGrammar(*out.tokenizer, &out);
   }
   LoadedModel loaded;

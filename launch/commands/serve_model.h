@@ -11,8 +11,10 @@
 namespace folkmoot {
 
 struct ServeModelOptions {
-  std::vector<std::string> names;  // empty: the directory as given
-  std::string chat_template;       // a file; empty: the model's own
+  std::vector<std::string> names;         // empty: the directory as given
+  std::string chat_template;              // a file; empty: the model's own
+  std::string tool_call_parser = "auto";  // auto: by the chat template; none; a name of the list
+  std::string reasoning_parser = "auto";
   std::string generation_config = "auto";
   std::vector<std::string> gate_knobs;
   std::string pooling = "last";  // or "mean"

@@ -48,6 +48,10 @@ absl::StatusOr<Matrix> DecoderModel::Forward(LayerContext& ctx, const ForwardBat
   const AttentionStep step = StepOf(ctx, batch);
   Matrix hidden = ctx.workspace.GetMatrix(batch.tokens(), config_.hidden);  // the residual stream
   Matrix normed = ctx.workspace.GetMatrix(batch.tokens(), config_.hidden);
+  Matrix shortcut;
+  if (config_.layers.front().shortcut) {
+    shortcut = ctx.workspace.GetMatrix(batch.tokens(), config_.hidden);
+  }
   Embed(ctx, batch, hidden);
   blocks_.front().input_norm.Apply(ctx.pool, hidden, normed);
   for (size_t i = 0; i < blocks_.size(); ++i) {
@@ -56,16 +60,32 @@ absl::StatusOr<Matrix> DecoderModel::Forward(LayerContext& ctx, const ForwardBat
                         block.attention->Forward(ctx, step, *cache_, normed));
     const ConstMatrix added = PostNormed(ctx, block.attention_post_norm, attended, normed);
     block.ffn_norm.AddApply(ctx.pool, added, factor, hidden, normed);
-    FM_ASSIGN_OR_RETURN(const Matrix fed,
-                        block.moe ? block.moe->Forward(ctx, batch, normed)
-                                  : block.dense->Forward(ctx, normed, static_cast<int>(i)));
+    FM_ASSIGN_OR_RETURN(const Matrix fed, Feed(ctx, batch, i, normed, shortcut));
     const ConstMatrix fed_back = PostNormed(ctx, block.ffn_post_norm, fed, normed);
     const Norm& next = i + 1 < blocks_.size() ? blocks_[i + 1].input_norm : final_norm_;
-    next.AddApply(ctx.pool, fed_back, factor, hidden, normed);
+    if (i > 0 && config_.layers[i - 1].shortcut) {
+      Add(ctx.pool, fed_back, hidden);
+      next.AddApply(ctx.pool, shortcut, 1.0f, hidden, normed);
+    } else {
+      next.AddApply(ctx.pool, fed_back, factor, hidden, normed);
+    }
     if (watched) ctx.observer->OnLayerOutput(static_cast<int>(i), hidden);
   }
   hidden_ = normed;
   return Logits(ctx, batch, normed);
+}
+
+absl::StatusOr<Matrix> DecoderModel::Feed(LayerContext& ctx, const ForwardBatch& batch,
+                                          size_t index, ConstMatrix normed, Matrix shortcut) {
+  Block& block = blocks_[index];
+  if (block.moe) {
+    FM_ASSIGN_OR_RETURN(const Matrix routed, block.moe->Forward(ctx, batch, normed));
+    if (!block.dense) return routed;
+    for (int64_t t = 0; t < routed.rows; ++t) {
+      std::copy_n(routed.Row(t), routed.cols, shortcut.Row(t));
+    }
+  }
+  return block.dense->Forward(ctx, normed, static_cast<int>(index));
 }
 
 void DecoderModel::Embed(LayerContext& ctx, const ForwardBatch& batch, Matrix hidden) const {
@@ -147,7 +167,7 @@ absl::StatusOr<std::unique_ptr<Model>> DecoderModel::Load(const Family& family,
     FM_ASSIGN_OR_RETURN(model->dispatcher_, MakeDispatcher(options.dispatcher, experts, placement));
   }
   FM_RETURN_IF_ERROR(model->LoadLayers(family, loader, placement, experts.rank(), pool));
-  model->BindGates();
+  model->BindGates(family.blocks_per_layer);
   return model;
 }
 
@@ -246,10 +266,11 @@ absl::Status DecoderModel::LoadBlock(const LayerNames& names, WeightLoader& load
   }
   FM_ASSIGN_OR_RETURN(block.attention,
                       LoadAttention(pool, loader, config_, index, names.attention, *columns_));
-  if (config_.layers[static_cast<size_t>(index)].moe) {
+  const LayerConfig& layer = config_.layers[static_cast<size_t>(index)];
+  if (layer.moe) {
     FM_ASSIGN_OR_RETURN(block.moe, MoeLayer::Load(pool, loader, config_, names.moe, placement,
                                                   expert_rank, *columns_));
-    return absl::OkStatus();
+    if (!layer.shortcut) return absl::OkStatus();
   }
   FM_ASSIGN_OR_RETURN(
       block.dense,
@@ -259,11 +280,11 @@ absl::Status DecoderModel::LoadBlock(const LayerNames& names, WeightLoader& load
   return absl::OkStatus();
 }
 
-void DecoderModel::BindGates() {
+void DecoderModel::BindGates(int blocks_per_layer) {
   for (size_t i = 0; i < blocks_.size(); ++i) {
     if (!blocks_[i].moe) continue;
-    blocks_[i].moe->Bind(static_cast<int>(i), static_cast<int>(moe_layers_++), *gates_.own(),
-                         *dispatcher_);
+    blocks_[i].moe->Bind(static_cast<int>(i) / blocks_per_layer, static_cast<int>(moe_layers_++),
+                         *gates_.own(), *dispatcher_);
   }
 }
 

@@ -53,7 +53,7 @@ class DecoderModel : public Model {
     std::optional<Norm> attention_post_norm;  // of what attention gives, before it is added
     std::optional<Norm> ffn_post_norm;
     std::unique_ptr<Attention> attention;
-    std::optional<DenseFfn> dense;  // exactly one of dense and moe
+    std::optional<DenseFfn> dense;  // one of dense and moe, or both: LayerConfig::shortcut
     std::optional<MoeLayer> moe;
   };
 
@@ -63,13 +63,16 @@ class DecoderModel : public Model {
   absl::Status LoadBlock(const LayerNames& names, WeightLoader& loader, int64_t index,
                          const ExpertPlacement& placement, int expert_rank, ThreadPool& pool);
   absl::Status LoadEnds(const EndNames& names, WeightLoader& loader, ThreadPool& pool);
-  void BindGates();
+  void BindGates(int blocks_per_layer);
   // Of a rank that holds `kv_heads` heads.
   KvCache::Shape CacheShape(const CachePages& pages, int64_t kv_heads) const;
   absl::Status MakeColumns(const ModelOptions& options);
   AttentionStep StepOf(LayerContext& ctx, const ForwardBatch& batch);
   static RopeRows FillRope(LayerContext& ctx, const ForwardBatch& batch, const Rope& rope);
   void Embed(LayerContext& ctx, const ForwardBatch& batch, Matrix hidden) const;
+  // The output of the FFN of block `index`. `shortcut` gets what joins later.
+  absl::StatusOr<Matrix> Feed(LayerContext& ctx, const ForwardBatch& batch, size_t index,
+                              ConstMatrix normed, Matrix shortcut);
   absl::StatusOr<Matrix> Logits(LayerContext& ctx, const ForwardBatch& batch,
                                 ConstMatrix normed) const;
 

@@ -20,7 +20,12 @@ const Family* FindFamily(const std::string& architecture) {
 }
 
 LayerNames LayerNamesOf(const Family& family, const WeightLoader& loader, int64_t index) {
-  LayerNames names = family.layer_names(fmt::format("{}{}.", family.layers, index));
+  const int64_t published = index / family.blocks_per_layer;
+  const std::string prefix = fmt::format("{}{}.", family.layers, published);
+  LayerNames names =
+      family.block_names == nullptr
+          ? family.layer_names(prefix)
+          : family.block_names(prefix, static_cast<int>(index % family.blocks_per_layer));
   MoeNames& moe = names.moe;
   if (!loader.Has(moe.router) && loader.Has(moe.packed_router)) moe.router = moe.packed_router;
   if (!loader.Has(moe.selection_bias) && loader.Has(moe.packed_selection_bias)) {

@@ -19,6 +19,9 @@ struct Family {
   ConfigFamily config;
   // Names of the tensors of a layer, which begin with `prefix`: `layers`, the layer's number, ".".
   LayerNames (*layer_names)(const std::string& prefix) = UsualLayerNames;
+  // In its place where a published layer is several of ours, `blocks_per_layer`.
+  LayerNames (*block_names)(const std::string& prefix, int block) = nullptr;
+  int blocks_per_layer = 1;
   EndNames (*end_names)() = UsualEndNames;
   std::string_view layers = "model.layers.";
   // The gate of the published model. Null for dense families.
@@ -41,6 +44,7 @@ struct Family {
   F(kGraniteMoe)             \
   F(kGraniteMoeShared)       \
   F(kLlama)                  \
+  F(kLongcatFlash)           \
   F(kMinimaxM2)              \
   F(kMistral)                \
   F(kMixtral)                \

@@ -23,9 +23,9 @@ absl::Status CheckGate(const ModelConfig& config, const GateConfig& gate) {
     return InvalidArgument("--gate zero_experts={}: {} has {}", gate.zero_experts,
                            config.architecture, config.moe.zero_experts);
   }
-  if (gate.num_experts != config.moe.experts + config.moe.zero_experts) {
+  if (gate.num_experts != config.moe.outputs()) {
     return InvalidArgument("--gate num_experts={}: the model has {} experts", gate.num_experts,
-                           config.moe.experts + config.moe.zero_experts);
+                           config.moe.outputs());
   }
   if (gate.shared && config.moe.shared_intermediate == 0) {
     return InvalidArgument("--gate shared=true: {} has no shared expert", config.architecture);

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "launch/api/answer/answer.h"
+#include "launch/api/answer/chat_message.h"
 #include "launch/api/common/json_body.h"
 #include "nlohmann/json.hpp"
 
@@ -49,14 +50,11 @@ class ChatAnswer : public Answer {
     const ApiRequest& request = state.request;
     Json json = Head(state, "chat.completion");
     for (const ChoiceState& choice : state.choices) {
-      Json message = {{"role", "assistant"},
-                      {"content", request.echo_text + choice.text},
-                      {"refusal", nullptr},
-                      {"tool_calls", Json::array()}};
+      Json message = MessageOf(state, choice);  // the finish reason asks what was in it
       Json one = {{"index", choice.index},
                   {"message", std::move(message)},
                   {"logprobs", LogprobsJson(state, choice, 0)},
-                  {"finish_reason", FinishReasonJson(choice)},
+                  {"finish_reason", ChatFinishJson(state, choice)},
                   {"stop_reason", StopReasonJson(choice)}};
       if (request.return_token_ids) one["token_ids"] = IdsJson(choice, 0);
       json["choices"].push_back(std::move(one));
@@ -80,11 +78,17 @@ class ChatAnswer : public Answer {
       if (state.request.return_token_ids) ids = state.request.prompts[0].ids;
       out += Event(state, choice, role + "}", nullptr, /*last=*/false, ids, nullptr);
     }
-    std::string content = "{\"content\":";
-    AppendQuoted(delta.text, &content);
-    content += "}";
     const bool last = choice.finish != FinishReason::kNone;
-    if (last && delta.text.empty() && delta.first_token == choice.tokens.size()) content = "{}";
+    std::string content;
+    if (state.request.output.active()) {
+      content = MessageReader(state, choice).Delta(state, choice, delta.text, last);
+    } else if (last && delta.text.empty() && delta.first_token == choice.tokens.size()) {
+      content = "{}";
+    } else {
+      content = "{\"content\":";
+      AppendQuoted(delta.text, &content);
+      content += "}";
+    }
     Json ids;
     if (state.request.return_token_ids) ids = IdsJson(choice, delta.first_token);
     out += Event(state, choice, content, LogprobsJson(state, choice, delta.first_token), last,
@@ -100,6 +104,32 @@ class ChatAnswer : public Answer {
   }
 
  private:
+  // What was read of a choice so far.
+  ChatMessage& MessageReader(const GenerationState& state, const ChoiceState& choice) {
+    while (messages_.size() < state.choices.size()) messages_.emplace_back(state.request.output);
+    return messages_[static_cast<size_t>(choice.index)];
+  }
+
+  Json MessageOf(const GenerationState& state, const ChoiceState& choice) {
+    const std::string& echo = state.request.echo_text;
+    if (state.request.output.active())
+      return MessageReader(state, choice).Whole(state, choice, echo);
+    return {{"role", "assistant"},
+            {"content", echo + choice.text},
+            {"refusal", nullptr},
+            {"tool_calls", Json::array()}};
+  }
+
+  // A text that ends by itself with calls asks for their results.
+  Json ChatFinishJson(const GenerationState& state, const ChoiceState& choice) {
+    const OutputRules& rules = state.request.output;
+    if (choice.finish == FinishReason::kStop && rules.active() &&
+        MessageReader(state, choice).ends_with_calls(rules)) {
+      return "tool_calls";
+    }
+    return FinishReasonJson(choice);
+  }
+
   static Json Head(const GenerationState& state, const char* object) {
     return {{"id", state.request.id},
             {"object", object},
@@ -117,12 +147,12 @@ class ChatAnswer : public Answer {
 
   std::string Event(const GenerationState& state, const ChoiceState& choice,
                     const std::string& delta, const Json& logprobs, bool last,
-                    const Json& prompt_ids, const Json& ids) const {
+                    const Json& prompt_ids, const Json& ids) {
     std::string out = prefix_;
     out += fmt::format("{},\"delta\":{},\"logprobs\":{},\"finish_reason\":", choice.index, delta,
                        logprobs.is_null() ? "null" : Dump(logprobs));
     if (last) {
-      out += fmt::format("{},\"stop_reason\":{}", FinishReasonJson(choice).dump(),
+      out += fmt::format("{},\"stop_reason\":{}", ChatFinishJson(state, choice).dump(),
                          Dump(StopReasonJson(choice)));
     } else {
       out += "null";
@@ -139,6 +169,7 @@ class ChatAnswer : public Answer {
   }
 
   std::string prefix_;
+  std::vector<ChatMessage> messages_;  // by choice, when the text is parsed
 };
 
 }  // namespace

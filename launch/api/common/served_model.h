@@ -21,6 +21,8 @@
 
 namespace folkmoot {
 
+struct OutputFormat;
+
 // A prompt made by a chat template. Special tokens may be recognised in `trusted` byte ranges of
 // the text: what the template itself wrote.
 struct RenderedChat {
@@ -48,6 +50,12 @@ struct ServedModelOptions {
   // `context`: messages, tools, add_generation_prompt and what else the template may use besides
   // the special tokens, which it knows.
   std::function<absl::StatusOr<RenderedChat>(const nlohmann::ordered_json& context)> render_chat;
+
+  bool template_has_tools = false;  // the chat template shows them to the model
+  // How the model writes tool calls and reasoning; null: it does not, or nobody knows.
+  const OutputFormat* tool_format = nullptr;
+  const OutputFormat* reasoning_format = nullptr;
+  bool tool_calls_stay_text = false;  // the operator wants them so
 
   using Constraint = absl::StatusOr<std::shared_ptr<const TokenConstraint>>;
   std::function<Constraint(std::string_view regex)> compile_regex;

@@ -42,15 +42,23 @@ size_t StopStrings::Pending(const State& state) {
   return *std::max_element(state.matched.begin(), state.matched.end());
 }
 
-ChoiceText::ChoiceText(const Tokenizer* tokenizer, const TextRules& rules) : rules_(rules) {
+ChoiceText::ChoiceText(const Tokenizer* tokenizer, const TextRules& rules)
+    : rules_(rules), tokenizer_(tokenizer) {
   if (tokenizer == nullptr) return;
-  decoder_ = std::make_unique<IncrementalDecoder>(*tokenizer, rules.skip_special_tokens);
+  const bool skip = rules.skip_special_tokens && rules.shown_special.empty();
+  decoder_ = std::make_unique<IncrementalDecoder>(*tokenizer, skip);
+}
+
+bool ChoiceText::Skips(int32_t token) const {
+  const std::vector<int32_t>& shown = rules_.shown_special;
+  return rules_.skip_special_tokens && !shown.empty() && tokenizer_->IsSpecial(token) &&
+         std::find(shown.begin(), shown.end(), token) == shown.end();
 }
 
 std::string ChoiceText::Push(int32_t token) {
   if (decoder_ == nullptr) return "";
   ++tokens_;
-  const std::string piece = decoder_->Push(token);
+  const std::string piece = Skips(token) ? "" : decoder_->Push(token);
   characters_ += CountCharacters(piece);
   if (stopped_by_ >= 0) return "";
   if (tokens_ > rules_.min_tokens) return Take(piece);

@@ -40,6 +40,7 @@ struct TextRules {
       std::make_shared<StopStrings>(std::vector<std::string>());
   bool include_stop = false;  // the stop string, or the stop token's text, is part of the text
   bool skip_special_tokens = true;
+  std::vector<int32_t> shown_special;  // are not skipped: a parser looks for them
   int64_t min_tokens = 0;  // no stop string ends within the text of the first so many tokens
 };
 
@@ -59,9 +60,11 @@ class ChoiceText {
   int64_t characters() const { return characters_; }
 
  private:
+  bool Skips(int32_t token) const;
   std::string Take(const std::string& piece);
 
   const TextRules rules_;
+  const Tokenizer* tokenizer_;
   std::unique_ptr<IncrementalDecoder> decoder_;
   StopStrings::State state_;
   std::string held_;

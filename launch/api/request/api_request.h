@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "launch/api/common/text_rules.h"
+#include "launch/api/output/output_parser.h"
 #include "launch/api/request/field_table.h"
 #include "scheduler/request.h"
 
@@ -47,6 +48,7 @@ struct ApiRequest {
   bool continuous_usage = false;
   bool echo = false;
   std::string echo_text;         // chat: the message that is continued
+  OutputRules output;            // chat: what is made of the text
   int32_t logprobs = -1;         // best K of each output token; -1: none at all
   int32_t prompt_logprobs = -1;  // best K of each prompt token
   bool return_token_ids = false;

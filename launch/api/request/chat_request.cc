@@ -83,6 +83,10 @@ absl::StatusOr<Json> ToolCalls(const Json& calls) {
     }
     const auto arguments = function.find("arguments");
     if (arguments == function.end() || !arguments->is_string()) continue;
+    if (arguments->get_ref<const std::string&>().empty()) {
+      *arguments = Json::object();  // clients write "" for a function without parameters
+      continue;
+    }
     absl::StatusOr<Json> parsed = ParseBody(arguments->get_ref<const std::string&>());
     if (!parsed.ok()) {
       return BadField(kMessages, "messages: the arguments of a tool call are not a JSON object");
@@ -128,13 +132,7 @@ absl::Status AddTools(const Fields& fields, Json* context) {
   (*context)["tools"] = nullptr;
   const Json* tools = fields.Get("tools");
   if (tools == nullptr || tools->empty()) return absl::OkStatus();
-  for (const Json& tool : *tools) {
-    const auto function = tool.is_object() ? tool.find("function") : tool.end();
-    if (!tool.is_object() || function == tool.end() || !function->is_object() ||
-        !function->contains("name") || !(*function)["name"].is_string()) {
-      return BadField("tools", "tools: each must be {{type: function, function: {{name, ...}}}}");
-    }
-  }
+  FM_RETURN_IF_ERROR(CheckTools(fields));
   if (fields.endpoint() == kChat) {
     const Json* choice = fields.Get("tool_choice");
     if (choice != nullptr && *choice == "none") return absl::OkStatus();
@@ -190,14 +188,6 @@ absl::Status CutAfterFinalMessage(const std::string& message, RenderedChat* chat
   return absl::OkStatus();
 }
 
-absl::Status CheckToolChoice(const Fields& fields) {
-  const Json* choice = fields.Get("tool_choice");
-  if (choice == nullptr || *choice == "auto" || *choice == "none") return absl::OkStatus();
-  return BadField("tool_choice",
-                  "tool_choice: only \"auto\" and \"none\" are supported; ask for the form with "
-                  "response_format");
-}
-
 }  // namespace
 
 absl::StatusOr<RenderedChat> RenderChat(const Fields& fields, const ServedModel& model) {
@@ -246,9 +236,12 @@ absl::StatusOr<BuiltRequest> BuildChat(const Json& body, const BuildContext& con
   FM_RETURN_IF_ERROR(ReadCommon(fields, context, "chatcmpl-", &out));
   FM_RETURN_IF_ERROR(ReadSampling(fields, model, context.fresh_seed, &out));
   FM_RETURN_IF_ERROR(ReadConstraint(fields, model, &out.request));
-  FM_RETURN_IF_ERROR(CheckToolChoice(fields));
+  FM_RETURN_IF_ERROR(ReadTools(fields, model, &out));
 
   FM_ASSIGN_OR_RETURN(const RenderedChat chat, RenderChat(fields, model));
+  SetReasoningStart(chat, &out.output);
+  LetReasoningComeFirst(model, &out);
+  ShowMarkers(model, out.output, &out.text);
   const std::optional<int64_t> truncate = fields.Integer("truncate_prompt_tokens");
   ApiPrompt& prompt = out.prompts.emplace_back();
   FM_ASSIGN_OR_RETURN(

@@ -58,6 +58,18 @@ absl::Status ReadCaller(const Fields& fields, const BuildContext& context,
 // The same, and stream, logprob forms, echo.
 absl::Status ReadCommon(const Fields& fields, const BuildContext& context,
                         std::string_view id_prefix, ApiRequest* out);
+// tools, tool_choice and what else decides about reading the output of a chat. After
+// ReadConstraint: demanded calls are a form, too.
+absl::Status ReadTools(const Fields& fields, const ServedModel& model, ApiRequest* out);
+// Whether the tools have the form of tools.
+absl::Status CheckTools(const Fields& fields);
+// Whether a prompt ends inside of reasoning, or right behind it.
+void SetReasoningStart(const RenderedChat& chat, OutputRules* rules);
+// A form of the output begins behind the reasoning, where the model has tokens that mark it; else
+// there is no reasoning.
+void LetReasoningComeFirst(const ServedModel& model, ApiRequest* out);
+// The special tokens that a parser looks for become part of the text.
+void ShowMarkers(const ServedModel& model, const OutputRules& rules, TextRules* text);
 // A chat's messages (and tools) as the prompt's text. Shared with /tokenize.
 absl::StatusOr<RenderedChat> RenderChat(const Fields& fields, const ServedModel& model);
 // A prompt is a string, a list of strings, a list of ids, or a list of such lists: its parts.

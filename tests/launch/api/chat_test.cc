@@ -9,6 +9,8 @@ namespace {
 class Chat : public ApiTest {
  protected:
   Chat() {
+    model.template_has_tools = true;
+    model.tool_calls_stay_text = true;
     model.render_chat = [this](const Json& context) -> absl::StatusOr<RenderedChat> {
       context_ = context;
       RenderedChat chat;

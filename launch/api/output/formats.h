@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+// The formats of tool calls and of reasoning that are read, by vLLM's names: explicit lists. A new
+// one is a file in this folder and a row here.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "launch/api/output/call_syntax.h"
+#include "launch/api/output/output_parser.h"
+
+namespace folkmoot {
+
+struct OutputFormat {
+  std::vector<std::string_view> names;    // of the flag; the first is the one that we say
+  std::vector<std::string_view> signs;    // of a chat template that speaks it: all of these,
+  std::vector<std::string_view> foreign;  // and none of these
+  std::vector<std::string_view> markers;  // that may be special tokens: they are shown to parsers
+  // Tools; null: OpenAI's harmony, which has a parser of its own.
+  std::unique_ptr<CallSyntax> (*make_syntax)(const OutputRules& rules) = nullptr;
+  // Reasoning stands between these. Empty: harmony.
+  std::string_view begin = {}, end = {};
+  bool always_opens = false;  // the text begins inside, unless the prompt has ended it
+
+  std::string_view name() const { return names.front(); }
+  bool harmony() const { return make_syntax == nullptr && begin.empty(); }
+};
+
+std::span<const OutputFormat> ToolFormats();
+std::span<const OutputFormat> ReasoningFormats();
+
+// By name. Null: no such format.
+const OutputFormat* FindFormat(std::span<const OutputFormat> formats, std::string_view name);
+// The first whose signs a chat template has. Null: none.
+const OutputFormat* DetectFormat(std::span<const OutputFormat> formats,
+                                 std::string_view chat_template);
+// "auto, none, hermes, ...": what a flag may say.
+std::vector<std::string> FormatNames(std::span<const OutputFormat> formats);
+
+}  // namespace folkmoot

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "launch/api/output/tagged_arguments.h"
+
+#include "launch/api/common/json_body.h"
+
+namespace folkmoot {
+namespace {
+
+std::string_view Trim(std::string_view text) {
+  while (!text.empty() && IsJsonSpace(text.front())) text.remove_prefix(1);
+  while (!text.empty() && IsJsonSpace(text.back())) text.remove_suffix(1);
+  return text;
+}
+
+// Without the line breaks that belong to the tags.
+std::string_view TrimLines(std::string_view text) {
+  if (text.starts_with("\n")) text.remove_prefix(1);
+  if (text.ends_with("\n")) text.remove_suffix(1);
+  return text;
+}
+
+}  // namespace
+
+Reading TaggedArguments::Read(std::string_view text, std::string* json) {
+  size_t used = 0;
+  while (true) {
+    const Reading pair = ReadPair(text.substr(used), json);
+    if (pair.is == Reading::Is::kDone) {
+      used += pair.length;
+      continue;
+    }
+    const size_t next = SkipSpace(text, used);
+    const std::string_view rest = text.substr(next);
+    if (rest.starts_with(tags_.end)) {
+      json->append(pairs_ == 0 ? "{}" : "}");
+      return Reading::Done(next);
+    }
+    if (pair.is == Reading::Is::kMore || tags_.end.starts_with(rest)) return Reading::More(used);
+    // What was read stays read; the reader comes back for the rest.
+    return used > 0 ? Reading::More(used) : Reading::No();
+  }
+}
+
+Reading TaggedArguments::ReadPair(std::string_view text, std::string* json) {
+  size_t at = SkipSpace(text, 0);
+  if (!text.substr(at).starts_with(tags_.name_begin)) {
+    return tags_.name_begin.starts_with(text.substr(at)) ? Reading::More() : Reading::No();
+  }
+  at += tags_.name_begin.size();
+  const size_t name_end = text.find(tags_.name_end, at);
+  if (name_end == std::string_view::npos) return Reading::More();
+  const std::string_view name = Trim(text.substr(at, name_end - at));
+  at = name_end + tags_.name_end.size();
+  if (!tags_.value_begin.empty()) {
+    at = SkipSpace(text, at);
+    if (!text.substr(at).starts_with(tags_.value_begin)) {
+      return tags_.value_begin.starts_with(text.substr(at)) ? Reading::More() : Reading::No();
+    }
+    at += tags_.value_begin.size();
+  }
+  const size_t value_end = text.find(tags_.value_end, at);
+  if (value_end == std::string_view::npos) return Reading::More();
+  const std::string_view written = text.substr(at, value_end - at);
+  const std::string_view value = tags_.lines ? TrimLines(written) : Trim(written);
+  json->append(pairs_++ == 0 ? "{" : ", ");
+  AppendQuoted(name, json);
+  json->append(": ");
+  json->append(schemas_->ValueJson(tool_, name, value));
+  return Reading::Done(value_end + tags_.value_end.size());
+}
+
+}  // namespace folkmoot

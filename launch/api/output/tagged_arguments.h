@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+// Arguments written as pairs of name and plain text between tags.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "launch/api/output/call_syntax.h"
+#include "launch/api/output/tool_schemas.h"
+
+namespace folkmoot {
+
+struct ArgumentTags {
+  std::string_view name_begin, name_end;    // around a name
+  std::string_view value_begin, value_end;  // around a value; value_begin may be empty
+  std::string_view end;                     // behind the last pair
+  bool lines = false;                       // a value has lines of its own
+};
+
+// Pairs become members of an object as soon as each is complete.
+class TaggedArguments {
+ public:
+  TaggedArguments(const ArgumentTags& tags, std::shared_ptr<const ToolSchemas> schemas)
+      : tags_(tags), schemas_(std::move(schemas)) {}
+
+  void Begin(std::string tool) {
+    tool_ = std::move(tool);
+    pairs_ = 0;
+  }
+  // As CallSyntax::ReadArguments. kDone leaves `end` where it is.
+  Reading Read(std::string_view text, std::string* json);
+
+ private:
+  Reading ReadPair(std::string_view text, std::string* json);
+
+  const ArgumentTags tags_;
+  const std::shared_ptr<const ToolSchemas> schemas_;
+  std::string tool_;
+  int pairs_ = 0;
+};
+
+}  // namespace folkmoot

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+// Which format a published chat template speaks.
+#include "launch/api/output/formats.h"
+
+#include <gtest/gtest.h>
+
+#include <fstream>
+#include <iterator>
+#include <set>
+
+namespace folkmoot {
+namespace {
+
+std::string Template(const std::string& name) {
+  std::ifstream file(std::string(FOLKMOOT_TEST_DATA) + "/chat_templates/" + name + ".jinja");
+  EXPECT_TRUE(file) << name;
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+std::string NameOf(const OutputFormat* format) {
+  return format == nullptr ? "" : std::string(format->name());
+}
+
+TEST(Formats, OfPublishedTemplates) {
+  struct Case {
+    const char* name;
+    const char* tools;
+    const char* reasoning;
+  };
+  const Case cases[] = {
+      {"llama.cpp-openai-gpt-oss-120b", "openai", "openai_gptoss"},
+      {"llama.cpp-GLM-4.6", "glm45", "qwen3"},
+      {"llama.cpp-GLM-4.7-Flash", "glm45", "qwen3"},
+      {"trl-glm4moe", "glm45", "qwen3"},
+      {"llama.cpp-Qwen3-Coder", "qwen3_coder", ""},
+      {"llama.cpp-Qwen3.5-4B", "qwen3_coder", "qwen3"},
+      {"llama.cpp-Qwen-Qwen3-0.6B", "hermes", "qwen3"},
+      {"llama.cpp-Qwen-Qwen2.5-7B-Instruct", "hermes", ""},
+      {"llama.cpp-Qwen-QwQ-32B", "hermes", "qwen3"},
+      {"trl-qwen3_instruct_2507", "hermes", ""},
+      {"llama.cpp-ibm-granite-granite-4.0", "hermes", ""},
+      {"llama.cpp-deepseek-ai-DeepSeek-V3.1", "deepseek_v3", "qwen3"},
+      {"llama.cpp-llama-cpp-deepseek-r1", "deepseek_v3", "qwen3"},
+      {"llama.cpp-mistralai-Mistral-Nemo-Instruct-2407", "mistral", ""},
+      {"llama.cpp-Mistral-Small-3.2-24B-Instruct-2506", "mistral", ""},
+      {"llama.cpp-unsloth-mistral-Devstral-Small-2507", "mistral", ""},
+      {"llama.cpp-mistralai-Ministral-3-14B-Reasoning-2512", "mistral", "mistral"},
+      // Formats that nobody here reads.
+      {"llama.cpp-deepseek-ai-DeepSeek-V3.2", "", "qwen3"},
+      {"llama.cpp-MiniMax-M2", "", "qwen3"},
+      {"llama.cpp-unsloth-Apriel-1.5", "", ""},
+      {"llama.cpp-ByteDance-Seed-OSS", "", ""},
+      {"llama.cpp-meetkai-functionary-medium-v3.2", "", ""},
+      {"trl-phi3", "", ""},
+  };
+  for (const Case& one : cases) {
+    const std::string source = Template(one.name);
+    EXPECT_EQ(NameOf(DetectFormat(ToolFormats(), source)), one.tools) << one.name;
+    EXPECT_EQ(NameOf(DetectFormat(ReasoningFormats(), source)), one.reasoning) << one.name;
+  }
+  // Llama's own templates, whose licence keeps them out of this repository, say this.
+  EXPECT_EQ(NameOf(DetectFormat(ToolFormats(),
+                                "Respond in the format {\"name\": function name, \"parameters\": "
+                                "dictionary of argument name and its value}.")),
+            "llama3_json");
+}
+
+TEST(Formats, NamesAreVllmsAndUnique) {
+  for (const std::span<const OutputFormat> formats : {ToolFormats(), ReasoningFormats()}) {
+    const std::vector<std::string> names = FormatNames(formats);
+    EXPECT_EQ(std::set<std::string>(names.begin(), names.end()).size(), names.size());
+    for (const OutputFormat& format : formats) {
+      for (const std::string_view name : format.names)
+        EXPECT_EQ(FindFormat(formats, name), &format);
+    }
+  }
+  EXPECT_EQ(FindFormat(ToolFormats(), "none"), nullptr);
+  EXPECT_EQ(FindFormat(ToolFormats(), "auto"), nullptr);
+}
+
+}  // namespace
+}  // namespace folkmoot

@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: Apache-2.0
+// Random texts, made of what calls are made of in the wrong order: nothing is lost, nothing depends
+// on the cuts, and characters stay whole.
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include <random>
+
+#include "launch/api/output/formats.h"
+#include "nlohmann/json.hpp"
+#include "tests/launch/api/output/parse_output.h"
+
+namespace folkmoot {
+namespace {
+
+// "%" becomes a word that occurs once.
+constexpr std::string_view kCommon[] = {"%",
+                                        " ",
+                                        "\n",
+                                        "é%",
+                                        "🌧",
+                                        "{",
+                                        "}",
+                                        "[",
+                                        "]",
+                                        ";",
+                                        ",",
+                                        "\"%\"",
+                                        "{\"%\": [1, \"%\"]}",
+                                        "```",
+                                        "<",
+                                        "<think>",
+                                        "</think>",
+                                        "[THINK]",
+                                        "[/THINK]",
+                                        "\\\"",
+                                        "{\"name\": \"%\", \"arguments\": ",
+                                        "{\"name\": \"%\", \"parameters\": {}}"};
+
+// One good call of each format, so that random texts have some.
+std::string CallOf(std::string_view format) {
+  if (format == "openai") {
+    return "<|start|>assistant<|channel|>commentary to=functions.%<|message|>{\"%\": 1}<|call|>";
+  }
+  if (format == "glm45") {
+    return "<tool_call>%\n<arg_key>%</arg_key>\n<arg_value>%</arg_value>\n</tool_call>";
+  }
+  if (format == "qwen3_coder") {
+    return "<tool_call>\n<function=%>\n<parameter=%>\n%\n</parameter>\n</function>\n</tool_call>";
+  }
+  if (format == "deepseek_v3") {
+    return "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>%<｜tool▁sep｜>{\"%\": \"é\"}"
+           "<｜tool▁call▁end｜>";
+  }
+  if (format == "mistral") return "[TOOL_CALLS]%[ARGS]{\"%\": 1}";
+  const std::string call = "{\"name\": \"%\", \"arguments\": {\"%\": [\"é\", {}]}}";
+  if (format == "hermes") return "<tool_call>" + call + "</tool_call>";
+  return "<|python_tag|>" + call + ";" + call;
+}
+
+std::vector<std::string> FragmentsOf(const OutputFormat& format) {
+  std::vector<std::string> fragments(std::begin(kCommon), std::end(kCommon));
+  for (const std::string_view marker : format.markers) {
+    // Ids of calls are not told: we have our own. Nor are the headers of messages.
+    if (marker == "[CALL_ID]") continue;
+    for (int weight = 0; weight < 6; ++weight) fragments.emplace_back(marker);
+    fragments.emplace_back(marker.substr(0, marker.size() - 1));
+  }
+  for (int weight = 0; weight < 4; ++weight) fragments.push_back(CallOf(format.name()));
+  for (const char* more : {"<function=%>", "<parameter=%>", "</parameter>", "</function>",
+                           "function", "%<arg_key>%</arg_key><arg_value>%</arg_value>"}) {
+    fragments.emplace_back(more);
+  }
+  return fragments;
+}
+
+class Words {
+ public:
+  std::string Fill(const std::string& fragment) {
+    std::string out;
+    for (const char c : fragment) {
+      if (c != '%') {
+        out += c;
+        continue;
+      }
+      words_.push_back(fmt::format("w{}w", words_.size()));
+      out += words_.back();
+    }
+    return out;
+  }
+  const std::vector<std::string>& words() const { return words_; }
+
+ private:
+  std::vector<std::string> words_;
+};
+
+TEST(RandomOutput, NothingIsLostAndCutsDoNotMatter) {
+  std::mt19937 random(7);
+  for (const OutputFormat& format : ToolFormats()) {
+    const std::vector<std::string> fragments = FragmentsOf(format);
+    int with_calls = 0;
+    for (int round = 0; round < 150; ++round) {
+      Words words;
+      std::string text;
+      for (size_t n = 1 + random() % 24; n > 0; --n) {
+        text += words.Fill(fragments[random() % fragments.size()]);
+      }
+      const ParseCase how{.tools = format.name(),
+                          .reasoning = round % 2 == 0 ? "qwen3" : std::string_view(),
+                          .opened = round % 4 == 0};
+      const std::string line = ParseEveryWay(how, text);
+      if (line.find('(') != std::string::npos) ++with_calls;
+      if (format.harmony()) continue;  // its headers are markers, with words in them
+      for (const std::string& word : words.words()) {
+        EXPECT_NE(line.find(word), std::string::npos) << format.name() << ": " << text;
+      }
+      ASSERT_FALSE(HasFailure()) << format.name() << ": " << text;
+    }
+    EXPECT_GT(with_calls, 20) << format.name();
+  }
+}
+
+TEST(RandomOutput, CharactersStayWhole) {
+  std::mt19937 random(11);
+  for (const OutputFormat& format : ToolFormats()) {
+    const std::vector<std::string> fragments = FragmentsOf(format);
+    for (int round = 0; round < 100; ++round) {
+      Words words;
+      const std::unique_ptr<OutputParser> parser =
+          MakeOutputParser(RulesOf({.tools = format.name()}));
+      OutputDeltas deltas;
+      for (int n = 0; n < 20; ++n) {
+        parser->Push(words.Fill(fragments[random() % fragments.size()]), &deltas);
+      }
+      parser->Finish(&deltas);
+      for (const OutputDelta& delta : deltas.list()) {
+        // Strict: an invalid byte would throw.
+        EXPECT_NO_THROW(static_cast<void>(nlohmann::json(delta.text).dump())) << format.name();
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace folkmoot

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+// Reasoning, and what stands behind it.
+#include <gtest/gtest.h>
+
+#include "tests/launch/api/output/parse_output.h"
+
+namespace folkmoot {
+namespace {
+
+TEST(Reasoning, BetweenMarkers) {
+  const ParseCase qwen{.tools = "", .reasoning = "qwen3"};
+  EXPECT_EQ(ParseEveryWay(qwen, "<think>\nSo.\n</think>\n\nFour."),
+            "reasoning{\nSo.\n} content{\n\nFour.}");
+  EXPECT_EQ(ParseEveryWay(qwen, "\n<think>é 🌧</think>x"), "reasoning{é 🌧} content{x}");
+  EXPECT_EQ(ParseEveryWay(qwen, "<think></think>x"), "content{x}");
+  EXPECT_EQ(ParseEveryWay(qwen, "<think>cut </thi"), "reasoning{cut </thi}");
+  // Later, or in part, a marker is text.
+  EXPECT_EQ(ParseEveryWay(qwen, "Four. <think>x</think>"), "content{Four. <think>x</think>}");
+  EXPECT_EQ(ParseEveryWay(qwen, "<thin"), "content{<thin}");
+  EXPECT_EQ(ParseEveryWay(qwen, "<think>a</think>b</think>"), "reasoning{a} content{b</think>}");
+  EXPECT_EQ(ParseEveryWay({.tools = "", .reasoning = "mistral"}, "[THINK]a[/THINK]b"),
+            "reasoning{a} content{b}");
+}
+
+TEST(Reasoning, ThatThePromptOpened) {
+  const ParseCase opened{.tools = "", .reasoning = "glm45", .opened = true};
+  EXPECT_EQ(ParseEveryWay(opened, "So.</think>Four."), "reasoning{So.} content{Four.}");
+  EXPECT_EQ(ParseEveryWay(opened, "So."), "reasoning{So.}");
+  EXPECT_EQ(ParseEveryWay(opened, "<think>So.</think>Four."), "reasoning{So.} content{Four.}");
+  // This family opens it without saying so, unless the prompt has ended it.
+  const ParseCase always{.tools = "", .reasoning = "deepseek_r1"};
+  EXPECT_EQ(ParseEveryWay(always, "So.</think>Four."), "reasoning{So.} content{Four.}");
+  OutputRules ended = RulesOf(always);
+  ended.prompt_ends_reasoning = true;
+  OutputDeltas deltas;
+  const std::unique_ptr<OutputParser> parser = MakeOutputParser(ended);
+  parser->Push("Four.", &deltas);
+  ASSERT_EQ(deltas.list().size(), 1u);
+  EXPECT_EQ(deltas.list()[0].kind, OutputDelta::Kind::kContent);
+}
+
+TEST(Reasoning, CallsCountBehindItOnly) {
+  const std::string call = "<tool_call>{\"name\": \"f\", \"arguments\": {}}</tool_call>";
+  const ParseCase both{.tools = "hermes", .reasoning = "qwen3"};
+  EXPECT_EQ(ParseEveryWay(both, "<think>I might " + call + "</think>\n" + call),
+            "reasoning{I might " + call + "} content{\n} f({})");
+  EXPECT_EQ(ParseEveryWay(both, call), "f({})");
+}
+
+}  // namespace
+}  // namespace folkmoot

@@ -138,7 +138,7 @@ class CheckpointLoader : public WeightLoader {
   // Where the file has the rows as they are, or in `memory`.
   absl::StatusOr<WeightView> ViewIn(const TensorRef& ref, std::vector<std::byte>* memory) {
     FM_ASSIGN_OR_RETURN(const std::unique_ptr<CodeMatrix> codes, Codes(ref));
-    if (codes != nullptr) return Dequantised(*codes, memory);
+    if (codes != nullptr) return Dequantised(*codes, TypeOfNumbers(), memory);
     if (ref.transposed || ref.row_step > 1) return Rearranged(ref, memory);
     FM_ASSIGN_OR_RETURN(const TensorInfo* info, Checked(ref.name, StoredShape(ref)));
     if (info->order.head_dim != 0) return InOrder(*info, ref, memory);
@@ -146,8 +146,8 @@ class CheckpointLoader : public WeightLoader {
     return WeightView{info->data + skipped * DTypeBytes(info->dtype), info->dtype, ref.n, ref.k};
   }
 
-  WeightView Dequantised(const CodeMatrix& codes, std::vector<std::byte>* memory) const {
-    const DType type = TypeOfNumbers();
+  static WeightView Dequantised(const CodeMatrix& codes, DType type,
+                                std::vector<std::byte>* memory) {
     memory->resize(static_cast<size_t>(codes.n() * codes.k() * DTypeBytes(type)));
     CodeRowBuffer scratch(codes);
     std::vector<float> row(static_cast<size_t>(codes.k()));
@@ -169,8 +169,14 @@ class CheckpointLoader : public WeightLoader {
     stored.n = ref.transposed ? ref.k : ref.rows();
     stored.k = ref.transposed ? ref.rows() : ref.k;
     stored.slice_rows = ref.transposed ? ref.depth() : ref.rows();
-    std::vector<std::byte> opened;  // where they are codes
-    FM_ASSIGN_OR_RETURN(const WeightView from, ViewIn(stored, &opened));
+    std::vector<std::byte> opened;  // where they are codes, whose numbers are kept exactly
+    FM_ASSIGN_OR_RETURN(const std::unique_ptr<CodeMatrix> codes, Codes(stored));
+    WeightView from;
+    if (codes != nullptr) {
+      from = Dequantised(*codes, dtype().value_or(DType::kF32), &opened);
+    } else {
+      FM_ASSIGN_OR_RETURN(from, ViewIn(stored, &opened));
+    }
     memory->resize(static_cast<size_t>(ref.n * ref.k * DTypeBytes(from.dtype)));
     if (ref.transposed) {
       Transpose(from, ref, memory->data());

@@ -4,11 +4,13 @@
 #include <cstring>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
 
 namespace folkmoot {
 namespace {
 
-// Other readings of a tensor than as rows in their order have names of their own.
+// Other readings of a tensor than as rows in their order have names of their own, which begin with
+// the tensor's.
 PanelSource PartOf(const TensorRef& ref) {
   std::string name = ref.name;
   if (ref.transposed) name += fmt::format("^T{}", ref.first_k);
@@ -19,6 +21,11 @@ PanelSource PartOf(const TensorRef& ref) {
           .rows = ref.n};
 }
 
+std::string TensorOf(const PanelSource& part) {
+  return part.name.substr(0, part.name.find_first_of("^/"));
+}
+bool IsTransposed(const PanelSource& part) { return part.name.find('^') != std::string::npos; }
+
 std::string RowName(const std::string& name, int64_t row, int64_t rows) {
   return rows == 1 ? name : fmt::format("{}[{}]", name, row);
 }
@@ -27,11 +34,18 @@ class PanelLoader : public WeightLoader {
  public:
   explicit PanelLoader(const PanelFile& file) : file_(file) {
     for (const PanelEntry& entry : file.entries()) {
-      for (const PanelSource& part : entry.parts) types_[part.name] = entry.dtype;
+      for (const PanelSource& part : entry.parts) {
+        types_[TensorOf(part)] = entry.dtype;
+        if (!IsTransposed(part)) untransposed_.insert(TensorOf(part));
+      }
     }
   }
 
   bool Has(std::string_view name) const override { return types_.contains(std::string(name)); }
+  // Whether it was while packing, where that makes a difference: codes are never transposed.
+  bool Coded(std::string_view name) const override {
+    return untransposed_.contains(std::string(name));
+  }
   std::optional<DType> Stored(std::string_view name) const override {
     const auto found = types_.find(std::string(name));
     return found == types_.end() ? std::nullopt : std::optional<DType>(found->second);
@@ -171,6 +185,7 @@ class PanelLoader : public WeightLoader {
 
   const PanelFile& file_;
   absl::flat_hash_map<std::string, DType> types_;
+  absl::flat_hash_set<std::string> untransposed_;
 };
 
 class PanelRecorder : public WeightLoader {
@@ -179,6 +194,7 @@ class PanelRecorder : public WeightLoader {
       : from_(from), to_(to), pool_(pool) {}
 
   bool Has(std::string_view name) const override { return from_.Has(name); }
+  bool Coded(std::string_view name) const override { return from_.Coded(name); }
   std::optional<DType> Stored(std::string_view name) const override { return from_.Stored(name); }
 
   absl::StatusOr<PackedMatrix> Pack(ThreadPool& pool, const TensorRef& ref) override {

@@ -65,6 +65,7 @@ struct ConfigSource {
 
 struct ConfigFamily {
   std::string_view architecture;
+  std::string_view other_architecture = "";  // that some published files have
   std::string_view model_type;
   std::string_view other_model_type = "";  // that some published files have
   int64_t vocab = 0;
@@ -84,7 +85,10 @@ struct ConfigFamily {
   bool own_rope = false;               // `read` reads the rotary embedding
   std::string_view rope_dim_key = "";  // where not head_dim rotates (latent attention)
   int64_t rope_dim = 0;
-  int64_t eos = -1;  // -1: none
+  std::string_view rope_absent = "";  // JSON of the object that a file without one means
+  bool rope_context_inside = false;   // a context outside of the object is not read
+  bool rope_mscales = false;          // longrope has short_mscale and long_mscale, and no factor
+  int64_t eos = -1;                   // -1: none
   bool tied_embeddings = false;
   Activation activation = Activation::kSilu;
   BiasRule bias = BiasRule::kNever;

@@ -34,10 +34,13 @@ absl::StatusOr<const ConfigFamily*> FamilyOf(std::span<const ConfigFamily* const
     return InvalidArgument("{}: neither 'architectures' nor 'model_type' is given; {}", file,
                            known);
   }
+  const auto is = [](std::string_view name, std::string_view one, std::string_view other) {
+    return name == one || (!other.empty() && name == other);
+  };
   for (const ConfigFamily* family : families) {
-    const bool named = !architectures.empty() && architectures[0] == family->architecture;
-    const bool typed = model_type && (*model_type == family->model_type ||
-                                      *model_type == family->other_model_type);
+    const bool named = !architectures.empty() &&
+                       is(architectures[0], family->architecture, family->other_architecture);
+    const bool typed = model_type && is(*model_type, family->model_type, family->other_model_type);
     if (architectures.empty() ? !typed : !named) continue;
     if (model_type && !typed) {
       return keys.Wrong("model_type",
@@ -227,7 +230,10 @@ absl::Status ReadRope(const ConfigSource& source, const json& root, std::string_
   RopeDefaults defaults = {.theta = family.rope_theta,
                            .dim = config.head_dim,
                            .partial = family.partial_rotary,
-                           .max_positions = config.max_positions};
+                           .max_positions = config.max_positions,
+                           .absent = family.rope_absent,
+                           .context_inside = family.rope_context_inside,
+                           .mscales = family.rope_mscales};
   if (!family.rope_dim_key.empty()) {
     FM_ASSIGN_OR_RETURN(defaults.dim,
                         source.keys.Int(family.rope_dim_key, family.rope_dim, kHeads));

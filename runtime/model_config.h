@@ -42,6 +42,9 @@ struct RopeConfig {
   double high_freq_factor = 4.0;
   std::vector<double> short_factor;  // longrope
   std::vector<double> long_factor;
+  // In place of attention_factor (Phi-MoE), within the original context and beyond.
+  std::optional<double> short_mscale;
+  std::optional<double> long_mscale;
   // Of kDefault, from GGUF files (rope_freqs): what the frequency of each pair is divided by.
   // Empty: nothing.
   std::vector<double> divisors;
@@ -68,6 +71,7 @@ struct MoeConfig {
   double routed_scaling = 1.0;  // of the weights
   double norm_min = 0.0;        // what the sum of weights counts as at least (ERNIE)
   int64_t zero_experts = 0;     // that give back what they get, after the others (LongCat)
+  double mixer_eps = 0.0;       // of gates with SparseMixer (Phi-MoE)
   bool router_bias = false;     // added to the logits
   bool selection_bias = false;  // added to what experts are chosen by, not to their weights
   bool expert_bias = false;     // of gate, up and down of every expert

@@ -21,7 +21,7 @@ constexpr std::array<std::pair<std::string_view, RopeType>, 6> kTypes = {{
     {"longrope", RopeType::kLongrope},
 }};
 
-std::vector<std::string_view> KeysOf(RopeType type) {
+std::vector<std::string_view> KeysOf(RopeType type, bool mscales) {
   // original_max_position_embeddings is read by yarn, llama3 and longrope; the others may carry it.
   std::vector<std::string_view> keys = {"rope_type", "type", "rope_theta", "partial_rotary_factor",
                                         "original_max_position_embeddings"};
@@ -43,7 +43,12 @@ std::vector<std::string_view> KeysOf(RopeType type) {
       add({"factor", "low_freq_factor", "high_freq_factor"});
       break;
     case RopeType::kLongrope:
-      add({"factor", "attention_factor", "short_factor", "long_factor"});
+      add({"short_factor", "long_factor"});
+      if (mscales) {
+        add({"short_mscale", "long_mscale"});
+      } else {
+        add({"factor", "attention_factor"});
+      }
       break;
   }
   return keys;
@@ -83,8 +88,8 @@ absl::StatusOr<RopeType> ReadType(const ConfigReader& rope) {
                     "known types: default, linear, dynamic, yarn, llama3, longrope");
 }
 
-absl::Status CheckKeys(const json& object, const ConfigReader& rope, RopeType type) {
-  const std::vector<std::string_view> keys = KeysOf(type);
+absl::Status CheckKeys(const json& object, const ConfigReader& rope, RopeType type, bool mscales) {
+  const std::vector<std::string_view> keys = KeysOf(type, mscales);
   for (const auto& [key, value] : object.items()) {
     if (std::find(keys.begin(), keys.end(), key) != keys.end()) continue;
     return rope.Wrong(key, fmt::format("rope type '{}' has no such key; remove it",
@@ -127,7 +132,16 @@ absl::Status ReadLlama3(const ConfigReader& rope, RopeConfig& config) {
   return absl::OkStatus();
 }
 
-absl::Status ReadLongrope(const ConfigReader& rope, int64_t head_dim, int64_t max_positions,
+absl::Status ReadMscales(const ConfigReader& rope, RopeConfig& config) {
+  if (!rope.HasValue("original_max_position_embeddings")) {
+    return rope.Wrong("original_max_position_embeddings", "this rope type needs it");
+  }
+  FM_ASSIGN_OR_RETURN(config.short_mscale, RequiredNumber(rope, "short_mscale"));
+  FM_ASSIGN_OR_RETURN(config.long_mscale, RequiredNumber(rope, "long_mscale"));
+  return absl::OkStatus();
+}
+
+absl::Status ReadLongrope(const ConfigReader& rope, int64_t head_dim, const RopeDefaults& defaults,
                           RopeConfig& config) {
   for (const std::string_view key : {"short_factor", "long_factor"}) {
     FM_ASSIGN_OR_RETURN(std::vector<double> factors, rope.Numbers(key, 0.0));
@@ -139,15 +153,16 @@ absl::Status ReadLongrope(const ConfigReader& rope, int64_t head_dim, int64_t ma
   if (config.original_max_positions < 2) {
     return rope.Wrong("original_max_position_embeddings", "it must be at least 2 for longrope");
   }
+  if (defaults.mscales) return ReadMscales(rope, config);
   FM_ASSIGN_OR_RETURN(config.attention_factor, rope.OptionalNumber("attention_factor", 0.0));
   FM_ASSIGN_OR_RETURN(const auto factor, rope.OptionalNumber("factor", 0.0));
-  config.factor = factor.value_or(static_cast<double>(max_positions) /
+  config.factor = factor.value_or(static_cast<double>(defaults.max_positions) /
                                   static_cast<double>(config.original_max_positions));
   return absl::OkStatus();
 }
 
-absl::Status ReadStretching(const ConfigReader& rope, int64_t head_dim, int64_t max_positions,
-                            RopeConfig& config) {
+absl::Status ReadStretching(const ConfigReader& rope, int64_t head_dim,
+                            const RopeDefaults& defaults, RopeConfig& config) {
   switch (config.type) {
     case RopeType::kDefault:
       return absl::OkStatus();
@@ -159,11 +174,11 @@ absl::Status ReadStretching(const ConfigReader& rope, int64_t head_dim, int64_t 
       return absl::OkStatus();
     }
     case RopeType::kYarn:
-      return ReadYarn(rope, max_positions, config);
+      return ReadYarn(rope, defaults.max_positions, config);
     case RopeType::kLlama3:
       return ReadLlama3(rope, config);
     case RopeType::kLongrope:
-      return ReadLongrope(rope, head_dim, max_positions, config);
+      return ReadLongrope(rope, head_dim, defaults, config);
   }
   return absl::OkStatus();
 }
@@ -180,6 +195,21 @@ absl::StatusOr<double> ReadTheta(const ConfigReader& top, const ConfigReader& ro
                                                 *outer));
   }
   return inner.value_or(outer.value_or(default_theta));
+}
+
+// The context before stretching. The top-level key goes first, as in Transformers, but for families
+// that do not look at it.
+absl::StatusOr<int64_t> ReadContext(const ConfigReader& top, const ConfigReader& rope,
+                                    RopeType type, const RopeDefaults& defaults) {
+  constexpr std::string_view kKey = "original_max_position_embeddings";
+  FM_ASSIGN_OR_RETURN(const auto outer, top.OptionalInt(kKey));
+  FM_ASSIGN_OR_RETURN(const auto inner, rope.OptionalInt(kKey));
+  const bool read =
+      type == RopeType::kYarn || type == RopeType::kLlama3 || type == RopeType::kLongrope;
+  if (defaults.context_inside && read && outer && outer != inner) {
+    return top.Wrong(kKey, "what counts here is that of the rope object: it must be the same");
+  }
+  return outer.value_or(inner.value_or(defaults.max_positions));
 }
 
 // The part of the numbers that may turn which does.
@@ -209,22 +239,19 @@ absl::StatusOr<RopeConfig> ParseRope(const json& config, std::string_view file,
                                      const RopeDefaults& defaults) {
   const ConfigReader top(config, fmt::format("{}: key '", file));
   FM_ASSIGN_OR_RETURN(const RopeObject found, FindObject(top));
-  const json none = json::object();
-  const json& object = found.object == nullptr ? none : *found.object;
+  const json absent = defaults.absent.empty() ? json::object() : json::parse(defaults.absent);
+  const json& object = found.object == nullptr ? absent : *found.object;
   const ConfigReader rope(object, fmt::format("{}: key '{}.", file, found.name));
 
   RopeConfig result;
   FM_ASSIGN_OR_RETURN(result.type, ReadType(rope));
-  FM_RETURN_IF_ERROR(CheckKeys(object, rope, result.type));
+  FM_RETURN_IF_ERROR(CheckKeys(object, rope, result.type, defaults.mscales));
   FM_ASSIGN_OR_RETURN(result.theta, ReadTheta(top, rope, defaults.theta));
   FM_ASSIGN_OR_RETURN(result.partial_rotary_factor, ReadPart(top, rope, defaults));
-  // The top-level key goes first, as in Transformers.
-  FM_ASSIGN_OR_RETURN(const auto outer, top.OptionalInt("original_max_position_embeddings"));
-  FM_ASSIGN_OR_RETURN(const auto inner, rope.OptionalInt("original_max_position_embeddings"));
-  result.original_max_positions = outer.value_or(inner.value_or(defaults.max_positions));
+  FM_ASSIGN_OR_RETURN(result.original_max_positions, ReadContext(top, rope, result.type, defaults));
   const auto turning =
       static_cast<int64_t>(static_cast<double>(defaults.dim) * result.partial_rotary_factor);
-  FM_RETURN_IF_ERROR(ReadStretching(rope, turning, defaults.max_positions, result));
+  FM_RETURN_IF_ERROR(ReadStretching(rope, turning, defaults, result));
   return result;
 }
 

@@ -14,6 +14,9 @@ struct RopeDefaults {
   int64_t dim = 0;     // numbers of a head that may turn
   double partial = 0;  // the part of them that does, where the file says nothing; 0: all, always
   int64_t max_positions = 0;
+  std::string_view absent = "";  // of ConfigFamily: rope_absent, rope_context_inside, rope_mscales
+  bool context_inside = false;
+  bool mscales = false;
 };
 
 // `file` is for messages. Old style: rope_theta and

@@ -70,8 +70,11 @@ double YarnMscale(double scale, double mscale) {
   return scale <= 1.0 ? 1.0 : 0.1 * mscale * std::log(scale) + 1.0;
 }
 
-float AttentionScaling(const RopeConfig& config) {
+float AttentionScaling(const RopeConfig& config, bool stretched) {
   if (config.type != RopeType::kYarn && config.type != RopeType::kLongrope) return 1.0f;
+  if (config.short_mscale && config.long_mscale) {
+    return static_cast<float>(stretched ? *config.long_mscale : *config.short_mscale);
+  }
   if (config.attention_factor) return static_cast<float>(*config.attention_factor);
   if (config.type == RopeType::kLongrope) {
     if (config.factor <= 1.0) return 1.0f;
@@ -92,7 +95,8 @@ Rope::Rope(const RopeConfig& config, int64_t head_dim, int64_t max_positions)
       rotary_dim_(
           static_cast<int64_t>(static_cast<double>(head_dim) * config.partial_rotary_factor)),
       max_positions_(max_positions),
-      scaling_(AttentionScaling(config)) {
+      scaling_(AttentionScaling(config, false)),
+      stretched_scaling_(AttentionScaling(config, true)) {
   FM_CHECK(rotary_dim_ > 0 && rotary_dim_ % 2 == 0 && max_positions_ > 0);
   for (int64_t i = 0; i < rotary_dim_ / 2; ++i) inverse_.push_back(Frequency(i, 1));
 }
@@ -154,8 +158,9 @@ void Rope::Fill(std::span<const int32_t> positions, std::span<const int32_t> len
       }
       const float angle = static_cast<float>(positions[static_cast<size_t>(t)]) *
                           (use_stretched ? stretched : inverse);
-      cos.Row(t)[i] = std::cos(angle) * scaling_;
-      sin.Row(t)[i] = std::sin(angle) * scaling_;
+      const float scaling = use_stretched ? stretched_scaling_ : scaling_;
+      cos.Row(t)[i] = std::cos(angle) * scaling;
+      sin.Row(t)[i] = std::sin(angle) * scaling;
     }
   }
 }

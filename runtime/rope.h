@@ -18,7 +18,7 @@ class Rope {
   Rope(const RopeConfig& config, int64_t head_dim, int64_t max_positions);
 
   int64_t rotary_dim() const { return rotary_dim_; }
-  // What cos and sin are multiplied by.
+  // What cos and sin are multiplied by, within the original context.
   float attention_scaling() const { return scaling_; }
 
   // Allocates nothing. Fills row t of cos and sin [T, rotary_dim / 2] for the token at
@@ -39,7 +39,8 @@ class Rope {
   int64_t rotary_dim_;
   int64_t max_positions_;
   float scaling_ = 1.0f;
-  std::vector<float> inverse_;  // for lengths up to the original context
+  float stretched_scaling_ = 1.0f;  // beyond the original context
+  std::vector<float> inverse_;      // for lengths up to the original context
 };
 
 }  // namespace folkmoot

@@ -132,6 +132,11 @@ _QWEN3 = _SIZES | {"head_dim": 16, "intermediate_size": 96, "moe_intermediate_si
                    "num_experts": 6, "num_experts_per_tok": 2, "norm_topk_prob": True}
 _QWEN2 = _SIZES | {"intermediate_size": 96, "moe_intermediate_size": 32, "num_experts": 6,
                    "num_experts_per_tok": 2, "shared_expert_intermediate_size": 64}
+_DEEPSEEK = _SIZES | {"num_key_value_heads": 4, "q_lora_rank": 32, "kv_lora_rank": 32,
+                      "qk_nope_head_dim": 32, "qk_rope_head_dim": 16, "v_head_dim": 32,
+                      "intermediate_size": 96, "moe_intermediate_size": 32, "n_routed_experts": 6,
+                      "num_experts_per_tok": 2, "n_group": 1, "topk_group": 1,
+                      "first_k_dense_replace": 1}
 _MIXTRAL = _SIZES | {"intermediate_size": 96, "num_local_experts": 4, "num_experts_per_tok": 2}
 
 MODELS = {
@@ -141,19 +146,20 @@ MODELS = {
     "qwen2_moe-fp8": ("qwen2_moe", _QWEN2, "BF16", Fp8()),
     "qwen2_moe-mxfp4": ("qwen2_moe", _QWEN2, "BF16",
                         floats("mxfp4-pack-quantized", 4, "group", group_size=32)),
+    "deepseek_v3-fp8": ("deepseek_v3", _DEEPSEEK, "BF16", Fp8()),
     "mixtral-awq": ("mixtral", _MIXTRAL, "F16", Awq(32)),
 }
 
 
 def is_quantised(name):
     """Matrices of attention and of feed-forward networks; routers, embeddings and heads stay."""
-    return name.endswith("_proj.weight") or name.endswith((".w1.weight", ".w2.weight", ".w3.weight"))
+    return name.endswith(("_proj.weight", "_with_mqa.weight")) or name.endswith((".w1.weight", ".w2.weight", ".w3.weight"))
 
 
-def packed_from(tensors, drawn, model_type):
+def packed_from(tensors, drawn, model_type, config):
     """The inverse of `released`: names and shapes of `drawn`."""
     grids = {name: name_grid(name, tensor) for name, tensor in drawn.items()}
-    names = FAMILIES[model_type].released(grids, {})
+    names = FAMILIES[model_type].released(grids, config)
     result = {name: torch.empty_like(tensor) for name, tensor in drawn.items()}
     for name, places in names.items():
         source, at = places.source, places.at
@@ -170,6 +176,9 @@ class name_grid:
 
     def __getitem__(self, at):
         return name_grid(self.source, self.tensor[at], at)
+
+    def numel(self):
+        return self.tensor.numel()
 
 
 def write_model(name, out):
@@ -193,7 +202,7 @@ def write_model(name, out):
             parts, numbers[tensor_name] = scheme.quantize(tensor.contiguous())
             module = tensor_name.removesuffix(".weight")
             files.update({f"{module}.{part}": value for part, value in parts.items()})
-        return packed_from(numbers, drawn, model_type)
+        return packed_from(numbers, drawn, model_type, config)
 
     checkpoint.random_weights = quantised_weights
     try:

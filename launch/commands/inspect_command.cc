@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "CLI/CLI.hpp"
+#include "launch/commands/inspect_config.h"
 #include "launch/parallelism.h"
 #include "launch/table.h"
 #include "layers/column_splits.h"
@@ -31,58 +32,6 @@ namespace {
 constexpr size_t kMostNames = 10;              // of one kind of wrong tensor, in the text report
 constexpr int64_t kAbsurd = int64_t{1} << 56;  // parameters; products of such shapes overflow
 
-std::string_view RopeName(RopeType type) {
-  switch (type) {
-    case RopeType::kDefault:
-      return "default";
-    case RopeType::kLinear:
-      return "linear";
-    case RopeType::kDynamic:
-      return "dynamic";
-    case RopeType::kYarn:
-      return "yarn";
-    case RopeType::kLlama3:
-      return "llama3";
-    case RopeType::kLongrope:
-      return "longrope";
-  }
-  return "";
-}
-
-std::string_view ActivationName(Activation activation) {
-  switch (activation) {
-    case Activation::kSilu:
-      return "silu";
-    case Activation::kGelu:
-      return "gelu";
-    case Activation::kGeluTanh:
-      return "gelu_tanh";
-    case Activation::kRelu:
-      return "relu";
-    case Activation::kClampedSwiglu:
-      return "clamped_swiglu";
-  }
-  return "";
-}
-
-struct LayerCounts {
-  int64_t moe = 0;
-  int64_t dense = 0;
-  int64_t sliding = 0;
-  int64_t window = 0;
-};
-
-LayerCounts CountLayers(const ModelConfig& config) {
-  LayerCounts counts;
-  for (const LayerConfig& layer : config.layers) {
-    (layer.moe ? counts.moe : counts.dense) += 1;
-    if (layer.sliding_window == 0) continue;
-    counts.sliding += 1;
-    counts.window = layer.sliding_window;
-  }
-  return counts;
-}
-
 std::string Size(int64_t bytes) { return FormatBytes(static_cast<double>(bytes)); }
 
 // "46.7 B", as models are named: "Mixtral 8x7B".
@@ -92,44 +41,6 @@ std::string Parameters(int64_t count) {
   if (value >= 1e9) return fmt::format("{} ({} B)", exact, FormatNumber(value / 1e9));
   if (value >= 1e6) return fmt::format("{} ({} M)", exact, FormatNumber(value / 1e6));
   return exact;
-}
-
-std::string LayersText(const ModelConfig& config) {
-  const LayerCounts counts = CountLayers(config);
-  std::string text =
-      fmt::format("{} ({} MoE, {} dense", config.layers.size(), counts.moe, counts.dense);
-  if (counts.sliding > 0) {
-    text += fmt::format("; {} with a sliding window of {}", counts.sliding, counts.window);
-  }
-  return text + ")";
-}
-
-std::string AttentionText(const ModelConfig& config) {
-  std::string text = fmt::format("{} heads, {} key/value heads, head_dim {}", config.heads,
-                                 config.kv_heads, config.head_dim);
-  if (config.qkv_bias) text += config.output_bias ? ", biases" : ", q/k/v biases";
-  if (config.qk_norm == QkNormKind::kHeads) text += ", q/k norms";
-  if (config.qk_norm == QkNormKind::kRows) text += ", q/k norms over all heads";
-  if (config.clip_qkv > 0) text += fmt::format(", q/k/v clipped to {}", config.clip_qkv);
-  return text;
-}
-
-std::string RopeText(const RopeConfig& rope) {
-  std::string text = fmt::format("{}, theta {}", RopeName(rope.type), FormatNumber(rope.theta));
-  if (rope.type != RopeType::kDefault)
-    text += fmt::format(", factor {}", FormatNumber(rope.factor));
-  return text;
-}
-
-void AddMoeRows(const ModelConfig& config, KeyValues& table) {
-  const MoeConfig& moe = config.moe;
-  if (moe.experts == 0) return;
-  table.Add("experts",
-            fmt::format("{}, top {} chosen, intermediate {}, weights {}", moe.experts, moe.top_k,
-                        moe.intermediate, moe.norm_topk_prob ? "renormalised" : "as they are"));
-  table.Add("shared expert", moe.shared_intermediate > 0
-                                 ? fmt::format("intermediate {}", moe.shared_intermediate)
-                                 : "none");
 }
 
 std::string WrongText(const ModelInventory& inventory) {
@@ -193,53 +104,6 @@ std::string RankTable(const InspectReport& report, const Terminal& terminal) {
                   Size(report.inventory.dense_bytes), Size(report.inventory.dense_bytes + bytes)});
   }
   return table.Render(terminal);
-}
-
-nlohmann::ordered_json RopeJson(const RopeConfig& rope) {
-  nlohmann::ordered_json json = {{"type", RopeName(rope.type)}, {"theta", rope.theta}};
-  if (rope.type != RopeType::kDefault) json["factor"] = rope.factor;
-  if (rope.type == RopeType::kYarn || rope.type == RopeType::kLlama3 ||
-      rope.type == RopeType::kLongrope) {
-    json["original_max_positions"] = rope.original_max_positions;
-  }
-  return json;
-}
-
-nlohmann::ordered_json ConfigJson(const ModelConfig& config) {
-  const LayerCounts counts = CountLayers(config);
-  nlohmann::ordered_json json;
-  json["architecture"] = config.architecture;
-  json["model_type"] = config.model_type;
-  json["layers"] = config.layers.size();
-  json["moe_layers"] = counts.moe;
-  json["dense_layers"] = counts.dense;
-  json["sliding_layers"] = counts.sliding;
-  json["sliding_window"] = counts.window;
-  json["hidden"] = config.hidden;
-  json["intermediate"] = config.intermediate;
-  json["heads"] = config.heads;
-  json["kv_heads"] = config.kv_heads;
-  json["head_dim"] = config.head_dim;
-  json["qkv_bias"] = config.qkv_bias;
-  json["output_bias"] = config.output_bias;
-  json["mlp_bias"] = config.mlp_bias;
-  json["qk_norm"] = config.qk_norm != QkNormKind::kNone;
-  json["qk_norm_rows"] = config.qk_norm == QkNormKind::kRows;
-  json["clip_qkv"] = config.clip_qkv;
-  json["activation"] = ActivationName(config.activation);
-  json["experts"] = config.moe.experts;
-  json["top_k"] = config.moe.top_k;
-  json["moe_intermediate"] = config.moe.intermediate;
-  json["norm_topk_prob"] = config.moe.norm_topk_prob;
-  json["shared_intermediate"] = config.moe.shared_intermediate;
-  json["rope"] = RopeJson(config.rope);
-  json["vocab"] = config.vocab;
-  json["context"] = config.max_positions;
-  json["tied_embeddings"] = config.tied_embeddings;
-  json["eos_token_ids"] = config.eos_ids;
-  json["quantization"] = nullptr;
-  if (config.weight_format != nullptr) json["quantization"] = config.weight_format->description();
-  return json;
 }
 
 nlohmann::ordered_json TensorRanksJson(const InspectReport& report) {
@@ -314,17 +178,7 @@ std::string RenderInspect(const InspectReport& report, const Terminal& terminal)
   const ModelConfig& config = report.config;
   const ModelInventory& inventory = report.inventory;
   KeyValues table;
-  table.Add("architecture", config.architecture);
-  table.Add("layers", LayersText(config));
-  table.Add("hidden", fmt::format("{}, dense FFN {}, {}", config.hidden, config.intermediate,
-                                  ActivationName(config.activation)));
-  table.Add("attention", AttentionText(config));
-  AddMoeRows(config, table);
-  table.Add("rope", RopeText(config.rope));
-  table.Add("vocabulary",
-            fmt::format("{}{}", FormatCount(config.vocab),
-                        config.tied_embeddings ? ", head tied to the embedding" : ""));
-  table.Add("context", FormatCount(config.max_positions) + " tokens");
+  AddConfigRows(config, table);
   table.Add("parameters", Parameters(inventory.parameters));
   table.Add("active per token", Parameters(inventory.active_parameters));
   std::vector<std::string> dtypes;

@@ -108,6 +108,25 @@ absl::Status CheckTokenTable(const GateConfig& c) {
   return absl::OkStatus();
 }
 
+// What its formula takes for granted: the experts are those with the largest logits.
+absl::Status CheckMixer(const GateConfig& c) {
+  FM_RETURN_IF_ERROR(CheckFinite("mixer_eps", c.mixer_eps, 0.0));
+  if (c.weight_from != WeightFrom::kSparseMixer) return absl::OkStatus();
+  const std::pair<bool, std::string_view> needs[] = {
+      {c.top_k == 2, "top_k=2"},
+      {c.score_fn == ScoreFn::kSoftmax, "score_fn=softmax"},
+      {c.select_on == SelectOn::kLogit, "select_on=logit"},
+      {c.selection_bias.empty(), "selection_bias=null"},
+      {c.selection == Selection::kLearned, "selection=learned"},
+      {c.n_group == 1, "n_group=1"},
+      {c.extra_policy != ExtraPolicy::kSample, "an extra_policy other than sample"},
+      {c.zero_experts == 0, "zero_experts=0"}};
+  for (const auto& [met, need] : needs) {
+    if (!met) return InvalidArgument("gate: weight_from=sparse_mixer needs {}", need);
+  }
+  return absl::OkStatus();
+}
+
 absl::Status CheckCapacity(const GateConfig& c) {
   FM_RETURN_IF_ERROR(CheckAtLeast("capacity_fixed", c.capacity_fixed, 0));
   FM_RETURN_IF_ERROR(CheckAtLeast("min_capacity", c.min_capacity, 0));
@@ -136,6 +155,7 @@ absl::Status GateConfig::Validate() const {
   FM_RETURN_IF_ERROR(CheckExperts(*this));
   FM_RETURN_IF_ERROR(CheckGroups(*this));
   FM_RETURN_IF_ERROR(CheckTokenTable(*this));
+  FM_RETURN_IF_ERROR(CheckMixer(*this));
   FM_RETURN_IF_ERROR(CheckCapacity(*this));
   FM_RETURN_IF_ERROR(CheckFinite("norm_eps", norm_eps, 0.0));
   FM_RETURN_IF_ERROR(CheckFinite("extra_threshold", extra_threshold, 0.0));

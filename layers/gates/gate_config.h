@@ -27,7 +27,9 @@ enum class Selection : uint8_t { kLearned, kTokenTable };
 // How a group of experts is scored: its best key, the sum of its two best, or the sum of its
 // top_k / topk_group best.
 enum class GroupScore : uint8_t { kMax, kSumTop2, kSumTopn };
-enum class WeightFrom : uint8_t { kScore, kSoftmaxSelected };
+// kSparseMixer (Phi-3.5-MoE): every slot weighs by a softmax of its own, over the logits s that no
+// earlier slot has and that are near to its own m: (m - s) / max(|s|, m) is at most 2 mixer_eps.
+enum class WeightFrom : uint8_t { kScore, kSoftmaxSelected, kSparseMixer };
 enum class Normalize : uint8_t { kNone, kBeforeDrop, kAfterDrop };
 enum class NormEpsMode : uint8_t { kAdd, kClamp };
 // Whether the choices of slots >= 1 are wanted. kThreshold: g > t. kRandom: u * t < g (GShard).
@@ -99,6 +101,7 @@ struct GateConfig {
   // Weigh. The sum runs over all selected slots (before_drop) or the surviving ones (after_drop);
   // a sum of 0 gives weight 0.
   WeightFrom weight_from = WeightFrom::kScore;
+  double mixer_eps = 0.01;
   Normalize normalize = Normalize::kNone;
   double norm_eps = 0.0;
   NormEpsMode norm_eps_mode = NormEpsMode::kAdd;  // sum + eps, or max(sum, eps)

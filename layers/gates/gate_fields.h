@@ -40,8 +40,10 @@ constexpr std::array<EnumName<GroupScore>, 3> NamesOf(GroupScore) {
            {"sum_top2", GroupScore::kSumTop2},
            {"sum_topn", GroupScore::kSumTopn}}};
 }
-constexpr std::array<EnumName<WeightFrom>, 2> NamesOf(WeightFrom) {
-  return {{{"score", WeightFrom::kScore}, {"softmax_selected", WeightFrom::kSoftmaxSelected}}};
+constexpr std::array<EnumName<WeightFrom>, 3> NamesOf(WeightFrom) {
+  return {{{"score", WeightFrom::kScore},
+           {"softmax_selected", WeightFrom::kSoftmaxSelected},
+           {"sparse_mixer", WeightFrom::kSparseMixer}}};
 }
 constexpr std::array<EnumName<Normalize>, 3> NamesOf(Normalize) {
   return {{{"none", Normalize::kNone},
@@ -121,6 +123,7 @@ void VisitGateFields(Config& config, Visitor&& visit) {
   visit("group_score", config.group_score);
   visit("group_fill", config.group_fill);
   visit("weight_from", config.weight_from);
+  visit("mixer_eps", config.mixer_eps);
   visit("normalize", config.normalize);
   visit("norm_eps", config.norm_eps);
   visit("norm_eps_mode", config.norm_eps_mode);

@@ -149,6 +149,12 @@ GateConfig GptOss(int e) {
   c.router_dtype = RouterDtype::kBf16;
   return c;
 }
+GateConfig Phimoe(int e) {
+  GateConfig c = Plain(e, 2);
+  c.select_on = SelectOn::kLogit;
+  c.weight_from = WeightFrom::kSparseMixer;
+  return c;
+}
 GateConfig Llama4(int e) {
   GateConfig c = WithShared(Plain(e, 1));
   c.score_fn = ScoreFn::kSigmoid;
@@ -245,6 +251,7 @@ constexpr std::array kPresets = {
     GatePreset{"granite-moe", 40, GraniteMoe, "Granite 3.0 3B-A800M"},
     GatePreset{"jetmoe", 8, Jetmoe, "JetMoE-8B (Shen et al. 2024)"},
     GatePreset{"gpt-oss", 128, GptOss, "gpt-oss-120b; add its router_bias"},
+    GatePreset{"phimoe", 16, Phimoe, "Phi-3.5-MoE; its router_jitter_noise is mixer_eps"},
     GatePreset{"llama4", 16, Llama4, "Llama 4 Scout"},
     GatePreset{"deepseek-v2", 160, DeepseekV2, "DeepSeek-V2 (2024)"},
     GatePreset{"deepseek-v2-lite", 64, DeepseekV2Lite, "DeepSeek-V2-Lite"},

@@ -3,6 +3,7 @@
 #include "layers/gates/token_stage.h"
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 
 #include "layers/gates/scores.h"
@@ -48,11 +49,28 @@ void Select(const GateConfig& config, const TokenInput& input, Workspace& worksp
   if (config.extra_policy == ExtraPolicy::kSample) SampleSecond(input, row);
 }
 
+// The weight of `slot` by SparseMixer (Liu et al. 2024, GRIN, as Phi-3.5-MoE has it at inference).
+double MixerWeight(const GateConfig& config, const Row& row, size_t slot) {
+  const auto taken = row.expert.first(slot);
+  const double own = row.logits[static_cast<size_t>(row.expert[slot])];
+  double sum = 0.0;
+  for (size_t e = 0; e < row.logits.size(); ++e) {
+    if (std::find(taken.begin(), taken.end(), static_cast<int32_t>(e)) != taken.end()) continue;
+    const double logit = row.logits[e];
+    const double distance = (own - logit) / std::max(std::abs(logit), own);
+    if (distance > 2.0 * config.mixer_eps) continue;  // 0 / 0 is near
+    sum += exact::Exp(logit - own);
+  }
+  return 1.0 / sum;  // exp(own - own) / sum
+}
+
 void Weigh(const GateConfig& config, Row& row) {
   const bool reweigh = config.weight_from == WeightFrom::kSoftmaxSelected;
   const auto& from = reweigh ? row.logits : row.score;
   for (size_t j = 0; j < row.raw.size(); ++j) {
-    row.raw[j] = from[static_cast<size_t>(row.expert[j])];
+    row.raw[j] = config.weight_from == WeightFrom::kSparseMixer
+                     ? MixerWeight(config, row, j)
+                     : from[static_cast<size_t>(row.expert[j])];
   }
   if (reweigh) SoftmaxRow(row.raw, row.raw);
   double sum = 0.0;

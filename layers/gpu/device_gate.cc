@@ -92,6 +92,9 @@ std::string WhyNotOnDevice(const GateConfig& config, int ranks, int64_t vocabula
   if (config.n_group > cuda::kMaxExpertGroups) {
     return fmt::format("n_group={} is above {}", config.n_group, cuda::kMaxExpertGroups);
   }
+  if (config.weight_from == WeightFrom::kSparseMixer) {
+    return "weight_from=sparse_mixer has no kernel";
+  }
   if (config.selection == Selection::kTokenTable) {
     const auto ids = static_cast<int64_t>(config.token_table.size()) / config.top_k;
     if (ids < vocabulary) {

@@ -44,4 +44,12 @@ GateConfig TopKGate(const ModelConfig& config) {
   return gate;
 }
 
+GateConfig SelectedSoftmaxGate(const ModelConfig& config) {
+  GateConfig gate = TopKGate(config);
+  gate.normalize = Normalize::kNone;  // the softmax over the chosen adds up to 1
+  gate.score_fn = ScoreFn::kLogits;
+  gate.weight_from = WeightFrom::kSoftmaxSelected;
+  return gate;
+}
+
 }  // namespace folkmoot

@@ -41,6 +41,7 @@ struct Family {
   F(kGemma)                  \
   F(kGlm4Moe)                \
   F(kGlm4MoeLite)            \
+  F(kGptOss)                 \
   F(kGraniteMoe)             \
   F(kGraniteMoeShared)       \
   F(kLlama)                  \
@@ -49,6 +50,7 @@ struct Family {
   F(kMistral)                \
   F(kMixtral)                \
   F(kOlmoe)                  \
+  F(kPhimoe)                 \
   F(kQwen2)                  \
   F(kQwen2Moe)               \
   F(kQwen3)                  \
@@ -62,6 +64,8 @@ std::span<const Family* const> Families();
 
 // Softmax over all experts, top-k, renormalised as config.moe.norm_topk_prob says.
 GateConfig TopKGate(const ModelConfig& config);
+// The top-k logits, weighed by the softmax over them alone.
+GateConfig SelectedSoftmaxGate(const ModelConfig& config);
 
 // nullptr: unknown.
 const Family* FindFamily(const std::string& architecture);

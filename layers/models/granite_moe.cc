@@ -46,14 +46,6 @@ LayerNames Names(const std::string& prefix) {
   return names;
 }
 
-GateConfig PublishedGate(const ModelConfig& config) {
-  GateConfig gate = TopKGate(config);
-  gate.normalize = Normalize::kNone;  // the softmax over the chosen adds up to 1
-  gate.score_fn = ScoreFn::kLogits;
-  gate.weight_from = WeightFrom::kSoftmaxSelected;
-  return gate;
-}
-
 constexpr ConfigFamily Config(std::string_view architecture, std::string_view model_type) {
   return {.architecture = architecture,
           .model_type = model_type,
@@ -85,13 +77,13 @@ constexpr ConfigFamily SharedConfig() {
 const Family kGraniteMoe = {
     .config = Config("GraniteMoeForCausalLM", "granitemoe"),
     .layer_names = Names,
-    .gate = PublishedGate,
+    .gate = SelectedSoftmaxGate,
 };
 
 const Family kGraniteMoeShared = {
     .config = SharedConfig(),
     .layer_names = Names,
-    .gate = PublishedGate,
+    .gate = SelectedSoftmaxGate,
 };
 
 }  // namespace folkmoot

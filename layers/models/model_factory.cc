@@ -39,6 +39,10 @@ absl::Status CheckGate(const ModelConfig& config, const GateConfig& gate) {
     return InvalidArgument("--gate shared_gate=sigmoid: {} has no weights for it",
                            config.architecture);
   }
+  if (gate.weight_from == WeightFrom::kSparseMixer && config.moe.selection_bias) {
+    return InvalidArgument("--gate weight_from=sparse_mixer: {} adds a bias to what it selects by",
+                           config.architecture);
+  }
   const auto rows = static_cast<int64_t>(gate.token_table.size()) / gate.top_k;
   if (gate.selection == Selection::kTokenTable && rows < config.vocab) {
     return InvalidArgument("--gate token_table: {} rows, but the model has {} tokens", rows,

@@ -5,6 +5,7 @@
 
 #include <gtest/gtest.h>
 
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -24,8 +25,8 @@ struct GoldenCase {
   // Log-probabilities of all prompts within `tolerance`; returns the largest difference.
   double ExpectLogprobs(const std::vector<RunOutcome>& outcomes, double tolerance) const;
   // The same up to the first position of each prompt whose router choices differ: near a tie the
-  // rounding of 16 bits may choose another expert, which is another function. `compared` gets the
-  // part of the positions that were compared.
+  // rounding of 16 bits may choose another expert, which is another function; so may weights that
+  // jump. `compared` gets the part of the positions that were compared.
   double ExpectLogprobsWhereRoutedAlike(const std::vector<RunOutcome>& outcomes, double tolerance,
                                         double* compared) const;
   // Every router choice equal, its weight within `tolerance`.
@@ -42,6 +43,10 @@ struct GoldenCase {
   std::vector<Request> requests;  // prompts with log-probabilities and routing, then a greedy one
   std::vector<int32_t> continuation;  // of the last request
   std::string variant;
+  bool quantised = false;  // some weights are codes
+  // Weights of SparseMixer are no continuous function of the logits: one that is off by more than
+  // this is another choice.
+  double jump = std::numeric_limits<double>::infinity();
 };
 
 }  // namespace folkmoot

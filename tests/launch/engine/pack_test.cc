@@ -83,7 +83,11 @@ INSTANTIATE_TEST_SUITE_P(
     testing::Values(Case{"Demo", "models/demo-kjv"},
                     Case{"DemoQ4", "models/demo-kjv", "auto", "q4_0"},
                     Case{"DemoBF16", "models/demo-kjv", "bfloat16"},
+                    Case{"GptOss", "tests/data/goldens/gpt_oss-classic"},
+                    Case{"GptOssMxfp4AsBF16", "tests/data/goldens/gpt_oss-mxfp4", "bfloat16"},
+                    Case{"GptOssMxfp4", "tests/data/goldens/gpt_oss-mxfp4"},
                     Case{"Mixtral", "tests/data/goldens/mixtral-classic"},
+                    Case{"Phimoe", "tests/data/goldens/phimoe-classic"},
                     Case{"Qwen2MoeDenseLayers", "tests/data/goldens/qwen2_moe-sparse-step"},
                     Case{"DenseQwen3Tied", "tests/data/goldens/qwen3-classic"}),
     [](const auto& param) { return std::string(param.param.name); });

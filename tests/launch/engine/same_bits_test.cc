@@ -146,6 +146,10 @@ INSTANTIATE_TEST_SUITE_P(
         ModelCase{"Qwen2MoeTop4", "tests/data/goldens/qwen2_moe-classic", ""},
         ModelCase{"Qwen2MoeDenseLayers", "tests/data/goldens/qwen2_moe-sparse-step", ""},
         ModelCase{"Qwen3MoeDynamicRope", "tests/data/goldens/qwen3_moe-dynamic", ""},
+        ModelCase{"GptOssMxfp4", "tests/data/goldens/gpt_oss-mxfp4", ""},
+        ModelCase{"PhimoeLongrope", "tests/data/goldens/phimoe-longrope", ""},
+        // The rule of Phi-MoE with another model.
+        ModelCase{"MixtralSparseMixer", "tests/data/goldens/mixtral-classic", "phimoe"},
         ModelCase{"DenseQwen3", "tests/data/goldens/qwen3-classic", ""}),
     ModelCaseName);
 

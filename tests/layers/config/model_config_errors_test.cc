@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "layers/models/load_config.h"
+#include "tests/layers/config/refusal.h"
 
 namespace folkmoot {
 namespace {
@@ -18,19 +19,11 @@ using nlohmann::json;
 using ::testing::AllOf;
 using ::testing::HasSubstr;
 
-struct Refusal {
-  std::string name;
-  json keys;                        // on top of {"model_type": "qwen3_moe"} unless it names another
-  std::vector<std::string> wanted;  // parts of the message
-};
-
 std::string ErrorOf(const std::string& text) {
   const auto parsed = ParseModelConfig(text, "dir/config.json");
   EXPECT_FALSE(parsed.ok());
   return parsed.ok() ? "" : std::string(Message(parsed.status()));
 }
-
-class RefusalTest : public ::testing::TestWithParam<Refusal> {};
 
 TEST_P(RefusalTest, NamesTheCulprit) {
   json config = GetParam().keys;
@@ -41,8 +34,6 @@ TEST_P(RefusalTest, NamesTheCulprit) {
   EXPECT_THAT(message, HasSubstr("dir/config.json"));
   for (const std::string& part : GetParam().wanted) EXPECT_THAT(message, HasSubstr(part));
 }
-
-std::string NameOf(const ::testing::TestParamInfo<Refusal>& test) { return test.param.name; }
 
 json Rope(json object) { return {{"rope_parameters", std::move(object)}}; }
 

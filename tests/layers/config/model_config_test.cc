@@ -97,6 +97,41 @@ TEST(ModelConfig, ArchitectureFromEitherKey) {
   EXPECT_EQ(Parse({{"architectures", {"LlamaForCausalLM", "Other"}}}).model_type, "llama");
 }
 
+// Files of gpt-oss say little that is not the default; without a rope object YaRN is meant.
+TEST(ModelConfig, DefaultsOfGptOss) {
+  const ModelConfig config = Parse({{"model_type", "gpt_oss"}, {"num_hidden_layers", 2}});
+  EXPECT_EQ(config.heads * config.head_dim, 4096);
+  EXPECT_TRUE(config.qkv_bias && config.output_bias && config.sinks);
+  EXPECT_TRUE(config.moe.router_bias && config.moe.expert_bias);
+  EXPECT_EQ(config.activation, Activation::kClampedSwiglu);
+  EXPECT_EQ(config.swiglu_limit, 7.0f);
+  EXPECT_EQ(config.layers[0].sliding_window, 128);
+  EXPECT_EQ(config.layers[1].sliding_window, 0);
+  EXPECT_EQ(config.rope.type, RopeType::kYarn);
+  EXPECT_EQ(config.rope.theta, 150000);
+  EXPECT_EQ(config.rope.factor, 32);
+  EXPECT_EQ(config.rope.original_max_positions, 4096);
+  EXPECT_FALSE(config.rope.truncate);
+  const ModelConfig own =
+      Parse({{"model_type", "gpt_oss"}, {"rope_scaling", {{"rope_type", "yarn"}, {"factor", 8}}}});
+  EXPECT_TRUE(own.rope.truncate);  // an object of its own has the usual defaults
+  EXPECT_EQ(own.rope.original_max_positions, 131072);
+}
+
+TEST(ModelConfig, DefaultsOfPhimoe) {
+  const ModelConfig config = Parse({{"architectures", {"PhimoeForCausalLM"}}});
+  EXPECT_EQ(config.architecture, "PhiMoEForCausalLM");
+  EXPECT_EQ(config.norm, NormKind::kLayer);
+  EXPECT_TRUE(config.norm_bias);
+  EXPECT_FALSE(config.qkv_bias || config.output_bias || config.head_bias);
+  EXPECT_EQ(config.moe.mixer_eps, 0.01);
+  EXPECT_EQ(config.rope.theta, 1e6);
+  const ModelConfig quiet = Parse({{"model_type", "phimoe"},
+                                   {"router_jitter_noise", 0},
+                                   {"original_max_position_embeddings", 64}});
+  EXPECT_EQ(quiet.moe.mixer_eps, 0.0);
+}
+
 TEST(ModelConfig, Activations) {
   const auto activation = [](const char* name) {
     return Parse({{"model_type", "llama"}, {"hidden_act", name}}).activation;

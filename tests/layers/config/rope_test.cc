@@ -106,6 +106,30 @@ TEST(Rope, LengthBelongsToTheToken) {
   }
 }
 
+// Phi-MoE: beyond the original context both the frequencies and the scale change.
+TEST(Rope, LongropeWithScalesOfItsOwn) {
+  const ModelConfig config = Parse({{"model_type", "phimoe"},
+                                    {"hidden_size", 128},
+                                    {"rope_theta", 100},
+                                    {"rope_scaling",
+                                     {{"type", "longrope"},
+                                      {"short_factor", {1, 2}},
+                                      {"long_factor", {3, 4}},
+                                      {"short_mscale", 1.25},
+                                      {"long_mscale", 1.5},
+                                      {"original_max_position_embeddings", 64}}}});
+  const Rope rope(config.rope, config.head_dim, config.max_positions);
+  const Table table = FillTable(rope, {5, 5}, {64, 65});
+  const double angles[2][2] = {{5, 5 / (2 * 10.0)}, {5 / 3.0, 5 / (4 * 10.0)}};
+  for (int64_t row = 0; row < 2; ++row) {
+    const double scale = row == 0 ? 1.25 : 1.5;
+    for (int64_t i = 0; i < 2; ++i) {
+      EXPECT_NEAR(table.cos.Row(row)[i], scale * std::cos(angles[row][i]), 1e-6);
+      EXPECT_NEAR(table.sin.Row(row)[i], scale * std::sin(angles[row][i]), 1e-6);
+    }
+  }
+}
+
 TEST(Rope, OnlyDynamicAndLongropeDependOnTheLength) {
   const json goldens = Goldens();
   for (const json& golden : goldens["cases"]) {

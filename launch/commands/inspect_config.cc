@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "launch/commands/inspect_config.h"
+
+#include <string>
+#include <string_view>
+
+#include "launch/terminal.h"
+#include "layers/models/model.h"
+#include "runtime/quant/weight_format.h"
+
+namespace folkmoot {
+namespace {
+
+std::string_view RopeName(RopeType type) {
+  switch (type) {
+    case RopeType::kDefault:
+      return "default";
+    case RopeType::kLinear:
+      return "linear";
+    case RopeType::kDynamic:
+      return "dynamic";
+    case RopeType::kYarn:
+      return "yarn";
+    case RopeType::kLlama3:
+      return "llama3";
+    case RopeType::kLongrope:
+      return "longrope";
+  }
+  return "";
+}
+
+std::string_view ActivationName(Activation activation) {
+  switch (activation) {
+    case Activation::kSilu:
+      return "silu";
+    case Activation::kGelu:
+      return "gelu";
+    case Activation::kGeluTanh:
+      return "gelu_tanh";
+    case Activation::kRelu:
+      return "relu";
+    case Activation::kClampedSwiglu:
+      return "clamped_swiglu";
+  }
+  return "";
+}
+
+struct LayerCounts {
+  int64_t moe = 0;
+  int64_t dense = 0;
+  int64_t sliding = 0;
+  int64_t window = 0;
+};
+
+LayerCounts CountLayers(const ModelConfig& config) {
+  LayerCounts counts;
+  for (const LayerConfig& layer : config.layers) {
+    (layer.moe ? counts.moe : counts.dense) += 1;
+    if (layer.sliding_window == 0) continue;
+    counts.sliding += 1;
+    counts.window = layer.sliding_window;
+  }
+  return counts;
+}
+
+std::string LayersText(const ModelConfig& config) {
+  const LayerCounts counts = CountLayers(config);
+  std::string text =
+      fmt::format("{} ({} MoE, {} dense", config.layers.size(), counts.moe, counts.dense);
+  if (counts.sliding > 0) {
+    text += fmt::format("; {} with a sliding window of {}", counts.sliding, counts.window);
+  }
+  return text + ")";
+}
+
+std::string HeadsText(const ModelConfig& config) {
+  const LatentConfig& latent = config.latent;
+  if (latent.kv_rank == 0) {
+    return fmt::format("{} heads, {} key/value heads, head_dim {}", config.heads, config.kv_heads,
+                       config.head_dim);
+  }
+  return fmt::format("{} heads of {} over a latent of {} and a rotated key of {}", config.heads,
+                     config.head_dim, latent.kv_rank, latent.rope_dim);
+}
+
+std::string_view QkNormText(QkNormKind kind) {
+  switch (kind) {
+    case QkNormKind::kNone:
+      return "";
+    case QkNormKind::kHeads:
+      return ", q/k norms";
+    case QkNormKind::kRows:
+      return ", q/k norms over all heads";
+    case QkNormKind::kHeadsAfterRope:
+    case QkNormKind::kUnitAfterRope:
+      return ", norms of rotated q/k";
+  }
+  return "";
+}
+
+std::string AttentionText(const ModelConfig& config) {
+  std::string text = HeadsText(config);
+  if (config.qkv_bias) text += config.output_bias ? ", biases" : ", q/k/v biases";
+  text += QkNormText(config.qk_norm);
+  if (config.clip_qkv > 0) text += fmt::format(", q/k/v clipped to {}", config.clip_qkv);
+  if (config.sinks) text += ", sinks";
+  if (config.attention_softcap > 0) {
+    text += fmt::format(", scores capped at {}", config.attention_softcap);
+  }
+  return text;
+}
+
+std::string RopeText(const RopeConfig& rope) {
+  std::string text = fmt::format("{}, theta {}", RopeName(rope.type), FormatNumber(rope.theta));
+  if (rope.type != RopeType::kDefault)
+    text += fmt::format(", factor {}", FormatNumber(rope.factor));
+  return text;
+}
+
+void AddMoeRows(const ModelConfig& config, KeyValues& table) {
+  const MoeConfig& moe = config.moe;
+  if (moe.experts == 0) return;
+  std::string experts =
+      fmt::format("{}, top {} chosen, intermediate {}, weights {}", moe.experts, moe.top_k,
+                  moe.intermediate, moe.norm_topk_prob ? "renormalised" : "as they are");
+  if (moe.expert_bias) experts += ", biases";
+  if (moe.zero_experts > 0) experts += fmt::format(", {} that do nothing", moe.zero_experts);
+  if (moe.groups > 1) {
+    experts += fmt::format(", of {} of {} groups", moe.chosen_groups, moe.groups);
+  }
+  table.Add("experts", experts);
+  table.Add("shared expert", moe.shared_intermediate > 0
+                                 ? fmt::format("intermediate {}", moe.shared_intermediate)
+                                 : "none");
+}
+
+nlohmann::ordered_json RopeJson(const RopeConfig& rope) {
+  nlohmann::ordered_json json = {{"type", RopeName(rope.type)}, {"theta", rope.theta}};
+  if (rope.type != RopeType::kDefault) json["factor"] = rope.factor;
+  if (rope.type == RopeType::kYarn || rope.type == RopeType::kLlama3 ||
+      rope.type == RopeType::kLongrope) {
+    json["original_max_positions"] = rope.original_max_positions;
+  }
+  return json;
+}
+
+}  // namespace
+
+void AddConfigRows(const ModelConfig& config, KeyValues& table) {
+  table.Add("architecture", config.architecture);
+  table.Add("layers", LayersText(config));
+  table.Add("hidden", fmt::format("{}, dense FFN {}, {}", config.hidden, config.intermediate,
+                                  ActivationName(config.activation)));
+  table.Add("attention", AttentionText(config));
+  AddMoeRows(config, table);
+  table.Add("rope", RopeText(config.rope));
+  table.Add("vocabulary",
+            fmt::format("{}{}", FormatCount(config.vocab),
+                        config.tied_embeddings ? ", head tied to the embedding" : "") +
+                (config.head_bias ? ", head with a bias" : ""));
+  table.Add("context", FormatCount(config.max_positions) + " tokens");
+}
+
+nlohmann::ordered_json ConfigJson(const ModelConfig& config) {
+  const LayerCounts counts = CountLayers(config);
+  nlohmann::ordered_json json;
+  json["architecture"] = config.architecture;
+  json["model_type"] = config.model_type;
+  json["layers"] = config.layers.size();
+  json["moe_layers"] = counts.moe;
+  json["dense_layers"] = counts.dense;
+  json["sliding_layers"] = counts.sliding;
+  json["sliding_window"] = counts.window;
+  json["hidden"] = config.hidden;
+  json["intermediate"] = config.intermediate;
+  json["heads"] = config.heads;
+  json["kv_heads"] = config.kv_heads;
+  json["head_dim"] = config.head_dim;
+  json["qkv_bias"] = config.qkv_bias;
+  json["output_bias"] = config.output_bias;
+  json["mlp_bias"] = config.mlp_bias;
+  json["latent_rank"] = config.latent.kv_rank;
+  json["qk_norm"] = config.qk_norm != QkNormKind::kNone;
+  json["qk_norm_rows"] = config.qk_norm == QkNormKind::kRows;
+  json["clip_qkv"] = config.clip_qkv;
+  json["sinks"] = config.sinks;
+  json["activation"] = ActivationName(config.activation);
+  json["experts"] = config.moe.experts;
+  json["top_k"] = config.moe.top_k;
+  json["moe_intermediate"] = config.moe.intermediate;
+  json["expert_bias"] = config.moe.expert_bias;
+  json["router_bias"] = config.moe.router_bias;
+  json["norm_topk_prob"] = config.moe.norm_topk_prob;
+  json["shared_intermediate"] = config.moe.shared_intermediate;
+  json["expert_groups"] = config.moe.groups;
+  json["zero_experts"] = config.moe.zero_experts;
+  json["rope"] = RopeJson(config.rope);
+  json["vocab"] = config.vocab;
+  json["context"] = config.max_positions;
+  json["tied_embeddings"] = config.tied_embeddings;
+  json["head_bias"] = config.head_bias;
+  json["eos_token_ids"] = config.eos_ids;
+  json["cpu_only"] = WhyCpuOnly(config);
+  json["not_tensor_parallel"] = WhyNotTensorParallel(config);
+  json["quantization"] = nullptr;
+  if (config.weight_format != nullptr) json["quantization"] = config.weight_format->description();
+  return json;
+}
+
+}  // namespace folkmoot

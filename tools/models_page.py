@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Writes docs/models.md: the families that run, and how far from Transformers each was measured.
+
+    python3 tools/models_page.py --folkmoot build/bin/folkmoot --engine-test build/bin/engine_test
+
+The numbers are those of the tests Golden.* over tests/data/goldens; the reasons are those that
+`folkmoot inspect --json` gives. With --check the page is compared instead, up to the numbers.
+"""
+
+import argparse
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGE = ROOT / "docs" / "models.md"
+GOLDENS = ROOT / "tests" / "data" / "goldens"
+
+# What people call the models of a model_type.
+NAMES = {
+    "dbrx": "DBRX",
+    "deepseek_v2": "DeepSeek-V2, V2.5, Coder-V2, V2-Lite",
+    "deepseek_v3": "DeepSeek-V3, R1, Kimi-K2, Moonlight",
+    "dots1": "dots.llm1",
+    "ernie4_5_moe": "ERNIE 4.5 with experts",
+    "gemma": "Gemma",
+    "gemma2": "Gemma 2",
+    "gemma3_text": "Gemma 3 (text)",
+    "glm4_moe": "GLM-4.5, 4.6, 4.7",
+    "glm4_moe_lite": "GLM-4.7-Flash",
+    "gpt_oss": "gpt-oss",
+    "granitemoe": "Granite 3 with experts",
+    "granitemoeshared": "Granite 4 with shared experts",
+    "hunyuan_v1_moe": "Hunyuan-A13B",
+    "llama": "Llama, SmolLM2, TinyLlama",
+    "llama4": "Llama 4 (its text model)",
+    "llama4_text": "Llama 4",
+    "longcat_flash": "LongCat-Flash",
+    "minimax_m2": "MiniMax-M2",
+    "mistral": "Mistral",
+    "mixtral": "Mixtral",
+    "olmoe": "OLMoE",
+    "phimoe": "Phi-3.5-MoE",
+    "qwen2": "Qwen2, Qwen2.5",
+    "qwen2_moe": "Qwen1.5-MoE, Qwen2-MoE",
+    "qwen3": "Qwen3",
+    "qwen3_moe": "Qwen3-MoE",
+}
+
+HEAD = """# Models
+
+Written by `tools/models_page.py`; do not edit. A family is listed with the `model_type` of its config.json. Every one was
+compared with Hugging Face Transformers on tiny random models that between them use every key of its config.json
+(`tests/data/goldens`, by `tools/make_goldens.py`): every choice of every router and every greedy token is equal; the column
+*error* is the worst difference of a log-probability in float32, *bfloat16* the same with weights and activations in
+bfloat16, beside that of Transformers' own bfloat16 run where it is worst. The same models give the same bits at 3 ranks and, where
+the table does not say otherwise, tensor-parallel. Where Transformers is known to deviate from the authors' code, the goldens follow the
+authors ([README](../tests/data/goldens/README.md)).
+
+Any key of a config.json that is not known to change nothing is honoured or refused by name; so are tensors that are missing
+or left over (`folkmoot inspect MODEL`). Layers for multi-token prediction are not read. Quantised checkpoints:
+[quantization.md](quantization.md); GGUF files: [gguf.md](gguf.md); another family: [adding-a-model.md](adding-a-model.md).
+"""
+
+
+def families():
+    """{model_type: golden directories}"""
+    result = {}
+    for directory in sorted(GOLDENS.iterdir()):
+        if not (directory / "config.json").exists():
+            continue
+        model_type = json.loads((directory / "config.json").read_text())["model_type"]
+        result.setdefault(model_type, []).append(directory)
+    return result
+
+
+def errors(engine_test):
+    """{variant: worst error in float32}, {variant: (in bfloat16, that of Transformers)}"""
+    run = subprocess.run([engine_test, "--gtest_filter=Families/Golden.*"], cwd=ROOT, check=False,
+                         capture_output=True, text=True)
+    if run.returncode != 0:
+        sys.exit(f"{engine_test} failed:\n{run.stdout[-2000:]}")
+    plain, reduced = {}, {}
+    for line in run.stdout.splitlines():
+        found = re.match(r"(\S+): worst log-probability error ([\d.e+-]+)(?:, that of Transformers "
+                         r"([\d.e+-]+);.*)?$", line)
+        if not found:
+            continue
+        if found[3]:
+            reduced[found[1]] = (float(found[2]), float(found[3]))
+        else:
+            plain[found[1]] = float(found[2])
+    return plain, reduced
+
+
+def inspect(folkmoot, directory):
+    run = subprocess.run([folkmoot, "inspect", directory, "--json"], check=True,
+                         capture_output=True, text=True)
+    return json.loads(run.stdout)
+
+
+def first_reason(reports, key):
+    return next((report[key] for report in reports if report[key]), "")
+
+
+def row(model_type, directories, folkmoot, plain, reduced):
+    names = [directory.name for directory in directories]
+    reports = [inspect(folkmoot, directory) for directory in directories]
+    worst = max(plain[name] for name in names)
+    low, own = max((reduced[name] for name in names), key=lambda pair: pair[0] / pair[1])
+    gpu = first_reason(reports, "cpu_only")
+    ranks = first_reason(reports, "not_tensor_parallel")
+    return (f"| {NAMES[model_type]} | `{model_type}` | {len(names)} | {worst:.0e} | "
+            f"{low:.2f} ({own:.2f}) | {'no: ' + gpu if gpu else 'yes'} | "
+            f"{'no: ' + ranks if ranks else 'yes'} |")
+
+
+def table(title, rows):
+    return "\n".join(["", f"## {title}", "",
+                      "| models | model_type | tiny models | error | bfloat16 | GPU | tensor-parallel |",
+                      "|---|---|---|---|---|---|---|", *rows, ""])
+
+
+def page(arguments):
+    plain, reduced = errors(arguments.engine_test)
+    moe, dense = [], []
+    for model_type, directories in families().items():
+        line = row(model_type, directories, arguments.folkmoot, plain, reduced)
+        experts = any(inspect(arguments.folkmoot, d)["experts"] for d in directories)
+        (moe if experts else dense).append(line)
+    return HEAD + table("With experts", moe) + table("Dense", dense)
+
+
+def without_numbers(text):
+    return re.sub(r"\| \d+e-\d+ \| [\d.]+ \([\d.]+\) \|", "| |", text)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--folkmoot", type=Path, required=True)
+    parser.add_argument("--engine-test", type=Path, required=True)
+    parser.add_argument("--check", action="store_true")
+    arguments = parser.parse_args()
+    arguments.folkmoot = arguments.folkmoot.resolve()
+    arguments.engine_test = arguments.engine_test.resolve()
+    text = page(arguments)
+    if not arguments.check:
+        PAGE.write_text(text)
+    elif without_numbers(PAGE.read_text()) != without_numbers(text):
+        sys.exit(f"{PAGE} is not what {Path(__file__).name} writes: run it again")
+
+
+if __name__ == "__main__":
+    main()

@@ -88,6 +88,11 @@ Engine::~Engine() = default;
 
 absl::StatusOr<int64_t> Engine::Submit(Request request) {
   FM_RETURN_IF_ERROR(runner_.CheckGate(request.gate));
+  if (request.pooling != Pooling::kNone && !runner_.GivesEmbeddings()) {
+    return InvalidArgument(
+        "embeddings need the last hidden states, which models on GPUs do not keep: serve the model "
+        "with --device cpu");
+  }
   return scheduler_.Add(std::move(request));
 }
 

@@ -114,6 +114,13 @@ absl::Status ModelRunner::CheckStart(const SequenceStart& start) const {
     return DataLoss("sequence {} starts with {} of {} tokens in {} cached pages of {}", start.id,
                     start.cached, known, cached_pages, pages_.block_size());
   }
+  if (start.pooling != Pooling::kNone && !model_.KeepsHidden()) {
+    return DataLoss("sequence {} is to be pooled, but this model keeps no hidden states", start.id);
+  }
+  if (start.pooling == Pooling::kMean && start.cached > 0) {
+    return DataLoss("sequence {} needs the mean of its rows, but {} of them are in cached pages",
+                    start.id, start.cached);
+  }
   for (const int32_t block : start.cached_blocks) {
     if (block < 0 || block >= pages_.blocks()) {
       return DataLoss("sequence {}: page {} is not one of {}", start.id, block, pages_.blocks());
@@ -137,6 +144,9 @@ absl::Status ModelRunner::Begin(const SequenceStart& start) {
   state->computed = state->drafted = start.cached;
   FM_RETURN_IF_ERROR(BindGate(state.get()));
   if (start.layer_digests) state->digests.assign(model_.config().layers.size(), 0);
+  if (start.pooling == Pooling::kMean) {
+    state->hidden_sum.assign(static_cast<size_t>(model_.config().hidden), 0);
+  }
   if (start.sampling.NeedsHistory()) {
     const auto prompt = static_cast<size_t>(start.prompt_length);
     state->history.AddPrompt(std::span(state->tokens).first(prompt));

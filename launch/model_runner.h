@@ -39,6 +39,8 @@ class ModelRunner {
   bool GateIsCacheable(const std::string& overrides) const;
   // May their tokens be guessed (CanSpeculate)?
   bool GateCanSpeculate(const std::string& overrides) const;
+  // May prompts be pooled?
+  bool GivesEmbeddings() const { return model_.KeepsHidden(); }
 
   // Into how many parts a plan is divided: one per rank, or one for all tensor-parallel ranks.
   int plan_parts() const { return experts_.size(); }
@@ -73,6 +75,8 @@ class ModelRunner {
                   Sampler& sampler, SequenceResult* result);
   void Read(const ActiveSlice& active, ConstMatrix logits, Sampler& sampler,
             SequenceResult* result);
+  // Adds the slice's rows to the prompt's embedding, which is in the result of its last row.
+  void Pool(const ActiveSlice& active, SequenceResult* result);
   // Row `row` of the slice; whether its logits were finite numbers.
   bool ReadRow(const ActiveSlice& active, int64_t row, std::span<const float> logits,
                Sampler& sampler, SequenceResult* result);

@@ -84,7 +84,33 @@ void ModelRunner::Read(const ActiveSlice& active, ConstMatrix logits, Sampler& s
     if (!sample && !WantsTarget(state, active.slice->start + i)) continue;
     ReadLogits(active, i, at++, logits, sampler, result);
   }
+  if (state.start.pooling != Pooling::kNone && state.error.empty()) Pool(active, result);
   Answer(state, result);
+}
+
+// One row after the other in doubles, however the prompt is cut: the sum has one set of bits.
+void ModelRunner::Pool(const ActiveSlice& active, SequenceResult* result) {
+  SequenceState& state = *active.state;
+  const ConstMatrix hidden = model_.hidden();
+  const int64_t rows = active.slice->count;
+  if (state.start.pooling == Pooling::kMean) {
+    for (int64_t i = 0; i < rows; ++i) {
+      const std::span<const float> row = hidden.RowSpan(active.first_row + i);
+      for (size_t c = 0; c < row.size(); ++c) state.hidden_sum[c] += static_cast<double>(row[c]);
+    }
+  }
+  if (active.slice->start + rows < state.start.prompt_length) return;
+  const std::span<const float> last = hidden.RowSpan(active.first_row + rows - 1);
+  result->embedding.assign(last.begin(), last.end());
+  if (state.start.pooling == Pooling::kMean) {
+    const auto length = static_cast<double>(state.start.prompt_length);
+    for (size_t c = 0; c < last.size(); ++c) {
+      result->embedding[c] = static_cast<float>(state.hidden_sum[c] / length);
+    }
+  }
+  if (AllFinite(result->embedding)) return;
+  result->embedding.clear();
+  state.error = "the hidden states of the prompt are not finite numbers";
 }
 
 bool ModelRunner::TakeChosen(const ChosenToken& chosen, SequenceState* state,

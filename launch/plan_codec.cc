@@ -90,6 +90,7 @@ void ToWire(const SequenceStart& start, wire::Start* out) {
   out->set_top_logprobs(start.top_logprobs);
   out->set_trace_routing(start.trace_routing);
   out->set_layer_digests(start.layer_digests);
+  out->set_pooling(static_cast<uint32_t>(start.pooling));
 }
 
 absl::Status FromWire(const wire::Start& in, SequenceStart* out) {
@@ -105,6 +106,10 @@ absl::Status FromWire(const wire::Start& in, SequenceStart* out) {
   out->top_logprobs = in.top_logprobs();
   out->trace_routing = in.trace_routing();
   out->layer_digests = in.layer_digests();
+  if (in.pooling() > static_cast<uint32_t>(Pooling::kMean)) {
+    return DataLoss("sequence {}: there is no pooling {}", in.id(), in.pooling());
+  }
+  out->pooling = static_cast<Pooling>(in.pooling());
   return Annotate(FromWire(in.sampling(), &out->sampling), fmt::format("sequence {}", in.id()));
 }
 

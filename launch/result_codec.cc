@@ -89,6 +89,7 @@ void ToWire(const SequenceResult& result, wire::SequenceResult* out) {
   if (!result.drops.empty()) ToWire(result.drops, out->mutable_drops());
   for (const RoutingTrace& trace : result.routing) ToWire(trace, out->add_routing());
   Append(result.layer_digests, out->mutable_layer_digests());
+  Append(result.embedding, out->mutable_embedding());
   if (!result.error.empty()) out->set_error(result.error);
 }
 
@@ -106,6 +107,7 @@ absl::Status FromWire(const wire::SequenceResult& in, SequenceResult* out) {
     FM_RETURN_IF_ERROR(FromWire(in.routing(i), &out->routing[static_cast<size_t>(i)]));
   }
   out->layer_digests = ToVector<uint64_t>(in.layer_digests());
+  out->embedding = ToVector<float>(in.embedding());
   out->error = in.error();
   return absl::OkStatus();
 }

@@ -38,6 +38,7 @@ struct SequenceState {
   std::vector<int32_t> expert_places;  // [MoE layers, E], sequence_chunk capacity; or empty
   std::vector<DropCounts> drops;       // [MoE layers] if can_lose
   std::vector<uint64_t> digests;       // [layers] if asked for
+  std::vector<double> hidden_sum;      // [H] with pooling by the mean: of the computed rows
   TokenHistory history;                // if its sampling needs one
 };
 

@@ -9,6 +9,7 @@
 
 #include "runtime/sampling_params.h"
 #include "runtime/token_constraint.h"
+#include "scheduler/pooling.h"
 
 namespace folkmoot {
 
@@ -21,11 +22,12 @@ struct Request {
   // sampling.seed + i.
   int32_t n = 1;
 
-  int32_t logprobs = -1;         // the best K at every generated token; -1: none
-  bool prompt_logprobs = false;  // log-probability and rank of every prompt token but the first
-  int32_t top_logprobs = 0;      // with prompt_logprobs: the best K per position
-  bool trace_routing = false;    // every routing decision
-  bool layer_digests = false;    // a hash of the residual stream after each layer
+  int32_t logprobs = -1;             // the best K at every generated token; -1: none
+  bool prompt_logprobs = false;      // log-probability and rank of every prompt token but the first
+  int32_t top_logprobs = 0;          // with prompt_logprobs: the best K per position
+  bool trace_routing = false;        // every routing decision
+  bool layer_digests = false;        // a hash of the residual stream after each layer
+  Pooling pooling = Pooling::kNone;  // the prompt's embedding; max_tokens is 0 and n is 1
 
   std::string gate;          // overrides of the model's gate ("top_k=1"); validated by the caller
   int32_t priority = 0;      // with the priority policy: lower runs earlier

@@ -45,6 +45,12 @@ absl::Status Scheduler::Check(const Request& request) const {
   if (request.n < 1 || request.n > kMaxChoices) {
     return InvalidArgument("n is {}: it must be 1 to {}", request.n, kMaxChoices);
   }
+  if (request.pooling != Pooling::kNone && (request.max_tokens != 0 || request.n != 1)) {
+    return InvalidArgument(
+        "max_tokens is {} and n is {}: a prompt that becomes an embedding generates nothing, so "
+        "they must be 0 and 1",
+        request.max_tokens, request.n);
+  }
   const int64_t most = std::numeric_limits<int64_t>::max() - prompt;
   const int64_t asked = prompt + std::min(request.max_tokens, most);
   if (asked > options_.max_model_len) {
@@ -74,12 +80,13 @@ absl::Status Scheduler::Check(const Request& request) const {
 void Scheduler::DecideSharing(RequestState* state) const {
   const Request& request = state->request;
   const bool cacheable = !options_.gate_is_cacheable || options_.gate_is_cacheable(request.gate);
-  // Digests run over all rows, and every choice owes its own traces.
-  const bool needs_all_rows = request.layer_digests || request.trace_routing;
+  // Digests and means run over all rows, and every choice owes its own traces.
+  const bool sums_rows = request.layer_digests || request.pooling == Pooling::kMean;
+  const bool needs_all_rows = sums_rows || request.trace_routing;
   const bool reads_others = options_.prefix_caching && request.prefix_cache;
   state->shares_prompt = cacheable && request.n > 1 && !needs_all_rows;
   const bool own_scope = state->shares_prompt && !reads_others;
-  state->reads_cache = cacheable && !request.layer_digests && (reads_others || own_scope);
+  state->reads_cache = cacheable && !sums_rows && (reads_others || own_scope);
   state->publishes = cacheable && (options_.prefix_caching || own_scope);
   // The mask behind a guess needs the guess, which draft models make elsewhere.
   state->speculates = options_.speculation.tokens > 0 &&

@@ -322,6 +322,7 @@ SequenceStart StartOf(const Sequence& sequence, int64_t cached) {
   start.top_logprobs = request.top_logprobs;
   start.trace_routing = request.trace_routing;
   start.layer_digests = request.layer_digests;
+  start.pooling = request.pooling;
   return start;
 }
 

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "runtime/sampling_params.h"
+#include "scheduler/pooling.h"
 
 namespace folkmoot {
 
@@ -34,6 +35,7 @@ struct SequenceStart {
   int32_t top_logprobs = 0;
   bool trace_routing = false;
   bool layer_digests = false;
+  Pooling pooling = Pooling::kNone;  // of the prompt
 };
 
 // The next `count` tokens of one sequence, from position `start`: a piece of what it began with, or
@@ -116,6 +118,7 @@ struct SequenceResult {
   std::vector<DropCounts> drops;           // every MoE layer, when the gate can lose choices
   std::vector<RoutingTrace> routing;
   std::vector<uint64_t> layer_digests;  // of all rows of the sequence so far
+  std::vector<float> embedding;         // [H] with the last row of a prompt that is pooled
   std::string error;                    // not empty: the sequence cannot go on
 };
 

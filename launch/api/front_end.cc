@@ -241,12 +241,20 @@ std::vector<Route> FrontEnd::Routes() {
   const Handler info = [parts](const std::shared_ptr<HttpExchange>& exchange) {
     parts->ServerInfo(*exchange);
   };
+  const Handler score = parts->GenerateRoute(BuildScore, MakeScoreAnswer);
+  const Handler rerank = parts->GenerateRoute(BuildRerank, MakeRerankAnswer);
   const auto tell = [parts](Parts::Tell function) { return parts->TellRoute(function); };
   return {
       {"POST", "/v1/completions", false,
        parts->GenerateRoute(BuildCompletion, MakeCompletionAnswer)},
       {"POST", "/v1/chat/completions", false, parts->GenerateRoute(BuildChat, MakeChatAnswer)},
       {"POST", "/generate", false, parts->GenerateRoute(BuildGenerate, MakeGenerateAnswer)},
+      {"POST", "/v1/embeddings", false, parts->GenerateRoute(BuildEmbedding, MakeEmbeddingAnswer)},
+      {"POST", "/score", false, score},
+      {"POST", "/v1/score", false, score},
+      {"POST", "/rerank", false, rerank},
+      {"POST", "/v1/rerank", false, rerank},
+      {"POST", "/v2/rerank", false, rerank},
       {"GET", "/v1/models", false, tell(TellModels)},
       {"GET", "/v1/models/*", false, tell(TellModel)},
       {"POST", "/tokenize", false, tell(TellTokenize)},

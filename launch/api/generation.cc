@@ -80,6 +80,7 @@ void Generation::AddScores(size_t prompt, const SequenceResult& result) {
   Append(result.target_logprobs, &scores.logprobs);
   Append(result.target_ranks, &scores.ranks);
   Append(result.top_logprobs, &scores.top);
+  if (!result.embedding.empty()) state_.prompts[prompt].embedding = result.embedding;
 }
 
 // The text that became final. The token that ends an output is shown only when asked for.

@@ -183,6 +183,9 @@ void AddModelFlags(CLI::App& app, ServeOptions* options) {
   app.add_option("--allow-gate-override", options->model.gate_knobs,
                  "knobs of the gate that a request may set: top_k,capacity_factor,...; '*': all")
       ->delimiter(',');
+  app.add_option("--pooling", options->model.pooling,
+                 "embeddings: of the last token, or the mean of all tokens")
+      ->check(CLI::IsMember({"last", "mean"}));
   app.add_flag("--trust-special-tokens", options->model.trust_special_tokens,
                "special tokens written in chat messages count as such");
   app.add_option("--scheduling-policy", options->scheduling_policy,

@@ -137,6 +137,8 @@ absl::StatusOr<LoadedModel> DescribeModel(const ServeModelOptions& options,
   out.root = engine.model;
   out.context = scheduler.max_model_len;
   out.vocab = scheduler.vocab;
+  out.hidden = config.hidden;
+  out.pooling = options.pooling == "mean" ? Pooling::kMean : Pooling::kLast;
   out.eos_ids = config.eos_ids;
   out.created = std::chrono::duration_cast<std::chrono::seconds>(
                     std::chrono::system_clock::now().time_since_epoch())

@@ -17,6 +17,7 @@ struct ServeModelOptions {
   std::string reasoning_parser = "auto";
   std::string generation_config = "auto";
   std::vector<std::string> gate_knobs;
+  std::string pooling = "last";  // or "mean"
   bool priorities = false;
   bool trust_special_tokens = false;
 };

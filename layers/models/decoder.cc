@@ -71,6 +71,7 @@ absl::StatusOr<Matrix> DecoderModel::Forward(LayerContext& ctx, const ForwardBat
     }
     if (watched) ctx.observer->OnLayerOutput(static_cast<int>(i), hidden);
   }
+  hidden_ = normed;
   return Logits(ctx, batch, normed);
 }
 

@@ -43,6 +43,8 @@ class DecoderModel : public Model {
   absl::Status MakeCache(const CachePages& pages) override;
   CachePages cache_pages() const override;
   absl::StatusOr<Matrix> Forward(LayerContext& ctx, const ForwardBatch& batch) override;
+  bool KeepsHidden() const override { return true; }
+  ConstMatrix hidden() const override { return hidden_; }
 
  private:
   struct Block {
@@ -92,6 +94,7 @@ class DecoderModel : public Model {
   std::vector<float> head_bias_;  // [V of this rank] or empty
   std::optional<KvCache> cache_;
   std::vector<AttentionSequence> attention_sequences_;
+  ConstMatrix hidden_;  // of the last Forward, in its workspace
 };
 
 }  // namespace folkmoot

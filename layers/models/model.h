@@ -69,6 +69,11 @@ class Model {
   // logits.
   virtual bool ChoosesTokens() const { return false; }
   virtual std::span<const ChosenToken> chosen() const { return {}; }
+
+  // Can hidden() be asked for? It is the residual stream of each row of the last Forward after the
+  // final norm, [rows, H], valid until the next Forward.
+  virtual bool KeepsHidden() const { return false; }
+  virtual ConstMatrix hidden() const { return {}; }
 };
 
 // The largest step that the engine will ask for on one rank.

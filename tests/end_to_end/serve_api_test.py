@@ -2,9 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """The OpenAI API (and SGLang's /generate) of a live server: shapes, streams, stops, scores."""
 
+import base64
 import json
+import math
 import os
 import re
+import struct
 import subprocess
 import tempfile
 
@@ -324,6 +327,25 @@ class ApiTest(ServeTest):
         self.assertEqual(events[-1]["text"], answer["text"])
         self.assertEqual(events[-1]["output_ids"], answer["output_ids"])
         self.assertTrue(all(b["text"].startswith(a["text"]) for a, b in zip(events, events[1:])))
+
+    def test_embeddings_and_scores(self):
+        texts = ["And God said,", "And God saw", "the sons of Levi"]
+        body = {"input": texts, "encoding_format": "base64"}
+        reply = self.server.good("/v1/embeddings", body).json
+        vectors = [struct.unpack("<192f", base64.b64decode(d["embedding"])) for d in reply["data"]]
+        for vector in vectors:
+            self.assertAlmostEqual(math.fsum(v * v for v in vector), 1, 5)
+        plain = self.server.good("/v1/embeddings", {"input": texts[1]}).json["data"][0]
+        self.assertEqual(struct.pack("<192f", *plain["embedding"]), struct.pack("<192f", *vectors[1]))
+        scores = self.server.good("/score", {"text_1": texts[0], "text_2": texts[1:]}).json["data"]
+        for score, vector in zip(scores, vectors[1:]):
+            cosine = math.fsum(a * b for a, b in zip(vectors[0], vector))
+            self.assertAlmostEqual(score["score"], cosine, 5)
+        ranked = self.server.good("/rerank", {"query": texts[0], "documents": texts[1:]}).json
+        best = max(scores, key=lambda score: score["score"])
+        self.assertEqual(ranked["results"][0]["index"], best["index"])
+        self.assertEqual(ranked["results"][0]["relevance_score"], best["score"])
+        self.assertEqual(self.server.post("/v1/embeddings", {"input": ""}).status, 400)
 
     def test_gate_override(self):
         tight = {"prompt": list(range(1, 65)), "max_tokens": 4, "temperature": 0}

@@ -38,7 +38,8 @@ void FakeRank::Begin(const SequenceStart& start) {
   Demand(start.cached < length, "has its last token cached", start.id);
   Demand(start.answered <= length, "was answered more than it has", start.id);
   const bool all_rows = start.trace_routing || start.prompt_logprobs;
-  Demand(!start.layer_digests || start.cached == 0, "needs all rows, but reads a page", start.id);
+  const bool sums_rows = start.layer_digests || start.pooling == Pooling::kMean;
+  Demand(!sums_rows || start.cached == 0, "needs all rows, but reads a page", start.id);
   Demand(!all_rows || start.cached <= start.answered, "reads rows that it owes", start.id);
   for (const int32_t index : start.cached_blocks) {
     ++page(index).users;

@@ -79,6 +79,15 @@ TEST(PrefixCache, WhoOwesAnswersForAllRowsReadsNothingButPublishes) {
   }
 }
 
+TEST(PrefixCache, AMeanNeedsAllRowsAndTheLastRowNoOther) {
+  Request mean = Ask(18, 0);
+  mean.pooling = Pooling::kMean;
+  Request last = Ask(18, 0);
+  last.pooling = Pooling::kLast;
+  EXPECT_EQ(Cached(Ask(18, 2), mean), 0);
+  EXPECT_EQ(Cached(mean, last), 16);
+}
+
 TEST(PrefixCache, NothingIsReadBeforeItWasComputed) {
   SchedulerOptions options = OneRank();
   options.prefill_chunk = 8;

@@ -88,6 +88,7 @@ Request Workload::RandomRequest() {
   request.prompt_logprobs = Chance(10);
   request.trace_routing = Chance(10);
   request.layer_digests = Chance(10);
+  if (request.max_tokens == 0 && request.n == 1) request.pooling = static_cast<Pooling>(Draw(3));
   if (Chance(30))
     request.gate = std::vector<std::string>{"k=1", kFragileGate, kPrivateGate}[Draw(3)];
   request.priority = static_cast<int32_t>(Draw(4)) - 1;

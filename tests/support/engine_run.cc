@@ -31,6 +31,7 @@ void Collect(const RequestEvent& event, RunOutcome* outcome) {
     Append(result.token_top, &outcome->token_top);
   }
   if (!result.layer_digests.empty()) outcome->layer_digests = result.layer_digests;
+  if (!result.embedding.empty()) outcome->embedding = result.embedding;
   outcome->drops = result.drops;
   outcome->rejected = outcome->overflow = 0;
   for (const DropCounts& drops : result.drops) {
@@ -74,8 +75,8 @@ bool RunOutcome::operator==(const RunOutcome& other) const {
   return SameBits(tokens, other.tokens) && SameBits(token_logprobs, other.token_logprobs) &&
          SameBits(token_top, other.token_top) && SameBits(prompt_logprobs, other.prompt_logprobs) &&
          SameBits(prompt_ranks, other.prompt_ranks) &&
-         SameBits(layer_digests, other.layer_digests) && SameDrops(drops, other.drops) &&
-         finish == other.finish && error == other.error;
+         SameBits(layer_digests, other.layer_digests) && SameBits(embedding, other.embedding) &&
+         SameDrops(drops, other.drops) && finish == other.finish && error == other.error;
 }
 
 absl::StatusOr<std::vector<RunOutcome>> RunRequests(const RunSetup& setup,

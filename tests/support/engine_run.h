@@ -19,6 +19,7 @@ struct RunOutcome {
   std::vector<float> prompt_logprobs;
   std::vector<int32_t> prompt_ranks;
   std::vector<uint64_t> layer_digests;
+  std::vector<float> embedding;
   std::map<int32_t, RoutingTrace> routing;  // by layer; tokens appended
   std::vector<DropCounts> drops;            // the last ones
   int64_t rejected = 0;                     // their sums

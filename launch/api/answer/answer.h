@@ -35,6 +35,9 @@ class Answer {
 std::unique_ptr<Answer> MakeCompletionAnswer();
 std::unique_ptr<Answer> MakeChatAnswer();
 std::unique_ptr<Answer> MakeGenerateAnswer();
+std::unique_ptr<Answer> MakeEmbeddingAnswer();
+std::unique_ptr<Answer> MakeScoreAnswer();
+std::unique_ptr<Answer> MakeRerankAnswer();
 
 // "data: ...\n\n"
 std::string SseEvent(std::string_view json);

@@ -47,6 +47,7 @@ struct ChoiceState {
 
 struct PromptState {
   PromptScores scores;
+  std::vector<float> embedding;
   int64_t cached_tokens = 0;
 };
 

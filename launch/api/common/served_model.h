@@ -17,6 +17,7 @@
 #include "runtime/status.h"
 #include "runtime/token_constraint.h"
 #include "runtime/tokenizer/tokenizer.h"
+#include "scheduler/pooling.h"
 
 namespace folkmoot {
 
@@ -36,6 +37,8 @@ struct ServedModelOptions {
   std::string root;                // the model's directory
   int64_t context = 0;             // most tokens of a prompt and its output together
   int64_t vocab = 0;               // rows of the output matrix: ids are below
+  int64_t hidden = 0;              // length of an embedding
+  Pooling pooling = Pooling::kLast;
   std::vector<int32_t> eos_ids;
   GenerationConfig defaults;
   int64_t created = 0;  // seconds since 1970

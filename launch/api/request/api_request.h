@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// A request to generate text, of any endpoint, after its body was read and found good.
+// A request to the engine, of any endpoint, after its body was read and found good.
 #pragma once
 
 #include <chrono>
@@ -20,6 +20,15 @@ struct ApiPrompt {
   std::string text;        // where the client sent text, or wants to read it again
   bool from_text = false;  // else token ids
   int64_t max_tokens = 0;
+};
+
+// What becomes of embeddings.
+struct VectorForm {
+  bool base64 = false;
+  bool normalize = true;
+  size_t queries = 0;            // the first prompts, which the others are compared with
+  int64_t top_n = 0;             // results of /rerank; 0: all
+  bool return_documents = true;  // in them
 };
 
 struct ApiRequest {
@@ -49,6 +58,8 @@ struct ApiRequest {
   bool list = false;  // answer with a list
   int64_t logprob_start = -1;
   bool text_in_logprobs = false;
+
+  VectorForm vectors;  // POST /v1/embeddings, /score, /rerank
 };
 
 }  // namespace folkmoot

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What every request to generate has besides its prompt and sampling: names, forms of the answer,
+// What every request has besides its prompt and sampling: names, forms of the answer,
 // tenants, deadlines, and the length of the prompt.
 #include <algorithm>
 #include <charconv>
@@ -113,11 +113,9 @@ absl::Status ReadForms(const Fields& fields, ApiRequest* out) {
 
 }  // namespace
 
-absl::Status ReadCommon(const Fields& fields, const BuildContext& context,
+absl::Status ReadCaller(const Fields& fields, const BuildContext& context,
                         std::string_view id_prefix, ApiRequest* out) {
   FM_RETURN_IF_ERROR(ReadIdentity(fields, context, id_prefix, out));
-  FM_RETURN_IF_ERROR(ReadStream(fields, out));
-  FM_RETURN_IF_ERROR(ReadForms(fields, out));
   FM_RETURN_IF_ERROR(ReadTimeout(fields, *context.http, out));
   ReadTenant(fields, context, &out->request);
   const int64_t priority = fields.Integer("priority").value_or(0);
@@ -129,6 +127,14 @@ absl::Status ReadCommon(const Fields& fields, const BuildContext& context,
   }
   out->request.priority = static_cast<int32_t>(priority);
   FM_ASSIGN_OR_RETURN(out->request.gate, ReadGate(fields, *context.model));
+  return absl::OkStatus();
+}
+
+absl::Status ReadCommon(const Fields& fields, const BuildContext& context,
+                        std::string_view id_prefix, ApiRequest* out) {
+  FM_RETURN_IF_ERROR(ReadCaller(fields, context, id_prefix, out));
+  FM_RETURN_IF_ERROR(ReadStream(fields, out));
+  FM_RETURN_IF_ERROR(ReadForms(fields, out));
   // What the engine must compute so that the answer can be written.
   out->request.logprobs = out->logprobs;
   const bool scores_prompt = out->prompt_logprobs >= 0 ||

@@ -11,33 +11,34 @@ using Json = nlohmann::ordered_json;
 
 constexpr int64_t kDefaultMaxTokens = 16;
 
-// A prompt is a string, a list of strings, a list of ids, or a list of such lists.
-absl::StatusOr<std::vector<const Json*>> SplitPrompts(const Json& json) {
+}  // namespace
+
+absl::StatusOr<std::vector<const Json*>> SplitPrompts(const Json& json, std::string_view param) {
   std::vector<const Json*> prompts;
   if (json.is_string()) return prompts = {&json};
   if (!json.is_array()) {
-    return BadField("prompt",
-                    "prompt: expected a string, a list of strings, a list of token ids, "
-                    "or a list of such lists");
+    return BadField(param,
+                    "{}: expected a string, a list of strings, a list of token ids, or a list of "
+                    "such lists",
+                    param);
   }
-  if (json.empty()) return BadField("prompt", "prompt: it is empty");
+  if (json.empty()) return BadField(param, "{}: it is empty", param);
   if (json.front().is_number()) return prompts = {&json};
   if (json.size() > kMaxPrompts) {
-    return BadField("prompt", "prompt: {} prompts, at most {} are allowed", json.size(),
+    return BadField(param, "{}: {} prompts, at most {} are allowed", param, json.size(),
                     kMaxPrompts);
   }
   for (const Json& item : json) {
     if (item.type() != json.front().type() || !(item.is_string() || item.is_array())) {
-      return BadField("prompt",
-                      "prompt: the items of a list must all be strings, all be token ids "
-                      "or all be lists of token ids");
+      return BadField(param,
+                      "{}: the items of a list must all be strings, all be token ids or all be "
+                      "lists of token ids",
+                      param);
     }
     prompts.push_back(&item);
   }
   return prompts;
 }
-
-}  // namespace
 
 absl::StatusOr<BuiltRequest> BuildCompletion(const Json& body, const BuildContext& context) {
   const ServedModel& model = *context.model;
@@ -50,7 +51,7 @@ absl::StatusOr<BuiltRequest> BuildCompletion(const Json& body, const BuildContex
 
   const Json* prompt = fields.Get("prompt");
   if (prompt == nullptr) return BadField("prompt", "prompt: it is missing");
-  FM_ASSIGN_OR_RETURN(const std::vector<const Json*> parts, SplitPrompts(*prompt));
+  FM_ASSIGN_OR_RETURN(const std::vector<const Json*> parts, SplitPrompts(*prompt, "prompt"));
   const std::optional<int64_t> truncate = fields.Integer("truncate_prompt_tokens");
   const bool special = fields.Boolean("add_special_tokens", true);
   for (const Json* part : parts) {

@@ -11,6 +11,8 @@ namespace {
 constexpr unsigned kText = kCompletions | kChat;
 constexpr unsigned kSampling = kText | kGenerateSampling;
 constexpr unsigned kTokens = kTokenize | kDetokenize;
+constexpr unsigned kCompare = kScore | kRerank;
+constexpr unsigned kVectors = kEmbeddings | kCompare;
 constexpr double kInt32 = 2147483647;
 constexpr double kInt64 = 9223372036854775807.0;
 constexpr double kText64 = 1 << 26;  // no field can be longer than the largest body
@@ -30,7 +32,7 @@ constexpr auto kAny = FieldType::kAny;
 // clang-format off
 constexpr FieldSpec kFields[] = {
     // What to continue.
-    {"model", kString, 0, 4096, "the served one", kText | kTokens, kYes, "404 when it is another name"},
+    {"model", kString, 0, 4096, "the served one", kText | kTokens | kVectors, kYes, "404 when it is another name"},
     {"prompt", kAny, 0, 0, "", kCompletions | kTokenize, kYes, "string, [string], [int] or [[int]]; at most 2048 prompts; /tokenize: a string"},
     {"messages", kArray, 1, 4096, "", kChat | kTokenize, kYes, "content: a string or [{type: text}]; other parts are refused by their type"},
     {"text", kAny, 0, 0, "", kGenerate, kYes, "string or [string]"},
@@ -38,6 +40,16 @@ constexpr FieldSpec kFields[] = {
     {"sampling_params", kObject, 0, 256, "{}", kGenerate, kYes, "the sampling fields below"},
     {"content", kString, 0, kText64, "", kTokenize, kYes, "llama-server's name of prompt; add_special is then false by default"},
     {"tokens", kArray, 0, kText64, "", kDetokenize, kYes, "token ids"},
+    {"input", kAny, 0, 0, "", kEmbeddings, kYes, "string, [string], [int] or [[int]]; at most 2048"},
+    {"text_1", kStrings, 1, 2048, "", kScore, kYes, "one text for all of text_2, or as many"},
+    {"text_2", kStrings, 1, 2048, "", kScore, kYes, "at most 2048 with text_1"},
+    {"data_1", kStrings, 1, 2048, "", kScore, kYes, "another name of text_1"},
+    {"data_2", kStrings, 1, 2048, "", kScore, kYes, "another name of text_2"},
+    {"queries", kStrings, 1, 2048, "", kScore, kYes, "another name of text_1"},
+    {"items", kStrings, 1, 2048, "", kScore, kYes, "another name of text_2"},
+    {"documents", kStrings, 1, 2048, "", kScore, kYes, "another name of text_2"},
+    {"query", kString, 0, kText64, "", kRerank, kYes, ""},
+    {"documents", kArray, 1, 2047, "", kRerank, kYes, "[string] or [{text: string}]"},
 
     // How long, and when to stop.
     {"max_tokens", kInteger, 0, kInt32, "16; chat: what is left of the context", kText, kYes, "0: score the prompt (with echo or prompt_logprobs)"},
@@ -50,7 +62,7 @@ constexpr FieldSpec kFields[] = {
     {"ignore_eos", kBoolean, 0, 0, "false", kSampling, kYes, ""},
     {"include_stop_str_in_output", kBoolean, 0, 0, "false", kText, kYes, ""},
     {"no_stop_trim", kBoolean, 0, 0, "false", kGenerateSampling, kYes, "keeps the stop string in the text"},
-    {"timeout", kNumber, 0.001, 86400, "--request-timeout", kText | kGenerate, kYes, "seconds; may only shorten; also the header X-Request-Timeout"},
+    {"timeout", kNumber, 0.001, 86400, "--request-timeout", kText | kGenerate | kVectors, kYes, "seconds; may only shorten; also the header X-Request-Timeout"},
 
     // Which tokens.
     {"n", kInteger, 1, 128, "1", kSampling, kYes, "choices; they share the prompt's cache"},
@@ -91,12 +103,20 @@ constexpr FieldSpec kFields[] = {
     {"logprob_start_len", kInteger, -1, kInt32, "-1", kGenerate, kYes, "-1: output tokens only"},
     {"top_logprobs_num", kInteger, 0, 20, "0", kGenerate, kYes, ""},
     {"return_text_in_logprobs", kBoolean, 0, 0, "false", kGenerate, kYes, ""},
+    {"encoding_format", kString, 0, 64, "float", kEmbeddings, kYes, "float, or base64 of little-endian float32"},
+    {"embed_dtype", kString, 0, 64, "float32", kEmbeddings, kYes, "only float32"},
+    {"endianness", kString, 0, 64, "native", kEmbeddings, kYes, "native or little, which are the same"},
+    {"dimensions", kInteger, 1, kInt32, "the hidden size", kEmbeddings, kYes, "no other: vectors are not cut"},
+    {"use_activation", kBoolean, 0, 0, "true", kEmbeddings, kYes, "divides vectors by their length"},
+    {"normalize", kBoolean, 0, 0, "true", kEmbeddings, kYes, "older name of use_activation"},
+    {"top_n", kInteger, 0, kInt32, "0", kRerank, kYes, "only the best so many; 0: all"},
+    {"return_documents", kBoolean, 0, 0, "true", kRerank, kYes, ""},
     {"skip_special_tokens", kBoolean, 0, 0, "true", kSampling, kYes, ""},
 
     // How the prompt becomes tokens.
-    {"add_special_tokens", kBoolean, 0, 0, "true; messages: false", kText | kTokenize, kYes, ""},
+    {"add_special_tokens", kBoolean, 0, 0, "true; messages: false", kText | kTokenize | kEmbeddings, kYes, ""},
     {"add_special", kBoolean, 0, 0, "false", kTokenize, kYes, "llama-server's name, with content"},
-    {"truncate_prompt_tokens", kInteger, -1, kInt32, "", kText, kYes, "keeps the last so many; -1: as many as the context holds"},
+    {"truncate_prompt_tokens", kInteger, -1, kInt32, "", kText | kVectors, kYes, "keeps the last so many; -1: as many as the context holds"},
     {"add_generation_prompt", kBoolean, 0, 0, "true", kChat | kTokenize, kYes, ""},
     {"continue_final_message", kBoolean, 0, 0, "false", kChat | kTokenize, kYes, "not with add_generation_prompt: true"},
     {"chat_template_kwargs", kObject, 0, 64, "{}", kChat | kTokenize, kYes, "variables for the template; not messages, tools, documents and other names that the server sets"},
@@ -110,15 +130,15 @@ constexpr FieldSpec kFields[] = {
     {"parse_special", kBoolean, 0, 0, "true", kTokenize, kYes, "whether \"<|im_end|>\" in the text is that token"},
 
     // How it is run.
-    {"priority", kInteger, -kInt32, kInt32, "0", kText | kGenerate, kYes, "lower runs earlier; needs --scheduling-policy priority"},
-    {"cache_salt", kString, 1, 256, "", kText, kYes, "only equal salts (and API keys) share cached prompts"},
-    {"request_id", kString, 1, 128, "X-Request-Id, else random", kText, kYes, "letters, digits, - _ . :"},
+    {"priority", kInteger, -kInt32, kInt32, "0", kText | kGenerate | kVectors, kYes, "lower runs earlier; needs --scheduling-policy priority"},
+    {"cache_salt", kString, 1, 256, "", kText | kVectors, kYes, "only equal salts (and API keys) share cached prompts"},
+    {"request_id", kString, 1, 128, "X-Request-Id, else random", kText | kVectors, kYes, "letters, digits, - _ . :"},
     {"rid", kString, 1, 128, "X-Request-Id, else random", kGenerate, kYes, ""},
-    {"gate", kAny, 0, 0, "", kText | kGenerate, kYes, "{knob: value} or \"knob=value,...\"; only knobs of --allow-gate-override"},
+    {"gate", kAny, 0, 0, "", kText | kGenerate | kVectors, kYes, "{knob: value} or \"knob=value,...\"; only knobs of --allow-gate-override"},
 
     // Without effect here.
     {"best_of", kInteger, 1, 128, "", kCompletions, kSkip, "as in vLLM; ask for n"},
-    {"user", kString, 0, 4096, "", kText, kSkip, ""},
+    {"user", kString, 0, 4096, "", kText | kVectors, kSkip, ""},
     {"spaces_between_special_tokens", kBoolean, 0, 0, "", kSampling, kSkip, "we add no spaces"},
     {"service_tier", kAny, 0, 0, "", kText, kSkip, ""},
     {"store", kAny, 0, 0, "", kText, kSkip, "nothing is stored"},
@@ -134,6 +154,9 @@ constexpr FieldSpec kFields[] = {
     {"suffix", kAny, 0, 0, "", kCompletions, kNo, "no text is inserted"},
     {"use_beam_search", kAny, 0, 0, "", kText, kNo, ""},
     {"prompt_embeds", kAny, 0, 0, "", kCompletions, kNo, "no tensors from outside"},
+    {"messages", kAny, 0, 0, "", kEmbeddings, kNo, "use input"},
+    {"truncation_side", kAny, 0, 0, "", kVectors, kNo, "the last tokens are kept"},
+    {"padding", kAny, 0, 0, "", kVectors, kNo, ""},
     {"chat_template", kAny, 0, 0, "", kChat | kTokenize, kNo, "templates come from the operator"},
     {"functions", kAny, 0, 0, "", kChat, kNo, "use tools"},
     {"function_call", kAny, 0, 0, "", kChat, kNo, "use tool_choice"},
@@ -158,8 +181,11 @@ constexpr FieldSpec kFields[] = {
 
 std::string EndpointNames(unsigned endpoints) {
   static constexpr std::pair<Endpoint, std::string_view> kNames[] = {
-      {kCompletions, "completions"},          {kChat, "chat"},         {kGenerate, "generate"},
-      {kGenerateSampling, "sampling_params"}, {kTokenize, "tokenize"}, {kDetokenize, "detokenize"},
+      {kCompletions, "completions"}, {kChat, "chat"},
+      {kGenerate, "generate"},       {kGenerateSampling, "sampling_params"},
+      {kTokenize, "tokenize"},       {kDetokenize, "detokenize"},
+      {kEmbeddings, "embeddings"},   {kScore, "score"},
+      {kRerank, "rerank"},
   };
   std::string out;
   for (const auto& [bit, name] : kNames) {

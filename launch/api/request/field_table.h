@@ -11,13 +11,16 @@
 namespace folkmoot {
 
 // Bits: a field may belong to several endpoints.
-enum Endpoint : uint8_t {
+enum Endpoint : uint16_t {
   kCompletions = 1,       // POST /v1/completions
   kChat = 2,              // POST /v1/chat/completions
   kGenerate = 4,          // POST /generate
   kGenerateSampling = 8,  // its "sampling_params"
   kTokenize = 16,         // POST /tokenize
   kDetokenize = 32,       // POST /detokenize
+  kEmbeddings = 64,       // POST /v1/embeddings
+  kScore = 128,           // POST /score
+  kRerank = 256,          // POST /rerank
 };
 
 enum class FieldType : uint8_t {
@@ -48,7 +51,7 @@ struct FieldSpec {  // NOLINT(clang-analyzer-optin.performance.Padding): in the 
 };
 
 // Bounds that no single field can hold.
-inline constexpr size_t kMaxPrompts = 2048;    // of one request
+inline constexpr size_t kMaxPrompts = 2048;    // of one request, texts to compare included
 inline constexpr size_t kMaxStopBytes = 1024;  // of one stop string
 inline constexpr size_t kMaxBadWordBytes = 256;
 

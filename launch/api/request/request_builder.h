@@ -36,6 +36,12 @@ absl::StatusOr<BuiltRequest> BuildChat(const nlohmann::ordered_json& body,
                                        const BuildContext& context);
 absl::StatusOr<BuiltRequest> BuildGenerate(const nlohmann::ordered_json& body,
                                            const BuildContext& context);
+absl::StatusOr<BuiltRequest> BuildEmbedding(const nlohmann::ordered_json& body,
+                                            const BuildContext& context);
+absl::StatusOr<BuiltRequest> BuildScore(const nlohmann::ordered_json& body,
+                                        const BuildContext& context);
+absl::StatusOr<BuiltRequest> BuildRerank(const nlohmann::ordered_json& body,
+                                         const BuildContext& context);
 
 // Parts of the above.
 
@@ -46,7 +52,10 @@ absl::Status ReadSampling(const Fields& fields, const ServedModel& model, uint64
 absl::Status ReadConstraint(const Fields& fields, const ServedModel& model, Request* out);
 // The gate override in canonical form ("a=1,b=2", by name); empty without one.
 absl::StatusOr<std::string> ReadGate(const Fields& fields, const ServedModel& model);
-// model, id, stream, timeout, priority, cache_salt, logprob forms, echo.
+// model, id, timeout, priority, cache_salt, gate: whatever the engine is to do.
+absl::Status ReadCaller(const Fields& fields, const BuildContext& context,
+                        std::string_view id_prefix, ApiRequest* out);
+// The same, and stream, logprob forms, echo.
 absl::Status ReadCommon(const Fields& fields, const BuildContext& context,
                         std::string_view id_prefix, ApiRequest* out);
 // tools, tool_choice and what else decides about reading the output of a chat. After
@@ -63,6 +72,9 @@ void LetReasoningComeFirst(const ServedModel& model, ApiRequest* out);
 void ShowMarkers(const ServedModel& model, const OutputRules& rules, TextRules* text);
 // A chat's messages (and tools) as the prompt's text. Shared with /tokenize.
 absl::StatusOr<RenderedChat> RenderChat(const Fields& fields, const ServedModel& model);
+// A prompt is a string, a list of strings, a list of ids, or a list of such lists: its parts.
+absl::StatusOr<std::vector<const nlohmann::ordered_json*>> SplitPrompts(
+    const nlohmann::ordered_json& json, std::string_view param);
 // Cuts the prompt where asked, checks its length, and settles max_tokens: `fallback` or what is
 // left of the context when the request names none (fallback < 0: all that is left).
 absl::Status FitPrompt(const ServedModel& model, const ApiRequest& request,

@@ -22,6 +22,9 @@ constexpr Place kPlaces[] = {
     {kGenerate, "/generate", R"({"text": "In the beginning"{}})", ""},
     {kGenerateSampling, "/generate", R"({"text": "x", "sampling_params": {"n": 1{}}})",
      "sampling_params."},
+    {kEmbeddings, "/v1/embeddings", R"({"input": "In the beginning"{}})", ""},
+    {kScore, "/score", R"({"text_1": "x", "text_2": "y"{}})", ""},
+    {kRerank, "/rerank", R"({"query": "x", "documents": ["y"]{}})", ""},
 };
 
 std::string Fill(const Place& place, const std::string& field) {

@@ -33,7 +33,7 @@ TEST(ServingDocs, TheTableIsTheValidators) {
 TEST(FieldTable, NamesAreUniquePerEndpointAndBoundsMakeSense) {
   for (const FieldSpec& field : FieldTable()) {
     EXPECT_LE(field.min, field.max) << field.name;
-    for (unsigned bit = 1; bit <= kDetokenize; bit <<= 1) {
+    for (unsigned bit = 1; bit <= kRerank; bit <<= 1) {
       if ((field.endpoints & bit) == 0) continue;
       EXPECT_EQ(FindField(field.name, static_cast<Endpoint>(bit)), &field) << field.name;
     }

@@ -51,7 +51,8 @@ StepPlan SomePlan() {
                                   .prompt_logprobs = true,
                                   .top_logprobs = 2,
                                   .trace_routing = true,
-                                  .layer_digests = true});
+                                  .layer_digests = true,
+                                  .pooling = Pooling::kMean});
   plan.ranks[1].slices.push_back({.id = 12,
                                   .start = 2,
                                   .count = 3,
@@ -106,6 +107,7 @@ TEST(PlanCodec, APlanSurvivesTheWire) {
   EXPECT_EQ(start.logprobs, expected.logprobs);
   EXPECT_EQ(start.top_logprobs, expected.top_logprobs);
   EXPECT_TRUE(start.prompt_logprobs && start.trace_routing && start.layer_digests);
+  EXPECT_EQ(start.pooling, expected.pooling);
 }
 
 TEST(PlanCodec, SamplingSurvivesTheWire) {
@@ -193,6 +195,7 @@ StepResult SomeResult() {
                        .state = {0, 2},
                        .place = {0, -1}}};
   sequence.layer_digests = {0xdeadbeefcafef00du};
+  sequence.embedding = {0.5f, -2.0f};
   sequence.error = "reason";
   return result;
 }
@@ -221,6 +224,7 @@ TEST(PlanCodec, AResultSurvivesTheWire) {
   EXPECT_EQ(out.routing.at(0).state, sequence.routing[0].state);
   EXPECT_EQ(out.routing.at(0).place, sequence.routing[0].place);
   EXPECT_EQ(out.layer_digests, sequence.layer_digests);
+  EXPECT_EQ(out.embedding, sequence.embedding);
   EXPECT_EQ(out.error, "reason");
 }
 

@@ -152,6 +152,15 @@ TEST_F(GpuEngine, DraftModelsAreRefusedByName) {
               HasSubstr("--speculative-model runs on the CPU only"));
 }
 
+TEST_F(GpuEngine, EmbeddingsAreRefused) {
+  Use(Golden("mixtral-classic"));
+  std::vector<Request> requests = SomeRequests(1);
+  requests[0].max_tokens = 0;
+  requests[0].pooling = Pooling::kLast;
+  EXPECT_THAT(std::string(Message(RunRequests(setup_, requests).status())),
+              HasSubstr("which models on GPUs do not keep"));
+}
+
 TEST_F(GpuEngine, SaysWhatDoesNotFit) {
   Use(Golden("mixtral-classic"));
   setup_.options.gpu_memory_utilization = 0.01;

@@ -105,7 +105,7 @@ std::vector<std::string_view> HonouredKeys(const ConfigFamily& family) {
   add(family.bias == BiasRule::kQkvBiasKey, {"qkv_bias"});
   add(family.bias == BiasRule::kAttentionKey, {"attention_bias"});
   add(family.mlp_bias_key, {"mlp_bias"});
-  add(family.window != WindowRule::kNone, {"sliding_window"});
+  add(family.window != WindowRule::kNone && family.window != WindowRule::kOwn, {"sliding_window"});
   // qwen3_moe files carry max_window_layers, which Transformers does not read for it.
   add(family.window_in_use_key(), {"use_sliding_window", "max_window_layers"});
   add(family.window == WindowRule::kAlwaysFromMax, {"max_window_layers"});
@@ -121,6 +121,7 @@ std::vector<std::string_view> HonouredKeys(const ConfigFamily& family) {
   add(family.shared_intermediate > 0, {"shared_expert_intermediate_size"});
   for (const KeyAlias& alias : family.aliases) {
     std::replace(keys.begin(), keys.end(), alias.usual, alias.own);
+    add(alias.both, {alias.usual});
   }
   keys.insert(keys.end(), family.own_keys.begin(), family.own_keys.end());
   return keys;

@@ -35,6 +35,7 @@ enum class WindowRule : uint8_t {
   kAlternating,    // layer i when i is even, where layer_types is not given
   kAlwaysFromMax,  // as kFromMaxWindow, always in use
   kAllButNth,  // layer i unless sliding_window_pattern divides i + 1, where no layer_types is given
+  kOwn,        // `read` reads layer_types; there is no key sliding_window
 };
 
 // Which layers of a family with experts have one dense FFN.
@@ -110,7 +111,14 @@ struct ConfigFamily {
   bool norm_topk_key = false;              // norm_topk_prob; else weights add up to 1
   bool norm_topk = false;                  // where it is absent
   std::span<const KeyAlias> aliases = {};  // keys that it spells differently
-  std::span<const FixedKey> fixed = {};    // keys that may say but one thing
+  // Objects whose keys are known as "ffn_config.moe_top_k"; inner ones after outer ones.
+  std::span<const std::string_view> nested = {};
+  // Of a multimodal architecture whose text model alone is run: its keys stand in the object
+  // text_config, which has this model_type, and keys beside it may be those that describe the rest.
+  // Empty: they stand in the file.
+  std::string_view text_model_type = "";
+  std::span<const std::string_view> beside_text = {};
+  std::span<const FixedKey> fixed = {};  // keys that may say but one thing
   // What this family alone has: keys that `read` honours, after all others are read.
   std::span<const std::string_view> own_keys = {};
   absl::Status (*read)(const ConfigSource& source, ModelConfig& config) = nullptr;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// ParseConfigOf: which family (FamilyOf), no unknown keys (CheckKeys), then one Read* function
-// for each part of ModelConfig.
+// ParseConfigOf: which family (FamilyOf), where its keys stand (KeysInOneObject), no unknown ones
+// (CheckKeys), then one Read* function for each part of ModelConfig.
 
 #include <fmt/ranges.h>
 
@@ -10,6 +10,7 @@
 
 #include "runtime/config_family.h"
 #include "runtime/model_config_layers.h"
+#include "runtime/model_config_objects.h"
 #include "runtime/model_config_rope.h"
 #include "runtime/quant/weight_format.h"
 
@@ -78,11 +79,24 @@ absl::Status CheckFixed(const ConfigSource& source, std::string_view key, const 
                                        fmt::join(accepted, " or ")));
 }
 
-absl::Status CheckKeys(const json& config, const ConfigSource& source) {
+// Two spellings of one key that say different things.
+absl::Status CheckAliases(const ConfigSource& source) {
+  for (const KeyAlias& alias : source.family.aliases) {
+    const json& object = source.keys.object();
+    const auto usual = object.find(alias.usual);
+    const auto own = object.find(alias.own);
+    if (!alias.both || usual == object.end() || own == object.end() || *usual == *own) continue;
+    return source.keys.Wrong(alias.own,
+                             fmt::format("it contradicts {}; keep one of the two", alias.usual));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckKeys(const ConfigSource& source) {
   const std::vector<std::string_view> honoured = HonouredKeys(source.family);
   const std::vector<NeutralKey> neutral = NeutralKeys();
-  for (const auto& [key, value] : config.items()) {
-    if (IsHarmlessKey(key)) continue;
+  for (const auto& [key, value] : source.keys.object().items()) {
+    if (IsHarmlessKey(key.substr(key.rfind('.') + 1))) continue;  // also of nested objects
     if (std::find(honoured.begin(), honoured.end(), key) != honoured.end()) continue;
     if (const FixedKey* fixed = FindFixed(source.family, key); fixed != nullptr) {
       FM_RETURN_IF_ERROR(CheckFixed(source, key, value));
@@ -100,7 +114,7 @@ absl::Status CheckKeys(const json& config, const ConfigSource& source) {
         key, fmt::format("{} has no such key; remove it if it is known to change nothing",
                          source.family.architecture));
   }
-  return absl::OkStatus();
+  return CheckAliases(source);
 }
 
 absl::Status ReadSizes(const ConfigSource& source, ModelConfig& config) {
@@ -223,8 +237,7 @@ absl::Status ReadDType(const ConfigSource& source, ModelConfig& config) {
   return absl::OkStatus();
 }
 
-absl::Status ReadRope(const ConfigSource& source, const json& root, std::string_view file,
-                      ModelConfig& config) {
+absl::Status ReadRope(const ConfigSource& source, ModelConfig& config) {
   const ConfigFamily& family = source.family;
   if (family.own_rope) return absl::OkStatus();
   RopeDefaults defaults = {.theta = family.rope_theta,
@@ -239,7 +252,7 @@ absl::Status ReadRope(const ConfigSource& source, const json& root, std::string_
                         source.keys.Int(family.rope_dim_key, family.rope_dim, kHeads));
     if (defaults.dim % 2 != 0) return source.keys.Wrong(family.rope_dim_key, "it must be even");
   }
-  FM_ASSIGN_OR_RETURN(config.rope, ParseRope(root, file, defaults));
+  FM_ASSIGN_OR_RETURN(config.rope, ParseRope(source.keys, defaults));
   config.rope.neighbours = family.rope_neighbours;
   return absl::OkStatus();
 }
@@ -256,13 +269,13 @@ absl::StatusOr<std::vector<int32_t>> ReadEos(const ConfigReader& keys) {
   return std::vector<int32_t>(ids.begin(), ids.end());
 }
 
-absl::Status ReadWeightFormat(const ConfigReader& keys, std::string_view file,
-                              ModelConfig& config) {
+absl::Status ReadWeightFormat(const ConfigReader& keys, ModelConfig& config) {
   constexpr std::string_view kKey = "quantization_config";
   if (!keys.HasValue(kKey)) return absl::OkStatus();
   if (!keys.Find(kKey)->is_object()) return keys.Wrong(kKey, "it must be an object");
-  FM_ASSIGN_OR_RETURN(config.weight_format,
-                      MakeWeightFormat(*keys.Find(kKey), fmt::format("{}: key '{}.", file, kKey)));
+  FM_ASSIGN_OR_RETURN(
+      config.weight_format,
+      MakeWeightFormat(*keys.Find(kKey), fmt::format("{}{}.", keys.prefix(), kKey)));
   return absl::OkStatus();
 }
 
@@ -271,11 +284,13 @@ absl::Status ReadWeightFormat(const ConfigReader& keys, std::string_view file,
 absl::StatusOr<ModelConfig> ParseConfigOf(std::span<const ConfigFamily* const> families,
                                           std::string_view text, std::string_view name_for_errors) {
   FM_ASSIGN_OR_RETURN(const json root, ParseConfigJson(text, name_for_errors));
-  const ConfigReader named(root, fmt::format("{}: key '", name_for_errors));
-  FM_ASSIGN_OR_RETURN(const ConfigFamily* family, FamilyOf(families, named, name_for_errors));
-  const ConfigReader keys(root, named.prefix(), family->aliases);
+  const ConfigReader file(root, fmt::format("{}: key '", name_for_errors));
+  FM_ASSIGN_OR_RETURN(const ConfigFamily* family, FamilyOf(families, file, name_for_errors));
+  FM_ASSIGN_OR_RETURN(const json object, KeysInOneObject(file, *family));
+  const ConfigReader keys(object, fmt::format("{}{}", file.prefix(), ObjectOfKeys(*family)),
+                          family->aliases);
   const ConfigSource source{keys, *family};
-  FM_RETURN_IF_ERROR(CheckKeys(root, source));
+  FM_RETURN_IF_ERROR(CheckKeys(source));
 
   ModelConfig config;
   config.architecture = family->architecture;
@@ -293,8 +308,8 @@ absl::StatusOr<ModelConfig> ParseConfigOf(std::span<const ConfigFamily* const> f
   config.rms_norm_eps = static_cast<float>(eps);
   config.norm = family->norm;
   config.norm_bias = family->norm_bias;
-  FM_RETURN_IF_ERROR(ReadRope(source, root, name_for_errors, config));
-  FM_RETURN_IF_ERROR(ReadWeightFormat(keys, name_for_errors, config));
+  FM_RETURN_IF_ERROR(ReadRope(source, config));
+  FM_RETURN_IF_ERROR(ReadWeightFormat(keys, config));
   FM_ASSIGN_OR_RETURN(config.eos_ids, ReadEos(keys));
   if (!keys.Has("eos_token_id") && family->eos >= 0) {
     config.eos_ids = {static_cast<int32_t>(family->eos)};

@@ -69,7 +69,8 @@ std::string ShowJson(const json& value) {
 
 std::string_view ConfigReader::Spelled(std::string_view key) const {
   for (const KeyAlias& alias : aliases_) {
-    if (alias.usual == key) return alias.own;
+    if (alias.usual != key) continue;
+    return alias.both && !object_.contains(alias.own) ? alias.usual : alias.own;
   }
   return key;
 }

@@ -31,6 +31,7 @@ struct IntRange {
 struct KeyAlias {
   std::string_view usual;
   std::string_view own;
+  bool both = false;  // the usual one is known too
 };
 
 // Does not own the object. A getter with a default returns it when the key is absent; a getter that

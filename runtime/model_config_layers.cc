@@ -63,6 +63,7 @@ absl::StatusOr<std::vector<bool>> SlidingByRule(const ConfigSource& source, int6
     bool slides = false;
     switch (source.family.window) {
       case WindowRule::kNone:
+      case WindowRule::kOwn:
         break;
       case WindowRule::kAll:
         slides = has_window;
@@ -149,6 +150,7 @@ absl::Status ReadMoe(const ConfigSource& source, ModelConfig& config) {
 absl::Status ReadWindows(const ConfigSource& source, ModelConfig& config) {
   const ConfigReader& keys = source.keys;
   const ConfigFamily& family = source.family;
+  if (family.window == WindowRule::kOwn) return absl::OkStatus();
   const auto layers = static_cast<int64_t>(config.layers.size());
   bool in_use = !family.window_in_use_key();
   std::optional<int64_t> window;

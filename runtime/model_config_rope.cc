@@ -126,8 +126,8 @@ absl::Status ReadLlama3(const ConfigReader& rope, RopeConfig& config) {
   FM_ASSIGN_OR_RETURN(config.factor, RequiredNumber(rope, "factor"));
   FM_ASSIGN_OR_RETURN(config.low_freq_factor, RequiredNumber(rope, "low_freq_factor"));
   FM_ASSIGN_OR_RETURN(config.high_freq_factor, RequiredNumber(rope, "high_freq_factor"));
-  if (config.high_freq_factor <= config.low_freq_factor) {
-    return rope.Wrong("high_freq_factor", "it must be greater than low_freq_factor");
+  if (config.high_freq_factor < config.low_freq_factor) {
+    return rope.Wrong("high_freq_factor", "it must not be less than low_freq_factor");
   }
   return absl::OkStatus();
 }
@@ -235,13 +235,11 @@ absl::StatusOr<double> ReadPart(const ConfigReader& top, const ConfigReader& rop
 
 }  // namespace
 
-absl::StatusOr<RopeConfig> ParseRope(const json& config, std::string_view file,
-                                     const RopeDefaults& defaults) {
-  const ConfigReader top(config, fmt::format("{}: key '", file));
+absl::StatusOr<RopeConfig> ParseRope(const ConfigReader& top, const RopeDefaults& defaults) {
   FM_ASSIGN_OR_RETURN(const RopeObject found, FindObject(top));
   const json absent = defaults.absent.empty() ? json::object() : json::parse(defaults.absent);
   const json& object = found.object == nullptr ? absent : *found.object;
-  const ConfigReader rope(object, fmt::format("{}: key '{}.", file, found.name));
+  const ConfigReader rope(object, fmt::format("{}{}.", top.prefix(), found.name));
 
   RopeConfig result;
   FM_ASSIGN_OR_RETURN(result.type, ReadType(rope));

@@ -19,9 +19,8 @@ struct RopeDefaults {
   bool mscales = false;
 };
 
-// `file` is for messages. Old style: rope_theta and
-// rope_scaling; new style: rope_parameters. Contradictions between the two are refused.
-absl::StatusOr<RopeConfig> ParseRope(const nlohmann::json& config, std::string_view file,
-                                     const RopeDefaults& defaults);
+// Old style: rope_theta and rope_scaling; new style: rope_parameters. Contradictions between the
+// two are refused.
+absl::StatusOr<RopeConfig> ParseRope(const ConfigReader& top, const RopeDefaults& defaults);
 
 }  // namespace folkmoot

@@ -50,7 +50,8 @@ float Llama3Frequency(const RopeConfig& config, float frequency) {
   const auto factor = static_cast<float>(config.factor);
   const float wavelength = static_cast<float>(2.0 * std::numbers::pi) / frequency;
   if (wavelength > static_cast<float>(context / config.low_freq_factor)) return frequency / factor;
-  if (wavelength < static_cast<float>(context / config.high_freq_factor)) return frequency;
+  // Not less: where both factors are the same (Llama 4 Scout) nothing lies between.
+  if (wavelength <= static_cast<float>(context / config.high_freq_factor)) return frequency;
   const float smooth =
       (static_cast<float>(context) / wavelength - static_cast<float>(config.low_freq_factor)) /
       static_cast<float>(config.high_freq_factor - config.low_freq_factor);

@@ -192,7 +192,7 @@ std::string RenderInspect(const InspectReport& report, const Terminal& terminal)
                                : "weights (none on disk)",
             fmt::format("{}: {}", Size(inventory.bytes), fmt::join(dtypes, ", ")));
   if (inventory.unused_bytes > 0 && inventory.unexpected.empty()) {
-    table.Add("not read", Size(inventory.unused_bytes) + ", of layers behind the last");
+    table.Add("not read", Size(inventory.unused_bytes) + ", of parts that are not run");
   }
   if (config.weight_format != nullptr) table.Add("quantised", config.weight_format->description());
   table.Add("KV cache", Size(inventory.kv_bytes_per_token) + " per token (float32)");

@@ -44,6 +44,8 @@ struct Family {
   F(kGptOss)                 \
   F(kGraniteMoe)             \
   F(kGraniteMoeShared)       \
+  F(kLlama4)                 \
+  F(kLlama4Multimodal)       \
   F(kLlama)                  \
   F(kLongcatFlash)           \
   F(kMinimaxM2)              \

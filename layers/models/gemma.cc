@@ -70,7 +70,7 @@ absl::StatusOr<RopeConfig> ReadRope(const ConfigReader& keys, const ModelConfig&
     part = both.contains(kind) ? nlohmann::json{{"rope_parameters", both[kind]}}
                                : nlohmann::json::object();
   }
-  return ParseRope(part, fmt::format("config.json: {}", kind),
+  return ParseRope(ConfigReader(part, fmt::format("config.json: {}: key '", kind)),
                    {.theta = theta, .dim = config.head_dim, .max_positions = config.max_positions});
 }
 

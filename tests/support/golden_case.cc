@@ -115,8 +115,10 @@ double GoldenCase::ExpectLogprobs(const std::vector<RunOutcome>& outcomes, doubl
 }
 
 double GoldenCase::ExpectLogprobsWhereRoutedAlike(const std::vector<RunOutcome>& outcomes,
-                                                  double tolerance, double* compared) const {
+                                                  double tolerance, double* compared,
+                                                  double* mean) const {
   double worst = 0;
+  double sum = 0;
   size_t all = 0;
   size_t done = 0;
   for (size_t p = 0; p + 1 < requests.size(); ++p) {
@@ -129,10 +131,12 @@ double GoldenCase::ExpectLogprobsWhereRoutedAlike(const std::vector<RunOutcome>&
       const double difference =
           std::abs(static_cast<double>(actual[i]) - expected["logprobs"][i + 1].get<double>());
       worst = std::max(worst, difference);
+      sum += difference;
       EXPECT_LE(difference, tolerance) << "prompt " << p << " position " << i + 1;
     }
   }
   *compared = static_cast<double>(done) / static_cast<double>(all);
+  if (mean != nullptr) *mean = sum / static_cast<double>(done);
   return worst;
 }
 

@@ -26,9 +26,10 @@ struct GoldenCase {
   double ExpectLogprobs(const std::vector<RunOutcome>& outcomes, double tolerance) const;
   // The same up to the first position of each prompt whose router choices differ: near a tie the
   // rounding of 16 bits may choose another expert, which is another function; so may weights that
-  // jump. `compared` gets the part of the positions that were compared.
+  // jump. `compared` gets the part of the positions that were compared, `mean` the mean
+  // difference.
   double ExpectLogprobsWhereRoutedAlike(const std::vector<RunOutcome>& outcomes, double tolerance,
-                                        double* compared) const;
+                                        double* compared, double* mean = nullptr) const;
   // Every router choice equal, its weight within `tolerance`.
   void ExpectRouting(const std::vector<RunOutcome>& outcomes, double tolerance = 1e-4) const;
 

@@ -37,20 +37,24 @@ TEST_P(Golden, SixteenBitStorageIsWithinTransformersOwnError) {
   case_.ExpectLogprobs(*outcomes, 2 * case_.golden["bf16_reference_error"].get<double>());
 }
 
-// With activations in bfloat16 as well, the error is about that of Transformers in bfloat16 at most
-// (a worst case of one model may be a quarter above that of another rounding). Near ties experts
-// may differ.
+// With activations in bfloat16 as well, the error is that of Transformers in bfloat16 at most,
+// although it rounds more than products: the mean. The worst of few positions is a matter of luck.
+// Near ties experts may differ.
 TEST_P(Golden, ReducedActivationsAreWithinTransformersOwnError) {
   case_.setup.options.dtype = "bfloat16";
   case_.setup.options.activation_precision = "reduced";
   const auto outcomes = RunRequests(case_.setup, case_.requests);
   ASSERT_TRUE(outcomes.ok()) << outcomes.status();
   const double own = case_.golden["bf16_reference_error"].get<double>();
+  const double own_mean = case_.golden["bf16_reference_mean_error"].get<double>();
   double compared = 0;
-  const double worst = case_.ExpectLogprobsWhereRoutedAlike(*outcomes, 1.25 * own, &compared);
+  double mean = 0;
+  const double worst = case_.ExpectLogprobsWhereRoutedAlike(*outcomes, 2 * own, &compared, &mean);
+  EXPECT_LE(mean, own_mean);
   fmt::print(
-      "{}: worst log-probability error {:.1e}, that of Transformers {:.1e}; {:.2f} compared\n",
-      case_.variant, worst, own, compared);
+      "{}: worst log-probability error {:.1e}, that of Transformers {:.1e}; {:.2f} compared; "
+      "mean {:.1e}, that of Transformers {:.1e}\n",
+      case_.variant, worst, own, compared, mean, own_mean);
   EXPECT_GT(compared, 0.1);
 }
 

@@ -243,6 +243,32 @@ TEST_F(EosTest, GenerationConfigGoesFirst) {
   EXPECT_THAT(Load({{"model_type", "qwen2"}}, {{"eos_token_id", 3}}), ElementsAre(3));
 }
 
+TEST(ModelConfig, Llama4) {
+  const ModelConfig scout = Parse({{"model_type", "llama4"},
+                                   {"torch_dtype", "bfloat16"},
+                                   {"vision_config", {{"hidden_size", 1408}}},
+                                   {"text_config", {{"num_hidden_layers", 8}}}});
+  EXPECT_EQ(scout.architecture, "Llama4ForConditionalGeneration");
+  EXPECT_EQ(scout.dtype, DType::kBF16);
+  EXPECT_EQ(scout.moe.shared_intermediate, 8192);
+  EXPECT_EQ(scout.intermediate, 16384);
+  EXPECT_EQ(scout.temperature.floor, 8192.0f);
+  for (size_t i = 0; i < 8; ++i) {
+    EXPECT_TRUE(scout.layers[i].moe);
+    EXPECT_EQ(scout.layers[i].rope, i != 3 && i != 7);
+    EXPECT_EQ(scout.layers[i].chunk, scout.layers[i].rope ? 8192 : 0);
+  }
+  const auto text = [](json keys) {
+    keys["model_type"] = "llama4_text";
+    return Parse(keys);
+  };
+  EXPECT_FALSE(text({{"moe_layers", json::array()}}).layers[0].moe);
+  EXPECT_EQ(text({{"attention_chunk_size", nullptr}}).layers[0].chunk, 0);
+  // As old files have it.
+  EXPECT_GT(text({{"attn_temperature_tuning", 4}}).temperature.scale, 0.0f);
+  EXPECT_EQ(text({{"attn_temperature_tuning", 0}}).temperature.scale, 0.0f);
+}
+
 TEST(ModelConfig, KnowsItsArchitectures) {
   const std::vector<std::string> known = KnownArchitectures();
   EXPECT_TRUE(std::is_sorted(known.begin(), known.end()));

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/model_config_objects.h"
+
+#include <algorithm>
+#include <array>
+#include <string>
+
+namespace folkmoot {
+namespace {
+
+using nlohmann::json;
+
+constexpr std::string_view kText = "text_config";
+// Of the whole file; text_config may have them instead.
+constexpr std::array kOfFile = {"dtype", "torch_dtype", "quantization_config"};
+
+absl::Status CheckBesideText(const ConfigReader& file, const ConfigFamily& family) {
+  constexpr std::array kRead = {"architectures", "model_type", "text_config",
+                                "tie_word_embeddings"};
+  const auto is = [](const auto& names, std::string_view key) {
+    return std::find(names.begin(), names.end(), key) != names.end();
+  };
+  for (const auto& [key, value] : file.object().items()) {
+    if (is(kRead, key) || is(kOfFile, key) || is(family.beside_text, key)) continue;
+    if (IsHarmlessKey(key)) continue;
+    return file.Wrong(key, fmt::format("{} has no such key beside {}; remove it if it is known to "
+                                       "change nothing",
+                                       family.architecture, kText));
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<json> TextKeys(const ConfigReader& file, const ConfigFamily& family) {
+  FM_RETURN_IF_ERROR(CheckBesideText(file, family));
+  if (!file.HasValue(kText) || !file.Find(kText)->is_object()) {
+    return file.Wrong(kText, "it must be an object");
+  }
+  json text = *file.Find(kText);
+  const ConfigReader keys(text, fmt::format("{}{}.", file.prefix(), kText));
+  FM_ASSIGN_OR_RETURN(const auto type, keys.OptionalString("model_type"));
+  if (type && *type != family.text_model_type) {
+    return keys.Wrong("model_type", fmt::format("that of {} is '{}'", family.architecture,
+                                                family.text_model_type));
+  }
+  FM_ASSIGN_OR_RETURN(const bool tied, keys.Bool("tie_word_embeddings", family.tied_embeddings));
+  FM_ASSIGN_OR_RETURN(const bool outer, file.Bool("tie_word_embeddings", tied));
+  if (outer != tied) {
+    return file.Wrong("tie_word_embeddings", fmt::format("it contradicts that of {}", kText));
+  }
+  const bool typed = keys.HasValue("dtype") || keys.HasValue("torch_dtype");
+  for (const char* const key : kOfFile) {
+    if (!file.HasValue(key)) continue;
+    const bool weights = std::string_view(key) == "quantization_config";
+    if (weights && keys.HasValue(key) && *keys.Find(key) != *file.Find(key)) {
+      return keys.Wrong(key, "it contradicts the one beside text_config");
+    }
+    if (weights || !typed) text[key] = *file.Find(key);
+  }
+  return text;
+}
+
+// {"ffn_config": {"moe_top_k": 4}} becomes {"ffn_config.moe_top_k": 4}.
+absl::Status Unfold(const ConfigReader& keys, std::string_view name, json& object) {
+  if (!keys.Has(name)) return absl::OkStatus();
+  const json inner = *keys.Find(name);
+  if (!inner.is_object() && !inner.is_null()) return keys.Wrong(name, "it must be an object");
+  object.erase(std::string(name));
+  for (const auto& [key, value] : inner.items()) object[fmt::format("{}.{}", name, key)] = value;
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<json> KeysInOneObject(const ConfigReader& file, const ConfigFamily& family) {
+  if (!family.text_model_type.empty()) return TextKeys(file, family);
+  json object = file.object();
+  for (const std::string_view name : family.nested) {
+    FM_RETURN_IF_ERROR(Unfold(ConfigReader(object, file.prefix()), name, object));
+  }
+  return object;
+}
+
+std::string_view ObjectOfKeys(const ConfigFamily& family) {
+  return family.text_model_type.empty() ? "" : "text_config.";
+}
+
+}  // namespace folkmoot

@@ -30,7 +30,7 @@ StepCost CostOfStep(const ModelConfig& config, double bytes_per_weight, int64_t 
       continue;
     }
     const auto experts = static_cast<double>(config.moe.experts);
-    const auto top_k = static_cast<double>(config.moe.top_k);
+    const auto top_k = static_cast<double>(config.top_k(layer));
     const double expert = 3 * hidden * static_cast<double>(config.moe.intermediate);
     const double always =
         hidden * experts + 3 * hidden * static_cast<double>(config.moe.shared_intermediate);

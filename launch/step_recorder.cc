@@ -13,6 +13,14 @@ namespace {
 
 bool HasGuesses(const ActiveSlice& active) { return active.slice->drafts > 0; }
 
+// How many experts this row's gate chose: a layer may have fewer than the model's gate, and the
+// gates of other rows more.
+size_t ChoicesOf(const Routing& routing, int64_t row) {
+  const auto k = static_cast<size_t>(routing.top_k);
+  const auto slots = routing.expert.subspan(static_cast<size_t>(row) * k, k);
+  return static_cast<size_t>(std::find(slots.begin(), slots.end(), -1) - slots.begin());
+}
+
 uint64_t ExtendDigest(uint64_t digest, std::span<const float> row) {
   return XXH3_64bits_withSeed(row.data(), row.size_bytes(), digest);
 }
@@ -39,12 +47,10 @@ StepRecorder::StepRecorder(const std::vector<ActiveSlice>& slices, int64_t moe_l
   memory_.Reset();
 }
 
-void StepRecorder::CountExperts(const ActiveSlice& active, size_t moe_layer, int64_t row,
-                                const Routing& routing) {
+void StepRecorder::CountExperts(size_t moe_layer, int64_t row, const Routing& routing) {
   const auto first = static_cast<size_t>(row * routing.top_k);
-  const auto own = static_cast<size_t>(active.state->gate->config().top_k);
-  for (size_t c = first; c < first + own; ++c) {
-    if (static_cast<size_t>(routing.expert[c]) >= experts_) continue;  // none, or a zero expert
+  for (size_t c = first; c < first + ChoicesOf(routing, row); ++c) {
+    if (static_cast<size_t>(routing.expert[c]) >= experts_) continue;  // a zero expert
     const size_t at = moe_layer * experts_ + static_cast<size_t>(routing.expert[c]);
     if (routing.state[c] == SlotState::kOverflow) ++result_.expert_overflow[at];
     if (routing.action[c] == SlotAction::kExpert) ++result_.expert_tokens[at];
@@ -56,8 +62,7 @@ void StepRecorder::CountLost(const ActiveSlice& active, size_t moe_layer, int64_
   SequenceState& state = *active.state;
   if (!state.can_lose) return;
   const auto first = static_cast<size_t>(row * routing.top_k);
-  const auto own = static_cast<size_t>(state.gate->config().top_k);  // the rest is another gate's
-  const std::span<const SlotState> slots = routing.state.subspan(first, own);
+  const std::span<const SlotState> slots = routing.state.subspan(first, ChoicesOf(routing, row));
   const auto rejected =
       static_cast<int>(std::count(slots.begin(), slots.end(), SlotState::kRejected));
   const auto overflow =
@@ -93,7 +98,7 @@ void StepRecorder::OnRouting(int layer, const Routing& routing) {
                        .position = active.slice->start};
     CheckFinite(active, layer, rows);
     for (int64_t i = 0; i < rows.count; ++i) {
-      CountExperts(active, moe_layer_, rows.first + i, routing);
+      CountExperts(moe_layer_, rows.first + i, routing);
       CountLost(active, moe_layer_, rows.first + i, rows.position + i, routing);
     }
     if (state.start.trace_routing) {
@@ -139,7 +144,7 @@ void StepRecorder::Accept(const ActiveSlice& active, int64_t row, SequenceResult
     if (state.expert_places.empty()) continue;
     const GateConfig& gate = state.gate->config();
     const auto first = static_cast<size_t>(rows.first * routing.top_k);
-    const auto own = static_cast<size_t>(gate.top_k);
+    const size_t own = ChoicesOf(routing, rows.first);
     CountClaims(gate, position, routing.expert.subspan(first, own),
                 routing.state.subspan(first, own),
                 std::span(state.expert_places).subspan(m * outputs_, outputs_));
@@ -154,7 +159,7 @@ void StepRecorder::CountAccepted() {
     if (!HasGuesses(active)) continue;
     for (size_t m = 0; m < kept_.size(); ++m) {
       for (int64_t i = 0; i < active.given; ++i) {
-        CountExperts(active, m, active.first_guessed + i, kept_[m].routing);
+        CountExperts(m, active.first_guessed + i, kept_[m].routing);
       }
     }
   }
@@ -164,11 +169,12 @@ RoutingTrace StepRecorder::Trace(const ActiveSlice& active, int layer, const Row
   const GateConfig& gate = active.state->gate->config();
   const Routing& routing = rows.routing;
   RoutingTrace trace = {.layer = layer, .top_k = gate.top_k};
+  if (rows.count > 0) trace.top_k = static_cast<int32_t>(ChoicesOf(routing, rows.first));
   const int64_t answered =
       std::clamp<int64_t>(active.state->start.answered - rows.position, 0, rows.count);
   for (int64_t i = answered; i < rows.count; ++i) {
     const auto first = static_cast<size_t>((rows.first + i) * routing.top_k);
-    for (size_t c = first; c < first + static_cast<size_t>(gate.top_k); ++c) {
+    for (size_t c = first; c < first + static_cast<size_t>(trace.top_k); ++c) {
       trace.expert.push_back(routing.expert[c]);
       trace.weight.push_back(routing.weight[c]);
       trace.state.push_back(static_cast<uint8_t>(routing.state[c]));

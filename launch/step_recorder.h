@@ -61,8 +61,7 @@ class StepRecorder : public ForwardObserver {
   // One token of a sequence in one MoE layer.
   void CountLost(const ActiveSlice& active, size_t moe_layer, int64_t row, int64_t position,
                  const Routing& routing);
-  void CountExperts(const ActiveSlice& active, size_t moe_layer, int64_t row,
-                    const Routing& routing);
+  void CountExperts(size_t moe_layer, int64_t row, const Routing& routing);
   RoutingTrace Trace(const ActiveSlice& active, int layer, const Rows& rows) const;
 
   const std::vector<ActiveSlice>& slices_;

@@ -46,9 +46,10 @@ absl::StatusOr<MoeLayer> MoeLayer::Load(ThreadPool& pool, WeightLoader& loader,
   return layer;
 }
 
-void MoeLayer::Bind(int layer, int moe_index, const Gate& gate, Dispatcher& dispatcher) {
+void MoeLayer::Bind(int layer, int moe_index, const Gate& gate, int64_t top_k,
+                    Dispatcher& dispatcher) {
   layer_ = layer;
-  moe_router_ = MoeRouter(layer, moe_index, gate);
+  moe_router_ = MoeRouter(layer, moe_index, gate, top_k);
   moe_router_.set_biases(router_bias_, selection_bias_);
   dispatcher_ = &dispatcher;
   handle_ = dispatcher.MakeHandle();

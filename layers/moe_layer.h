@@ -37,7 +37,8 @@ class MoeLayer {
                                        const ModelConfig& config, const MoeNames& names,
                                        const ExpertPlacement& placement, int rank,
                                        ColumnExchange& columns);
-  void Bind(int layer, int moe_index, const Gate& gate, Dispatcher& dispatcher);
+  // top_k: GateInput::top_k.
+  void Bind(int layer, int moe_index, const Gate& gate, int64_t top_k, Dispatcher& dispatcher);
 
   // x [T, H]. Returns [T, H], which lives as matrices of ColumnExchange do. Collective over
   // ctx.experts and the ranks of the exchange, also with T = 0.

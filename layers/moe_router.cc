@@ -71,6 +71,7 @@ absl::StatusOr<Routing> MoeRouter::Route(LayerContext& ctx, const ForwardBatch& 
                            .streams = batch.streams,
                            .token_ids = batch.token_ids,
                            .layer = layer_,
+                           .top_k = top_k_,
                            .step = ctx.step,
                            .router_bias = router_bias_,
                            .selection_bias = selection_bias_};
@@ -96,7 +97,9 @@ absl::StatusOr<Routing> MoeRouter::RouteMixed(LayerContext& ctx, const ForwardBa
                                               ConstMatrix logits) {
   Workspace& workspace = ctx.workspace;
   int top_k = 0;  // the same on every rank
-  for (const Gate* gate : batch.gates) top_k = std::max(top_k, gate->config().top_k);
+  for (const Gate* gate : batch.gates) {
+    top_k = std::max(top_k, ChoicesOfLayer(gate->config(), top_k_));
+  }
   Routing merged = Routing::Allocate(workspace, logits.rows, top_k);
   merged.weight_on_input = gate_->config().apply_to == ApplyTo::kInput;
   merged.bad = workspace.Get<uint8_t>(logits.rows);
@@ -120,6 +123,7 @@ absl::StatusOr<Routing> MoeRouter::RouteMixed(LayerContext& ctx, const ForwardBa
                                .streams = mine.streams,
                                .token_ids = mine.token_ids,
                                .layer = layer_,
+                               .top_k = top_k_,
                                .step = ctx.step,
                                .router_bias = router_bias_,
                                .selection_bias = selection_bias_};

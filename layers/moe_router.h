@@ -17,9 +17,9 @@ class MoeRouter {
  public:
   MoeRouter() = default;
   // `gate` decides where a batch names no other; it must outlive the router. moe_index counts the
-  // MoE layers of the model from 0.
-  MoeRouter(int layer, int moe_index, const Gate& gate)
-      : layer_(layer), moe_index_(moe_index), gate_(&gate) {}
+  // MoE layers of the model from 0. top_k: GateInput::top_k of every gate.
+  MoeRouter(int layer, int moe_index, const Gate& gate, int64_t top_k = 0)
+      : layer_(layer), moe_index_(moe_index), top_k_(top_k), gate_(&gate) {}
 
   // Vectors [E] of this layer's weights or none, for every gate; they must outlive the router.
   void set_biases(std::span<const float> router, std::span<const float> selection) {
@@ -38,6 +38,7 @@ class MoeRouter {
 
   int layer_ = 0;
   int moe_index_ = 0;
+  int64_t top_k_ = 0;
   const Gate* gate_ = nullptr;
   std::span<const float> router_bias_, selection_bias_;
   std::vector<GateSequence> sequences_;

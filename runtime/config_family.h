@@ -89,7 +89,8 @@ struct ConfigFamily {
   std::string_view rope_absent = "";  // JSON of the object that a file without one means
   bool rope_context_inside = false;   // a context outside of the object is not read
   bool rope_mscales = false;          // longrope has short_mscale and long_mscale, and no factor
-  int64_t eos = -1;                   // -1: none
+  bool rope_alpha = false;  // dynamic rotations may have an alpha, which fixes them (Hunyuan)
+  int64_t eos = -1;         // -1: none
   bool tied_embeddings = false;
   Activation activation = Activation::kSilu;
   BiasRule bias = BiasRule::kNever;

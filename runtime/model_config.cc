@@ -110,9 +110,10 @@ absl::Status CheckKeys(const ConfigSource& source) {
       FM_RETURN_IF_ERROR(CheckNeutral(source, *rule));
       continue;
     }
-    return source.keys.Wrong(
-        key, fmt::format("{} has no such key; remove it if it is known to change nothing",
-                         source.family.architecture));
+    // By the name that it has in the file, which an alias may hide.
+    return ConfigReader(source.keys.object(), source.keys.prefix())
+        .Wrong(key, fmt::format("{} has no such key; remove it if it is known to change nothing",
+                                source.family.architecture));
   }
   return CheckAliases(source);
 }
@@ -246,7 +247,9 @@ absl::Status ReadRope(const ConfigSource& source, ModelConfig& config) {
                            .max_positions = config.max_positions,
                            .absent = family.rope_absent,
                            .context_inside = family.rope_context_inside,
-                           .mscales = family.rope_mscales};
+                           .mscales = family.rope_mscales,
+
+                           .alpha = family.rope_alpha};
   if (!family.rope_dim_key.empty()) {
     FM_ASSIGN_OR_RETURN(defaults.dim,
                         source.keys.Int(family.rope_dim_key, family.rope_dim, kHeads));

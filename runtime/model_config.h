@@ -57,11 +57,12 @@ struct LayerConfig {
   int64_t chunk = 0;           // a query sees keys of its own chunk of so many positions; 0 = all
   bool rope = true;            // false: q and k are not rotated, and q is tempered
   bool local_rope = false;     // by ModelConfig::local_rope
+  int64_t top_k = 0;           // experts of a token, fewer than MoeConfig::top_k; 0 = so many
 };
 
 struct MoeConfig {
   int64_t experts = 0;
-  int64_t top_k = 0;
+  int64_t top_k = 0;  // of the layer that has most
   int64_t intermediate = 0;
   bool norm_topk_prob = false;
   int64_t shared_intermediate = 0;  // 0 = no shared expert
@@ -149,6 +150,9 @@ struct ModelConfig {
   // How quantised weights are stored, by "quantization_config"; null: all are plain.
   std::shared_ptr<const WeightFormat> weight_format;
 
+  int64_t top_k(const LayerConfig& layer) const {
+    return layer.top_k > 0 ? layer.top_k : moe.top_k;
+  }
   // Numbers of a head that rotate, and of its value.
   int64_t rope_dim() const { return latent.kv_rank > 0 ? latent.rope_dim : head_dim; }
   int64_t value_dim() const { return latent.kv_rank > 0 ? latent.value_dim : head_dim; }

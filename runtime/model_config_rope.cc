@@ -5,12 +5,15 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <utility>
 
 namespace folkmoot {
 namespace {
 
 using nlohmann::json;
+
+constexpr double kBelowZero = -1e-300;  // bound of numbers that may be 0
 
 constexpr std::array<std::pair<std::string_view, RopeType>, 6> kTypes = {{
     {"default", RopeType::kDefault},
@@ -21,7 +24,7 @@ constexpr std::array<std::pair<std::string_view, RopeType>, 6> kTypes = {{
     {"longrope", RopeType::kLongrope},
 }};
 
-std::vector<std::string_view> KeysOf(RopeType type, bool mscales) {
+std::vector<std::string_view> KeysOf(RopeType type, const RopeDefaults& defaults) {
   // original_max_position_embeddings is read by yarn, llama3 and longrope; the others may carry it.
   std::vector<std::string_view> keys = {"rope_type", "type", "rope_theta", "partial_rotary_factor",
                                         "original_max_position_embeddings"};
@@ -34,6 +37,11 @@ std::vector<std::string_view> KeysOf(RopeType type, bool mscales) {
     case RopeType::kLinear:
     case RopeType::kDynamic:
       add({"factor"});
+      if (defaults.alpha) add({"alpha"});
+      // Published beside alpha, and read by nobody.
+      if (defaults.alpha && type == RopeType::kDynamic) {
+        add({"beta_fast", "beta_slow", "mscale", "mscale_all_dim"});
+      }
       break;
     case RopeType::kYarn:
       add({"factor", "attention_factor", "beta_fast", "beta_slow", "mscale", "mscale_all_dim",
@@ -44,7 +52,7 @@ std::vector<std::string_view> KeysOf(RopeType type, bool mscales) {
       break;
     case RopeType::kLongrope:
       add({"short_factor", "long_factor"});
-      if (mscales) {
+      if (defaults.mscales) {
         add({"short_mscale", "long_mscale"});
       } else {
         add({"factor", "attention_factor"});
@@ -88,8 +96,9 @@ absl::StatusOr<RopeType> ReadType(const ConfigReader& rope) {
                     "known types: default, linear, dynamic, yarn, llama3, longrope");
 }
 
-absl::Status CheckKeys(const json& object, const ConfigReader& rope, RopeType type, bool mscales) {
-  const std::vector<std::string_view> keys = KeysOf(type, mscales);
+absl::Status CheckKeys(const json& object, const ConfigReader& rope, RopeType type,
+                       const RopeDefaults& defaults) {
+  const std::vector<std::string_view> keys = KeysOf(type, defaults);
   for (const auto& [key, value] : object.items()) {
     if (std::find(keys.begin(), keys.end(), key) != keys.end()) continue;
     return rope.Wrong(key, fmt::format("rope type '{}' has no such key; remove it",
@@ -111,7 +120,6 @@ absl::Status ReadYarn(const ConfigReader& rope, int64_t max_positions, RopeConfi
                                   static_cast<double>(config.original_max_positions));
   FM_ASSIGN_OR_RETURN(config.attention_factor, rope.OptionalNumber("attention_factor", 0.0));
   // Zero means absent for these four.
-  constexpr double kBelowZero = -1e-300;
   FM_ASSIGN_OR_RETURN(const auto fast, rope.OptionalNumber("beta_fast", kBelowZero));
   FM_ASSIGN_OR_RETURN(const auto slow, rope.OptionalNumber("beta_slow", kBelowZero));
   if (fast.value_or(0.0) > 0.0) config.beta_fast = *fast;
@@ -183,6 +191,18 @@ absl::Status ReadStretching(const ConfigReader& rope, int64_t head_dim,
   return absl::OkStatus();
 }
 
+// Tencent's form of dynamic NTK: one larger base for sequences of every length. Transformers
+// forgets alpha beyond max_position_embeddings; Tencent's code does not.
+absl::Status ApplyAlpha(const ConfigReader& rope, int64_t head_dim, RopeConfig& config) {
+  if (config.type != RopeType::kDynamic) return absl::OkStatus();
+  FM_ASSIGN_OR_RETURN(const auto alpha, rope.OptionalNumber("alpha", kBelowZero));
+  if (alpha.value_or(0.0) == 0.0) return absl::OkStatus();
+  const double exponent = static_cast<double>(head_dim) / static_cast<double>(head_dim - 2);
+  config.type = RopeType::kDefault;
+  config.theta *= std::pow(*alpha, exponent);
+  return absl::OkStatus();
+}
+
 // The object's theta, else the file's, else the family's.
 absl::StatusOr<double> ReadTheta(const ConfigReader& top, const ConfigReader& rope,
                                  double default_theta) {
@@ -243,13 +263,14 @@ absl::StatusOr<RopeConfig> ParseRope(const ConfigReader& top, const RopeDefaults
 
   RopeConfig result;
   FM_ASSIGN_OR_RETURN(result.type, ReadType(rope));
-  FM_RETURN_IF_ERROR(CheckKeys(object, rope, result.type, defaults.mscales));
+  FM_RETURN_IF_ERROR(CheckKeys(object, rope, result.type, defaults));
   FM_ASSIGN_OR_RETURN(result.theta, ReadTheta(top, rope, defaults.theta));
   FM_ASSIGN_OR_RETURN(result.partial_rotary_factor, ReadPart(top, rope, defaults));
   FM_ASSIGN_OR_RETURN(result.original_max_positions, ReadContext(top, rope, result.type, defaults));
   const auto turning =
       static_cast<int64_t>(static_cast<double>(defaults.dim) * result.partial_rotary_factor);
   FM_RETURN_IF_ERROR(ReadStretching(rope, turning, defaults, result));
+  if (defaults.alpha) FM_RETURN_IF_ERROR(ApplyAlpha(rope, turning, result));
   return result;
 }
 

@@ -17,6 +17,7 @@ struct RopeDefaults {
   std::string_view absent = "";  // of ConfigFamily: rope_absent, rope_context_inside, rope_mscales
   bool context_inside = false;
   bool mscales = false;
+  bool alpha = false;  // ConfigFamily::rope_alpha
 };
 
 // Old style: rope_theta and rope_scaling; new style: rope_parameters. Contradictions between the

@@ -49,6 +49,19 @@ bool MayBeThere(const ModelConfig& config, std::string_view name) {
          (config.tied_embeddings && name == family.end_names().head + ".weight");
 }
 
+// Of the parameters of all experts those that one token runs through.
+int64_t ActiveOfExperts(const ModelConfig& config, int64_t parameters) {
+  int64_t layers = 0;
+  int64_t chosen = 0;
+  for (const LayerConfig& layer : config.layers) {
+    if (!layer.moe) continue;
+    ++layers;
+    chosen += config.top_k(layer);
+  }
+  if (layers == 0) return 0;
+  return SaturatingProduct({parameters / (layers * config.moe.experts), chosen});
+}
+
 void CountBytes(const ListedTensor& tensor, int64_t bytes, ModelInventory& inventory) {
   if (tensor.expert == ListedTensor::kNoExpert) {
     SaturatingAdd(inventory.dense_bytes, bytes);
@@ -122,10 +135,7 @@ absl::StatusOr<ModelInventory> TakeInventory(const ModelConfig& config,
   inventory.parameters = dense_parameters;
   SaturatingAdd(inventory.parameters, inventory.expert_parameters);
   inventory.active_parameters = dense_parameters;
-  if (config.moe.experts > 0) {
-    SaturatingAdd(inventory.active_parameters,
-                  inventory.expert_parameters / config.moe.experts * config.moe.top_k);
-  }
+  SaturatingAdd(inventory.active_parameters, ActiveOfExperts(config, inventory.expert_parameters));
   const LatentConfig& latent = config.latent;
   const int64_t kept = latent.kv_rank > 0
                            ? 2 * latent.kv_rank + latent.rope_dim

@@ -221,6 +221,11 @@ void ConfiguredGate::Finish(const GateInput& input, Decisions& d, Routing& routi
 
 absl::StatusOr<Routing> ConfiguredGate::Route(const GateInput& input, Communicator& comm,
                                               Workspace& workspace) const {
+  if (const int choices = ChoicesOfLayer(config_, input.top_k); choices != config_.top_k) {
+    GateConfig narrow = config_;
+    narrow.top_k = choices;
+    return ConfiguredGate(narrow).Route(input, comm, workspace);
+  }
   CheckShapes(config_, input);
   Routing routing = Routing::Allocate(workspace, input.logits.rows, config_.top_k);
   routing.weight_on_input = config_.apply_to == ApplyTo::kInput;
@@ -238,6 +243,11 @@ absl::StatusOr<Routing> ConfiguredGate::Route(const GateInput& input, Communicat
 }
 
 }  // namespace
+
+int ChoicesOfLayer(const GateConfig& gate, int64_t top_k) {
+  if (top_k == 0 || gate.selection == Selection::kTokenTable) return gate.top_k;
+  return static_cast<int>(std::min<int64_t>(gate.top_k, top_k));
+}
 
 std::unique_ptr<Gate> MakeGate(const GateConfig& config) {
   FM_CHECK(config.Validate().ok());

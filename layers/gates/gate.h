@@ -43,6 +43,7 @@ struct GateInput {
   std::span<const uint64_t> streams = {};
   std::span<const int32_t> token_ids = {};  // [T]; only read with selection = token_table
   int layer = 0;
+  int64_t top_k = 0;  // of ChoicesOfLayer
   int64_t step = -1;
   // [E] of this layer's weights; where not empty they replace the vectors of the config.
   std::span<const float> router_bias = {};
@@ -52,6 +53,10 @@ struct GateInput {
   std::span<const uint8_t> valid = {};   // [T] 0 = padding: no place, weight 0, not counted in S
   std::span<uint8_t> rerouted = {};      // [T, K] output: 1 where `reroute` moved a choice
 };
+
+// How many experts a gate chooses in a layer whose tokens get at most top_k; 0: as many as it says.
+// A table of tokens has its own number. With that number the config must be valid.
+int ChoicesOfLayer(const GateConfig& gate, int64_t top_k);
 
 class Gate {
  public:

@@ -284,7 +284,7 @@ void DecoderModel::BindGates(int blocks_per_layer) {
   for (size_t i = 0; i < blocks_.size(); ++i) {
     if (!blocks_[i].moe) continue;
     blocks_[i].moe->Bind(static_cast<int>(i) / blocks_per_layer, static_cast<int>(moe_layers_++),
-                         *gates_.own(), *dispatcher_);
+                         *gates_.own(), config_.layers[i].top_k, *dispatcher_);
   }
 }
 

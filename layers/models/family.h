@@ -44,6 +44,7 @@ struct Family {
   F(kGptOss)                 \
   F(kGraniteMoe)             \
   F(kGraniteMoeShared)       \
+  F(kHunyuanMoe)             \
   F(kLlama4)                 \
   F(kLlama4Multimodal)       \
   F(kLlama)                  \

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Models as the rest of the program asks for them: gates, limits, loading.
+#include "layers/gates/gate.h"
 #include "layers/models/decoder.h"
 #include "layers/models/family.h"
 #include "layers/models/model.h"
@@ -19,6 +20,11 @@ absl::StatusOr<const Family*> KnownFamily(const ModelConfig& config) {
 // A gate may be replaced freely, but not grow parts that the checkpoint has no weights for.
 absl::Status CheckGate(const ModelConfig& config, const GateConfig& gate) {
   FM_RETURN_IF_ERROR(gate.Validate());
+  for (const LayerConfig& layer : config.layers) {
+    GateConfig mine = gate;
+    mine.top_k = ChoicesOfLayer(gate, layer.top_k);
+    FM_RETURN_IF_ERROR(mine.Validate());
+  }
   if (gate.zero_experts != config.moe.zero_experts) {
     return InvalidArgument("--gate zero_experts={}: {} has {}", gate.zero_experts,
                            config.architecture, config.moe.zero_experts);
@@ -112,6 +118,7 @@ std::string_view WhyCpuOnly(const ModelConfig& config) {
   }
   for (const LayerConfig& layer : config.layers) {
     if (layer.chunk > 0 || !layer.rope) return "chunked attention";
+    if (layer.top_k > 0) return "layers that choose different numbers of experts";
   }
   const MoeConfig& moe = config.moe;
   if (moe.expert_bias || moe.router_bias || moe.selection_bias) return "biases of experts";

@@ -132,7 +132,8 @@ TEST(MixedGatesDense, ADenseModelHasNoGate) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Models, MixedGates,
-                         testing::Values("mixtral-classic", "qwen2_moe-classic"),
+                         testing::Values("mixtral-classic", "qwen2_moe-classic",
+                                         "hunyuan_v1_moe-topk-list"),
                          [](const auto& test) { return std::string(test.param, 5); });
 
 }  // namespace

@@ -101,5 +101,122 @@ INSTANTIATE_TEST_SUITE_P(
                 {"mscale", "rope type 'longrope' has no such key"}}),
     NameOf);
 
+json Llama4(json keys) {
+  keys["model_type"] = "llama4_text";
+  keys["num_hidden_layers"] = 2;
+  return keys;
+}
+
+json Llama4Text(json text) { return {{"model_type", "llama4"}, {"text_config", std::move(text)}}; }
+
+INSTANTIATE_TEST_SUITE_P(
+    Llama4, RefusalTest,
+    ::testing::Values(
+        Refusal{"NullHeadDim", Llama4({{"head_dim", nullptr}}), {"'head_dim' is null"}},
+        Refusal{"ExpertsByAnotherName", Llama4({{"num_experts", 4}}), {"'num_experts' is 4"}},
+        Refusal{"StepOfZero",
+                Llama4({{"interleave_moe_layer_step", 0}}),
+                {"'interleave_moe_layer_step' is 0"}},
+        Refusal{"MoeLayerBehindTheLast", Llama4({{"moe_layers", {2}}}), {"'moe_layers'", "to 1"}},
+        Refusal{"RotationsOfThreeLayers",
+                Llama4({{"no_rope_layers", {1, 0, 1}}}),
+                {"'no_rope_layers'", "2 layers"}},
+        Refusal{"RotationsAsBools",
+                Llama4({{"no_rope_layers", {true, false}}}),
+                {"'no_rope_layers'", "not true"}},
+        Refusal{"IntervalOfZero",
+                Llama4({{"no_rope_layer_interval", 0}}),
+                {"'no_rope_layer_interval' is 0"}},
+        Refusal{
+            "ChunkOfZero", Llama4({{"attention_chunk_size", 0}}), {"'attention_chunk_size' is 0"}},
+        Refusal{"SlidingLayer",
+                Llama4({{"layer_types", {"full_attention", "sliding_attention"}}}),
+                {"'layer_types'", "entry 1", "chunked_attention"}},
+        Refusal{"TooFewLayerTypes",
+                Llama4({{"layer_types", {"full_attention"}}}),
+                {"'layer_types'", "2 layers"}},
+        Refusal{"SlidingWindow", Llama4({{"sliding_window", 8}}), {"'sliding_window' is 8"}},
+        Refusal{"FloorOfZero", Llama4({{"floor_scale", 0}}), {"'floor_scale' is 0"}},
+        Refusal{"NegativeScale", Llama4({{"attn_scale", -1}}), {"'attn_scale' is -1"}},
+        Refusal{"TuningAsAString",
+                Llama4({{"attn_temperature_tuning", "yes"}}),
+                {"'attn_temperature_tuning'", "true or false"}},
+        Refusal{"Compressed",
+                Llama4({{"for_llm_compressor", true}}),
+                {"'for_llm_compressor' is true", "with false only"}},
+        Refusal{"NoText", {{"model_type", "llama4"}}, {"'text_config' is missing", "an object"}},
+        Refusal{"TextOfAnotherType",
+                Llama4Text({{"model_type", "llama"}}),
+                {"'text_config.model_type' is \"llama\"", "'llama4_text'"}},
+        Refusal{"KeyOfText", Llama4Text({{"head_dim", 0}}), {"'text_config.head_dim' is 0"}},
+        Refusal{"UnknownKeyOfText", Llama4Text({{"mup", 1}}), {"'text_config.mup' is 1"}},
+        Refusal{"KeyOutsideOfText",
+                {{"model_type", "llama4"}, {"text_config", json::object()}, {"hidden_size", 8}},
+                {"'hidden_size' is 8", "beside text_config"}},
+        Refusal{"TiedOutsideOfText",
+                {{"model_type", "llama4"},
+                 {"text_config", json::object()},
+                 {"tie_word_embeddings", true}},
+                {"'tie_word_embeddings' is true", "contradicts that of text_config"}},
+        Refusal{"RopeOfText",
+                Llama4Text({{"rope_scaling", {{"rope_type", "linear"}}}}),
+                {"'text_config.rope_scaling.factor'"}}),
+    NameOf);
+
+json Hunyuan(json keys) {
+  keys["model_type"] = "hunyuan_v1_moe";
+  keys["num_hidden_layers"] = 2;
+  if (!keys.contains("num_experts")) keys["num_experts"] = 4;
+  return keys;
+}
+
+json HunyuanRope(json rope) { return Hunyuan({{"rope_scaling", std::move(rope)}}); }
+
+INSTANTIATE_TEST_SUITE_P(
+    Hunyuan, RefusalTest,
+    ::testing::Values(
+        Refusal{"OneExpert", Hunyuan({{"num_experts", 1}}), {"'num_experts' is 1", "at least"}},
+        Refusal{"ExpertsPerLayer", Hunyuan({{"num_experts", {4, 4}}}), {"'num_experts'"}},
+        Refusal{"ChoicesOfThreeLayers",
+                Hunyuan({{"moe_topk", {1, 2, 3}}}),
+                {"'moe_topk' is a list of 3", "2 layers"}},
+        Refusal{"TooManyChoices", Hunyuan({{"moe_topk", {1, 5}}}), {"'moe_topk'", "to 4"}},
+        Refusal{"ChoicesTwice",
+                Hunyuan({{"moe_topk", 2}, {"num_experts_per_tok", 3}}),
+                {"'num_experts_per_tok' is 3", "contradicts moe_topk"}},
+        Refusal{"NarrowExperts",
+                Hunyuan({{"intermediate_size", 8}, {"moe_intermediate_size", {8, 4}}}),
+                {"'moe_intermediate_size'", "must be 8"}},
+        Refusal{"TwoSharedExperts",
+                Hunyuan({{"num_shared_expert", 2}}),
+                {"'num_shared_expert' is 2", "must be 1"}},
+        Refusal{"HeadDims",
+                Hunyuan({{"head_dim", 64}, {"attention_head_dim", 128}}),
+                {"'attention_head_dim' is 128", "contradicts head_dim"}},
+        Refusal{"NoMixture", Hunyuan({{"use_mixed_mlp_moe", false}}), {"'use_mixed_mlp_moe'"}},
+        Refusal{"NoNorms", Hunyuan({{"use_qk_norm", false}}), {"'use_qk_norm'", "true only"}},
+        Refusal{"RawWeights", Hunyuan({{"norm_topk_prob", false}}), {"'norm_topk_prob'"}},
+        Refusal{"SharedKeys", Hunyuan({{"use_cla", true}}), {"'use_cla' is true"}},
+        Refusal{"SkippedLayers",
+                Hunyuan({{"moe_layer_num_skipped", 1}}),
+                {"'moe_layer_num_skipped' is 1"}},
+        Refusal{"LayerNorm", Hunyuan({{"norm_type", "layer"}}), {"'norm_type'", "hf_rms"}},
+        Refusal{"Scaled", Hunyuan({{"routed_scaling_factor", 2.5}}), {"'routed_scaling_factor'"}},
+        Refusal{"Groups", Hunyuan({{"n_group", 8}}), {"'n_group' is 8"}},
+        Refusal{"NoRotation", Hunyuan({{"use_rotary_pos_emb", false}}), {"'use_rotary_pos_emb'"}},
+        Refusal{"Drops", Hunyuan({{"moe_drop_tokens", true}}), {"'moe_drop_tokens' is true"}},
+        Refusal{"Latent", Hunyuan({{"kv_lora_rank", 64}}), {"'kv_lora_rank' is 64"}},
+        Refusal{"MlpBias", Hunyuan({{"mlp_bias", true}}), {"'mlp_bias' is true"}},
+        Refusal{"DynamicWithoutFactor",
+                HunyuanRope({{"type", "dynamic"}, {"alpha", 4.0}}),
+                {"'rope_scaling.factor' is missing"}},
+        Refusal{"NegativeAlpha",
+                HunyuanRope({{"type", "dynamic"}, {"factor", 1.0}, {"alpha", -4.0}}),
+                {"'rope_scaling.alpha' is -4.0"}},
+        Refusal{"AlphaOfYarn",
+                HunyuanRope({{"type", "yarn"}, {"factor", 2.0}, {"alpha", 4.0}}),
+                {"'rope_scaling.alpha'", "'yarn'"}}),
+    NameOf);
+
 }  // namespace
 }  // namespace folkmoot

@@ -256,68 +256,6 @@ INSTANTIATE_TEST_SUITE_P(
                 {"rope_parameters.partial_rotary_factor' is 0.25"}}),
     NameOf);
 
-json Llama4(json keys) {
-  keys["model_type"] = "llama4_text";
-  keys["num_hidden_layers"] = 2;
-  return keys;
-}
-
-json Llama4Text(json text) { return {{"model_type", "llama4"}, {"text_config", std::move(text)}}; }
-
-INSTANTIATE_TEST_SUITE_P(
-    Llama4, RefusalTest,
-    ::testing::Values(
-        Refusal{"NullHeadDim", Llama4({{"head_dim", nullptr}}), {"'head_dim' is null"}},
-        Refusal{"ExpertsByAnotherName", Llama4({{"num_experts", 4}}), {"'num_experts' is 4"}},
-        Refusal{"StepOfZero",
-                Llama4({{"interleave_moe_layer_step", 0}}),
-                {"'interleave_moe_layer_step' is 0"}},
-        Refusal{"MoeLayerBehindTheLast", Llama4({{"moe_layers", {2}}}), {"'moe_layers'", "to 1"}},
-        Refusal{"RotationsOfThreeLayers",
-                Llama4({{"no_rope_layers", {1, 0, 1}}}),
-                {"'no_rope_layers'", "2 layers"}},
-        Refusal{"RotationsAsBools",
-                Llama4({{"no_rope_layers", {true, false}}}),
-                {"'no_rope_layers'", "not true"}},
-        Refusal{"IntervalOfZero",
-                Llama4({{"no_rope_layer_interval", 0}}),
-                {"'no_rope_layer_interval' is 0"}},
-        Refusal{
-            "ChunkOfZero", Llama4({{"attention_chunk_size", 0}}), {"'attention_chunk_size' is 0"}},
-        Refusal{"SlidingLayer",
-                Llama4({{"layer_types", {"full_attention", "sliding_attention"}}}),
-                {"'layer_types'", "entry 1", "chunked_attention"}},
-        Refusal{"TooFewLayerTypes",
-                Llama4({{"layer_types", {"full_attention"}}}),
-                {"'layer_types'", "2 layers"}},
-        Refusal{"SlidingWindow", Llama4({{"sliding_window", 8}}), {"'sliding_window' is 8"}},
-        Refusal{"FloorOfZero", Llama4({{"floor_scale", 0}}), {"'floor_scale' is 0"}},
-        Refusal{"NegativeScale", Llama4({{"attn_scale", -1}}), {"'attn_scale' is -1"}},
-        Refusal{"TuningAsAString",
-                Llama4({{"attn_temperature_tuning", "yes"}}),
-                {"'attn_temperature_tuning'", "true or false"}},
-        Refusal{"Compressed",
-                Llama4({{"for_llm_compressor", true}}),
-                {"'for_llm_compressor' is true", "with false only"}},
-        Refusal{"NoText", {{"model_type", "llama4"}}, {"'text_config' is missing", "an object"}},
-        Refusal{"TextOfAnotherType",
-                Llama4Text({{"model_type", "llama"}}),
-                {"'text_config.model_type' is \"llama\"", "'llama4_text'"}},
-        Refusal{"KeyOfText", Llama4Text({{"head_dim", 0}}), {"'text_config.head_dim' is 0"}},
-        Refusal{"UnknownKeyOfText", Llama4Text({{"mup", 1}}), {"'text_config.mup' is 1"}},
-        Refusal{"KeyOutsideOfText",
-                {{"model_type", "llama4"}, {"text_config", json::object()}, {"hidden_size", 8}},
-                {"'hidden_size' is 8", "beside text_config"}},
-        Refusal{"TiedOutsideOfText",
-                {{"model_type", "llama4"},
-                 {"text_config", json::object()},
-                 {"tie_word_embeddings", true}},
-                {"'tie_word_embeddings' is true", "contradicts that of text_config"}},
-        Refusal{"RopeOfText",
-                Llama4Text({{"rope_scaling", {{"rope_type", "linear"}}}}),
-                {"'text_config.rope_scaling.factor'"}}),
-    NameOf);
-
 TEST(ModelConfigErrors, NotJson) {
   EXPECT_THAT(ErrorOf("{\"model_type\": "), AllOf(HasSubstr("not JSON"), HasSubstr("line 1")));
   EXPECT_THAT(ErrorOf(""), HasSubstr("not JSON"));

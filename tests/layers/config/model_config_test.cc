@@ -6,6 +6,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cmath>
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -267,6 +269,24 @@ TEST(ModelConfig, Llama4) {
   // As old files have it.
   EXPECT_GT(text({{"attn_temperature_tuning", 4}}).temperature.scale, 0.0f);
   EXPECT_EQ(text({{"attn_temperature_tuning", 0}}).temperature.scale, 0.0f);
+}
+
+TEST(ModelConfig, Hunyuan) {
+  const ModelConfig config =
+      Parse({{"model_type", "hunyuan_v1_moe"},
+             {"num_hidden_layers", 3},
+             {"num_experts", 8},
+             {"moe_topk", {1, 4, 2}},
+             {"attention_head_dim", 96},
+             {"rope_scaling", {{"type", "dynamic"}, {"factor", 1.0}, {"alpha", 1000.0}}}});
+  EXPECT_EQ(config.head_dim, 96);
+  EXPECT_EQ(config.moe.top_k, 4);
+  for (const auto& [layer, choices] : {std::pair(0, 1), {1, 4}, {2, 2}}) {
+    EXPECT_EQ(config.top_k(config.layers[static_cast<size_t>(layer)]), choices);
+  }
+  // The same at every length.
+  EXPECT_EQ(config.rope.type, RopeType::kDefault);
+  EXPECT_DOUBLE_EQ(config.rope.theta, 1e4 * std::pow(1000.0, 96.0 / 94.0));
 }
 
 TEST(ModelConfig, KnowsItsArchitectures) {

@@ -218,7 +218,7 @@ class CheckpointLoader : public WeightLoader {
       return NotFound("tensor '{}' of shape [{}] is missing from the checkpoint", name,
                       fmt::join(shape, ", "));
     }
-    if (info->shape != shape) {
+    if (!FitsShape(info->shape, shape)) {
       return InvalidArgument("{}: tensor '{}' has shape [{}], but config.json asks for [{}]",
                              info->file, name, fmt::join(info->shape, ", "),
                              fmt::join(shape, ", "));

@@ -5,7 +5,9 @@ namespace folkmoot {
 
 ExpertLayout LayoutOf(const ExpertNames& names, const WeightLoader& loader) {
   if (!loader.Has(names.packed_gate_up)) return ExpertLayout::kOneByOne;
-  return loader.Coded(names.packed_gate_up) ? ExpertLayout::kPackedCodes : ExpertLayout::kPacked;
+  // Where it makes a difference, which is for what may be transposed.
+  const std::string& asked = names.gate_up_transposed ? names.packed_gate_up : names.packed_down;
+  return loader.Coded(asked) ? ExpertLayout::kPackedCodes : ExpertLayout::kPacked;
 }
 
 GatedFfnTensors TensorsOfExpert(const ExpertNames& names, ExpertLayout layout, int expert,

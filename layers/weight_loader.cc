@@ -17,6 +17,12 @@ std::vector<int64_t> StoredShape(const TensorRef& ref) {
   return shape;
 }
 
+bool FitsShape(std::span<const int64_t> stored, std::span<const int64_t> wanted) {
+  if (std::equal(stored.begin(), stored.end(), wanted.begin(), wanted.end())) return true;
+  return wanted.size() == 3 && stored.size() == 2 && stored[1] == wanted[2] && wanted[0] > 0 &&
+         stored[0] % wanted[0] == 0 && stored[0] / wanted[0] == wanted[1];
+}
+
 absl::StatusOr<std::unique_ptr<CodeMatrix>> WeightLoader::CodesToRun(const TensorRef& ref) {
   if (options_.dtype) return nullptr;
   FM_ASSIGN_OR_RETURN(std::unique_ptr<CodeMatrix> codes, Codes(ref));

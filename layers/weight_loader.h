@@ -32,6 +32,10 @@ struct RowTable {
 // The shape of the tensor that `ref` is a part of.
 std::vector<int64_t> StoredShape(const TensorRef& ref);
 
+// Has a checkpoint the tensor as it is asked for? The experts of one tensor [E, I, H] may lie in
+// [E * I, H] (DBRX): it is the same memory.
+bool FitsShape(std::span<const int64_t> stored, std::span<const int64_t> wanted);
+
 // What becomes of weights on their way into memory.
 struct WeightOptions {
   // Converts matrices to this type while packing them; without one they stay as stored.

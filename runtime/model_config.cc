@@ -92,11 +92,19 @@ absl::Status CheckAliases(const ConfigSource& source) {
   return absl::OkStatus();
 }
 
+// Also in an object of its own.
+bool IsHarmless(const ConfigFamily& family, std::string_view key) {
+  const size_t dot = key.rfind('.');
+  const auto nested = std::find(family.nested.begin(), family.nested.end(), key.substr(0, dot));
+  return IsHarmlessKey(key) || (dot != std::string_view::npos && nested != family.nested.end() &&
+                                IsHarmlessKey(key.substr(dot + 1)));
+}
+
 absl::Status CheckKeys(const ConfigSource& source) {
   const std::vector<std::string_view> honoured = HonouredKeys(source.family);
   const std::vector<NeutralKey> neutral = NeutralKeys();
   for (const auto& [key, value] : source.keys.object().items()) {
-    if (IsHarmlessKey(key.substr(key.rfind('.') + 1))) continue;  // also of nested objects
+    if (IsHarmless(source.family, key)) continue;
     if (std::find(honoured.begin(), honoured.end(), key) != honoured.end()) continue;
     if (const FixedKey* fixed = FindFixed(source.family, key); fixed != nullptr) {
       FM_RETURN_IF_ERROR(CheckFixed(source, key, value));
@@ -248,7 +256,6 @@ absl::Status ReadRope(const ConfigSource& source, ModelConfig& config) {
                            .absent = family.rope_absent,
                            .context_inside = family.rope_context_inside,
                            .mscales = family.rope_mscales,
-
                            .alpha = family.rope_alpha};
   if (!family.rope_dim_key.empty()) {
     FM_ASSIGN_OR_RETURN(defaults.dim,

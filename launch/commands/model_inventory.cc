@@ -106,7 +106,7 @@ void CompareTensor(const ModelConfig& config, const ListedTensor& tensor,
     inventory.missing.push_back(tensor.name);
     return;
   }
-  if (info->shape != tensor.shape) {
+  if (!FitsShape(info->shape, tensor.shape)) {
     inventory.wrong_shape.push_back(fmt::format("{}: [{}] instead of [{}]", tensor.name,
                                                 fmt::join(info->shape, ", "),
                                                 fmt::join(tensor.shape, ", ")));

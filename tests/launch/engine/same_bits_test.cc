@@ -147,6 +147,10 @@ INSTANTIATE_TEST_SUITE_P(
         ModelCase{"Qwen2MoeDenseLayers", "tests/data/goldens/qwen2_moe-sparse-step", ""},
         ModelCase{"Qwen3MoeDynamicRope", "tests/data/goldens/qwen3_moe-dynamic", ""},
         ModelCase{"GptOssMxfp4", "tests/data/goldens/gpt_oss-mxfp4", ""},
+        ModelCase{"HunyuanLayers", "tests/data/goldens/hunyuan_v1_moe-topk-list", ""},
+        ModelCase{"HunyuanLayersCapacity", "tests/data/goldens/hunyuan_v1_moe-topk-list",
+                  kChunkCapacity},
+        ModelCase{"Llama4", "tests/data/goldens/llama4_text-chunked", ""},
         ModelCase{"PhimoeLongrope", "tests/data/goldens/phimoe-longrope", ""},
         // The rule of Phi-MoE with another model.
         ModelCase{"MixtralSparseMixer", "tests/data/goldens/mixtral-classic", "phimoe"},

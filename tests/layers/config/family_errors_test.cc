@@ -218,5 +218,60 @@ INSTANTIATE_TEST_SUITE_P(
                 {"'rope_scaling.alpha'", "'yarn'"}}),
     NameOf);
 
+json Dbrx(json keys) {
+  keys["model_type"] = "dbrx";
+  return keys;
+}
+
+json DbrxAttention(json keys) { return Dbrx({{"attn_config", std::move(keys)}}); }
+
+json DbrxFfn(json keys) { return Dbrx({{"ffn_config", std::move(keys)}}); }
+
+INSTANTIATE_TEST_SUITE_P(
+    Dbrx, RefusalTest,
+    ::testing::Values(
+        Refusal{"AttentionAsANumber", Dbrx({{"attn_config", 4}}), {"'attn_config' is 4"}},
+        Refusal{"KeyOutsideOfItsObject",
+                Dbrx({{"kv_n_heads", 4}}),
+                {"'kv_n_heads' is 4", "no such key"}},
+        Refusal{"UsualNameOfANestedKey",
+                Dbrx({{"num_key_value_heads", 4}}),
+                {"'num_key_value_heads' is 4", "no such key"}},
+        Refusal{"KvHeads",
+                DbrxAttention({{"kv_n_heads", 3}}),
+                {"'attn_config.kv_n_heads' is 3", "multiple"}},
+        Refusal{"UnknownAttentionKey",
+                DbrxAttention({{"qk_ln", true}}),
+                {"'attn_config.qk_ln' is true"}},
+        Refusal{"ClipOfZero", DbrxAttention({{"clip_qkv", 0}}), {"'attn_config.clip_qkv' is 0"}},
+        Refusal{"OuterTheta",
+                Dbrx({{"rope_theta", 1e4}, {"attn_config", {{"rope_theta", 5e5}}}}),
+                {"'rope_theta' is 10000.0", "attn_config.rope_theta"}},
+        Refusal{"OuterThetaAlone", Dbrx({{"rope_theta", 5e5}}), {"'rope_theta' is 500000.0"}},
+        Refusal{"TwoWidths",
+                Dbrx({{"d_model", 64}, {"hidden_size", 32}}),
+                {"'d_model' is 64", "contradicts hidden_size"}},
+        Refusal{"HeadDim", Dbrx({{"head_dim", 64}}), {"'head_dim' is 64", "d_model / n_heads"}},
+        Refusal{"Tied", Dbrx({{"tie_word_embeddings", true}}), {"'tie_word_embeddings'"}},
+        Refusal{"WidthOfExperts",
+                DbrxFfn({{"hidden_size", 64}}),
+                {"'ffn_config.hidden_size' is 64", "d_model"}},
+        Refusal{"TooManyChoices",
+                DbrxFfn({{"moe_top_k", 5}}),
+                {"'ffn_config.moe_top_k' is 5", "5 of 4"}},
+        Refusal{"OtherNormOfWeights",
+                DbrxFfn({{"moe_normalize_expert_weights", 2.0}}),
+                {"'ffn_config.moe_normalize_expert_weights' is 2.0", "by their sum"}},
+        Refusal{"Uniform",
+                DbrxFfn({{"uniform_expert_assignment", true}}),
+                {"'ffn_config.uniform_expert_assignment' is true"}},
+        Refusal{"Activation",
+                DbrxFfn({{"ffn_act_fn", {{"name", "mish"}}}}),
+                {"'ffn_config.ffn_act_fn.name' is \"mish\""}},
+        Refusal{"PartOfAnActivation",
+                DbrxFfn({{"ffn_act_fn", {{"name", "gelu"}, {"approximate", "tanh"}}}}),
+                {"'ffn_config.ffn_act_fn.approximate'"}}),
+    NameOf);
+
 }  // namespace
 }  // namespace folkmoot

@@ -162,6 +162,7 @@ TEST(ModelConfig, HarmlessAndNeutralKeysAreAccepted) {
   EXPECT_EQ(Parse({{"model_type", "llama"},
                    {"attention_dropout", 0.1},
                    {"transformers_version", "4.40.0"},
+                   {"transformers.js_config", {{"dtype", "q4"}}},
                    {"use_cache", false},
                    {"sliding_window", nullptr},
                    {"quantization_config", nullptr},
@@ -287,6 +288,22 @@ TEST(ModelConfig, Hunyuan) {
   // The same at every length.
   EXPECT_EQ(config.rope.type, RopeType::kDefault);
   EXPECT_DOUBLE_EQ(config.rope.theta, 1e4 * std::pow(1000.0, 96.0 / 94.0));
+}
+
+TEST(ModelConfig, Dbrx) {
+  const ModelConfig config =
+      Parse({{"model_type", "dbrx"},
+             {"d_model", 64},
+             {"num_attention_heads", 4},
+             {"attn_config", {{"kv_n_heads", 2}, {"rope_theta", 5e5}, {"top_p", 1.0}}},
+             {"ffn_config", {{"moe_normalize_expert_weights", 1}}}});
+  EXPECT_EQ(config.hidden, 64);
+  EXPECT_EQ(config.heads, 4);
+  EXPECT_EQ(config.head_dim, 16);
+  EXPECT_EQ(config.kv_heads, 2);
+  EXPECT_EQ(config.rope.theta, 5e5);
+  EXPECT_EQ(config.clip_qkv, 0.0f);
+  EXPECT_TRUE(config.moe.norm_topk_prob);
 }
 
 TEST(ModelConfig, KnowsItsArchitectures) {

@@ -88,9 +88,11 @@ absl::StatusOr<GateConfig> OverrideGate(const ModelConfig& config, const GateCon
 }
 
 bool PrefixCacheable(const ModelConfig& config, const GateConfig& gate) {
-  const bool by_length =
-      config.rope.type == RopeType::kDynamic || config.rope.type == RopeType::kLongrope;
-  return !by_length && (config.moe.experts == 0 || gate.PrefixCacheable());
+  const auto by_length = [](const RopeConfig& rope) {
+    return rope.type == RopeType::kDynamic || rope.type == RopeType::kLongrope;
+  };
+  if (by_length(config.rope) || (config.local_rope && by_length(*config.local_rope))) return false;
+  return config.moe.experts == 0 || gate.PrefixCacheable();
 }
 
 absl::StatusOr<const Family*> CheckModel(const ModelConfig& config, const GateConfig& gate) {
@@ -121,7 +123,8 @@ std::string_view WhyCpuOnly(const ModelConfig& config) {
     if (layer.top_k > 0) return "layers that choose different numbers of experts";
   }
   const MoeConfig& moe = config.moe;
-  if (moe.expert_bias || moe.router_bias || moe.selection_bias) return "biases of experts";
+  if (moe.expert_bias) return "biased experts";
+  if (moe.router_bias || moe.selection_bias) return "a biased router";
   if (moe.zero_experts > 0) return "zero experts";
   const Family* family = FindFamily(config.architecture);
   if (moe.shared_intermediate > 0 && family->layer_names("").moe.shared_gate.empty()) {

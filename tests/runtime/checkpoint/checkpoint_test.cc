@@ -157,7 +157,7 @@ TEST_F(CheckpointTest, GoldenCheckpoints) {
     if (!entry.is_directory()) continue;
     const auto opened = Checkpoint::Open(entry.path().string());
     ASSERT_TRUE(opened.ok()) << Message(opened.status());
-    EXPECT_NE((*opened)->Find("model.embed_tokens.weight"), nullptr);
+    EXPECT_FALSE((*opened)->Names().empty());
     sharded += fs::exists(entry.path() / "model.safetensors.index.json") ? 1 : 0;
     ++count;
   }

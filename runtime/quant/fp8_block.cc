@@ -86,7 +86,7 @@ absl::StatusOr<WeightFormatPtr> MakeFp8Block(const ConfigReader& keys) {
   FM_RETURN_IF_ERROR(CheckKnownKeys(
       keys, {"quant_method", "fmt", "weight_block_size", "activation_scheme", "scale_fmt",
              "modules_to_not_convert", "ignored_layers", "dequantize", "kv_cache_scheme"}));
-  FM_RETURN_IF_ERROR(CheckChoice(keys, "fmt", {"e4m3"}));
+  FM_RETURN_IF_ERROR(CheckChoice(keys, "fmt", {"e4m3", "float8_e4m3fn"}));
   FM_RETURN_IF_ERROR(keys.Strings("modules_to_not_convert").status());
   FM_RETURN_IF_ERROR(keys.Strings("ignored_layers").status());
   FM_ASSIGN_OR_RETURN(const auto block, keys.Ints("weight_block_size", kBlock));

@@ -30,8 +30,12 @@ class DummyLoader : public WeightLoader {
  public:
   DummyLoader(uint64_t seed, DType dtype) : seed_(seed), dtype_(dtype) {}
 
+  // All but experts in one tensor.
   bool Has(std::string_view name) const override {
-    return !name.ends_with("_proj");  // the packed expert layout is the one thing it has not
+    for (const std::string_view packed : {"_proj", ".mlp.w1", ".input_linear.weight"}) {
+      if (name.ends_with(packed)) return false;
+    }
+    return true;
   }
 
   absl::StatusOr<WeightView> View(const TensorRef& ref) override { return Fill(ref, scratch_[0]); }
@@ -42,6 +46,11 @@ class DummyLoader : public WeightLoader {
   std::optional<DType> Stored(std::string_view name) const override {
     return Has(name) ? std::optional<DType>(dtype_) : std::nullopt;
   }
+  absl::StatusOr<std::vector<float>> Row(const std::string& name, int64_t n, int64_t row,
+                                         int64_t rows) override {
+    if (name.find("bias") == std::string::npos) return WeightLoader::Row(name, n, row, rows);
+    return std::vector<float>(static_cast<size_t>(n));
+  }
   absl::StatusOr<std::pair<WeightView, WeightView>> ViewPair(const TensorRef& a,
                                                              const TensorRef& b) override {
     return std::make_pair(Fill(a, scratch_[0]), Fill(b, scratch_[1]));
@@ -49,7 +58,8 @@ class DummyLoader : public WeightLoader {
 
  protected:
   absl::StatusOr<WeightView> ViewVector(const std::string& name, int64_t n) override {
-    const float value = name.ends_with(".bias") ? 0.0f : 1.0f;
+    const bool zero = name.find("bias") != std::string::npos || name.ends_with(".sinks");
+    const float value = zero ? 0.0f : 1.0f;
     std::vector<std::byte>& storage = scratch_[0];
     storage.resize(static_cast<size_t>(n) * sizeof(float));
     std::fill_n(reinterpret_cast<float*>(storage.data()), n, value);
@@ -60,7 +70,8 @@ class DummyLoader : public WeightLoader {
 
  private:
   WeightView Fill(const TensorRef& ref, std::vector<std::byte>& storage) {
-    const bool embedding = ref.name.find("embed_tokens") != std::string::npos;
+    const bool embedding =
+        ref.name.find("embed_tokens") != std::string::npos || ref.name.ends_with(".wte.weight");
     const float deviation = embedding ? 1.0f : 1.0f / std::sqrt(static_cast<float>(ref.k));
     uint64_t state = XXH3_64bits_withSeed(ref.name.data(), ref.name.size(), seed_) | 1u;
     // One run of values, repeated, so that models of many gigabytes are there in seconds; its

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Multi-head latent attention (DeepSeek-V2, arXiv 2405.04434, section 2.1) in its absorbed form.
 //
-// The cache has one vector of kv_rank + rope_dim numbers per token, which all heads share: what
-// keys and values would be made from, and the rotated part of all keys. A head's query goes through
+// The cache has a key of kv_rank + rope_dim numbers per token, which all heads share: what keys and
+// values would be made from, and the rotated part of all keys; and, by rows, the first part once
+// more as its value. A head's query goes through
 // its key matrix instead of the keys (q^T (W c) = (W^T q)^T c), and its value matrix comes after
 // the weighted sum. Prefill does the same as decode: one form has one set of bits.
 //

@@ -30,14 +30,14 @@ GatedFfnTensors TensorsOfShared(const MoeNames& names, int64_t hidden, int64_t i
 
 class MoeLayer {
  public:
-  // `gate` decides where a batch names no other; `dispatcher` is shared by all layers of the model
-  // and combines this rank's columns; all of them and `columns` must outlive the layer.
-  // moe_index counts the MoE layers of the model from 0.
+  // `columns` must outlive the layer.
   static absl::StatusOr<MoeLayer> Load(ThreadPool& pool, WeightLoader& loader,
                                        const ModelConfig& config, const MoeNames& names,
                                        const ExpertPlacement& placement, int rank,
                                        ColumnExchange& columns);
-  // top_k: GateInput::top_k.
+  // `gate` decides where a batch names no other; `dispatcher` is shared by all layers of the model
+  // and combines this rank's columns; both must outlive the layer. moe_index counts the MoE layers
+  // of the model from 0. top_k: GateInput::top_k.
   void Bind(int layer, int moe_index, const Gate& gate, int64_t top_k, Dispatcher& dispatcher);
 
   // x [T, H]. Returns [T, H], which lives as matrices of ColumnExchange do. Collective over

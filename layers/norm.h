@@ -20,7 +20,7 @@ class Norm {
 
   // x [T, n]; out may be x.
   void Apply(ThreadPool& pool, ConstMatrix x, Matrix out) const;
-  // residual += factor * delta, then out = norm(residual).
+  // residual += factor * delta, then out = norm(residual). out may be delta.
   void AddApply(ThreadPool& pool, ConstMatrix delta, float factor, Matrix residual,
                 Matrix out) const;
 

@@ -97,7 +97,8 @@ struct ConfigFamily {
   bool mlp_bias_key = false;
   QkNormKind qk_norm = QkNormKind::kNone;
   WindowRule window = WindowRule::kNone;
-  int64_t window_size = 0;    // 0: null
+  int64_t window_size = 0;  // 0: null
+  int64_t max_window_layers = 28;
   bool kv_heads_null = true;  // null means as many as heads; else it is refused
   bool head_dim_null = true;  // null means hidden / heads; else it is refused
   // Routed experts; 0 for dense families.

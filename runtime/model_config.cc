@@ -41,7 +41,9 @@ absl::StatusOr<const ConfigFamily*> FamilyOf(std::span<const ConfigFamily* const
   for (const ConfigFamily* family : families) {
     const bool named = !architectures.empty() &&
                        is(architectures[0], family->architecture, family->other_architecture);
-    const bool typed = model_type && is(*model_type, family->model_type, family->other_model_type);
+    // A model_type that others have too says nothing by itself.
+    const std::string_view other = architectures.empty() ? "" : family->other_model_type;
+    const bool typed = model_type && is(*model_type, family->model_type, other);
     if (architectures.empty() ? !typed : !named) continue;
     if (model_type && !typed) {
       return keys.Wrong("model_type",

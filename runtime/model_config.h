@@ -29,6 +29,7 @@ struct RopeConfig {
   RopeType type = RopeType::kDefault;
   double theta = 10000.0;
   double partial_rotary_factor = 1.0;
+  int64_t dim = 0;          // numbers of a head that turn; 0: by partial_rotary_factor
   bool neighbours = false;  // pairs are (2i, 2i + 1), not (i, i + D/2)
   double factor = 1.0;
   int64_t original_max_positions = 0;
@@ -55,7 +56,7 @@ struct LayerConfig {
   bool shortcut = false;       // both; what the experts give joins behind the next layer (LongCat)
   int64_t sliding_window = 0;  // keys that a query sees, itself included; 0 = all
   int64_t chunk = 0;           // a query sees keys of its own chunk of so many positions; 0 = all
-  bool rope = true;            // false: q and k are not rotated, and q is tempered
+  bool rope = true;            // false: q and k are not rotated; see TemperatureConfig
   bool local_rope = false;     // by ModelConfig::local_rope
   int64_t top_k = 0;           // experts of a token, fewer than MoeConfig::top_k; 0 = so many
 };

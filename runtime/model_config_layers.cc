@@ -52,7 +52,9 @@ absl::StatusOr<std::vector<bool>> SlidingByRule(const ConfigSource& source, int6
                                                 bool in_use, bool has_window) {
   int64_t first_free = 0;
   if (source.family.window_in_use_key() || source.family.window == WindowRule::kAlwaysFromMax) {
-    FM_ASSIGN_OR_RETURN(first_free, source.keys.Int("max_window_layers", 28, {0, INT32_MAX}));
+    FM_ASSIGN_OR_RETURN(
+        first_free,
+        source.keys.Int("max_window_layers", source.family.max_window_layers, {0, INT32_MAX}));
   }
   int64_t pattern = 1;
   if (source.family.window == WindowRule::kAllButNth) {

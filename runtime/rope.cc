@@ -93,8 +93,9 @@ float AttentionScaling(const RopeConfig& config, bool stretched) {
 
 Rope::Rope(const RopeConfig& config, int64_t head_dim, int64_t max_positions)
     : config_(config),
-      rotary_dim_(
-          static_cast<int64_t>(static_cast<double>(head_dim) * config.partial_rotary_factor)),
+      rotary_dim_(config.dim > 0 ? config.dim
+                                 : static_cast<int64_t>(static_cast<double>(head_dim) *
+                                                        config.partial_rotary_factor)),
       max_positions_(max_positions),
       scaling_(AttentionScaling(config, false)),
       stretched_scaling_(AttentionScaling(config, true)) {

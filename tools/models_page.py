@@ -60,6 +60,9 @@ worst beside it. The same models give the same bits at 3 ranks and, where
 the table does not say otherwise, tensor-parallel. Where Transformers is known to deviate from the authors' code, the goldens follow the
 authors ([README](../tests/data/goldens/README.md)).
 
+Text needs a `tokenizer.json`; Kimi-K2, Moonlight and Hunyuan-A13B are published with tiktoken files, which run with token ids only
+until they are converted.
+
 Any key of a config.json that is not known to change nothing is honoured or refused by name; so are tensors that are missing
 or left over (`folkmoot inspect MODEL`). Layers for multi-token prediction are not read. Quantised checkpoints:
 [quantization.md](quantization.md); GGUF files: [gguf.md](gguf.md); another family: [adding-a-model.md](adding-a-model.md).

@@ -120,7 +120,8 @@ absl::Status CheckMixer(const GateConfig& c) {
       {c.selection == Selection::kLearned, "selection=learned"},
       {c.n_group == 1, "n_group=1"},
       {c.extra_policy != ExtraPolicy::kSample, "an extra_policy other than sample"},
-      {c.zero_experts == 0, "zero_experts=0"}};
+      {c.zero_experts == 0, "zero_experts=0"},
+      {c.overflow != Overflow::kReroute, "an overflow other than reroute"}};
   for (const auto& [met, need] : needs) {
     if (!met) return InvalidArgument("gate: weight_from=sparse_mixer needs {}", need);
   }

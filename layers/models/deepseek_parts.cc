@@ -36,6 +36,19 @@ absl::Status ReadLatent(const ConfigSource& source, const LatentDefaults& defaul
         fmt::format("latent attention has as many as num_attention_heads = {}", config.heads));
   }
   config.head_dim = latent.nope_dim + latent.rope_dim;
+  FM_ASSIGN_OR_RETURN(const auto whole, keys.OptionalInt("qk_head_dim", kDims));
+  if (whole && *whole != config.head_dim) {
+    return keys.Wrong("qk_head_dim", fmt::format("where it is given it must be {}, the numbers of "
+                                                 "a head that turn and that do not",
+                                                 config.head_dim));
+  }
+  const RopeConfig& rope = config.rope;
+  if (rope.mscale.value_or(1.0) != 1.0 && rope.mscale_all_dim.value_or(0.0) == 0.0) {
+    return InvalidArgument(
+        "{}rope_scaling.mscale' is {} without mscale_all_dim: the authors' code and others differ; "
+        "give both",
+        keys.prefix(), *rope.mscale);
+  }
   config.output_bias = config.qkv_bias;
   const double mscale = YarnMscale(config.rope.factor, config.rope.mscale_all_dim.value_or(0.0));
   config.attention_multiplier =

@@ -36,8 +36,7 @@ absl::Status ReadGroupedExperts(const ConfigSource& source, const GroupedDefault
                                 ModelConfig& config);
 
 // DeepSeek-V3 (arXiv 2412.19437, section 2.1.2): chosen by sigmoid + bias of the layer, weighed by
-// sigmoid alone; a group's score is the sum of its two best. The only expert of a token is not
-// normalised, as the authors have it.
+// sigmoid alone; a group's score is the sum of its two best.
 GateConfig BiasedSigmoidGate(const ModelConfig& config);
 
 // The layer behind the last, for multi-token prediction.

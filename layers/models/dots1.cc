@@ -40,6 +40,7 @@ const Family kDots1 = {
                .qk_norm = QkNormKind::kHeads,
                .window = WindowRule::kAlwaysFromMax,
                .window_size = 4096,
+               .max_window_layers = 62,
                .head_dim_null = false,
                .experts = 1 << 16,  // no default: Read asks for it
                .top_k = 1,

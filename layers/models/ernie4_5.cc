@@ -8,8 +8,11 @@ namespace {
 
 constexpr KeyAlias kAliases[] = {{"num_experts", "moe_num_experts"},
                                  {"num_experts_per_tok", "moe_k"}};
-constexpr FixedKey kFixed[] = {
-    {"moe_gate", "\"topk\""}, {"moe_gate", "\"topk_fused\""}, {"moe_use_aux_free", "true"}};
+constexpr FixedKey kFixed[] = {{"moe_gate", "\"topk\""},
+                               {"moe_gate", "\"topk_fused\""},
+                               {"moe_use_aux_free", "true"},
+                               {"use_rmsnorm", "true"},
+                               {"compression_ratio", "1"}};
 constexpr std::string_view kOwnKeys[] = {"moe_num_shared_experts",
                                          "moe_layer_start_index",
                                          "moe_layer_end_index",
@@ -17,13 +20,11 @@ constexpr std::string_view kOwnKeys[] = {"moe_num_shared_experts",
                                          "moe_norm_min",
                                          "use_bias",
                                          "moe_capacity",
-                                         "compression_ratio",
                                          "num_nextn_predict_layers",
                                          "freq_allocation",
                                          "fuse_rope",
                                          "fuse_linear",
-                                         "use_flash_attention",
-                                         "use_rmsnorm"};
+                                         "use_flash_attention"};
 constexpr std::string_view kUnused[] = {"model.mtp_block.", "model.mtp_emb_norm.",
                                         "model.mtp_hidden_norm.", "model.mtp_linear_proj."};
 

@@ -16,14 +16,16 @@ constexpr FixedKey kFixed[] = {{"use_bidirectional_attention", "false"},
                                {"hidden_act", "\"gelu_pytorch_tanh\""}};
 constexpr std::string_view kOwnKeys[] = {"hidden_activation"};
 constexpr std::string_view kOwnKeys2[] = {"query_pre_attn_scalar", "attn_logit_softcapping",
-                                          "final_logit_softcapping", "cache_implementation"};
+                                          "final_logit_softcapping", "cache_implementation",
+                                          "sliding_window_size"};
 constexpr std::string_view kOwnKeys3[] = {"query_pre_attn_scalar",   "rope_local_base_freq",
                                           "final_logit_softcapping", "cache_implementation",
                                           "sliding_window_pattern",  "_sliding_window_pattern"};
 
 absl::Status Read(const ConfigSource& source, ModelConfig& config) {
   config.embedding_multiplier = std::sqrt(static_cast<float>(config.hidden));
-  // The first files said "gelu" in hidden_act and meant this one.
+  // The first files say "gelu" in hidden_act, and the authors' code has this one.
+  if (config.activation == Activation::kGelu) config.activation = Activation::kGeluTanh;
   FM_ASSIGN_OR_RETURN(const auto name, source.keys.OptionalString("hidden_activation"));
   if (!name) return absl::OkStatus();
   if (*name != "gelu_pytorch_tanh") {
@@ -50,11 +52,33 @@ absl::Status ReadSecond(const ConfigSource& source, ModelConfig& config) {
 
 absl::Status Read2(const ConfigSource& source, ModelConfig& config) {
   FM_RETURN_IF_ERROR(ReadSecond(source, config));
+  // Some files spell it both ways.
+  FM_ASSIGN_OR_RETURN(const auto window, source.keys.OptionalInt("sliding_window_size"));
+  FM_ASSIGN_OR_RETURN(const int64_t usual, source.keys.Int("sliding_window", 4096));
+  if (window && *window != usual) {
+    return source.keys.Wrong("sliding_window_size",
+                             fmt::format("it contradicts sliding_window = {}", usual));
+  }
   FM_ASSIGN_OR_RETURN(config.attention_softcap,
                       ReadCap(source.keys, "attn_logit_softcapping", 50.0f));
   FM_ASSIGN_OR_RETURN(config.logits_softcap,
                       ReadCap(source.keys, "final_logit_softcapping", 30.0f));
   return absl::OkStatus();
+}
+
+// The entries of rope_parameters, beside which older keys would have no say.
+absl::Status CheckRopes(const ConfigReader& keys) {
+  for (const char* key : {"rope_theta", "rope_scaling", "rope_local_base_freq"}) {
+    if (keys.HasValue(key)) return keys.Wrong(key, "rope_parameters decides; remove one of them");
+  }
+  const nlohmann::json& both = *keys.Find("rope_parameters");
+  bool known = both.is_object();
+  for (const auto& [kind, entry] : both.items()) {
+    known = known && (kind == "full_attention" || kind == "sliding_attention");
+  }
+  if (known) return absl::OkStatus();
+  return keys.Wrong("rope_parameters",
+                    "it must have entries full_attention and sliding_attention only");
 }
 
 // Of one kind of layer: entry `kind` of rope_parameters, or, in older files, `older`.
@@ -63,10 +87,6 @@ absl::StatusOr<RopeConfig> ReadRope(const ConfigReader& keys, const ModelConfig&
   nlohmann::json part = older;
   if (keys.HasValue("rope_parameters")) {
     const nlohmann::json& both = *keys.Find("rope_parameters");
-    if (!both.is_object() || both.contains("rope_type") || both.contains("rope_theta")) {
-      return keys.Wrong("rope_parameters",
-                        "it must have entries full_attention and sliding_attention");
-    }
     part = both.contains(kind) ? nlohmann::json{{"rope_parameters", both[kind]}}
                                : nlohmann::json::object();
   }
@@ -78,6 +98,7 @@ absl::Status Read3(const ConfigSource& source, ModelConfig& config) {
   const ConfigReader& keys = source.keys;
   FM_RETURN_IF_ERROR(ReadSecond(source, config));
   FM_ASSIGN_OR_RETURN(config.logits_softcap, ReadCap(keys, "final_logit_softcapping", 0.0f));
+  if (keys.HasValue("rope_parameters")) FM_RETURN_IF_ERROR(CheckRopes(keys));
   nlohmann::json full = nlohmann::json::object();
   nlohmann::json local = nlohmann::json::object();
   for (const char* key : {"rope_theta", "rope_scaling"}) {

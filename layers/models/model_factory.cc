@@ -33,6 +33,14 @@ absl::Status CheckGate(const ModelConfig& config, const GateConfig& gate) {
     return InvalidArgument("--gate num_experts={}: the model has {} experts", gate.num_experts,
                            config.moe.outputs());
   }
+  const bool biased = (config.moe.selection_bias && !gate.selection_bias.empty()) ||
+                      (config.moe.router_bias && !gate.router_bias.empty());
+  if (biased) {
+    return InvalidArgument(
+        "--gate: {} has biases of its own in every layer, which router_bias and selection_bias "
+        "would not replace",
+        config.architecture);
+  }
   if (gate.shared && config.moe.shared_intermediate == 0) {
     return InvalidArgument("--gate shared=true: {} has no shared expert", config.architecture);
   }
@@ -74,6 +82,9 @@ absl::StatusOr<GateConfig> OverrideGate(const ModelConfig& config, const GateCon
   GateConfig gate = base;
   FM_RETURN_IF_ERROR(ApplyOverrides(overrides, &gate));
   // A preset says how to route; whether there is a shared expert is not its business.
+  if (overrides.find("zero_experts=") == std::string_view::npos) {
+    gate.zero_experts = base.zero_experts;
+  }
   if (overrides.find("shared=") == std::string_view::npos) gate.shared = base.shared;
   if (overrides.find("shared_gate=") == std::string_view::npos) gate.shared_gate = base.shared_gate;
   if (gate.shared != base.shared || gate.shared_gate != base.shared_gate) {
@@ -105,7 +116,10 @@ std::string_view WhyCpuOnly(const ModelConfig& config) {
   if (config.qk_norm == QkNormKind::kRows) return "q and k normalised over all heads";
   if (config.clip_qkv > 0) return "clipped q, k and v";
   if (config.latent.kv_rank > 0) return "latent attention";
-  if (config.attention_multiplier > 0) return "multipliers";
+  if (config.attention_multiplier > 0 || config.embedding_multiplier != 1.0f ||
+      config.residual_multiplier != 1.0f || config.logits_scaling != 1.0f) {
+    return "multipliers";
+  }
   if (config.norm != NormKind::kRms || config.post_norms) return "norms of this kind";
   if (config.qk_norm == QkNormKind::kHeadsAfterRope ||
       config.qk_norm == QkNormKind::kUnitAfterRope) {
@@ -115,11 +129,13 @@ std::string_view WhyCpuOnly(const ModelConfig& config) {
   if (config.attention_softcap > 0 || config.logits_softcap > 0) return "logit capping";
   if (config.head_bias) return "a biased output head";
   if (config.activation == Activation::kClampedSwiglu) return "clamped SwiGLU";
-  if (config.rope.neighbours || config.local_rope || config.rope.partial_rotary_factor != 1.0) {
+  if (config.rope.neighbours || config.local_rope || config.rope.dim > 0 ||
+      config.rope.partial_rotary_factor != 1.0) {
     return "rotary embeddings of this kind";
   }
   for (const LayerConfig& layer : config.layers) {
     if (layer.chunk > 0 || !layer.rope) return "chunked attention";
+    if (layer.shortcut) return "experts beside a dense network";
     if (layer.top_k > 0) return "layers that choose different numbers of experts";
   }
   const MoeConfig& moe = config.moe;

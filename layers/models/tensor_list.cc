@@ -13,7 +13,8 @@ namespace {
 
 // Over all layers; the largest published models have some 25,000 experts.
 constexpr int64_t kMaxExperts = 100'000;
-constexpr int64_t kMaxVector = int64_t{1} << 26;  // numbers
+constexpr int64_t kMaxVectors = int64_t{1} << 28;  // numbers in all of them
+constexpr int64_t kMaxHeads = 1'000'000;           // over all layers, of latent attention
 
 // Whose tensor it is, by its name: "...experts.7.up_proj.weight".
 int ExpertOf(std::string_view name, bool sliced) {
@@ -102,10 +103,11 @@ class ListingLoader : public WeightLoader {
   static PackedMatrix Empty(int64_t n, int64_t k) {
     return PackedMatrix::Borrow(n, k, DType::kF32, std::nullopt, nullptr);
   }
-  static absl::StatusOr<std::vector<float>> Zeros(const std::string& name, int64_t n) {
-    if (n > kMaxVector) {
-      return InvalidArgument("config.json asks for {} numbers in '{}'; the limit is {}", n, name,
-                             kMaxVector);
+  absl::StatusOr<std::vector<float>> Zeros(const std::string& name, int64_t n) {
+    vector_numbers_ += n;
+    if (vector_numbers_ > kMaxVectors) {
+      return InvalidArgument("config.json asks for over {} numbers in vectors, '{}' among them",
+                             kMaxVectors, name);
     }
     return std::vector<float>(static_cast<size_t>(n));
   }
@@ -125,6 +127,7 @@ class ListingLoader : public WeightLoader {
   const WeightLoader* stored_;
   std::vector<ListedTensor> tensors_;
   std::map<std::string, size_t> index_;  // into tensors_
+  int64_t vector_numbers_ = 0;
 };
 
 }  // namespace
@@ -137,6 +140,11 @@ absl::StatusOr<std::vector<ListedTensor>> ListTensors(const ModelConfig& config,
     return InvalidArgument("config.json asks for {} experts over all layers; the limit is {}",
                            experts, kMaxExperts);
   }
+  const int64_t heads = config.heads * static_cast<int64_t>(config.layers.size());
+  if (config.latent.kv_rank > 0 && heads > kMaxHeads) {
+    return InvalidArgument("config.json asks for {} heads over all layers; the limit is {}", heads,
+                           kMaxHeads);
+  }
   const ExpertPlacement all = ExpertPlacement::Contiguous(static_cast<int>(config.moe.experts), 1);
   ListingLoader loader(stored);
   FM_RETURN_IF_ERROR(DecoderModel::List(config, loader, part.placement ? *part.placement : all,
@@ -148,8 +156,15 @@ absl::StatusOr<int64_t> BytesToLoad(const ModelConfig& config, const ListedPart&
                                     DType dtype) {
   FM_ASSIGN_OR_RETURN(const std::vector<ListedTensor> tensors, ListTensors(config, nullptr, part));
   int64_t values = 0;
-  for (const ListedTensor& tensor : tensors) values += tensor.matrix ? tensor.values : 0;
-  return values * DTypeBytes(dtype);
+  for (const ListedTensor& tensor : tensors) {
+    if (tensor.matrix && __builtin_add_overflow(values, tensor.values, &values)) {
+      return InvalidArgument("config.json asks for more weights than can be counted");
+    }
+  }
+  if (__builtin_mul_overflow(values, DTypeBytes(dtype), &values)) {
+    return InvalidArgument("config.json asks for more weights than can be counted");
+  }
+  return values;
 }
 
 }  // namespace folkmoot

@@ -58,8 +58,11 @@ HWY_INLINE VF Activate(Activation activation, VF x) {
 
 HWY_INLINE VF ClampedSwiglu(VF gate, VF up, float limit) {
   const DF d;
-  const VF g = hn::Min(gate, hn::Set(d, limit));
-  const VF u = hn::Max(hn::Min(up, hn::Set(d, limit)), hn::Set(d, -limit));
+  const VF top = hn::Set(d, limit);
+  const VF bottom = hn::Set(d, -limit);
+  const VF g = hn::IfThenElse(hn::Gt(gate, top), top, gate);  // unlike Min, keeps NaN
+  const VF most = hn::IfThenElse(hn::Gt(up, top), top, up);
+  const VF u = hn::IfThenElse(hn::Lt(most, bottom), bottom, most);
   return hn::Mul(hn::Add(u, hn::Set(d, 1.0f)), TimesSigmoid(g, hn::Mul(g, hn::Set(d, 1.702f))));
 }
 

@@ -206,7 +206,8 @@ HWY_INLINE VF Tanh(VF x) {
     sum = Fma(sum, square, hn::Set(d, next));
   }
   const VF near = Fma(hn::Mul(sum, square), x, x);
-  return hn::IfThenElse(hn::Lt(hn::Abs(x), hn::Set(d, 0.625f)), near, far);
+  const VF result = hn::IfThenElse(hn::Lt(hn::Abs(x), hn::Set(d, 0.625f)), near, far);
+  return hn::IfThenElse(hn::Eq(x, x), result, x);  // NaN stays
 }
 
 // scores = cap tanh(score / cap).

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -16,6 +17,8 @@ struct ArgumentTags {
   std::string_view value_begin, value_end;  // around a value; value_begin may be empty
   std::string_view end;                     // behind the last pair
   bool lines = false;                       // a value has lines of its own
+  // The next pair and `end` end a value, too: models forget value_end.
+  bool value_end_optional = false;
 };
 
 // Pairs become members of an object as soon as each is complete.
@@ -32,7 +35,13 @@ class TaggedArguments {
   Reading Read(std::string_view text, std::string* json);
 
  private:
+  struct Extent {
+    size_t size;  // of the value
+    size_t used;  // with value_end, if it is there
+  };
+
   Reading ReadPair(std::string_view text, std::string* json);
+  std::optional<Extent> FindValueEnd(std::string_view text) const;
 
   const ArgumentTags tags_;
   const std::shared_ptr<const ToolSchemas> schemas_;

@@ -66,28 +66,34 @@ Reading TaggedArguments::ReadPair(std::string_view text, std::string* json) {
     }
     at += tags_.value_begin.size();
   }
-  const std::optional<Extent> extent = FindValueEnd(text.substr(at));
+  const std::optional<Extent> extent = FindValueEnd(text, at);
   if (!extent) return Reading::More();
-  const std::string_view written = text.substr(at, extent->size);
+  const std::string_view written = text.substr(at, extent->end - at);
   const std::string_view value = tags_.lines ? TrimLines(written) : Trim(written);
   json->append(pairs_++ == 0 ? "{" : ", ");
   AppendQuoted(name, json);
   json->append(": ");
   json->append(schemas_->ValueJson(tool_, name, value));
-  return Reading::Done(at + extent->used);
+  return Reading::Done(extent->used);
 }
 
-std::optional<TaggedArguments::Extent> TaggedArguments::FindValueEnd(std::string_view text) const {
-  size_t size = text.find(tags_.value_end);
-  size_t used = size + tags_.value_end.size();
+std::optional<TaggedArguments::Extent> TaggedArguments::FindValueEnd(std::string_view text,
+                                                                     size_t from) {
+  from = std::max(from, searched_);
+  size_t end = text.find(tags_.value_end, from);
+  size_t used = end + tags_.value_end.size();
+  size_t held = PartialMarker(text, tags_.value_end);
   if (tags_.value_end_optional) {
     for (const std::string_view next : {tags_.name_begin, tags_.end}) {
-      const size_t found = text.substr(0, size).find(next);
-      if (found != std::string_view::npos) size = used = found;
+      const size_t found = text.substr(0, end).find(next, from);
+      if (found != std::string_view::npos) end = used = found;
+      held = std::max(held, PartialMarker(text, next));
     }
   }
-  if (size == std::string_view::npos) return std::nullopt;
-  return Extent{.size = size, .used = used};
+  searched_ = 0;  // of the next pair
+  if (end != std::string_view::npos) return Extent{.end = end, .used = used};
+  searched_ = std::max(from, text.size() - held);
+  return std::nullopt;
 }
 
 }  // namespace folkmoot

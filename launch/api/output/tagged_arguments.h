@@ -30,23 +30,25 @@ class TaggedArguments {
   void Begin(std::string tool) {
     tool_ = std::move(tool);
     pairs_ = 0;
+    searched_ = 0;
   }
   // As CallSyntax::ReadArguments. kDone leaves `end` where it is.
   Reading Read(std::string_view text, std::string* json);
 
  private:
   struct Extent {
-    size_t size;  // of the value
-    size_t used;  // with value_end, if it is there
+    size_t end;   // of the value
+    size_t used;  // up to and with value_end, if it is there
   };
 
   Reading ReadPair(std::string_view text, std::string* json);
-  std::optional<Extent> FindValueEnd(std::string_view text) const;
+  std::optional<Extent> FindValueEnd(std::string_view text, size_t from);
 
   const ArgumentTags tags_;
   const std::shared_ptr<const ToolSchemas> schemas_;
   std::string tool_;
   int pairs_ = 0;
+  size_t searched_ = 0;  // of the pair that is read: no end of its value begins before this
 };
 
 }  // namespace folkmoot

@@ -37,6 +37,7 @@ Server::Server(ServerOptions options) : options_(std::move(options)) {
   options_.front_end.after = [this](std::chrono::milliseconds delay, std::function<void()> task) {
     return std::shared_ptr<void>(loop_.After(delay, std::move(task)));
   };
+  options_.front_end.queue_places = options_.queue.max_queued_requests;
   front_end_ = std::make_unique<FrontEnd>(options_.front_end);
 }
 

@@ -22,7 +22,7 @@ namespace folkmoot {
 
 struct ServerOptions {
   HttpServerOptions http;
-  FrontEndOptions front_end;  // `after` is set by the server
+  FrontEndOptions front_end;  // `after` and `queue_places` are set by the server
   EngineServiceOptions queue;
   std::chrono::seconds shutdown_timeout{300};  // for requests under way, after the first signal
 };

@@ -280,7 +280,8 @@ void FrontEnd::Attach(std::unique_ptr<ServedModel> model, const EngineFacts& fac
   parts_->engine = &engine;
   parts_->metrics = metrics;
   parts_->jobs =
-      std::make_unique<Jobs>(engine, metrics, parts_->options.after, parts_->options.ping_interval);
+      std::make_unique<Jobs>(engine, metrics, parts_->options.after, parts_->options.ping_interval,
+                             parts_->options.queue_places);
   if (parts_->state == ServeState::kLoading) parts_->state = ServeState::kReady;
 }
 

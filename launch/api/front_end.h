@@ -22,7 +22,8 @@ struct FrontEndOptions {
   std::chrono::milliseconds request_timeout{0};     // of every request; 0: none
   std::chrono::milliseconds stall_timeout{60'000};  // not ready when a step takes longer
   std::chrono::milliseconds ping_interval{15'000};  // longest silence of a stream; 0: any
-  bool log_requests = false;                        // ids and sizes, never text
+  int64_t queue_places = EngineServiceOptions().max_queued_requests;
+  bool log_requests = false;  // ids and sizes, never text
   // Runs the function after the delay unless the handle is destroyed first (IoLoop::After).
   std::function<std::shared_ptr<void>(std::chrono::milliseconds, std::function<void()>)> after;
 };

@@ -51,7 +51,8 @@ void Jobs::PingAfter(const std::shared_ptr<Job>& job, std::chrono::milliseconds 
 
 // Gives the engine what it will take. A full queue is no error once the request has begun.
 void Jobs::SubmitMore(const std::shared_ptr<Job>& job) {
-  while (job->next_prompt < job->generation->request().prompts.size()) {
+  while (job->next_prompt < job->generation->request().prompts.size() &&
+         job->open.size() < max_open_) {
     const absl::Status status = SubmitNext(job);
     if (status.ok()) continue;
     if (status.code() != absl::StatusCode::kResourceExhausted) {

@@ -2,6 +2,7 @@
 // The requests that are in the engine's hands, and which engine request belongs to which.
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <functional>
@@ -34,12 +35,15 @@ class Jobs {
   using After =
       std::function<std::shared_ptr<void>(std::chrono::milliseconds, std::function<void()>)>;
 
-  // `ping_interval`: streams are not silent for longer; 0: they may be.
-  Jobs(EnginePort& engine, Metrics* metrics, After after, std::chrono::milliseconds ping_interval)
+  // `ping_interval`: streams are not silent for longer; 0: they may be. `queue_places`: requests
+  // that may wait in the engine's queue.
+  Jobs(EnginePort& engine, Metrics* metrics, After after, std::chrono::milliseconds ping_interval,
+       int64_t queue_places)
       : engine_(engine),
         metrics_(metrics),
         after_(std::move(after)),
-        ping_interval_(ping_interval) {}
+        ping_interval_(ping_interval),
+        max_open_(static_cast<size_t>(std::max<int64_t>(1, queue_places / 2))) {}
 
   // Hands the prompts to the engine. An error (queue full, draining) means that nothing was taken.
   absl::Status Start(const std::shared_ptr<Job>& job);
@@ -71,6 +75,8 @@ class Jobs {
   Metrics* metrics_;
   After after_;
   std::chrono::milliseconds ping_interval_;
+  // Of one job's prompts in the engine: a long list leaves room in the queue for others.
+  const size_t max_open_;
   int64_t next_id_ = 1;
   std::unordered_map<int64_t, Entry> by_id_;
   std::unordered_set<std::shared_ptr<Job>> jobs_;

@@ -123,8 +123,11 @@ class ChatAnswer : public Answer {
   // A text that ends by itself with calls asks for their results.
   Json ChatFinishJson(const GenerationState& state, const ChoiceState& choice) {
     const OutputRules& rules = state.request.output;
-    if (choice.finish == FinishReason::kStop && rules.active() &&
-        MessageReader(state, choice).ends_with_calls(rules)) {
+    if (choice.finish != FinishReason::kStop || !rules.active()) return FinishReasonJson(choice);
+    const ChatMessage& message = MessageReader(state, choice);
+    // What the client wanted to stop at may stand inside of a call, which is then not to be run.
+    const bool cut = choice.stop_string != nullptr || choice.stop_token >= 0;
+    if (message.ends_with_calls(rules) && (!cut || message.last_call_complete())) {
       return "tool_calls";
     }
     return FinishReasonJson(choice);

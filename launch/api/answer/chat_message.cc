@@ -76,10 +76,21 @@ OutputDeltas ChatMessage::Read(std::string_view text, bool last) {
     parser_->Push(text.substr(at, kPiece), &deltas);
   }
   if (last) parser_->Finish(&deltas);
-  for (const OutputDelta& delta : deltas.list()) {
-    if (delta.kind == Kind::kToolName) ++calls_;
-  }
+  for (const OutputDelta& delta : deltas.list()) Follow(delta);
   return deltas;
+}
+
+void ChatMessage::Follow(const OutputDelta& delta) {
+  if (delta.kind == Kind::kToolName) {
+    ++calls_;
+    arguments_.Reset();
+    complete_ = false;
+  }
+  if (delta.kind != Kind::kToolArguments) return;
+  for (const char c : delta.text) {
+    if (complete_) return;
+    complete_ = arguments_.Advance(c) == JsonExtent::State::kEnd;
+  }
 }
 
 std::string ChatMessage::Delta(const GenerationState& state, const ChoiceState& choice,

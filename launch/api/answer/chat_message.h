@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "launch/api/answer/generation_state.h"
+#include "launch/api/output/json_extent.h"
 #include "launch/api/output/output_parser.h"
 #include "nlohmann/json_fwd.hpp"
 
@@ -33,12 +34,18 @@ class ChatMessage {
   bool ends_with_calls(const OutputRules& rules) const {
     return calls_ > 0 && rules.choice != ToolChoice::kNamed;
   }
+  // Whether the arguments of the last call end where an object does.
+  bool last_call_complete() const { return complete_; }
 
  private:
   OutputDeltas Read(std::string_view text, bool last);
 
+  void Follow(const OutputDelta& delta);
+
   std::unique_ptr<OutputParser> parser_;
   int calls_ = 0;
+  JsonExtent arguments_;  // of the last call
+  bool complete_ = false;
 };
 
 }  // namespace folkmoot

@@ -45,7 +45,8 @@ size_t PartialMarker(std::string_view text, std::string_view marker) {
 bool IsJsonSpace(char c) { return c == ' ' || c == '\n' || c == '\t' || c == '\r'; }
 
 size_t SkipSpace(std::string_view text, size_t from) {
-  while (from < text.size() && IsJsonSpace(text[from])) ++from;
+  const std::string_view within = text.substr(0, from + kMaxSpace);
+  while (from < within.size() && IsJsonSpace(within[from])) ++from;
   return from;
 }
 

@@ -64,7 +64,10 @@ Reading ReadParts(std::string_view text, bool last, std::span<const std::string_
 size_t PartialMarker(std::string_view text, std::string_view marker);
 // "\n \t\r"
 bool IsJsonSpace(char c);
+// Behind the white space from `from` on, or in it after kMaxSpace bytes: no marker begins there, so
+// that a text of blanks is not held, and read again with every token, until it ends.
 size_t SkipSpace(std::string_view text, size_t from);
+inline constexpr size_t kMaxSpace = 1024;
 // Letters, digits, _ - . : /
 bool IsNameCharacter(char c);
 inline constexpr size_t kMaxToolName = 256;

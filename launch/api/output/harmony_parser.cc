@@ -128,11 +128,11 @@ bool HarmonyParser::ReadBody(bool last, OutputDeltas* out) {
   const Marker end = FindFirst(text, kEnds);
   const bool ends = end.at != std::string_view::npos;
   Emit(text.substr(0, ends ? end.at : text.size() - (last ? 0 : end.held)), out);
+  if (to_ == To::kTool && fresh_ && (ends || last)) Emit("{}", out);  // no arguments
   if (!ends) {
     buffer_.erase(0, last ? text.size() : text.size() - end.held);
     return false;
   }
-  if (to_ == To::kTool && fresh_) Emit("{}", out);
   // The start of the next message is left for the state that waits for it.
   const bool start = text.substr(end.at).starts_with(kStart);
   buffer_.erase(0, end.at + (start ? 0 : end.size));

@@ -98,7 +98,7 @@ void OutputDeltas::Add(const OutputDelta& delta) {
 
 bool OutputRules::begins_inside_reasoning() const {
   if (reasoning == nullptr || prompt_ends_reasoning) return false;
-  return prompt_opens_reasoning || reasoning->always_opens;
+  return prompt_opens_reasoning || (reasoning->always_opens && template_begins_answer);
 }
 
 std::unique_ptr<OutputParser> MakeOutputParser(const OutputRules& rules) {

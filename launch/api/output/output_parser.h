@@ -69,6 +69,9 @@ struct OutputRules {
   bool parallel_calls = true;           // false: calls behind the first are left out
   bool prompt_opens_reasoning = false;  // the prompt ends inside of it,
   bool prompt_ends_reasoning = false;   // or right behind it
+  // The prompt ends with what the template writes in front of an answer: formats that always open
+  // reasoning open it there, and not where the text goes on with a message.
+  bool template_begins_answer = false;
   std::shared_ptr<const ToolSchemas> schemas = std::make_shared<const ToolSchemas>();
 
   // False: the text is the content as it is.

@@ -23,7 +23,8 @@ constexpr ArgumentTags kTags = {.name_begin = "<parameter=",
                                 .value_begin = "",
                                 .value_end = "</parameter>",
                                 .end = "</function>",
-                                .lines = true};
+                                .lines = true,
+                                .value_end_optional = true};
 
 class QwenCoderSyntax : public CallSyntax {
  public:

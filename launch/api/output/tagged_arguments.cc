@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "launch/api/output/tagged_arguments.h"
 
+#include <algorithm>
+
 #include "launch/api/common/json_body.h"
 
 namespace folkmoot {
@@ -47,8 +49,14 @@ Reading TaggedArguments::ReadPair(std::string_view text, std::string* json) {
     return tags_.name_begin.starts_with(text.substr(at)) ? Reading::More() : Reading::No();
   }
   at += tags_.name_begin.size();
-  const size_t name_end = text.find(tags_.name_end, at);
-  if (name_end == std::string_view::npos) return Reading::More();
+  // A name has no tag in it and is short: else a missing tag would make one of all that follows.
+  const char stops[] = {'<', tags_.name_end.front()};
+  const size_t name_end = std::min(text.find_first_of({stops, 2}, at), text.size());
+  if (name_end - at > kMaxToolName) return Reading::No();
+  const std::string_view behind = text.substr(name_end);
+  if (!behind.starts_with(tags_.name_end)) {
+    return tags_.name_end.starts_with(behind) ? Reading::More() : Reading::No();
+  }
   const std::string_view name = Trim(text.substr(at, name_end - at));
   at = name_end + tags_.name_end.size();
   if (!tags_.value_begin.empty()) {
@@ -58,15 +66,34 @@ Reading TaggedArguments::ReadPair(std::string_view text, std::string* json) {
     }
     at += tags_.value_begin.size();
   }
-  const size_t value_end = text.find(tags_.value_end, at);
-  if (value_end == std::string_view::npos) return Reading::More();
-  const std::string_view written = text.substr(at, value_end - at);
+  const std::optional<Extent> extent = FindValueEnd(text, at);
+  if (!extent) return Reading::More();
+  const std::string_view written = text.substr(at, extent->end - at);
   const std::string_view value = tags_.lines ? TrimLines(written) : Trim(written);
   json->append(pairs_++ == 0 ? "{" : ", ");
   AppendQuoted(name, json);
   json->append(": ");
   json->append(schemas_->ValueJson(tool_, name, value));
-  return Reading::Done(value_end + tags_.value_end.size());
+  return Reading::Done(extent->used);
+}
+
+std::optional<TaggedArguments::Extent> TaggedArguments::FindValueEnd(std::string_view text,
+                                                                     size_t from) {
+  from = std::max(from, searched_);
+  size_t end = text.find(tags_.value_end, from);
+  size_t used = end + tags_.value_end.size();
+  size_t held = PartialMarker(text, tags_.value_end);
+  if (tags_.value_end_optional) {
+    for (const std::string_view next : {tags_.name_begin, tags_.end}) {
+      const size_t found = text.substr(0, end).find(next, from);
+      if (found != std::string_view::npos) end = used = found;
+      held = std::max(held, PartialMarker(text, next));
+    }
+  }
+  searched_ = 0;  // of the next pair
+  if (end != std::string_view::npos) return Extent{.end = end, .used = used};
+  searched_ = std::max(from, text.size() - held);
+  return std::nullopt;
 }
 
 }  // namespace folkmoot

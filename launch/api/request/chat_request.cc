@@ -88,10 +88,8 @@ absl::StatusOr<Json> ToolCalls(const Json& calls) {
       continue;
     }
     absl::StatusOr<Json> parsed = ParseBody(arguments->get_ref<const std::string&>());
-    if (!parsed.ok()) {
-      return BadField(kMessages, "messages: the arguments of a tool call are not a JSON object");
-    }
-    *arguments = *std::move(parsed);
+    // What a model wrote wrongly, or max_tokens cut, must not end its conversation: it stays text.
+    if (parsed.ok()) *arguments = *std::move(parsed);
   }
   return out;
 }
@@ -239,7 +237,8 @@ absl::StatusOr<BuiltRequest> BuildChat(const Json& body, const BuildContext& con
   FM_RETURN_IF_ERROR(ReadTools(fields, model, &out));
 
   FM_ASSIGN_OR_RETURN(const RenderedChat chat, RenderChat(fields, model));
-  SetReasoningStart(chat, &out.output);
+  const bool resume = fields.Boolean("continue_final_message", false);
+  SetReasoningStart(chat, fields.Boolean("add_generation_prompt", !resume), &out.output);
   LetReasoningComeFirst(model, &out);
   ShowMarkers(model, out.output, &out.text);
   const std::optional<int64_t> truncate = fields.Integer("truncate_prompt_tokens");

@@ -155,7 +155,7 @@ absl::Status FitPrompt(const ServedModel& model, const ApiRequest& request,
     if (*truncate == 0) {
       return BadField("truncate_prompt_tokens", "truncate_prompt_tokens: 0 would leave no prompt");
     }
-    const int64_t room = context - std::max<int64_t>(1, request.max_tokens.value_or(1));
+    const int64_t room = context - request.max_tokens.value_or(1);
     const int64_t keep = *truncate < 0 ? std::max<int64_t>(1, room) : *truncate;
     const auto length = static_cast<int64_t>(prompt->ids.size());
     if (length > keep) prompt->ids.erase(prompt->ids.begin(), prompt->ids.end() - keep);

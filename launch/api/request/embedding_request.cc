@@ -31,12 +31,24 @@ absl::Status AddPrompt(const Fields& fields, const ServedModel& model, const Jso
   if (source.is_string()) {
     prompt.text = source.get<std::string>();
     prompt.from_text = true;
-    FM_ASSIGN_OR_RETURN(prompt.ids, model.Encode(prompt.text, special, /*parse_special=*/true,
-                                                 truncate.has_value(), param));
+    // Texts to compare are often those of others: nothing in them is a special token.
+    const bool parse_special = fields.endpoint() == kEmbeddings;
+    FM_ASSIGN_OR_RETURN(
+        prompt.ids, model.Encode(prompt.text, special, parse_special, truncate.has_value(), param));
   } else {
     FM_ASSIGN_OR_RETURN(prompt.ids, ReadIds(source, model.options().vocab, param));
   }
   return FitPrompt(model, *out, truncate, /*fallback=*/0, param, &prompt);
+}
+
+// An error of one of `many` texts says which.
+absl::Status AtPlace(std::string_view param, bool many, size_t index, const absl::Status& status) {
+  if (status.ok() || !many) return status;
+  const std::string whole(Message(status));
+  const std::string field = fmt::format("{}: ", param);
+  std::string_view message = whole;
+  if (message.starts_with(field)) message.remove_prefix(field.size());
+  return WithCode(BadField(param, "{}[{}]: {}", param, index, message), CodeOf(status));
 }
 
 // A string or a list of strings.
@@ -45,8 +57,9 @@ absl::Status AddTexts(const Fields& fields, const ServedModel& model, const Json
   if (source.is_string()) {
     return AddPrompt(fields, model, source, param, /*special=*/true, out);
   }
-  for (const Json& item : source) {
-    FM_RETURN_IF_ERROR(AddPrompt(fields, model, item, param, /*special=*/true, out));
+  for (size_t i = 0; i < source.size(); ++i) {
+    FM_RETURN_IF_ERROR(AtPlace(param, /*many=*/true, i,
+                               AddPrompt(fields, model, source[i], param, /*special=*/true, out)));
   }
   return absl::OkStatus();
 }
@@ -88,6 +101,20 @@ absl::Status ReadForm(const Fields& fields, const ServedModel& model, VectorForm
                   dimensions, hidden);
 }
 
+// An answer is written as a whole: the memory for it must not depend on how much a client asks for.
+absl::Status CheckAnswerSize(size_t texts, int64_t hidden, bool base64) {
+  constexpr double kMaxMegabytes = 64;
+  const int64_t bytes_per_number = base64 ? 6 : 13;  // about
+  const double megabytes =
+      static_cast<double>(texts) * static_cast<double>(hidden * bytes_per_number) / (1 << 20);
+  if (megabytes <= kMaxMegabytes) return absl::OkStatus();
+  return BadField("input",
+                  "input: the vectors of {} texts with {} numbers each would take about {:.0f} MB, "
+                  "and an answer may have {:.0f}; send fewer texts per request{}",
+                  texts, hidden, megabytes, kMaxMegabytes,
+                  base64 ? "" : ", or ask for encoding_format base64");
+}
+
 }  // namespace
 
 absl::StatusOr<BuiltRequest> BuildEmbedding(const Json& body, const BuildContext& context) {
@@ -97,9 +124,14 @@ absl::StatusOr<BuiltRequest> BuildEmbedding(const Json& body, const BuildContext
   const Json* input = fields.Get("input");
   if (input == nullptr) return BadField("input", "input: it is missing");
   FM_ASSIGN_OR_RETURN(const std::vector<const Json*> parts, SplitPrompts(*input, "input"));
+  FM_RETURN_IF_ERROR(
+      CheckAnswerSize(parts.size(), context.model->options().hidden, built.request.vectors.base64));
   const bool special = fields.Boolean("add_special_tokens", true);
-  for (const Json* part : parts) {
-    FM_RETURN_IF_ERROR(AddPrompt(fields, *context.model, *part, "input", special, &built.request));
+  const bool many = input->is_array() && !input->empty() && !input->front().is_number();
+  for (size_t p = 0; p < parts.size(); ++p) {
+    FM_RETURN_IF_ERROR(
+        AtPlace("input", many, p,
+                AddPrompt(fields, *context.model, *parts[p], "input", special, &built.request)));
   }
   return built;
 }
@@ -142,13 +174,17 @@ absl::StatusOr<BuiltRequest> BuildRerank(const Json& body, const BuildContext& c
     if (fields.Get(name) == nullptr) return BadField(name, "{}: it is missing", name);
   }
   FM_RETURN_IF_ERROR(AddTexts(fields, *context.model, *fields.Get("query"), "query", &out));
-  for (const Json& item : *fields.Get("documents")) {
+  const Json& documents = *fields.Get("documents");
+  for (size_t d = 0; d < documents.size(); ++d) {
+    const Json& item = documents[d];
     const Json* text = &item;
     if (item.is_object() && item.contains("text")) text = &item["text"];
     if (!text->is_string()) {
-      return BadField("documents", "documents: expected strings, or objects with a string text");
+      return BadField("documents",
+                      "documents[{}]: expected a string, or an object with a string text", d);
     }
-    FM_RETURN_IF_ERROR(AddTexts(fields, *context.model, *text, "documents", &out));
+    FM_RETURN_IF_ERROR(AtPlace("documents", /*many=*/true, d,
+                               AddTexts(fields, *context.model, *text, "documents", &out)));
   }
   return built;
 }

@@ -16,11 +16,12 @@ int32_t TokenOf(const ServedModel& model, std::string_view marker) {
 
 }  // namespace
 
-void SetReasoningStart(const RenderedChat& chat, OutputRules* rules) {
+void SetReasoningStart(const RenderedChat& chat, bool begins_answer, OutputRules* rules) {
   if (rules->reasoning == nullptr || chat.trusted.empty()) return;
   // Only what the template wrote counts, and only at the very end.
   const auto [from, to] = chat.trusted.back();
   if (to != chat.text.size()) return;
+  rules->template_begins_answer = begins_answer;
   std::string_view tail = std::string_view(chat.text).substr(from);
   while (!tail.empty() && IsJsonSpace(tail.back())) tail.remove_suffix(1);
   const auto ends_with = [&](std::string_view marker) {

@@ -63,8 +63,9 @@ absl::Status ReadCommon(const Fields& fields, const BuildContext& context,
 absl::Status ReadTools(const Fields& fields, const ServedModel& model, ApiRequest* out);
 // Whether the tools have the form of tools.
 absl::Status CheckTools(const Fields& fields);
-// Whether a prompt ends inside of reasoning, or right behind it.
-void SetReasoningStart(const RenderedChat& chat, OutputRules* rules);
+// Whether a prompt ends inside of reasoning, or right behind it. `begins_answer`: the template was
+// asked for the beginning of the answer (add_generation_prompt).
+void SetReasoningStart(const RenderedChat& chat, bool begins_answer, OutputRules* rules);
 // A form of the output begins behind the reasoning, where the model has tokens that mark it; else
 // there is no reasoning.
 void LetReasoningComeFirst(const ServedModel& model, ApiRequest* out);

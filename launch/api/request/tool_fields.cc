@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // tools, tool_choice and parallel_tool_calls: how the output of a chat will be read, and the form
 // that it must have where calls are demanded.
+#include <algorithm>
+#include <set>
+
 #include "launch/api/common/json_body.h"
+#include "launch/api/output/call_syntax.h"
 #include "launch/api/output/formats.h"
 #include "launch/api/request/request_builder.h"
 #include "nlohmann/json.hpp"
@@ -139,10 +143,21 @@ absl::Status CheckModelKnowsTools(const ServedModel& model, ToolChoice choice) {
 absl::Status CheckTools(const Fields& fields) {
   const Json* tools = fields.Get("tools");
   if (tools == nullptr) return absl::OkStatus();
+  std::set<std::string_view> names;
   for (const Json& tool : *tools) {
     const std::string* name = FunctionName(tool);
-    if (name == nullptr || name->empty()) {
+    if (name == nullptr || !tool.contains("type") || tool["type"] != "function") {
       return BadField("tools", "tools: each must be {{type: function, function: {{name, ...}}}}");
+    }
+    // Parsers take no other names out of a text.
+    if (name->empty() || name->size() > kMaxToolName ||
+        !std::all_of(name->begin(), name->end(), IsNameCharacter)) {
+      return BadField("tools",
+                      "tools: the name '{}' is not one of 1 to {} letters, digits, _ - . : /",
+                      name->substr(0, kMaxToolName), kMaxToolName);
+    }
+    if (!names.insert(*name).second) {
+      return BadField("tools", "tools: two have the name '{}'", *name);
     }
   }
   return absl::OkStatus();
@@ -165,7 +180,10 @@ absl::Status ReadTools(const Fields& fields, const ServedModel& model, ApiReques
   FM_RETURN_IF_ERROR(CheckModelKnowsTools(model, rules.choice));
   rules.schemas = std::make_shared<const ToolSchemas>(*tools);
   if (rules.choice != ToolChoice::kAuto) return DemandCalls(*tools, model, out);
-  if (rules.tools == nullptr) rules.choice = ToolChoice::kNone;
+  // An output with a form of its own has no calls: what looks like one is a string of the form.
+  if (rules.tools == nullptr || out->request.constraint != nullptr) {
+    rules.choice = ToolChoice::kNone;
+  }
   return absl::OkStatus();
 }
 

@@ -222,9 +222,15 @@ TEST_F(BadFields, BodiesThatAreNoRequests) {
       {"/v1/chat/completions",
        R"({"messages": [{"role": "user", "content": "x"}], "tools": [{"function": {"name": ""}}]})",
        "tools"},
-      // The template of this test shows no tools.
       {"/v1/chat/completions",
        R"({"messages": [{"role": "user", "content": "x"}], "tools": [{"function": {"name": "f"}}]})",
+       "tools"},
+      {"/v1/chat/completions",
+       R"({"messages": [{"role": "user", "content": "x"}], "tools": [{"type": "x", "function": {"name": "f"}}]})",
+       "tools"},
+      // The template of this test shows no tools.
+      {"/v1/chat/completions",
+       R"({"messages": [{"role": "user", "content": "x"}], "tools": [{"type": "function", "function": {"name": "f"}}]})",
        "tools"},
       {"/v1/chat/completions",
        R"({"messages": [{"role": "assistant", "content": "x", "reasoning_content": 5}]})",

@@ -188,6 +188,49 @@ TEST_F(Embeddings, ManyTextsAreTooMany) {
   EXPECT_EQ(answer->json()["error"]["param"], "text_2");
 }
 
+TEST_F(Embeddings, ErrorsSayWhichText) {
+  Attach();
+  const auto message = [&](const char* path, const char* body) {
+    return Send("POST", path, body)->json()["error"]["message"].get<std::string>();
+  };
+  EXPECT_THAT(message("/rerank", R"({"query": "x", "documents": ["a", {"text": ""}]})"),
+              testing::StartsWith("documents[1]: it is empty"));
+  EXPECT_THAT(message("/rerank", R"({"query": "x", "documents": ["a", 1]})"),
+              testing::StartsWith("documents[1]: "));
+  EXPECT_THAT(message("/score", R"({"text_1": "x", "text_2": ["a", "b", ""]})"),
+              testing::StartsWith("text_2[2]: "));
+  EXPECT_THAT(message("/v1/embeddings", R"({"input": ["a", ""]})"),
+              testing::StartsWith("input[1]: "));
+  EXPECT_THAT(message("/v1/embeddings", R"({"input": ""})"), testing::StartsWith("input: "));
+}
+
+TEST_F(Embeddings, TextsToCompareHaveNoSpecialTokens) {
+  Attach();
+  Post("/v1/embeddings", {{"input", "<|endoftext|>"}});
+  EXPECT_EQ(taken().prompt.size(), 1u);
+  Post("/score", {{"text_1", "x"}, {"text_2", "<|endoftext|>"}});
+  EXPECT_GT(taken().prompt.size(), 1u);
+  Post("/rerank", {{"query", "x"}, {"documents", {"<|endoftext|>"}}});
+  EXPECT_GT(taken().prompt.size(), 1u);
+}
+
+TEST_F(Embeddings, AnAnswerHasALimit) {
+  model.hidden = 1 << 20;
+  Attach();
+  const std::vector<std::string> five(5, "a"), eleven(11, "a");  // 65 MB as numbers, 66 as base64
+  const auto refused = Post("/v1/embeddings", {{"input", five}});
+  ASSERT_EQ(refused->response.status, 400);
+  const Json error = refused->json()["error"];
+  EXPECT_EQ(error["param"], "input");
+  EXPECT_THAT(error["message"].get<std::string>(),
+              testing::HasSubstr("send fewer texts per request"));
+  EXPECT_FALSE(Post("/v1/embeddings", {{"input", five}, {"encoding_format", "base64"}})->answered);
+  EXPECT_EQ(
+      Post("/v1/embeddings", {{"input", eleven}, {"encoding_format", "base64"}})->response.status,
+      400);
+  EXPECT_FALSE(Post("/rerank", {{"query", "x"}, {"documents", eleven}})->answered);
+}
+
 TEST_F(Embeddings, LongTextsAreCutOnlyWhenAsked) {
   Attach();
   std::string words;
@@ -197,6 +240,8 @@ TEST_F(Embeddings, LongTextsAreCutOnlyWhenAsked) {
   EXPECT_EQ(refused->json()["error"]["code"], "context_length_exceeded");
   Post("/v1/embeddings", {{"input", words}, {"truncate_prompt_tokens", 5}});
   EXPECT_EQ(taken().prompt.size(), 5u);
+  Post("/v1/embeddings", {{"input", words}, {"truncate_prompt_tokens", -1}});
+  EXPECT_EQ(taken().prompt.size(), 64u);
   // All of the context may be prompt.
   Post("/v1/embeddings", {{"input", std::vector<int>(64, 7)}});
   EXPECT_EQ(taken().prompt.size(), 64u);

@@ -58,6 +58,28 @@ TEST_F(Manners, AListLongerThanTheQueueGoesInPieces) {
   EXPECT_EQ(exchange->json()["choices"].size(), 4u);
 }
 
+TEST_F(Manners, AListLeavesHalfOfTheQueueToOthers) {
+  options.queue_places = 4;
+  Attach();
+  const auto exchange = Complete({{"prompt", {{1}, {2}, {3}, {4}, {5}}}, {"max_tokens", 1}});
+  EXPECT_EQ(engine.taken.size(), 2u);
+  for (int64_t id = 1; id <= 5; ++id) {
+    EXPECT_FALSE(exchange->answered);
+    Emit(Event(id, 5, FinishReason::kLength));
+    EXPECT_LE(engine.taken.size(), static_cast<size_t>(id) + 2);
+  }
+  EXPECT_EQ(exchange->response.status, 200);
+}
+
+TEST_F(Manners, AListGoesThroughAQueueOfOnePlace) {
+  options.queue_places = 1;
+  Attach();
+  const auto exchange = Complete({{"prompt", {{1}, {2}}}, {"max_tokens", 1}});
+  EXPECT_EQ(engine.taken.size(), 1u);
+  for (int64_t id = 1; id <= 2; ++id) Emit(Event(id, 5, FinishReason::kLength));
+  EXPECT_EQ(exchange->response.status, 200);
+}
+
 TEST_F(Manners, AClientThatLeavesFreesItsRequests) {
   Attach();
   const auto exchange = Complete({{"prompt", Json::array({"a", "b"})}, {"stream", true}});

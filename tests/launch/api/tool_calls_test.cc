@@ -96,6 +96,17 @@ TEST_F(ToolCalls, ReasoningGoesInAndOut) {
   EXPECT_EQ(context_["messages"][0]["reasoning_content"], "So.");
 }
 
+TEST_F(ToolCalls, WhereAMessageGoesOnNoReasoningIsOpened) {
+  model.reasoning_format = FindFormat(ReasoningFormats(), "deepseek_r1");
+  Attach();
+  const auto content_of = [&](const char* fields) {
+    return Choice(fields, "Four.", FinishReason::kStop, /*tools=*/false)["message"]["content"];
+  };
+  EXPECT_EQ(content_of(""), nullptr);
+  EXPECT_EQ(content_of(R"(, "add_generation_prompt": false)"), "Four.");
+  EXPECT_EQ(content_of(R"(, "continue_final_message": true)"), "Four.");
+}
+
 TEST_F(ToolCalls, UsersDoNotOpenReasoning) {
   tail_ = "";
   Attach();
@@ -111,12 +122,14 @@ TEST_F(ToolCalls, ConversationsWithCallsReachTheTemplate) {
     {"role": "user", "content": "x"},
     {"role": "assistant", "content": null, "tool_calls": [
       {"id": "a", "type": "function", "function": {"name": "f", "arguments": "{\"b\": [1]}"}},
-      {"id": "b", "type": "function", "function": {"name": "g", "arguments": ""}}]},
+      {"id": "b", "type": "function", "function": {"name": "g", "arguments": ""}},
+      {"id": "c", "type": "function", "function": {"name": "h", "arguments": "{\"a\": "}}]},
     {"role": "tool", "tool_call_id": "a", "name": "f", "content": "r"}]})");
   EXPECT_FALSE(exchange->answered) << exchange->response.body;
   const Json& messages = context_["messages"];
   EXPECT_EQ(messages[1]["tool_calls"][0]["function"]["arguments"], Json::parse(R"({"b": [1]})"));
   EXPECT_EQ(messages[1]["tool_calls"][1]["function"]["arguments"], Json::object());
+  EXPECT_EQ(messages[1]["tool_calls"][2]["function"]["arguments"], "{\"a\": ") << "as it was cut";
   EXPECT_EQ(messages[2],
             Json::parse(R"({"role": "tool", "content": "r", "name": "f", "tool_call_id": "a"})"));
 }
@@ -153,6 +166,30 @@ TEST_F(ToolCalls, ThatAreCutKeepWhatTheyHave) {
   EXPECT_EQ(function["name"], "get_weather");
   EXPECT_TRUE(
       std::string("{\"city\": \"Zürich\"}").starts_with(function["arguments"].get<std::string>()));
+}
+
+// Arguments that a stop string cuts are not to be run; calls in front of one are.
+TEST_F(ToolCalls, AStopInsideOfACallIsNoEndOfCalls) {
+  Attach();
+  const auto finish_of = [&](const char* stop) {
+    const auto exchange = Ask(fmt::format(R"(, "stop": ["{}"])", stop));
+    Say(kCalls, FinishReason::kNone);
+    return exchange->json()["choices"][0]["finish_reason"];
+  };
+  EXPECT_EQ(finish_of("rich"), "stop");
+  EXPECT_EQ(finish_of("get_time\\\", \\\"arg"), "tool_calls");
+  EXPECT_EQ(finish_of("look"), "stop");
+}
+
+TEST_F(ToolCalls, AnotherFormOfTheOutputHasNoCalls) {
+  Attach();
+  const std::string text = R"({"a": "<tool_call>{\"name\": \"f\", \"arguments\": {}}"})";
+  const Json choice = Choice(
+      R"(, "response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": {}}})",
+      text);
+  EXPECT_EQ(choice["message"]["content"], text);
+  EXPECT_EQ(choice["finish_reason"], "stop");
+  EXPECT_FALSE(context_["tools"].is_null()) << "the model still sees them";
 }
 
 TEST_F(ToolCalls, RequiredIsAFormOfTheOutput) {
@@ -228,6 +265,18 @@ TEST_F(ToolCalls, RefusalsNameTheFieldAndTheRemedy) {
   ExpectRefused(R"(, "tools": [{"type": "function", "function": {"name": "f", "parameters":
                    {"type": "string"}}}], "tool_choice": "required")",
                 "tools", "'f'", /*tools=*/false);
+  const auto named = [](const std::string& names) { return ", \"tools\": [" + names + "]"; };
+  const auto tool = [](const std::string& name) {
+    return R"({"type": "function", "function": {"name": ")" + name + R"("}})";
+  };
+  for (const std::string& name :
+       {std::string(), std::string("a b"), std::string("é"), std::string(257, 'n')}) {
+    ExpectRefused(named(tool(name)), "tools", "letters", /*tools=*/false);
+  }
+  ExpectRefused(named(tool("f") + "," + tool("f")), "tools", "two have", /*tools=*/false);
+  ExpectRefused(named(R"({"type": "retrieval", "function": {"name": "f"}})"), "tools", "function",
+                /*tools=*/false);
+  ExpectRefused(named(R"({"function": {"name": "f"}})"), "tools", "type", /*tools=*/false);
   schema_error_ = "JSON schema, #/not: not supported";
   ExpectRefused(R"(, "tool_choice": "required")", "tools", "#/not");
   EXPECT_TRUE(engine.taken.empty());

@@ -16,7 +16,13 @@ using Kind = OutputDelta::Kind;
 constexpr char kTools[] = R"([
   {"type": "function", "function": {"name": "get_weather", "parameters": {"type": "object",
     "properties": {"city": {"type": "string"}, "days": {"type": "integer"},
-                   "note": {"type": ["string", "null"]}, "any": {}}}}},
+                   "note": {"type": ["string", "null"]}, "any": {},
+                   "maybe": {"anyOf": [{"type": "string"}, {"type": "null"}]},
+                   "unit": {"enum": ["1", "2"]}, "place": {"$ref": "#/$defs/place"},
+                   "loop": {"$ref": "#/$defs/loop"}, "lost": {"$ref": "#/$defs/none"},
+                   "either": {"oneOf": [{"type": "string"}, {}]},
+                   "both": {"allOf": [{"$ref": "#/$defs/place"}, {"description": "x"}]}},
+    "$defs": {"place": {"type": "string"}, "loop": {"$ref": "#/$defs/loop"}}}}},
   {"type": "function", "function": {"name": "get_time"}}])";
 
 struct Read {
@@ -63,6 +69,7 @@ OutputRules RulesOf(const ParseCase& how) {
   if (how.choice == ToolChoice::kAuto && rules.tools == nullptr) rules.choice = ToolChoice::kNone;
   rules.named_tool = "get_weather";
   rules.prompt_opens_reasoning = how.opened;
+  rules.template_begins_answer = true;
   rules.parallel_calls = how.parallel;
   rules.schemas = std::make_shared<const ToolSchemas>(nlohmann::ordered_json::parse(kTools));
   return rules;

@@ -165,7 +165,8 @@ TEST(PublishedTemplates, SayWhereReasoningBegins) {
     ASSERT_TRUE(rendered.ok()) << rendered.status();
     OutputRules rules;
     rules.reasoning = DetectFormat(ReasoningFormats(), published.source);
-    SetReasoningStart({.text = rendered->text, .trusted = rendered->trusted}, &rules);
+    SetReasoningStart({.text = rendered->text, .trusted = rendered->trusted},
+                      /*begins_answer=*/true, &rules);
     EXPECT_EQ(rules.prompt_opens_reasoning, one.opens);
     EXPECT_EQ(rules.prompt_ends_reasoning, one.ends);
   }

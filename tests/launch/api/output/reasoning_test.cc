@@ -30,6 +30,10 @@ TEST(Reasoning, ThatThePromptOpened) {
   // This family opens it without saying so, unless the prompt has ended it.
   const ParseCase always{.tools = "", .reasoning = "deepseek_r1"};
   EXPECT_EQ(ParseEveryWay(always, "So.</think>Four."), "reasoning{So.} content{Four.}");
+  // Where the prompt ends inside of a message the text goes on with it.
+  OutputRules resumed = RulesOf(always);
+  resumed.template_begins_answer = false;
+  EXPECT_FALSE(resumed.begins_inside_reasoning());
   OutputRules ended = RulesOf(always);
   ended.prompt_ends_reasoning = true;
   OutputDeltas deltas;

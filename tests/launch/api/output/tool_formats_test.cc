@@ -2,8 +2,10 @@
 // Each format of tool calls, as its models and their templates write it.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <span>
 
+#include "launch/api/output/call_syntax.h"
 #include "tests/launch/api/output/parse_output.h"
 
 namespace folkmoot {
@@ -189,8 +191,39 @@ TEST(ToolFormats, QwenCoder) {
        "content{I look.\n} get_time({}) get_weather({\"city\": \"  two\\n lines\\n\"})"},
       {"qwen3_coder", "<tool_call>\n{\"name\": \"f\", \"arguments\": {}}\n</tool_call>",
        "content{<tool_call>\n{\"name\": \"f\", \"arguments\": {}}\n</tool_call>}"},
+      // Tags that the model forgot.
+      {"qwen3_coder",
+       "<tool_call>\n<function=get_weather>\n<parameter=city>\nParis\n<parameter=days>\n3\n"
+       "</function>\n</tool_call>",
+       "get_weather({\"city\": \"Paris\", \"days\": 3})"},
+      {"qwen3_coder",
+       "<tool_call>\n<function=get_weather>\n<parameter=city\nParis\n</parameter>\n</function>\n"
+       "</tool_call>x",
+       "content{x} get_weather(\n<parameter=city\nParis\n</parameter>\n</function>\n)"},
   };
   ExpectAll(cases);
+}
+
+TEST(ToolFormats, NamesOfValuesAreShort) {
+  for (const size_t size : {size_t{256}, size_t{257}}) {
+    const std::string name(size, 'n');
+    const std::string pair = "<parameter=" + name + ">1</parameter>";
+    const std::string read = ParseEveryWay(
+        {.tools = "qwen3_coder"}, "<tool_call><function=f>" + pair + "</function></tool_call>");
+    EXPECT_EQ(read, size == 256 ? "f({\"" + name + "\": 1})" : "f(" + pair + "</function>)");
+  }
+}
+
+TEST(ToolFormats, StringsStayStrings) {
+  const std::pair<std::string_view, std::string_view> values[] = {
+      {"city", "\"1\""}, {"maybe", "\"1\""}, {"unit", "\"1\""}, {"place", "\"1\""},
+      {"both", "\"1\""}, {"either", "1"},    {"loop", "1"},     {"lost", "1"},
+  };
+  const OutputRules rules = RulesOf({.tools = "glm45"});
+  for (const auto& [name, json] : values) {
+    EXPECT_EQ(rules.schemas->ValueJson("get_weather", name, "1"), json) << name;
+  }
+  EXPECT_EQ(rules.schemas->ValueJson("get_weather", "maybe", "null"), "null");
 }
 
 TEST(ToolFormats, Harmony) {
@@ -215,6 +248,8 @@ TEST(ToolFormats, Harmony) {
        "<|channel|>analysis<|message|>One.<|end|><|start|>assistant<|channel|>analysis<|message|>"
        "Two.<|end|><|start|>assistant<|channel|>final<|message|>a <|b|> c",
        "reasoning{One.\nTwo.} content{a <|b|> c}"},
+      // The end marker is an end token: it is not shown.
+      {"openai", "<|channel|>commentary to=functions.g<|message|>", "g({})"},
       {"openai", "Just text.", "content{Just text.}"},
       {"openai", "<|channel|>final<|mess", ""},
       {"openai", "<|channel|>analysis<|message|>Hm", "reasoning{Hm}"},
@@ -244,6 +279,96 @@ TEST(ToolFormats, OneCallAlone) {
   EXPECT_EQ(ParseEveryWay({.tools = "hermes", .parallel = false}, text), "content{ab} f({})");
   EXPECT_EQ(ParseEveryWay({.tools = "hermes", .choice = ToolChoice::kNone}, text),
             "content{" + text + "}");
+}
+
+// Blanks are held where white space means nothing, but not without end: what is held is looked at
+// with every token. (An object that is read as a whole is held, but each byte is looked at once.)
+TEST(Blanks, AreHeldUpToALimit) {
+  struct Case {
+    std::string_view tools, reasoning;
+    std::string before;
+    ToolChoice choice = ToolChoice::kAuto;
+  };
+  const std::string hermes = "<tool_call>{\"name\": \"f\", \"arguments\": {}";
+  const std::string deepseek = "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>function";
+  const std::string glm = "<tool_call>f<arg_key>a</arg_key>";
+  const std::string qwen = "<tool_call><function=f>";
+  const std::string mistral = "[TOOL_CALLS][{\"name\": \"f\", \"arguments\": {}";
+  const Case cases[] = {
+      {"", "qwen3", ""},
+      {"", "deepseek_r1", ""},
+      {"hermes", "qwen3", "<think>x</think>"},
+      {"hermes", "", "<tool_call>"},
+      {"hermes", "", hermes},
+      {"hermes", "", hermes + "}"},
+      {"hermes", "", hermes + "}</tool_call>"},
+      {"deepseek_v3", "", "<｜tool▁calls▁begin｜>"},
+      {"deepseek_v3", "", deepseek},
+      {"deepseek_v3", "", deepseek + "<｜tool▁sep｜>f"},
+      {"deepseek_v3", "", deepseek + "<｜tool▁sep｜>f```json"},
+      {"deepseek_v3", "", deepseek + "<｜tool▁sep｜>f```json{}"},
+      {"glm45", "", "<tool_call>"},
+      {"glm45", "", "<tool_call>f"},
+      {"glm45", "", glm},
+      {"glm45", "", glm + "<arg_value>1</arg_value>"},
+      {"qwen3_coder", "", "<tool_call>"},
+      {"qwen3_coder", "", qwen},
+      {"qwen3_coder", "", qwen + "<parameter=a"},
+      {"qwen3_coder", "", qwen + "<parameter=a>1</parameter>"},
+      {"qwen3_coder", "", qwen + "</function>"},
+      {"mistral", "", "[TOOL_CALLS]"},
+      {"mistral", "", "[TOOL_CALLS]f[ARGS]"},
+      {"mistral", "", mistral},
+      {"mistral", "", mistral + "}"},
+      {"mistral", "", mistral + "},"},
+      {"llama3_json", "", ""},
+      {"llama3_json", "", hermes.substr(11) + "}"},
+      {"llama3_json", "", hermes.substr(11) + "};"},
+      {"openai", "", ""},
+      {"openai", "", "<|channel|>final<|message|>x<|end|>"},
+      {"", "", "", ToolChoice::kRequired},
+      {"", "", mistral.substr(12) + "},", ToolChoice::kRequired},
+      {"", "", "", ToolChoice::kNamed},
+  };
+  constexpr size_t kBlanks = 100'000, kPiece = 7;
+  for (const Case& one : cases) {
+    const ParseCase how{.tools = one.tools, .reasoning = one.reasoning, .choice = one.choice};
+    const std::unique_ptr<OutputParser> parser = MakeOutputParser(RulesOf(how));
+    OutputDeltas before;
+    parser->Push(one.before, &before);
+    size_t pushed = 0, told = 0, most = 0;
+    const auto count = [&](const OutputDeltas& deltas) {
+      for (const OutputDelta& delta : deltas.list()) {
+        told += static_cast<size_t>(std::count(delta.text.begin(), delta.text.end(), ' '));
+      }
+    };
+    while (pushed < kBlanks) {
+      OutputDeltas deltas;
+      parser->Push(std::string(kPiece, ' '), &deltas);
+      pushed += kPiece;
+      count(deltas);
+      most = std::max(most, pushed - std::min(told, pushed));
+    }
+    OutputDeltas last;
+    parser->Finish(&last);
+    count(last);
+    EXPECT_LT(most, 2 * kMaxSpace + 100) << one.tools << ": " << one.before;
+    EXPECT_GE(told, pushed) << one.tools << ": " << one.before;
+  }
+}
+
+TEST(Blanks, TheLimitIsTheTextsAndNotThatOfThePieces) {
+  for (const size_t size : {kMaxSpace, kMaxSpace + 1}) {
+    const std::string blanks(size, '\n');
+    const bool few = size == kMaxSpace;
+    const std::string call = "<tool_call>{\"name\": \"f\", \"arguments\": {}}</tool_call>";
+    EXPECT_EQ(ParseEveryWay({.tools = "hermes"}, call + blanks + call),
+              few ? "f({}) f({})" : "content{" + blanks + "} f({}) f({})");
+    EXPECT_EQ(ParseEveryWay({.tools = "", .reasoning = "qwen3"}, blanks + "<think>a</think>b"),
+              few ? "reasoning{a} content{b}" : "content{" + blanks + "<think>a</think>b}");
+    const std::string glm = "<tool_call>f" + blanks + "</tool_call>";
+    EXPECT_EQ(ParseEveryWay({.tools = "glm45"}, glm), few ? "f({})" : "content{" + glm + "}");
+  }
 }
 
 }  // namespace

@@ -107,6 +107,26 @@ TEST(Inventory, EveryGoldenCheckpointIsComplete) {
   EXPECT_GE(count, 26);
 }
 
+// Released models, by config.json alone: none of their keys is refused, and they have the size that
+// their authors state.
+TEST(Published, ConfigurationsAreRead) {
+  int count = 0;
+  for (const auto& entry : fs::directory_iterator(FOLKMOOT_TEST_DATA "/published")) {
+    if (entry.path().extension() != ".json") continue;
+    SCOPED_TRACE(entry.path().filename().string());
+    std::ifstream file(entry.path());
+    const nlohmann::json published = nlohmann::json::parse(file);
+    const auto config = ParseModelConfig(published["config"].dump(), "config.json");
+    ASSERT_TRUE(config.ok()) << config.status();
+    const auto inventory = TakeInventory(*config, nullptr);
+    ASSERT_TRUE(inventory.ok()) << inventory.status();
+    EXPECT_NEAR(static_cast<double>(inventory->parameters) / 1e9,
+                published["billions"].get<double>(), 0.001);
+    ++count;
+  }
+  EXPECT_GE(count, 17);
+}
+
 TEST(Inventory, GgufFilesAreComplete) {
   int count = 0;
   for (const auto& entry : fs::recursive_directory_iterator(FOLKMOOT_TEST_DATA "/gguf")) {

@@ -67,18 +67,22 @@ void LayerNormRow(const float* x, std::span<const float> weight, std::span<const
   }
 }
 
-// One head: the pairs, `apart` elements between them, turn by the angle of their row of cos and
-// sin. `step` leads from one pair to the next.
-void RotateHead(const float* cos, const float* sin, int64_t half, int64_t apart, int64_t step,
-                float* x) {
-  for (int64_t i = 0; i < half; ++i) {
-    float* first = x + i * step;
-    float* second = first + apart;
-    const float a = *first;
-    const float b = *second;
-    *first = a * cos[i] - b * sin[i];
-    *second = b * cos[i] + a * sin[i];
+void RotatePair(float cos, float sin, float* first, float* second) {
+  const float a = *first;
+  const float b = *second;
+  *first = a * cos - b * sin;
+  *second = b * cos + a * sin;
+}
+
+// One head: the pairs (i, i + half), or of neighbours, turn by the angle of their row of cos and
+// sin.
+void RotateHead(const float* cos, const float* sin, int64_t half, bool neighbours, float* x) {
+  if (neighbours) {
+    for (int64_t i = 0; i < half; ++i) RotatePair(cos[i], sin[i], x + 2 * i, x + 2 * i + 1);
+    return;
   }
+  float* second = x + half;
+  for (int64_t i = 0; i < half; ++i) RotatePair(cos[i], sin[i], x + i, second + i);
 }
 
 void SigmoidGatedRow(const float* x, std::span<const float> weight, const float* y, int64_t n,
@@ -211,12 +215,10 @@ void EmbeddingLookup(ThreadPool& pool, const WeightView& table, std::span<const 
 
 void ApplyRope(ThreadPool& pool, ConstMatrix cos, ConstMatrix sin, const RotaryPart& part,
                Matrix x) {
-  const int64_t apart = part.neighbours ? 1 : cos.cols;
-  const int64_t step = part.neighbours ? 2 : 1;
   ForRows(pool, x.rows, x.cols, [&](int64_t r) {
     for (int64_t head = part.first; head < x.cols; head += part.head_dim) {
       HWY_DYNAMIC_DISPATCH(RotateHead)
-      (cos.Row(r), sin.Row(r), cos.cols, apart, step, x.Row(r) + head);
+      (cos.Row(r), sin.Row(r), cos.cols, part.neighbours, x.Row(r) + head);
     }
   });
 }

@@ -184,11 +184,10 @@ absl::Status LoadedRank::LoadWeights(const EngineOptions& options, ModelOptions 
                            .expert_rank = placed,
                            .rank = slice.first,
                            .ranks = slice.second};
-  FM_ASSIGN_OR_RETURN(int64_t total, BytesToLoad(config_, part, config_.dtype));
+  FM_ASSIGN_OR_RETURN(const int64_t weights, WeightsToLoad(config_, part));
+  int64_t total = weights * DTypeBytes(config_.dtype);
   if (stored_codes_ && !WeightDType(options)) {
-    total = static_cast<int64_t>(static_cast<double>(total) /
-                                 static_cast<double>(DTypeBytes(config_.dtype)) *
-                                 stored_codes_->bytes_per_weight);
+    total = static_cast<int64_t>(static_cast<double>(weights) * stored_codes_->bytes_per_weight);
   }
   loader_->set_progress([&](int64_t bytes) {
     bytes_read_ += bytes;

@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "runtime/model_config.h"
+#include "runtime/status.h"
 
 namespace folkmoot {
 
@@ -17,10 +18,17 @@ struct StepCost {
   double score_flops = 0;  // of attention, always in float32
 };
 
-// A prompt of `tokens` tokens, with logits for the last one. bytes_per_weight counts scales.
-StepCost CostOfPrefill(const ModelConfig& config, double bytes_per_weight, int64_t tokens);
+struct StepWeights {
+  double dense = 0;             // DenseWeights
+  double bytes_per_weight = 0;  // scales included
+};
+// Of all matrices but those of routed experts.
+absl::StatusOr<double> DenseWeights(const ModelConfig& config);
+
+// A prompt of `tokens` tokens, with logits for the last one.
+StepCost CostOfPrefill(const ModelConfig& config, const StepWeights& weights, int64_t tokens);
 // One more token for each of `batch` sequences of `context` tokens.
-StepCost CostOfDecode(const ModelConfig& config, double bytes_per_weight,
+StepCost CostOfDecode(const ModelConfig& config, const StepWeights& weights,
                       int64_t cache_bytes_per_token, int64_t batch, int64_t context);
 
 // Rates of a machine, per second. `operations` are those that products with the weights take:

@@ -49,7 +49,8 @@ StepRecorder::StepRecorder(const std::vector<ActiveSlice>& slices, int64_t moe_l
 
 void StepRecorder::CountExperts(size_t moe_layer, int64_t row, const Routing& routing) {
   const auto first = static_cast<size_t>(row * routing.top_k);
-  for (size_t c = first; c < first + ChoicesOf(routing, row); ++c) {
+  const size_t end = first + ChoicesOf(routing, row);
+  for (size_t c = first; c < end; ++c) {
     if (static_cast<size_t>(routing.expert[c]) >= experts_) continue;  // a zero expert
     const size_t at = moe_layer * experts_ + static_cast<size_t>(routing.expert[c]);
     if (routing.state[c] == SlotState::kOverflow) ++result_.expert_overflow[at];

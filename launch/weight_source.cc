@@ -66,8 +66,7 @@ std::optional<StoredCodes> CodesOfBlocks(const Checkpoint& checkpoint) {
 
 // Weights of the whole model, embeddings included.
 int64_t AllWeights(const ModelConfig& config) {
-  const absl::StatusOr<int64_t> bytes = BytesToLoad(config, {}, DType::kF32);
-  return bytes.value_or(0) / DTypeBytes(DType::kF32) +
+  return WeightsToLoad(config).value_or(0) +
          (config.tied_embeddings ? 0 : config.vocab * config.hidden);
 }
 

@@ -192,11 +192,6 @@ class CheckpointLoader : public WeightLoader {
     return WeightView{memory->data(), from.dtype, ref.n, ref.k};
   }
 
-  void ReleaseView(const WeightView& view) {
-    Release({static_cast<const std::byte*>(view.data),
-             static_cast<size_t>(view.n * view.k * DTypeBytes(view.dtype))});
-  }
-
   // The rows of `ref` of a plain tensor whose rows stand in another order in the file.
   static WeightView InOrder(const TensorInfo& info, const TensorRef& ref,
                             std::vector<std::byte>* memory) {

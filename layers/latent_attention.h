@@ -3,9 +3,9 @@
 //
 // The cache has a key of kv_rank + rope_dim numbers per token, which all heads share: what keys and
 // values would be made from, and the rotated part of all keys; and, by rows, the first part once
-// more as its value. A head's query goes through
-// its key matrix instead of the keys (q^T (W c) = (W^T q)^T c), and its value matrix comes after
-// the weighted sum. Prefill does the same as decode: one form has one set of bits.
+// more as its value. A head's query goes through its key matrix instead of the keys
+// (q^T (W c) = (W^T q)^T c), and its value matrix comes after the weighted sum. Prefill does the
+// same as decode: one form has one set of bits.
 //
 // Over several ranks every one keeps the whole cache and some of the heads.
 #pragma once

@@ -38,6 +38,19 @@ LayerNames UsualLayerNames(const std::string& prefix) {
   return names;
 }
 
+LayerNames SparseBlockNames(const std::string& prefix) {
+  const std::string block = prefix + "block_sparse_moe.";
+  LayerNames names = UsualLayerNames(prefix);
+  MoeNames& moe = names.moe;
+  moe.packed_router = moe.router;
+  moe.router = block + "gate.weight";
+  moe.experts.prefix = block;
+  moe.experts.gate = "w1.weight";
+  moe.experts.up = "w3.weight";
+  moe.experts.down = "w2.weight";
+  return names;
+}
+
 EndNames UsualEndNames() { return {"model.embed_tokens.weight", "model.norm", "lm_head"}; }
 
 }  // namespace folkmoot

@@ -76,6 +76,8 @@ struct EndNames {
 AttentionNames UsualAttentionNames(const std::string& prefix);
 // The names that most families have; `prefix` is "model.layers.3.".
 LayerNames UsualLayerNames(const std::string& prefix);
+// The same with the MoE block of Mixtral: block_sparse_moe with w1, w2 and w3, or, packed, mlp.
+LayerNames SparseBlockNames(const std::string& prefix);
 EndNames UsualEndNames();
 
 }  // namespace folkmoot

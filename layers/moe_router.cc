@@ -66,16 +66,22 @@ absl::StatusOr<Routing> MoeRouter::Route(LayerContext& ctx, const ForwardBatch& 
   for (const BatchSequence& sequence : batch.sequences) {
     sequences_.push_back(SequenceOf(sequence, gate));
   }
-  const GateInput input = {.logits = logits,
-                           .sequences = sequences_,
-                           .streams = batch.streams,
-                           .token_ids = batch.token_ids,
-                           .layer = layer_,
-                           .top_k = top_k_,
-                           .step = ctx.step,
-                           .router_bias = router_bias_,
-                           .selection_bias = selection_bias_};
+  const GateInput input = InputOf(ctx, logits, batch.streams, batch.token_ids);
   return gate.Route(input, ctx.experts, ctx.workspace);
+}
+
+GateInput MoeRouter::InputOf(const LayerContext& ctx, ConstMatrix logits,
+                             std::span<const uint64_t> streams,
+                             std::span<const int32_t> token_ids) const {
+  return {.logits = logits,
+          .sequences = sequences_,
+          .streams = streams,
+          .token_ids = token_ids,
+          .layer = layer_,
+          .top_k = top_k_,
+          .step = ctx.step,
+          .router_bias = router_bias_,
+          .selection_bias = selection_bias_};
 }
 
 GateSequence MoeRouter::SequenceOf(const BatchSequence& sequence, const Gate& gate) const {
@@ -118,15 +124,7 @@ absl::StatusOr<Routing> MoeRouter::RouteMixed(LayerContext& ctx, const ForwardBa
     // A group of all ranks' tokens is collective: everybody comes, also with nothing.
     const bool collective = gate.config().CanDrop() && gate.config().group == CapacityGroup::kStep;
     if (first_row > 0 || collective) {
-      const GateInput input = {.logits = mine.logits,
-                               .sequences = sequences_,
-                               .streams = mine.streams,
-                               .token_ids = mine.token_ids,
-                               .layer = layer_,
-                               .top_k = top_k_,
-                               .step = ctx.step,
-                               .router_bias = router_bias_,
-                               .selection_bias = selection_bias_};
+      const GateInput input = InputOf(ctx, mine.logits, mine.streams, mine.token_ids);
       FM_ASSIGN_OR_RETURN(const Routing part, gate.Route(input, ctx.experts, workspace));
       ScatterRows(part, mine.rows, merged);
     }

@@ -34,6 +34,9 @@ class MoeRouter {
   // When sequences have different gates: each gate routes its own, then all go into one Routing.
   absl::StatusOr<Routing> RouteMixed(LayerContext& ctx, const ForwardBatch& batch,
                                      ConstMatrix logits);
+  // The rows of sequences_.
+  GateInput InputOf(const LayerContext& ctx, ConstMatrix logits, std::span<const uint64_t> streams,
+                    std::span<const int32_t> token_ids) const;
   GateSequence SequenceOf(const BatchSequence& sequence, const Gate& gate) const;
 
   int layer_ = 0;

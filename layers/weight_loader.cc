@@ -193,9 +193,13 @@ WeightView WeightLoader::Converted(const WeightView& view, std::vector<std::byte
 }
 
 void WeightLoader::Report(const WeightView& view) {
-  const int64_t bytes = view.n * view.k * DTypeBytes(view.dtype);
-  if (progress_) progress_(bytes);
-  Release({static_cast<const std::byte*>(view.data), static_cast<size_t>(bytes)});
+  if (progress_) progress_(view.n * view.k * DTypeBytes(view.dtype));
+  ReleaseView(view);
+}
+
+void WeightLoader::ReleaseView(const WeightView& view) {
+  Release({static_cast<const std::byte*>(view.data),
+           static_cast<size_t>(view.n * view.k * DTypeBytes(view.dtype))});
 }
 
 void WeightLoader::Report(const CodeMatrix& codes) {

@@ -110,6 +110,7 @@ class WeightLoader {
   virtual absl::StatusOr<WeightView> ViewVector(const std::string& name, int64_t n) = 0;
   // The loader may give memory of a view back that will not be read again.
   virtual void Release(std::span<const std::byte> bytes) = 0;
+  void ReleaseView(const WeightView& view);
   // A packed matrix on its way out.
   PackedMatrix Finished(PackedMatrix matrix, bool exact) const {
     if (!exact) matrix.set_activations(options_.activations);

@@ -112,7 +112,8 @@ std::vector<std::string_view> HonouredKeys(const ConfigFamily& family) {
   add(family.window_in_use_key(), {"use_sliding_window", "max_window_layers"});
   add(family.window == WindowRule::kAlwaysFromMax, {"max_window_layers"});
   add(family.partial_rotary > 0, {"partial_rotary_factor"});
-  add(!family.rope_dim_key.empty(), {family.rope_dim_key});
+  add(family.latent_rope_dim > 0, {"q_lora_rank", "kv_lora_rank", "qk_nope_head_dim",
+                                   "qk_rope_head_dim", "qk_head_dim", "v_head_dim"});
   add(family.experts > 0, {"num_experts_per_tok"});
   add(family.experts > 0 && !family.local_experts_only, {"num_experts"});
   add(family.local_experts_alias, {"num_local_experts"});
@@ -138,11 +139,11 @@ std::vector<NeutralKey> NeutralKeys() {
       {"add_cross_attention", false, "cross-attention is not supported"},
       {"attention_bias", false, "this architecture has no such biases"},
       {"attention_multiplier", 1, "this architecture does not scale its attention"},
-      {"attn_logit_softcapping", nullptr, "logit capping is not supported"},
-      {"clip_qkv", nullptr, "clipping of q, k and v is not supported"},
+      {"attn_logit_softcapping", nullptr, "logit capping is not part of this architecture"},
+      {"clip_qkv", nullptr, "clipping of q, k and v is not part of this architecture"},
       {"cross_attention_hidden_size", nullptr, "cross-attention is not supported"},
       {"embedding_multiplier", 1, "this architecture does not scale its embeddings"},
-      {"final_logit_softcapping", nullptr, "logit capping is not supported"},
+      {"final_logit_softcapping", nullptr, "logit capping is not part of this architecture"},
       {"is_decoder", false, "cross-attention is not supported"},
       {"is_encoder_decoder", false, "encoder-decoder models are not supported"},
       {"logits_scaling", 1, "this architecture does not scale its logits"},

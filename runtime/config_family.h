@@ -83,9 +83,8 @@ struct ConfigFamily {
   double rope_theta = 1e4;
   double partial_rotary = 0;  // of an absent partial_rotary_factor; 0: the family has none
   bool rope_neighbours = false;
-  bool own_rope = false;               // `read` reads the rotary embedding
-  std::string_view rope_dim_key = "";  // where not head_dim rotates (latent attention)
-  int64_t rope_dim = 0;
+  bool own_rope = false;              // `read` reads the rotary embedding
+  int64_t latent_rope_dim = 0;        // of latent attention: of an absent qk_rope_head_dim
   std::string_view rope_absent = "";  // JSON of the object that a file without one means
   bool rope_context_inside = false;   // a context outside of the object is not read
   bool rope_mscales = false;          // longrope has short_mscale and long_mscale, and no factor

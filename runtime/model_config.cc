@@ -259,10 +259,10 @@ absl::Status ReadRope(const ConfigSource& source, ModelConfig& config) {
                            .context_inside = family.rope_context_inside,
                            .mscales = family.rope_mscales,
                            .alpha = family.rope_alpha};
-  if (!family.rope_dim_key.empty()) {
-    FM_ASSIGN_OR_RETURN(defaults.dim,
-                        source.keys.Int(family.rope_dim_key, family.rope_dim, kHeads));
-    if (defaults.dim % 2 != 0) return source.keys.Wrong(family.rope_dim_key, "it must be even");
+  constexpr std::string_view kLatentDim = "qk_rope_head_dim";
+  if (family.latent_rope_dim > 0) {
+    FM_ASSIGN_OR_RETURN(defaults.dim, source.keys.Int(kLatentDim, family.latent_rope_dim, kHeads));
+    if (defaults.dim % 2 != 0) return source.keys.Wrong(kLatentDim, "it must be even");
   }
   FM_ASSIGN_OR_RETURN(config.rope, ParseRope(source.keys, defaults));
   config.rope.neighbours = family.rope_neighbours;

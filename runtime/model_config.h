@@ -157,6 +157,12 @@ struct ModelConfig {
   // Numbers of a head that rotate, and of its value.
   int64_t rope_dim() const { return latent.kv_rank > 0 ? latent.rope_dim : head_dim; }
   int64_t value_dim() const { return latent.kv_rank > 0 ? latent.value_dim : head_dim; }
+  // What a cache has of a token and layer: of latent attention one key and value for all heads.
+  int64_t cache_heads() const { return latent.kv_rank > 0 ? 1 : kv_heads; }
+  int64_t cache_key_dim() const {
+    return latent.kv_rank > 0 ? latent.kv_rank + latent.rope_dim : head_dim;
+  }
+  int64_t cache_value_dim() const { return latent.kv_rank > 0 ? latent.kv_rank : head_dim; }
 };
 
 }  // namespace folkmoot

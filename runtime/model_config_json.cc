@@ -91,6 +91,10 @@ absl::Status ConfigReader::Wrong(std::string_view key, std::string_view wanted) 
                          value == nullptr ? "missing" : ShowJson(*value), wanted);
 }
 
+absl::Status ConfigReader::WrongLength(std::string_view key, size_t layers) const {
+  return Wrong(key, fmt::format("it must have one entry for each of the {} layers", layers));
+}
+
 absl::StatusOr<int64_t> ConfigReader::Int(std::string_view key, int64_t absent,
                                           IntRange range) const {
   if (!Has(key)) return absent;
@@ -105,6 +109,12 @@ absl::StatusOr<std::optional<int64_t>> ConfigReader::OptionalInt(std::string_vie
   const std::optional<int64_t> number = AsInt(*Find(key), range);
   if (!number) return Wrong(key, WantedInt(range) + " or null");
   return number;
+}
+
+absl::StatusOr<int64_t> ConfigReader::IntOrNull(std::string_view key, int64_t absent,
+                                                IntRange range) const {
+  if (Has(key) && !HasValue(key)) return 0;
+  return Int(key, absent, range);
 }
 
 absl::StatusOr<bool> ConfigReader::Bool(std::string_view key, bool absent) const {
@@ -138,6 +148,12 @@ absl::StatusOr<float> ConfigReader::Float(std::string_view key, float absent, do
     return Wrong(key, "it does not fit a float32");
   }
   return value;
+}
+
+absl::StatusOr<float> ConfigReader::FloatOrNull(std::string_view key, float absent,
+                                                double above) const {
+  if (Has(key) && !HasValue(key)) return 0.0f;
+  return Float(key, absent, above);
 }
 
 absl::StatusOr<std::optional<double>> ConfigReader::OptionalNumber(std::string_view key,

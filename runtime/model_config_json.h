@@ -22,6 +22,9 @@ absl::StatusOr<nlohmann::json> ParseConfigJson(std::string_view text, std::strin
 // A value as it stands in the file, shortened to fit a message.
 std::string ShowJson(const nlohmann::json& value);
 
+// The bound `above` of numbers that may be 0.
+constexpr double kBelowZero = -1e-300;
+
 struct IntRange {
   int64_t min = 1;
   int64_t max = INT32_MAX;
@@ -54,12 +57,16 @@ class ConfigReader {
   absl::StatusOr<int64_t> Int(std::string_view key, int64_t absent, IntRange range = {}) const;
   absl::StatusOr<std::optional<int64_t>> OptionalInt(std::string_view key,
                                                      IntRange range = {}) const;
+  // null: 0.
+  absl::StatusOr<int64_t> IntOrNull(std::string_view key, int64_t absent, IntRange range) const;
   absl::StatusOr<bool> Bool(std::string_view key, bool absent) const;
   absl::StatusOr<std::optional<std::string>> OptionalString(std::string_view key) const;
   // Finite, and greater than `above`.
   absl::StatusOr<double> Number(std::string_view key, double absent, double above) const;
   // A number that is so as a float, too.
   absl::StatusOr<float> Float(std::string_view key, float absent, double above) const;
+  // null: 0.
+  absl::StatusOr<float> FloatOrNull(std::string_view key, float absent, double above) const;
   absl::StatusOr<std::optional<double>> OptionalNumber(std::string_view key, double above) const;
   absl::StatusOr<std::vector<double>> Numbers(std::string_view key, double above) const;
   absl::StatusOr<std::vector<int64_t>> Ints(std::string_view key, IntRange range) const;
@@ -67,6 +74,8 @@ class ConfigReader {
 
   // "<file>: key '<key>' is <value>; <wanted>".
   absl::Status Wrong(std::string_view key, std::string_view wanted) const;
+  // Of a list that does not have one entry for each layer.
+  absl::Status WrongLength(std::string_view key, size_t layers) const;
 
  private:
   const nlohmann::json& object_;

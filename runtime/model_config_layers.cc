@@ -67,13 +67,12 @@ absl::StatusOr<std::vector<bool>> SlidingByRule(const ConfigSource& source, int6
       case WindowRule::kNone:
       case WindowRule::kOwn:
         break;
-      case WindowRule::kAll:
-        slides = has_window;
-        break;
+      case WindowRule::kAll:  // which is always in use, as kAlwaysFromMax is
       case WindowRule::kAllInUse:
         slides = in_use && has_window;
         break;
       case WindowRule::kFromMaxWindow:
+      case WindowRule::kAlwaysFromMax:
         slides = in_use && has_window && i >= first_free;
         break;
       case WindowRule::kEvenBeforeMax:
@@ -85,9 +84,6 @@ absl::StatusOr<std::vector<bool>> SlidingByRule(const ConfigSource& source, int6
       case WindowRule::kAllButNth:
         slides = (i + 1) % pattern != 0;
         break;
-      case WindowRule::kAlwaysFromMax:
-        slides = has_window && i >= first_free;
-        break;
     }
     sliding[static_cast<size_t>(i)] = slides;
   }
@@ -98,9 +94,7 @@ absl::Status ApplyLayerTypes(const ConfigSource& source, std::vector<bool>& slid
   if (!source.keys.HasValue("layer_types")) return absl::OkStatus();
   FM_ASSIGN_OR_RETURN(const auto types, source.keys.Strings("layer_types"));
   if (types.size() != sliding.size()) {
-    return source.keys.Wrong(
-        "layer_types",
-        fmt::format("it must have one entry for each of the {} layers", sliding.size()));
+    return source.keys.WrongLength("layer_types", sliding.size());
   }
   for (size_t i = 0; i < types.size(); ++i) {
     if (types[i] != "full_attention" && types[i] != "sliding_attention") {

@@ -13,8 +13,6 @@ namespace {
 
 using nlohmann::json;
 
-constexpr double kBelowZero = -1e-300;  // bound of numbers that may be 0
-
 constexpr std::array<std::pair<std::string_view, RopeType>, 6> kTypes = {{
     {"default", RopeType::kDefault},
     {"linear", RopeType::kLinear},

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Reads the rotary embedding of a config.json, in the old and the new style. Internal to
-// model_config*.cc.
+// Reads the rotary embedding of a config.json, in the old and the new style.
 #pragma once
 
 #include "runtime/model_config.h"

@@ -67,10 +67,6 @@ double DynamicTheta(const RopeConfig& config, int64_t dim, int64_t length, int64
   return config.theta * std::pow(stretch, exponent);
 }
 
-double YarnMscale(double scale, double mscale) {
-  return scale <= 1.0 ? 1.0 : 0.1 * mscale * std::log(scale) + 1.0;
-}
-
 float AttentionScaling(const RopeConfig& config, bool stretched) {
   if (config.type != RopeType::kYarn && config.type != RopeType::kLongrope) return 1.0f;
   if (config.short_mscale && config.long_mscale) {
@@ -90,6 +86,10 @@ float AttentionScaling(const RopeConfig& config, bool stretched) {
 }
 
 }  // namespace
+
+double YarnMscale(double factor, double mscale) {
+  return factor <= 1.0 ? 1.0 : 0.1 * mscale * std::log(factor) + 1.0;
+}
 
 Rope::Rope(const RopeConfig& config, int64_t head_dim, int64_t max_positions)
     : config_(config),

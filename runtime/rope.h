@@ -12,6 +12,10 @@
 
 namespace folkmoot {
 
+// YaRN's scale of scores or of cos and sin: 1 + 0.1 mscale ln(factor), 1 where nothing is
+// stretched.
+double YarnMscale(double factor, double mscale);
+
 // Immutable after construction; any thread.
 class Rope {
  public:

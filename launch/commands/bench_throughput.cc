@@ -57,18 +57,18 @@ class ThroughputBench {
       : options_(options), engine_(engine), rank_(rank) {
     const DType dtype = WeightDType(options.engine).value_or(rank.config().dtype);
     weights_ = DTypeName(dtype);
-    bytes_per_weight_ = static_cast<double>(DTypeBytes(dtype));
+    step_weights_.bytes_per_weight = static_cast<double>(DTypeBytes(dtype));
     DType plain = dtype;
     bool integers = false;
     if (rank.stored_codes() && !WeightDType(options.engine)) {
       weights_ = rank.stored_codes()->type;
-      bytes_per_weight_ = rank.stored_codes()->bytes_per_weight;
+      step_weights_.bytes_per_weight = rank.stored_codes()->bytes_per_weight;
       integers = rank.stored_codes()->integers;
       plain = DType::kF32;
     }
     if (const auto spec = CodeSpecNamed(options.engine.quantization)) {
       weights_ = options.engine.quantization;
-      bytes_per_weight_ = BytesPerWeight(*spec);
+      step_weights_.bytes_per_weight = BytesPerWeight(*spec);
       integers = spec->type != CodeType::kFp8;
       plain = DType::kF32;
     }
@@ -77,6 +77,7 @@ class ThroughputBench {
   }
 
   absl::Status Run() {
+    FM_ASSIGN_OR_RETURN(step_weights_.dense, DenseWeights(rank_.config()));
     FM_RETURN_IF_ERROR(WarmUp());
     const size_t cells = options_.prefill.size() + options_.decode.size();
     std::vector<std::vector<double>> seconds(cells);
@@ -261,9 +262,9 @@ class ThroughputBench {
   void Add(const char* phase, int64_t size, const std::vector<double>& seconds, size_t cell) {
     const bool decode = std::string_view(phase) == "decode";
     const StepCost cost =
-        decode ? CostOfDecode(rank_.config(), bytes_per_weight_, rank_.cache_bytes_per_token(),
-                              size, options_.decode_context)
-               : CostOfPrefill(rank_.config(), bytes_per_weight_, size);
+        decode ? CostOfDecode(rank_.config(), step_weights_, rank_.cache_bytes_per_token(), size,
+                              options_.decode_context)
+               : CostOfPrefill(rank_.config(), step_weights_, size);
     const MachineRates rates = {
         .bytes = Median(bandwidth_), .operations = Median(product_peak_), .flops = Median(peak_)};
     const double median = Median(seconds);
@@ -282,7 +283,7 @@ class ThroughputBench {
   Engine& engine_;
   LoadedRank& rank_;
   std::string weights_;  // what is in memory: "BF16", "q8_0"
-  double bytes_per_weight_ = 0;
+  StepWeights step_weights_;
   ProductKind products_ = ProductKind::kFloats;
   std::mt19937 random_{1};
   std::vector<double> bandwidth_;

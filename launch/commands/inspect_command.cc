@@ -58,12 +58,16 @@ std::string WrongText(const ModelInventory& inventory) {
   return text;
 }
 
-// What a tensor-parallel rank reads: its part of every matrix and all routers. Embeddings are read
+// What tensor-parallel ranks read: their parts of every matrix and all routers. Embeddings are read
 // in place; norms are nothing beside these.
-int64_t SlicedBytes(const InspectReport& report, int rank) {
-  const absl::StatusOr<int64_t> bytes =
-      BytesToLoad(report.config, {.rank = rank, .ranks = report.ranks}, report.config.dtype);
-  return bytes.value_or(report.inventory.bytes);
+std::vector<int64_t> SlicedBytes(const InspectReport& report) {
+  const auto weights = WeightsOfRanks(report.config, report.ranks);
+  if (!weights.ok()) {
+    return std::vector<int64_t>(static_cast<size_t>(report.ranks), report.inventory.bytes);
+  }
+  std::vector<int64_t> bytes = *weights;
+  for (int64_t& part : bytes) part *= DTypeBytes(report.config.dtype);
+  return bytes;
 }
 int64_t EmbeddingBytes(const InspectReport& report) {
   if (report.inventory.parameters > kAbsurd) return 0;
@@ -78,8 +82,9 @@ std::string TensorRankTable(const InspectReport& report, const Terminal& termina
                {"total", Align::kRight}});
   const ColumnSplit heads = KvHeadSplit(report.config, report.ranks);
   const int64_t embeddings = EmbeddingBytes(report);
+  const std::vector<int64_t> sliced = SlicedBytes(report);
   for (int rank = 0; rank < report.ranks; ++rank) {
-    const int64_t bytes = SlicedBytes(report, rank);
+    const int64_t bytes = sliced[static_cast<size_t>(rank)];
     table.AddRow({fmt::to_string(rank), fmt::to_string(heads.width(rank)), Size(bytes),
                   Size(embeddings), Size(bytes + embeddings)});
   }
@@ -110,8 +115,9 @@ nlohmann::ordered_json TensorRanksJson(const InspectReport& report) {
   const ColumnSplit heads = KvHeadSplit(report.config, report.ranks);
   const int64_t embeddings = EmbeddingBytes(report);
   auto ranks = nlohmann::ordered_json::array();
+  const std::vector<int64_t> sliced = SlicedBytes(report);
   for (int rank = 0; rank < report.ranks; ++rank) {
-    const int64_t bytes = SlicedBytes(report, rank);
+    const int64_t bytes = sliced[static_cast<size_t>(rank)];
     ranks.push_back({{"rank", rank},
                      {"kv_heads", heads.width(rank)},
                      {"sliced_bytes", bytes},

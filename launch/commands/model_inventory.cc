@@ -4,6 +4,7 @@
 
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <limits>
 #include <memory>
 #include <set>
@@ -40,14 +41,25 @@ std::vector<std::string> PartsOf(const ModelConfig& config, const Checkpoint& ch
 
 // Tensors that are in some checkpoints and change nothing: frequencies are recomputed, a tied head
 // is the embedding, and Family::unused.
-bool MayBeThere(const ModelConfig& config, std::string_view name) {
-  const Family& family = *FindFamily(config.architecture);
-  for (const std::string_view unused : family.unused) {
-    if (name.starts_with(fmt::format(fmt::runtime(unused), config.layers.size()))) return true;
+class Unused {
+ public:
+  explicit Unused(const ModelConfig& config) {
+    const Family& family = *FindFamily(config.architecture);
+    if (config.tied_embeddings) tied_head_ = family.end_names().head + ".weight";
+    for (const std::string_view prefix : family.unused) {
+      prefixes_.push_back(fmt::format(fmt::runtime(prefix), config.layers.size()));
+    }
   }
-  return name.ends_with(".rotary_emb.inv_freq") ||
-         (config.tied_embeddings && name == family.end_names().head + ".weight");
-}
+  bool operator()(std::string_view name) const {
+    return name.ends_with(".rotary_emb.inv_freq") || name == tied_head_ ||
+           std::any_of(prefixes_.begin(), prefixes_.end(),
+                       [name](const std::string& prefix) { return name.starts_with(prefix); });
+  }
+
+ private:
+  std::string tied_head_;  // empty: it is not tied
+  std::vector<std::string> prefixes_;
+};
 
 // Of the parameters of all experts those that one token runs through.
 int64_t ActiveOfExperts(const ModelConfig& config, int64_t parameters) {
@@ -120,12 +132,12 @@ absl::StatusOr<ModelInventory> TakeInventory(const ModelConfig& config,
                                              const Checkpoint* checkpoint) {
   std::unique_ptr<WeightLoader> stored;
   if (checkpoint != nullptr) stored = MakeCheckpointLoader(*checkpoint, config.weight_format);
-  FM_ASSIGN_OR_RETURN(const auto expected, ListTensors(config, stored.get()));
   ModelInventory inventory;
+  FM_ASSIGN_OR_RETURN(inventory.tensors, ListTensors(config, stored.get()));
   inventory.expert_bytes.resize(static_cast<size_t>(config.moe.experts));
   int64_t dense_parameters = 0;
   std::set<std::string, std::less<>> names;
-  for (const ListedTensor& tensor : expected) {
+  for (const ListedTensor& tensor : inventory.tensors) {
     const bool routed = tensor.expert != ListedTensor::kNoExpert;
     SaturatingAdd(routed ? inventory.expert_parameters : dense_parameters,
                   SaturatingProduct(tensor.shape));
@@ -136,20 +148,18 @@ absl::StatusOr<ModelInventory> TakeInventory(const ModelConfig& config,
   SaturatingAdd(inventory.parameters, inventory.expert_parameters);
   inventory.active_parameters = dense_parameters;
   SaturatingAdd(inventory.active_parameters, ActiveOfExperts(config, inventory.expert_parameters));
-  const LatentConfig& latent = config.latent;
-  const int64_t kept = latent.kv_rank > 0
-                           ? 2 * latent.kv_rank + latent.rope_dim
-                           : SaturatingProduct({2, config.kv_heads, config.head_dim});
   inventory.kv_bytes_per_token = SaturatingProduct(
-      {static_cast<int64_t>(config.layers.size()), kept, static_cast<int64_t>(sizeof(float))});
+      {static_cast<int64_t>(config.layers.size()), config.cache_heads(),
+       config.cache_key_dim() + config.cache_value_dim(), static_cast<int64_t>(sizeof(float))});
   if (checkpoint == nullptr) return inventory;
   inventory.bytes = checkpoint->total_bytes();
+  const Unused may_be_there(config);
   for (const std::string_view name : checkpoint->Names()) {
     const TensorInfo* info = checkpoint->Find(name);
     CountDType(info->type_name(), info->bytes, inventory);
     if (names.contains(name)) continue;
     SaturatingAdd(inventory.unused_bytes, info->bytes);
-    if (!MayBeThere(config, name)) inventory.unexpected.emplace_back(name);
+    if (!may_be_there(name)) inventory.unexpected.emplace_back(name);
   }
   return inventory;
 }

@@ -22,6 +22,8 @@ struct DTypeShare {
 };
 
 struct ModelInventory {
+  std::vector<ListedTensor> tensors;  // that config.json asks for
+
   // By config.json; a tied head counts once. Active: all but the experts that a token does not
   // choose.
   int64_t parameters = 0;

@@ -2,8 +2,8 @@
 #include "launch/commands/quantize_plan.h"
 
 #include <algorithm>
-#include <memory>
 #include <set>
+#include <span>
 #include <string_view>
 
 #include "launch/version.h"
@@ -32,21 +32,15 @@ class Planner {
         checkpoint_(checkpoint),
         family_(*FindFamily(config.architecture)) {}
 
-  absl::StatusOr<QuantizePlan> Plan() {
-    const ExpertNames experts = NamesOf("").experts;
-    const bool rearranged =
-        experts.gate_up_transposed || experts.down_transposed || experts.taking_turns;
-    if (config_.moe.experts > 0 && (experts.always_packed || rearranged)) {
+  absl::StatusOr<QuantizePlan> Plan(std::span<const ListedTensor> tensors) {
+    if (config_.moe.experts > 0 && MoeNamesOf("").experts.always_packed) {
       return InvalidArgument(
           "config.json: no reader of these formats knows experts of {} one by one, which they are "
           "stored as; --quantization rounds them while loading",
           config_.architecture);
     }
-    const std::unique_ptr<WeightLoader> stored =
-        MakeCheckpointLoader(checkpoint_, config_.weight_format);
-    FM_ASSIGN_OR_RETURN(const auto expected, ListTensors(config_, stored.get()));
     std::set<std::string_view> known;
-    for (const ListedTensor& tensor : expected) {
+    for (const ListedTensor& tensor : tensors) {
       known.insert(tensor.name);
       Add(tensor);
     }
@@ -54,7 +48,7 @@ class Planner {
       if (!known.contains(name)) AddCopy(std::string(name), std::string(name));
     }
     // A tied head has no tensor, but is a module that others would look for.
-    if (config_.tied_embeddings) plan_.plain_matrices.push_back("lm_head");
+    if (config_.tied_embeddings) plan_.plain_matrices.push_back(family_.end_names().head);
     plan_.group = Group();
     for (QuantizeItem& item : plan_.items) Settle(item);
     return std::move(plan_);
@@ -87,14 +81,14 @@ class Planner {
     }
     plan_.items.push_back(std::move(item));
     const std::optional<std::string> module = ModuleOf(to);
-    if (module && info->shape.size() == 2 && !from.ends_with("embed_tokens.weight")) {
+    if (module && info->shape.size() == 2 && from != family_.end_names().embedding) {
       plan_.plain_matrices.push_back(*module);
     }
   }
 
   // Gate and up come with the first of the two packed tensors, down with the second.
   void AddPacked(const ListedTensor& tensor) {
-    const MoeNames names = NamesOf(tensor.name);
+    const MoeNames names = MoeNamesOf(tensor.name);
     for (int e = 0; e < static_cast<int>(config_.moe.experts); ++e) {
       const auto experts = static_cast<int>(config_.moe.experts);
       const GatedFfnTensors from = TensorsOfExpert(names.experts, ExpertLayout::kPacked, e, experts,
@@ -110,15 +104,15 @@ class Planner {
     }
   }
 
-  MoeNames NamesOf(const std::string& name) const {
+  MoeNames MoeNamesOf(const std::string& name) const {
     const size_t end = name.find('.', family_.layers.size());
-    return family_.layer_names(name.substr(0, end + 1)).moe;
+    return NamesOf(family_, name.substr(0, end + 1)).moe;
   }
 
   // A family's own name for its router, which packed files do without.
   std::string NameOfRouter(const std::string& name) const {
     if (config_.moe.experts == 0 || !name.ends_with(".mlp.gate.weight")) return name;
-    return NamesOf(name).router;
+    return MoeNamesOf(name).router;
   }
 
   int64_t Group() const {
@@ -184,7 +178,7 @@ absl::StatusOr<QuantizePlan> PlanQuantize(const QuantizeOptions& options, const 
     return InvalidArgument("--head: the head of {} is its embedding table, which stays plain",
                            options.model);
   }
-  return Planner(options, config, checkpoint).Plan();
+  return Planner(options, config, checkpoint).Plan(inventory.tensors);
 }
 
 nlohmann::ordered_json QuantizationConfig(const QuantizeOptions& options,

@@ -4,6 +4,7 @@
 #include "layers/gates/gate.h"
 
 #include <algorithm>
+#include <map>
 #include <utility>
 
 #include "layers/gates/placement.h"
@@ -16,7 +17,7 @@ namespace {
 
 class ConfiguredGate final : public Gate {
  public:
-  explicit ConfiguredGate(const GateConfig& config) : config_(config) {}
+  ConfiguredGate(const GateConfig& config, std::span<const int64_t> layer_top_k);
   const GateConfig& config() const override { return config_; }
   absl::StatusOr<Routing> Route(const GateInput& input, Communicator& comm,
                                 Workspace& workspace) const override;
@@ -36,7 +37,18 @@ class ConfiguredGate final : public Gate {
   void FinishToken(Decisions& d, int64_t token, Routing& routing) const;
 
   const GateConfig config_;
+  std::map<int, std::unique_ptr<const ConfiguredGate>> narrower_;  // by their number of choices
 };
+
+ConfiguredGate::ConfiguredGate(const GateConfig& config, std::span<const int64_t> layer_top_k)
+    : config_(config) {
+  for (const int64_t top_k : layer_top_k) {
+    GateConfig narrow = config;
+    narrow.top_k = ChoicesOfLayer(config, top_k);
+    if (narrow.top_k == config.top_k || narrower_.contains(narrow.top_k)) continue;
+    narrower_[narrow.top_k] = std::make_unique<ConfiguredGate>(narrow, std::span<const int64_t>());
+  }
+}
 
 bool IsValid(const GateInput& input, int64_t row) {
   return input.valid.empty() || input.valid[static_cast<size_t>(row)] != 0;
@@ -222,9 +234,9 @@ void ConfiguredGate::Finish(const GateInput& input, Decisions& d, Routing& routi
 absl::StatusOr<Routing> ConfiguredGate::Route(const GateInput& input, Communicator& comm,
                                               Workspace& workspace) const {
   if (const int choices = ChoicesOfLayer(config_, input.top_k); choices != config_.top_k) {
-    GateConfig narrow = config_;
-    narrow.top_k = choices;
-    return ConfiguredGate(narrow).Route(input, comm, workspace);
+    const auto narrower = narrower_.find(choices);
+    FM_CHECK(narrower != narrower_.end());
+    return narrower->second->Route(input, comm, workspace);
   }
   CheckShapes(config_, input);
   Routing routing = Routing::Allocate(workspace, input.logits.rows, config_.top_k);
@@ -249,9 +261,9 @@ int ChoicesOfLayer(const GateConfig& gate, int64_t top_k) {
   return static_cast<int>(std::min<int64_t>(gate.top_k, top_k));
 }
 
-std::unique_ptr<Gate> MakeGate(const GateConfig& config) {
+std::unique_ptr<Gate> MakeGate(const GateConfig& config, std::span<const int64_t> layer_top_k) {
   FM_CHECK(config.Validate().ok());
-  return std::make_unique<ConfiguredGate>(config);
+  return std::make_unique<ConfiguredGate>(config, layer_top_k);
 }
 
 }  // namespace folkmoot

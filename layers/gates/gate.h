@@ -74,7 +74,8 @@ class Gate {
                                         Workspace& workspace) const = 0;
 };
 
-// The config must be valid (GateConfig::Validate).
-std::unique_ptr<Gate> MakeGate(const GateConfig& config);
+// The config must be valid (GateConfig::Validate), also with what ChoicesOfLayer makes of each of
+// `layer_top_k`: the numbers other than 0 that GateInput::top_k will have.
+std::unique_ptr<Gate> MakeGate(const GateConfig& config, std::span<const int64_t> layer_top_k = {});
 
 }  // namespace folkmoot

@@ -102,28 +102,25 @@ class ModelUpload {
       : job_(job), config_(job.config), loader_(loader), up_(uploader), weights_(weights) {}
 
   absl::Status Run() {
-    FM_RETURN_IF_ERROR(
-        Plain({.name = "model.embed_tokens.weight", .n = config_.vocab, .k = config_.hidden},
-              weights_.embedding));
+    const EndNames ends = job_.family.end_names();
+    FM_RETURN_IF_ERROR(Plain({.name = ends.embedding, .n = config_.vocab, .k = config_.hidden},
+                             weights_.embedding));
     if (!config_.tied_embeddings) {
-      FM_RETURN_IF_ERROR(Plain({.name = "lm_head.weight", .n = config_.vocab, .k = config_.hidden},
-                               weights_.head));
+      FM_RETURN_IF_ERROR(Plain(
+          {.name = ends.head + ".weight", .n = config_.vocab, .k = config_.hidden}, weights_.head));
     }
-    FM_RETURN_IF_ERROR(Vector("model.norm.weight", config_.hidden, weights_.final_norm));
+    FM_RETURN_IF_ERROR(Vector(ends.final_norm + ".weight", config_.hidden, weights_.final_norm));
     for (size_t i = 0; i < weights_.layers.size(); ++i) {
-      const std::string prefix = fmt::format("model.layers.{}.", i);
+      const LayerNames names = LayerNamesOf(job_.family, loader_, static_cast<int64_t>(i));
       GpuLayer& layer = weights_.layers[i];
-      FM_RETURN_IF_ERROR(
-          Vector(prefix + "input_layernorm.weight", config_.hidden, layer.input_norm));
-      FM_RETURN_IF_ERROR(
-          Vector(prefix + "post_attention_layernorm.weight", config_.hidden, layer.ffn_norm));
-      FM_RETURN_IF_ERROR(Attention(prefix + "self_attn.", layer));
+      FM_RETURN_IF_ERROR(Vector(names.input_norm + ".weight", config_.hidden, layer.input_norm));
+      FM_RETURN_IF_ERROR(Vector(names.ffn_norm + ".weight", config_.hidden, layer.ffn_norm));
+      FM_RETURN_IF_ERROR(Attention(names.attention, layer));
       if (layer.moe) {
-        FM_RETURN_IF_ERROR(
-            Moe(LayerNamesOf(job_.family, loader_, static_cast<int64_t>(i)).moe, *layer.moe));
+        FM_RETURN_IF_ERROR(Moe(names.moe, *layer.moe));
       } else {
         FM_RETURN_IF_ERROR(
-            Ffn(prefix + "mlp.", config_.intermediate, config_.mlp_bias, *layer.dense));
+            Ffn(names.dense_prefix, config_.intermediate, config_.mlp_bias, *layer.dense));
       }
     }
     return up_.Finish();
@@ -184,22 +181,21 @@ class ModelUpload {
     return absl::OkStatus();
   }
 
-  absl::Status Attention(const std::string& prefix, GpuLayer& layer) {
+  absl::Status Attention(const AttentionNames& names, GpuLayer& layer) {
     struct Part {
-      const char* name;
+      const std::string& module;
       int64_t heads;
     };
     int64_t row = 0;
-    for (const Part& part : {Part{"q_proj", config_.heads}, Part{"k_proj", config_.kv_heads},
-                             Part{"v_proj", config_.kv_heads}}) {
-      const std::string name = prefix + part.name;
-      FM_RETURN_IF_ERROR(HeadRows(name + ".weight", part.heads, row, layer.qkv));
+    for (const Part& part : {Part{names.q, config_.heads}, Part{names.k, config_.kv_heads},
+                             Part{names.v, config_.kv_heads}}) {
+      FM_RETURN_IF_ERROR(HeadRows(part.module + ".weight", part.heads, row, layer.qkv));
       if (config_.qkv_bias) {
-        FM_RETURN_IF_ERROR(PaddedHeads(name + ".bias", part.heads, layer.qkv_bias + row));
+        FM_RETURN_IF_ERROR(PaddedHeads(part.module + ".bias", part.heads, layer.qkv_bias + row));
       }
       row += part.heads * weights_.dims.head_dim;
     }
-    FM_ASSIGN_OR_RETURN(const WeightView o, loader_.View({.name = prefix + "o_proj.weight",
+    FM_ASSIGN_OR_RETURN(const WeightView o, loader_.View({.name = names.o + ".weight",
                                                           .n = config_.hidden,
                                                           .k = config_.heads * config_.head_dim}));
     FM_RETURN_IF_ERROR(
@@ -208,11 +204,11 @@ class ModelUpload {
         }));
     loader_.Report(o);
     if (config_.output_bias) {
-      FM_RETURN_IF_ERROR(Vector(prefix + "o_proj.bias", config_.hidden, layer.o_bias));
+      FM_RETURN_IF_ERROR(Vector(names.o + ".bias", config_.hidden, layer.o_bias));
     }
     if (config_.qk_norm == QkNormKind::kHeads) {
-      FM_RETURN_IF_ERROR(HeadNorm(prefix + "q_norm.weight", layer.q_norm));
-      FM_RETURN_IF_ERROR(HeadNorm(prefix + "k_norm.weight", layer.k_norm));
+      FM_RETURN_IF_ERROR(HeadNorm(names.q_norm + ".weight", layer.q_norm));
+      FM_RETURN_IF_ERROR(HeadNorm(names.k_norm + ".weight", layer.k_norm));
     }
     return absl::OkStatus();
   }
@@ -302,7 +298,7 @@ GpuWeightTraits TraitsOf(const GpuUploadJob& job, const WeightLoader& loader) {
 }  // namespace
 
 absl::StatusOr<GpuWeights> PlanWeights(const GpuUploadJob& job, const WeightLoader& loader) {
-  const std::optional<DType> stored = loader.Stored("model.embed_tokens.weight");
+  const std::optional<DType> stored = loader.Stored(job.family.end_names().embedding);
   const DType dtype = loader.dtype().value_or(stored.value_or(job.config.dtype));
   const int local =
       job.config.moe.experts > 0 ? static_cast<int>(job.placement.experts_of(job.rank).size()) : 0;

@@ -68,9 +68,7 @@ absl::Status Read(const ConfigSource& source, ModelConfig& config) {
   if (config.tied_embeddings) {
     return keys.Wrong("tie_word_embeddings", "this architecture has an output head of its own");
   }
-  if (keys.HasValue(kClip)) {
-    FM_ASSIGN_OR_RETURN(config.clip_qkv, keys.Float(kClip, 0.0f, 0.0));
-  }
+  FM_ASSIGN_OR_RETURN(config.clip_qkv, keys.FloatOrNull(kClip, 0.0f, 0.0));
   return ReadNormalisation(keys, config);
 }
 

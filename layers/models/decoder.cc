@@ -205,18 +205,13 @@ absl::Status DecoderModel::MakeColumns(const ModelOptions& options) {
 }
 
 KvCache::Shape DecoderModel::CacheShape(const CachePages& pages, int64_t kv_heads) const {
-  KvCache::Shape shape = {.layers = static_cast<int64_t>(config_.layers.size()),
-                          .blocks = pages.blocks,
-                          .block_size = pages.block_size,
-                          .kv_heads = kv_heads,
-                          .head_dim = config_.head_dim,
-                          .dtype = cache_dtype_};
-  if (config_.latent.kv_rank > 0) {  // one for all heads, on every rank
-    shape.kv_heads = 1;
-    shape.head_dim = config_.latent.kv_rank + config_.latent.rope_dim;
-    shape.value_dim = config_.latent.kv_rank;
-  }
-  return shape;
+  return {.layers = static_cast<int64_t>(config_.layers.size()),
+          .blocks = pages.blocks,
+          .block_size = pages.block_size,
+          .kv_heads = config_.latent.kv_rank > 0 ? config_.cache_heads() : kv_heads,
+          .head_dim = config_.cache_key_dim(),
+          .value_dim = config_.cache_value_dim(),
+          .dtype = cache_dtype_};
 }
 
 // Of the rank that holds the most heads.

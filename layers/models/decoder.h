@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The decoder stack that Llama, Qwen, Mixtral and their kin share: pre-norm blocks of attention and
-// a feed-forward network, dense or mixture of experts.
+// The decoder stack that all families share: pre-norm blocks of attention and a feed-forward
+// network, dense, mixture of experts, or both; some normalise what these give as well.
 #pragma once
 
 #include <memory>

@@ -3,14 +3,12 @@
 
 #include <cmath>
 
+#include "runtime/rope.h"
+
 namespace folkmoot {
 namespace {
 
 constexpr IntRange kDims = {1, 1 << 16};
-
-double YarnMscale(double factor, double mscale) {
-  return factor <= 1.0 ? 1.0 : 0.1 * mscale * std::log(factor) + 1.0;
-}
 
 }  // namespace
 
@@ -18,17 +16,15 @@ absl::Status ReadLatent(const ConfigSource& source, const LatentDefaults& defaul
                         ModelConfig& config) {
   const ConfigReader& keys = source.keys;
   LatentConfig& latent = config.latent;
-  if (keys.HasValue("q_lora_rank") || !keys.Has("q_lora_rank")) {
-    FM_ASSIGN_OR_RETURN(latent.q_rank, keys.Int("q_lora_rank", defaults.q_rank, kDims));
-  }
+  FM_ASSIGN_OR_RETURN(latent.q_rank, keys.IntOrNull("q_lora_rank", defaults.q_rank, kDims));
   FM_ASSIGN_OR_RETURN(latent.kv_rank, keys.Int("kv_lora_rank", defaults.kv_rank, kDims));
   FM_ASSIGN_OR_RETURN(latent.nope_dim, keys.Int("qk_nope_head_dim", defaults.nope_dim, kDims));
   FM_ASSIGN_OR_RETURN(latent.rope_dim,
-                      keys.Int(source.family.rope_dim_key, defaults.rope_dim, kDims));
+                      keys.Int("qk_rope_head_dim", source.family.latent_rope_dim, kDims));
   FM_ASSIGN_OR_RETURN(latent.value_dim, keys.Int("v_head_dim", defaults.value_dim, kDims));
   if (keys.Has("head_dim") && config.head_dim != latent.rope_dim) {
-    return keys.Wrong("head_dim", fmt::format("where it is given it must be {} = {}",
-                                              source.family.rope_dim_key, latent.rope_dim));
+    return keys.Wrong("head_dim", fmt::format("where it is given it must be qk_rope_head_dim = {}",
+                                              latent.rope_dim));
   }
   if (config.kv_heads != config.heads) {
     return keys.Wrong(
@@ -56,30 +52,29 @@ absl::Status ReadLatent(const ConfigSource& source, const LatentDefaults& defaul
   return absl::OkStatus();
 }
 
-absl::Status ReadGroupedExperts(const ConfigSource& source, const GroupedDefaults& defaults,
-                                ModelConfig& config) {
-  const ConfigReader& keys = source.keys;
-  MoeConfig& moe = config.moe;
+absl::Status ReadGroups(const ConfigReader& keys, const GroupDefaults& defaults, MoeConfig& moe) {
   const IntRange range = {1, moe.experts};
   FM_ASSIGN_OR_RETURN(moe.groups, keys.Int("n_group", defaults.groups, range));
-  FM_ASSIGN_OR_RETURN(moe.chosen_groups, keys.Int("topk_group", defaults.chosen_groups, range));
+  FM_ASSIGN_OR_RETURN(moe.chosen_groups, keys.Int("topk_group", defaults.chosen, range));
   const int64_t size = moe.experts / moe.groups;
-  if (moe.experts % moe.groups != 0 || (moe.groups > 1 && size < defaults.smallest_group)) {
+  if (moe.experts % moe.groups != 0 || (moe.groups > 1 && size < defaults.smallest)) {
     return keys.Wrong("n_group", fmt::format("it must divide {} experts into groups of at least {}",
-                                             moe.experts, defaults.smallest_group));
+                                             moe.experts, defaults.smallest));
   }
   if (moe.chosen_groups > moe.groups || moe.chosen_groups * size < moe.top_k) {
     return keys.Wrong("topk_group", fmt::format("of {} groups of {} experts so many must hold the "
                                                 "{} that a token gets",
                                                 moe.groups, size, moe.top_k));
   }
-  FM_ASSIGN_OR_RETURN(moe.routed_scaling,
-                      keys.Number("routed_scaling_factor", defaults.scaling, 0.0));
-  int64_t shared = 0;
-  if (keys.HasValue("n_shared_experts") || !keys.Has("n_shared_experts")) {
-    FM_ASSIGN_OR_RETURN(shared, keys.Int("n_shared_experts", defaults.shared, {0, 1 << 10}));
-  }
-  moe.shared_intermediate = shared * moe.intermediate;
+  return absl::OkStatus();
+}
+
+absl::Status ReadScaledAndShared(const ConfigReader& keys, double scaling, int64_t shared,
+                                 MoeConfig& moe) {
+  FM_ASSIGN_OR_RETURN(moe.routed_scaling, keys.Number("routed_scaling_factor", scaling, 0.0));
+  FM_ASSIGN_OR_RETURN(const int64_t count,
+                      keys.IntOrNull("n_shared_experts", shared, {0, 1 << 10}));
+  moe.shared_intermediate = count * moe.intermediate;
   return absl::OkStatus();
 }
 

@@ -15,7 +15,6 @@ struct LatentDefaults {
   int64_t q_rank = 1536;
   int64_t kv_rank = 512;
   int64_t nope_dim = 128;
-  int64_t rope_dim = 64;
   int64_t value_dim = 128;
 };
 // Keys q_lora_rank (null: none), kv_lora_rank, qk_nope_head_dim, v_head_dim and, if it says the
@@ -24,16 +23,18 @@ struct LatentDefaults {
 absl::Status ReadLatent(const ConfigSource& source, const LatentDefaults& defaults,
                         ModelConfig& config);
 
-// Keys n_group, topk_group, routed_scaling_factor, n_shared_experts. 0 shared experts: none.
-struct GroupedDefaults {
+// Keys n_group and topk_group. A group has at least `smallest` experts: two, where its score is
+// that of its two best.
+struct GroupDefaults {
   int64_t groups = 1;
-  int64_t chosen_groups = 1;
-  double scaling = 1.0;
-  int64_t shared = 1;
-  int64_t smallest_group = 2;  // experts, where the score of a group is that of its two best
+  int64_t chosen = 1;
+  int64_t smallest = 2;
 };
-absl::Status ReadGroupedExperts(const ConfigSource& source, const GroupedDefaults& defaults,
-                                ModelConfig& config);
+absl::Status ReadGroups(const ConfigReader& keys, const GroupDefaults& defaults, MoeConfig& moe);
+
+// Keys routed_scaling_factor and n_shared_experts; 0 or null shared experts: none.
+absl::Status ReadScaledAndShared(const ConfigReader& keys, double scaling, int64_t shared,
+                                 MoeConfig& moe);
 
 // DeepSeek-V3 (arXiv 2412.19437, section 2.1.2): chosen by sigmoid + bias of the layer, weighed by
 // sigmoid alone; a group's score is the sum of its two best.

@@ -6,11 +6,9 @@
 namespace folkmoot {
 namespace {
 
-constexpr std::string_view kOwnKeys[] = {
-    "q_lora_rank", "kv_lora_rank", "qk_nope_head_dim",      "v_head_dim",
-    "n_group",     "topk_group",   "routed_scaling_factor", "n_shared_experts",
-    "topk_method", "ep_size",      "aux_loss_alpha",        "seq_aux",
-    "qk_head_dim"};
+constexpr std::string_view kOwnKeys[] = {"n_group",          "topk_group",  "routed_scaling_factor",
+                                         "n_shared_experts", "topk_method", "ep_size",
+                                         "aux_loss_alpha",   "seq_aux"};
 constexpr KeyAlias kAliases[] = {{"num_experts", "n_routed_experts"}};
 constexpr FixedKey kFixed[] = {
     {"scoring_func", "\"softmax\""}, {"moe_layer_freq", "1"}, {"rope_interleave", "true"}};
@@ -28,16 +26,9 @@ absl::Status Read(const ConfigSource& source, ModelConfig& config) {
   if (grouped && !(source.keys.HasValue("n_group") && source.keys.HasValue("topk_group"))) {
     return source.keys.Wrong("topk_method", "it needs n_group and topk_group");
   }
-  if (grouped) {
-    return ReadGroupedExperts(source, {.shared = 2, .smallest_group = 1}, config);
-  }
-  // Groups are not read then: whatever they say.
-  const nlohmann::json& all = source.keys.object();
-  nlohmann::json ungrouped = all;
-  ungrouped.erase("n_group");
-  ungrouped.erase("topk_group");
-  const ConfigReader keys(ungrouped, source.keys.prefix(), kAliases);
-  return ReadGroupedExperts({keys, source.family}, {.shared = 2}, config);
+  // Without groups their keys are not read, whatever they say.
+  if (grouped) FM_RETURN_IF_ERROR(ReadGroups(source.keys, {.smallest = 1}, config.moe));
+  return ReadScaledAndShared(source.keys, 1.0, 2, config.moe);
 }
 
 // As the authors have it: normalised weights are not scaled.
@@ -66,8 +57,7 @@ const Family kDeepseekV2 = {
                .max_positions = 2048,
                .head_dim = 192,
                .rope_neighbours = true,
-               .rope_dim_key = "qk_rope_head_dim",
-               .rope_dim = 64,
+               .latent_rope_dim = 64,
                .eos = 2,
                .bias = BiasRule::kAttentionKey,
                .experts = 64,

@@ -7,30 +7,18 @@
 namespace folkmoot {
 namespace {
 
-constexpr std::string_view kOwnKeys[] = {"q_lora_rank",
-                                         "kv_lora_rank",
-                                         "qk_nope_head_dim",
-                                         "v_head_dim",
-                                         "n_group",
-                                         "topk_group",
-                                         "routed_scaling_factor",
-                                         "n_shared_experts",
-                                         "rope_interleave",
-                                         "aux_loss_alpha",
-                                         "num_nextn_predict_layers",
-                                         "num_mtp_layers",
-                                         "output_router_logits",
-                                         "ep_size",
-                                         "seq_aux",
-                                         "qk_head_dim"};
+constexpr std::string_view kOwnKeys[] = {
+    "n_group",         "topk_group",     "routed_scaling_factor",    "n_shared_experts",
+    "rope_interleave", "aux_loss_alpha", "num_nextn_predict_layers", "num_mtp_layers",
+    "ep_size",         "seq_aux"};
 constexpr KeyAlias kAliases[] = {{"num_experts", "n_routed_experts"}};
 constexpr FixedKey kFixed[] = {
     {"scoring_func", "\"sigmoid\""}, {"topk_method", "\"noaux_tc\""}, {"moe_layer_freq", "1"}};
 
 absl::Status Read(const ConfigSource& source, ModelConfig& config) {
   FM_RETURN_IF_ERROR(ReadLatent(source, {}, config));
-  FM_RETURN_IF_ERROR(ReadGroupedExperts(
-      source, {.groups = 8, .chosen_groups = 4, .scaling = 2.5, .shared = 1}, config));
+  FM_RETURN_IF_ERROR(ReadGroups(source.keys, {.groups = 8, .chosen = 4}, config.moe));
+  FM_RETURN_IF_ERROR(ReadScaledAndShared(source.keys, 2.5, 1, config.moe));
   config.moe.selection_bias = true;
   FM_ASSIGN_OR_RETURN(config.rope.neighbours, source.keys.Bool("rope_interleave", true));
   return absl::OkStatus();
@@ -56,8 +44,7 @@ const Family kDeepseekV3 = {
                .heads = 128,
                .max_positions = 4096,
                .head_dim = 192,
-               .rope_dim_key = "qk_rope_head_dim",
-               .rope_dim = 64,
+               .latent_rope_dim = 64,
                .eos = 1,
                .bias = BiasRule::kAttentionKey,
                .experts = 256,

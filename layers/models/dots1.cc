@@ -21,7 +21,8 @@ absl::Status Read(const ConfigSource& source, ModelConfig& config) {
     return source.keys.Wrong(key, "this architecture has no default for it");
   }
   config.moe.selection_bias = true;
-  return ReadGroupedExperts(source, {}, config);
+  FM_RETURN_IF_ERROR(ReadGroups(source.keys, {}, config.moe));
+  return ReadScaledAndShared(source.keys, 1.0, 1, config.moe);
 }
 
 }  // namespace

@@ -19,13 +19,15 @@ const Family* FindFamily(const std::string& architecture) {
   return nullptr;
 }
 
+LayerNames NamesOf(const Family& family, const std::string& prefix, int64_t block) {
+  if (family.block_names == nullptr) return family.layer_names(prefix);
+  return family.block_names(prefix, static_cast<int>(block));
+}
+
 LayerNames LayerNamesOf(const Family& family, const WeightLoader& loader, int64_t index) {
   const int64_t published = index / family.blocks_per_layer;
-  const std::string prefix = fmt::format("{}{}.", family.layers, published);
-  LayerNames names =
-      family.block_names == nullptr
-          ? family.layer_names(prefix)
-          : family.block_names(prefix, static_cast<int>(index % family.blocks_per_layer));
+  LayerNames names = NamesOf(family, fmt::format("{}{}.", family.layers, published),
+                             index % family.blocks_per_layer);
   MoeNames& moe = names.moe;
   if (!loader.Has(moe.router) && loader.Has(moe.packed_router)) moe.router = moe.packed_router;
   if (!loader.Has(moe.selection_bias) && loader.Has(moe.packed_selection_bias)) {

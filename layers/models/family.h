@@ -77,6 +77,9 @@ const Family* FindFamily(const std::string& architecture);
 // The family of a model that can be run with this gate, or why not.
 absl::StatusOr<const Family*> CheckModel(const ModelConfig& config, const GateConfig& gate);
 
+// The names of a layer, or of one block of a published layer, whose tensors begin with `prefix`.
+LayerNames NamesOf(const Family& family, const std::string& prefix, int64_t block = 0);
+
 // The names of layer `index` in this checkpoint.
 LayerNames LayerNamesOf(const Family& family, const WeightLoader& loader, int64_t index);
 

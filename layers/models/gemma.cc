@@ -12,8 +12,9 @@ namespace folkmoot {
 namespace {
 
 constexpr KeyAlias kActivationAlias[] = {{"hidden_act", "hidden_activation"}};
-constexpr FixedKey kFixed[] = {{"use_bidirectional_attention", "false"},
-                               {"hidden_act", "\"gelu_pytorch_tanh\""}};
+constexpr FixedKey kFixed[] = {{"use_bidirectional_attention", "false"}};
+constexpr FixedKey kSecondFixed[] = {{"use_bidirectional_attention", "false"},
+                                     {"hidden_act", "\"gelu_pytorch_tanh\""}};
 constexpr std::string_view kOwnKeys[] = {"hidden_activation"};
 constexpr std::string_view kOwnKeys2[] = {"query_pre_attn_scalar", "attn_logit_softcapping",
                                           "final_logit_softcapping", "cache_implementation",
@@ -33,11 +34,6 @@ absl::Status Read(const ConfigSource& source, ModelConfig& config) {
   }
   config.activation = Activation::kGeluTanh;
   return absl::OkStatus();
-}
-
-absl::StatusOr<float> ReadCap(const ConfigReader& keys, std::string_view key, float absent) {
-  if (keys.Has(key) && !keys.HasValue(key)) return 0.0f;
-  return keys.Float(key, absent, 0.0);
 }
 
 // What Gemma 2 and 3 have in common.
@@ -60,9 +56,9 @@ absl::Status Read2(const ConfigSource& source, ModelConfig& config) {
                              fmt::format("it contradicts sliding_window = {}", usual));
   }
   FM_ASSIGN_OR_RETURN(config.attention_softcap,
-                      ReadCap(source.keys, "attn_logit_softcapping", 50.0f));
+                      source.keys.FloatOrNull("attn_logit_softcapping", 50.0f, 0.0));
   FM_ASSIGN_OR_RETURN(config.logits_softcap,
-                      ReadCap(source.keys, "final_logit_softcapping", 30.0f));
+                      source.keys.FloatOrNull("final_logit_softcapping", 30.0f, 0.0));
   return absl::OkStatus();
 }
 
@@ -97,7 +93,8 @@ absl::StatusOr<RopeConfig> ReadRope(const ConfigReader& keys, const ModelConfig&
 absl::Status Read3(const ConfigSource& source, ModelConfig& config) {
   const ConfigReader& keys = source.keys;
   FM_RETURN_IF_ERROR(ReadSecond(source, config));
-  FM_ASSIGN_OR_RETURN(config.logits_softcap, ReadCap(keys, "final_logit_softcapping", 0.0f));
+  FM_ASSIGN_OR_RETURN(config.logits_softcap,
+                      keys.FloatOrNull("final_logit_softcapping", 0.0f, 0.0));
   if (keys.HasValue("rope_parameters")) FM_RETURN_IF_ERROR(CheckRopes(keys));
   nlohmann::json full = nlohmann::json::object();
   nlohmann::json local = nlohmann::json::object();
@@ -142,7 +139,7 @@ constexpr ConfigFamily SecondConfig() {
           .kv_heads_null = false,
           .head_dim_null = false,
           .aliases = kActivationAlias,
-          .fixed = kFixed,
+          .fixed = kSecondFixed,
           .own_keys = kOwnKeys2,
           .read = Read2};
 }
@@ -181,7 +178,7 @@ const Family kGemma = {
                .bias = BiasRule::kAttentionKey,
                .kv_heads_null = false,
                .head_dim_null = false,
-               .fixed = std::span(kFixed).first(1),
+               .fixed = kFixed,
                .own_keys = kOwnKeys,
                .read = Read},
 };

@@ -11,11 +11,7 @@ constexpr std::string_view kOwnKeys[] = {
     "n_group",     "topk_group",     "routed_scaling_factor",    "n_shared_experts",
     "use_qk_norm", "attention_bias", "num_nextn_predict_layers", "num_mtp_layers",
     "ep_size"};
-constexpr std::string_view kLiteKeys[] = {"q_lora_rank",
-                                          "kv_lora_rank",
-                                          "qk_nope_head_dim",
-                                          "v_head_dim",
-                                          "n_group",
+constexpr std::string_view kLiteKeys[] = {"n_group",
                                           "topk_group",
                                           "routed_scaling_factor",
                                           "n_shared_experts",
@@ -23,16 +19,18 @@ constexpr std::string_view kLiteKeys[] = {"q_lora_rank",
                                           "mlp_layer_types",
                                           "num_nextn_predict_layers",
                                           "num_mtp_layers",
-                                          "first_k_dense_replace",
-                                          "qk_head_dim"};
+                                          "first_k_dense_replace"};
 constexpr KeyAlias kAliases[] = {{"num_experts", "n_routed_experts"}};
-constexpr FixedKey kFixed[] = {{"scoring_func", "\"sigmoid\""},
-                               {"topk_method", "\"noaux_tc\""},
-                               {"moe_layer_freq", "1"},
-                               {"use_qk_norm", "false"}};
+constexpr FixedKey kFixed[] = {
+    {"scoring_func", "\"sigmoid\""}, {"topk_method", "\"noaux_tc\""}, {"moe_layer_freq", "1"}};
+constexpr FixedKey kLiteFixed[] = {{"scoring_func", "\"sigmoid\""},
+                                   {"topk_method", "\"noaux_tc\""},
+                                   {"moe_layer_freq", "1"},
+                                   {"use_qk_norm", "false"}};
 
 absl::Status Read(const ConfigSource& source, ModelConfig& config) {
-  FM_RETURN_IF_ERROR(ReadGroupedExperts(source, {}, config));
+  FM_RETURN_IF_ERROR(ReadGroups(source.keys, {}, config.moe));
+  FM_RETURN_IF_ERROR(ReadScaledAndShared(source.keys, 1.0, 1, config.moe));
   config.moe.selection_bias = true;
   FM_ASSIGN_OR_RETURN(config.qkv_bias, source.keys.Bool("attention_bias", false));
   FM_ASSIGN_OR_RETURN(const bool norms, source.keys.Bool("use_qk_norm", false));
@@ -48,9 +46,7 @@ absl::Status ReadLayerTypes(const ConfigReader& keys, ModelConfig& config) {
   }
   FM_ASSIGN_OR_RETURN(const auto types, keys.Strings("mlp_layer_types"));
   if (types.size() != config.layers.size()) {
-    return keys.Wrong("mlp_layer_types", fmt::format("it must have one entry for each of the {} "
-                                                     "layers",
-                                                     config.layers.size()));
+    return keys.WrongLength("mlp_layer_types", config.layers.size());
   }
   for (size_t i = 0; i < types.size(); ++i) {
     if (types[i] != "sparse" && types[i] != "dense") {
@@ -66,7 +62,8 @@ absl::Status ReadLite(const ConfigSource& source, ModelConfig& config) {
   const ConfigReader& keys = source.keys;
   FM_RETURN_IF_ERROR(
       ReadLatent(source, {.q_rank = 768, .nope_dim = 192, .value_dim = 256}, config));
-  FM_RETURN_IF_ERROR(ReadGroupedExperts(source, {.scaling = 1.8}, config));
+  FM_RETURN_IF_ERROR(ReadGroups(keys, {}, config.moe));
+  FM_RETURN_IF_ERROR(ReadScaledAndShared(keys, 1.8, 1, config.moe));
   config.moe.selection_bias = true;
   FM_ASSIGN_OR_RETURN(config.rope.neighbours, keys.Bool("rope_interleave", true));
   FM_RETURN_IF_ERROR(ReadLayerTypes(keys, config));
@@ -105,7 +102,7 @@ const Family kGlm4Moe = {
                .norm_topk_key = true,
                .norm_topk = true,
                .aliases = kAliases,
-               .fixed = std::span(kFixed).first(3),
+               .fixed = kFixed,
                .own_keys = kOwnKeys,
                .read = Read},
     .gate = BiasedSigmoidGate,
@@ -124,8 +121,7 @@ const Family kGlm4MoeLite = {
                .max_positions = 202752,
                .head_dim = 256,
                .rms_norm_eps = 1e-5,
-               .rope_dim_key = "qk_rope_head_dim",
-               .rope_dim = 64,
+               .latent_rope_dim = 64,
                .eos = 1,
                .bias = BiasRule::kAttentionKey,
                .kv_heads_null = false,
@@ -137,7 +133,7 @@ const Family kGlm4MoeLite = {
                .norm_topk_key = true,
                .norm_topk = true,
                .aliases = kAliases,
-               .fixed = kFixed,
+               .fixed = kLiteFixed,
                .own_keys = kLiteKeys,
                .read = ReadLite},
     .gate = BiasedSigmoidGate,

@@ -83,9 +83,7 @@ absl::StatusOr<std::vector<int64_t>> ReadPerLayer(const ConfigReader& keys, std:
     return std::vector<int64_t>(layers, all.value_or(absent));
   }
   FM_ASSIGN_OR_RETURN(std::vector<int64_t> list, keys.Ints(key, range));
-  if (list.size() != layers) {
-    return keys.Wrong(key, fmt::format("it must have one entry for each of the {} layers", layers));
-  }
+  if (list.size() != layers) return keys.WrongLength(key, layers);
   return list;
 }
 

@@ -24,12 +24,6 @@ constexpr std::string_view kBesideText[] = {"vision_config", "image_token_index"
                                             "eoi_token_index"};
 constexpr std::string_view kNotText[] = {"vision_model.", "multi_modal_projector."};
 
-absl::Status WrongLength(const ConfigReader& keys, std::string_view key,
-                         const ModelConfig& config) {
-  return keys.Wrong(
-      key, fmt::format("it must have one entry for each of the {} layers", config.layers.size()));
-}
-
 absl::Status ReadMoeLayers(const ConfigReader& keys, ModelConfig& config) {
   const auto layers = static_cast<int64_t>(config.layers.size());
   FM_ASSIGN_OR_RETURN(const int64_t step, keys.Int("interleave_moe_layer_step", 1));
@@ -47,7 +41,7 @@ absl::Status ReadRotations(const ConfigReader& keys, ModelConfig& config) {
   FM_ASSIGN_OR_RETURN(const int64_t interval, keys.Int("no_rope_layer_interval", 4));
   FM_ASSIGN_OR_RETURN(const auto rotates, keys.Ints("no_rope_layers", {0, INT32_MAX}));
   if (!rotates.empty() && rotates.size() != config.layers.size()) {
-    return WrongLength(keys, "no_rope_layers", config);
+    return keys.WrongLength("no_rope_layers", config.layers.size());
   }
   for (size_t i = 0; i < config.layers.size(); ++i) {
     config.layers[i].rope =
@@ -57,14 +51,12 @@ absl::Status ReadRotations(const ConfigReader& keys, ModelConfig& config) {
 }
 
 absl::Status ReadChunks(const ConfigReader& keys, ModelConfig& config) {
-  int64_t size = 0;  // null: layers see everything
-  if (keys.HasValue("attention_chunk_size") || !keys.Has("attention_chunk_size")) {
-    FM_ASSIGN_OR_RETURN(size, keys.Int("attention_chunk_size", 8192));
-  }
+  // null: layers see everything.
+  FM_ASSIGN_OR_RETURN(const int64_t size, keys.IntOrNull("attention_chunk_size", 8192, {}));
   FM_ASSIGN_OR_RETURN(const auto types, keys.Strings("layer_types"));
   const bool given = keys.HasValue("layer_types");
   if (given && types.size() != config.layers.size()) {
-    return WrongLength(keys, "layer_types", config);
+    return keys.WrongLength("layer_types", config.layers.size());
   }
   for (size_t i = 0; i < config.layers.size(); ++i) {
     LayerConfig& layer = config.layers[i];
@@ -82,7 +74,6 @@ absl::Status ReadChunks(const ConfigReader& keys, ModelConfig& config) {
 }
 
 absl::Status ReadTemperature(const ConfigReader& keys, ModelConfig& config) {
-  constexpr double kBelowZero = -1e-300;
   constexpr std::string_view kTuning = "attn_temperature_tuning";
   TemperatureConfig read;
   FM_ASSIGN_OR_RETURN(read.floor, keys.Float("floor_scale", 8192.0f, 0.0));

@@ -19,10 +19,9 @@ constexpr FixedKey kFixed[] = {
     {"router_bias", "false"},        {"zero_expert_type", "\"identity\""},
     {"attention_method", "\"MLA\""}, {"router_dtype", "\"float32\""},
     {"rope_interleave", "true"},     {"n_shared_experts", "0"}};
-constexpr std::string_view kOwnKeys[] = {
-    "q_lora_rank",       "kv_lora_rank",      "qk_nope_head_dim",        "v_head_dim",
-    "mla_scale_q_lora",  "mla_scale_kv_lora", "routed_scaling_factor",   "zero_expert_num",
-    "num_hidden_layers", "qk_head_dim",       "num_nextn_predict_layers"};
+constexpr std::string_view kOwnKeys[] = {"mla_scale_q_lora",      "mla_scale_kv_lora",
+                                         "routed_scaling_factor", "zero_expert_num",
+                                         "num_hidden_layers",     "num_nextn_predict_layers"};
 constexpr std::string_view kUnused[] = {"model.mtp."};
 
 // Both blocks of a published layer.
@@ -99,8 +98,7 @@ const Family kLongcatFlash = {
                .rms_norm_eps = 1e-5,
                .rope_theta = 1e7,
                .rope_neighbours = true,
-               .rope_dim_key = "qk_rope_head_dim",
-               .rope_dim = 64,
+               .latent_rope_dim = 64,
                .eos = 2,
                .bias = BiasRule::kAttentionKey,
                .experts = 512,

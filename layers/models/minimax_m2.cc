@@ -73,16 +73,9 @@ absl::Status Read(const ConfigSource& source, ModelConfig& config) {
 }
 
 LayerNames Names(const std::string& prefix) {
-  const std::string block = prefix + "block_sparse_moe.";
-  LayerNames names = UsualLayerNames(prefix);
-  names.moe.packed_router = names.moe.router;
-  names.moe.router = block + "gate.weight";
-  names.moe.selection_bias = block + "e_score_correction_bias";
+  LayerNames names = SparseBlockNames(prefix);
+  names.moe.selection_bias = prefix + "block_sparse_moe.e_score_correction_bias";
   names.moe.packed_selection_bias = prefix + "mlp.e_score_correction_bias";
-  names.moe.experts.prefix = block;
-  names.moe.experts.gate = "w1.weight";
-  names.moe.experts.up = "w3.weight";
-  names.moe.experts.down = "w2.weight";
   return names;
 }
 

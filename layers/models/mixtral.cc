@@ -4,23 +4,6 @@
 #include "layers/models/family.h"
 
 namespace folkmoot {
-namespace {
-
-LayerNames Names(const std::string& prefix) {
-  const std::string block = prefix + "block_sparse_moe.";
-  LayerNames names = UsualLayerNames(prefix);
-  names.moe = {.router = block + "gate.weight",
-               .packed_router = prefix + "mlp.gate.weight",
-               .experts = {.prefix = block,
-                           .gate = "w1.weight",
-                           .up = "w3.weight",
-                           .down = "w2.weight",
-                           .packed_gate_up = prefix + "mlp.experts.gate_up_proj",
-                           .packed_down = prefix + "mlp.experts.down_proj"}};
-  return names;
-}
-
-}  // namespace
 
 const Family kMixtral = {
     .config = {.architecture = "MixtralForCausalLM",
@@ -39,7 +22,7 @@ const Family kMixtral = {
                .experts = 8,
                .top_k = 2,
                .local_experts_alias = true},
-    .layer_names = Names,
+    .layer_names = SparseBlockNames,
     .gate = TopKGate,
 };
 

@@ -21,6 +21,7 @@ absl::StatusOr<const Family*> KnownFamily(const ModelConfig& config) {
 absl::Status CheckGate(const ModelConfig& config, const GateConfig& gate) {
   FM_RETURN_IF_ERROR(gate.Validate());
   for (const LayerConfig& layer : config.layers) {
+    if (layer.top_k == 0) continue;
     GateConfig mine = gate;
     mine.top_k = ChoicesOfLayer(gate, layer.top_k);
     FM_RETURN_IF_ERROR(mine.Validate());
@@ -48,7 +49,7 @@ absl::Status CheckGate(const ModelConfig& config, const GateConfig& gate) {
     return InvalidArgument("--gate shared_gate=softmax2: {} has no weights for it",
                            config.architecture);
   }
-  const bool has_gate = !FindFamily(config.architecture)->layer_names("").moe.shared_gate.empty();
+  const bool has_gate = !NamesOf(*FindFamily(config.architecture), "").moe.shared_gate.empty();
   if (gate.shared && gate.shared_gate == SharedGate::kSigmoid && !has_gate) {
     return InvalidArgument("--gate shared_gate=sigmoid: {} has no weights for it",
                            config.architecture);
@@ -143,7 +144,7 @@ std::string_view WhyCpuOnly(const ModelConfig& config) {
   if (moe.router_bias || moe.selection_bias) return "a biased router";
   if (moe.zero_experts > 0) return "zero experts";
   const Family* family = FindFamily(config.architecture);
-  if (moe.shared_intermediate > 0 && family->layer_names("").moe.shared_gate.empty()) {
+  if (moe.shared_intermediate > 0 && NamesOf(*family, "").moe.shared_gate.empty()) {
     return "a shared expert without a gate";
   }
   return "";

@@ -7,7 +7,11 @@ namespace folkmoot {
 
 ModelGates::ModelGates(const ModelConfig& model, const GateConfig& base)
     : model_(model), base_(base) {
-  if (model.moe.experts > 0) own_ = MakeGate(base);
+  if (model.moe.experts == 0) return;
+  for (const LayerConfig& layer : model.layers) {
+    if (layer.top_k > 0) layer_top_k_.push_back(layer.top_k);
+  }
+  own_ = MakeGate(base, layer_top_k_);
 }
 
 absl::StatusOr<std::shared_ptr<const Gate>> ModelGates::For(const std::string& overrides) {
@@ -19,7 +23,7 @@ absl::StatusOr<std::shared_ptr<const Gate>> ModelGates::For(const std::string& o
   if (others_.size() >= kMostUnused) {
     std::erase_if(others_, [](const auto& gate) { return gate.second.use_count() == 1; });
   }
-  return others_[overrides] = MakeGate(config);
+  return others_[overrides] = MakeGate(config, layer_top_k_);
 }
 
 }  // namespace folkmoot

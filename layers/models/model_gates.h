@@ -5,6 +5,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "layers/gates/gate.h"
 #include "layers/gates/gate_config.h"
@@ -27,6 +28,7 @@ class ModelGates {
  private:
   const ModelConfig& model_;
   GateConfig base_;
+  std::vector<int64_t> layer_top_k_;
   std::shared_ptr<const Gate> own_;
   std::map<std::string, std::shared_ptr<const Gate>> others_;  // by overrides
 };

@@ -12,8 +12,7 @@ namespace {
 constexpr std::array<std::string_view, 1> kOwnKeys = {"clip_qkv"};
 
 absl::Status Read(const ConfigSource& source, ModelConfig& config) {
-  if (!source.keys.HasValue("clip_qkv")) return absl::OkStatus();
-  FM_ASSIGN_OR_RETURN(config.clip_qkv, source.keys.Float("clip_qkv", 0.0f, 0.0));
+  FM_ASSIGN_OR_RETURN(config.clip_qkv, source.keys.FloatOrNull("clip_qkv", 0.0f, 0.0));
   return absl::OkStatus();
 }
 

@@ -19,7 +19,6 @@ absl::Status CheckExperts(const ConfigReader& keys, const MoeConfig& moe) {
 absl::Status Read(const ConfigSource& source, ModelConfig& config) {
   const ConfigReader& keys = source.keys;
   FM_RETURN_IF_ERROR(CheckExperts(keys, config.moe));
-  constexpr double kBelowZero = -1e-300;
   FM_ASSIGN_OR_RETURN(config.moe.mixer_eps, keys.Number("router_jitter_noise", 0.01, kBelowZero));
   config.moe.norm_topk_prob = false;
   FM_ASSIGN_OR_RETURN(config.head_bias, keys.Bool("lm_head_bias", false));
@@ -31,16 +30,8 @@ absl::Status Read(const ConfigSource& source, ModelConfig& config) {
 }
 
 LayerNames Names(const std::string& prefix) {
-  const std::string block = prefix + "block_sparse_moe.";
-  LayerNames names = UsualLayerNames(prefix);
-  names.moe = {.router = block + "gate.weight",
-               .packed_router = prefix + "mlp.router.weight",
-               .experts = {.prefix = block,
-                           .gate = "w1.weight",
-                           .up = "w3.weight",
-                           .down = "w2.weight",
-                           .packed_gate_up = prefix + "mlp.experts.gate_up_proj",
-                           .packed_down = prefix + "mlp.experts.down_proj"}};
+  LayerNames names = SparseBlockNames(prefix);
+  names.moe.packed_router = prefix + "mlp.router.weight";
   return names;
 }
 

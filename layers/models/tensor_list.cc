@@ -6,6 +6,8 @@
 #include <string_view>
 #include <utility>
 
+#include "absl/container/flat_hash_map.h"
+#include "layers/column_splits.h"
 #include "layers/models/decoder.h"
 
 namespace folkmoot {
@@ -126,7 +128,7 @@ class ListingLoader : public WeightLoader {
 
   const WeightLoader* stored_;
   std::vector<ListedTensor> tensors_;
-  std::map<std::string, size_t> index_;  // into tensors_
+  absl::flat_hash_map<std::string, size_t> index_;  // into tensors_
   int64_t vector_numbers_ = 0;
 };
 
@@ -152,19 +154,39 @@ absl::StatusOr<std::vector<ListedTensor>> ListTensors(const ModelConfig& config,
   return loader.Take();
 }
 
-absl::StatusOr<int64_t> BytesToLoad(const ModelConfig& config, const ListedPart& part,
-                                    DType dtype) {
+absl::StatusOr<int64_t> WeightsToLoad(const ModelConfig& config, const ListedPart& part) {
+  constexpr int64_t kMost = int64_t{1} << 56;
   FM_ASSIGN_OR_RETURN(const std::vector<ListedTensor> tensors, ListTensors(config, nullptr, part));
-  int64_t values = 0;
+  int64_t weights = 0;
   for (const ListedTensor& tensor : tensors) {
-    if (tensor.matrix && __builtin_add_overflow(values, tensor.values, &values)) {
-      return InvalidArgument("config.json asks for more weights than can be counted");
+    if (!tensor.matrix) continue;
+    if (tensor.values > kMost - weights) {
+      return InvalidArgument("config.json asks for more than {} weights", kMost);
     }
+    weights += tensor.values;
   }
-  if (__builtin_mul_overflow(values, DTypeBytes(dtype), &values)) {
-    return InvalidArgument("config.json asks for more weights than can be counted");
+  return weights;
+}
+
+absl::StatusOr<std::vector<int64_t>> WeightsOfRanks(const ModelConfig& config, int ranks) {
+  const ColumnSplit splits[] = {KvHeadSplit(config, ranks),
+                                OutputSplit(config.hidden, ranks),
+                                OutputSplit(config.vocab, ranks),
+                                IntermediateSplit(config.intermediate, ranks),
+                                IntermediateSplit(config.moe.intermediate, ranks),
+                                IntermediateSplit(config.moe.shared_intermediate, ranks)};
+  std::map<std::vector<int64_t>, int64_t> weights_by_widths;
+  std::vector<int64_t> result;
+  for (int rank = 0; rank < ranks; ++rank) {
+    std::vector<int64_t> widths;
+    for (const ColumnSplit& split : splits) widths.push_back(split.width(rank));
+    const auto [entry, is_new] = weights_by_widths.try_emplace(std::move(widths), 0);
+    if (is_new) {
+      FM_ASSIGN_OR_RETURN(entry->second, WeightsToLoad(config, {.rank = rank, .ranks = ranks}));
+    }
+    result.push_back(entry->second);
   }
-  return values;
+  return result;
 }
 
 }  // namespace folkmoot

@@ -42,7 +42,10 @@ absl::StatusOr<std::vector<ListedTensor>> ListTensors(const ModelConfig& config,
                                                       const WeightLoader* stored,
                                                       const ListedPart& part = {});
 
-// Bytes of the matrices that this part of a model is packed from, as `dtype`, for a progress bar.
-absl::StatusOr<int64_t> BytesToLoad(const ModelConfig& config, const ListedPart& part, DType dtype);
+// Of the matrices that this part of a model is packed from.
+absl::StatusOr<int64_t> WeightsToLoad(const ModelConfig& config, const ListedPart& part = {});
+
+// The same of each of `ranks` that share every matrix, without listing what is alike again.
+absl::StatusOr<std::vector<int64_t>> WeightsOfRanks(const ModelConfig& config, int ranks);
 
 }  // namespace folkmoot

@@ -193,23 +193,6 @@ HWY_INLINE void Scores(const AttentionUnit& unit, int64_t end) {
   }
 }
 
-// 1 - 2 / (e^2x + 1), and near zero, where that cancels, the odd polynomial of Cephes' tanhf.
-HWY_INLINE VF Tanh(VF x) {
-  const DF d;
-  const VF one = hn::Set(d, 1.0f);
-  const VF power = Exp(hn::Min(hn::Add(x, x), hn::Set(d, 60.0f)));
-  const VF far = hn::Sub(one, hn::Div(hn::Set(d, 2.0f), hn::Add(power, one)));
-  const VF square = hn::Mul(x, x);
-  VF sum = hn::Set(d, -5.70498872745e-3f);
-  for (const float next :
-       {2.06390887954e-2f, -5.37397155531e-2f, 1.33314422036e-1f, -3.33332819422e-1f}) {
-    sum = Fma(sum, square, hn::Set(d, next));
-  }
-  const VF near = Fma(hn::Mul(sum, square), x, x);
-  const VF result = hn::IfThenElse(hn::Lt(hn::Abs(x), hn::Set(d, 0.625f)), near, far);
-  return hn::IfThenElse(hn::Eq(x, x), result, x);  // NaN stays
-}
-
 // scores = cap tanh(score / cap).
 HWY_INLINE void CapScores(const Query& query, int64_t base, float cap) {
   const DF d;

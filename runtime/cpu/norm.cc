@@ -143,6 +143,23 @@ void ForRows(ThreadPool& pool, int64_t rows, int64_t cols, F row) {
     for (int64_t r = begin; r < end; ++r) row(r);
   });
 }
+
+// Parts of rows, so that a single long one (logits) is shared out too.
+template <typename F>
+void ForElements(ThreadPool& pool, Matrix x, F change) {
+  constexpr int64_t kPart = 4096;
+  const int64_t parts = (x.cols + kPart - 1) / kPart;
+  pool.ParallelFor(x.rows * parts, GrainOf(kPart), [&](int64_t begin, int64_t end, int) {
+    for (int64_t p = begin; p < end; ++p) {
+      const int64_t first = p % parts * kPart;
+      const std::span<float> row = x.RowSpan(p / parts);
+      for (float& value : row.subspan(static_cast<size_t>(first))
+                              .first(static_cast<size_t>(std::min(kPart, x.cols - first)))) {
+        change(value);
+      }
+    }
+  });
+}
 }  // namespace
 
 void RmsNorm(ThreadPool& pool, ConstMatrix x, std::span<const float> weight, float eps,
@@ -174,9 +191,7 @@ void Add(ThreadPool& pool, ConstMatrix delta, Matrix x) {
 }
 
 void Scale(ThreadPool& pool, float factor, Matrix x) {
-  ForRows(pool, x.rows, x.cols, [&](int64_t r) {
-    for (float& value : x.RowSpan(r)) value *= factor;
-  });
+  ForElements(pool, x, [&](float& value) { value *= factor; });
 }
 
 void ScaleRows(ThreadPool& pool, std::span<const float> factors, Matrix x) {
@@ -186,15 +201,11 @@ void ScaleRows(ThreadPool& pool, std::span<const float> factors, Matrix x) {
 }
 
 void SoftCap(ThreadPool& pool, float limit, Matrix x) {
-  ForRows(pool, x.rows, x.cols, [&](int64_t r) {
-    for (float& value : x.RowSpan(r)) value = std::tanh(value / limit) * limit;
-  });
+  ForElements(pool, x, [&](float& value) { value = std::tanh(value / limit) * limit; });
 }
 
 void Clamp(ThreadPool& pool, float limit, Matrix x) {
-  ForRows(pool, x.rows, x.cols, [&](int64_t r) {
-    for (float& value : x.RowSpan(r)) value = std::clamp(value, -limit, limit);
-  });
+  ForElements(pool, x, [&](float& value) { value = std::clamp(value, -limit, limit); });
 }
 
 void HeadRmsNorm(ThreadPool& pool, int64_t head_dim, std::span<const float> weight, float eps,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Llama 4, Ernie, Hunyuan, DBRX, JetMoE and the dense Gemmas."""
+"""Llama 4, Ernie, Hunyuan, DBRX and the dense Gemmas."""
 
 import torch
 
@@ -89,37 +89,6 @@ def _dbrx_draw(name, noise, config):
     return gain / noise.shape[1] ** 0.5 * noise
 
 
-# JetMoE: experts of the MLP, which golden.json lists, and experts of attention.
-
-
-def _jetmoe_routers(model):
-    routers = []
-    for index, layer in enumerate(model.model.layers):
-        attention = layer.self_attention.experts.router
-        if not attention._forward_hooks:
-            attention.register_forward_hook(_remember_logits)
-        layer.mlp.router.attention = [attention]  # in a list: not a part of the module
-        routers.append((index, layer.mlp.router))
-    return routers
-
-
-def _remember_logits(module, inputs, output):
-    module.last_logits = output[-1]
-
-
-def _jetmoe_choices(module, inputs, output):
-    probabilities = output[-1].float().softmax(-1)
-    best, chosen = output[-1].topk(module.top_k, dim=-1)
-    other = module.attention[0].last_logits.float().softmax(-1).sort(-1, descending=True).values
-    k = module.top_k
-    margin = other[:, k - 1] - other[:, k] if k < module.num_experts else None
-    return by_key(probabilities, chosen, best.softmax(-1), margin)
-
-
-def _jetmoe_draw(name, noise, config):
-    return 1.6 / noise.shape[1] ** 0.5 * noise if name.endswith("router.layer.weight") else None
-
-
 # Gemma: norms multiply by 1 + weight.
 
 
@@ -153,6 +122,4 @@ OTHER = {
     "gemma2": _gemma("Gemma2ForCausalLM"),
     # Layers that slide and those that do not have different frequencies.
     "gemma3_text": _gemma("Gemma3ForCausalLM", rope=no_rope),
-    "jetmoe": Family("JetMoeForCausalLM", released=_unchanged, routers=_jetmoe_routers,
-                     choices=_jetmoe_choices, draw=_jetmoe_draw),
 }

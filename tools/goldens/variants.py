@@ -6,6 +6,7 @@ Variants of a group of families are in variants_<group>.py and joined at the end
 
 from .variant import BASE, DELETE, Variant
 from .variants_dense import DENSE
+from .variants_gemma import GEMMA
 from .variants_latent import LATENT
 from .variants_other import OTHER
 from .variants_recent import RECENT
@@ -353,7 +354,7 @@ QWEN3_MOE = [
 
 VARIANTS = [
     *MIXTRAL, *GRANITE, *OLMOE, *QWEN2_MOE, *QWEN3_MOE,
-    *DENSE,
+    *DENSE, *GEMMA,
     *LATENT,
     *OTHER,
     *RECENT,

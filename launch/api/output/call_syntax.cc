@@ -22,15 +22,21 @@ Reading CallSyntax::ReadArguments(std::string_view text, bool /*last*/, std::str
   return Reading::More(text.size());
 }
 
+Reading Expect(std::string_view text, std::string_view literal, size_t* at) {
+  const size_t begin = SkipSpace(text, *at);
+  const std::string_view rest = text.substr(begin);
+  if (!rest.starts_with(literal)) {
+    return literal.starts_with(rest) ? Reading::More() : Reading::No();
+  }
+  *at = begin + literal.size();
+  return Reading::Done(*at);
+}
+
 Reading ReadParts(std::string_view text, bool last, std::span<const std::string_view> parts) {
   size_t end = 0;
   for (const std::string_view part : parts) {
-    const std::string_view rest = text.substr(SkipSpace(text, end));
-    if (rest.starts_with(part)) {
-      end = static_cast<size_t>(rest.data() - text.data()) + part.size();
-    } else if (!last && part.starts_with(rest)) {
-      return Reading::More();
-    }
+    const Reading reading = Expect(text, part, &end);
+    if (reading.is == Reading::Is::kMore && !last) return reading;
   }
   return Reading::Done(end);
 }

@@ -57,6 +57,8 @@ class CallSyntax {
   JsonExtent extent_;
 };
 
+// `literal` behind white space from *at on: kMore where it is cut; kDone moves *at behind it.
+Reading Expect(std::string_view text, std::string_view literal, size_t* at);
 // For tails: those of `parts` that are there, in this order, with white space between them.
 Reading ReadParts(std::string_view text, bool last, std::span<const std::string_view> parts);
 

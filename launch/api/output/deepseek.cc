@@ -31,17 +31,6 @@ std::string_view Word(std::string_view text, size_t from) {
   return text.substr(from, end - from);
 }
 
-// `literal` behind white space from *at on; moves behind it.
-Reading Expect(std::string_view text, std::string_view literal, size_t* at) {
-  const size_t begin = SkipSpace(text, *at);
-  const std::string_view rest = text.substr(begin);
-  if (rest.starts_with(literal)) {
-    *at = begin + literal.size();
-    return Reading::Done(*at);
-  }
-  return literal.starts_with(rest) ? Reading::More() : Reading::No();
-}
-
 class DeepSeekSyntax : public CallSyntax {
  public:
   std::span<const std::string_view> begins() const override { return kBegins; }

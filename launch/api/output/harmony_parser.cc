@@ -142,20 +142,19 @@ bool HarmonyParser::ReadBody(bool last, OutputDeltas* out) {
 
 bool HarmonyParser::ReadBetween(bool last) {
   const std::string_view text = buffer_;
-  const size_t begin = SkipSpace(text, 0);
-  const std::string_view rest = text.substr(begin);
-  if (rest.starts_with(kStart)) {
+  size_t at = 0;
+  const Reading start = Expect(text, kStart, &at);
+  if (start.is == Reading::Is::kDone) {
     // "assistant" and perhaps a recipient, up to the channel.
     constexpr std::string_view kRole = "assistant";
-    const std::string_view role = rest.substr(kStart.size());
+    const std::string_view role = text.substr(at);
     if (!last && role.size() < kRole.size() && kRole.starts_with(role)) return false;
-    const size_t role_size = role.starts_with(kRole) ? kRole.size() : 0;
-    buffer_.erase(0, begin + kStart.size() + role_size);
+    buffer_.erase(0, at + (role.starts_with(kRole) ? kRole.size() : 0));
     state_ = State::kHeader;
     return true;
   }
-  if (!last && kStart.starts_with(rest)) return false;
-  if (rest.empty()) {
+  if (!last && start.is == Reading::Is::kMore) return false;
+  if (SkipSpace(text, 0) == text.size()) {
     buffer_.clear();
     return false;
   }

@@ -2,8 +2,7 @@
 #include "launch/api/output/json_call.h"
 
 #include <algorithm>
-#include <array>
-#include <utility>
+#include <initializer_list>
 
 #include "launch/api/common/json_body.h"
 #include "nlohmann/json.hpp"
@@ -13,62 +12,41 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-enum class Match : uint8_t { kYes, kNo, kMore };
-
-// A place in a text of which more may come.
-class Place {
- public:
-  explicit Place(std::string_view text) : text_(text) {}
-
-  Match Literal(std::string_view literal) {
-    at_ = SkipSpace(text_, at_);
-    const std::string_view rest = text_.substr(at_);
-    if (rest.starts_with(literal)) {
-      at_ += literal.size();
-      return Match::kYes;
-    }
-    return literal.starts_with(rest) ? Match::kMore : Match::kNo;
+Reading ExpectAll(std::string_view text, std::initializer_list<std::string_view> literals,
+                  size_t* at) {
+  Reading reading = Reading::Done(*at);
+  for (const std::string_view literal : literals) {
+    if (reading.is == Reading::Is::kDone) reading = Expect(text, literal, at);
   }
+  return reading;
+}
 
-  // A JSON string that is not empty.
-  Match String(std::string* value) {
-    if (const Match quote = Literal("\""); quote != Match::kYes) return quote;
-    const size_t begin = at_ - 1;
-    for (bool escaped = false; at_ < text_.size(); ++at_) {
-      if (!escaped && text_[at_] == '"') break;
-      escaped = !escaped && text_[at_] == '\\';
-    }
-    if (at_ == text_.size()) return Match::kMore;
-    ++at_;
-    const Json json = Json::parse(text_.substr(begin, at_ - begin), nullptr, false);
-    if (!json.is_string()) return Match::kNo;
-    *value = json.get<std::string>();
-    return value->empty() ? Match::kNo : Match::kYes;
+// The rest of a JSON string that is not empty, behind its quote.
+Reading ReadString(std::string_view text, size_t* at, std::string* value) {
+  const size_t begin = *at - 1;
+  for (bool escaped = false; *at < text.size(); ++*at) {
+    if (!escaped && text[*at] == '"') break;
+    escaped = !escaped && text[*at] == '\\';
   }
-
-  size_t at() const { return at_; }
-
- private:
-  std::string_view text_;
-  size_t at_ = 0;
-};
+  if (*at == text.size()) return Reading::More();
+  ++*at;
+  const Json json = Json::parse(text.substr(begin, *at - begin), nullptr, false);
+  *value = json.is_string() ? json.get<std::string>() : "";
+  return value->empty() ? Reading::No() : Reading::Done(*at);
+}
 
 // {"name": "f", "arguments": and then the opening brace, which is left where it is.
-Match MatchHead(std::string_view text, std::string* name, size_t* length) {
-  Place place(text);
-  for (const std::string_view literal : {"{", "\"name\"", ":"}) {
-    if (const Match match = place.Literal(literal); match != Match::kYes) return match;
-  }
-  if (const Match match = place.String(name); match != Match::kYes) return match;
-  if (const Match match = place.Literal(","); match != Match::kYes) return match;
-  Match key = place.Literal("\"arguments\"");
-  if (key == Match::kNo) key = place.Literal("\"parameters\"");
-  if (key != Match::kYes) return key;
-  for (const std::string_view literal : {":", "{"}) {
-    if (const Match match = place.Literal(literal); match != Match::kYes) return match;
-  }
-  *length = place.at() - 1;
-  return Match::kYes;
+Reading ReadShortHead(std::string_view text, std::string* name) {
+  using Is = Reading::Is;
+  size_t at = 0;
+  Reading part = ExpectAll(text, {"{", "\"name\"", ":", "\""}, &at);
+  if (part.is == Is::kDone) part = ReadString(text, &at, name);
+  if (part.is == Is::kDone) part = Expect(text, ",", &at);
+  if (part.is != Is::kDone) return part;
+  part = Expect(text, "\"arguments\"", &at);
+  if (part.is == Is::kNo) part = Expect(text, "\"parameters\"", &at);
+  if (part.is == Is::kDone) part = ExpectAll(text, {":", "{"}, &at);
+  return part.is == Is::kDone ? Reading::Done(at - 1) : part;
 }
 
 // Longer heads are read as a whole: else every piece would read all of a long one again.
@@ -102,14 +80,13 @@ bool ParseCall(std::string_view object, std::string* name, std::string* argument
 Reading JsonCall::ReadHead(std::string_view text, bool last, std::string* name,
                            std::string* arguments) {
   if (!whole_) {
-    size_t length = 0;
     // The limit counts bytes of the head, not those that happen to be here.
-    const Match match = MatchHead(text.substr(0, kMaxHead), name, &length);
-    if (match == Match::kYes) {
+    const Reading head = ReadShortHead(text.substr(0, kMaxHead), name);
+    if (head.is == Reading::Is::kDone) {
       closed_ = false;
-      return Reading::Done(length);
+      return head;
     }
-    if (match == Match::kMore && text.size() < kMaxHead && !last) return Reading::More();
+    if (head.is == Reading::Is::kMore && text.size() < kMaxHead && !last) return head;
     whole_ = true;
   }
   const Reading reading = ReadWhole(text, last, name, arguments);

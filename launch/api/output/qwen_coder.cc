@@ -35,11 +35,9 @@ class QwenCoderSyntax : public CallSyntax {
 
   Reading ReadHead(std::string_view text, bool /*last*/, std::string* name,
                    std::string* /*arguments*/) override {
-    size_t at = SkipSpace(text, 0);
-    if (!text.substr(at).starts_with(kFunction)) {
-      return kFunction.starts_with(text.substr(at)) ? Reading::More() : Reading::No();
-    }
-    at += kFunction.size();
+    size_t at = 0;
+    const Reading function = Expect(text, kFunction, &at);
+    if (function.is != Reading::Is::kDone) return function;
     const size_t begin = at;
     while (at < text.size() && at - begin <= kMaxToolName && IsNameCharacter(text[at])) ++at;
     *name = text.substr(begin, at - begin);

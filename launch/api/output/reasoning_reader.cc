@@ -15,15 +15,11 @@ std::string ReasoningReader::Push(std::string_view piece, OutputDeltas* out) {
 std::string ReasoningReader::Finish(OutputDeltas* out) { return Run(/*last=*/true, out); }
 
 bool ReasoningReader::ReadStart(bool last) {
-  const size_t begin = SkipSpace(buffer_, 0);
-  const std::string_view rest = std::string_view(buffer_).substr(begin);
-  if (rest.starts_with(begin_)) {
-    buffer_.erase(0, begin + begin_.size());
-    state_ = State::kInside;
-    return true;
-  }
-  if (!last && begin_.starts_with(rest)) return false;
-  state_ = inside_ ? State::kInside : State::kOutside;
+  size_t at = 0;
+  const Reading begin = Expect(buffer_, begin_, &at);
+  if (begin.is == Reading::Is::kMore && !last) return false;
+  buffer_.erase(0, at);
+  state_ = inside_ || begin.is == Reading::Is::kDone ? State::kInside : State::kOutside;
   return true;
 }
 

@@ -31,46 +31,38 @@ Reading TaggedArguments::Read(std::string_view text, std::string* json) {
       used += pair.length;
       continue;
     }
-    const size_t next = SkipSpace(text, used);
-    const std::string_view rest = text.substr(next);
-    if (rest.starts_with(tags_.end)) {
+    size_t at = used;
+    const Reading end = Expect(text, tags_.end, &at);
+    if (end.is == Reading::Is::kDone) {
       json->append(pairs_ == 0 ? "{}" : "}");
-      return Reading::Done(next);
+      return Reading::Done(at - tags_.end.size());
     }
-    if (pair.is == Reading::Is::kMore || tags_.end.starts_with(rest)) return Reading::More(used);
+    if (pair.is == Reading::Is::kMore || end.is == Reading::Is::kMore) return Reading::More(used);
     // What was read stays read; the reader comes back for the rest.
     return used > 0 ? Reading::More(used) : Reading::No();
   }
 }
 
 Reading TaggedArguments::ReadPair(std::string_view text, std::string* json) {
-  size_t at = SkipSpace(text, 0);
-  if (!text.substr(at).starts_with(tags_.name_begin)) {
-    return tags_.name_begin.starts_with(text.substr(at)) ? Reading::More() : Reading::No();
-  }
-  at += tags_.name_begin.size();
+  size_t at = 0;
+  Reading tag = Expect(text, tags_.name_begin, &at);
+  if (tag.is != Reading::Is::kDone) return tag;
   // A name has no tag in it and is short: else a missing tag would make one of all that follows.
   const char stops[] = {'<', tags_.name_end.front()};
-  const size_t name_end = std::min(text.find_first_of({stops, 2}, at), text.size());
-  if (name_end - at > kMaxToolName) return Reading::No();
-  const std::string_view behind = text.substr(name_end);
-  if (!behind.starts_with(tags_.name_end)) {
-    return tags_.name_end.starts_with(behind) ? Reading::More() : Reading::No();
+  const std::string_view written_name = text.substr(at, text.find_first_of({stops, 2}, at) - at);
+  if (written_name.size() > kMaxToolName) return Reading::No();
+  at += written_name.size();
+  tag = Expect(text, tags_.name_end, &at);
+  if (tag.is == Reading::Is::kDone && !tags_.value_begin.empty()) {
+    tag = Expect(text, tags_.value_begin, &at);
   }
-  const std::string_view name = Trim(text.substr(at, name_end - at));
-  at = name_end + tags_.name_end.size();
-  if (!tags_.value_begin.empty()) {
-    at = SkipSpace(text, at);
-    if (!text.substr(at).starts_with(tags_.value_begin)) {
-      return tags_.value_begin.starts_with(text.substr(at)) ? Reading::More() : Reading::No();
-    }
-    at += tags_.value_begin.size();
-  }
+  if (tag.is != Reading::Is::kDone) return tag;
   const std::optional<Extent> extent = FindValueEnd(text, at);
   if (!extent) return Reading::More();
   const std::string_view written = text.substr(at, extent->end - at);
   const std::string_view value = tags_.lines ? TrimLines(written) : Trim(written);
   json->append(pairs_++ == 0 ? "{" : ", ");
+  const std::string_view name = Trim(written_name);
   AppendQuoted(name, json);
   json->append(": ");
   json->append(schemas_->ValueJson(tool_, name, value));

@@ -61,4 +61,11 @@ bool IsNameCharacter(char c) {
          std::string_view("_-.:/").find(c) != std::string_view::npos;
 }
 
+bool ReadName(std::string_view text, size_t* at, std::string* name) {
+  const size_t begin = *at;
+  while (*at < text.size() && *at - begin <= kMaxToolName && IsNameCharacter(text[*at])) ++*at;
+  *name = text.substr(begin, *at - begin);
+  return name->size() <= kMaxToolName;
+}
+
 }  // namespace folkmoot

@@ -73,6 +73,8 @@ inline constexpr size_t kMaxSpace = 1024;
 // Letters, digits, _ - . : /
 bool IsNameCharacter(char c);
 inline constexpr size_t kMaxToolName = 256;
+// The name characters at *at; moves behind them. False: there are more than kMaxToolName.
+bool ReadName(std::string_view text, size_t* at, std::string* name);
 
 std::unique_ptr<CallSyntax> MakeHermesSyntax(const OutputRules& rules);
 std::unique_ptr<CallSyntax> MakeDeepSeekSyntax(const OutputRules& rules);

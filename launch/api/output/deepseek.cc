@@ -9,7 +9,6 @@
 //   <｜tool▁calls▁begin｜><｜tool▁call▁begin｜>get_weather<｜tool▁sep｜>{"city": "Paris"}
 //   <｜tool▁call▁end｜><｜tool▁calls▁end｜>
 // What follows the separator tells them apart: no name begins with a brace.
-#include <algorithm>
 #include <array>
 
 #include "launch/api/output/call_syntax.h"
@@ -24,13 +23,6 @@ constexpr std::array<std::string_view, 2> kBegins = {"<｜tool▁calls▁begin�
 constexpr std::array<std::string_view, 3> kTail = {"```", "<｜tool▁call▁end｜>",
                                                    "<｜tool▁calls▁end｜>"};
 
-// The name characters from `from` on.
-std::string_view Word(std::string_view text, size_t from) {
-  size_t end = from;
-  while (end < text.size() && end - from <= kMaxToolName && IsNameCharacter(text[end])) ++end;
-  return text.substr(from, end - from);
-}
-
 class DeepSeekSyntax : public CallSyntax {
  public:
   std::span<const std::string_view> begins() const override { return kBegins; }
@@ -42,25 +34,18 @@ class DeepSeekSyntax : public CallSyntax {
     // The begin marker was that of the list, or of the call itself.
     if (const Reading call = Expect(text, kCall, &at); call.is == Reading::Is::kMore) return call;
     at = SkipSpace(text, at);
-    const std::string_view first = Word(text, at);
-    if (first.size() > kMaxToolName) return Reading::No();
-    at += first.size();
+    if (!ReadName(text, &at, name)) return Reading::No();
     if (const Reading separator = Expect(text, kSeparator, &at);
         separator.is != Reading::Is::kDone) {
       return separator;
     }
     at = SkipSpace(text, at);
     if (at == text.size()) return Reading::More();
-    *name = first;
     if (text[at] != '{') {
-      if (first != "function") return Reading::No();
-      const std::string_view second = Word(text, at);
-      if (second.size() > kMaxToolName) return Reading::No();
-      at += second.size();
+      if (*name != "function" || !ReadName(text, &at, name)) return Reading::No();
       if (const Reading fence = Expect(text, kFence, &at); fence.is != Reading::Is::kDone) {
         return fence;
       }
-      *name = second;
     }
     at = SkipSpace(text, at);
     if (at == text.size()) return Reading::More();

@@ -29,11 +29,8 @@ class GlmSyntax : public CallSyntax {
 
   Reading ReadHead(std::string_view text, bool /*last*/, std::string* name,
                    std::string* /*arguments*/) override {
-    const size_t begin = SkipSpace(text, 0);
-    size_t at = begin;
-    while (at < text.size() && at - begin <= kMaxToolName && IsNameCharacter(text[at])) ++at;
-    *name = text.substr(begin, at - begin);
-    if (name->size() > kMaxToolName) return Reading::No();
+    size_t at = SkipSpace(text, 0);
+    if (!ReadName(text, &at, name)) return Reading::No();
     at = SkipSpace(text, at);
     const std::string_view rest = text.substr(at);
     if (rest.starts_with(kTags.name_begin) || rest.starts_with(kTags.end)) {

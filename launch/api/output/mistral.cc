@@ -47,11 +47,9 @@ class MistralSyntax : public CallSyntax {
     return reading;
   }
 
-  static Reading ReadNamed(std::string_view text, size_t begin, std::string* name) {
-    size_t at = begin;
-    while (at < text.size() && IsNameCharacter(text[at])) ++at;
-    if (at == begin || at - begin > kMaxToolName) return Reading::No();
-    *name = text.substr(begin, at - begin);
+  static Reading ReadNamed(std::string_view text, size_t at, std::string* name) {
+    if (!ReadName(text, &at, name) || name->empty()) return Reading::No();
+    std::string id;
     for (const std::string_view part : {kCallId, kArguments}) {
       const std::string_view rest = text.substr(at);
       if (!rest.starts_with(part)) {
@@ -59,9 +57,7 @@ class MistralSyntax : public CallSyntax {
         continue;
       }
       at += part.size();
-      const size_t id = at;
-      while (part == kCallId && at < text.size() && IsNameCharacter(text[at])) ++at;
-      if (at - id > kMaxToolName) return Reading::No();
+      if (part == kCallId && !ReadName(text, &at, &id)) return Reading::No();
     }
     at = SkipSpace(text, at);
     if (at == text.size()) return Reading::More();

@@ -38,10 +38,7 @@ class QwenCoderSyntax : public CallSyntax {
     size_t at = 0;
     const Reading function = Expect(text, kFunction, &at);
     if (function.is != Reading::Is::kDone) return function;
-    const size_t begin = at;
-    while (at < text.size() && at - begin <= kMaxToolName && IsNameCharacter(text[at])) ++at;
-    *name = text.substr(begin, at - begin);
-    if (name->size() > kMaxToolName) return Reading::No();
+    if (!ReadName(text, &at, name)) return Reading::No();
     if (at == text.size()) return Reading::More();
     if (text[at] != '>' || name->empty()) return Reading::No();
     arguments_.Begin(*name);

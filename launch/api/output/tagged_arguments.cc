@@ -23,7 +23,22 @@ std::string_view TrimLines(std::string_view text) {
 
 }  // namespace
 
-Reading TaggedArguments::Read(std::string_view text, std::string* json) {
+std::span<const std::string_view> TaggedSyntax::begins() const {
+  static constexpr std::string_view kBegins[] = {"<tool_call>"};
+  return kBegins;
+}
+
+Reading TaggedSyntax::ReadHead(std::string_view text, bool /*last*/, std::string* name,
+                               std::string* /*arguments*/) {
+  const Reading head = ReadToolName(text, name);
+  tool_ = *name;
+  pairs_ = 0;
+  searched_ = 0;
+  return head;
+}
+
+// kDone leaves `end` where it is, for the tail.
+Reading TaggedSyntax::ReadArguments(std::string_view text, bool /*last*/, std::string* json) {
   size_t used = 0;
   while (true) {
     const Reading pair = ReadPair(text.substr(used), json);
@@ -43,7 +58,7 @@ Reading TaggedArguments::Read(std::string_view text, std::string* json) {
   }
 }
 
-Reading TaggedArguments::ReadPair(std::string_view text, std::string* json) {
+Reading TaggedSyntax::ReadPair(std::string_view text, std::string* json) {
   size_t at = 0;
   Reading tag = Expect(text, tags_.name_begin, &at);
   if (tag.is != Reading::Is::kDone) return tag;
@@ -69,8 +84,7 @@ Reading TaggedArguments::ReadPair(std::string_view text, std::string* json) {
   return Reading::Done(extent->used);
 }
 
-std::optional<TaggedArguments::Extent> TaggedArguments::FindValueEnd(std::string_view text,
-                                                                     size_t from) {
+std::optional<TaggedSyntax::Extent> TaggedSyntax::FindValueEnd(std::string_view text, size_t from) {
   from = std::max(from, searched_);
   size_t end = text.find(tags_.value_end, from);
   size_t used = end + tags_.value_end.size();

@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-// Arguments written as pairs of name and plain text between tags.
+// Calls between <tool_call> and </tool_call> whose arguments are pairs of name and plain text, with
+// tags around each.
 #pragma once
 
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 
 #include "launch/api/output/call_syntax.h"
-#include "launch/api/output/tool_schemas.h"
+#include "launch/api/output/output_parser.h"
 
 namespace folkmoot {
 
@@ -19,21 +21,28 @@ struct ArgumentTags {
   bool lines = false;                       // a value has lines of its own
   // The next pair and `end` end a value, too: models forget value_end.
   bool value_end_optional = false;
+  std::span<const std::string_view> tail;  // behind the arguments; the last ends the call
 };
 
-// Pairs become members of an object as soon as each is complete.
-class TaggedArguments {
+// Pairs become members of an object as soon as each is complete. Heads differ: see the formats.
+class TaggedSyntax : public CallSyntax {
  public:
-  TaggedArguments(const ArgumentTags& tags, std::shared_ptr<const ToolSchemas> schemas)
-      : tags_(tags), schemas_(std::move(schemas)) {}
+  TaggedSyntax(const ArgumentTags& tags, const OutputRules& rules)
+      : tags_(tags), schemas_(rules.schemas) {}
 
-  void Begin(std::string tool) {
-    tool_ = std::move(tool);
-    pairs_ = 0;
-    searched_ = 0;
+  std::span<const std::string_view> begins() const override;
+  std::string_view end() const override { return tags_.tail.back(); }
+
+  Reading ReadHead(std::string_view text, bool last, std::string* name,
+                   std::string* arguments) override;
+  Reading ReadArguments(std::string_view text, bool last, std::string* json) override;
+  Reading ReadTail(std::string_view text, bool last) override {
+    return ReadParts(text, last, tags_.tail);
   }
-  // As CallSyntax::ReadArguments. kDone leaves `end` where it is.
-  Reading Read(std::string_view text, std::string* json);
+
+ protected:
+  // Everything in front of the arguments.
+  virtual Reading ReadToolName(std::string_view text, std::string* name) const = 0;
 
  private:
   struct Extent {

@@ -68,8 +68,7 @@ def random_weights(state_dict, config, seed):
         drawn = family.draw(name, noise, config)
         if drawn is None:
             drawn = random_tensor(name, noise, config)
-        floating = drawn.is_floating_point()
-        weights[name] = exact_in_all_dtypes(drawn) if floating else drawn
+        weights[name] = exact_in_all_dtypes(drawn)
     return weights
 
 
@@ -87,10 +86,10 @@ def shards_of(tensors, shard_bytes):
 
 
 def dtype_on_disk(name, tensor, dtype):
-    """Correction biases are published in float32 beside weights of any dtype."""
+    """Correction biases and LongCat's routers are published in float32 beside any dtype."""
     if not tensor.is_floating_point():
         return tensor.dtype
-    return torch.float32 if name.endswith("correction_bias") else dtype
+    return torch.float32 if name.endswith(("correction_bias", ".classifier.weight")) else dtype
 
 
 def write_checkpoint(variant, weights, directory):
@@ -100,11 +99,9 @@ def write_checkpoint(variant, weights, directory):
     config = config_of(variant)
     (directory / "config.json").write_text(json.dumps(config, indent=2) + "\n")
     as_is = variant.packed and "quantization_config" not in config
-    family = FAMILIES[variant.model_type]
-    tensors = weights if as_is else family.released(weights, config)
+    tensors = weights if as_is else FAMILIES[variant.model_type].released(weights, config)
     dtype = TORCH_DTYPES[variant.dtype]
-    tensors = {name: tensor.contiguous() if family.stays_f32(name)
-               else tensor.to(dtype_on_disk(name, tensor, dtype)).contiguous()
+    tensors = {name: tensor.to(dtype_on_disk(name, tensor, dtype)).contiguous()
                for name, tensor in tensors.items()}
     metadata = {"format": "pt"}
     if not variant.shard_bytes:

@@ -4,11 +4,21 @@
 from .families_latent import LATENT
 from .families_other import OTHER
 from .families_recent import RECENT
-from .family import Family, by_key, per_expert, renamed
+from .family import Family, by_key, no_rope, per_expert, renamed, routers_at
 
 
-def _dense(architecture):
-    return Family(architecture, routers=lambda model: [])
+def _dense(architecture, **other):
+    return Family(architecture, routers=lambda model: [], **other)
+
+
+def _gemma_draw(name, noise, config):
+    """Norms multiply by 1 + weight; embeddings by the root of their width, which must not rule."""
+    if "norm" in name:
+        after = config["model_type"] != "gemma" and ".post_" in name
+        return (1.0 if after else 0.0) + 0.25 * noise
+    if "embed_tokens" in name:
+        return 1.3 / noise.shape[1] ** 0.5 * noise
+    return None
 
 
 # How Granite is released, by the names of Transformers: all experts in one tensor.
@@ -25,10 +35,8 @@ def _granite_choices(module, inputs, output):
 
 
 def _granite(architecture):
-    return Family(
-        architecture, released=renamed(_GRANITE_NAMES), choices=_granite_choices,
-        routers=lambda model: [(index, layer.block_sparse_moe.router)
-                               for index, layer in enumerate(model.model.layers)])
+    return Family(architecture, released=renamed(_GRANITE_NAMES), choices=_granite_choices,
+                  routers=routers_at("block_sparse_moe.router"))
 
 
 FAMILIES = {
@@ -44,6 +52,10 @@ FAMILIES = {
     "llama": _dense("LlamaForCausalLM"),
     "qwen2": _dense("Qwen2ForCausalLM"),
     "qwen3": _dense("Qwen3ForCausalLM"),
+    "gemma": _dense("GemmaForCausalLM", draw=_gemma_draw),
+    "gemma2": _dense("Gemma2ForCausalLM", draw=_gemma_draw),
+    # Layers that slide and those that do not have different frequencies.
+    "gemma3_text": _dense("Gemma3ForCausalLM", draw=_gemma_draw, rope=no_rope),
     **LATENT,
     **OTHER,
     **RECENT,

@@ -8,15 +8,7 @@ from torch import nn
 from torch.nn.functional import linear
 from transformers.models.longcat_flash.modeling_longcat_flash import LongcatFlashExperts
 
-from .family import Family, by_key, groups, per_expert
-
-
-def _biased_choices(module, inputs, output):
-    """DeepSeek-V3: sigmoid plus bias; a group is worth its two best."""
-    logits, weights, chosen = output
-    keys, margin = groups(logits.sigmoid() + module.e_score_correction_bias, module.num_group,
-                          module.topk_group, lambda group: group.topk(2, dim=-1).values.sum(-1))
-    return by_key(keys, chosen, weights, margin)
+from .family import Family, biased_choices, by_key, groups, per_expert, routers_at
 
 
 def _v2_choices(module, inputs, output):
@@ -49,10 +41,6 @@ def _draw(name, noise, config):
     if gain is None or name.endswith("bias"):
         return None
     return gain / noise.shape[-1] ** 0.5 * noise
-
-
-def _stays_f32(name):
-    return name.endswith((".e_score_correction_bias", ".classifier.weight"))
 
 
 def _head(weights):
@@ -96,12 +84,6 @@ def _longcat_released(weights, config):
     return tensors
 
 
-def _behind_the_last(config):
-    first = config.num_hidden_layers
-    count = getattr(config, "num_nextn_predict_layers", None) or 0
-    return tuple(f"model.layers.{index}." for index in range(first, first + count))
-
-
 _longcat_experts = LongcatFlashExperts.__init__
 
 
@@ -115,9 +97,8 @@ def _as_many_as_released(self, config):
 LongcatFlashExperts.__init__ = _as_many_as_released
 
 
-def _latent(architecture, choices=_biased_choices, **other):
-    return Family(architecture, released=_released, choices=choices, draw=_draw,
-                  stays_f32=_stays_f32, skipped=_behind_the_last, **other)
+def _latent(architecture, choices=biased_choices):
+    return Family(architecture, released=_released, choices=choices, draw=_draw)
 
 
 LATENT = {
@@ -127,7 +108,5 @@ LATENT = {
     "glm4_moe_lite": _latent("Glm4MoeLiteForCausalLM"),
     "longcat_flash": Family(
         "LongcatFlashForCausalLM", released=_longcat_released, choices=_longcat_choices,
-        routers=lambda model: [(index, layer.mlp.router)
-                               for index, layer in enumerate(model.model.layers)],
-        draw=_draw, stays_f32=_stays_f32),
+        routers=routers_at("mlp.router"), draw=_draw),
 }

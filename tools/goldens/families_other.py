@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Llama 4, Ernie, Hunyuan, DBRX and the dense Gemmas."""
+"""Llama 4, Ernie, Hunyuan and DBRX."""
 
 import torch
 
-from .family import Family, by_key, no_rope, per_expert
+from .family import Family, by_key, per_expert, routers_at
 
 
 def _unchanged(weights, config):
@@ -15,11 +15,6 @@ def _prefixed(prefix):
 
 
 # Llama 4: the weight of an expert is the sigmoid of its logit and multiplies the expert's input.
-
-
-def _llama4_routers(model):
-    return [(index, layer.feed_forward.router) for index, layer in enumerate(model.model.layers)
-            if layer.is_moe_layer]
 
 
 def _llama4_choices(module, inputs, output):
@@ -34,8 +29,8 @@ def _llama4_draw(name, noise, config):
 
 
 def _llama4(architecture, prefix=""):
-    return Family(architecture, released=_prefixed(prefix), routers=_llama4_routers,
-                  choices=_llama4_choices, draw=_llama4_draw)
+    return Family(architecture, released=_prefixed(prefix), choices=_llama4_choices,
+                  routers=routers_at("feed_forward.router"), draw=_llama4_draw)
 
 
 # Ernie: probabilities plus a bias choose, probabilities weigh.
@@ -89,23 +84,6 @@ def _dbrx_draw(name, noise, config):
     return gain / noise.shape[1] ** 0.5 * noise
 
 
-# Gemma: norms multiply by 1 + weight.
-
-
-def _gemma(architecture, **kwargs):
-    return Family(architecture, routers=lambda model: [], draw=_gemma_draw, **kwargs)
-
-
-def _gemma_draw(name, noise, config):
-    """Embeddings are multiplied by the root of their width; the rest must outweigh them."""
-    if "norm" in name:
-        after = config["model_type"] != "gemma" and ".post_" in name
-        return (1.0 if after else 0.0) + 0.25 * noise
-    if "embed_tokens" in name:
-        return 1.3 / noise.shape[1] ** 0.5 * noise
-    return None
-
-
 OTHER = {
     "llama4_text": _llama4("Llama4ForCausalLM"),
     # As published, with pictures: the same text model, whose config and tensors lie one deeper.
@@ -118,8 +96,4 @@ OTHER = {
         routers=lambda model: list(enumerate(block.ffn for block in model.transformer.blocks)),
         rope=lambda model: (model.transformer.rotary_emb.inv_freq,
                             model.transformer.rotary_emb.attention_scaling)),
-    "gemma": _gemma("GemmaForCausalLM"),
-    "gemma2": _gemma("Gemma2ForCausalLM"),
-    # Layers that slide and those that do not have different frequencies.
-    "gemma3_text": _gemma("Gemma3ForCausalLM", rope=no_rope),
 }

@@ -5,12 +5,7 @@ import torch
 from transformers.models.phimoe.modeling_phimoe import PhimoeRotaryEmbedding
 
 from . import mxfp4
-from .family import Family, by_key, groups, per_expert
-
-
-def _mlp_routers(model):
-    """`mlp.router` of every layer: there are no dense ones."""
-    return [(index, layer.mlp.router) for index, layer in enumerate(model.model.layers)]
+from .family import Family, biased_choices, by_key, per_expert, routers_at
 
 
 # gpt-oss: matrices of experts are [E, in, out] on disk and in memory.
@@ -40,15 +35,6 @@ def _gpt_oss_released(weights, config):
 
 
 # GLM-4.5
-
-def _glm4_choices(module, inputs, output):
-    logits, weights, chosen = output
-    keys, margin = logits.sigmoid() + module.e_score_correction_bias, None
-    if module.num_group > 1:
-        keys, margin = groups(keys, module.num_group, module.topk_group,
-                              lambda grouped: grouped.topk(2, dim=-1).values.sum(-1))
-    return by_key(keys, chosen, weights, margin)
-
 
 def _with_mtp(weights, config):
     """Published checkpoints end with layers that predict further tokens."""
@@ -128,12 +114,13 @@ def _phimoe_names(name):
 
 
 RECENT = {
-    "glm4_moe": Family("Glm4MoeForCausalLM", released=_with_mtp, choices=_glm4_choices),
-    "gpt_oss": Family("GptOssForCausalLM", released=_gpt_oss_released, routers=_mlp_routers,
-                      draw=_gpt_oss_draw),
+    "glm4_moe": Family("Glm4MoeForCausalLM", released=_with_mtp, choices=biased_choices),
+    "gpt_oss": Family("GptOssForCausalLM", released=_gpt_oss_released,
+                      routers=routers_at("mlp.router"), draw=_gpt_oss_draw),
     "minimax_m2": Family("MiniMaxM2ForCausalLM",
                          released=per_expert(("w1", "w3", "w2"), _mixtral_names),
                          choices=_minimax_m2_choices, correct=_minimax_m2_correct),
     "phimoe": Family("PhiMoEForCausalLM", released=per_expert(("w1", "w3", "w2"), _phimoe_names),
-                     routers=_mlp_routers, choices=_phimoe_choices, correct=_phimoe_correct),
+                     routers=routers_at("mlp.router"), choices=_phimoe_choices,
+                     correct=_phimoe_correct),
 }

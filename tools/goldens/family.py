@@ -51,10 +51,20 @@ def softmax_choices(module, inputs, output):
     return by_key(logits.float().softmax(-1), chosen, weights.float())
 
 
-def mlp_routers(model):
-    """(layer index, router) of the layers with experts: `mlp.gate`, where there is `mlp.experts`"""
-    return [(index, layer.mlp.gate) for index, layer in enumerate(model.model.layers)
-            if hasattr(layer.mlp, "experts")]
+def biased_choices(module, inputs, output):
+    """DeepSeek-V3: sigmoid plus bias; a group is worth its two best."""
+    logits, weights, chosen = output
+    keys, margin = groups(logits.sigmoid() + module.e_score_correction_bias, module.num_group,
+                          module.topk_group, lambda group: group.topk(2, dim=-1).values.sum(-1))
+    return by_key(keys, chosen, weights, margin)
+
+
+def routers_at(path):
+    """The modules `path` of the layers that have one: (layer index, module)."""
+    def routers(model):
+        return [(index, module) for index, layer in enumerate(model.model.layers)
+                for name, module in layer.named_modules() if name == path]
+    return routers
 
 
 def per_expert(names=("gate_proj", "up_proj", "down_proj"), rename=lambda name: name):
@@ -105,14 +115,6 @@ def no_rope(model):
     return None
 
 
-def nothing_skipped(config):
-    return ()
-
-
-def nothing_in_f32(name):
-    return False
-
-
 def usual_draw(name, noise, config):
     """None: random_tensor decides. Otherwise the values of the tensor `name`."""
     return None
@@ -124,16 +126,12 @@ class Family:
     # weights by the names of a state dict, config -> {name: tensor} as published.
     released: Callable = per_expert()
     # model -> [(layer index, module whose forward shows the decisions)]; [] for dense families.
-    routers: Callable = mlp_routers
+    routers: Callable = routers_at("mlp.gate")
     # module, inputs of its forward (keywords last), its output -> Choices.
     choices: Callable = softmax_choices
     # model -> (inv_freq, attention_scaling) or None.
     rope: Callable = usual_rope
     # model -> None: repairs what Transformers computes unlike the authors' code, after loading.
     correct: Callable = lambda model: None
-    # name, standard normal noise, config -> values or None (integer tensors: any dtype).
+    # name, standard normal noise, config -> values or None.
     draw: Callable = usual_draw
-    # name -> whether published checkpoints have the tensor in float32 whatever the others are.
-    stays_f32: Callable = nothing_in_f32
-    # config -> prefixes of the tensors that files may have beside those of the model.
-    skipped: Callable = nothing_skipped

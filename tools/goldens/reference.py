@@ -23,11 +23,9 @@ def load_model(directory, dtype=torch.float32, config=None):
     model, info = AutoModelForCausalLM.from_pretrained(
         directory, config=config, dtype=dtype, attn_implementation="eager",
         experts_implementation="eager", output_loading_info=True, **arguments)
-    skipped = FAMILIES[model.config.model_type].skipped(model.config)
     weights = model.state_dict()
     info["unexpected_keys"] = [name for name in info["unexpected_keys"]
-                               if not name.startswith(skipped)
-                               and not is_behind_last_layer(name, model.config)]
+                               if not is_behind_last_layer(name, model.config)]
     info["missing_keys"] = [name for name in info["missing_keys"] if weights[name].numel()]
     for problem in ("missing_keys", "unexpected_keys", "mismatched_keys"):
         if info[problem]:

@@ -228,6 +228,7 @@ void Scheduler::End(Sequence* sequence, bool failed) {
   sequences_.erase(sequence->id);
   request->choices[static_cast<size_t>(sequence->choice)].reset();
   if (--request->open > 0) return;
+  Trust(request);
   const int64_t id = request->id;
   requests_.erase(id);
 }

@@ -61,14 +61,16 @@ struct RequestEvent {
   const SequenceResult* result = nullptr;  // of the step; null when it ended outside a step
   FinishReason finish = FinishReason::kNone;
   int64_t cached_tokens = 0;  // of the prompt, from the prefix cache
-  bool first = false;         // the step was the choice's first one
+  bool first = false;         // the first answer of the choice
   int64_t drafted = 0;        // guesses in the step's rows; with the step's first event
   bool accepted = false;      // the token had been guessed
+  bool crashed = false;       // with kError: the ranks failed whenever they computed it
 };
 
 class Scheduler {
  public:
   static constexpr int32_t kMaxChoices = 1024;
+  static constexpr int kSuspectFailures = 2;
 
   explicit Scheduler(const SchedulerOptions& options);
 
@@ -102,6 +104,13 @@ class Scheduler {
   // lack one. Events, and the results that they point to, are valid until the next Update.
   const std::vector<RequestEvent>& Update(std::vector<StepResult> results);
 
+  // The ranks have failed and lost everything; new ones know nothing. Steps under way are as if
+  // they had never been planned, running sequences wait again before all others, and caches are
+  // empty. A request that was under way in kSuspectFailures failures and came no further between
+  // them is a suspect: it goes on with nobody else admitted until it does, and when the ranks fail
+  // while it is alone, it ends with kError.
+  void Restart();
+
   int64_t next_step() const { return next_step_; }
   int64_t steps_under_way() const { return static_cast<int64_t>(flights_.size()); }
 
@@ -119,6 +128,7 @@ class Scheduler {
   int64_t running() const { return running_; }
   int64_t running(int rank) const;
   int64_t preemptions() const { return preemptions_; }
+  int64_t suspects() const { return static_cast<int64_t>(suspects_.size()); }  // requests
   // Tokens that were looked up in the prefix cache when a sequence began or began again, and those
   // found. Sharing among the choices of one request with prefix caching off does not count.
   int64_t prefix_query_tokens() const { return prefix_query_tokens_; }
@@ -135,7 +145,6 @@ class Scheduler {
     int64_t drafts = 0;  // rows of guesses behind them
     int64_t end = 0;     // position behind the last row that is no guess
     bool sample = false;
-    bool first = false;
   };
   struct Flight {
     int64_t step = 0;
@@ -160,7 +169,9 @@ class Scheduler {
   bool TakePages(RankState& rank, Sequence* sequence) const;
   static void Measure(RankState& rank);
   void Preempt(Sequence* sequence);
+  void Requeue(Sequence* sequence);
   void Admit();
+  Sequence* NextToAdmit() const;
   int64_t CacheLimit(const Sequence& sequence) const;
   void FindPrefixes(const Sequence& head);
   bool Fits(const RankState& rank, const Sequence& head, const KvPool::Match& match,
@@ -171,6 +182,12 @@ class Scheduler {
   StepPlan Commit();
   void PlanSlice(Sequence* sequence, RankPlan* plan, std::vector<FlightSlice>* flight);
   bool PrepareMask(Sequence* sequence) const;
+
+  // scheduler_restart.cc
+  std::vector<RequestState*> RequestsUnderWay() const;
+  void Blame(RequestState* request, bool alone);
+  void EndFailed(RequestState* request);
+  void Trust(RequestState* request);
 
   // scheduler_draft.cc
   void Draft(RankState& rank);
@@ -192,6 +209,7 @@ class Scheduler {
   absl::flat_hash_map<int64_t, std::unique_ptr<RequestState>> requests_;
   absl::flat_hash_map<int64_t, Sequence*> sequences_;  // by id
   std::deque<Flight> flights_;
+  std::vector<int64_t> suspects_;  // requests that go on alone, one by one
   std::vector<RequestEvent> pending_events_;
   std::vector<RequestEvent> events_;
   std::vector<StepResult> results_;  // keeps what events point to

@@ -124,6 +124,13 @@ void Scheduler::Preempt(Sequence* sequence) {
   rank.budget += sequence->want;
   if (sequence->started) rank.finished.push_back(sequence->id);
   rank.LeavePages(sequence);
+  ++sequence->preemptions;
+  ++preemptions_;
+  Requeue(sequence);
+}
+
+// Its rank and pages are given up.
+void Scheduler::Requeue(Sequence* sequence) {
   sequence->want = 0;
   sequence->answered = std::max(sequence->answered, sequence->computed);
   ++sequence->life;
@@ -132,16 +139,13 @@ void Scheduler::Preempt(Sequence* sequence) {
   sequence->cached_pages = sequence->new_pages = sequence->chained_pages = 0;
   sequence->node = KvPool::kRoot;
   sequence->computed = 0;
-  ++sequence->preemptions;
-  ++preemptions_;
   --running_;
   queue_.AddFront(sequence, next_step_);
 }
 
 void Scheduler::Admit() {
   bool displaced = false;
-  while (!queue_.empty()) {
-    Sequence* head = queue_.Head();
+  while (Sequence* head = NextToAdmit()) {
     if (head->rows_in_flight > 0) return;  // it was just preempted: its last token is on the way
     if (!PrepareMask(head)) {
       pending_events_.push_back(EventOf(*head, FinishReason::kStop));  // the form is empty
@@ -150,7 +154,11 @@ void Scheduler::Admit() {
     }
     const int r = running_ < options_.max_sequences ? Place(*head) : -1;
     if (r >= 0) {
-      queue_.PopHead(next_step_);
+      if (head == queue_.Head()) {
+        queue_.PopHead(next_step_);
+      } else {
+        queue_.Remove(head);
+      }
       Start(head, r);
     } else if (displaced || !by_priority() || !Displace(*head)) {
       return;  // nobody overtakes
@@ -350,8 +358,7 @@ void Scheduler::PlanSlice(Sequence* sequence, RankPlan* plan, std::vector<Flight
                      .count = slice.count,
                      .drafts = slice.drafts,
                      .end = end,
-                     .sample = slice.sample,
-                     .first = sequence->life == 0 && !sequence->started});
+                     .sample = slice.sample});
   if (!sequence->started) plan->starts.push_back(StartOf(*sequence, slice.start));
   plan->slices.push_back(std::move(slice));
   sequence->started = true;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Update: what the ranks answered becomes tokens, events and published pages.
 #include <algorithm>
+#include <utility>
 
 #include "runtime/check.h"
 #include "scheduler/scheduler.h"
@@ -61,7 +62,6 @@ void Scheduler::Apply(Sequence* sequence, const FlightSlice& slice,
   bool goes_on = given > 0 || ApplyOne(sequence, one, nullptr, /*accepted=*/false);
   for (int64_t i = 0; i < given && goes_on; ++i) {
     one.end = slice.end + i;
-    one.first = slice.first && i == 0;
     const bool accepted = i + 1 < given;
     goes_on = ApplyOne(sequence, one, &results[static_cast<size_t>(i)], accepted);
     speculation_.accepted += accepted ? 1 : 0;
@@ -75,6 +75,7 @@ bool Scheduler::ApplyOne(Sequence* sequence, const FlightSlice& slice, const Seq
   const bool failed = result != nullptr && !result->error.empty();
   FinishReason finish = failed ? FinishReason::kError : FinishReason::kNone;
   if (!failed) {
+    if (slice.end > sequence->answered) Trust(request);
     if (slice.life == sequence->life) {
       sequence->computed = slice.end;
       if (request->publishes) PublishPages(sequence);
@@ -90,7 +91,7 @@ bool Scheduler::ApplyOne(Sequence* sequence, const FlightSlice& slice, const Seq
   }
   RequestEvent& event = events_.emplace_back(EventOf(*sequence, finish));
   event.result = result;
-  event.first = slice.first;
+  event.first = !std::exchange(sequence->heard, true);
   event.accepted = accepted;
   if (finish != FinishReason::kNone) {
     End(sequence, failed);

@@ -29,6 +29,7 @@ struct Sequence {
   std::vector<int32_t> tokens;  // prompt and output as far as it is known; empty while held
   int64_t queued_tokens = 0;    // what it counts for in the queue
   int64_t preemptions = 0;
+  bool heard = false;          // it had an answer
   int64_t answered = 0;        // rows whose results were delivered in earlier lives
   int64_t cached_tokens = -1;  // of the prompt, from the prefix cache in its first life
   int64_t first_own_page = 0;  // pages before it were others' in its first life
@@ -75,6 +76,7 @@ struct RequestState {
   bool reads_cache = false;
   bool publishes = false;
   bool speculates = false;
+  int failures = 0;  // of the ranks, while it was under way and came no further
   CacheScope scope;
 
   int64_t prompt_length() const { return static_cast<int64_t>(request.prompt.size()); }

@@ -78,6 +78,12 @@ void Driver::Answer() {
   Hear(scheduler_.Update(std::move(results)));
 }
 
+void Driver::Crash() {
+  under_way_.clear();
+  for (FakeRank& rank : ranks_) rank.Restart();
+  scheduler_.Restart();
+}
+
 StepPlan Driver::Step() {
   StepPlan plan = Plan();
   Answer();

@@ -38,6 +38,8 @@ class Driver {
   // Tells the scheduler the results of the oldest step.
   void Answer();
   StepPlan Step();
+  // The ranks fail.
+  void Crash();
   // Steps until all is done. With plan_ahead two steps are under way.
   void Drain();
 

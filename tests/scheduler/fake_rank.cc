@@ -12,6 +12,11 @@ void FakeRank::Demand(bool condition, const char* what, int64_t sequence) {
   complaint_ = fmt::format("step {}, sequence {}: {}", step_, sequence, what);
 }
 
+void FakeRank::Restart() {
+  states_.clear();
+  for (Page& page : pages_) page = {.rows = std::vector<uint64_t>(page.rows.size())};
+}
+
 uint64_t& FakeRank::row(const State& state, int64_t position) {
   const int32_t index = state.pages[static_cast<size_t>(position / block_size_)];
   return page(index).rows[static_cast<size_t>(position % block_size_)];

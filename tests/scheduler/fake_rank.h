@@ -24,6 +24,9 @@ class FakeRank {
   void SetLabel(int64_t sequence, uint64_t label) { labels_[sequence] = label; }
   void DropLabel(int64_t sequence) { labels_.erase(sequence); }
 
+  // A new process: it knows nothing.
+  void Restart();
+
   // `answered`: the last step whose results the scheduler has.
   StepResult Run(const RankPlan& plan, const std::vector<std::string>& gates, int64_t step,
                  int64_t answered);

@@ -47,6 +47,23 @@ TEST(RandomWorkload, KeepsEveryInvariantForAMillionSteps) {
   EXPECT_GT(all.accepted, Share(50'000));
 }
 
+// The ranks fail in every fiftieth step, and what was heard of a request goes on as if they had
+// not.
+TEST(RandomWorkload, KeepsEveryInvariantWhileRanksFail) {
+  WorkloadCounts all;
+  for (uint64_t seed = 2001; seed <= 2000 + kSettings; ++seed) {
+    Workload workload(RandomOptions(seed), seed, /*crashes=*/2);
+    ASSERT_TRUE(workload.Run(500)) << "seed " << seed << ", " << workload.complaint();
+    all += workload.counts();
+  }
+  RecordProperty("crashes", static_cast<int>(all.crashes));
+  RecordProperty("given_up", static_cast<int>(all.given_up));
+  EXPECT_GT(all.crashes, Share(4000));
+  EXPECT_GT(all.stopped, Share(2000));
+  EXPECT_GT(all.full_length, Share(2000));
+  EXPECT_LT(all.given_up * 100, all.requests);  // three failures in a row at the same place
+}
+
 TEST(RandomWorkload, TheSameCallsGiveTheSameSchedule) {
   for (uint64_t seed = 1001; seed <= 1030; ++seed) {
     SchedulerOptions options = RandomOptions(seed);

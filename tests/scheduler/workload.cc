@@ -51,11 +51,13 @@ void WorkloadCounts::operator+=(const WorkloadCounts& other) {
   ahead += other.ahead;
   drafted += other.drafted;
   accepted += other.accepted;
+  crashes += other.crashes;
+  given_up += other.given_up;
   longest_wait = std::max(longest_wait, other.longest_wait);
 }
 
-Workload::Workload(const SchedulerOptions& options, uint64_t seed)
-    : options_(options), random_(seed), scheduler_(options) {
+Workload::Workload(const SchedulerOptions& options, uint64_t seed, uint64_t crashes)
+    : options_(options), random_(seed), scheduler_(options), crashes_(crashes) {
   for (int r = 0; r < options.ranks; ++r) {
     ranks_.emplace_back(options.blocks_per_rank, options.block_size);
   }
@@ -218,6 +220,14 @@ void Workload::AnswerOne() {
   for (const RequestEvent& event : scheduler_.Update(std::move(results))) Hear(event);
 }
 
+// What the ranks have computed and not told is lost.
+void Workload::Crash() {
+  ++counts_.crashes;
+  under_way_.clear();
+  for (FakeRank& rank : ranks_) rank.Restart();
+  scheduler_.Restart();
+}
+
 void Workload::Hear(const RequestEvent& event) {
   fingerprint_ =
       Mix(fingerprint_, static_cast<uint64_t>(event.id * 8) + static_cast<uint64_t>(event.finish));
@@ -248,7 +258,12 @@ void Workload::Hear(const RequestEvent& event) {
                   "a choice goes on after its last token");
   }
   choice.ended = true;
-  CheckLast(open, choice, event.finish);
+  if (event.crashed) {
+    ++counts_.given_up;
+    Demand(crashes_ > 0 && event.finish == FinishReason::kError, "given up without a reason");
+  } else {
+    CheckLast(open, choice, event.finish);
+  }
   for (FakeRank& rank : ranks_) rank.DropLabel(open.first_sequence + event.choice);
   if (--open.left > 0) return;
   counts_.longest_wait = std::max(counts_.longest_wait, step_ - open.arrived);
@@ -313,6 +328,7 @@ bool Workload::Run(int64_t steps) {
       if (!open_.empty() && Chance(aborts_) && step_ < steps) AbortOne();
     }
     CheckPools();
+    if (crashes_ > 0 && Chance(crashes_)) Crash();
     if (scheduler_.steps_under_way() == depth || (!under_way_.empty() && Chance(50))) AnswerOne();
     CheckPools();
     if (!open_.empty()) {

@@ -27,6 +27,7 @@ struct WorkloadCounts {
   int64_t aborted_alone = 0;                                      // choices whose request went on
   int64_t preemptions = 0, hit_tokens = 0, taken_back = 0, ahead = 0;
   int64_t drafted = 0, accepted = 0;  // guesses
+  int64_t crashes = 0, given_up = 0;  // of the ranks; choices that ended for it
   int64_t longest_wait = 0;           // steps from Add to the last event of a request
 
   void operator+=(const WorkloadCounts& other);
@@ -34,7 +35,8 @@ struct WorkloadCounts {
 
 class Workload {
  public:
-  Workload(const SchedulerOptions& options, uint64_t seed);
+  // `crashes`: how often the ranks fail, in percent of steps.
+  Workload(const SchedulerOptions& options, uint64_t seed, uint64_t crashes = 0);
 
   // Lets requests come for so many steps and then all of them end. False: see complaint().
   bool Run(int64_t steps);
@@ -70,6 +72,7 @@ class Workload {
   void AbortOne();
   void PlanOne();
   void AnswerOne();
+  void Crash();
   void CheckPlan(const StepPlan& plan);
   void CheckPools();
   void Hear(const RequestEvent& event);
@@ -85,6 +88,7 @@ class Workload {
   int64_t next_sequence_ = 0;
   int64_t step_ = 0;                     // planned so far
   uint64_t arrivals_ = 20, aborts_ = 2;  // percent per step
+  uint64_t crashes_;
   uint64_t fingerprint_ = 0;
   int64_t drafted_ = 0, accepted_ = 0;  // of events
   WorkloadCounts counts_;

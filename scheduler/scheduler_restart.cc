@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+// Restart: the ranks have failed. What they computed is lost, what was heard of them is not: every
+// sequence goes on from the tokens that are known, as after a preemption.
+#include <algorithm>
+#include <utility>
+
+#include "scheduler/scheduler.h"
+
+namespace folkmoot {
+
+// Those with a slice in a step that is not answered, in order of arrival.
+std::vector<RequestState*> Scheduler::RequestsUnderWay() const {
+  std::vector<RequestState*> under_way;
+  for (const Flight& flight : flights_) {
+    for (const auto& slices : flight.ranks) {
+      for (const FlightSlice& slice : slices) {
+        const auto found = sequences_.find(slice.id);
+        if (found != sequences_.end()) under_way.push_back(found->second->request);
+      }
+    }
+  }
+  const auto older = [](const RequestState* a, const RequestState* b) { return a->id < b->id; };
+  std::sort(under_way.begin(), under_way.end(), older);
+  under_way.erase(std::unique(under_way.begin(), under_way.end()), under_way.end());
+  return under_way;
+}
+
+void Scheduler::Blame(RequestState* request, bool alone) {
+  ++request->failures;
+  if (request->failures < kSuspectFailures) return;
+  if (request->failures > kSuspectFailures && alone) return EndFailed(request);
+  if (std::find(suspects_.begin(), suspects_.end(), request->id) == suspects_.end()) {
+    suspects_.push_back(request->id);
+  }
+}
+
+// An event with kError for each choice, and the request is gone.
+void Scheduler::EndFailed(RequestState* request) {
+  std::vector<Sequence*> open;
+  for (const auto& sequence : request->choices) {
+    if (sequence != nullptr) open.push_back(sequence.get());
+  }
+  for (Sequence* sequence : open) {
+    RequestEvent event = EventOf(*sequence, FinishReason::kError);
+    event.crashed = true;
+    pending_events_.push_back(event);
+  }
+  while (!open.empty()) {  // the first choice goes last: it would set the others free
+    End(open.back(), /*failed=*/true);
+    open.pop_back();
+  }
+}
+
+// The request came further than ever before, or it is gone.
+void Scheduler::Trust(RequestState* request) {
+  request->failures = 0;
+  if (!suspects_.empty()) std::erase(suspects_, request->id);
+}
+
+void Scheduler::Restart() {
+  const std::vector<RequestState*> under_way = RequestsUnderWay();
+  flights_.clear();
+  for (const auto& [id, sequence] : sequences_) {
+    sequence->rows_in_flight = sequence->samples_in_flight = sequence->drafts_in_flight = 0;
+    sequence->drafts = 0;
+    sequence->draft.clear();
+  }
+  for (auto& rank : ranks_) {
+    for (Sequence* sequence : rank->running) {
+      sequence->pages.clear();
+      Requeue(sequence);
+    }
+    rank = std::make_unique<RankState>(options_.blocks_per_rank, options_.block_size,
+                                       options_.hash_seed);
+  }
+  matched_ = {-1, -1};
+  for (RequestState* request : under_way) Blame(request, under_way.size() == 1);
+}
+
+// The head of the queue. While there are suspects, only choices of the first of them.
+Sequence* Scheduler::NextToAdmit() const {
+  if (queue_.empty()) return nullptr;
+  if (suspects_.empty()) return queue_.Head();
+  for (const auto& sequence : requests_.at(suspects_.front())->choices) {
+    if (sequence != nullptr && sequence->phase == SequencePhase::kWaiting) return sequence.get();
+  }
+  return nullptr;
+}
+
+}  // namespace folkmoot

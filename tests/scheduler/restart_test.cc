@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: Apache-2.0
+// The ranks fail and come back empty.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "tests/scheduler/driver.h"
+
+namespace folkmoot {
+namespace {
+
+using testing::ElementsAre;
+
+// Steps; the ranks fail in every one that has rows of `poison` from position `at` on.
+void DrainWithPoison(Driver* driver, int64_t poison, int64_t at) {
+  for (int i = 0; i < 1000 && !driver->scheduler().idle(); ++i) {
+    const StepPlan plan = driver->Plan();
+    bool fails = false;
+    for (const RankPlan& rank : plan.ranks) {
+      for (const SequenceSlice& slice : rank.slices) {
+        fails = fails || (slice.id == poison && slice.end() > at);
+      }
+    }
+    if (fails) {
+      driver->Crash();
+    } else {
+      driver->Answer();
+    }
+  }
+  EXPECT_TRUE(driver->scheduler().idle());
+}
+
+TEST(Restart, RequestsGoOnFromTheTokensThatWereHeard) {
+  Driver driver(SmallOptions());
+  driver.Add(Ask(5, 10));
+  driver.Add(Ask(9, 10, 20));
+  for (int i = 0; i < 4; ++i) driver.Step();
+  driver.Plan();  // its results are never heard
+  const std::vector<int32_t> heard = driver.outcome(0).tokens;
+  ASSERT_EQ(heard.size(), 4u);
+  driver.Crash();
+  EXPECT_EQ(driver.scheduler().used_blocks() + driver.scheduler().cached_blocks(), 0);
+  EXPECT_EQ(driver.scheduler().waiting(), 2);
+  const StepPlan plan = driver.Step();
+  std::vector<int32_t> tokens = Ask(5, 0).prompt;
+  tokens.insert(tokens.end(), heard.begin(), heard.end());
+  EXPECT_EQ(StartOf(plan, 0).tokens, tokens);
+  EXPECT_EQ(StartOf(plan, 0).answered, 8);
+  driver.Drain();
+  driver.ExpectRight(0);
+  driver.ExpectRight(1);
+  EXPECT_EQ(driver.scheduler().preemptions(), 0) << "it was nobody's fault";
+}
+
+TEST(Restart, TheOldGoBeforeTheNew) {
+  SchedulerOptions options = SmallOptions();
+  options.max_sequences = 2;
+  Driver driver(options);
+  for (int32_t i = 0; i < 4; ++i) driver.Add(Ask(4, 6, i));
+  driver.Step();
+  driver.Plan();
+  driver.Crash();
+  const StepPlan plan = driver.Step();
+  EXPECT_GE(RankOf(plan, 0), 0);
+  EXPECT_GE(RankOf(plan, 1), 0);
+  EXPECT_EQ(CountSlices(plan), 2);
+  driver.Drain();
+  for (const int64_t id : {0, 1, 2, 3}) driver.ExpectRight(id);
+}
+
+TEST(Restart, FailuresBetweenStepsAreNobodysFault) {
+  Driver driver(SmallOptions());
+  driver.Add(Ask(5, 10));
+  for (int i = 0; i < 10; ++i) driver.Crash();
+  EXPECT_EQ(driver.scheduler().suspects(), 0);
+  driver.Drain();
+  driver.ExpectRight(0);
+}
+
+TEST(Restart, WhoComesFurtherIsNoSuspect) {
+  Driver driver(SmallOptions());
+  driver.Add(Ask(5, 20));
+  for (int i = 0; i < 8; ++i) {
+    driver.Plan();
+    driver.Crash();
+    EXPECT_EQ(driver.scheduler().suspects(), 0) << i;
+    driver.Step();
+  }
+  driver.Drain();
+  driver.ExpectRight(0);
+}
+
+TEST(Restart, ARequestThatKillsTheRanksEndsAloneAndTheOthersGoOn) {
+  for (const int64_t at :
+       {0, 7, 12, 19}) {  // in the prompt's first and second piece, in the output
+    SchedulerOptions options = SmallOptions();
+    options.prefill_chunk = 6;
+    Driver driver(options);
+    driver.Add(Ask(5, 30));
+    const int64_t poison = driver.Add(Ask(10, 30, 20));
+    driver.Add(Ask(7, 30, 40));
+    DrainWithPoison(&driver, poison, at);
+    driver.ExpectRight(0);
+    driver.ExpectRight(2);
+    const Driver::Outcome& outcome = driver.outcome(poison);
+    EXPECT_EQ(outcome.finish, FinishReason::kError) << at;
+    ASSERT_FALSE(outcome.events.empty());
+    EXPECT_TRUE(outcome.events.back().crashed);
+    EXPECT_EQ(driver.scheduler().suspects(), 0);
+  }
+}
+
+TEST(Restart, EveryChoiceOfAPoisonEnds) {
+  Driver driver(SmallOptions());
+  Request request = Ask(6, 10);
+  request.n = 3;
+  driver.Add(request);
+  driver.Add(Ask(5, 10, 30));
+  DrainWithPoison(&driver, 0, 3);
+  for (int32_t c = 0; c < 3; ++c) {
+    EXPECT_EQ(driver.outcome(0, c).finish, FinishReason::kError) << c;
+    EXPECT_EQ(driver.outcome(0, c).events.size(), 1u);
+  }
+  driver.ExpectRight(1);
+}
+
+// While a suspect is tried, nobody else is admitted; the next suspect when it came further.
+TEST(Restart, SuspectsAreTriedOneByOne) {
+  Driver driver(SmallOptions());
+  driver.Add(Ask(5, 10));
+  driver.Add(Ask(5, 10, 20));
+  for (int i = 0; i < 2; ++i) {
+    driver.Plan();
+    driver.Crash();
+  }
+  driver.Add(Ask(5, 10, 40));
+  EXPECT_EQ(driver.scheduler().suspects(), 2);
+  StepPlan plan = driver.Step();
+  EXPECT_EQ(CountSlices(plan), 1);
+  EXPECT_GE(RankOf(plan, 0), 0);
+  plan = driver.Step();
+  EXPECT_EQ(CountSlices(plan), 2);
+  EXPECT_GE(RankOf(plan, 1), 0);
+  plan = driver.Step();
+  EXPECT_EQ(CountSlices(plan), 3);
+  driver.Drain();
+  for (const int64_t id : {0, 1, 2}) driver.ExpectRight(id);
+}
+
+}  // namespace
+}  // namespace folkmoot

@@ -10,37 +10,6 @@
 namespace folkmoot {
 namespace {
 
-// Seconds since it was made or last read.
-class Stopwatch {
- public:
-  double Lap() {
-    const auto now = std::chrono::steady_clock::now();
-    return std::chrono::duration<double>(now - std::exchange(last_, now)).count();
-  }
-
- private:
-  std::chrono::steady_clock::time_point last_ = std::chrono::steady_clock::now();
-};
-
-SchedulerOptions WithGates(SchedulerOptions options, const ModelRunner& runner) {
-  if (!options.gate_is_cacheable) {
-    options.gate_is_cacheable = [&runner](const std::string& gate) {
-      return runner.GateIsCacheable(gate);
-    };
-  }
-  if (!options.gate_can_speculate) {
-    options.gate_can_speculate = [&runner](const std::string& gate) {
-      return runner.GateCanSpeculate(gate);
-    };
-  }
-  return options;
-}
-
-// Do the other ranks answer this plan?
-bool HasAnswers(const Communicator& world, const ModelRunner& runner, const StepPlan& plan) {
-  return world.size() > 1 && (runner.plan_parts() > 1 || plan.tokens() == 0);
-}
-
 void Add(const std::vector<int64_t>& counts, std::vector<int64_t>* sums) {
   if (sums->size() < counts.size()) sums->resize(counts.size());
   for (size_t i = 0; i < counts.size(); ++i) (*sums)[i] += counts[i];
@@ -78,69 +47,39 @@ class Engine::Planner {
   std::thread thread_;
 };
 
-Engine::Engine(const SchedulerOptions& options, Communicator& world, ModelRunner& runner,
-               int64_t epoch)
-    : world_(world), runner_(runner), scheduler_(WithGates(options, runner)), epoch_(epoch) {
+Engine::Engine(const SchedulerOptions& options, Executor& executor)
+    : executor_(executor), scheduler_(executor.rules().WithGates(options)) {
   if (options.plan_ahead) planner_ = std::make_unique<Planner>(*this);
 }
 
 Engine::~Engine() = default;
 
 absl::StatusOr<int64_t> Engine::Submit(Request request) {
-  FM_RETURN_IF_ERROR(runner_.CheckGate(request.gate));
-  if (request.pooling != Pooling::kNone && !runner_.GivesEmbeddings()) {
-    return InvalidArgument(
-        "embeddings need the last hidden states, which models on GPUs do not keep: serve the model "
-        "with --device cpu");
-  }
+  FM_RETURN_IF_ERROR(executor_.rules().Check(request));
   return scheduler_.Add(std::move(request));
 }
 
-void Engine::MakePlan(Planned* planned) {
-  planned->plan = scheduler_.Schedule();
-  planned->plan.epoch = epoch_;
-  planned->plan.placement_version = runner_.placement_version();
-  if (world_.size() > 1) EncodePlan(planned->plan, &planned->frame);
+void Engine::Finish(PlannedStep* step) {
+  step->plan.epoch = executor_.epoch();
+  step->plan.placement_version = executor_.placement_version();
+  if (executor_.wants_frame()) EncodePlan(step->plan, &step->frame);
 }
 
-absl::StatusOr<std::vector<StepResult>> Engine::Gather(StepResult mine, const StepPlan& plan) {
-  std::vector<StepResult> results;
-  results.push_back(std::move(mine));
-  if (!HasAnswers(world_, runner_, plan)) return results;
-  FM_ASSIGN_OR_RETURN(
-      const std::vector<std::string> gathered,
-      GatherStrings(world_, 0, std::string(), {.phase = "result gather", .step = plan.step}));
-  if (runner_.plan_parts() == 1) return results;
-  for (size_t r = 1; r < gathered.size(); ++r) {
-    absl::StatusOr<StepResult> theirs = DecodeResult(gathered[r]);
-    if (!theirs.ok()) return Annotate(theirs.status(), fmt::format("rank {}", r));
-    results.push_back(*std::move(theirs));
-  }
-  return results;
+void Engine::MakePlan(PlannedStep* step) {
+  step->plan = scheduler_.Schedule();
+  Finish(step);
 }
 
-absl::StatusOr<std::vector<StepResult>> Engine::RunStep(Planned* planned, StepSeconds* seconds) {
-  const int64_t step = planned->plan.step;
-  Stopwatch watch;
-  if (world_.size() > 1) {
-    FM_RETURN_IF_ERROR(
-        BroadcastString(world_, 0, &planned->frame, {.phase = "plan broadcast", .step = step}));
-  }
-  seconds->broadcast = watch.Lap();
-  const bool ahead = planner_ != nullptr && planned->plan.tokens() > 0;
+absl::StatusOr<std::vector<StepResult>> Engine::RunStep(PlannedStep* step, StepSeconds* seconds) {
+  const bool ahead = planner_ != nullptr && step->plan.tokens() > 0;
   if (ahead) planner_->Start();
-  absl::StatusOr<StepResult> mine = runner_.Run(planned->plan);
-  seconds->model = watch.Lap() - runner_.sample_seconds();
-  seconds->sample = runner_.sample_seconds();
-  if (ahead) {
-    planner_->Finish();
-    has_next_ = next_.plan.tokens() > 0;
-    if (!has_next_) scheduler_.TakeBack(next_.plan);
-  }
+  absl::StatusOr<std::vector<StepResult>> results = executor_.Run(*step, seconds);
+  if (!ahead) return results;
+  Stopwatch watch;
+  planner_->Finish();
+  has_next_ = next_.plan.tokens() > 0;
+  if (!has_next_) scheduler_.TakeBack(next_.plan);
   seconds->plan += watch.Lap();
-  FM_RETURN_IF_ERROR(mine.status());
-  absl::StatusOr<std::vector<StepResult>> results = Gather(*std::move(mine), planned->plan);
-  seconds->gather = watch.Lap();
   return results;
 }
 
@@ -181,10 +120,7 @@ absl::Status Engine::Step(absl::FunctionRef<void(const RequestEvent&)> on_event)
   }
   seconds.plan = watch.Lap();
   absl::StatusOr<std::vector<StepResult>> results = RunStep(&now_, &seconds);
-  if (!results.ok()) {
-    world_.Abandon(results.status());
-    return results.status();
-  }
+  if (!results.ok()) return results.status();
   watch.Lap();
   CountStep(now_.plan, *results, seconds);
   for (const RequestEvent& event : scheduler_.Update(*std::move(results))) on_event(event);
@@ -200,45 +136,21 @@ absl::Status Engine::Drain(absl::FunctionRef<void(const RequestEvent&)> on_event
   return absl::OkStatus();
 }
 
+void Engine::Restart() {
+  has_next_ = false;
+  scheduler_.Restart();
+}
+
+absl::Status Engine::Renew(std::chrono::milliseconds patience) {
+  return executor_.Renew(scheduler_.next_step(), patience);
+}
+
 absl::Status Engine::Shutdown() {
-  if (world_.size() == 1) return absl::OkStatus();
   // The step that the workers wait for; one that was planned ahead is never made.
-  StepPlan plan;
-  plan.epoch = epoch_;
-  plan.step = has_next_ ? next_.plan.step : scheduler_.next_step();
-  plan.shutdown = true;
-  EncodePlan(plan, &now_.frame);
-  return BroadcastString(world_, 0, &now_.frame, {.phase = "shutdown", .step = plan.step});
-}
-
-namespace {
-
-absl::Status WorkerLoop(Communicator& world, ModelRunner& runner, int64_t epoch) {
-  std::string frame;
-  for (int64_t step = 0;; ++step) {
-    FM_RETURN_IF_ERROR(
-        BroadcastString(world, 0, &frame, {.phase = "plan broadcast", .step = step}));
-    const absl::StatusOr<StepPlan> plan =
-        DecodePlan(frame, {.epoch = epoch,
-                           .step = step,
-                           .ranks = runner.plan_parts(),
-                           .placement_version = runner.placement_version()});
-    if (!plan.ok()) return Annotate(plan.status(), fmt::format("rank {}", world.rank()));
-    if (plan->shutdown) return absl::OkStatus();
-    FM_ASSIGN_OR_RETURN(const StepResult result, runner.Run(*plan));
-    if (!HasAnswers(world, runner, *plan)) continue;
-    FM_RETURN_IF_ERROR(
-        GatherStrings(world, 0, EncodeResult(result), {.phase = "result gather", .step = step})
-            .status());
-  }
-}
-
-}  // namespace
-
-absl::Status RunWorker(Communicator& world, ModelRunner& runner, int64_t epoch) {
-  absl::Status status = WorkerLoop(world, runner, epoch);
-  if (!status.ok()) world.Abandon(status);
-  return status;
+  const int64_t number = has_next_ ? next_.plan.step : scheduler_.next_step();
+  now_.plan = {.step = number, .shutdown = true};
+  Finish(&now_);
+  return executor_.Shutdown(now_);
 }
 
 }  // namespace folkmoot

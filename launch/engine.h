@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// The loop that turns requests into tokens. Rank 0 owns the Engine: it schedules, broadcasts each
-// plan, computes its own share and gathers the results. The other ranks run RunWorker: receive,
-// compute, answer, repeat. Workers decide nothing. Tensor-parallel ranks all have the same result:
-// rank 0 needs no answer but to empty steps, which ask whether they are alive.
+// The loop that turns requests into tokens: it schedules, has its executor compute each plan, and
+// makes events of the results.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <mutex>
@@ -13,22 +12,10 @@
 #include <vector>
 
 #include "absl/functional/function_ref.h"
-#include "launch/model_runner.h"
-#include "parallel/communicator.h"
+#include "launch/executor.h"
 #include "scheduler/scheduler.h"
 
 namespace folkmoot {
-
-// Where the time of steps goes on rank 0, in seconds.
-struct StepSeconds {
-  double plan = 0;       // scheduling and encoding, as far as a step waits for them
-  double broadcast = 0;  // of the plan
-  double model = 0;      // forward passes, exchanges between ranks included
-  double sample = 0;     // log-probabilities and sampling
-  double gather = 0;     // waiting for the other ranks' results, and decoding them
-  double update = 0;     // results to events, and their delivery
-  double total = 0;      // of whole steps
-};
 
 // Sums over all steps so far.
 struct EngineStats {
@@ -45,10 +32,10 @@ struct ExpertCounts {
 
 class Engine {
  public:
-  // On rank 0 only. `world` and `runner` must outlive the engine; `epoch` is the same on all ranks.
-  // Where the options do not say which gates may share pages, the model does. With
-  // options.plan_ahead a second thread plans a step while the one before it is computed.
-  Engine(const SchedulerOptions& options, Communicator& world, ModelRunner& runner, int64_t epoch);
+  // `executor` must outlive the engine. Where the options do not say which gates may share pages,
+  // the model does. With options.plan_ahead a second thread plans a step while the one before it is
+  // computed.
+  Engine(const SchedulerOptions& options, Executor& executor);
   ~Engine();
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
@@ -60,10 +47,18 @@ class Engine {
   bool idle() const { return scheduler_.idle(); }
 
   // One step over all ranks; when there is nothing to compute, an empty one that only tells whether
-  // all ranks are alive. Events are delivered before it returns. After an error the engine is dead.
+  // all ranks are alive. Events are delivered before it returns. After an error the engine is dead,
+  // unless its ranks can be renewed.
   absl::Status Step(absl::FunctionRef<void(const RequestEvent&)> on_event);
   // Steps until nothing is left to do.
   absl::Status Drain(absl::FunctionRef<void(const RequestEvent&)> on_event);
+  // Ranks that are lost, and others in their place: Executor's.
+  bool renewable() const { return executor_.renewable(); }
+  bool lost() const { return executor_.lost(); }
+  // Forgets what the lost ranks knew. Requests go on as Scheduler::Restart says.
+  void Restart();
+  // After Restart, until it is OK.
+  absl::Status Renew(std::chrono::milliseconds patience);
   // Tells the workers to leave. The last call.
   absl::Status Shutdown();
 
@@ -73,34 +68,23 @@ class Engine {
   const Scheduler& scheduler() const { return scheduler_; }
 
  private:
-  // A plan and its bytes for the other ranks.
-  struct Planned {
-    StepPlan plan;
-    std::string frame;
-  };
   class Planner;
 
-  void MakePlan(Planned* planned);
-  absl::StatusOr<std::vector<StepResult>> RunStep(Planned* planned, StepSeconds* seconds);
-  absl::StatusOr<std::vector<StepResult>> Gather(StepResult mine, const StepPlan& plan);
+  void Finish(PlannedStep* step);
+  void MakePlan(PlannedStep* step);
+  absl::StatusOr<std::vector<StepResult>> RunStep(PlannedStep* step, StepSeconds* seconds);
   void CountStep(const StepPlan& plan, const std::vector<StepResult>& results,
                  const StepSeconds& seconds);
 
-  Communicator& world_;
-  ModelRunner& runner_;
+  Executor& executor_;
   Scheduler scheduler_;
-  int64_t epoch_;
   EngineStats stats_;
   mutable std::mutex experts_mutex_;
   ExpertCounts experts_;  // guarded by experts_mutex_
-  Planned now_;
-  Planned next_;
+  PlannedStep now_;
+  PlannedStep next_;
   bool has_next_ = false;             // next_ was planned ahead
   std::unique_ptr<Planner> planner_;  // null: steps are planned one by one
 };
-
-// The loop of ranks 1 and up: returns when rank 0 shuts down, or with the error that ended the
-// engine, which the peers have been told.
-absl::Status RunWorker(Communicator& world, ModelRunner& runner, int64_t epoch);
 
 }  // namespace folkmoot

@@ -8,6 +8,7 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
+constexpr std::chrono::milliseconds kLook{50};          // between looks at ranks that may be lost
 constexpr auto kRateWindow = std::chrono::seconds(30);  // of EngineSnapshot::finished_per_second
 
 OutputEvent LastEvent(int64_t request, int32_t choice, FinishReason reason,
@@ -104,8 +105,9 @@ bool EngineService::Wait() {
     return !inbox_.empty() || !cancels_.empty() || state_ != State::kOpen;
   };
   if (engine_.idle()) {
-    if (heartbeat_.count() > 0) {
-      wake_.wait_for(lock, heartbeat_, something);
+    const auto pause = engine_.renewable() ? std::min(heartbeat_, kLook) : heartbeat_;
+    if (pause.count() > 0) {
+      wake_.wait_for(lock, pause, something);
     } else {
       wake_.wait(lock, something);
     }
@@ -211,6 +213,9 @@ void EngineService::OnEvent(const RequestEvent& event, SteadyTime planned) {
     out.result = *event.result;
     out.error = event.result->error;
   }
+  if (event.crashed) {
+    out.error = "the engine failed each time it computed this request, also with nothing beside it";
+  }
   out.cached_tokens = event.cached_tokens;
   out.finish = event.finish;
   out.drafted = event.drafted;
@@ -233,8 +238,38 @@ void EngineService::Deliver() {
 absl::Status EngineService::Step() {
   const SteadyTime planned = Clock::now();
   FM_RETURN_IF_ERROR(engine_.Step([&](const RequestEvent& event) { OnEvent(event, planned); }));
-  Publish(Clock::now());
+  last_step_ = Clock::now();
+  Publish(last_step_);
   return absl::OkStatus();
+}
+
+// An idle engine makes a step only to hear whether the ranks are alive.
+absl::Status EngineService::StepIfDue() {
+  if (!engine_.idle()) return Step();
+  if (engine_.lost()) return Unavailable("the ranks are gone");
+  const bool due = heartbeat_.count() > 0 && Clock::now() - last_step_ >= heartbeat_;
+  return due ? Step() : absl::OkStatus();
+}
+
+// The ranks are lost. Requests wait until there are others; what clients want is heard meanwhile.
+absl::Status EngineService::Recover(const absl::Status& failure) {
+  if (!engine_.renewable()) return failure;
+  engine_.Restart();
+  recovering_ = true;
+  while (true) {
+    Publish(last_step_);
+    TakeInbox();
+    Deliver();
+    {
+      const std::lock_guard lock(mutex_);
+      if (state_ == State::kStopping) return absl::OkStatus();
+    }
+    const absl::Status renewed = engine_.Renew(kLook);
+    if (!renewed.ok() && renewed.code() == absl::StatusCode::kDeadlineExceeded) continue;
+    recovering_ = false;
+    Publish(Clock::now());
+    return renewed;
+  }
 }
 
 void EngineService::Publish(SteadyTime now) {
@@ -244,6 +279,7 @@ void EngineService::Publish(SteadyTime now) {
   EngineSnapshot snapshot = SnapshotOf(engine_);
   snapshot.finished_per_second = static_cast<double>(finish_times_.size()) /
                                  std::chrono::duration<double>(kRateWindow).count();
+  snapshot.recovering = recovering_;
   snapshot.last_step = now;
   const std::lock_guard lock(mutex_);
   snapshot_ = snapshot;
@@ -273,8 +309,9 @@ void EngineService::EndAll(FinishReason reason, const std::string& error) {
 absl::Status EngineService::Run() {
   while (Wait()) {
     TakeInbox();
-    absl::Status status = engine_.idle() && heartbeat_.count() == 0 ? absl::OkStatus() : Step();
+    absl::Status status = StepIfDue();
     Deliver();
+    if (!status.ok()) status = Recover(status);
     if (status.ok()) continue;
     EndAll(FinishReason::kError, std::string(Message(status)));
     return status;

@@ -55,6 +55,7 @@ struct EngineSnapshot {
   SpeculationCounts speculation;   // since the start
   EngineStats stats;               // sums since the start
   double finished_per_second = 0;  // requests, lately: for Retry-After
+  bool recovering = false;         // the ranks are lost, and others have not come yet
   SteadyTime last_step;
 };
 static_assert(std::is_trivially_copyable_v<EngineSnapshot>);
@@ -64,7 +65,7 @@ struct EngineServiceOptions {
   int64_t max_queued_tokens = 1 << 20;  // of their prompts
 };
 
-// Everything but finished_per_second and last_step.
+// Everything but finished_per_second, recovering and last_step.
 EngineSnapshot SnapshotOf(const Engine& engine);
 
 class EngineService {
@@ -94,7 +95,8 @@ class EngineService {
   ExpertCounts Experts() const { return engine_.expert_counts(); }
 
   // The loop, on the engine's thread. Returns after Drain or Stop, or with the error that killed
-  // the engine; every unfinished choice has had a last event by then.
+  // the engine; every unfinished choice has had a last event by then. Where lost ranks can be
+  // renewed, it waits for new ones, and requests go on.
   absl::Status Run();
 
  private:
@@ -124,6 +126,8 @@ class EngineService {
   void CancelNow(int64_t id);
   void CancelNow(int64_t id, int32_t choice);
   absl::Status Step();
+  absl::Status StepIfDue();
+  absl::Status Recover(const absl::Status& failure);
   void OnEvent(const RequestEvent& event, SteadyTime planned);
   void Leave(Live& live);
   void EndChoices(int64_t id, Live& live, FinishReason reason, const std::string& error);
@@ -141,6 +145,8 @@ class EngineService {
   std::map<int64_t, int64_t> caller_of_;  // engine id -> caller's id
   std::vector<OutputEvent> events_;       // of the step under way
   std::deque<SteadyTime> finish_times_;   // of requests, lately
+  SteadyTime last_step_;
+  bool recovering_ = false;
 
   mutable std::mutex mutex_;
   std::condition_variable wake_;

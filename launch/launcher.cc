@@ -14,6 +14,7 @@
 #include "parallel/mpi_communicator.h"
 #include "parallel/mpi_environment.h"
 #include "parallel/thread_communicator.h"
+#include "parallel/watched_communicator.h"
 #include "runtime/log.h"
 
 namespace folkmoot {
@@ -35,6 +36,15 @@ absl::StatusOr<std::unique_ptr<Cluster>> Cluster::Create(const EngineOptions& op
   FM_RETURN_IF_ERROR(
       SetUpLog({.level = "", .rank = cluster->world_->rank(), .ranks = cluster->world_->size()}));
   return cluster;
+}
+
+void Cluster::AddFaults(const std::vector<Fault>& plan, int64_t epoch) {
+  world_ = folkmoot::AddFaults(std::move(world_), plan, epoch);
+}
+
+Progress& Cluster::Watch() {
+  world_ = WatchCommunicator(std::move(world_), progress_);
+  return progress_;
 }
 
 void Cluster::Fail(const absl::Status& status) {
@@ -94,7 +104,8 @@ absl::Status RunWithEngine(const EngineOptions& options,
     Communicator& world = cluster.world();
     FM_ASSIGN_OR_RETURN(const std::unique_ptr<LoadedRank> rank, LoadWithProgress(options, cluster));
     if (world.rank() > 0) return RunWorker(world, rank->runner(), rank->epoch());
-    Engine engine(rank->scheduler_options(), world, rank->runner(), rank->epoch());
+    LocalExecutor executor(world, rank->runner(), rank->rules(), rank->epoch());
+    Engine engine(rank->scheduler_options(), executor);
     const absl::Status status = body(engine, *rank);
     // Workers of a broken group have been told already; a second error would hide the first.
     const absl::Status shutdown = engine.Shutdown();

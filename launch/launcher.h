@@ -7,6 +7,8 @@
 
 #include "launch/engine.h"
 #include "launch/loaded_rank.h"
+#include "parallel/fault_plan.h"
+#include "parallel/progress.h"
 
 namespace folkmoot {
 
@@ -22,6 +24,10 @@ class Cluster {
   Cluster& operator=(const Cluster&) = delete;
 
   Communicator& world() { return *world_; }
+  // Faults on purpose, once, before anybody uses world().
+  void AddFaults(const std::vector<Fault>& plan, int64_t epoch);
+  // From here on another thread can see how this rank gets on. Once, before anybody uses world().
+  Progress& Watch();
   const ThreadBudget& threads() const { return threads_; }
 
   // Runs after an error: prints it, as the rank that should, and ends the whole job with status 1.
@@ -30,6 +36,7 @@ class Cluster {
  private:
   Cluster() = default;
   std::unique_ptr<MpiEnvironment> mpi_;  // null: alone
+  Progress progress_;
   std::unique_ptr<Communicator> world_;
   ThreadBudget threads_;
 };

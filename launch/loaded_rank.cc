@@ -7,106 +7,26 @@
 #include <optional>
 #include <span>
 
-#include "launch/agreement.h"
 #include "launch/gpu/choose_gpu.h"
 #include "launch/gpu/gpu.h"
+#include "launch/opened_model.h"
 #include "launch/parallelism.h"
-#include "launch/version.h"
-#include "layers/models/load_config.h"
 #include "layers/models/tensor_list.h"
 #include "parallel/thread_communicator.h"
 
 namespace folkmoot {
 namespace {
 
-// What is known of a model before its weights are read.
-struct Opened {
-  ModelConfig config;
-  GateConfig gate;
-  int64_t context = 0;
-  std::optional<WeightSource> weights;
-  ExpertPlacement placement = ExpertPlacement::Contiguous(0, 1);
-  std::optional<cuda::DeviceInfo> gpu;  // nullopt: the CPU
-};
-
-// What flags cannot ask of a packed model; where they leave the choice of the device, it is the
-// CPU's.
-absl::Status CheckPacked(const EngineOptions& options, Opened* out) {
-  const std::string& path = out->weights->path();
-  if (out->gpu && options.device == "auto") out->gpu.reset();
-  if (out->gpu) {
-    return FailedPrecondition(
-        "{}: packed for the CPU; use --device cpu, or the model that it was made from", path);
-  }
-  if (options.dtype != "auto" || options.quantization != "none") {
-    return FailedPrecondition(
-        "{}: packed weights stay as they are; give --dtype and --quantization to `folkmoot pack`",
-        path);
-  }
+absl::Status Open(const EngineOptions& options, int rank, int ranks, OpenedModel* opened,
+                  AgreementFields* fields) {
+  FM_RETURN_IF_ERROR(CheckEngineOptions(options));
+  FM_ASSIGN_OR_RETURN(std::optional<cuda::DeviceInfo> gpu, ChooseGpu(options, rank));
+  FM_ASSIGN_OR_RETURN(*opened, OpenModel(options, ranks, std::move(gpu)));
+  *fields = FieldsOf(options, *opened);
   return absl::OkStatus();
 }
 
-absl::Status CheckGpuKernels(const EngineOptions& options, Opened* out) {
-  const std::string_view why = WhyCpuOnly(out->config);
-  if (!out->gpu || why.empty()) return absl::OkStatus();
-  if (options.device == "auto") {
-    out->gpu.reset();
-    return absl::OkStatus();
-  }
-  return InvalidArgument("{} has {}, for which there are no GPU kernels; use --device cpu",
-                         out->config.architecture, why);
-}
-
-absl::Status Open(const EngineOptions& options, int rank, int ranks, Opened* out) {
-  FM_RETURN_IF_ERROR(CheckEngineOptions(options));
-  FM_ASSIGN_OR_RETURN(out->gpu, ChooseGpu(options, rank));
-  FM_ASSIGN_OR_RETURN(out->config, LoadModelConfig(options.model));
-  FM_RETURN_IF_ERROR(CheckGpuKernels(options, out));
-  FM_ASSIGN_OR_RETURN(out->gate, GateOf(options, out->config));
-  FM_RETURN_IF_ERROR(CheckGuessing(options, out->gate));
-  FM_ASSIGN_OR_RETURN(out->context, ContextOf(options, out->config));
-  FM_ASSIGN_OR_RETURN(
-      out->placement,
-      ExpertPlacement::Parse(options.placement, static_cast<int>(out->config.moe.experts), ranks));
-  FM_ASSIGN_OR_RETURN(out->weights, WeightSource::Open(options.model, DummySeed(options)));
-  if (out->weights->packed()) FM_RETURN_IF_ERROR(CheckPacked(options, out));
-  // Now the device is certain.
-  FM_RETURN_IF_ERROR(CheckParallelism(options, out->gpu.has_value()));
-  if (!out->gpu || !HasDraftModel(options)) return absl::OkStatus();
-  return InvalidArgument(
-      "--speculative-model runs on the CPU only: use --speculative-method ngram, or --device cpu");
-}
-
-AgreementFields Fields(const EngineOptions& options, const Opened& opened) {
-  AgreementFields fields = {
-      {"version", BuildVersion()},
-      {"program file", ProgramHash()},
-      {"--device", opened.gpu ? "cuda" : "cpu"},
-      {"--batch-invariant", options.batch_invariant ? "yes" : "no"},
-      {"--wgmma-attention", options.wgmma_attention ? "yes" : "no"},
-      {"--allow-shared-gpu", options.allow_shared_gpu ? "yes" : "no"},
-      {"--max-num-batched-tokens", std::to_string(options.max_num_batched_tokens)},
-      {"--load-format", options.load_format},
-      {"--dtype", options.dtype},
-      {"--quantization", options.quantization},
-      {"--activation-precision", options.activation_precision},
-      {"--kv-cache-dtype", options.kv_cache_dtype},
-      {"--max-num-seqs", std::to_string(options.max_num_seqs)},
-      {"--moe-a2a-backend", options.dispatcher},
-      {"--parallelism", options.parallelism},
-      {"--speculative-model", HasDraftModel(options) ? "yes" : "no"}};
-  opened.weights->AddFields("", fields);
-  fields.emplace_back("gate", opened.config.moe.experts > 0 ? ToJson(opened.gate) : "none");
-  fields.emplace_back("context", std::to_string(opened.context));
-  std::string placement;
-  for (int e = 0; e < opened.placement.experts(); ++e) {
-    placement += fmt::format("{}{}", e == 0 ? "" : ",", opened.placement.rank_of(e));
-  }
-  fields.emplace_back("expert placement", placement);
-  return fields;
-}
-
-ModelOptions ModelOptionsOf(const EngineOptions& options, const Opened& opened) {
+ModelOptions ModelOptionsOf(const EngineOptions& options, const OpenedModel& opened) {
   ModelOptions model;
   model.gate = opened.gate;
   model.dispatcher = DispatcherOf(options);
@@ -153,22 +73,6 @@ absl::StatusOr<int64_t> BlocksPerRank(const EngineOptions& options, int64_t cont
   if (options.kv_cache_blocks > 0) return options.kv_cache_blocks;
   return std::min(*std::min_element(rooms.begin(), rooms.end()),
                   per_sequence * options.max_num_seqs);
-}
-
-SchedulerOptions SchedulerOf(const EngineOptions& options, const Opened& opened, int ranks,
-                             int64_t blocks) {
-  SchedulerOptions scheduler;
-  scheduler.ranks = ranks;
-  scheduler.vocab = opened.config.vocab;
-  scheduler.max_model_len = opened.context;
-  scheduler.max_sequences = options.max_num_seqs;
-  scheduler.max_batched_tokens = options.max_num_batched_tokens;
-  scheduler.prefill_chunk =
-      options.prefill_chunk > 0 ? options.prefill_chunk : options.max_num_batched_tokens;
-  scheduler.block_size = kKvBlockSize;
-  scheduler.blocks_per_rank = blocks;
-  scheduler.speculation = SpeculationOf(options);
-  return scheduler;
 }
 
 }  // namespace
@@ -224,10 +128,12 @@ absl::StatusOr<std::unique_ptr<LoadedRank>> LoadedRank::Load(const EngineOptions
                                                              ThreadBudget budget,
                                                              const LoadProgress& progress) {
   const auto begin = std::chrono::steady_clock::now();
-  Opened opened;
-  const absl::Status status = Open(options, world.rank(), world.size(), &opened);
-  FM_RETURN_IF_ERROR(
-      AgreeOrFail(world, status, status.ok() ? Fields(options, opened) : AgreementFields{}));
+  OpenedModel opened;
+  AgreementFields fields;
+  const absl::Status status = Open(options, world.rank(), world.size(), &opened, &fields);
+  AgreementFields agreed = fields;
+  agreed.emplace_back("--device", opened.gpu ? "cuda" : "cpu");
+  FM_RETURN_IF_ERROR(AgreeOrFail(world, status, agreed));
   FM_RETURN_IF_ERROR(CheckGpuSharing(options, world, opened.gpu));
 
   FM_ASSIGN_OR_RETURN(
@@ -257,12 +163,15 @@ absl::StatusOr<std::unique_ptr<LoadedRank>> LoadedRank::Load(const EngineOptions
   FM_ASSIGN_OR_RETURN(const int64_t blocks, BlocksPerRank(options, opened.context, *rank->model_,
                                                           rank->draft_.get(), world));
   rank->scheduler_options_ = SchedulerOf(options, opened, rank->placement_.ranks(), blocks);
+  rank->fields_ = std::move(fields);
   const CachePages pages = {.blocks = blocks, .block_size = kKvBlockSize};
   absl::Status made = rank->model_->MakeCache(pages);
   if (made.ok() && rank->draft_ != nullptr) made = rank->draft_->MakeCache(pages);
   FM_RETURN_IF_ERROR(AgreeOrFail(world, made, {}));
   rank->runner_ = std::make_unique<ModelRunner>(
       *rank->model_, *rank->pool_, parallelism.tensor ? *rank->alone_ : world, rank->draft_.get());
+  rank->rules_ = std::make_unique<ModelRules>(rank->config_, rank->model_->gate_config(),
+                                              rank->model_->KeepsHidden());
   rank->load_seconds_ =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   return rank;

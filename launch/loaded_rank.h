@@ -8,7 +8,9 @@
 #include <optional>
 #include <string>
 
+#include "launch/agreement.h"
 #include "launch/engine_options.h"
+#include "launch/model_rules.h"
 #include "launch/model_runner.h"
 #include "launch/thread_budget.h"
 #include "launch/weight_source.h"
@@ -47,6 +49,8 @@ class LoadedRank {
     return model_->CacheBytesPerBlock(block) / block;
   }
   int64_t epoch() const { return epoch_; }
+  // What all ranks have agreed on, but for the device.
+  const AgreementFields& fields() const { return fields_; }
   // What the model is computed on; nullopt: the CPU.
   const std::optional<cuda::DeviceInfo>& gpu() const { return gpu_; }
   // nullopt: plain weights, dummy ones, or a packed model.
@@ -55,6 +59,7 @@ class LoadedRank {
   int64_t bytes_read() const { return bytes_read_; }
   ThreadPool& pool() { return *pool_; }
   ModelRunner& runner() { return *runner_; }
+  const ModelRules& rules() const { return *rules_; }
 
  private:
   explicit LoadedRank(ExpertPlacement placement) : placement_(std::move(placement)) {}
@@ -67,6 +72,7 @@ class LoadedRank {
   ModelConfig config_;
   ExpertPlacement placement_;
   SchedulerOptions scheduler_options_;
+  AgreementFields fields_;
   std::optional<cuda::DeviceInfo> gpu_;
   std::optional<StoredCodes> stored_codes_;
   int64_t epoch_ = 0;
@@ -81,6 +87,7 @@ class LoadedRank {
   std::unique_ptr<Model> model_;
   std::unique_ptr<DraftModel> draft_;  // null: none
   std::unique_ptr<ModelRunner> runner_;
+  std::unique_ptr<ModelRules> rules_;
 };
 
 }  // namespace folkmoot

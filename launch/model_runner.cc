@@ -82,23 +82,6 @@ absl::StatusOr<StepResult> ModelRunner::Run(const StepPlan& plan) {
   return result;
 }
 
-absl::Status ModelRunner::CheckGate(const std::string& overrides) const {
-  if (overrides.empty()) return absl::OkStatus();
-  return OverrideGate(model_.config(), model_.gate_config(), overrides).status();
-}
-
-bool ModelRunner::GateCanSpeculate(const std::string& overrides) const {
-  if (overrides.empty()) return model_.gate_config().CanSpeculate();
-  const auto gate = OverrideGate(model_.config(), model_.gate_config(), overrides);
-  return gate.ok() && gate->CanSpeculate();
-}
-
-bool ModelRunner::GateIsCacheable(const std::string& overrides) const {
-  if (overrides.empty()) return PrefixCacheable(model_.config(), model_.gate_config());
-  const auto gate = OverrideGate(model_.config(), model_.gate_config(), overrides);
-  return gate.ok() && PrefixCacheable(model_.config(), *gate);
-}
-
 absl::Status ModelRunner::CheckStart(const SequenceStart& start) const {
   const auto known = static_cast<int64_t>(start.tokens.size());
   const auto cached_pages = static_cast<int64_t>(start.cached_blocks.size());

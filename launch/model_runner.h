@@ -33,15 +33,6 @@ class ModelRunner {
   // error.
   absl::StatusOr<StepResult> Run(const StepPlan& plan);
 
-  // Can requests override the model's gate like this? Says why not.
-  absl::Status CheckGate(const std::string& overrides) const;
-  // May requests with these overrides share pages of equal prefixes?
-  bool GateIsCacheable(const std::string& overrides) const;
-  // May their tokens be guessed (CanSpeculate)?
-  bool GateCanSpeculate(const std::string& overrides) const;
-  // May prompts be pooled?
-  bool GivesEmbeddings() const { return model_.KeepsHidden(); }
-
   // Into how many parts a plan is divided: one per rank, or one for all tensor-parallel ranks.
   int plan_parts() const { return experts_.size(); }
   uint64_t placement_version() const { return model_.placement_version(); }

@@ -140,6 +140,18 @@ void Server::OnEvents(std::vector<OutputEvent> events) {
   if (std::chrono::steady_clock::now() - experts_seen_ >= kExpertsInterval) LookAtExperts();
 }
 
+void Server::OnEngineNews(std::string trouble, bool stalled, int64_t restarts) {
+  loop_.Post([this, trouble = std::move(trouble), stalled, restarts] {
+    front_end_->SetTrouble(trouble, stalled);
+    engine_restarts_ = restarts;
+    if (metrics_ != nullptr) metrics_->OnEngineRestarts(restarts);
+  });
+}
+
+void Server::OnEngineFailed(std::string reason) {
+  loop_.Post([this, reason = std::move(reason)] { front_end_->EngineEnded(reason); });
+}
+
 void Server::LookAtExperts() {
   experts_seen_ = std::chrono::steady_clock::now();
   metrics_->OnExperts(service_->Experts(), experts_seen_);

@@ -3,6 +3,7 @@
 // It answers probes before the model is loaded and until the last client has its answer.
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <functional>
@@ -48,6 +49,14 @@ class Server {
   uint16_t port() const { return http_->port(); }
   std::string url() const;
 
+  // News of an engine in other processes, from any thread: FrontEnd::SetTrouble, and how often it
+  // was started again.
+  void OnEngineNews(std::string trouble, bool stalled, int64_t restarts);
+  // It will not come back: what is under way and to come fails with 503, and the process lives on.
+  void OnEngineFailed(std::string reason);
+  // A signal asked to stop. From any thread.
+  bool stopping() const { return signals_ > 0; }
+
   // Serves until a signal or an error of the engine, on the engine's thread; once per server.
   // `on_ready` runs before the first request is taken. An error also when requests were cut off.
   absl::Status Run(Engine& engine, std::chrono::milliseconds heartbeat, LoadedModel loaded,
@@ -82,7 +91,8 @@ class Server {
   std::shared_ptr<IoLoop::Timer> statistics_timer_, shutdown_timer_;
   TrafficCounts last_traffic_;
   SteadyTime experts_seen_;
-  int signals_ = 0;
+  std::atomic<int> signals_{0};
+  int64_t engine_restarts_ = 0;
   bool aborted_ = false;
   std::thread thread_;
 };

@@ -19,7 +19,8 @@ absl::Status RunRank(const EngineOptions& options, int threads, Communicator& wo
   if (world.rank() > 0) return RunWorker(world, rank->runner(), rank->epoch());
   SchedulerOptions scheduler = rank->scheduler_options();
   if (adjust) adjust(scheduler);
-  Engine engine(scheduler, world, rank->runner(), rank->epoch());
+  LocalExecutor executor(world, rank->runner(), rank->rules(), rank->epoch());
+  Engine engine(scheduler, executor);
   const absl::Status status = body(engine, *rank);
   const absl::Status shutdown = engine.Shutdown();
   return status.ok() ? shutdown : status;

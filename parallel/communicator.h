@@ -65,6 +65,10 @@ class Communicator {
   // something else that a peer has to do, a GPU's work for instance.
   virtual absl::Status CheckPeers(const WaitLabel& label) = 0;
 
+  // A wait on something else begins and ends, for whoever watches this rank (WatchCommunicator).
+  virtual void BeginOtherWait(const WaitLabel& /*label*/) {}
+  virtual void EndOtherWait() {}
+
   // The deadline of every following wait.
   virtual void set_timeout(std::chrono::milliseconds timeout) = 0;
   virtual std::chrono::milliseconds timeout() const = 0;

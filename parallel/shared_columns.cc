@@ -157,6 +157,13 @@ class SharedColumns final : public ColumnExchange {
   }
 
   absl::Status Await(int q, Backoff::Clock::time_point begin, const WaitLabel& label) {
+    bool told = false;
+    absl::Status status = Await(q, begin, label, &told);
+    if (told) comm_.EndOtherWait();
+    return status;
+  }
+
+  absl::Status Await(int q, Backoff::Clock::time_point begin, const WaitLabel& label, bool* told) {
     while (true) {
       for (int i = 0; i < 32; ++i) {
         if (Here(q)) return absl::OkStatus();
@@ -165,7 +172,10 @@ class SharedColumns final : public ColumnExchange {
       Sleep(q);
       if (Here(q)) return absl::OkStatus();
       const Backoff::Clock::duration waited = Backoff::Clock::now() - begin;
-      if (waited >= kPeerCheckInterval) FM_RETURN_IF_ERROR(comm_.CheckPeers(label));
+      if (waited >= kPeerCheckInterval) {
+        if (!std::exchange(*told, true)) comm_.BeginOtherWait(label);
+        FM_RETURN_IF_ERROR(comm_.CheckPeers(label));
+      }
       if (waited >= comm_.timeout()) return Missing(label);
     }
   }

@@ -56,6 +56,8 @@ struct FrontEnd::Parts {
   FrontEndOptions options;
   ServeState state = ServeState::kLoading;
   std::string death;
+  std::string trouble;
+  bool stalled = false;
   std::unique_ptr<ServedModel> model;
   EngineFacts facts;
   EnginePort* engine = nullptr;
@@ -83,8 +85,9 @@ absl::Status FrontEnd::Parts::Refusal() const {
 }
 
 bool FrontEnd::Parts::Ready() const {
-  if (state != ServeState::kReady) return false;
+  if (state != ServeState::kReady || stalled) return false;
   const EngineSnapshot snapshot = engine->Snapshot();
+  if (snapshot.recovering) return false;
   if (snapshot.running + snapshot.waiting == 0) return true;
   return std::chrono::steady_clock::now() - snapshot.last_step < options.stall_timeout;
 }
@@ -229,8 +232,9 @@ std::vector<Route> FrontEnd::Routes() {
   const Handler ready = [parts, ok](const std::shared_ptr<HttpExchange>& exchange) {
     if (parts->Ready()) return ok(exchange);
     const absl::Status refusal = parts->Refusal();
-    exchange->Respond(ToErrorResponse(
-        refusal.ok() ? WithCode(Unavailable("no step has ended lately"), "stalled") : refusal));
+    const std::string why = parts->trouble.empty() ? "no step has ended lately" : parts->trouble;
+    exchange->Respond(
+        ToErrorResponse(refusal.ok() ? WithCode(Unavailable("{}", why), "stalled") : refusal));
   };
   const Handler version = [parts](const std::shared_ptr<HttpExchange>& exchange) {
     exchange->Respond({.status = 200, .body = Dump({{"version", parts->options.version}})});
@@ -291,6 +295,11 @@ void FrontEnd::OnEvents(std::vector<OutputEvent> events) {
   }
   if (parts_->jobs != nullptr) parts_->jobs->OnEvents(&events);
   if (parts_->metrics != nullptr) parts_->metrics->OnEvents(events);
+}
+
+void FrontEnd::SetTrouble(std::string why, bool stalled) {
+  parts_->trouble = std::move(why);
+  parts_->stalled = stalled;
 }
 
 void FrontEnd::Drain() {

@@ -62,6 +62,9 @@ class FrontEnd {
               Metrics* metrics);
   void OnEvents(std::vector<OutputEvent> events);
 
+  // What is wrong with the engine, for /ready; requests are taken and wait. `stalled`: a step
+  // hangs, which its snapshot does not show. Empty: nothing.
+  void SetTrouble(std::string why, bool stalled);
   // Refuses new requests; those under way go on.
   void Drain();
   // The engine is gone: everything under way and to come fails with 503. `reason` goes to clients.

@@ -16,9 +16,15 @@
 #include "launch/launcher.h"
 #include "launch/parallelism.h"
 #include "launch/server.h"
+#include "launch/supervisor/engine_rank.h"
+#include "launch/supervisor/front_end_process.h"
+#include "launch/supervisor/process.h"
+#include "launch/supervisor/supervisor.h"
 #include "launch/version.h"
 #include "layers/gates/gate_config.h"
 #include "layers/gates/gate_fields.h"
+#include "parallel/mpi_environment.h"
+#include "runtime/log.h"
 #include "runtime/nearest.h"
 
 namespace folkmoot {
@@ -34,10 +40,15 @@ struct ServeOptions {
   double request_timeout = 0;
   double ping_interval = 15;
   int64_t shutdown_timeout = 300;
+  int64_t ranks = 0;  // 0: not supervised
+  std::string launcher = "mpirun";
+  bool exit_on_engine_failure = false;
+  std::string faults;
+  bool unsafe_faults = false;
+  EngineRankOptions life;  // given by the supervisor
 };
 
-SchedulerOptions SchedulerOf(const ServeOptions& options, const LoadedRank& rank) {
-  SchedulerOptions scheduler = rank.scheduler_options();
+SchedulerOptions Adjust(const ServeOptions& options, SchedulerOptions scheduler) {
   scheduler.prefix_caching = options.prefix_caching;
   scheduler.policy = options.scheduling_policy == "priority" ? Policy::kPriority : Policy::kFcfs;
   scheduler.plan_ahead = options.plan_ahead;
@@ -59,6 +70,19 @@ void PrintReady(const Server& server, const ServedModel& model, const EngineFact
       facts.kv_tokens,
       static_cast<double>(facts.kv_tokens) / static_cast<double>(std::max<int64_t>(1, context)),
       seconds);
+}
+
+ServedEngine DescribeEngine(const ServeOptions& options, const LoadedRank& rank) {
+  ServedEngine engine;
+  engine.config = rank.config();
+  engine.gate = rank.gate();
+  engine.scheduler = Adjust(options, rank.scheduler_options());
+  engine.ranks = rank.ranks();
+  engine.tensor_parallel = rank.tensor_parallel();
+  for (int e = 0; e < rank.placement().experts(); ++e) {
+    engine.rank_of_expert.push_back(rank.placement().rank_of(e));
+  }
+  return engine;
 }
 
 // Ranks above 0 end when rank 0 tells them; a signal that reaches all of them must not end some.
@@ -86,10 +110,10 @@ absl::Status ServeOnRank(const ServeOptions& options, Cluster& cluster) {
                       LoadWithProgress(options.engine, cluster));
   // From here on a rank that fails alone is noticed by the others: workers wait for rank 0.
   if (world.rank() > 0) return RunWorker(world, rank->runner(), rank->epoch());
-  const SchedulerOptions scheduler = SchedulerOf(options, *rank);
-  Engine engine(scheduler, world, rank->runner(), rank->epoch());
-  absl::StatusOr<LoadedModel> loaded =
-      DescribeModel(options.model, options.engine, *rank, scheduler);
+  const ServedEngine served = DescribeEngine(options, *rank);
+  LocalExecutor executor(world, rank->runner(), rank->rules(), rank->epoch());
+  Engine engine(served.scheduler, executor);
+  absl::StatusOr<LoadedModel> loaded = DescribeModel(options.model, options.engine, served);
   absl::Status status = loaded.status();
   if (status.ok()) {
     const EngineFacts facts = loaded->facts;
@@ -118,6 +142,55 @@ absl::Status CheckKnobs(const std::vector<std::string>& knobs) {
   return absl::OkStatus();
 }
 
+absl::Status ReadFaults(ServeOptions* options) {
+  if (options->faults.empty()) return absl::OkStatus();
+  if (!options->unsafe_faults) {
+    return UsageError("--fault breaks the engine on purpose: it needs --unsafe-faults");
+  }
+  if (options->ranks == 0 && options->life.directory.empty()) {
+    return UsageError("--fault needs --ranks: nobody would watch the ranks");
+  }
+  absl::StatusOr<std::vector<Fault>> plan = ParseFaultPlan(options->faults);
+  if (!plan.ok()) return UsageError(fmt::format("--fault: {}", Message(plan.status())));
+  options->life.faults = *std::move(plan);
+  return absl::OkStatus();
+}
+
+int FrontEndStatus(const ServeOptions& options, FileDescriptor engine, FileDescriptor news) {
+  const auto start = std::chrono::steady_clock::now();
+  FrontEndProcessOptions front_end;
+  front_end.engine = options.engine;
+  front_end.server = options.server;
+  front_end.model = options.model;
+  front_end.ranks = static_cast<int>(options.ranks);
+  front_end.adjust = [&](SchedulerOptions scheduler) { return Adjust(options, scheduler); };
+  front_end.on_ready = [&](const Server& server, const ServedModel& model,
+                           const EngineFacts& facts) { PrintReady(server, model, facts, start); };
+  const absl::Status status = RunFrontEnd(front_end, std::move(engine), std::move(news));
+  if (status.ok()) return 0;
+  fmt::print(stderr, "folkmoot: error: {}\n", Message(status));
+  return 1;
+}
+
+absl::Status ServeSupervised(const ServeOptions& options) {
+  if (LaunchedByMpi()) {
+    return UsageError("--ranks starts ranks by itself: leave mpirun away, or --ranks");
+  }
+  FM_RETURN_IF_ERROR(SetUpLog({.level = "", .rank = 0, .ranks = 1}));
+  if (std::getenv("FOLKMOOT_LOG_LEVEL") == nullptr) spdlog::set_level(spdlog::level::info);
+  FM_ASSIGN_OR_RETURN(std::vector<std::string> words, OwnCommandLine());
+  SupervisorOptions supervisor;
+  supervisor.engine = {.ranks = static_cast<int>(options.ranks),
+                       .launcher = options.launcher,
+                       .rank_command = RankCommand(std::move(words))};
+  supervisor.exit_on_engine_failure = options.exit_on_engine_failure;
+  FM_ASSIGN_OR_RETURN(const int status,
+                      Supervise(supervisor, [&](FileDescriptor engine, FileDescriptor news) {
+                        return FrontEndStatus(options, std::move(engine), std::move(news));
+                      }));
+  return status == 0 ? absl::OkStatus() : AlreadySaid(absl::UnknownError("the server failed"));
+}
+
 absl::Status Serve(const ServeOptions& given) {
   FM_RETURN_IF_ERROR(CheckEngineOptions(given.engine));
   FM_RETURN_IF_ERROR(CheckKnobs(given.model.gate_knobs));
@@ -130,8 +203,13 @@ absl::Status Serve(const ServeOptions& given) {
       std::chrono::milliseconds(static_cast<int64_t>(options.ping_interval * 1000));
   options.server.shutdown_timeout = std::chrono::seconds(options.shutdown_timeout);
   std::erase(options.server.http.api_keys, "");
-  return RunOnRanks(options.engine,
-                    [&](Cluster& cluster) { return ServeOnRank(options, cluster); });
+  FM_RETURN_IF_ERROR(ReadFaults(&options));
+  if (options.ranks > 0) return ServeSupervised(options);
+  return RunOnRanks(options.engine, [&](Cluster& cluster) {
+    const bool supervised = !options.life.directory.empty();
+    return supervised ? ServeSteps(options.engine, options.life, cluster)
+                      : ServeOnRank(options, cluster);
+  });
 }
 
 void AddServerFlags(CLI::App& app, ServeOptions* options) {
@@ -162,6 +240,26 @@ void AddServerFlags(CLI::App& app, ServeOptions* options) {
       ->check(CLI::Range(0, 86400));
   app.add_flag("--enable-log-requests", options->server.front_end.log_requests,
                "log ids and sizes of requests, never their text");
+}
+
+void AddSupervisorFlags(CLI::App& app, ServeOptions* options) {
+  app.add_option("--ranks", options->ranks,
+                 "start so many ranks and watch them: one that dies or hangs costs a pause, not a "
+                 "request. 0: this process is a rank, alone or under mpirun")
+      ->check(CLI::Range(0, 65536));
+  app.add_option("--launcher", options->launcher,
+                 "with --ranks: what starts them, with its arguments: mpirun or srun");
+  app.add_flag("--exit-on-engine-failure", options->exit_on_engine_failure,
+               "with --ranks: end with status 1 when the engine fails again and again, instead of "
+               "refusing requests with 503");
+  app.add_option(
+      "--fault", options->faults,
+      "with --ranks: faults on purpose, to see what happens: kill, stop, delay, corrupt, "
+      "drop, as in 'kill:rank=2,step=40,layer=3;delay:rank=0,step=9,ms=500'; epoch=N: in "
+      "that life of the engine (1; 0: every one)");
+  app.add_flag("--unsafe-faults", options->unsafe_faults, "I mean it: needed for --fault");
+  app.add_option("--supervised", options->life.directory)->group("");
+  app.add_option("--epoch", options->life.epoch)->group("");
 }
 
 void AddModelFlags(CLI::App& app, ServeOptions* options) {
@@ -204,6 +302,7 @@ Command MakeServeCommand(CLI::App& app) {
   CLI::App* command = app.add_subcommand("serve", "an OpenAI-compatible server");
   AddEngineFlags(*command, &options->engine);
   AddServerFlags(*command, options.get());
+  AddSupervisorFlags(*command, options.get());
   AddModelFlags(*command, options.get());
   return {.app = command, .run = [options] { return Serve(*options); }};
 }

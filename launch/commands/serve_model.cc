@@ -109,32 +109,32 @@ void AddGrammar(const Tokenizer& tokenizer, ServedModelOptions* out) {
   };
 }
 
-MoeLayout LayoutOf(const LoadedRank& rank, const EngineOptions& engine) {
-  const ModelConfig& config = rank.config();
+MoeLayout LayoutOf(const ServedEngine& engine, const EngineOptions& options) {
+  const ModelConfig& config = engine.config;
   MoeLayout layout;
   if (config.moe.experts == 0) return layout;
   for (size_t i = 0; i < config.layers.size(); ++i) {
     if (config.layers[i].moe) layout.layers.push_back(static_cast<int>(i));
   }
   layout.experts = static_cast<int>(config.moe.experts);
-  layout.top_k = rank.gate().top_k;
-  layout.ranks = rank.placement().ranks();
-  for (int e = 0; e < rank.placement().experts(); ++e) {
-    layout.rank_of_expert.push_back(rank.placement().rank_of(e));
-  }
-  layout.placement = rank.tensor_parallel() ? "tensor-parallel" : engine.placement;
+  layout.top_k = engine.gate.top_k;
+  layout.ranks = engine.tensor_parallel ? 1 : engine.ranks;
+  layout.rank_of_expert = engine.rank_of_expert;
+  layout.placement = engine.tensor_parallel ? "tensor-parallel" : options.placement;
   return layout;
 }
 
 }  // namespace
 
 absl::StatusOr<LoadedModel> DescribeModel(const ServeModelOptions& options,
-                                          const EngineOptions& engine, const LoadedRank& rank,
-                                          const SchedulerOptions& scheduler) {
-  const ModelConfig& config = rank.config();
+                                          const EngineOptions& options_of_engine,
+                                          const ServedEngine& engine) {
+  const ModelConfig& config = engine.config;
+  const SchedulerOptions& scheduler = engine.scheduler;
+  const std::string& directory = options_of_engine.model;
   ServedModelOptions out;
-  out.names = options.names.empty() ? std::vector<std::string>{engine.model} : options.names;
-  out.root = engine.model;
+  out.names = options.names.empty() ? std::vector<std::string>{directory} : options.names;
+  out.root = directory;
   out.context = scheduler.max_model_len;
   out.vocab = scheduler.vocab;
   out.hidden = config.hidden;
@@ -145,27 +145,26 @@ absl::StatusOr<LoadedModel> DescribeModel(const ServeModelOptions& options,
                     .count();
   out.priorities = options.priorities;
   out.trust_special_tokens = options.trust_special_tokens;
-  FM_ASSIGN_OR_RETURN(out.defaults, FindGenerationConfig(options.generation_config, engine.model));
+  FM_ASSIGN_OR_RETURN(out.defaults, FindGenerationConfig(options.generation_config, directory));
   out.gate_knobs = options.gate_knobs;
-  out.check_gate = [&config, gate = rank.gate()](const std::string& overrides) {
+  out.check_gate = [config, gate = engine.gate](const std::string& overrides) {
     return OverrideGate(config, gate, overrides).status();
   };
-  absl::StatusOr<std::unique_ptr<Tokenizer>> tokenizer = Tokenizer::OfModel(engine.model);
+  absl::StatusOr<std::unique_ptr<Tokenizer>> tokenizer = Tokenizer::OfModel(directory);
   if (!tokenizer.ok() && tokenizer.status().code() != absl::StatusCode::kNotFound) {
     return tokenizer.status();
   }
   if (tokenizer.ok()) {
     out.tokenizer = *std::move(tokenizer);
     if (out.eos_ids.empty() && out.tokenizer->eos_id()) out.eos_ids = {*out.tokenizer->eos_id()};
-    FM_ASSIGN_OR_RETURN(out.tokenizer_config, TokenizerConfigOf(engine.model));
-    FM_ASSIGN_OR_RETURN(ChatTemplates templates,
-                        FindTemplates(options, engine.model, *out.tokenizer));
+    FM_ASSIGN_OR_RETURN(out.tokenizer_config, TokenizerConfigOf(directory));
+    FM_ASSIGN_OR_RETURN(ChatTemplates templates, FindTemplates(options, directory, *out.tokenizer));
     AddTemplates(options, std::move(templates), &out);
     AddGrammar(*out.tokenizer, &out);
   }
   LoadedModel loaded;
-  loaded.facts = {.ranks = rank.ranks(),
-                  .tensor_parallel = rank.tensor_parallel(),
+  loaded.facts = {.ranks = engine.ranks,
+                  .tensor_parallel = engine.tensor_parallel,
                   .kv_tokens = scheduler.blocks_per_rank * scheduler.block_size * scheduler.ranks,
                   .max_num_seqs = scheduler.max_sequences,
                   .max_num_batched_tokens = scheduler.max_batched_tokens};
@@ -175,7 +174,7 @@ absl::StatusOr<LoadedModel> DescribeModel(const ServeModelOptions& options,
   loaded.metrics.block_size = scheduler.block_size;
   loaded.metrics.total_blocks = scheduler.blocks_per_rank * scheduler.ranks;
   loaded.metrics.prefix_caching = scheduler.prefix_caching;
-  loaded.metrics.moe = LayoutOf(rank, engine);
+  loaded.metrics.moe = LayoutOf(engine, options_of_engine);
   loaded.model = std::make_unique<ServedModel>(std::move(out));
   return loaded;
 }

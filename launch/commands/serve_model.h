@@ -5,8 +5,11 @@
 #include <string>
 #include <vector>
 
-#include "launch/loaded_rank.h"
+#include "launch/engine_options.h"
 #include "launch/server.h"
+#include "layers/gates/gate_config.h"
+#include "runtime/model_config.h"
+#include "scheduler/scheduler.h"
 
 namespace folkmoot {
 
@@ -22,9 +25,19 @@ struct ServeModelOptions {
   bool trust_special_tokens = false;
 };
 
+// The engine as far as its clients hear of it.
+struct ServedEngine {
+  ModelConfig config;
+  GateConfig gate;
+  SchedulerOptions scheduler;
+  int ranks = 1;
+  bool tensor_parallel = false;
+  std::vector<int> rank_of_expert;
+};
+
 // Reads tokenizer, chat template and generation defaults. Errors name the file.
 absl::StatusOr<LoadedModel> DescribeModel(const ServeModelOptions& options,
-                                          const EngineOptions& engine, const LoadedRank& rank,
-                                          const SchedulerOptions& scheduler);
+                                          const EngineOptions& options_of_engine,
+                                          const ServedEngine& engine);
 
 }  // namespace folkmoot

@@ -104,6 +104,8 @@ void MetricFamilies::AddState(const MetricsOptions& options) {
   AddGauge("moe:build_info", "The version that runs.", {{"version", options.version}})->Set(1);
   preemptions = SumCounter(AddCounter("vllm:num_preemptions_total",
                                       "Sequences that lost their KV pages and began again."));
+  engine_restarts = SumCounter(AddCounter(
+      "moe:engine_restarts_total", "Times that the engine was started again after a failure."));
   for (const char* reason : {"queue_full", "draining", "invalid"}) Refused(reason);
   const std::pair<FinishReason, const char*> reasons[] = {{FinishReason::kStop, "stop"},
                                                           {FinishReason::kLength, "length"},

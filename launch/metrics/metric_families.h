@@ -67,6 +67,7 @@ class MetricFamilies {
   prometheus::Counter* prompt_tokens_from_cache;
   prometheus::Counter* generation_tokens;
   SumCounter preemptions;
+  SumCounter engine_restarts;
   SumCounter prefix_queries;
   SumCounter prefix_hits;
   SumCounter drafts;

@@ -221,6 +221,8 @@ void Metrics::Parts::CountSteps(const EngineStats& stats) {
   last_stats = stats;
 }
 
+void Metrics::OnEngineRestarts(int64_t restarts) { parts_->families.engine_restarts.Set(restarts); }
+
 void Metrics::OnExperts(const ExpertCounts& counts, SteadyTime now) {
   const MoeLayout& moe = parts_->options.moe;
   MetricFamilies& families = parts_->families;

@@ -64,6 +64,8 @@ class Metrics {
   void OnEvents(const std::vector<OutputEvent>& events);
   // After every step, or now and then: between two calls only differences count.
   void OnSnapshot(const EngineSnapshot& snapshot);
+  // How often the engine was started again so far.
+  void OnEngineRestarts(int64_t restarts);
   // Now and then, and before Render. Balance is told of the last seconds: about once a second while
   // there are steps. Times must not go back.
   void OnExperts(const ExpertCounts& counts, SteadyTime now);

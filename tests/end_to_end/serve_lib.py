@@ -109,10 +109,11 @@ class Stream:
 
 
 class Server:
-    """`mpirun -n RANKS folkmoot serve MODEL --port 0 ...`, ready when the block begins."""
+    """`mpirun -n RANKS folkmoot serve MODEL --port 0 ...`, ready when the block begins. Supervised:
+    `folkmoot serve MODEL --ranks RANKS ...`."""
 
-    def __init__(self, *flags, ranks=2, model=DEMO, key=None, template=True):
-        self.ranks, self.key = ranks, key
+    def __init__(self, *flags, ranks=2, model=DEMO, key=None, template=True, supervised=False):
+        self.ranks, self.key, self.supervised = ranks, key, supervised
         self.mark = uuid.uuid4().hex  # finds our processes again
         self.work = tempfile.mkdtemp(prefix="folkmoot-serve-")
         self.log_path = os.path.join(self.work, "log")
@@ -126,7 +127,9 @@ class Server:
             flags += ["--api-key", key]
         if "--port" not in flags:
             flags += ["--port", "0"]
-        launcher = ["mpirun", "-n", str(ranks)] if ranks else []
+        if supervised:
+            flags += ["--ranks", str(ranks)]
+        launcher = ["mpirun", "-n", str(ranks)] if ranks and not supervised else []
         self.command = [*launcher, FOLKMOOT, "serve", model, "--threads", "1", *flags]
         self.process = None
         self.port = 0
@@ -134,6 +137,8 @@ class Server:
     def launch(self):
         env = mpi_environment()
         env["SERVE_TEST_MARK"] = self.mark
+        if self.supervised:
+            env["TMPDIR"] = self.work
         with open(self.log_path, "wb") as log:
             self.process = subprocess.Popen(
                 self.command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=env
@@ -170,8 +175,15 @@ class Server:
             return file.read()
 
     def rank_processes(self):
-        """{rank: pid} of the folkmoot processes of this server that live."""
-        found = {}
+        """{rank: pid} of the ranks of this server that live."""
+        return {
+            int(environ.get(b"OMPI_COMM_WORLD_RANK", b"0")): pid
+            for pid, environ in self.own_processes(os.path.basename(FOLKMOOT))
+            if not self.supervised or b"OMPI_COMM_WORLD_RANK" in environ
+        }
+
+    def own_processes(self, program=""):
+        """(pid, environment) of the processes of this server that live, or of those of a name."""
         for pid in filter(str.isdigit, os.listdir("/proc")):
             try:
                 with open(f"/proc/{pid}/environ", "rb") as file:
@@ -182,9 +194,8 @@ class Server:
                 continue
             if environ.get(b"SERVE_TEST_MARK") != self.mark.encode():
                 continue
-            if name == os.path.basename(FOLKMOOT)[:15] and state != "Z":
-                found[int(environ.get(b"OMPI_COMM_WORLD_RANK", b"0"))] = int(pid)
-        return found
+            if name.startswith(program[:15]) and state != "Z":
+                yield int(pid), environ
 
     def wait(self, seconds=20):
         return self.process.wait(seconds)
@@ -198,7 +209,7 @@ class Server:
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
-        for pid in self.rank_processes().values():
+        for pid in [pid for pid, _ in self.own_processes()]:
             try:
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:

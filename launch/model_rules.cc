@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "launch/model_rules.h"
+
+#include "layers/models/model.h"
+
+namespace folkmoot {
+
+absl::Status ModelRules::Check(const Request& request) const {
+  FM_RETURN_IF_ERROR(CheckGate(request.gate));
+  if (request.pooling == Pooling::kNone || embeddings_) return absl::OkStatus();
+  return InvalidArgument(
+      "embeddings need the last hidden states, which models on GPUs do not keep: serve the model "
+      "with --device cpu");
+}
+
+absl::Status ModelRules::CheckGate(const std::string& overrides) const {
+  if (overrides.empty()) return absl::OkStatus();
+  return OverrideGate(config_, gate_, overrides).status();
+}
+
+bool ModelRules::GateIsCacheable(const std::string& overrides) const {
+  if (overrides.empty()) return PrefixCacheable(config_, gate_);
+  const auto gate = OverrideGate(config_, gate_, overrides);
+  return gate.ok() && PrefixCacheable(config_, *gate);
+}
+
+bool ModelRules::GateCanSpeculate(const std::string& overrides) const {
+  if (overrides.empty()) return gate_.CanSpeculate();
+  const auto gate = OverrideGate(config_, gate_, overrides);
+  return gate.ok() && gate->CanSpeculate();
+}
+
+SchedulerOptions ModelRules::WithGates(SchedulerOptions options) const {
+  if (!options.gate_is_cacheable) {
+    options.gate_is_cacheable = [this](const std::string& gate) { return GateIsCacheable(gate); };
+  }
+  if (!options.gate_can_speculate) {
+    options.gate_can_speculate = [this](const std::string& gate) { return GateCanSpeculate(gate); };
+  }
+  return options;
+}
+
+}  // namespace folkmoot

@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "launch/supervisor/control.h"
+
+#include "launch/plan_codec.h"
+#include "proto/control.pb.h"
+
+namespace folkmoot {
+namespace {
+
+constexpr int32_t kMostRanks = 1 << 16;
+
+template <typename Wire>
+absl::Status Parse(std::string_view bytes, const char* name, Wire* wire) {
+  if (wire->ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) return absl::OkStatus();
+  return DataLoss("a {} of {} bytes cannot be read", name, bytes.size());
+}
+
+absl::Status CheckRange(const char* field, int64_t value, int64_t least, int64_t most) {
+  if (value >= least && value <= most) return absl::OkStatus();
+  return DataLoss("{} is {}: it must be {} to {}", field, value, least, most);
+}
+
+}  // namespace
+
+std::string Encode(const RankHello& message) {
+  wire::RankHello out;
+  out.set_epoch(message.epoch);
+  out.set_rank(message.rank);
+  out.set_ranks(message.ranks);
+  return out.SerializeAsString();
+}
+
+absl::Status Decode(std::string_view bytes, RankHello* message) {
+  wire::RankHello in;
+  FM_RETURN_IF_ERROR(Parse(bytes, "RankHello", &in));
+  FM_RETURN_IF_ERROR(CheckRange("ranks", in.ranks(), 1, kMostRanks));
+  FM_RETURN_IF_ERROR(CheckRange("rank", in.rank(), 0, in.ranks() - 1));
+  *message = {.epoch = in.epoch(), .rank = in.rank(), .ranks = in.ranks()};
+  return absl::OkStatus();
+}
+
+std::string Encode(const RankBeat& message) {
+  wire::RankBeat out;
+  out.set_progress(message.progress);
+  out.set_waiting(message.waiting);
+  out.set_phase(message.phase);
+  out.set_layer(message.layer);
+  out.set_step(message.step);
+  out.set_state(static_cast<uint32_t>(message.state));
+  out.set_cpu_seconds(message.cpu_seconds);
+  out.set_steps(message.steps);
+  return out.SerializeAsString();
+}
+
+absl::Status Decode(std::string_view bytes, RankBeat* message) {
+  wire::RankBeat in;
+  FM_RETURN_IF_ERROR(Parse(bytes, "RankBeat", &in));
+  FM_RETURN_IF_ERROR(
+      CheckRange("state", in.state(), 0, static_cast<int64_t>(RankActivity::kLeaving)));
+  *message = {.progress = in.progress(),
+              .waiting = in.waiting(),
+              .phase = in.phase(),
+              .layer = in.layer(),
+              .step = in.step(),
+              .state = static_cast<RankActivity>(in.state()),
+              .cpu_seconds = in.cpu_seconds(),
+              .steps = in.steps()};
+  return absl::OkStatus();
+}
+
+std::string Encode(const EngineHello& message) {
+  wire::EngineHello out;
+  out.set_epoch(message.epoch);
+  for (const auto& [name, value] : message.fields) {
+    wire::EngineHello::Field* field = out.add_fields();
+    field->set_name(name);
+    field->set_value(value);
+  }
+  out.set_ranks(message.ranks);
+  out.set_tensor_parallel(message.tensor_parallel);
+  out.set_context(message.context);
+  out.set_blocks_per_rank(message.blocks_per_rank);
+  out.set_placement_version(message.placement_version);
+  for (const int32_t rank : message.rank_of_expert) out.add_rank_of_expert(rank);
+  out.set_embeddings(message.embeddings);
+  return out.SerializeAsString();
+}
+
+absl::Status Decode(std::string_view bytes, EngineHello* message) {
+  wire::EngineHello in;
+  FM_RETURN_IF_ERROR(Parse(bytes, "EngineHello", &in));
+  FM_RETURN_IF_ERROR(CheckRange("ranks", in.ranks(), 1, kMostRanks));
+  FM_RETURN_IF_ERROR(CheckRange("context", in.context(), 1, int64_t{1} << 40));
+  FM_RETURN_IF_ERROR(CheckRange("blocks_per_rank", in.blocks_per_rank(), 1, int64_t{1} << 31));
+  *message = {.epoch = in.epoch(),
+              .ranks = in.ranks(),
+              .tensor_parallel = in.tensor_parallel(),
+              .context = in.context(),
+              .blocks_per_rank = in.blocks_per_rank(),
+              .placement_version = in.placement_version(),
+              .embeddings = in.embeddings()};
+  for (const wire::EngineHello::Field& field : in.fields()) {
+    message->fields.emplace_back(field.name(), field.value());
+  }
+  for (const int32_t rank : in.rank_of_expert()) {
+    FM_RETURN_IF_ERROR(CheckRange("rank_of_expert", rank, 0, in.ranks() - 1));
+    message->rank_of_expert.push_back(rank);
+  }
+  return absl::OkStatus();
+}
+
+std::string Encode(const EngineWelcome& message) {
+  wire::EngineWelcome out;
+  out.set_first_step(message.first_step);
+  return out.SerializeAsString();
+}
+
+absl::Status Decode(std::string_view bytes, EngineWelcome* message) {
+  wire::EngineWelcome in;
+  FM_RETURN_IF_ERROR(Parse(bytes, "EngineWelcome", &in));
+  FM_RETURN_IF_ERROR(CheckRange("first_step", in.first_step(), 0, int64_t{1} << 62));
+  message->first_step = in.first_step();
+  return absl::OkStatus();
+}
+
+std::string Encode(const StepReply& message) {
+  wire::StepReply out;
+  out.set_code(static_cast<int32_t>(message.status.code()));
+  out.set_error(std::string(Message(message.status)));
+  for (const StepResult& result : message.results) out.add_results(EncodeResult(result));
+  out.set_broadcast(message.seconds.broadcast);
+  out.set_model(message.seconds.model);
+  out.set_sample(message.seconds.sample);
+  out.set_gather(message.seconds.gather);
+  return out.SerializeAsString();
+}
+
+absl::Status Decode(std::string_view bytes, StepReply* message) {
+  wire::StepReply in;
+  FM_RETURN_IF_ERROR(Parse(bytes, "StepReply", &in));
+  message->status = absl::Status(static_cast<absl::StatusCode>(in.code()), in.error());
+  message->results.clear();
+  for (const std::string& result : in.results()) {
+    FM_ASSIGN_OR_RETURN(StepResult decoded, DecodeResult(result));
+    message->results.push_back(std::move(decoded));
+  }
+  message->seconds = {.broadcast = in.broadcast(),
+                      .model = in.model(),
+                      .sample = in.sample(),
+                      .gather = in.gather()};
+  return absl::OkStatus();
+}
+
+std::string Encode(const EngineNews& message) {
+  wire::EngineNews out;
+  out.set_state(static_cast<uint32_t>(message.state));
+  out.set_reason(message.reason);
+  out.set_restarts(message.restarts);
+  return out.SerializeAsString();
+}
+
+absl::Status Decode(std::string_view bytes, EngineNews* message) {
+  wire::EngineNews in;
+  FM_RETURN_IF_ERROR(Parse(bytes, "EngineNews", &in));
+  FM_RETURN_IF_ERROR(
+      CheckRange("state", in.state(), 0, static_cast<int64_t>(EngineState::kFailed)));
+  *message = {.state = static_cast<EngineState>(in.state()),
+              .reason = in.reason(),
+              .restarts = in.restarts()};
+  return absl::OkStatus();
+}
+
+}  // namespace folkmoot

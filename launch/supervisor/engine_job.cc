@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "launch/supervisor/engine_job.h"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <csignal>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <sstream>
+#include <string_view>
+#include <utility>
+
+#include "launch/supervisor/process.h"
+
+namespace folkmoot {
+namespace {
+
+namespace fs = std::filesystem;
+
+// Flags with a value that ranks must not see.
+constexpr std::array<std::string_view, 4> kSupervisorsFlags = {"--ranks", "--launcher", "--api-key",
+                                                               "--api-key-file"};
+
+std::string OwnProgram() {
+  std::error_code error;
+  const fs::path path = fs::read_symlink("/proc/self/exe", error);
+  return error ? "folkmoot" : path.string();
+}
+
+std::vector<std::string> WordsOf(const std::string& text) {
+  std::istringstream stream(text);
+  std::vector<std::string> words;
+  for (std::string word; stream >> word;) words.push_back(std::move(word));
+  return words;
+}
+
+void RemoveAll(const std::string& path) {
+  std::error_code ignored;
+  if (!path.empty()) fs::remove_all(path, ignored);
+}
+
+}  // namespace
+
+std::vector<std::string> RankCommand(std::vector<std::string> words) {
+  std::vector<std::string> kept = {OwnProgram()};
+  for (size_t i = 1; i < words.size(); ++i) {
+    const std::string_view word = words[i];
+    const auto* flag = std::find_if(
+        kSupervisorsFlags.begin(), kSupervisorsFlags.end(), [&](std::string_view name) {
+          return word == name || (word.starts_with(name) && word[name.size()] == '=');
+        });
+    if (flag == kSupervisorsFlags.end()) {
+      kept.push_back(words[i]);
+    } else if (word == *flag) {
+      ++i;
+    }
+  }
+  return kept;
+}
+
+absl::StatusOr<RunDirectory> RunDirectory::Create() {
+  const char* const base = std::getenv("TMPDIR");
+  std::string path = fmt::format("{}/folkmoot-XXXXXX", base != nullptr ? base : "/tmp");
+  if (mkdtemp(path.data()) == nullptr) {
+    return Unavailable("cannot make a directory like {}: {}; set TMPDIR to where there is room",
+                       path, std::strerror(errno));
+  }
+  RunDirectory directory;
+  directory.path_ = path;
+  return directory;
+}
+
+RunDirectory::RunDirectory(RunDirectory&& other) noexcept
+    : path_(std::exchange(other.path_, std::string())) {}
+
+RunDirectory::~RunDirectory() { RemoveAll(path_); }
+
+EngineJob::EngineJob(EngineJobOptions options, std::string directory)
+    : options_(std::move(options)), directory_(std::move(directory)) {}
+
+EngineJob::~EngineJob() {
+  Kill();
+  Ended();
+}
+
+std::vector<std::string> EngineJob::Command(int64_t epoch) const {
+  std::vector<std::string> command = WordsOf(options_.launcher);
+  const std::string program = fs::path(command.front()).filename();
+  command.insert(command.end(), {"-n", std::to_string(options_.ranks)});
+  if (program == "mpirun" || program == "mpiexec" || program == "orterun") {
+    // As many ranks as were asked for, whatever the cores; a dead rank ends the job at once.
+    command.insert(command.end(), {"--oversubscribe", "--mca", "odls_base_sigkill_timeout", "0",
+                                   "--mca", "orte_tmpdir_base", scratch_});
+    if (!shared_.empty()) {
+      command.insert(command.end(), {"--mca", "btl_vader_backing_directory", shared_});
+    }
+    if (geteuid() == 0) command.emplace_back("--allow-run-as-root");
+  }
+  command.insert(command.end(), options_.rank_command.begin(), options_.rank_command.end());
+  command.insert(command.end(), {"--supervised", directory_, "--epoch", std::to_string(epoch)});
+  return command;
+}
+
+absl::Status EngineJob::Start(int64_t epoch) {
+  std::error_code error;
+  scratch_ = fmt::format("{}/{}", directory_, epoch);
+  fs::create_directories(scratch_, error);
+  if (error) return Unavailable("cannot make {}: {}", scratch_, error.message());
+  shared_ = fmt::format("/dev/shm/{}-{}", fs::path(directory_).filename().string(), epoch);
+  if (mkdir(shared_.c_str(), S_IRWXU) != 0) shared_.clear();
+  FM_ASSIGN_OR_RETURN(launcher_, StartProgram(Command(epoch), {}));
+  return absl::OkStatus();
+}
+
+void EngineJob::Kill() {
+  if (launcher_ > 0) kill(-launcher_, SIGKILL);
+}
+
+void EngineJob::Ended() {
+  launcher_ = -1;
+  RemoveAll(std::exchange(scratch_, std::string()));
+  RemoveAll(std::exchange(shared_, std::string()));
+}
+
+}  // namespace folkmoot

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+// One life of the engine: an MPI job, and where it leaves its traces.
+#pragma once
+
+#include <sys/types.h>
+
+#include <string>
+#include <vector>
+
+#include "runtime/status.h"
+
+namespace folkmoot {
+
+struct EngineJobOptions {
+  int ranks = 1;
+  std::string launcher = "mpirun";        // with arguments, if any; srun is known too
+  std::vector<std::string> rank_command;  // `folkmoot serve MODEL ...`, as the user gave it
+};
+
+// The user's command line as one for ranks: without keys, which are none of their business, and
+// without what makes it a supervisor's.
+std::vector<std::string> RankCommand(std::vector<std::string> words);
+
+// A directory of this server, which only this user may enter; it goes with its owner.
+class RunDirectory {
+ public:
+  static absl::StatusOr<RunDirectory> Create();
+  ~RunDirectory();
+  RunDirectory(RunDirectory&& other) noexcept;
+  RunDirectory& operator=(RunDirectory&&) = delete;
+
+  const std::string& path() const { return path_; }
+
+ private:
+  RunDirectory() = default;
+  std::string path_;
+};
+
+class EngineJob {
+ public:
+  // `directory`: of the sockets.
+  EngineJob(EngineJobOptions options, std::string directory);
+  ~EngineJob();
+  EngineJob(const EngineJob&) = delete;
+  EngineJob& operator=(const EngineJob&) = delete;
+
+  // Not while another life runs.
+  absl::Status Start(int64_t epoch);
+  // Kills the launcher and what it started, as far as that is in its process group.
+  void Kill();
+  // The launcher has been waited for: removes what the life has left behind.
+  void Ended();
+
+  bool running() const { return launcher_ > 0; }
+  pid_t launcher() const { return launcher_; }  // -1: none
+  int ranks() const { return options_.ranks; }
+
+ private:
+  std::vector<std::string> Command(int64_t epoch) const;
+
+  EngineJobOptions options_;
+  std::string directory_;
+  std::string scratch_;  // files of the launcher and the ranks in this life
+  std::string shared_;   // their shared memory; empty: wherever they like
+  pid_t launcher_ = -1;
+};
+
+}  // namespace folkmoot

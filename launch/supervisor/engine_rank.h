@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+// A rank of a supervised engine: loads its part of the model, then computes what the front end
+// plans.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "launch/engine_options.h"
+#include "launch/launcher.h"
+
+namespace folkmoot {
+
+// How the supervisor starts a rank.
+struct EngineRankOptions {
+  std::string directory;  // of the sockets; empty: not supervised
+  int64_t epoch = 0;
+  std::vector<Fault> faults;  // of all ranks and lives
+};
+
+// The sockets in the directory.
+std::string RankSocket(const std::string& directory);    // of the supervisor
+std::string EngineSocket(const std::string& directory);  // of the front end
+
+// Collective over the cluster. Returns when the front end shuts the engine down, or with the error
+// that ended it.
+absl::Status ServeSteps(const EngineOptions& options, const EngineRankOptions& life,
+                        Cluster& cluster);
+
+}  // namespace folkmoot

@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+// The front end of a supervised server: HTTP, tokenizer, requests and scheduler, over an engine in
+// other processes.
+#pragma once
+
+#include <functional>
+
+#include "launch/commands/serve_model.h"
+#include "launch/engine_options.h"
+#include "launch/server.h"
+#include "launch/supervisor/frame_channel.h"
+
+namespace folkmoot {
+
+struct FrontEndProcessOptions {
+  EngineOptions engine;
+  ServerOptions server;
+  ServeModelOptions model;
+  int ranks = 1;
+  // What `serve` says of scheduling beyond the engine's own options.
+  std::function<SchedulerOptions(SchedulerOptions)> adjust;
+  std::function<void(const Server&, const ServedModel&, const EngineFacts&)> on_ready;
+};
+
+// Serves until the supervisor or a signal says otherwise.
+absl::Status RunFrontEnd(const FrontEndProcessOptions& options, FileDescriptor engine,
+                         FileDescriptor news);
+
+}  // namespace folkmoot

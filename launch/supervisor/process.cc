@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "launch/supervisor/process.h"
+
+#include <fcntl.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+#include <iterator>
+
+namespace folkmoot {
+namespace {
+
+// What every child begins with. False: the parent is gone already.
+bool BecomeChild(pid_t parent) {
+  setpgid(0, 0);  // signals of the terminal reach the supervisor, which passes them on in its way
+  prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+  sigset_t none;
+  sigemptyset(&none);
+  sigprocmask(SIG_SETMASK, &none, nullptr);
+  return getppid() == parent;
+}
+
+}  // namespace
+
+absl::StatusOr<pid_t> StartProgram(const std::vector<std::string>& command,
+                                   const EnvironmentChanges& environment) {
+  std::vector<char*> words;
+  words.reserve(command.size() + 1);
+  for (const std::string& word : command) words.push_back(const_cast<char*>(word.c_str()));
+  words.push_back(nullptr);
+  const pid_t parent = getpid();
+  const pid_t child = fork();
+  if (child < 0) return Unavailable("fork: {}", std::strerror(errno));
+  if (child > 0) return child;
+  if (!BecomeChild(parent)) _exit(1);
+  for (const auto& [name, value] : environment) setenv(name.c_str(), value.c_str(), 1);
+  const int nothing = open("/dev/null", O_RDONLY | O_CLOEXEC);
+  if (nothing >= 0) dup2(nothing, STDIN_FILENO);
+  execvp(words[0], words.data());
+  std::fprintf(stderr, "folkmoot: error: %s: %s\n", words[0], std::strerror(errno));
+  _exit(127);
+}
+
+absl::StatusOr<pid_t> StartCopy(const std::function<int()>& body) {
+  std::fflush(nullptr);
+  const pid_t parent = getpid();
+  const pid_t child = fork();
+  if (child < 0) return Unavailable("fork: {}", std::strerror(errno));
+  if (child > 0) return child;
+  if (!BecomeChild(parent)) _exit(1);
+  const int status = body();
+  std::fflush(nullptr);
+  _exit(status);
+}
+
+std::string DescribeExit(int wait_status) {
+  if (WIFSIGNALED(wait_status)) {
+    const int signal = WTERMSIG(wait_status);
+    return fmt::format("was killed by signal {} ({})", signal, strsignal(signal));
+  }
+  return fmt::format("exited with status {}", WEXITSTATUS(wait_status));
+}
+
+absl::StatusOr<std::vector<std::string>> OwnCommandLine() {
+  std::ifstream file("/proc/self/cmdline", std::ios::binary);
+  const std::string text{std::istreambuf_iterator<char>(file), {}};
+  if (text.empty()) return NotFound("/proc/self/cmdline cannot be read: is /proc mounted?");
+  std::vector<std::string> words;
+  for (size_t at = 0; at < text.size();) {
+    const size_t end = std::min(text.find('\0', at), text.size());
+    words.push_back(text.substr(at, end - at));
+    at = end + 1;
+  }
+  return words;
+}
+
+}  // namespace folkmoot

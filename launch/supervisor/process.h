@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+// Child processes of the supervisor. They die with it.
+#pragma once
+
+#include <sys/types.h>
+
+#include <functional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "runtime/status.h"
+
+namespace folkmoot {
+
+using EnvironmentChanges = std::vector<std::pair<std::string, std::string>>;
+
+// Starts a program in a process group of its own, with nothing on its standard input.
+absl::StatusOr<pid_t> StartProgram(const std::vector<std::string>& command,
+                                   const EnvironmentChanges& environment);
+
+// Runs `body` in a copy of this process, which must have one thread; it exits with the returned
+// status.
+absl::StatusOr<pid_t> StartCopy(const std::function<int()>& body);
+
+// What waitpid says, in words: "exited with status 1", "was killed by signal 9 (Killed)".
+std::string DescribeExit(int wait_status);
+
+// The words of the command line that started this process.
+absl::StatusOr<std::vector<std::string>> OwnCommandLine();
+
+}  // namespace folkmoot

@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "launch/supervisor/rank_watch.h"
+
+#include <algorithm>
+
+namespace folkmoot {
+namespace {
+
+// Below this share of one processor a rank counts as not using it.
+constexpr double kBusyShare = 0.05;
+
+double Seconds(RankWatch::Time::duration time) {
+  return std::chrono::duration<double>(time).count();
+}
+
+}  // namespace
+
+void RankWatch::Reset(int ranks) { ranks_.assign(static_cast<size_t>(ranks), {}); }
+
+void RankWatch::OnHello(int rank, Time now) {
+  Rank& known = ranks_.at(static_cast<size_t>(rank));
+  known = {.known = true, .beat = {}, .heard = now, .got_on = now, .cpu_since = now, .cpu = 0};
+}
+
+void RankWatch::OnBeat(int rank, const RankBeat& beat, Time now) {
+  Rank& known = ranks_.at(static_cast<size_t>(rank));
+  const bool moved = beat.progress != known.beat.progress || beat.steps != known.beat.steps ||
+                     beat.state != known.beat.state;
+  if (moved) known.got_on = now;
+  const double since = std::max(1e-3, Seconds(now - known.heard));
+  if (moved || beat.cpu_seconds - known.cpu > kBusyShare * since) known.cpu_since = now;
+  known.cpu = beat.cpu_seconds;
+  known.heard = now;
+  known.beat = beat;
+}
+
+void RankWatch::Forgive(Time now) {
+  for (Rank& rank : ranks_) rank.heard = rank.got_on = rank.cpu_since = now;
+}
+
+bool RankWatch::up() const {
+  return !ranks_.empty() && std::all_of(ranks_.begin(), ranks_.end(), [](const Rank& rank) {
+    return rank.known && rank.beat.state != RankActivity::kLoading;
+  });
+}
+
+int64_t RankWatch::steps() const { return ranks_.empty() ? 0 : ranks_.front().beat.steps; }
+
+RankWatch::Verdict RankWatch::Silent(Time now) const {
+  Verdict verdict;
+  Time::duration longest{0};
+  for (size_t r = 0; r < ranks_.size(); ++r) {
+    const Time::duration silence = now - ranks_[r].heard;
+    if (!ranks_[r].known || silence < limits_.silence) continue;
+    verdict.fence.push_back(static_cast<int>(r));
+    longest = std::max(longest, silence);
+  }
+  if (verdict.fence.empty()) return verdict;
+  const bool one = verdict.fence.size() == 1;
+  verdict.reason = fmt::format("{} {} not given a sign of life for {:.1f} s",
+                               FormatRanks(verdict.fence), one ? "has" : "have", Seconds(longest));
+  return verdict;
+}
+
+// "rank 3 has not entered layer 17 combine of step 9041; ranks 0-2 wait since 2.1 s"
+std::string RankWatch::Stall(const std::vector<int>& missing, Time now) const {
+  std::vector<int> waiting;
+  const Rank* first = nullptr;
+  Time since = now;
+  for (size_t r = 0; r < ranks_.size(); ++r) {
+    const Rank& rank = ranks_[r];
+    if (!rank.beat.waiting || rank.beat.state == RankActivity::kIdle) continue;
+    waiting.push_back(static_cast<int>(r));
+    if (first == nullptr) first = &rank;
+    since = std::min(since, rank.got_on);
+  }
+  std::string where = "the step";
+  const RankBeat& beat =
+      first != nullptr ? first->beat : ranks_[static_cast<size_t>(missing[0])].beat;
+  const WaitLabel label = {.phase = beat.phase.c_str(), .layer = beat.layer, .step = beat.step};
+  const std::string name = WaitName(0, label);
+  if (!beat.phase.empty()) where = name.substr(name.find(": ") + 2);
+  const bool one = missing.size() == 1;
+  if (waiting.empty()) {
+    since = ranks_[static_cast<size_t>(missing[0])].got_on;
+    return fmt::format("{} {} come no further than {} for {:.1f} s", FormatRanks(missing),
+                       one ? "has" : "have", where, Seconds(now - since));
+  }
+  return fmt::format("{} {} not entered {}; {} {} since {:.1f} s", FormatRanks(missing),
+                     one ? "has" : "have", where, FormatRanks(waiting),
+                     waiting.size() == 1 ? "waits" : "wait", Seconds(now - since));
+}
+
+// In a step, not waiting, and no further.
+RankWatch::Verdict RankWatch::Wedged(Time now) const {
+  Verdict verdict;
+  std::vector<int> slow;
+  for (size_t r = 0; r < ranks_.size(); ++r) {
+    const Rank& rank = ranks_[r];
+    if (rank.beat.waiting || rank.beat.state != RankActivity::kStep) continue;
+    if (now - rank.got_on >= limits_.report) slow.push_back(static_cast<int>(r));
+    const bool wedged =
+        (now - rank.got_on >= limits_.idle_cpu && now - rank.cpu_since >= limits_.idle_cpu) ||
+        now - rank.got_on >= limits_.busy_cpu;
+    if (wedged) verdict.fence.push_back(static_cast<int>(r));
+  }
+  if (!slow.empty()) verdict.stall = Stall(slow, now);
+  if (!verdict.fence.empty()) verdict.reason = Stall(verdict.fence, now);
+  return verdict;
+}
+
+RankWatch::Verdict RankWatch::Deadlocked(Time now) const {
+  Time last{};
+  for (const Rank& rank : ranks_) {
+    if (!rank.beat.waiting || rank.beat.state != RankActivity::kStep) return {};
+    last = std::max(last, rank.got_on);
+  }
+  if (now - last < limits_.report) return {};
+  Verdict verdict;
+  verdict.stall = "all ranks wait for each other:";
+  for (size_t r = 0; r < ranks_.size(); ++r) {
+    const RankBeat& beat = ranks_[r].beat;
+    verdict.stall += fmt::format(
+        "{} {}", r == 0 ? "" : ";",
+        WaitName(static_cast<int>(r),
+                 {.phase = beat.phase.c_str(), .layer = beat.layer, .step = beat.step}));
+  }
+  if (now - last < limits_.deadlock) return verdict;
+  for (size_t r = 0; r < ranks_.size(); ++r) verdict.fence.push_back(static_cast<int>(r));
+  verdict.reason = verdict.stall;
+  return verdict;
+}
+
+RankWatch::Verdict RankWatch::Check(Time now) const {
+  Verdict silent = Silent(now);
+  if (!silent.fence.empty() || !up()) return silent;
+  // While rank 0 has nothing to do, the others rightly wait for it.
+  if (ranks_.front().beat.state == RankActivity::kIdle) return {};
+  Verdict wedged = Wedged(now);
+  if (!wedged.fence.empty() || !wedged.stall.empty() || ranks_.size() == 1) return wedged;
+  return Deadlocked(now);
+}
+
+}  // namespace folkmoot

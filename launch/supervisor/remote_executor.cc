@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "launch/supervisor/remote_executor.h"
+
+#include <poll.h>
+
+#include <utility>
+
+namespace folkmoot {
+namespace {
+
+using std::chrono::milliseconds;
+
+constexpr milliseconds kGreeting{5'000};
+// A rank that hangs is ended by the supervisor long before, and the connection with it.
+constexpr milliseconds kReply{std::chrono::hours(24)};
+constexpr milliseconds kSend{60'000};
+
+}  // namespace
+
+RemoteExecutor::RemoteExecutor(FileDescriptor listening, AgreementFields expected)
+    : listening_(std::move(listening)), expected_(std::move(expected)) {}
+
+absl::Status RemoteExecutor::CheckHello(const EngineHello& hello) const {
+  for (size_t i = 0; i < std::min(expected_.size(), hello.fields.size()); ++i) {
+    if (expected_[i] == hello.fields[i]) continue;
+    return FailedPrecondition(
+        "the engine differs from the front end in {}: '{}' there, '{}' here; restart the server "
+        "after changing the program, the model or the flags",
+        expected_[i].first, hello.fields[i].second, expected_[i].second);
+  }
+  if (expected_.size() != hello.fields.size()) {
+    return FailedPrecondition("the engine runs another build than the front end");
+  }
+  if (!hello_) return absl::OkStatus();
+  if (hello.epoch <= hello_->epoch) {
+    return FailedPrecondition("an engine of life {} came after one of life {}", hello.epoch,
+                              hello_->epoch);
+  }
+  if (hello.ranks != hello_->ranks || hello.blocks_per_rank != hello_->blocks_per_rank ||
+      hello.tensor_parallel != hello_->tensor_parallel ||
+      hello.rank_of_expert != hello_->rank_of_expert) {
+    return FailedPrecondition(
+        "the new engine has {} ranks with {} pages of keys and values each; the old one had {} "
+        "with {}",
+        hello.ranks, hello.blocks_per_rank, hello_->ranks, hello_->blocks_per_rank);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status RemoteExecutor::Greet(int64_t first_step, milliseconds patience) {
+  pollfd wait = {.fd = listening_.get(), .events = POLLIN, .revents = 0};
+  if (poll(&wait, 1, static_cast<int>(patience.count())) <= 0) {
+    return DeadlineExceeded("no engine has come");
+  }
+  absl::StatusOr<FileDescriptor> socket = AcceptFrom(listening_.get());
+  if (!socket.ok()) return DeadlineExceeded("{}", Message(socket.status()));
+  FrameChannel channel(*std::move(socket), kPlanFrameBytes);
+  const absl::StatusOr<std::string> message = channel.Receive(kGreeting);
+  // One that died before it spoke: the next will come.
+  if (!message.ok()) return DeadlineExceeded("{}", Message(message.status()));
+  EngineHello hello;
+  FM_RETURN_IF_ERROR(Decode(*message, &hello));
+  FM_RETURN_IF_ERROR(CheckHello(hello));
+  const absl::Status welcome = channel.Send(Encode(EngineWelcome{.first_step = first_step}), kSend);
+  if (!welcome.ok()) return DeadlineExceeded("{}", Message(welcome));
+  hello_ = std::move(hello);
+  channel_.emplace(std::move(channel));
+  return absl::OkStatus();
+}
+
+absl::Status RemoteExecutor::Meet(milliseconds patience) { return Greet(0, patience); }
+
+absl::Status RemoteExecutor::Renew(int64_t first_step, milliseconds patience) {
+  channel_.reset();  // an old engine that still lives sees it and leaves
+  return Greet(first_step, patience);
+}
+
+bool RemoteExecutor::lost() const { return !channel_ || channel_->closed(); }
+
+absl::StatusOr<std::vector<StepResult>> RemoteExecutor::Run(PlannedStep& step,
+                                                            StepSeconds* seconds) {
+  if (!channel_) return Unavailable("the engine is gone");
+  FM_RETURN_IF_ERROR(channel_->Send(step.frame, kSend));
+  FM_ASSIGN_OR_RETURN(const std::string message, channel_->Receive(kReply));
+  StepReply reply;
+  FM_RETURN_IF_ERROR(Decode(message, &reply));
+  FM_RETURN_IF_ERROR(reply.status);
+  if (reply.results.size() != step.plan.ranks.size()) {
+    return DataLoss("{} results for a plan of {} parts", reply.results.size(),
+                    step.plan.ranks.size());
+  }
+  seconds->broadcast += reply.seconds.broadcast;
+  seconds->model += reply.seconds.model;
+  seconds->sample += reply.seconds.sample;
+  seconds->gather += reply.seconds.gather;
+  return std::move(reply.results);
+}
+
+absl::Status RemoteExecutor::Shutdown(PlannedStep& step) {
+  // Ranks that are gone already have nothing to be told.
+  if (channel_) (void)channel_->Send(step.frame, kSend);
+  return absl::OkStatus();
+}
+
+}  // namespace folkmoot

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+// The front end's way to the ranks of an engine that lives in other processes, and may die: rank 0
+// of each life connects, says what it has loaded, and answers plans.
+#pragma once
+
+#include <chrono>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "launch/executor.h"
+#include "launch/supervisor/control.h"
+#include "launch/supervisor/frame_channel.h"
+
+namespace folkmoot {
+
+class RemoteExecutor : public Executor {
+ public:
+  // `listening`: where rank 0 will connect. `expected`: what the front end knows of the model and
+  // the flags; an engine that differs is refused by the name of the field.
+  RemoteExecutor(FileDescriptor listening, AgreementFields expected);
+
+  // The first life, before anything else: waits at most `patience`. DeadlineExceeded: not yet.
+  absl::Status Meet(std::chrono::milliseconds patience);
+  // Of the life that was met.
+  const EngineHello& hello() const { return *hello_; }
+  // Must be called after Meet; `rules` must outlive the executor.
+  void set_rules(const ModelRules& rules) { rules_ = &rules; }
+
+  int64_t epoch() const override { return hello_->epoch; }
+  uint64_t placement_version() const override { return hello_->placement_version; }
+  const ModelRules& rules() const override { return *rules_; }
+  bool wants_frame() const override { return true; }
+  absl::StatusOr<std::vector<StepResult>> Run(PlannedStep& step, StepSeconds* seconds) override;
+  absl::Status Shutdown(PlannedStep& step) override;
+  bool renewable() const override { return true; }
+  bool lost() const override;
+  absl::Status Renew(int64_t first_step, std::chrono::milliseconds patience) override;
+
+ private:
+  absl::Status Greet(int64_t first_step, std::chrono::milliseconds patience);
+  absl::Status CheckHello(const EngineHello& hello) const;
+
+  FileDescriptor listening_;
+  AgreementFields expected_;
+  std::optional<EngineHello> hello_;
+  std::optional<FrameChannel> channel_;
+  const ModelRules* rules_ = nullptr;
+};
+
+}  // namespace folkmoot

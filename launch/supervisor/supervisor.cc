@@ -1,0 +1,384 @@
+// SPDX-License-Identifier: Apache-2.0
+// Main function: Supervisor::Run, one loop over everything that can happen.
+#include "launch/supervisor/supervisor.h"
+
+#include <poll.h>
+#include <spdlog/spdlog.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <csignal>
+#include <cstring>
+#include <memory>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "launch/supervisor/control.h"
+#include "launch/supervisor/engine_rank.h"
+#include "launch/supervisor/process.h"
+#include "launch/supervisor/restart_policy.h"
+
+namespace folkmoot {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+using std::chrono::milliseconds;
+
+constexpr milliseconds kTick{50};
+constexpr milliseconds kStoodStill{
+    1000};  // a tick that took longer: the machine was busy or asleep
+constexpr milliseconds kFirstHello{60'000};   // from the launcher's start to the last rank's hello
+constexpr milliseconds kLastWords{5'000};     // for the engine to end, when the front end has
+constexpr milliseconds kFailureHeard{2'000};  // for clients to hear that the engine will not return
+constexpr milliseconds kNewsTimeout{100};
+
+// A rank's connection.
+struct RankLine {
+  FrameChannel channel;
+  pid_t process = 0;
+  int rank = -1;  // -1: it has not said
+  int64_t epoch = 0;
+  bool leaving = false;
+
+  std::string Name() const { return fmt::format("rank {} (pid {})", rank, process); }
+};
+
+class Supervisor {
+ public:
+  Supervisor(const SupervisorOptions& options, const FrontEndBody& front_end, std::string directory)
+      : options_(options),
+        body_(front_end),
+        directory_(std::move(directory)),
+        job_(options.engine, directory_),
+        watch_(options.limits) {}
+
+  absl::StatusOr<int> Run();
+
+ private:
+  absl::Status Open();
+  absl::Status StartFrontEnd();
+  absl::Status StartEngine();
+
+  void Wait();
+  void OnSignals();
+  void Reap();
+  void OnFrontEndEnd(int wait_status);
+  void AcceptRanks();
+  void ReadRanks();
+  bool Read(RankLine& line);
+  absl::Status Hear(RankLine& line, const std::string& message);
+  void Watch();
+
+  void FailEngine(const std::string& reason);
+  void KillRanks(const std::vector<int>* only = nullptr);
+  bool EngineGone() const;
+  void AfterEngine();
+  void GiveUp();
+  void Finish(int status, milliseconds patience);
+  void Tell(EngineState state, const std::string& reason);
+
+  const SupervisorOptions& options_;
+  const FrontEndBody& body_;
+  const std::string directory_;
+  FileDescriptor ranks_listening_, engine_listening_, signals_;
+
+  pid_t front_end_ = -1;
+  std::optional<FrameChannel> news_;
+  EngineNews told_;
+
+  EngineJob job_;
+  int64_t epoch_ = 0;
+  Clock::time_point started_;
+  std::vector<RankLine> lines_;
+  RankWatch watch_;
+  RestartPolicy policy_;
+  bool up_ = false;
+  std::string failure_;  // why the life under way must end; empty: it need not
+  std::optional<Clock::time_point> start_at_;
+
+  Clock::time_point last_tick_ = Clock::now();
+  std::optional<int> exit_status_;
+  Clock::time_point finish_by_;
+};
+
+absl::Status Supervisor::Open() {
+  FM_ASSIGN_OR_RETURN(ranks_listening_, ListenAt(RankSocket(directory_)));
+  FM_ASSIGN_OR_RETURN(engine_listening_, ListenAt(EngineSocket(directory_)));
+  sigset_t mask;
+  sigemptyset(&mask);
+  for (const int signal : {SIGCHLD, SIGTERM, SIGINT, SIGUSR1, SIGHUP}) sigaddset(&mask, signal);
+  sigprocmask(SIG_BLOCK, &mask, nullptr);
+  signals_ = FileDescriptor(signalfd(-1, &mask, SFD_NONBLOCK | SFD_CLOEXEC));
+  if (!signals_.open()) return Unavailable("signalfd: {}", std::strerror(errno));
+  return absl::OkStatus();
+}
+
+absl::Status Supervisor::StartFrontEnd() {
+  int pair[2];
+  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0) {
+    return Unavailable("socketpair: {}", std::strerror(errno));
+  }
+  FileDescriptor mine(pair[0]);
+  FileDescriptor theirs(pair[1]);
+  FM_ASSIGN_OR_RETURN(front_end_, StartCopy([&] {
+                        mine.Reset();
+                        news_.reset();
+                        lines_.clear();
+                        ranks_listening_.Reset();
+                        signals_.Reset();
+                        return body_(std::move(engine_listening_), std::move(theirs));
+                      }));
+  news_.emplace(std::move(mine), kControlFrameBytes);
+  return absl::OkStatus();
+}
+
+absl::Status Supervisor::StartEngine() {
+  start_at_.reset();
+  failure_.clear();
+  up_ = false;
+  started_ = Clock::now();
+  watch_.Reset(job_.ranks());
+  FM_RETURN_IF_ERROR(job_.Start(++epoch_));
+  Tell(EngineState::kStarting, told_.reason);
+  return absl::OkStatus();
+}
+
+void Supervisor::Tell(EngineState state, const std::string& reason) {
+  told_ = {.state = state, .reason = reason, .restarts = std::max<int64_t>(0, epoch_ - 1)};
+  if (news_) (void)news_->Send(Encode(told_), kNewsTimeout);  // its end is heard otherwise
+}
+
+// Ends the life under way; the loop goes on when nothing of it is left.
+void Supervisor::FailEngine(const std::string& reason) {
+  if (!failure_.empty()) return;
+  failure_ = reason;
+  spdlog::error("engine {}: {}", epoch_, reason);
+  Tell(EngineState::kStarting, reason);
+  KillRanks();
+  job_.Kill();
+}
+
+// The processes of the ranks, which may have left the launcher's group.
+void Supervisor::KillRanks(const std::vector<int>* only) {
+  for (const RankLine& line : lines_) {
+    const bool meant =
+        only == nullptr || std::find(only->begin(), only->end(), line.rank) != only->end();
+    if (line.process > 0 && meant) kill(line.process, SIGKILL);
+  }
+}
+
+bool Supervisor::EngineGone() const { return !job_.running() && lines_.empty(); }
+
+// Nothing is left of an engine that failed.
+void Supervisor::AfterEngine() {
+  const EngineLife life = watch_.steps() > 0 ? EngineLife::kComputed
+                          : up_              ? EngineLife::kReady
+                                             : EngineLife::kNeverReady;
+  watch_.Reset(job_.ranks());
+  const std::optional<milliseconds> pause = policy_.OnFailure(life);
+  if (!pause) return GiveUp();
+  start_at_ = Clock::now() + *pause;
+  spdlog::warn("engine {}: starts in {} ms; requests wait and go on", epoch_ + 1, pause->count());
+}
+
+void Supervisor::GiveUp() {
+  const bool at_once = epoch_ == 1;
+  Tell(EngineState::kFailed, failure_);
+  if (at_once) {
+    spdlog::error("the engine could not start: {}", failure_);
+  } else {
+    spdlog::error("the engine has failed {} times in a row and is given up: {}",
+                  RestartPolicy::kMostFailures, failure_);
+  }
+  if (at_once || options_.exit_on_engine_failure) Finish(1, kFailureHeard);
+}
+
+// The server ends with `status`, at the latest after `patience`.
+void Supervisor::Finish(int status, milliseconds patience) {
+  if (exit_status_) return;
+  exit_status_ = status;
+  finish_by_ = Clock::now() + patience;
+  if (front_end_ > 0) kill(front_end_, SIGTERM);
+}
+
+void Supervisor::OnSignals() {
+  signalfd_siginfo info = {};
+  while (read(signals_.get(), &info, sizeof(info)) == static_cast<ssize_t>(sizeof(info))) {
+    const auto signal = static_cast<int>(info.ssi_signo);
+    if (signal == SIGCHLD) continue;  // Reap looks anyway
+    if (front_end_ > 0) kill(front_end_, signal == SIGHUP ? SIGTERM : signal);
+  }
+}
+
+void Supervisor::Reap() {
+  int status = 0;
+  for (pid_t ended = 0; (ended = waitpid(-1, &status, WNOHANG)) > 0;) {
+    if (ended == front_end_) {
+      OnFrontEndEnd(status);
+    } else if (ended == job_.launcher()) {
+      job_.Ended();
+      const bool leaving =
+          std::all_of(lines_.begin(), lines_.end(), [](const RankLine& l) { return l.leaving; });
+      const bool orderly = WIFEXITED(status) && WEXITSTATUS(status) == 0 && leaving;
+      if (!orderly && !exit_status_) FailEngine("the launcher " + DescribeExit(status));
+      KillRanks();
+    }
+  }
+}
+
+void Supervisor::OnFrontEndEnd(int wait_status) {
+  front_end_ = -1;
+  news_.reset();
+  if (exit_status_) return;
+  if (WIFEXITED(wait_status)) return Finish(WEXITSTATUS(wait_status), kLastWords);
+  spdlog::error("the front end {}: starting it and the engine again", DescribeExit(wait_status));
+  FailEngine("the front end " + DescribeExit(wait_status));
+  const absl::Status started = StartFrontEnd();
+  if (started.ok()) return;
+  spdlog::error("{}", Message(started));
+  Finish(1, kLastWords);
+}
+
+void Supervisor::AcceptRanks() {
+  while (true) {
+    absl::StatusOr<FileDescriptor> socket = AcceptFrom(ranks_listening_.get());
+    if (socket.status().code() == absl::StatusCode::kNotFound) return;
+    if (!socket.ok()) {
+      spdlog::warn("{}", Message(socket.status()));
+      continue;
+    }
+    const int process = PeerProcess(socket->get());
+    lines_.push_back(
+        {.channel = FrameChannel(*std::move(socket), kControlFrameBytes), .process = process});
+  }
+}
+
+absl::Status Supervisor::Hear(RankLine& line, const std::string& message) {
+  const Clock::time_point now = Clock::now();
+  if (line.rank < 0) {
+    RankHello hello;
+    FM_RETURN_IF_ERROR(Decode(message, &hello));
+    if (hello.epoch != epoch_ || hello.ranks != job_.ranks()) {
+      return FailedPrecondition("a rank of life {} with {} ranks came to one of life {} with {}",
+                                hello.epoch, hello.ranks, epoch_, job_.ranks());
+    }
+    line.rank = hello.rank;
+    line.epoch = hello.epoch;
+    watch_.OnHello(line.rank, now);
+    return absl::OkStatus();
+  }
+  RankBeat beat;
+  FM_RETURN_IF_ERROR(Decode(message, &beat));
+  line.leaving = beat.state == RankActivity::kLeaving;
+  if (line.epoch == epoch_) watch_.OnBeat(line.rank, beat, now);
+  return absl::OkStatus();
+}
+
+// What the rank has said. False: it is gone.
+bool Supervisor::Read(RankLine& line) {
+  while (true) {
+    absl::StatusOr<std::optional<std::string>> message = line.channel.Poll();
+    absl::Status status = message.status();
+    if (status.ok()) {
+      if (!message->has_value()) return true;
+      status = Hear(line, **message);
+      if (status.ok()) continue;
+    }
+    const bool gone = status.code() == absl::StatusCode::kUnavailable;
+    if (line.rank < 0) {
+      if (!gone) spdlog::warn("refused a process ({}): {}", line.process, Message(status));
+    } else if (line.epoch == epoch_ && !line.leaving) {
+      FailEngine(gone ? line.Name() + " is gone"
+                      : fmt::format("{}: {}", line.Name(), Message(status)));
+    }
+    return false;
+  }
+}
+
+void Supervisor::ReadRanks() {
+  for (size_t i = 0; i < lines_.size();) {
+    if (Read(lines_[i])) {
+      ++i;
+    } else {
+      lines_.erase(lines_.begin() + static_cast<std::ptrdiff_t>(i));
+    }
+  }
+}
+
+void Supervisor::Watch() {
+  const Clock::time_point now = Clock::now();
+  if (now - last_tick_ > kStoodStill) watch_.Forgive(now);
+  last_tick_ = now;
+  if (!job_.running() || !failure_.empty() || exit_status_) return;
+  if (!up_ && watch_.up()) {
+    up_ = true;
+    spdlog::info("engine {}: ready, {} ranks, {:.1f} s after its start", epoch_, job_.ranks(),
+                 std::chrono::duration<double>(now - started_).count());
+    Tell(EngineState::kUp, told_.reason);
+  }
+  const auto came = static_cast<int>(
+      std::count_if(lines_.begin(), lines_.end(), [](const RankLine& l) { return l.rank >= 0; }));
+  if (came < job_.ranks() && !up_ && now - started_ > kFirstHello) {
+    return FailEngine(fmt::format("{} of {} ranks came within {} s", came, job_.ranks(),
+                                  kFirstHello.count() / 1000));
+  }
+  const RankWatch::Verdict verdict = watch_.Check(now);
+  if (!verdict.fence.empty()) {
+    KillRanks(&verdict.fence);  // first: a stopped process that goes on later must find no peers
+    return FailEngine(verdict.reason);
+  }
+  const EngineState state = verdict.stall.empty() ? EngineState::kUp : EngineState::kStalled;
+  if (!up_ || state == told_.state) return;
+  if (state == EngineState::kStalled) spdlog::warn("engine {}: {}", epoch_, verdict.stall);
+  Tell(state, verdict.stall);
+}
+
+void Supervisor::Wait() {
+  std::vector<pollfd> fds = {{.fd = signals_.get(), .events = POLLIN, .revents = 0},
+                             {.fd = ranks_listening_.get(), .events = POLLIN, .revents = 0}};
+  for (const RankLine& line : lines_) {
+    fds.push_back({.fd = line.channel.fd(), .events = POLLIN, .revents = 0});
+  }
+  poll(fds.data(), fds.size(), static_cast<int>(kTick.count()));
+}
+
+absl::StatusOr<int> Supervisor::Run() {
+  FM_RETURN_IF_ERROR(Open());
+  FM_RETURN_IF_ERROR(StartFrontEnd());
+  FM_RETURN_IF_ERROR(StartEngine());
+  while (true) {
+    Wait();
+    OnSignals();
+    AcceptRanks();
+    ReadRanks();
+    Reap();
+    Watch();
+    if (exit_status_) {
+      const bool late = Clock::now() > finish_by_;
+      if (late || (front_end_ < 0 && EngineGone())) break;
+    } else if (start_at_ && Clock::now() >= *start_at_) {
+      FM_RETURN_IF_ERROR(StartEngine());
+    } else if (!failure_.empty() && !start_at_ && EngineGone() &&
+               told_.state != EngineState::kFailed) {
+      AfterEngine();
+    }
+  }
+  KillRanks();
+  if (front_end_ > 0) kill(front_end_, SIGKILL);
+  return *exit_status_;
+}
+
+}  // namespace
+
+absl::StatusOr<int> Supervise(const SupervisorOptions& options, const FrontEndBody& front_end) {
+  FM_ASSIGN_OR_RETURN(const RunDirectory directory, RunDirectory::Create());
+  Supervisor supervisor(options, front_end, directory.path());
+  return supervisor.Run();
+}
+
+}  // namespace folkmoot

@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+// The process above the others: it starts the front end and the engine, watches the ranks, ends an
+// engine that has failed, all of it, and starts another. It has no model, no MPI and one thread.
+//
+//   supervisor -+- front end: HTTP, tokenizer, scheduler
+//               +- launcher (mpirun) - ranks: the engine
+//
+// The front end keeps what clients have been told, so the next engine goes on from there.
+#pragma once
+
+#include <functional>
+#include <string>
+
+#include "launch/supervisor/engine_job.h"
+#include "launch/supervisor/frame_channel.h"
+#include "launch/supervisor/rank_watch.h"
+#include "runtime/status.h"
+
+namespace folkmoot {
+
+struct SupervisorOptions {
+  EngineJobOptions engine;
+  WatchLimits limits;
+  bool exit_on_engine_failure = false;  // else the front end stays, and refuses
+};
+
+// The body of the front end's process: where rank 0 will connect, and where EngineNews come from.
+// Returns its exit status.
+using FrontEndBody = std::function<int(FileDescriptor engine, FileDescriptor news)>;
+
+// Returns the exit status when the front end has ended, or when there is no point in going on. An
+// error: it could not begin.
+absl::StatusOr<int> Supervise(const SupervisorOptions& options, const FrontEndBody& front_end);
+
+}  // namespace folkmoot

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "launch/supervisor/engine_job.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+
+#include "launch/supervisor/process.h"
+
+namespace folkmoot {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+TEST(RankCommand, KeepsTheUsersFlagsAndNoKeys) {
+  std::vector<std::string> command =
+      RankCommand({"folkmoot", "serve", "MODEL", "--ranks", "3", "--api-key", "s3cret", "--port=80",
+                   "--api-key=s3cret", "--launcher=srun", "--ranks=4", "--dtype", "bfloat16",
+                   "--api-key-file", "keys"});
+  ASSERT_FALSE(command.empty());
+  command.erase(command.begin());  // this program
+  EXPECT_THAT(command, ElementsAre("serve", "MODEL", "--port=80", "--dtype", "bfloat16"));
+}
+
+TEST(RunDirectory, IsPrivateAndGoes) {
+  std::string path;
+  {
+    absl::StatusOr<RunDirectory> directory = RunDirectory::Create();
+    ASSERT_TRUE(directory.ok()) << directory.status();
+    path = directory->path();
+    EXPECT_EQ(std::filesystem::status(path).permissions(), std::filesystem::perms::owner_all);
+  }
+  EXPECT_FALSE(std::filesystem::exists(path));
+}
+
+TEST(Process, SaysHowItEnded) {
+  EXPECT_EQ(DescribeExit(0), "exited with status 0");
+  EXPECT_EQ(DescribeExit(3 << 8), "exited with status 3");
+  EXPECT_EQ(DescribeExit(9), "was killed by signal 9 (Killed)");
+}
+
+TEST(Process, KnowsItsCommandLine) {
+  const auto words = OwnCommandLine();
+  ASSERT_TRUE(words.ok()) << words.status();
+  EXPECT_THAT(words->front(), HasSubstr("supervisor_test"));
+}
+
+}  // namespace
+}  // namespace folkmoot

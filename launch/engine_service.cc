@@ -140,6 +140,8 @@ void EngineService::Admit(Submission submission) {
   live.prompt_tokens = static_cast<int64_t>(submission.request.prompt.size());
   live.started.resize(choices);
   live.ended.resize(choices);
+  const std::vector<ChoiceSoFar>& so_far = submission.request.so_far;
+  for (size_t c = 0; c < so_far.size() && c < choices; ++c) live.ended[c] = so_far[c].ended;
   const absl::StatusOr<int64_t> engine_id = engine_.Submit(std::move(submission.request));
   if (engine_id.ok()) {
     live.engine_id = *engine_id;
@@ -149,6 +151,7 @@ void EngineService::Admit(Submission submission) {
   }
   Leave(live);
   for (size_t c = 0; c < choices; ++c) {
+    if (live.ended[c]) continue;
     OutputEvent event = LastEvent(submission.id, static_cast<int32_t>(c), FinishReason::kError,
                                   std::string(Message(engine_id.status())));
     event.rejected = true;

@@ -98,7 +98,7 @@ void Server::RunOnLoop(const std::function<void()>& task) {
 }
 
 absl::Status Server::Run(Engine& engine, std::chrono::milliseconds heartbeat, LoadedModel loaded,
-                         const std::function<void()>& on_ready) {
+                         RequestJournal* journal, const std::function<void()>& on_ready) {
   service_ = std::make_unique<EngineService>(
       engine, options_.queue, heartbeat, [this](std::vector<OutputEvent> events) {
         auto shared = std::make_shared<std::vector<OutputEvent>>(std::move(events));
@@ -123,6 +123,7 @@ absl::Status Server::Run(Engine& engine, std::chrono::milliseconds heartbeat, Lo
                                 .drops = [this] { return metrics_->drops(); }});
     moe_routes_ = moe_->Routes();
     front_end_->Attach(std::move(loaded.model), loaded.facts, *port_, metrics_.get());
+    if (journal != nullptr) front_end_->UseJournal(*journal);
     statistics_timer_ = loop_.After(kStatisticsInterval, [this] { PrintStatistics(); });
     on_ready();
     if (signals_ > 0) service_->Drain();  // while the model was loading

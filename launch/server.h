@@ -59,8 +59,9 @@ class Server {
 
   // Serves until a signal or an error of the engine, on the engine's thread; once per server.
   // `on_ready` runs before the first request is taken. An error also when requests were cut off.
+  // `journal` may be null.
   absl::Status Run(Engine& engine, std::chrono::milliseconds heartbeat, LoadedModel loaded,
-                   const std::function<void()>& on_ready);
+                   RequestJournal* journal, const std::function<void()>& on_ready);
 
  private:
   class Port;

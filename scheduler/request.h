@@ -13,6 +13,12 @@
 
 namespace folkmoot {
 
+// What a choice has given in an earlier life of the server.
+struct ChoiceSoFar {
+  std::vector<int32_t> tokens;
+  bool ended = false;
+};
+
 struct Request {
   std::vector<int32_t> prompt;
   int64_t max_tokens = 16;  // 0: score the prompt only
@@ -35,6 +41,8 @@ struct Request {
   uint64_t cache_salt = 0;   // prompts share cached pages only with equal salts
   bool prefix_cache = true;  // may read pages that earlier requests computed
   std::shared_ptr<const TokenConstraint> constraint;  // in its first state; may be null
+  // Where it goes on: one for each choice, at least one of which has not ended. Empty: it begins.
+  std::vector<ChoiceSoFar> so_far;
 };
 
 // kAborted: its caller ended it. kError: it could not go on; SequenceResult::error says why.

@@ -36,6 +36,29 @@ Scheduler::Scheduler(const SchedulerOptions& options)
   matches_.resize(ranks_.size());
 }
 
+// Tokens of an earlier life are taken as they are, if they can be.
+absl::Status Scheduler::CheckSoFar(const Request& request) const {
+  if (request.so_far.empty()) return absl::OkStatus();
+  if (request.so_far.size() != static_cast<size_t>(request.n)) {
+    return InvalidArgument("{} of {} choices go on", request.so_far.size(), request.n);
+  }
+  bool open = false;
+  for (const ChoiceSoFar& choice : request.so_far) {
+    open = open || !choice.ended;
+    if (!choice.ended && static_cast<int64_t>(choice.tokens.size()) >= request.max_tokens) {
+      return InvalidArgument("a choice goes on after {} of {} tokens", choice.tokens.size(),
+                             request.max_tokens);
+    }
+    for (const int32_t token : choice.tokens) {
+      if (token < 0 || token >= options_.vocab) {
+        return InvalidArgument("a choice goes on after token {}: ids are 0 to {}", token,
+                               options_.vocab - 1);
+      }
+    }
+  }
+  return open ? absl::OkStatus() : InvalidArgument("every choice has ended: nothing goes on");
+}
+
 absl::Status Scheduler::Check(const Request& request) const {
   const auto prompt = static_cast<int64_t>(request.prompt.size());
   if (prompt == 0) return InvalidArgument("the prompt is empty: give at least one token");
@@ -65,6 +88,7 @@ absl::Status Scheduler::Check(const Request& request) const {
                              request.prompt[i], options_.vocab - 1);
     }
   }
+  FM_RETURN_IF_ERROR(CheckSoFar(request));
   const int64_t blocks = (asked + options_.block_size - 1) / options_.block_size;
   if (blocks > options_.blocks_per_rank) {
     return ResourceExhausted(
@@ -84,7 +108,8 @@ void Scheduler::DecideSharing(RequestState* state) const {
   const bool sums_rows = request.layer_digests || request.pooling == Pooling::kMean;
   const bool needs_all_rows = sums_rows || request.trace_routing;
   const bool reads_others = options_.prefix_caching && request.prefix_cache;
-  state->shares_prompt = cacheable && request.n > 1 && !needs_all_rows;
+  const bool resumes = !request.so_far.empty();  // some choices are further than their prompt
+  state->shares_prompt = cacheable && request.n > 1 && !needs_all_rows && !resumes;
   const bool own_scope = state->shares_prompt && !reads_others;
   state->reads_cache = cacheable && !sums_rows && (reads_others || own_scope);
   state->publishes = cacheable && (options_.prefix_caching || own_scope);
@@ -98,15 +123,38 @@ void Scheduler::DecideSharing(RequestState* state) const {
                   .owner = own_scope ? state->id : int64_t{-1}};
 }
 
+// What its choice has given already: as after a preemption.
+void Scheduler::Resume(Sequence* sequence) const {
+  const Request& request = sequence->request->request;
+  if (request.so_far.empty()) return;
+  const auto& tokens = request.so_far[static_cast<size_t>(sequence->choice)].tokens;
+  if (tokens.empty()) return;
+  sequence->tokens.insert(sequence->tokens.end(), tokens.begin(), tokens.end());
+  sequence->heard = true;
+  sequence->answered = static_cast<int64_t>(sequence->tokens.size()) - 1;
+  if (request.constraint == nullptr) return;
+  sequence->constraint = request.constraint->Clone();
+  for (const int32_t token : tokens) sequence->constraint->Accept(token);
+}
+
 absl::StatusOr<int64_t> Scheduler::Add(Request request) {
   FM_RETURN_IF_ERROR(Check(request));
   auto state = std::make_unique<RequestState>();
   state->id = next_request_++;
   state->request = std::move(request);
   std::sort(state->request.stop_ids.begin(), state->request.stop_ids.end());
-  state->open = state->request.n;
+  const std::vector<ChoiceSoFar>& so_far = state->request.so_far;
+  const auto ended = [&](int32_t i) {
+    return !so_far.empty() && so_far[static_cast<size_t>(i)].ended;
+  };
   DecideSharing(state.get());
   for (int32_t i = 0; i < state->request.n; ++i) {
+    if (ended(i)) {
+      ++next_sequence_;
+      state->choices.push_back(nullptr);
+      continue;
+    }
+    if (state->open++ == 0) state->first = i;
     auto sequence = std::make_unique<Sequence>();
     sequence->request = state.get();
     sequence->id = next_sequence_++;
@@ -115,10 +163,11 @@ absl::StatusOr<int64_t> Scheduler::Add(Request request) {
     sequences_.emplace(sequence->id, sequence.get());
     state->choices.push_back(std::move(sequence));
   }
-  state->held = state->request.n - 1;
+  state->held = state->open - 1;
   held_ += state->held;
-  Sequence* first = state->choices.front().get();
+  Sequence* first = state->choices[static_cast<size_t>(state->first)].get();
   first->tokens = state->request.prompt;
+  Resume(first);
   queue_.Add(first, next_step_);
   const int64_t id = state->id;
   requests_.emplace(id, std::move(state));
@@ -176,6 +225,7 @@ void Scheduler::ReleaseSiblings(RequestState* request) {
   for (const auto& sequence : request->choices) {
     if (sequence == nullptr || sequence->phase != SequencePhase::kHeld) continue;
     sequence->tokens = request->request.prompt;
+    Resume(sequence.get());
     queue_.AddFront(sequence.get(), next_step_);
   }
   held_ -= request->held;
@@ -195,6 +245,7 @@ void Scheduler::PromoteSibling(RequestState* request) {
   --request->held;
   --held_;
   sequence->tokens = request->request.prompt;
+  Resume(sequence);
   queue_.Add(sequence, next_step_);
 }
 

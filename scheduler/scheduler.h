@@ -153,6 +153,8 @@ class Scheduler {
 
   // scheduler.cc
   absl::Status Check(const Request& request) const;
+  absl::Status CheckSoFar(const Request& request) const;
+  void Resume(Sequence* sequence) const;
   void DecideSharing(RequestState* state) const;
   void End(Sequence* sequence, bool failed);
   void ReleaseSiblings(RequestState* request);

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <random>
 
 #include "launch/api/answer/answer.h"
@@ -13,6 +14,7 @@
 #include "launch/api/output/formats.h"
 #include "launch/api/request/request_builder.h"
 #include "launch/api/request_log.h"
+#include "launch/api/resumption.h"
 #include "nlohmann/json.hpp"
 
 namespace folkmoot {
@@ -34,6 +36,11 @@ struct FrontEnd::Parts {
 
   using Build = absl::StatusOr<BuiltRequest> (*)(const Json&, const BuildContext&);
   using MakeAnswer = std::unique_ptr<Answer> (*)();
+  // How a path's requests are read and answered.
+  struct Form {
+    Build build;
+    MakeAnswer make_answer;
+  };
   using Tell = absl::StatusOr<Json> (*)(const ServedModel&, const HttpRequest&);
 
   // Why nothing can be done now; OK when it can.
@@ -43,12 +50,15 @@ struct FrontEnd::Parts {
   void Refuse(HttpExchange& exchange, const absl::Status& status);
 
   void Generate(const std::shared_ptr<HttpExchange>& exchange, Build build, MakeAnswer make_answer);
+  absl::StatusOr<BuiltRequest> Read(const HttpRequest& http, Build build, uint64_t fresh_seed,
+                                    int64_t now);
+  void GoOn(JournaledRequest journaled);
   std::shared_ptr<Job> Accept(BuiltRequest built, std::shared_ptr<HttpExchange> exchange,
                               MakeAnswer make_answer);
   void SetDeadline(const std::shared_ptr<Job>& job);
   int64_t RetryAfterSeconds() const;
 
-  Handler GenerateRoute(Build build, MakeAnswer make_answer);
+  Route GenerateRoute(const char* path, Build build, MakeAnswer make_answer);
   Handler TellRoute(Tell tell);
   void Load(HttpExchange& exchange) const;
   void ServerInfo(HttpExchange& exchange) const;
@@ -63,6 +73,9 @@ struct FrontEnd::Parts {
   EnginePort* engine = nullptr;
   Metrics* metrics = nullptr;
   std::unique_ptr<Jobs> jobs;
+  std::map<std::string, Form> forms;  // by path
+  RequestJournal* journal = nullptr;
+  KeptAnswers kept;
   TrafficCounts traffic;
   RequestLog log;
   std::mt19937_64 seeds{RandomNumber()};
@@ -118,27 +131,58 @@ void FrontEnd::Parts::Refuse(HttpExchange& exchange, const absl::Status& status)
 void FrontEnd::Parts::Generate(const std::shared_ptr<HttpExchange>& exchange, Build build,
                                MakeAnswer make_answer) {
   if (const absl::Status refusal = Refusal(); !refusal.ok()) return Refuse(*exchange, refusal);
-  const absl::StatusOr<Json> body = ParseBody(exchange->request().body);
-  if (!body.ok()) return Refuse(*exchange, body.status());
-  const auto now = std::chrono::system_clock::now().time_since_epoch();
-  absl::StatusOr<BuiltRequest> built =
-      build(*body, {.model = model.get(),
-                    .http = &exchange->request(),
-                    .salt_key = salt_key,
-                    .fresh_seed = seeds() >> 1,
-                    .now = std::chrono::duration_cast<std::chrono::seconds>(now).count()});
+  const HttpRequest& http = exchange->request();
+  const auto clock = std::chrono::system_clock::now().time_since_epoch();
+  const int64_t now = std::chrono::duration_cast<std::chrono::seconds>(clock).count();
+  const uint64_t fresh_seed = seeds() >> 1;
+  absl::StatusOr<BuiltRequest> built = Read(http, build, fresh_seed, now);
   if (!built.ok()) return Refuse(*exchange, built.status());
-  const std::shared_ptr<Job> job = Accept(*std::move(built), exchange, make_answer);
+  std::shared_ptr<HttpExchange> answer = exchange;
+  if (journal != nullptr) answer = kept.Keep(http, exchange);
+  const std::shared_ptr<Job> job = Accept(*std::move(built), answer, make_answer);
+  if (journal != nullptr) {
+    job->journal_id = journal->Accept(WithoutSecrets(http), fresh_seed, now);
+    journal->Commit();
+  }
   if (const absl::Status status = jobs->Start(job); !status.ok()) {
+    if (journal != nullptr) journal->End(job->journal_id);
     return Refuse(*exchange, status.code() == absl::StatusCode::kResourceExhausted
                                  ? WithCode(status, "queue_full")
                                  : status);
   }
   ++traffic.requests;
   SetDeadline(job);
-  exchange->OnGone([this, weak = std::weak_ptr<Job>(job)] {
+  answer->OnGone([this, weak = std::weak_ptr<Job>(job)] {
     if (const auto alive = weak.lock()) jobs->Abandon(alive);
   });
+}
+
+absl::StatusOr<BuiltRequest> FrontEnd::Parts::Read(const HttpRequest& http, Build build,
+                                                   uint64_t fresh_seed, int64_t now) {
+  FM_ASSIGN_OR_RETURN(const Json body, ParseBody(http.body));
+  return build(body, {.model = model.get(),
+                      .http = &http,
+                      .salt_key = salt_key,
+                      .fresh_seed = fresh_seed,
+                      .now = now});
+}
+
+// A request of a process that is gone stands where it stood, and goes on if it has not ended.
+void FrontEnd::Parts::GoOn(JournaledRequest journaled) {
+  const auto form = forms.find(journaled.http.path);
+  if (form == forms.end()) return journal->End(journaled.id);
+  absl::StatusOr<BuiltRequest> built =
+      Read(journaled.http, form->second.build, journaled.fresh_seed, journaled.now);
+  if (!built.ok()) return journal->End(journaled.id);
+  const std::shared_ptr<Job> job =
+      Accept(*std::move(built), kept.Keep(journaled.http, nullptr), form->second.make_answer);
+  job->so_far = Replay(journaled, *job->generation);
+  if (journaled.ended) return;
+  job->journal_id = journaled.id;
+  if (job->generation->done()) return journal->End(journaled.id);
+  ++traffic.requests;
+  jobs->Resume(job);
+  SetDeadline(job);
 }
 
 std::shared_ptr<Job> FrontEnd::Parts::Accept(BuiltRequest built,
@@ -175,10 +219,12 @@ void FrontEnd::Parts::SetDeadline(const std::shared_ptr<Job>& job) {
   });
 }
 
-Handler FrontEnd::Parts::GenerateRoute(Build build, MakeAnswer make_answer) {
-  return [this, build, make_answer](const std::shared_ptr<HttpExchange>& exchange) {
-    Generate(exchange, build, make_answer);
-  };
+Route FrontEnd::Parts::GenerateRoute(const char* path, Build build, MakeAnswer make_answer) {
+  forms[path] = {.build = build, .make_answer = make_answer};
+  return {"POST", path, false,
+          [this, build, make_answer](const std::shared_ptr<HttpExchange>& exchange) {
+            Generate(exchange, build, make_answer);
+          }};
 }
 
 // Answers that need the model and no engine: they are given while the server drains, too.
@@ -245,20 +291,22 @@ std::vector<Route> FrontEnd::Routes() {
   const Handler info = [parts](const std::shared_ptr<HttpExchange>& exchange) {
     parts->ServerInfo(*exchange);
   };
-  const Handler score = parts->GenerateRoute(BuildScore, MakeScoreAnswer);
-  const Handler rerank = parts->GenerateRoute(BuildRerank, MakeRerankAnswer);
+  const Handler resume = [parts](const std::shared_ptr<HttpExchange>& exchange) {
+    if (parts->jobs == nullptr) return parts->Refuse(*exchange, parts->Refusal());
+    parts->kept.Resume(exchange);
+  };
   const auto tell = [parts](Parts::Tell function) { return parts->TellRoute(function); };
   return {
-      {"POST", "/v1/completions", false,
-       parts->GenerateRoute(BuildCompletion, MakeCompletionAnswer)},
-      {"POST", "/v1/chat/completions", false, parts->GenerateRoute(BuildChat, MakeChatAnswer)},
-      {"POST", "/generate", false, parts->GenerateRoute(BuildGenerate, MakeGenerateAnswer)},
-      {"POST", "/v1/embeddings", false, parts->GenerateRoute(BuildEmbedding, MakeEmbeddingAnswer)},
-      {"POST", "/score", false, score},
-      {"POST", "/v1/score", false, score},
-      {"POST", "/rerank", false, rerank},
-      {"POST", "/v1/rerank", false, rerank},
-      {"POST", "/v2/rerank", false, rerank},
+      parts->GenerateRoute("/v1/completions", BuildCompletion, MakeCompletionAnswer),
+      parts->GenerateRoute("/v1/chat/completions", BuildChat, MakeChatAnswer),
+      parts->GenerateRoute("/generate", BuildGenerate, MakeGenerateAnswer),
+      parts->GenerateRoute("/v1/embeddings", BuildEmbedding, MakeEmbeddingAnswer),
+      parts->GenerateRoute("/score", BuildScore, MakeScoreAnswer),
+      parts->GenerateRoute("/v1/score", BuildScore, MakeScoreAnswer),
+      parts->GenerateRoute("/rerank", BuildRerank, MakeRerankAnswer),
+      parts->GenerateRoute("/v1/rerank", BuildRerank, MakeRerankAnswer),
+      parts->GenerateRoute("/v2/rerank", BuildRerank, MakeRerankAnswer),
+      {"GET", "/v1/requests/*", false, resume},
       {"GET", "/v1/models", false, tell(TellModels)},
       {"GET", "/v1/models/*", false, tell(TellModel)},
       {"POST", "/tokenize", false, tell(TellTokenize)},
@@ -287,6 +335,13 @@ void FrontEnd::Attach(std::unique_ptr<ServedModel> model, const EngineFacts& fac
       std::make_unique<Jobs>(engine, metrics, parts_->options.after, parts_->options.ping_interval,
                              parts_->options.queue_places);
   if (parts_->state == ServeState::kLoading) parts_->state = ServeState::kReady;
+}
+
+void FrontEnd::UseJournal(RequestJournal& journal) {
+  parts_->journal = &journal;
+  parts_->jobs->set_journal(&journal);
+  for (JournaledRequest& request : journal.TakeRequests()) parts_->GoOn(std::move(request));
+  journal.Commit();
 }
 
 void FrontEnd::OnEvents(std::vector<OutputEvent> events) {

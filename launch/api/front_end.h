@@ -12,6 +12,7 @@
 
 #include "launch/api/common/served_model.h"
 #include "launch/api/engine_port.h"
+#include "launch/api/request_journal.h"
 #include "launch/http/http.h"
 #include "launch/metrics/metrics.h"
 
@@ -61,6 +62,10 @@ class FrontEnd {
   void Attach(std::unique_ptr<ServedModel> model, const EngineFacts& facts, EnginePort& engine,
               Metrics* metrics);
   void OnEvents(std::vector<OutputEvent> events);
+
+  // After Attach: requests are written down from now on, and those that are in the journal go on.
+  // It must outlive this object.
+  void UseJournal(RequestJournal& journal);
 
   // What is wrong with the engine, for /ready; requests are taken and wait. `stalled`: a step
   // hangs, which its snapshot does not show. Empty: nothing.

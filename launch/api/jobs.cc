@@ -16,9 +16,14 @@ absl::Status Jobs::SubmitNext(const std::shared_ptr<Job>& job) {
   Request request = api.request;
   request.prompt = prompt.ids;
   request.max_tokens = prompt.max_tokens;
+  int32_t choices = api.request.n;
+  if (job->next_prompt < job->so_far.size()) {
+    request.so_far = job->so_far[job->next_prompt];
+    for (const ChoiceSoFar& choice : request.so_far) choices -= choice.ended ? 1 : 0;
+  }
   const int64_t id = next_id_++;
   FM_RETURN_IF_ERROR(engine_.Submit(id, std::move(request)));
-  by_id_[id] = {.job = job, .prompt = job->next_prompt, .engine_choices = api.request.n};
+  by_id_[id] = {.job = job, .prompt = job->next_prompt, .engine_choices = choices};
   job->open.insert(id);
   ++job->next_prompt;
   if (metrics_ != nullptr) {
@@ -49,10 +54,19 @@ void Jobs::PingAfter(const std::shared_ptr<Job>& job, std::chrono::milliseconds 
   });
 }
 
+void Jobs::Resume(const std::shared_ptr<Job>& job) {
+  jobs_.insert(job);
+  SubmitMore(job);
+}
+
 // Gives the engine what it will take. A full queue is no error once the request has begun.
 void Jobs::SubmitMore(const std::shared_ptr<Job>& job) {
   while (job->next_prompt < job->generation->request().prompts.size() &&
          job->open.size() < max_open_) {
+    if (job->generation->PromptDone(job->next_prompt)) {  // in an earlier life
+      ++job->next_prompt;
+      continue;
+    }
     const absl::Status status = SubmitNext(job);
     if (status.ok()) continue;
     if (status.code() != absl::StatusCode::kResourceExhausted) {
@@ -82,6 +96,10 @@ void Jobs::Release(const std::shared_ptr<Job>& job) {
   job->retry.reset();
   job->ping.reset();
   job->next_prompt = job->generation->request().prompts.size();
+  if (journal_ != nullptr && job->journal_id != 0) {
+    journal_->End(job->journal_id);
+    journal_->Commit();
+  }
   jobs_.erase(job);
 }
 
@@ -102,7 +120,18 @@ void Jobs::FailAll(const absl::Status& status) {
   for (const std::shared_ptr<Job>& job : all) Fail(job, status);
 }
 
+// Before anybody hears of it.
+void Jobs::WriteDown(const std::vector<OutputEvent>& events) {
+  for (const OutputEvent& event : events) {
+    const auto found = by_id_.find(event.request);
+    if (found == by_id_.end() || found->second.job->journal_id == 0) continue;
+    journal_->Add(found->second.job->journal_id, found->second.prompt, event);
+  }
+  journal_->Commit();
+}
+
 void Jobs::OnEvents(std::vector<OutputEvent>* events) {
+  if (journal_ != nullptr) WriteDown(*events);
   size_t kept = 0;
   for (size_t i = 0; i < events->size(); ++i) {
     OutputEvent event = std::move((*events)[i]);

@@ -13,6 +13,7 @@
 
 #include "launch/api/engine_port.h"
 #include "launch/api/generation.h"
+#include "launch/api/request_journal.h"
 #include "launch/metrics/metrics.h"
 
 namespace folkmoot {
@@ -21,8 +22,10 @@ namespace folkmoot {
 // queue has no room for wait here until others of the same request are done.
 struct Job {
   std::unique_ptr<Generation> generation;
-  size_t next_prompt = 0;            // the first that the engine has not taken
-  std::unordered_set<int64_t> open;  // engine ids
+  uint64_t journal_id = 0;                       // 0: nobody writes it down
+  std::vector<std::vector<ChoiceSoFar>> so_far;  // by prompt, of one that goes on; else empty
+  size_t next_prompt = 0;                        // the first that the engine has not taken
+  std::unordered_set<int64_t> open;              // engine ids
   std::shared_ptr<void> deadline;
   std::shared_ptr<void> retry;
   std::shared_ptr<void> ping;
@@ -45,8 +48,13 @@ class Jobs {
         ping_interval_(ping_interval),
         max_open_(static_cast<size_t>(std::max<int64_t>(1, queue_places / 2))) {}
 
+  // Where requests with a journal_id are written down; it must outlive this object.
+  void set_journal(RequestJournal* journal) { journal_ = journal; }
+
   // Hands the prompts to the engine. An error (queue full, draining) means that nothing was taken.
   absl::Status Start(const std::shared_ptr<Job>& job);
+  // The same for one that goes on; when the queue is full it waits.
+  void Resume(const std::shared_ptr<Job>& job);
   // Ends a job early: its client has gone (no answer any more), or with an answer.
   void Abandon(const std::shared_ptr<Job>& job);
   void Fail(const std::shared_ptr<Job>& job, const absl::Status& status);
@@ -64,6 +72,7 @@ class Jobs {
     int32_t engine_choices = 0;  // that the engine has not finished
   };
 
+  void WriteDown(const std::vector<OutputEvent>& events);
   absl::Status SubmitNext(const std::shared_ptr<Job>& job);
   void SubmitMore(const std::shared_ptr<Job>& job);
   void PingAfter(const std::shared_ptr<Job>& job, std::chrono::milliseconds delay);
@@ -73,6 +82,7 @@ class Jobs {
 
   EnginePort& engine_;
   Metrics* metrics_;
+  RequestJournal* journal_ = nullptr;
   After after_;
   std::chrono::milliseconds ping_interval_;
   // Of one job's prompts in the engine: a long list leaves room in the queue for others.

@@ -43,6 +43,8 @@ struct ServeOptions {
   int64_t ranks = 0;  // 0: not supervised
   std::string launcher = "mpirun";
   bool exit_on_engine_failure = false;
+  std::string journal;
+  bool journal_sync = false;
   std::string faults;
   bool unsafe_faults = false;
   EngineRankOptions life;  // given by the supervisor
@@ -120,7 +122,7 @@ absl::Status ServeOnRank(const ServeOptions& options, Cluster& cluster) {
     const ServedModel& model = *loaded->model;
     const auto heartbeat = std::chrono::milliseconds(
         world.size() == 1 ? 0 : std::max<int64_t>(1, options.engine.timeout_ms / 4));
-    status = server->Run(engine, heartbeat, *std::move(loaded),
+    status = server->Run(engine, heartbeat, *std::move(loaded), /*journal=*/nullptr,
                          [&] { PrintReady(*server, model, facts, start); });
   }
   const absl::Status shutdown = engine.Shutdown();
@@ -162,6 +164,7 @@ int FrontEndStatus(const ServeOptions& options, FileDescriptor engine, FileDescr
   front_end.engine = options.engine;
   front_end.server = options.server;
   front_end.model = options.model;
+  front_end.journal = {.directory = options.journal, .sync = options.journal_sync};
   front_end.ranks = static_cast<int>(options.ranks);
   front_end.adjust = [&](SchedulerOptions scheduler) { return Adjust(options, scheduler); };
   front_end.on_ready = [&](const Server& server, const ServedModel& model,
@@ -204,6 +207,9 @@ absl::Status Serve(const ServeOptions& given) {
   options.server.shutdown_timeout = std::chrono::seconds(options.shutdown_timeout);
   std::erase(options.server.http.api_keys, "");
   FM_RETURN_IF_ERROR(ReadFaults(&options));
+  if (!options.journal.empty() && options.ranks == 0 && options.life.directory.empty()) {
+    return UsageError("--journal needs --ranks: nobody would start this process again");
+  }
   if (options.ranks > 0) return ServeSupervised(options);
   return RunOnRanks(options.engine, [&](Cluster& cluster) {
     const bool supervised = !options.life.directory.empty();
@@ -252,6 +258,11 @@ void AddSupervisorFlags(CLI::App& app, ServeOptions* options) {
   app.add_flag("--exit-on-engine-failure", options->exit_on_engine_failure,
                "with --ranks: end with status 1 when the engine fails again and again, instead of "
                "refusing requests with 503");
+  app.add_option("--journal", options->journal,
+                 "with --ranks: a directory where requests are written down, so that they survive "
+                 "the front end too; clients ask again with GET /v1/requests/ID");
+  app.add_flag("--journal-sync", options->journal_sync,
+               "wait for the disk before a token is sent: requests survive the machine");
   app.add_option(
       "--fault", options->faults,
       "with --ranks: faults on purpose, to see what happens: kill, stop, delay, corrupt, "

@@ -23,8 +23,8 @@ namespace {
 namespace fs = std::filesystem;
 
 // Flags with a value that ranks must not see.
-constexpr std::array<std::string_view, 4> kSupervisorsFlags = {"--ranks", "--launcher", "--api-key",
-                                                               "--api-key-file"};
+constexpr std::array<std::string_view, 5> kSupervisorsFlags = {"--ranks", "--launcher", "--api-key",
+                                                               "--api-key-file", "--journal"};
 
 std::string OwnProgram() {
   std::error_code error;

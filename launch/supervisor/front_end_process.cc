@@ -92,7 +92,14 @@ absl::Status RunFrontEnd(const FrontEndProcessOptions& options, FileDescriptor e
   const NewsReader reader(std::move(news), *server);
   FM_ASSIGN_OR_RETURN(const OpenedModel opened,
                       OpenModel(options.engine, options.ranks, /*gpu=*/std::nullopt));
-  RemoteExecutor executor(std::move(engine_socket), FieldsOf(options.engine, opened));
+  const AgreementFields fields = FieldsOf(options.engine, opened);
+  std::unique_ptr<FileJournal> journal;
+  if (!options.journal.directory.empty()) {
+    FileJournalOptions own = options.journal;
+    own.fields = fields;
+    FM_ASSIGN_OR_RETURN(journal, FileJournal::Open(own));
+  }
+  RemoteExecutor executor(std::move(engine_socket), fields);
   while (true) {
     const absl::Status met = executor.Meet(kLook);
     if (met.ok()) break;
@@ -107,7 +114,7 @@ absl::Status RunFrontEnd(const FrontEndProcessOptions& options, FileDescriptor e
   const EngineFacts facts = loaded.facts;
   const ServedModel& model = *loaded.model;
   const milliseconds heartbeat(std::max<int64_t>(1, options.engine.timeout_ms / 4));
-  const absl::Status status = server->Run(engine, heartbeat, std::move(loaded),
+  const absl::Status status = server->Run(engine, heartbeat, std::move(loaded), journal.get(),
                                           [&] { options.on_ready(*server, model, facts); });
   const absl::Status shutdown = engine.Shutdown();
   return status.ok() ? shutdown : status;

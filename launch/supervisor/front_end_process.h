@@ -7,6 +7,7 @@
 
 #include "launch/commands/serve_model.h"
 #include "launch/engine_options.h"
+#include "launch/journal/file_journal.h"
 #include "launch/server.h"
 #include "launch/supervisor/frame_channel.h"
 
@@ -17,6 +18,7 @@ struct FrontEndProcessOptions {
   ServerOptions server;
   ServeModelOptions model;
   int ranks = 1;
+  FileJournalOptions journal;  // no directory: none
   // What `serve` says of scheduling beyond the engine's own options.
   std::function<SchedulerOptions(SchedulerOptions)> adjust;
   std::function<void(const Server&, const ServedModel&, const EngineFacts&)> on_ready;

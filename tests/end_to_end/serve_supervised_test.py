@@ -2,10 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """A supervised server: ranks die, stop and hang, and no request is lost or changed."""
 
+import http.client
+import json
 import os
+import shutil
 import signal
 import stat
 import subprocess
+import tempfile
 import threading
 import time
 import unittest
@@ -54,6 +58,69 @@ class Client(threading.Thread):
             stream.connection.close()
         except (OSError, AssertionError) as error:
             self.failure = error
+
+
+def answers(server):
+    try:
+        return server.get("/ready").status == 200
+    except OSError:
+        return False
+
+
+class Resuming(threading.Thread):
+    """A client that comes back for the rest of its answer. Without a body it only comes back."""
+
+    def __init__(self, server, name, request):
+        super().__init__()
+        self.server, self.name_of_request, self.request = server, name, request
+        self.heard, self.failure, self.returns, self.last = {}, None, 0, 0
+        self.start()
+
+    def wait(self):
+        self.join(60)
+        return self
+
+    def once(self):
+        """True: the answer is complete."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.server.port, timeout=60)
+        headers = self.server.headers({"X-Request-Id": self.name_of_request})
+        if self.request is not None and not self.last and not self.returns:
+            text = json.dumps({**self.request, "stream": True})
+            connection.request("POST", COMPLETIONS, text, headers)
+        else:
+            headers["Last-Event-ID"] = str(self.last)
+            connection.request("GET", f"/v1/requests/{self.name_of_request}", headers=headers)
+        response = connection.getresponse()
+        if response.status == 503:
+            return False
+        if response.status != 200:
+            raise AssertionError(f"{response.status}: {response.read()[:300]!r}")
+        for line in response:
+            if line.startswith(b"id: "):
+                if int(line[4:]) != self.last + 1:
+                    raise AssertionError(f"event {line!r} after {self.last}")
+                self.last += 1
+            elif line == b"data: [DONE]\n":
+                return True
+            elif line.startswith(b"data: "):
+                choice = json.loads(line[6:])["choices"][0]
+                kept = self.heard.setdefault(choice["index"], [])
+                kept.append((choice["text"], str(choice["logprobs"]), choice["finish_reason"]))
+        return False
+
+    def run(self):
+        for _ in range(400):
+            try:
+                if self.once():
+                    return
+            except (OSError, http.client.HTTPException):
+                pass  # nobody is there at present
+            except AssertionError as error:
+                self.failure = error
+                return
+            self.returns += 1
+            time.sleep(0.1)
+        self.failure = "it never ends"
 
 
 def load(server, while_it_runs=lambda: None, tokens=200):
@@ -166,23 +233,56 @@ class SupervisedTest(unittest.TestCase):
     def test_the_front_end_comes_back(self):
         with Server("--port", str(free_port()), supervised=True, ranks=2) as server:
             before = server.good(COMPLETIONS, GOOD).json["choices"]
-            front_end = [
-                pid
-                for pid, environ in server.own_processes(os.path.basename(FOLKMOOT))
-                if b"OMPI_COMM_WORLD_RANK" not in environ and pid != server.process.pid
-            ]
-            self.assertEqual(len(front_end), 1)
-            os.kill(front_end[0], signal.SIGKILL)
+            os.kill(self.front_end(server), signal.SIGKILL)
             self.assertTrue(eventually(lambda: "the front end was killed" in server.log(), 5))
-
-            def again():
-                try:
-                    return server.get("/ready").status == 200
-                except OSError:
-                    return False
-
-            self.assertTrue(eventually(again, 20), server.log())
+            self.assertTrue(eventually(lambda: answers(server), 20), server.log())
             self.assertEqual(server.good(COMPLETIONS, GOOD).json["choices"], before)
+
+    def front_end(self, server):
+        return [
+            pid
+            for pid, environ in server.own_processes(os.path.basename(FOLKMOOT))
+            if b"OMPI_COMM_WORLD_RANK" not in environ and pid != server.process.pid
+        ][0]
+
+    def test_a_journal_survives_the_front_end(self):
+        work = tempfile.mkdtemp(prefix="folkmoot-journal-")
+        flags = ["--journal", os.path.join(work, "journal"), "--port", str(free_port())]
+        with Server(*flags, supervised=True, ranks=2, key="planted-secret-9914") as server:
+            expected = [Resuming(server, f"whole-{i}", body(i, 600)) for i in range(8)]
+            for client in expected:
+                client.join(60)
+                self.assertIsNone(client.failure)
+            clients = [Resuming(server, f"cut-{i}", body(i, 600)) for i in range(8)]
+            for _ in range(3):
+                time.sleep(0.4)
+                os.kill(self.front_end(server), signal.SIGKILL)
+                time.sleep(2)
+            for client, right in zip(clients, expected):
+                client.join(60)
+                self.assertIsNone(client.failure)
+                self.assertEqual(client.heard, right.heard)
+            self.assertGreater(sum(client.returns for client in clients), 0)
+            # Long ended, and asked for again from the middle, by the answer's id or the request's.
+            events = Resuming(server, "cut-0", None).wait().heard
+            self.assertEqual(events, expected[0].heard)
+            self.assertEqual(server.get("/v1/requests/nobodys").status, 404)
+            other = {"Authorization": "Bearer other"}
+            self.assertEqual(server.get("/v1/requests/cut-0", headers=other).status, 401)
+            # Whole answers come back too.
+            whole = {**GOOD, "max_tokens": 40}
+            first = server.good(COMPLETIONS, whole, headers={"X-Request-Id": "one-piece"})
+            os.kill(self.front_end(server), signal.SIGKILL)
+            self.assertTrue(eventually(lambda: answers(server), 20), server.log())
+            again = server.get("/v1/requests/one-piece")
+            self.assertEqual((again.status, again.json), (200, first.json))
+            self.assertEqual(server.wait_idle(), (0, 0, 0))
+        for name in os.listdir(flags[1]):
+            path = os.path.join(flags[1], name)
+            self.assertEqual(os.stat(path).st_mode & 0o777, 0o600)
+            with open(path, "rb") as file:
+                self.assertNotIn(b"planted-secret", file.read())
+        shutil.rmtree(work)
 
     def test_readiness_and_late_requests(self):
         with Server(supervised=True, ranks=2) as server:

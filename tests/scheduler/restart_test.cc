@@ -146,5 +146,47 @@ TEST(Restart, SuspectsAreTriedOneByOne) {
   for (const int64_t id : {0, 1, 2}) driver.ExpectRight(id);
 }
 
+// A new server gets what the old one has told of its choices.
+TEST(Resume, ChoicesGoOnWhereTheyWere) {
+  Request request = Ask(6, 20);
+  request.n = 3;
+  Driver old(SmallOptions());
+  old.Add(request);
+  for (int i = 0; i < 9; ++i) old.Step();
+  Driver next(SmallOptions());
+  std::vector<size_t> before;
+  for (int32_t c = 0; c < 3; ++c) {
+    const Driver::Outcome& outcome = old.outcome(0, c);
+    before.push_back(outcome.tokens.size());
+    request.so_far.push_back(
+        {.tokens = outcome.tokens, .ended = outcome.finish != FinishReason::kNone});
+  }
+  request.so_far[1].ended = true;  // whatever it gave
+  EXPECT_GT(before[0], 0u);
+  const int64_t id = next.Add(request);
+  next.Drain();
+  old.Drain();
+  for (const int32_t c : {0, 2}) {
+    std::vector<int32_t> whole = request.so_far[static_cast<size_t>(c)].tokens;
+    const std::vector<int32_t>& rest = next.outcome(id, c).tokens;
+    whole.insert(whole.end(), rest.begin(), rest.end());
+    EXPECT_EQ(whole, old.outcome(0, c).tokens) << c;
+  }
+  EXPECT_TRUE(next.outcome(id, 1).events.empty());
+}
+
+TEST(Resume, WhatCannotGoOnIsRefused) {
+  Driver driver(SmallOptions());
+  Request request = Ask(6, 4);
+  request.so_far = {{.tokens = {1, 2, 3, 4}}};
+  EXPECT_FALSE(driver.scheduler().Add(request).ok());
+  request.so_far = {{.tokens = {1}, .ended = true}};
+  EXPECT_FALSE(driver.scheduler().Add(request).ok());
+  request.so_far = {{.tokens = {kFakeVocab}}};
+  EXPECT_FALSE(driver.scheduler().Add(request).ok());
+  request.so_far = {{}, {}};
+  EXPECT_FALSE(driver.scheduler().Add(request).ok());
+}
+
 }  // namespace
 }  // namespace folkmoot

@@ -24,6 +24,17 @@ std::vector<std::string> FakeExchange::events() const {
 }
 
 ApiTest::ApiTest() {
+  DescribeModel();
+  options.version = "1.2.3";
+  options.after = [this](std::chrono::milliseconds delay, std::function<void()> task) {
+    auto handle = std::make_shared<std::function<void()>>(std::move(task));
+    timers.emplace_back(delay, handle);
+    return std::shared_ptr<void>(handle);
+  };
+}
+
+void ApiTest::DescribeModel() {
+  model = ServedModelOptions();
   model.names = {"demo", "alias"};
   model.root = "models/demo-kjv";
   model.context = 64;
@@ -35,12 +46,6 @@ ApiTest::ApiTest() {
   if (!loaded.ok()) ADD_FAILURE() << loaded.status();
   model.tokenizer = *std::move(loaded);
   tokenizer = model.tokenizer.get();
-  options.version = "1.2.3";
-  options.after = [this](std::chrono::milliseconds delay, std::function<void()> task) {
-    auto handle = std::make_shared<std::function<void()>>(std::move(task));
-    timers.emplace_back(delay, handle);
-    return std::shared_ptr<void>(handle);
-  };
 }
 
 void ApiTest::Attach() {

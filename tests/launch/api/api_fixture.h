@@ -85,6 +85,7 @@ class ApiTest : public testing::Test {
  protected:
   ApiTest();
   // The model of the tests: demo-kjv's tokenizer, and whatever a test changes before Attach.
+  void DescribeModel();
   void Attach();
 
   std::shared_ptr<FakeExchange> Send(const std::string& method, const std::string& path,

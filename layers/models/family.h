@@ -46,6 +46,7 @@ struct Family {
   F(kGraniteMoe)             \
   F(kGraniteMoeShared)       \
   F(kHunyuanMoe)             \
+  F(kJetMoe)                 \
   F(kLlama4)                 \
   F(kLlama4Multimodal)       \
   F(kLlama)                  \

@@ -32,6 +32,7 @@ struct Family {
 };
 
 #define FOLKMOOT_FAMILIES(F) \
+  F(kAfmoe)                  \
   F(kDbrx)                   \
   F(kDeepseekV2)             \
   F(kDeepseekV3)             \

@@ -38,6 +38,7 @@ struct Family {
   F(kDeepseekV3)             \
   F(kDots1)                  \
   F(kErnie45Moe)             \
+  F(kExaoneMoe)              \
   F(kGemma2)                 \
   F(kGemma3)                 \
   F(kGemma)                  \

@@ -38,26 +38,6 @@ absl::Status Read(const ConfigSource& source, ModelConfig& config) {
   return absl::OkStatus();
 }
 
-// mlp_layer_types; absent: the first layer is dense.
-absl::Status ReadLayerTypes(const ConfigReader& keys, ModelConfig& config) {
-  if (!keys.HasValue("mlp_layer_types")) {
-    config.layers.front().moe = false;
-    return absl::OkStatus();
-  }
-  FM_ASSIGN_OR_RETURN(const auto types, keys.Strings("mlp_layer_types"));
-  if (types.size() != config.layers.size()) {
-    return keys.WrongLength("mlp_layer_types", config.layers.size());
-  }
-  for (size_t i = 0; i < types.size(); ++i) {
-    if (types[i] != "sparse" && types[i] != "dense") {
-      return keys.Wrong("mlp_layer_types",
-                        fmt::format("entry {} is '{}'; known: sparse, dense", i, types[i]));
-    }
-    config.layers[i].moe = types[i] == "sparse";
-  }
-  return absl::OkStatus();
-}
-
 absl::Status ReadLite(const ConfigSource& source, ModelConfig& config) {
   const ConfigReader& keys = source.keys;
   FM_RETURN_IF_ERROR(
@@ -66,15 +46,8 @@ absl::Status ReadLite(const ConfigSource& source, ModelConfig& config) {
   FM_RETURN_IF_ERROR(ReadScaledAndShared(keys, 1.8, 1, config.moe));
   config.moe.selection_bias = true;
   FM_ASSIGN_OR_RETURN(config.rope.neighbours, keys.Bool("rope_interleave", true));
-  FM_RETURN_IF_ERROR(ReadLayerTypes(keys, config));
-  FM_ASSIGN_OR_RETURN(const auto dense, keys.OptionalInt("first_k_dense_replace", {0, INT32_MAX}));
-  if (!dense) return absl::OkStatus();
-  for (size_t i = 0; i < config.layers.size(); ++i) {
-    if (config.layers[i].moe == (static_cast<int64_t>(i) >= *dense)) continue;
-    return keys.Wrong("first_k_dense_replace",
-                      fmt::format("it contradicts mlp_layer_types at layer {}", i));
-  }
-  return absl::OkStatus();
+  config.layers.front().moe = false;  // where mlp_layer_types is absent
+  return ReadMlpLayerTypes(keys, config);
 }
 
 }  // namespace

@@ -61,7 +61,8 @@ struct Family {
   F(kQwen2)                  \
   F(kQwen2Moe)               \
   F(kQwen3)                  \
-  F(kQwen3Moe)
+  F(kQwen3Moe)               \
+  F(kSolarOpen)
 
 #define FOLKMOOT_DECLARE(family) extern const Family family;
 FOLKMOOT_FAMILIES(FOLKMOOT_DECLARE)

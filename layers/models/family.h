@@ -47,6 +47,7 @@ struct Family {
   F(kGptOss)                 \
   F(kGraniteMoe)             \
   F(kGraniteMoeShared)       \
+  F(kHyV3)                   \
   F(kHunyuanMoe)             \
   F(kJetMoe)                 \
   F(kLlama4)                 \

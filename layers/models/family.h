@@ -39,6 +39,7 @@ struct Family {
   F(kDots1)                  \
   F(kErnie45Moe)             \
   F(kExaoneMoe)              \
+  F(kFlexOlmo)               \
   F(kGemma2)                 \
   F(kGemma3)                 \
   F(kGemma)                  \

@@ -48,6 +48,7 @@ struct Family {
   F(kGptOss)                 \
   F(kGraniteMoe)             \
   F(kGraniteMoeShared)       \
+  F(kGrok1)                  \
   F(kHyV3)                   \
   F(kHunyuanMoe)             \
   F(kJetMoe)                 \

@@ -59,6 +59,8 @@ struct Family {
   F(kMinimaxM2)              \
   F(kMistral)                \
   F(kMixtral)                \
+  F(kOlmo2)                  \
+  F(kOlmo3)                  \
   F(kOlmoe)                  \
   F(kPhimoe)                 \
   F(kQwen2)                  \

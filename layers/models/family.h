@@ -62,6 +62,7 @@ struct Family {
   F(kOlmo2)                  \
   F(kOlmo3)                  \
   F(kOlmoe)                  \
+  F(kPhi3)                   \
   F(kPhimoe)                 \
   F(kQwen2)                  \
   F(kQwen2Moe)               \

@@ -68,6 +68,7 @@ struct Family {
   F(kQwen2Moe)               \
   F(kQwen3)                  \
   F(kQwen3Moe)               \
+  F(kSeedOss)                \
   F(kSolarOpen)
 
 #define FOLKMOOT_DECLARE(family) extern const Family family;

@@ -68,6 +68,7 @@ struct Family {
   F(kQwen2Moe)               \
   F(kQwen3)                  \
   F(kQwen3Moe)               \
+  F(kQwen3VlMoe)             \
   F(kSeedOss)                \
   F(kSolarOpen)
 

@@ -52,6 +52,7 @@ struct Family {
   F(kHyV3)                   \
   F(kHunyuanMoe)             \
   F(kJetMoe)                 \
+  F(kKimiK25)                \
   F(kLlama4)                 \
   F(kLlama4Multimodal)       \
   F(kLlama)                  \

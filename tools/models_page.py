@@ -33,6 +33,7 @@ NAMES = {
     "gemma3_text": "Gemma 3 (text)",
     "glm4_moe": "GLM-4.5, 4.6, 4.7",
     "glm4_moe_lite": "GLM-4.7-Flash",
+    "glm4v_moe": "GLM-4.5V, 4.6V (their text models)",
     "gpt_oss": "gpt-oss",
     "granitemoe": "Granite 3 with experts",
     "granitemoeshared": "Granite 4 with shared experts",

@@ -45,6 +45,7 @@ struct Family {
   F(kGemma)                  \
   F(kGlm4Moe)                \
   F(kGlm4MoeLite)            \
+  F(kGlm4vMoe)               \
   F(kGptOss)                 \
   F(kGraniteMoe)             \
   F(kGraniteMoeShared)       \

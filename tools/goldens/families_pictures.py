@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Text models inside of multimodal ones: Kimi-K2.5 and Qwen3-VL with experts."""
+"""Text models inside of multimodal ones: GLM-4.5V, Kimi-K2.5 and Qwen3-VL with experts."""
 
 from transformers import AutoModelForCausalLM
+from transformers.models.glm4v_moe import configuration_glm4v_moe, modeling_glm4v_moe
 from transformers.models.kimi_k25 import configuration_kimi_k25, modeling_kimi_k25
 from transformers.models.qwen3_vl_moe import configuration_qwen3_vl_moe, modeling_qwen3_vl_moe
 
@@ -9,6 +10,7 @@ from .family import Family, biased_choices, is_of_text, per_expert
 
 # Transformers has them for pictures and text only, and `register` leaves its own classes alone.
 AutoModelForCausalLM._model_mapping._extra_content |= {
+    configuration_glm4v_moe.Glm4vMoeConfig: modeling_glm4v_moe.Glm4vMoeForConditionalGeneration,
     configuration_kimi_k25.Kimi_K25Config: modeling_kimi_k25.Kimi_K25ForConditionalGeneration,
     configuration_qwen3_vl_moe.Qwen3VLMoeConfig:
         modeling_qwen3_vl_moe.Qwen3VLMoeForConditionalGeneration,
@@ -43,6 +45,8 @@ def _qwen_released(weights, config):
 
 
 PICTURES = {
+    "glm4v_moe": Family("Glm4vMoeForConditionalGeneration", routers=_routers,
+                        choices=biased_choices, rope=_rope),
     "kimi_k25": Family("Kimi_K25ForConditionalGeneration", released=_kimi_released,
                        routers=_routers, choices=biased_choices, rope=_rope),
     "qwen3_vl_moe": Family("Qwen3VLMoeForConditionalGeneration", released=_qwen_released,

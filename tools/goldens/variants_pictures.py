@@ -98,4 +98,54 @@ QWEN = [
     ),
 ]
 
-PICTURES = [*KIMI, *QWEN]
+_GLM_TEXT = BASE | {
+    "model_type": "glm4v_moe_text", "head_dim": 12, "intermediate_size": 20,
+    "moe_intermediate_size": 8, "n_routed_experts": 8, "num_experts_per_tok": 2,
+    "partial_rotary_factor": 0.5, "pad_token_id": None, "tie_word_embeddings": False,
+    "rope_scaling": {"rope_type": "default", "mrope_section": [1, 1, 1]},
+}
+_GLM_VISION = {"depth": 1, "hidden_size": 16, "intermediate_size": 16, "num_heads": 2,
+               "patch_size": 2, "image_size": 8, "out_hidden_size": 32}
+
+
+def _glm(name, description, text, **kwargs):
+    text = _GLM_TEXT | text
+    config = {"text_config": text, "vision_config": _GLM_VISION, "image_token_id": 196,
+              "video_token_id": 197, "image_start_token_id": 198, "image_end_token_id": 199,
+              "video_start_token_id": 200, "video_end_token_id": 201,
+              "tie_word_embeddings": False}
+    kwargs["matters"] = [{"text_config": text | change} for change in kwargs["matters"]]
+    return Variant(f"glm4v_moe-{name}", "glm4v_moe", description, config, **kwargs)
+
+
+GLM = [
+    _glm(
+        "classic",
+        "GLM-4.5V as released: half of each head turns, biases of q, k and v, a dense layer",
+        {"num_hidden_layers": 3, "attention_bias": True, "n_group": 1, "topk_group": 1,
+         "n_shared_experts": 1, "first_k_dense_replace": 1, "norm_topk_prob": True,
+         "routed_scaling_factor": 1.0, "use_qk_norm": False, "hidden_act": "silu",
+         "rms_norm_eps": 1e-05, "rope_theta": 10000.0, "dtype": "bfloat16"},
+        dtype="BF16", shard_bytes=60000,
+        matters=[{"num_experts_per_tok": 3}, {"rope_theta": 100.0}, {"norm_topk_prob": False},
+                 {"routed_scaling_factor": 2.0}],
+    ),
+    _glm(
+        "groups",
+        "one of two groups, no biases, a quarter of each head of 16 turns, two shared experts, gelu",
+        {"n_group": 2, "topk_group": 1, "attention_bias": False, "n_shared_experts": 2,
+         "head_dim": 16, "partial_rotary_factor": 0.25, "hidden_act": "gelu",
+         "rope_scaling": {"type": "default", "mrope_section": [1, 1]},
+         "routed_scaling_factor": 1.5, "first_k_dense_replace": 0},
+        matters=[{"topk_group": 2}, {"hidden_act": "silu"}, {"routed_scaling_factor": 1.0}],
+    ),
+    _glm(
+        "defaults",
+        "biases and the half that turns left to their defaults, not normalised, float16",
+        {"partial_rotary_factor": 0.5, "norm_topk_prob": False, "num_key_value_heads": 4},
+        dtype="F16",
+        matters=[{"norm_topk_prob": True}, {"rms_norm_eps": 0.1}],
+    ),
+]
+
+PICTURES = [*GLM, *KIMI, *QWEN]

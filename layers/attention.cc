@@ -3,11 +3,12 @@
 
 #include "layers/grouped_attention.h"
 #include "layers/latent_attention.h"
+#include "layers/mixture_attention.h"
 
 namespace folkmoot {
 
-absl::Status Attention::LoadOutput(ThreadPool& pool, WeightLoader& loader,
-                                   const ModelConfig& config, const std::string& module) {
+absl::Status UniformAttention::LoadOutput(ThreadPool& pool, WeightLoader& loader,
+                                          const ModelConfig& config, const std::string& module) {
   output_ = OutputSplit(config.hidden, columns_->size());
   const TensorRef o = {.name = module + ".weight", .n = config.hidden, .k = heads_.cols()};
   FM_ASSIGN_OR_RETURN(o_, loader.Pack(pool, o.Rows(output_.begin(rank()), output_.width(rank()))));
@@ -17,8 +18,8 @@ absl::Status Attention::LoadOutput(ThreadPool& pool, WeightLoader& loader,
   return absl::OkStatus();
 }
 
-absl::StatusOr<Matrix> Attention::Forward(LayerContext& ctx, const AttentionStep& step,
-                                          KvCache& cache, ConstMatrix x) const {
+absl::StatusOr<Matrix> UniformAttention::Forward(LayerContext& ctx, const AttentionStep& step,
+                                                 KvCache& cache, ConstMatrix x) const {
   WaitLabel label = {.layer = static_cast<int>(layer_), .step = ctx.step};
   const Matrix attended = columns_->Take(x.rows, heads_);
   if (heads_.width(rank()) > 0) {
@@ -41,6 +42,9 @@ absl::StatusOr<std::unique_ptr<Attention>> LoadAttention(ThreadPool& pool, Weigh
                                                          ColumnExchange& columns) {
   if (config.latent.kv_rank > 0) {
     return LatentAttention::Load(pool, loader, config, layer, names, columns);
+  }
+  if (config.attention_experts > 0) {
+    return MixtureAttention::Load(pool, loader, config, layer, names, columns);
   }
   return GroupedAttention::Load(pool, loader, config, layer, names, columns);
 }

@@ -44,13 +44,20 @@ class Attention {
   // x [T, H] normalised input. Returns [T, H], which lives as matrices of ColumnExchange do. Writes
   // this step's keys and values to `cache`, which has this rank's heads. Collective over the
   // ranks of the exchange.
+  virtual absl::StatusOr<Matrix> Forward(LayerContext& ctx, const AttentionStep& step,
+                                         KvCache& cache, ConstMatrix x) const = 0;
+};
+
+// Whose heads of all tokens go through one output matrix.
+class UniformAttention : public Attention {
+ public:
   absl::StatusOr<Matrix> Forward(LayerContext& ctx, const AttentionStep& step, KvCache& cache,
-                                 ConstMatrix x) const;
+                                 ConstMatrix x) const override;
 
  protected:
   // `layer` is that of the cache. `columns` must outlive the layer. heads_ is the caller's to set,
   // and LoadOutput to call.
-  Attention(int64_t layer, ColumnExchange& columns) : layer_(layer), columns_(&columns) {}
+  UniformAttention(int64_t layer, ColumnExchange& columns) : layer_(layer), columns_(&columns) {}
   absl::Status LoadOutput(ThreadPool& pool, WeightLoader& loader, const ModelConfig& config,
                           const std::string& module);
   int rank() const { return columns_->rank(); }
@@ -70,7 +77,7 @@ class Attention {
   std::vector<float> o_bias_;  // empty: none
 };
 
-// Multi-head, grouped-query or latent attention, as the config says.
+// Multi-head, grouped-query or latent attention, or a mixture of heads, as the config says.
 absl::StatusOr<std::unique_ptr<Attention>> LoadAttention(ThreadPool& pool, WeightLoader& loader,
                                                          const ModelConfig& config, int64_t layer,
                                                          const AttentionNames& names,

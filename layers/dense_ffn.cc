@@ -11,6 +11,14 @@ GatedFfnTensors TensorsOf(const std::string& prefix, int64_t hidden, int64_t int
           .down = {.name = prefix + "down_proj.weight", .n = hidden, .k = intermediate}};
 }
 
+GatedFfnTensors FusedTensorsOf(const std::string& gate_up, const std::string& down, int64_t hidden,
+                               int64_t intermediate) {
+  const TensorRef both = {.name = gate_up, .n = 2 * intermediate, .k = hidden};
+  return {.gate = both.Rows(0, intermediate),
+          .up = both.Rows(intermediate, intermediate),
+          .down = {.name = down, .n = hidden, .k = intermediate}};
+}
+
 absl::Status LoadGatedFfn(ThreadPool& pool, WeightLoader& loader, const GatedFfnTensors& tensors,
                           const ColumnExchange& columns, GatedFfnWeights* weights) {
   const int rank = columns.rank();

@@ -16,6 +16,9 @@ namespace folkmoot {
 
 // {gate,up,down}_proj.weight behind "model.layers.3.mlp.".
 GatedFfnTensors TensorsOf(const std::string& prefix, int64_t hidden, int64_t intermediate);
+// Of two tensors: gate and then up rows, [2I, H], and [H, I].
+GatedFfnTensors FusedTensorsOf(const std::string& gate_up, const std::string& down, int64_t hidden,
+                               int64_t intermediate);
 
 // This rank's part of one network. The bias stays as it is.
 absl::Status LoadGatedFfn(ThreadPool& pool, WeightLoader& loader, const GatedFfnTensors& tensors,

@@ -10,7 +10,7 @@ namespace folkmoot {
 
 GroupedAttention::GroupedAttention(const ModelConfig& config, int64_t layer,
                                    ColumnExchange& columns)
-    : Attention(layer, columns),
+    : UniformAttention(layer, columns),
       kind_(config.layers[static_cast<size_t>(layer)]),
       rotary_{.head_dim = config.head_dim, .neighbours = config.rope.neighbours},
       norm_eps_(config.rms_norm_eps),
@@ -38,6 +38,12 @@ absl::StatusOr<std::unique_ptr<Attention>> GroupedAttention::Load(
   FM_RETURN_IF_ERROR(a->LoadProjections(pool, loader, config, names));
   FM_RETURN_IF_ERROR(a->LoadOutput(pool, loader, config, names.o));
   FM_RETURN_IF_ERROR(a->LoadNorms(loader, config, names));
+  if (config.attention_gate) {
+    const TensorRef gate = {
+        .name = names.gate + ".weight", .n = a->heads_.cols(), .k = config.hidden};
+    FM_ASSIGN_OR_RETURN(a->gate_, loader.Pack(pool, gate.Rows(a->heads_.begin(a->rank()),
+                                                              a->heads_.width(a->rank()))));
+  }
   if (!config.sinks) return a;
   const int64_t queries = config.heads / config.kv_heads;
   const ColumnSplit heads = KvHeadSplit(config, columns.size()).Times(queries);
@@ -146,6 +152,9 @@ void GroupedAttention::Attend(LayerContext& ctx, const AttentionStep& step, KvCa
   if (norm_after_rope_) NormaliseHeads(ctx, q, k);
   StoreKv(ctx.pool, layer(), step.sequences, k, v, cache);
   PagedAttention(ctx.pool, params_, step.sequences, q, cache, ctx.workspace, attended);
+  if (gate_.empty()) return;
+  Gemm(ctx.pool, x, gate_, {}, ctx.workspace, q);  // the queries have done their work
+  MultiplySigmoid(ctx.pool, q, attended);
 }
 
 }  // namespace folkmoot

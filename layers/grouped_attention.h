@@ -9,7 +9,7 @@
 
 namespace folkmoot {
 
-class GroupedAttention final : public Attention {
+class GroupedAttention final : public UniformAttention {
  public:
   static absl::StatusOr<std::unique_ptr<Attention>> Load(ThreadPool& pool, WeightLoader& loader,
                                                          const ModelConfig& config, int64_t layer,
@@ -38,6 +38,7 @@ class GroupedAttention final : public Attention {
   std::vector<float> qkv_bias_;         // empty: none
   std::vector<float> q_norm_, k_norm_;  // [head_dim], [columns of all heads], or empty
   std::vector<float> sinks_;            // [heads of this rank] or empty
+  PackedMatrix gate_;                   // [columns of this rank's heads, H] or empty
   float clip_ = 0;                      // 0: none
 };
 

@@ -13,7 +13,7 @@ constexpr float kNormEps = 1e-6f;
 }  // namespace
 
 LatentAttention::LatentAttention(const ModelConfig& config, int64_t layer, ColumnExchange& columns)
-    : Attention(layer, columns),
+    : UniformAttention(layer, columns),
       dims_(config.latent),
       neighbours_(config.rope.neighbours),
       head_split_(KvHeadSplit(config, columns.size())) {

@@ -18,7 +18,7 @@
 
 namespace folkmoot {
 
-class LatentAttention final : public Attention {
+class LatentAttention final : public UniformAttention {
  public:
   static absl::StatusOr<std::unique_ptr<Attention>> Load(ThreadPool& pool, WeightLoader& loader,
                                                          const ModelConfig& config, int64_t layer,

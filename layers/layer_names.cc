@@ -11,6 +11,7 @@ AttentionNames UsualAttentionNames(const std::string& prefix) {
           .q_norm = prefix + "q_norm",
           .k_norm = prefix + "k_norm",
           .sinks = prefix + "sinks",
+          .gate = prefix + "gate_proj",
           .q_a = prefix + "q_a_proj",
           .q_a_norm = prefix + "q_a_layernorm",
           .q_b = prefix + "q_b_proj",

@@ -12,10 +12,14 @@ struct AttentionNames {
   std::string qkv;             // one module in place of the three, rows of q, k and v; empty: none
   std::string q_norm, k_norm;  // modules
   std::string sinks;           // [heads]
+  std::string gate;            // module; ModelConfig::attention_gate
   // Latent attention, modules: q where it is of low rank, its norm, and what makes q of it; the
   // same of keys and values, whose first matrix has the shared rotated key too.
   std::string q_a, q_a_norm, q_b;
   std::string kv_a, kv_a_norm, kv_b;
+  // A mixture of heads, whole names: k and then v rows, [2 kv, H], of kv rows each; the router of E
+  // experts, [E, H]; their queries, [E, kv, H], and outputs, [E, H, kv]; and the bias of the sum.
+  std::string kv, router, experts_q, experts_o, experts_bias;
 };
 
 // Where a family keeps its experts. The packed layout is used when its tensors exist.
@@ -48,6 +52,7 @@ struct MoeNames {
   std::string packed_selection_bias;   // as packed_router
   bool selection_bias_is_row = false;  // [1, E]
   ExpertNames experts;
+  std::string output_bias;  // [H]; MoeConfig::output_bias
   // The shared expert, if there is one: a prefix of {gate,up,down}_proj.weight, or a matrix of gate
   // and then up rows, [2S, H], and [H, S].
   std::string shared_prefix;
@@ -57,12 +62,13 @@ struct MoeNames {
 };
 
 struct LayerNames {
-  std::string input_norm;  // modules
+  std::string input_norm;  // modules; ModelConfig::input_norms
   std::string ffn_norm;
   std::string attention_post_norm;  // ModelConfig::post_norms
   std::string ffn_post_norm;
   AttentionNames attention;
   std::string dense_prefix;  // of {gate,up,down}_proj
+  bool dense_fused = false;  // gate_up_proj in place of two: gate rows, then up
   MoeNames moe;
 };
 

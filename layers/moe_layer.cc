@@ -7,10 +7,7 @@ namespace folkmoot {
 
 GatedFfnTensors TensorsOfShared(const MoeNames& names, int64_t hidden, int64_t intermediate) {
   if (names.shared_gate_up.empty()) return TensorsOf(names.shared_prefix, hidden, intermediate);
-  const TensorRef both = {.name = names.shared_gate_up, .n = 2 * intermediate, .k = hidden};
-  return {.gate = both.Rows(0, intermediate),
-          .up = both.Rows(intermediate, intermediate),
-          .down = {.name = names.shared_down, .n = hidden, .k = intermediate}};
+  return FusedTensorsOf(names.shared_gate_up, names.shared_down, hidden, intermediate);
 }
 
 absl::StatusOr<MoeLayer> MoeLayer::Load(ThreadPool& pool, WeightLoader& loader,
@@ -33,6 +30,11 @@ absl::StatusOr<MoeLayer> MoeLayer::Load(ThreadPool& pool, WeightLoader& loader,
   }
   FM_ASSIGN_OR_RETURN(layer.experts_,
                       Experts::Load(pool, loader, config, names.experts, placement, rank, columns));
+  if (config.moe.output_bias) {
+    FM_ASSIGN_OR_RETURN(layer.output_bias_, loader.VectorPart(names.output_bias, config.hidden,
+                                                              layer.output_.begin(columns.rank()),
+                                                              layer.output_.width(columns.rank())));
+  }
   if (config.moe.shared_intermediate > 0) {
     FM_ASSIGN_OR_RETURN(
         layer.shared_,
@@ -55,6 +57,12 @@ void MoeLayer::Bind(int layer, int moe_index, const Gate& gate, int64_t top_k,
   handle_ = dispatcher.MakeHandle();
   if (!gate.config().shared) shared_.reset();
   if (gate.config().shared_gate == SharedGate::kNone) shared_gate_.clear();
+}
+
+void MoeLayer::AddBias(Matrix out) const {
+  for (int64_t t = 0; t < out.rows; ++t) {
+    for (size_t c = 0; c < output_bias_.size(); ++c) out.Row(t)[c] += output_bias_[c];
+  }
 }
 
 void MoeLayer::AddShared(LayerContext& ctx, ConstMatrix x, ConstMatrix mine, Matrix out) const {
@@ -95,6 +103,7 @@ absl::StatusOr<Matrix> MoeLayer::Forward(LayerContext& ctx, const ForwardBatch& 
   FM_RETURN_IF_ERROR(dispatcher_->StartCombine(expert_out, *handle_));
   if (shared_ && !alone) shared_->Down(ctx, shared_hidden, shared);
   FM_RETURN_IF_ERROR(dispatcher_->FinishCombine(*handle_, mine));
+  if (!output_bias_.empty()) AddBias(mine);
   // Always after the routed experts, so that the sum has one order.
   if (shared_) AddShared(ctx, x, shared, mine);
   label.phase = "output gather";

@@ -46,6 +46,7 @@ class MoeLayer {
 
  private:
   explicit MoeLayer(ColumnExchange& columns) : columns_(&columns) {}
+  void AddBias(Matrix out) const;
   // Adds the shared expert's columns `mine` to the routed ones.
   void AddShared(LayerContext& ctx, ConstMatrix x, ConstMatrix mine, Matrix out) const;
 
@@ -60,6 +61,7 @@ class MoeLayer {
   std::optional<DenseFfn> shared_;
   std::vector<float> shared_gate_;                   // [H] or empty
   std::vector<float> router_bias_, selection_bias_;  // [E] or empty
+  std::vector<float> output_bias_;                   // [this rank's columns] or empty
 };
 
 }  // namespace folkmoot

@@ -1,7 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "layers/norm.h"
 
+#include <algorithm>
+
 namespace folkmoot {
+namespace {
+
+void CopyRows(ConstMatrix from, Matrix to) {
+  for (int64_t t = 0; t < from.rows; ++t) std::copy_n(from.Row(t), from.cols, to.Row(t));
+}
+
+}  // namespace
 
 absl::StatusOr<std::vector<float>> RmsNormWeights(WeightLoader& loader, NormKind kind,
                                                   const std::string& name, int64_t n) {
@@ -17,7 +26,8 @@ absl::StatusOr<Norm> Norm::Load(WeightLoader& loader, const ModelConfig& config,
   Norm norm;
   norm.kind_ = config.norm;
   norm.eps_ = config.rms_norm_eps;
-  FM_ASSIGN_OR_RETURN(norm.weight_, RmsNormWeights(loader, config.norm, module + ".weight", n));
+  const std::string name = module.ends_with(".scale") ? module : module + ".weight";
+  FM_ASSIGN_OR_RETURN(norm.weight_, RmsNormWeights(loader, config.norm, name, n));
   if (config.norm == NormKind::kLayer && config.norm_bias) {
     FM_ASSIGN_OR_RETURN(norm.bias_, loader.Vector(module + ".bias", n));
   }
@@ -25,17 +35,19 @@ absl::StatusOr<Norm> Norm::Load(WeightLoader& loader, const ModelConfig& config,
 }
 
 void Norm::Apply(ThreadPool& pool, ConstMatrix x, Matrix out) const {
+  if (weight_.empty()) return CopyRows(x, out);
   if (kind_ == NormKind::kLayer) return LayerNorm(pool, x, weight_, bias_, eps_, out);
   RmsNorm(pool, x, weight_, eps_, out);
 }
 
 void Norm::AddApply(ThreadPool& pool, ConstMatrix delta, float factor, Matrix residual,
                     Matrix out) const {
-  if (kind_ != NormKind::kLayer) {
+  if (kind_ != NormKind::kLayer && !weight_.empty()) {
     return AddRmsNorm(pool, delta, factor, weight_, eps_, residual, out);
   }
   FM_CHECK(factor == 1.0f);  // no family has both
   Add(pool, delta, residual);
+  if (weight_.empty()) return CopyRows(residual, out);
   LayerNorm(pool, residual, weight_, bias_, eps_, out);
 }
 

@@ -13,10 +13,13 @@ namespace folkmoot {
 
 class Norm {
  public:
-  Norm() = default;
-  // `module` + ".weight" (and ".bias") are vectors [n].
+  Norm() = default;  // leaves rows as they are
+  // `module` + ".weight" (and ".bias") are vectors [n], or `module` itself is, where it ends in
+  // ".scale" (Grok-1).
   static absl::StatusOr<Norm> Load(WeightLoader& loader, const ModelConfig& config,
                                    const std::string& module, int64_t n);
+
+  void set_eps(float eps) { eps_ = eps; }
 
   // x [T, n]; out may be x.
   void Apply(ThreadPool& pool, ConstMatrix x, Matrix out) const;

@@ -73,7 +73,7 @@ struct ConfigFamily {
   int64_t hidden = 0;
   int64_t intermediate = 0;
   int64_t layers = 0;
-  int64_t heads = 0;
+  int64_t heads = 0;     // 0: as many as kv_heads; `read` may make more of them
   int64_t kv_heads = 0;  // 0: as many as heads
   int64_t max_positions = 0;
   int64_t head_dim = 0;  // 0: hidden / heads
@@ -98,8 +98,9 @@ struct ConfigFamily {
   WindowRule window = WindowRule::kNone;
   int64_t window_size = 0;  // 0: null
   int64_t max_window_layers = 28;
-  bool kv_heads_null = true;  // null means as many as heads; else it is refused
-  bool head_dim_null = true;  // null means hidden / heads; else it is refused
+  int64_t window_pattern = 6;  // of an absent sliding_window_pattern
+  bool kv_heads_null = true;   // null means as many as heads; else it is refused
+  bool head_dim_null = true;   // null means hidden / heads; else it is refused
   // Routed experts; 0 for dense families.
   int64_t experts = 0;
   int64_t top_k = 0;
@@ -118,6 +119,7 @@ struct ConfigFamily {
   // text_config, which has this model_type, and keys beside it may be those that describe the rest.
   // Empty: they stand in the file.
   std::string_view text_model_type = "";
+  std::string_view other_text_model_type = "";  // that some published files have
   std::span<const std::string_view> beside_text = {};
   std::span<const FixedKey> fixed = {};  // keys that may say but one thing
   // What this family alone has: keys that `read` honours, after all others are read.

@@ -154,6 +154,7 @@ absl::Status ReadHeads(const ConfigSource& source, ModelConfig& config) {
   } else if (keys.Has("num_key_value_heads")) {
     config.kv_heads = config.heads;
   }
+  if (config.heads == 0) config.heads = config.kv_heads;
   if (config.heads % config.kv_heads != 0) {
     return keys.Wrong("num_key_value_heads",
                       fmt::format("num_attention_heads = {} must be a multiple of it (it is {})",

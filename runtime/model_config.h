@@ -77,6 +77,7 @@ struct MoeConfig {
   bool router_bias = false;     // added to the logits
   bool selection_bias = false;  // added to what experts are chosen by, not to their weights
   bool expert_bias = false;     // of gate, up and down of every expert
+  bool output_bias = false;     // of the sum of the chosen experts (JetMoE)
 
   int64_t outputs() const { return experts + zero_experts; }  // of the router
 };
@@ -116,10 +117,12 @@ struct ModelConfig {
   int64_t head_dim = 0;
   int64_t vocab = 0;
   int64_t max_positions = 0;
-  int64_t intermediate = 0;    // of dense FFN layers
-  float rms_norm_eps = 1e-6f;  // also of LayerNorm
+  int64_t intermediate = 0;             // of dense FFN layers
+  float rms_norm_eps = 1e-6f;           // also of LayerNorm
+  std::optional<float> final_norm_eps;  // of the last norm, where it has another (JetMoE)
   NormKind norm = NormKind::kRms;
   bool norm_bias = false;   // of LayerNorm
+  bool input_norms = true;  // of what attention and FFN read; else they read the stream (OLMo 2)
   bool post_norms = false;  // also of what attention and FFN give, before it is added (Gemma 2)
   Activation activation = Activation::kSilu;
   bool tied_embeddings = false;
@@ -138,9 +141,13 @@ struct ModelConfig {
   float attention_softcap = 0.0f;  // AttentionParams::softcap
   float logits_softcap = 0.0f;     // the same of logits; 0: none
   bool sinks = false;              // AttentionParams::sinks
+  bool attention_gate = false;     // what heads give is multiplied with sigmoids (Trinity)
   bool head_bias = false;          // of the output head
   float swiglu_limit = 0.0f;       // of Activation::kClampedSwiglu
   LatentConfig latent;             // kv_rank == 0: attention has keys and values of its own
+  // Each has queries for all keys and an output; a token chooses heads / kv_heads (JetMoE). 0:
+  // none.
+  int64_t attention_experts = 0;
   TemperatureConfig temperature;
   DType dtype = DType::kF32;  // as config.json says; tensors may differ
   RopeConfig rope;

@@ -57,8 +57,10 @@ absl::StatusOr<std::vector<bool>> SlidingByRule(const ConfigSource& source, int6
         source.keys.Int("max_window_layers", source.family.max_window_layers, {0, INT32_MAX}));
   }
   int64_t pattern = 1;
-  if (source.family.window == WindowRule::kAllButNth) {
-    FM_ASSIGN_OR_RETURN(pattern, source.keys.Int("sliding_window_pattern", 6));
+  const bool listed = source.keys.HasValue("layer_types");  // then it may be "LLLG" (K-EXAONE)
+  if (source.family.window == WindowRule::kAllButNth && !listed) {
+    FM_ASSIGN_OR_RETURN(pattern,
+                        source.keys.Int("sliding_window_pattern", source.family.window_pattern));
   }
   std::vector<bool> sliding(static_cast<size_t>(layers));
   for (int64_t i = 0; i < layers; ++i) {

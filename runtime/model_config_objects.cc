@@ -12,7 +12,7 @@ using nlohmann::json;
 
 constexpr std::string_view kText = "text_config";
 // Of the whole file; text_config may have them instead.
-constexpr std::array kOfFile = {"dtype", "torch_dtype", "quantization_config"};
+constexpr std::array kOfFile = {"dtype", "torch_dtype", "quantization_config", "eos_token_id"};
 
 absl::Status CheckBesideText(const ConfigReader& file, const ConfigFamily& family) {
   constexpr std::array kRead = {"architectures", "model_type", "text_config",
@@ -38,7 +38,8 @@ absl::StatusOr<json> TextKeys(const ConfigReader& file, const ConfigFamily& fami
   json text = *file.Find(kText);
   const ConfigReader keys(text, fmt::format("{}{}.", file.prefix(), kText));
   FM_ASSIGN_OR_RETURN(const auto type, keys.OptionalString("model_type"));
-  if (type && *type != family.text_model_type) {
+  const std::string_view other = family.other_text_model_type;
+  if (type && *type != family.text_model_type && (other.empty() || *type != other)) {
     return keys.Wrong("model_type", fmt::format("that of {} is '{}'", family.architecture,
                                                 family.text_model_type));
   }
@@ -54,7 +55,8 @@ absl::StatusOr<json> TextKeys(const ConfigReader& file, const ConfigFamily& fami
     if (weights && keys.HasValue(key) && *keys.Find(key) != *file.Find(key)) {
       return keys.Wrong(key, "it contradicts the one beside text_config");
     }
-    if (weights || !typed) text[key] = *file.Find(key);
+    const bool type_of_text = std::string_view(key).ends_with("dtype") && typed;
+    if (!type_of_text) text[key] = *file.Find(key);
   }
   return text;
 }

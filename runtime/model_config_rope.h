@@ -16,7 +16,8 @@ struct RopeDefaults {
   std::string_view absent = "";  // of ConfigFamily: rope_absent, rope_context_inside, rope_mscales
   bool context_inside = false;
   bool mscales = false;
-  bool alpha = false;  // ConfigFamily::rope_alpha
+  bool alpha = false;     // ConfigFamily::rope_alpha
+  bool sections = false;  // mrope_section, which are equal in text (Qwen3-VL)
 };
 
 // Old style: rope_theta and rope_scaling; new style: rope_parameters. Contradictions between the

@@ -20,20 +20,28 @@ GOLDENS = ROOT / "tests" / "data" / "goldens"
 
 # What people call the models of a model_type.
 NAMES = {
+    "afmoe": "Arcee Trinity",
     "dbrx": "DBRX",
     "deepseek_v2": "DeepSeek-V2, V2.5, Coder-V2, V2-Lite",
     "deepseek_v3": "DeepSeek-V3, R1, Kimi-K2, Moonlight",
     "dots1": "dots.llm1",
     "ernie4_5_moe": "ERNIE 4.5 with experts",
+    "exaone_moe": "K-EXAONE",
+    "flex_olmo": "FlexOlmo",
     "gemma": "Gemma",
     "gemma2": "Gemma 2",
     "gemma3_text": "Gemma 3 (text)",
     "glm4_moe": "GLM-4.5, 4.6, 4.7",
     "glm4_moe_lite": "GLM-4.7-Flash",
+    "glm4v_moe": "GLM-4.5V, 4.6V (their text models)",
     "gpt_oss": "gpt-oss",
     "granitemoe": "Granite 3 with experts",
     "granitemoeshared": "Granite 4 with shared experts",
+    "grok-1": "Grok-1",
     "hunyuan_v1_moe": "Hunyuan-A13B",
+    "hy_v3": "Hunyuan 3",
+    "jetmoe": "JetMoE",
+    "kimi_k25": "Kimi-K2.5 (its text model)",
     "llama": "Llama, SmolLM2, TinyLlama",
     "llama4": "Llama 4 (its text model)",
     "llama4_text": "Llama 4",
@@ -41,12 +49,18 @@ NAMES = {
     "minimax_m2": "MiniMax-M2",
     "mistral": "Mistral",
     "mixtral": "Mixtral",
+    "olmo2": "OLMo 2",
+    "olmo3": "OLMo 3",
     "olmoe": "OLMoE",
+    "phi3": "Phi-3, Phi-3.5, Phi-4",
     "phimoe": "Phi-3.5-MoE",
     "qwen2": "Qwen2, Qwen2.5",
     "qwen2_moe": "Qwen1.5-MoE, Qwen2-MoE",
     "qwen3": "Qwen3",
     "qwen3_moe": "Qwen3-MoE",
+    "qwen3_vl_moe": "Qwen3-VL with experts (its text model)",
+    "seed_oss": "Seed-OSS",
+    "solar_open": "Solar Open",
 }
 
 HEAD = """# Models
@@ -60,7 +74,7 @@ worst beside it. The same models give the same bits at 3 ranks and, where
 the table does not say otherwise, tensor-parallel. Where Transformers is known to deviate from the authors' code, the goldens follow the
 authors ([README](../tests/data/goldens/README.md)).
 
-Text needs a `tokenizer.json`; Kimi-K2, Moonlight and Hunyuan-A13B are published with tiktoken files, which run with token ids only
+Text needs a `tokenizer.json`; Kimi-K2, K2.5, Moonlight and Hunyuan-A13B are published with tiktoken files, which run with token ids only
 until they are converted.
 
 Any key of a config.json that is not known to change nothing is honoured or refused by name; so are tensors that are missing

@@ -104,6 +104,11 @@ std::string AttentionText(const ModelConfig& config) {
   text += QkNormText(config.qk_norm);
   if (config.clip_qkv > 0) text += fmt::format(", q/k/v clipped to {}", config.clip_qkv);
   if (config.sinks) text += ", sinks";
+  if (config.attention_gate) text += ", gated";
+  if (config.attention_experts > 0) {
+    text += fmt::format(", queries and outputs of {} in {} experts", config.heads / config.kv_heads,
+                        config.attention_experts);
+  }
   if (config.attention_softcap > 0) {
     text += fmt::format(", scores capped at {}", config.attention_softcap);
   }

@@ -74,6 +74,14 @@ int64_t ActiveOfExperts(const ModelConfig& config, int64_t parameters) {
   return SaturatingProduct({parameters / (layers * config.moe.experts), chosen});
 }
 
+// Those of a tensor of no expert that one token runs through: all, but for attention whose experts
+// are in one tensor [E, ..].
+int64_t ActiveOfDense(const ModelConfig& config, const ListedTensor& tensor) {
+  const int64_t parameters = SaturatingProduct(tensor.shape);
+  if (config.attention_experts == 0 || tensor.shape.size() != 3) return parameters;
+  return parameters / config.attention_experts * (config.heads / config.kv_heads);
+}
+
 void CountBytes(const ListedTensor& tensor, int64_t bytes, ModelInventory& inventory) {
   if (tensor.expert == ListedTensor::kNoExpert) {
     SaturatingAdd(inventory.dense_bytes, bytes);
@@ -136,17 +144,19 @@ absl::StatusOr<ModelInventory> TakeInventory(const ModelConfig& config,
   FM_ASSIGN_OR_RETURN(inventory.tensors, ListTensors(config, stored.get()));
   inventory.expert_bytes.resize(static_cast<size_t>(config.moe.experts));
   int64_t dense_parameters = 0;
+  int64_t active_parameters = 0;
   std::set<std::string, std::less<>> names;
   for (const ListedTensor& tensor : inventory.tensors) {
     const bool routed = tensor.expert != ListedTensor::kNoExpert;
     SaturatingAdd(routed ? inventory.expert_parameters : dense_parameters,
                   SaturatingProduct(tensor.shape));
+    if (!routed) SaturatingAdd(active_parameters, ActiveOfDense(config, tensor));
     CompareTensor(config, tensor, checkpoint, inventory, names);
     names.insert(tensor.name);
   }
   inventory.parameters = dense_parameters;
   SaturatingAdd(inventory.parameters, inventory.expert_parameters);
-  inventory.active_parameters = dense_parameters;
+  inventory.active_parameters = active_parameters;
   SaturatingAdd(inventory.active_parameters, ActiveOfExperts(config, inventory.expert_parameters));
   inventory.kv_bytes_per_token = SaturatingProduct(
       {static_cast<int64_t>(config.layers.size()), config.cache_heads(),

@@ -253,8 +253,10 @@ absl::Status DecoderModel::LoadBlock(const LayerNames& names, WeightLoader& load
   const auto norm = [&](const std::string& module) {
     return Norm::Load(loader, config_, module, config_.hidden);
   };
-  FM_ASSIGN_OR_RETURN(block.input_norm, norm(names.input_norm));
-  FM_ASSIGN_OR_RETURN(block.ffn_norm, norm(names.ffn_norm));
+  if (config_.input_norms) {
+    FM_ASSIGN_OR_RETURN(block.input_norm, norm(names.input_norm));
+    FM_ASSIGN_OR_RETURN(block.ffn_norm, norm(names.ffn_norm));
+  }
   if (config_.post_norms) {
     FM_ASSIGN_OR_RETURN(block.attention_post_norm, norm(names.attention_post_norm));
     FM_ASSIGN_OR_RETURN(block.ffn_post_norm, norm(names.ffn_post_norm));
@@ -267,11 +269,13 @@ absl::Status DecoderModel::LoadBlock(const LayerNames& names, WeightLoader& load
                                                   expert_rank, *columns_));
     if (!layer.shortcut) return absl::OkStatus();
   }
-  FM_ASSIGN_OR_RETURN(
-      block.dense,
-      DenseFfn::Load(pool, loader,
-                     TensorsOf(names.dense_prefix, config_.hidden, config_.intermediate),
-                     config_.activation, config_.mlp_bias ? names.dense_prefix : "", *columns_));
+  const std::string& dense = names.dense_prefix;
+  const GatedFfnTensors tensors =
+      names.dense_fused ? FusedTensorsOf(dense + "gate_up_proj.weight", dense + "down_proj.weight",
+                                         config_.hidden, config_.intermediate)
+                        : TensorsOf(dense, config_.hidden, config_.intermediate);
+  FM_ASSIGN_OR_RETURN(block.dense, DenseFfn::Load(pool, loader, tensors, config_.activation,
+                                                  config_.mlp_bias ? dense : "", *columns_));
   return absl::OkStatus();
 }
 
@@ -287,6 +291,7 @@ absl::Status DecoderModel::LoadEnds(const EndNames& names, WeightLoader& loader,
   const TensorRef embedding = {.name = names.embedding, .n = config_.vocab, .k = config_.hidden};
   FM_ASSIGN_OR_RETURN(embedding_, loader.Table(embedding));
   FM_ASSIGN_OR_RETURN(final_norm_, Norm::Load(loader, config_, names.final_norm, config_.hidden));
+  if (config_.final_norm_eps) final_norm_.set_eps(*config_.final_norm_eps);
   TensorRef head = embedding;
   if (!config_.tied_embeddings) head.name = names.head + ".weight";
   const int64_t begin = vocab_.begin(columns_->rank());

@@ -78,6 +78,28 @@ absl::Status ReadScaledAndShared(const ConfigReader& keys, double scaling, int64
   return absl::OkStatus();
 }
 
+absl::Status ReadMlpLayerTypes(const ConfigReader& keys, ModelConfig& config) {
+  constexpr const char* kTypes = "mlp_layer_types";
+  FM_ASSIGN_OR_RETURN(const auto types, keys.Strings(kTypes));
+  if (keys.HasValue(kTypes) && types.size() != config.layers.size()) {
+    return keys.WrongLength(kTypes, config.layers.size());
+  }
+  for (size_t i = 0; i < types.size(); ++i) {
+    if (types[i] != "sparse" && types[i] != "dense") {
+      return keys.Wrong(kTypes, fmt::format("entry {} is '{}'; known: sparse, dense", i, types[i]));
+    }
+    config.layers[i].moe = types[i] == "sparse";
+  }
+  FM_ASSIGN_OR_RETURN(const auto dense, keys.OptionalInt("first_k_dense_replace", {0, INT32_MAX}));
+  if (!dense) return absl::OkStatus();
+  for (size_t i = 0; i < config.layers.size(); ++i) {
+    if (config.layers[i].moe == (static_cast<int64_t>(i) >= *dense)) continue;
+    return keys.Wrong("first_k_dense_replace",
+                      fmt::format("it contradicts mlp_layer_types at layer {}", i));
+  }
+  return absl::OkStatus();
+}
+
 GateConfig BiasedSigmoidGate(const ModelConfig& config) {
   GateConfig gate = TopKGate(config);
   gate.score_fn = ScoreFn::kSigmoid;

@@ -36,6 +36,10 @@ absl::Status ReadGroups(const ConfigReader& keys, const GroupDefaults& defaults,
 absl::Status ReadScaledAndShared(const ConfigReader& keys, double scaling, int64_t shared,
                                  MoeConfig& moe);
 
+// Key mlp_layer_types, where it is given, says which layers have experts; first_k_dense_replace,
+// where that is given too, must agree.
+absl::Status ReadMlpLayerTypes(const ConfigReader& keys, ModelConfig& config);
+
 // DeepSeek-V3 (arXiv 2412.19437, section 2.1.2): chosen by sigmoid + bias of the layer, weighed by
 // sigmoid alone; a group's score is the sum of its two best.
 GateConfig BiasedSigmoidGate(const ModelConfig& config);

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // DeepSeek-V3 and R1 (arXiv 2412.19437), Kimi-K2 and Moonlight: latent attention, leading dense
 // layers, experts chosen in groups by biased sigmoid scores. The layer for multi-token prediction
-// is not used.
+// is not used. Of Kimi-K2.5 (Moonshot AI 2026) only the text model is run, which is that of
+// Kimi-K2.
 #include "layers/models/deepseek_parts.h"
 
 namespace folkmoot {
@@ -31,36 +32,65 @@ GateConfig PublishedGate(const ModelConfig& config) {
   return gate;
 }
 
+constexpr std::string_view kBesideText[] = {
+    "vision_config",          "media_placeholder_token_id", "video_placeholder",
+    "ignore_index",           "use_unified_vision_chunk",   "image_token_id",
+    "video_token_id",         "vision_start_token_id",      "vision_end_token_id",
+    "projection_hidden_size", "projection_layer_norm_eps"};
+constexpr std::string_view kNotText[] = {"vision_tower.", "mm_projector.",
+                                         "language_model.model.layers.{}."};
+
+EndNames MultimodalEndNames() {
+  return {"language_model.model.embed_tokens.weight", "language_model.model.norm",
+          "language_model.lm_head"};
+}
+
+constexpr ConfigFamily kText = {.architecture = "DeepseekV3ForCausalLM",
+                                .model_type = "deepseek_v3",
+                                .other_model_type = "kimi_k2",
+                                .vocab = 129280,
+                                .hidden = 7168,
+                                .intermediate = 18432,
+                                .layers = 61,
+                                .heads = 128,
+                                .max_positions = 4096,
+                                .head_dim = 192,
+                                .latent_rope_dim = 64,
+                                .eos = 1,
+                                .bias = BiasRule::kAttentionKey,
+                                .experts = 256,
+                                .top_k = 8,
+                                .moe_intermediate = 2048,
+                                .dense = DenseRule::kFirst,
+                                .first_dense = 3,
+                                .local_experts_alias = true,
+                                .norm_topk_key = true,
+                                .norm_topk = true,
+                                .aliases = kAliases,
+                                .fixed = kFixed,
+                                .own_keys = kOwnKeys,
+                                .read = Read};
+
+constexpr ConfigFamily MultimodalConfig() {
+  ConfigFamily config = kText;
+  config.architecture = "KimiK25ForConditionalGeneration";
+  config.other_architecture = "Kimi_K25ForConditionalGeneration";
+  config.model_type = "kimi_k25";
+  config.other_model_type = "";
+  config.text_model_type = "deepseek_v3";
+  config.other_text_model_type = "kimi_k2";
+  config.beside_text = kBesideText;
+  return config;
+}
+
 }  // namespace
 
-const Family kDeepseekV3 = {
-    .config = {.architecture = "DeepseekV3ForCausalLM",
-               .model_type = "deepseek_v3",
-               .other_model_type = "kimi_k2",
-               .vocab = 129280,
-               .hidden = 7168,
-               .intermediate = 18432,
-               .layers = 61,
-               .heads = 128,
-               .max_positions = 4096,
-               .head_dim = 192,
-               .latent_rope_dim = 64,
-               .eos = 1,
-               .bias = BiasRule::kAttentionKey,
-               .experts = 256,
-               .top_k = 8,
-               .moe_intermediate = 2048,
-               .dense = DenseRule::kFirst,
-               .first_dense = 3,
-               .local_experts_alias = true,
-               .norm_topk_key = true,
-               .norm_topk = true,
-               .aliases = kAliases,
-               .fixed = kFixed,
-               .own_keys = kOwnKeys,
-               .read = Read},
-    .gate = PublishedGate,
-    .unused = kPredictionLayers,
-};
+const Family kDeepseekV3 = {.config = kText, .gate = PublishedGate, .unused = kPredictionLayers};
+
+const Family kKimiK25 = {.config = MultimodalConfig(),
+                         .end_names = MultimodalEndNames,
+                         .layers = "language_model.model.layers.",
+                         .gate = PublishedGate,
+                         .unused = kNotText};
 
 }  // namespace folkmoot

@@ -32,20 +32,28 @@ struct Family {
 };
 
 #define FOLKMOOT_FAMILIES(F) \
+  F(kAfmoe)                  \
   F(kDbrx)                   \
   F(kDeepseekV2)             \
   F(kDeepseekV3)             \
   F(kDots1)                  \
   F(kErnie45Moe)             \
+  F(kExaoneMoe)              \
+  F(kFlexOlmo)               \
   F(kGemma2)                 \
   F(kGemma3)                 \
   F(kGemma)                  \
   F(kGlm4Moe)                \
   F(kGlm4MoeLite)            \
+  F(kGlm4vMoe)               \
   F(kGptOss)                 \
   F(kGraniteMoe)             \
   F(kGraniteMoeShared)       \
+  F(kGrok1)                  \
+  F(kHyV3)                   \
   F(kHunyuanMoe)             \
+  F(kJetMoe)                 \
+  F(kKimiK25)                \
   F(kLlama4)                 \
   F(kLlama4Multimodal)       \
   F(kLlama)                  \
@@ -53,12 +61,18 @@ struct Family {
   F(kMinimaxM2)              \
   F(kMistral)                \
   F(kMixtral)                \
+  F(kOlmo2)                  \
+  F(kOlmo3)                  \
   F(kOlmoe)                  \
+  F(kPhi3)                   \
   F(kPhimoe)                 \
   F(kQwen2)                  \
   F(kQwen2Moe)               \
   F(kQwen3)                  \
-  F(kQwen3Moe)
+  F(kQwen3Moe)               \
+  F(kQwen3VlMoe)             \
+  F(kSeedOss)                \
+  F(kSolarOpen)
 
 #define FOLKMOOT_DECLARE(family) extern const Family family;
 FOLKMOOT_FAMILIES(FOLKMOOT_DECLARE)

@@ -6,7 +6,7 @@
 #include <cmath>
 
 #include "layers/models/family.h"
-#include "runtime/model_config_rope.h"
+#include "layers/models/layer_ropes.h"
 
 namespace folkmoot {
 namespace {
@@ -62,52 +62,21 @@ absl::Status Read2(const ConfigSource& source, ModelConfig& config) {
   return absl::OkStatus();
 }
 
-// The entries of rope_parameters, beside which older keys would have no say.
-absl::Status CheckRopes(const ConfigReader& keys) {
-  for (const char* key : {"rope_theta", "rope_scaling", "rope_local_base_freq"}) {
-    if (keys.HasValue(key)) return keys.Wrong(key, "rope_parameters decides; remove one of them");
-  }
-  const nlohmann::json& both = *keys.Find("rope_parameters");
-  bool known = both.is_object();
-  for (const auto& [kind, entry] : both.items()) {
-    known = known && (kind == "full_attention" || kind == "sliding_attention");
-  }
-  if (known) return absl::OkStatus();
-  return keys.Wrong("rope_parameters",
-                    "it must have entries full_attention and sliding_attention only");
-}
-
-// Of one kind of layer: entry `kind` of rope_parameters, or, in older files, `older`.
-absl::StatusOr<RopeConfig> ReadRope(const ConfigReader& keys, const ModelConfig& config,
-                                    const char* kind, double theta, const nlohmann::json& older) {
-  nlohmann::json part = older;
-  if (keys.HasValue("rope_parameters")) {
-    const nlohmann::json& both = *keys.Find("rope_parameters");
-    part = both.contains(kind) ? nlohmann::json{{"rope_parameters", both[kind]}}
-                               : nlohmann::json::object();
-  }
-  return ParseRope(ConfigReader(part, fmt::format("config.json: {}: key '", kind)),
-                   {.theta = theta, .dim = config.head_dim, .max_positions = config.max_positions});
-}
-
 absl::Status Read3(const ConfigSource& source, ModelConfig& config) {
   const ConfigReader& keys = source.keys;
   FM_RETURN_IF_ERROR(ReadSecond(source, config));
   FM_ASSIGN_OR_RETURN(config.logits_softcap,
                       keys.FloatOrNull("final_logit_softcapping", 0.0f, 0.0));
-  if (keys.HasValue("rope_parameters")) FM_RETURN_IF_ERROR(CheckRopes(keys));
-  nlohmann::json full = nlohmann::json::object();
-  nlohmann::json local = nlohmann::json::object();
+  constexpr std::string_view kOlder[] = {"rope_theta", "rope_scaling", "rope_local_base_freq"};
+  OlderRopeKeys full = {.theta = 1e6};
+  OlderRopeKeys local = {.theta = 1e4};
   for (const char* key : {"rope_theta", "rope_scaling"}) {
-    if (keys.HasValue(key)) full[key] = *keys.Find(key);
+    if (keys.HasValue(key)) full.keys[key] = *keys.Find(key);
   }
   if (keys.HasValue("rope_local_base_freq")) {
-    local["rope_theta"] = *keys.Find("rope_local_base_freq");
+    local.keys["rope_theta"] = *keys.Find("rope_local_base_freq");
   }
-  FM_ASSIGN_OR_RETURN(config.rope, ReadRope(keys, config, "full_attention", 1e6, full));
-  FM_ASSIGN_OR_RETURN(config.local_rope, ReadRope(keys, config, "sliding_attention", 1e4, local));
-  for (LayerConfig& layer : config.layers) layer.local_rope = layer.sliding_window > 0;
-  return absl::OkStatus();
+  return ReadLayerRopes(keys, kOlder, full, local, config);
 }
 
 LayerNames SecondNames(const std::string& prefix) {

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // GLM-4.5, 4.6 and 4.7 (arXiv 2508.06471): grouped-query attention of which half a head turns, with
 // the experts of DeepSeek-V3; and GLM-4.7-Flash, which has its attention too. The layer for
-// multi-token prediction is not used.
+// multi-token prediction is not used. Of GLM-4.5V and 4.6V only the text model is
+// run: without pictures the three sections of its positions are equal.
 #include "layers/models/deepseek_parts.h"
+#include "runtime/model_config_rope.h"
 
 namespace folkmoot {
 namespace {
@@ -38,26 +40,6 @@ absl::Status Read(const ConfigSource& source, ModelConfig& config) {
   return absl::OkStatus();
 }
 
-// mlp_layer_types; absent: the first layer is dense.
-absl::Status ReadLayerTypes(const ConfigReader& keys, ModelConfig& config) {
-  if (!keys.HasValue("mlp_layer_types")) {
-    config.layers.front().moe = false;
-    return absl::OkStatus();
-  }
-  FM_ASSIGN_OR_RETURN(const auto types, keys.Strings("mlp_layer_types"));
-  if (types.size() != config.layers.size()) {
-    return keys.WrongLength("mlp_layer_types", config.layers.size());
-  }
-  for (size_t i = 0; i < types.size(); ++i) {
-    if (types[i] != "sparse" && types[i] != "dense") {
-      return keys.Wrong("mlp_layer_types",
-                        fmt::format("entry {} is '{}'; known: sparse, dense", i, types[i]));
-    }
-    config.layers[i].moe = types[i] == "sparse";
-  }
-  return absl::OkStatus();
-}
-
 absl::Status ReadLite(const ConfigSource& source, ModelConfig& config) {
   const ConfigReader& keys = source.keys;
   FM_RETURN_IF_ERROR(
@@ -66,18 +48,72 @@ absl::Status ReadLite(const ConfigSource& source, ModelConfig& config) {
   FM_RETURN_IF_ERROR(ReadScaledAndShared(keys, 1.8, 1, config.moe));
   config.moe.selection_bias = true;
   FM_ASSIGN_OR_RETURN(config.rope.neighbours, keys.Bool("rope_interleave", true));
-  FM_RETURN_IF_ERROR(ReadLayerTypes(keys, config));
-  FM_ASSIGN_OR_RETURN(const auto dense, keys.OptionalInt("first_k_dense_replace", {0, INT32_MAX}));
-  if (!dense) return absl::OkStatus();
-  for (size_t i = 0; i < config.layers.size(); ++i) {
-    if (config.layers[i].moe == (static_cast<int64_t>(i) >= *dense)) continue;
-    return keys.Wrong("first_k_dense_replace",
-                      fmt::format("it contradicts mlp_layer_types at layer {}", i));
-  }
+  config.layers.front().moe = false;  // where mlp_layer_types is absent
+  return ReadMlpLayerTypes(keys, config);
+}
+
+constexpr std::string_view kPictureKeys[] = {"n_group", "topk_group", "routed_scaling_factor",
+                                             "n_shared_experts", "attention_bias"};
+constexpr FixedKey kPictureFixed[] = {
+    {"use_qk_norm", "false"}, {"scoring_func", "\"sigmoid\""}, {"topk_method", "\"noaux_tc\""}};
+constexpr std::string_view kBesideText[] = {
+    "vision_config",      "image_token_id",       "video_token_id",    "image_start_token_id",
+    "image_end_token_id", "video_start_token_id", "video_end_token_id"};
+constexpr std::string_view kNotText[] = {"model.visual.", "model.language_model.layers.{}."};
+
+absl::Status ReadPictureText(const ConfigSource& source, ModelConfig& config) {
+  const ConfigReader& keys = source.keys;
+  FM_RETURN_IF_ERROR(ReadGroups(keys, {}, config.moe));
+  FM_RETURN_IF_ERROR(ReadScaledAndShared(keys, 1.0, 1, config.moe));
+  config.moe.selection_bias = true;
+  FM_ASSIGN_OR_RETURN(config.qkv_bias, keys.Bool("attention_bias", true));
+  FM_ASSIGN_OR_RETURN(config.rope, ParseRope(keys, {.dim = config.head_dim,
+                                                    .partial = source.family.partial_rotary,
+                                                    .max_positions = config.max_positions,
+                                                    .sections = true}));
   return absl::OkStatus();
 }
 
+EndNames PictureEndNames() {
+  return {"model.language_model.embed_tokens.weight", "model.language_model.norm", "lm_head"};
+}
+
 }  // namespace
+
+const Family kGlm4vMoe = {
+    .config = {.architecture = "Glm4vMoeForConditionalGeneration",
+               .model_type = "glm4v_moe",
+               .vocab = 151424,
+               .hidden = 4096,
+               .intermediate = 10944,
+               .layers = 46,
+               .heads = 96,
+               .kv_heads = 8,
+               .max_positions = 65536,
+               .rms_norm_eps = 1e-5,
+               .partial_rotary = 0.5,
+               .own_rope = true,
+               .kv_heads_null = false,
+               .head_dim_null = false,
+               .experts = 128,
+               .top_k = 8,
+               .moe_intermediate = 1408,
+               .dense = DenseRule::kFirst,
+               .first_dense = 1,
+               .local_experts_alias = true,
+               .norm_topk_key = true,
+               .norm_topk = true,
+               .aliases = kAliases,
+               .text_model_type = "glm4v_moe_text",
+               .beside_text = kBesideText,
+               .fixed = kPictureFixed,
+               .own_keys = kPictureKeys,
+               .read = ReadPictureText},
+    .end_names = PictureEndNames,
+    .layers = "model.language_model.layers.",
+    .gate = BiasedSigmoidGate,
+    .unused = kNotText,
+};
 
 const Family kGlm4Moe = {
     .config = {.architecture = "Glm4MoeForCausalLM",

@@ -117,11 +117,14 @@ std::string_view WhyCpuOnly(const ModelConfig& config) {
   if (config.qk_norm == QkNormKind::kRows) return "q and k normalised over all heads";
   if (config.clip_qkv > 0) return "clipped q, k and v";
   if (config.latent.kv_rank > 0) return "latent attention";
+  if (config.attention_experts > 0) return "mixtures of attention heads";
+  if (config.attention_gate) return "gated attention";
   if (config.attention_multiplier > 0 || config.embedding_multiplier != 1.0f ||
       config.residual_multiplier != 1.0f || config.logits_scaling != 1.0f) {
     return "multipliers";
   }
-  if (config.norm != NormKind::kRms || config.post_norms) return "norms of this kind";
+  if (config.norm != NormKind::kRms || config.post_norms || !config.input_norms)
+    return "norms of this kind";
   if (config.qk_norm == QkNormKind::kHeadsAfterRope ||
       config.qk_norm == QkNormKind::kUnitAfterRope) {
     return "norms of rotated q and k";
@@ -143,10 +146,11 @@ std::string_view WhyCpuOnly(const ModelConfig& config) {
   if (moe.expert_bias) return "biased experts";
   if (moe.router_bias || moe.selection_bias) return "a biased router";
   if (moe.zero_experts > 0) return "zero experts";
-  const Family* family = FindFamily(config.architecture);
-  if (moe.shared_intermediate > 0 && NamesOf(*family, "").moe.shared_gate.empty()) {
+  const LayerNames names = NamesOf(*FindFamily(config.architecture), "");
+  if (moe.shared_intermediate > 0 && names.moe.shared_gate.empty()) {
     return "a shared expert without a gate";
   }
+  if (!names.attention.qkv.empty() || names.dense_fused) return "fused projections";
   return "";
 }
 

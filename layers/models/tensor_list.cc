@@ -21,16 +21,14 @@ constexpr int64_t kMaxHeads = 1'000'000;           // over all layers, of latent
 // Whose tensor it is, by its name: "...experts.7.up_proj.weight".
 int ExpertOf(std::string_view name, bool sliced) {
   constexpr std::string_view kExperts = ".experts.";
+  const int unnumbered = sliced ? ListedTensor::kAllExperts : ListedTensor::kNoExpert;
   const size_t at = name.find(kExperts);
-  if (at == std::string_view::npos) {
-    return sliced ? ListedTensor::kAllExperts : ListedTensor::kNoExpert;
-  }
+  if (at == std::string_view::npos) return unnumbered;
   const std::string_view rest = name.substr(at + kExperts.size());
   int expert = 0;
   const auto [end, error] = std::from_chars(rest.data(), rest.data() + rest.size(), expert);
-  return error == std::errc() && end != rest.data() + rest.size() && *end == '.'
-             ? expert
-             : ListedTensor::kAllExperts;
+  return error == std::errc() && end != rest.data() + rest.size() && *end == '.' ? expert
+                                                                                 : unnumbered;
 }
 
 class ListingLoader : public WeightLoader {
@@ -120,7 +118,9 @@ class ListingLoader : public WeightLoader {
     return tensors_[at->second];
   }
   void AddMatrix(const TensorRef& ref) {
-    ListedTensor& tensor = Add(ref.name, StoredShape(ref), ExpertOf(ref.name, ref.slices > 0));
+    const int expert =
+        ref.everywhere ? ListedTensor::kNoExpert : ExpertOf(ref.name, ref.slices > 0);
+    ListedTensor& tensor = Add(ref.name, StoredShape(ref), expert);
     tensor.values += ref.n * ref.k;
     tensor.matrix = true;
     tensor.exact = ref.exact;

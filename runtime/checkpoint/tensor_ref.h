@@ -20,8 +20,9 @@ struct TensorRef {
   int64_t slice = 0;
   int64_t slice_rows = 0;  // of a plain matrix 0 stands for n: all its rows
   int64_t first_row = 0;
-  bool exact = false;    // no rounding of WeightOptions touches it: routers
-  int64_t row_step = 1;  // 2: gate and up rows take turns
+  bool exact = false;       // no rounding of WeightOptions touches it: routers
+  bool everywhere = false;  // slices that every rank has: experts of attention
+  int64_t row_step = 1;     // 2: gate and up rows take turns
   bool transposed = false;
   int64_t stored_k = 0;  // of the transpose; 0 stands for k
   int64_t first_k = 0;

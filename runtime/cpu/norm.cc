@@ -8,6 +8,7 @@
 #define HWY_TARGET_INCLUDE "runtime/cpu/norm.cc"
 #include "hwy/foreach_target.h"
 #include "hwy/highway.h"
+#include "runtime/cpu/activation-inl.h"
 #include "runtime/cpu/simd-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -105,6 +106,15 @@ void SigmoidGatedRow(const float* x, std::span<const float> weight, const float*
   }
 }
 
+void SigmoidRow(const float* gates, int64_t n, float* out) {
+  for (int64_t i = 0; i < n; i += kStep) {
+    const Block gate = LoadBlockN(gates + i, n - i);
+    Block value = LoadBlockN(out + i, n - i);
+    for (size_t v = 0; v < kVectors; ++v) value.v[v] = TimesSigmoid(value.v[v], gate.v[v]);
+    StoreBlockN(value, out + i, n - i);
+  }
+}
+
 void WidenRow(const WeightView& table, int64_t row, float* out) {
   const int64_t n = table.k;
   if (table.dtype == DType::kF32) {
@@ -132,6 +142,7 @@ HWY_EXPORT(LayerNormRow);
 HWY_EXPORT(NormRow);
 HWY_EXPORT(RotateHead);
 HWY_EXPORT(SigmoidGatedRow);
+HWY_EXPORT(SigmoidRow);
 HWY_EXPORT(WidenRow);
 
 // Rows that make up enough elements to be worth another thread.
@@ -238,6 +249,12 @@ void AddSigmoidGated(ThreadPool& pool, ConstMatrix x, std::span<const float> wei
                      Matrix out) {
   ForRows(pool, x.rows, x.cols, [&](int64_t r) {
     HWY_DYNAMIC_DISPATCH(SigmoidGatedRow)(x.Row(r), weight, y.Row(r), y.cols, out.Row(r));
+  });
+}
+
+void MultiplySigmoid(ThreadPool& pool, ConstMatrix gates, Matrix out) {
+  ForRows(pool, out.rows, out.cols, [&](int64_t r) {
+    HWY_DYNAMIC_DISPATCH(SigmoidRow)(gates.Row(r), out.cols, out.Row(r));
   });
 }
 

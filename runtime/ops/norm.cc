@@ -107,6 +107,11 @@ void ApplyRope(ThreadPool& pool, ConstMatrix cos, ConstMatrix sin, const RotaryP
   cpu::ApplyRope(pool, cos, sin, part, x);
 }
 
+void MultiplySigmoid(ThreadPool& pool, ConstMatrix gates, Matrix out) {
+  FM_CHECK(gates.rows == out.rows && gates.cols == out.cols);
+  cpu::MultiplySigmoid(pool, gates, out);
+}
+
 void AddSigmoidGated(ThreadPool& pool, ConstMatrix x, std::span<const float> weight, ConstMatrix y,
                      Matrix out) {
   CheckSameShape(y, out);

@@ -68,6 +68,9 @@ void ApplyRope(ThreadPool& pool, ConstMatrix cos, ConstMatrix sin, const RotaryP
 void AddSigmoidGated(ThreadPool& pool, ConstMatrix x, std::span<const float> weight, ConstMatrix y,
                      Matrix out);
 
+// out *= sigmoid(gates), elementwise.
+void MultiplySigmoid(ThreadPool& pool, ConstMatrix gates, Matrix out);
+
 // log(sum over v of exp(logits[v])) in double, added by index mod 8.
 double LogSumExp(std::span<const float> logits);
 

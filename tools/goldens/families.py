@@ -2,9 +2,12 @@
 """The families by model_type; those of a group are in families_<group>.py and joined below."""
 
 from .families_latent import LATENT
+from .families_more import MORE
 from .families_other import OTHER
+from .families_pictures import PICTURES
 from .families_recent import RECENT
 from .family import Family, by_key, no_rope, per_expert, renamed, routers_at
+from .grok import GROK
 
 
 def _dense(architecture, **other):
@@ -56,7 +59,10 @@ FAMILIES = {
     "gemma2": _dense("Gemma2ForCausalLM", draw=_gemma_draw),
     # Layers that slide and those that do not have different frequencies.
     "gemma3_text": _dense("Gemma3ForCausalLM", draw=_gemma_draw, rope=no_rope),
+    **GROK,
     **LATENT,
+    **MORE,
     **OTHER,
+    **PICTURES,
     **RECENT,
 }

@@ -91,6 +91,12 @@ def per_expert(names=("gate_proj", "up_proj", "down_proj"), rename=lambda name: 
     return released
 
 
+def is_of_text(name):
+    """Not of the part of a multimodal model that looks at pictures, which need not be in a file."""
+    return not any(part in name for part in ("visual.", "vision_tower.", "mm_projector.",
+                                             "multi_modal_projector."))
+
+
 def renamed(names):
     """All tensors as they are, by names in which each key of `names` became its value."""
     def released(weights, config):

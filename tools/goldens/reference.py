@@ -11,7 +11,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, Mxfp4Config
 
 from .families import FAMILIES
-from .family import Choices
+from .family import Choices, is_of_text
 
 MIN_GAP = 1e-3  # of router probabilities and of log-probabilities: what is closer is not clear
 
@@ -26,7 +26,8 @@ def load_model(directory, dtype=torch.float32, config=None):
     weights = model.state_dict()
     info["unexpected_keys"] = [name for name in info["unexpected_keys"]
                                if not is_behind_last_layer(name, model.config)]
-    info["missing_keys"] = [name for name in info["missing_keys"] if weights[name].numel()]
+    info["missing_keys"] = [name for name in info["missing_keys"]
+                            if weights[name].numel() and is_of_text(name)]
     for problem in ("missing_keys", "unexpected_keys", "mismatched_keys"):
         if info[problem]:
             raise RuntimeError(f"{directory}: {problem}: {info[problem]}")
@@ -124,7 +125,7 @@ def argmax_gaps(log_probabilities):
 
 def clear_prompt(model, length, generator):
     """A random prompt in which each decision is a clear one: an unclear token is drawn again."""
-    vocab = model.config.vocab_size
+    vocab = model.config.get_text_config().vocab_size
     token_ids = torch.randint(vocab, (length,), generator=generator).tolist()
     for _ in range(200 * length):
         log_probabilities, _, trace = forward(model, token_ids)

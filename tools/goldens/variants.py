@@ -7,9 +7,14 @@ Variants of a group of families are in variants_<group>.py and joined at the end
 from .variant import BASE, DELETE, Variant
 from .variants_dense import DENSE
 from .variants_gemma import GEMMA
+from .variants_grok import GROK
 from .variants_latent import LATENT
+from .variants_more import MORE
+from .variants_olmo import OLMO
 from .variants_other import OTHER
+from .variants_pictures import PICTURES
 from .variants_recent import RECENT
+from .variants_sigmoid import SIGMOID
 
 
 def _mixtral(name, description, config, **kwargs):
@@ -354,8 +359,12 @@ QWEN3_MOE = [
 
 VARIANTS = [
     *MIXTRAL, *GRANITE, *OLMOE, *QWEN2_MOE, *QWEN3_MOE,
-    *DENSE, *GEMMA,
+    *DENSE, *GEMMA, *GROK,
     *LATENT,
+    *MORE,
+    *OLMO,
     *OTHER,
+    *PICTURES,
     *RECENT,
+    *SIGMOID,
 ]

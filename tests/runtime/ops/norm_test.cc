@@ -215,6 +215,20 @@ TEST(SoftCap, MatchesDoubles) {
   }
 }
 
+TEST(MultiplySigmoid, MatchesDoubles) {
+  const std::vector<float> before = RandomFloats(200, 17);
+  std::vector<float> gates = RandomFloats(200, 18);
+  gates[3] = 1000.0f;
+  gates[4] = -1000.0f;
+  const std::vector<float> out =
+      SameOnAllTargets(before, [&](ThreadPool& pool, std::vector<float>& y) {
+        MultiplySigmoid(pool, AsMatrix(gates, 8, 25), AsMatrix(y, 8, 25));
+      });
+  for (size_t i = 0; i < out.size(); ++i) {
+    ASSERT_NEAR(out[i], before[i] / (1.0 + std::exp(-double{gates[i]})), 5e-7) << i;
+  }
+}
+
 TEST(AddSigmoidGated, MatchesDoubles) {
   const int64_t rows = 21, cols = 45;
   const std::vector<float> x = RandomFloats(rows * cols, 10);

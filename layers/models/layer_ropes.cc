@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "layers/models/layer_ropes.h"
+
+#include "runtime/model_config_rope.h"
+
+namespace folkmoot {
+namespace {
+
+using nlohmann::json;
+
+constexpr const char* kBoth = "rope_parameters";
+
+absl::Status CheckEntries(const ConfigReader& keys, std::span<const std::string_view> older) {
+  for (const std::string_view key : older) {
+    if (keys.HasValue(key)) return keys.Wrong(key, "rope_parameters decides; remove one of them");
+  }
+  const json& both = *keys.Find(kBoth);
+  bool known = both.is_object();
+  for (const auto& [kind, entry] : both.items()) {
+    known = known && (kind == "full_attention" || kind == "sliding_attention");
+  }
+  if (known) return absl::OkStatus();
+  return keys.Wrong(kBoth, "it must have entries full_attention and sliding_attention only");
+}
+
+absl::StatusOr<RopeConfig> ReadKind(const ConfigReader& keys, const char* kind,
+                                    const OlderRopeKeys& older, const ModelConfig& config) {
+  json part = older.keys;
+  if (keys.HasValue(kBoth)) {
+    const json& both = *keys.Find(kBoth);
+    part = both.contains(kind) ? json{{kBoth, both[kind]}} : json::object();
+  }
+  return ParseRope(
+      ConfigReader(part, fmt::format("config.json: {}: key '", kind)),
+      {.theta = older.theta, .dim = config.head_dim, .max_positions = config.max_positions});
+}
+
+}  // namespace
+
+absl::Status ReadLayerRopes(const ConfigReader& keys, std::span<const std::string_view> older,
+                            const OlderRopeKeys& full, const OlderRopeKeys& local,
+                            ModelConfig& config) {
+  if (keys.HasValue(kBoth)) FM_RETURN_IF_ERROR(CheckEntries(keys, older));
+  FM_ASSIGN_OR_RETURN(config.rope, ReadKind(keys, "full_attention", full, config));
+  FM_ASSIGN_OR_RETURN(config.local_rope, ReadKind(keys, "sliding_attention", local, config));
+  for (LayerConfig& layer : config.layers) layer.local_rope = layer.sliding_window > 0;
+  return absl::OkStatus();
+}
+
+}  // namespace folkmoot

@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+// rope_parameters with an entry for each kind of layer (Gemma 3, OLMo 3).
+#pragma once
+
+#include "runtime/model_config.h"
+#include "runtime/model_config_json.h"
+
+namespace folkmoot {
+
+// Keys of one kind in files without rope_parameters, and the theta where there is none.
+struct OlderRopeKeys {
+  double theta = 1e4;
+  nlohmann::json keys = nlohmann::json::object();
+};
+
+// Reads config.rope of entry full_attention and config.local_rope of entry sliding_attention, and
+// says which layers turn by the latter: those with a window. `older` names the keys beside which
+// rope_parameters would have no say.
+absl::Status ReadLayerRopes(const ConfigReader& keys, std::span<const std::string_view> older,
+                            const OlderRopeKeys& full, const OlderRopeKeys& local,
+                            ModelConfig& config);
+
+}  // namespace folkmoot

@@ -39,7 +39,6 @@ NAMES = {
     "llama4_text": "Llama 4",
     "longcat_flash": "LongCat-Flash",
     "minimax_m2": "MiniMax-M2",
-    "mistral": "Mistral",
     "mixtral": "Mixtral",
     "olmoe": "OLMoE",
     "phimoe": "Phi-3.5-MoE",
@@ -52,7 +51,7 @@ NAMES = {
 HEAD = """# Models
 
 Written by `tools/models_page.py`; do not edit. A family is listed with the `model_type` of its config.json. Every one was
-compared with Hugging Face Transformers on tiny random models that between them use every key of its config.json
+compared with Hugging Face Transformers on tiny random models, each with other keys of its config.json
 (`tests/data/goldens`, by `tools/make_goldens.py`): every choice of every router and every greedy token is equal; the column
 *error* is the worst difference of a log-probability in float32 (with MXFP4 weights: computed from the codes), *bfloat16* the mean
 difference with weights and activations in bfloat16, beside that of Transformers' own bfloat16 run, of the model where ours is
@@ -60,8 +59,8 @@ worst beside it. The same models give the same bits at 3 ranks and, where
 the table does not say otherwise, tensor-parallel. Where Transformers is known to deviate from the authors' code, the goldens follow the
 authors ([README](../tests/data/goldens/README.md)).
 
-Text needs a `tokenizer.json`; Kimi-K2, Moonlight and Hunyuan-A13B are published with tiktoken files, which run with token ids only
-until they are converted.
+Text needs a `tokenizer.json`. A directory without one, such as those with only a tiktoken file, runs with token ids until it is
+converted.
 
 Any key of a config.json that is not known to change nothing is honoured or refused by name; so are tensors that are missing
 or left over (`folkmoot inspect MODEL`). Layers for multi-token prediction are not read. Quantised checkpoints:

@@ -89,6 +89,9 @@ std::optional<int32_t> Tokenizer::Parts::TokenToId(std::string_view token) const
 }
 
 absl::Status Tokenizer::Parts::ReadConfig(const JsonNode& config) {
+  if (const auto node = config.Find("added_tokens_decoder")) {
+    FM_RETURN_IF_ERROR(added->Extend(*node, *model, normalizer.get()));
+  }
   const auto id_of = [&](std::string_view key) -> absl::StatusOr<std::optional<int32_t>> {
     FM_ASSIGN_OR_RETURN(const std::optional<std::string> token, ConfigToken(config, key));
     if (!token) return std::optional<int32_t>();

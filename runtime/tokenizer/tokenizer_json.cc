@@ -109,6 +109,18 @@ absl::StatusOr<std::vector<JsonNode>> JsonNode::AsArray() const {
   return nodes;
 }
 
+absl::StatusOr<std::vector<std::pair<std::string, JsonNode>>> JsonNode::AsMembers() const {
+  simdjson::dom::object object;
+  if (element_.get(object) != simdjson::SUCCESS) {
+    return Error("must be an object, is {}", TypeName(element_));
+  }
+  std::vector<std::pair<std::string, JsonNode>> members;
+  for (const simdjson::dom::key_value_pair field : object) {
+    members.emplace_back(field.key, JsonNode(field.value, Below(field.key), file_));
+  }
+  return members;
+}
+
 absl::StatusOr<std::string> JsonNode::String(std::string_view key) const {
   FM_ASSIGN_OR_RETURN(const JsonNode node, Get(key));
   FM_ASSIGN_OR_RETURN(const std::string_view value, node.AsString());

@@ -228,6 +228,23 @@ TEST_F(ConfigFile, OnlySomeClassesReadAddBos) {
   EXPECT_EQ(first_of(R"("tokenizer_class":"Qwen2Tokenizer","add_bos_token":false)"), 1);
 }
 
+TEST_F(ConfigFile, AddsTheTokensThatOnlyItNames) {
+  const auto without = LoadWith(R"({"bos_token":"<s>"})");
+  ASSERT_TRUE(without.ok());
+  const auto next = static_cast<int32_t>((*without)->vocab_size());
+  const auto tokenizer = LoadWith(
+      R"({"added_tokens_decoder":{"9999":{"content":"<second>","special":false,"normalized":false},)"
+      R"("1":{"content":"<s>","special":true},"9998":{"content":"<first>","special":true}}})");
+  ASSERT_TRUE(tokenizer.ok()) << Message(tokenizer.status());
+  EXPECT_EQ((*tokenizer)->vocab_size(), next + 2);
+  EXPECT_EQ(Encode(**tokenizer, "<first><second>", {.add_special_tokens = false}),
+            (std::vector<int32_t>{next, next + 1}));
+  EXPECT_EQ((*tokenizer)->Decode(std::vector<int32_t>{next, next + 1}, true), "<second>");
+  EXPECT_FALSE(LoadWith(R"({"added_tokens_decoder":{"x":{"content":"<first>"}}})").ok());
+  EXPECT_FALSE(LoadWith(R"({"added_tokens_decoder":{"5":{"content":""}}})").ok());
+  EXPECT_FALSE(LoadWith(R"({"added_tokens_decoder":[]})").ok());
+}
+
 // Transformers writes 10^30 for "no bound".
 TEST_F(ConfigFile, IntegersMayBeLarge) {
   const auto tokenizer = LoadWith(

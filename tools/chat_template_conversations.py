@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The conversations that every chat template is rendered with: ordinary ones, edges, and random ones."""
 
+import json
 import random
 
 WEATHER_TOOL = {
@@ -201,6 +202,7 @@ def random_conversation(rng: random.Random):
     """Turns of all roles in any plausible order, with and without tools, results and reasoning."""
     messages = [system(rng.choice(TEXTS))] if rng.random() < 0.5 else []
     count = 0
+    as_text = rng.random() < 0.4  # as DeepSeek's templates want arguments
     for _ in range(rng.randrange(1, 6)):
         messages.append(user(rng.choice(TEXTS)))
         for _ in range(rng.choice([0, 0, 1, 2])):
@@ -209,7 +211,8 @@ def random_conversation(rng: random.Random):
                 count += 1
                 names = rng.sample(["place", "body", "a b", "ключ"], rng.randrange(4))
                 arguments = {name: rng.choice(VALUES) for name in names}
-                calls.append(call(rng.choice(TOOLS)["function"]["name"], arguments, f"call{count:05}"))
+                shown = json.dumps(arguments, ensure_ascii=False) if as_text else arguments
+                calls.append(call(rng.choice(TOOLS)["function"]["name"], shown, f"call{count:05}"))
             more = {"reasoning_content": rng.choice(TEXTS)} if rng.random() < 0.4 else {}
             messages.append(assistant(rng.choice([None, "", *TEXTS]), tool_calls=calls, **more))
             messages += [tool(rng.choice(TEXTS), one["function"]["name"], one["id"]) for one in calls]

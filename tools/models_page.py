@@ -60,7 +60,7 @@ the table does not say otherwise, tensor-parallel. Where Transformers is known t
 authors ([README](../tests/data/goldens/README.md)).
 
 Text needs a `tokenizer.json`. A directory without one, such as those with only a tiktoken file, runs with token ids until it is
-converted.
+converted. Which vocabularies and chat templates were compared with Transformers: [tokenizers.md](tokenizers.md).
 
 Any key of a config.json that is not known to change nothing is honoured or refused by name; so are tensors that are missing
 or left over (`folkmoot inspect MODEL`). Layers for multi-token prediction are not read. Quantised checkpoints:

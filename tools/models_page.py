@@ -47,7 +47,6 @@ NAMES = {
     "llama4_text": "Llama 4",
     "longcat_flash": "LongCat-Flash",
     "minimax_m2": "MiniMax-M2",
-    "mistral": "Mistral",
     "mixtral": "Mixtral",
     "olmo2": "OLMo 2",
     "olmo3": "OLMo 3",
@@ -66,7 +65,7 @@ NAMES = {
 HEAD = """# Models
 
 Written by `tools/models_page.py`; do not edit. A family is listed with the `model_type` of its config.json. Every one was
-compared with Hugging Face Transformers on tiny random models that between them use every key of its config.json
+compared with Hugging Face Transformers on tiny random models, each with other keys of its config.json
 (`tests/data/goldens`, by `tools/make_goldens.py`): every choice of every router and every greedy token is equal; the column
 *error* is the worst difference of a log-probability in float32 (with MXFP4 weights: computed from the codes), *bfloat16* the mean
 difference with weights and activations in bfloat16, beside that of Transformers' own bfloat16 run, of the model where ours is
@@ -74,8 +73,8 @@ worst beside it. The same models give the same bits at 3 ranks and, where
 the table does not say otherwise, tensor-parallel. Where Transformers is known to deviate from the authors' code, the goldens follow the
 authors ([README](../tests/data/goldens/README.md)).
 
-Text needs a `tokenizer.json`; Kimi-K2, K2.5, Moonlight and Hunyuan-A13B are published with tiktoken files, which run with token ids only
-until they are converted.
+Text needs a `tokenizer.json`. A directory without one, such as those with only a tiktoken file, runs with token ids until it is
+converted. Which vocabularies and chat templates were compared with Transformers: [tokenizers.md](tokenizers.md).
 
 Any key of a config.json that is not known to change nothing is honoured or refused by name; so are tensors that are missing
 or left over (`folkmoot inspect MODEL`). Layers for multi-token prediction are not read. Quantised checkpoints:

@@ -7,6 +7,15 @@ import json
 
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
+# Marks and letters that are newer than the tables of the package, among older ones.
+NEWER_MARKS = [
+    "a\u1ab5\u1715\u0334b",
+    "e\u0301\u1715\u0301\u0323 e\u0323\u0301",
+    "\u1715\u0323\u0301",
+    "a\u0898\u0316\u0e48\U00010efd\u0334",
+    "\U00011935\U00011930 \U00011938 \U000105d2\u0307 \U000105c9",
+    "\u32ff \ua7f2 \U00010781 \U0001e030 \U0001fbf3 \ufb01",
+]
 TEXTS = [
     "Hello  world 123 it's",
     " lead and trail  ",
@@ -188,7 +197,8 @@ def goldens():
         cases = [[text, [piece for piece, _ in part.pre_tokenize_str(text)]] for text in TEXTS]
         out.append({"pre_tokenizer": state(part), "cases": cases})
     for part in all_normalizers():
-        out.append({"normalizer": state(part), "cases": [[text, part.normalize_str(text)] for text in TEXTS]})
+        texts = TEXTS + NEWER_MARKS
+        out.append({"normalizer": state(part), "cases": [[text, part.normalize_str(text)] for text in texts]})
     for part in all_decoders():
         # Strip with "stop" fails in the package on a text that it would strip twice.
         out.append({"decoder": state(part), "cases": [[tokens, part.decode(tokens)] for tokens in TOKENS]})

@@ -12,6 +12,7 @@
 #include "runtime/checkpoint/gguf_model.h"
 #include "runtime/grammar/grammar_compiler.h"
 #include "runtime/jinja/chat_template.h"
+#include "runtime/jinja/message_style.h"
 #include "runtime/tokenizer/gguf_tokenizer.h"
 
 namespace folkmoot {
@@ -91,6 +92,8 @@ void AddTemplates(const ServeModelOptions& options, ChatTemplates templates,
   out->tool_calls_stay_text = options.tool_call_parser == "none";
   out->reasoning_format =
       ChosenFormat(options.reasoning_parser, ReasoningFormats(), out->chat_template);
+  out->style_without_tools = StyleOf(templates.For(/*has_tools=*/false));
+  out->style_with_tools = StyleOf(templates.For(/*has_tools=*/true));
   const auto shared = std::make_shared<ChatTemplates>(std::move(templates));
   out->render_chat = [shared](const Json& context) -> absl::StatusOr<RenderedChat> {
     const bool has_tools = context.contains("tools") && !context["tools"].is_null();

@@ -27,8 +27,8 @@ bool IsNone(const Value& v) { return v.Is(Kind::kNone); }
 bool IsBoolean(const Value& v) { return v.Is(Kind::kBool); }
 bool IsTrue(const Value& v) { return v.Is(Kind::kBool) && v.as_bool(); }
 bool IsFalse(const Value& v) { return v.Is(Kind::kBool) && !v.as_bool(); }
-bool IsInteger(const Value& v) { return v.Is(Kind::kInt); }
-bool IsFloat(const Value& v) { return v.Is(Kind::kFloat); }
+bool IsInteger(const Value& v) { return v.Is(Kind::kInt) || v.large_int().has_value(); }
+bool IsFloat(const Value& v) { return v.Is(Kind::kFloat) && !v.large_int(); }
 bool IsNumber(const Value& v) { return v.is_number(); }
 bool IsString(const Value& v) { return v.Is(Kind::kString); }
 bool IsMapping(const Value& v) { return v.Is(Kind::kDict); }

@@ -39,6 +39,15 @@ Value Value::Float(double d, bool outside) {
   value.outside_ = outside;
   return value;
 }
+Value Value::LargeInt(uint64_t number, bool outside) {
+  Value value = Float(static_cast<double>(number), outside);
+  value.object_ = std::make_shared<const uint64_t>(number);
+  return value;
+}
+std::optional<uint64_t> Value::large_int() const {
+  if (!Is(Kind::kFloat) || object_ == nullptr) return std::nullopt;
+  return *static_cast<const uint64_t*>(object_.get());
+}
 Value Value::String(Text text, bool markup) {
   Value value(Kind::kString);
   value.object_ = std::make_shared<const StringObject>(StringObject{std::move(text), markup});
@@ -179,7 +188,7 @@ std::string_view TypeName(const Value& value) {
     case Kind::kInt:
       return "int";
     case Kind::kFloat:
-      return "float";
+      return value.large_int() ? "int" : "float";
     case Kind::kString:
       return "str";
     case Kind::kSequence:

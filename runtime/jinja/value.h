@@ -51,6 +51,8 @@ class Value {
   static Value Bool(bool value);
   static Value Int(int64_t value, bool outside = false);
   static Value Float(double value, bool outside = false);
+  // An integer beyond int64, which only JSON brings: to arithmetic it is a float.
+  static Value LargeInt(uint64_t value, bool outside);
   static Value String(Text text, bool markup = false);
   // Nesting deeper than kMaxNesting is refused, so that walks and destructors stay shallow.
   static absl::StatusOr<Value> Sequence(SequenceType type, std::vector<Value> items);
@@ -79,6 +81,7 @@ class Value {
   double as_double() const {                          // of all numbers
     return Is(Kind::kFloat) ? scalar_.real : static_cast<double>(scalar_.integer);
   }
+  std::optional<uint64_t> large_int() const;  // of a kFloat that is one
   const Text& text() const;
   std::string_view view() const { return text().view(); }
   bool is_markup() const;  // false too when it is no string

@@ -34,7 +34,7 @@ absl::StatusOr<Value> Convert(const Json& json, int nesting) {
       if (number <= static_cast<uint64_t>(std::numeric_limits<int64_t>::max())) {
         return Value::Int(static_cast<int64_t>(number), true);
       }
-      return Value::Float(static_cast<double>(number), true);
+      return Value::LargeInt(number, true);
     }
     case Json::value_t::number_float:
       return Value::Float(json.get<double>(), true);

@@ -32,7 +32,7 @@ class JsonWriter {
         out_ += fmt::format_int(value.as_int()).str();
         return absl::OkStatus();
       case Kind::kFloat:
-        out_ += Float(value.as_double());
+        out_ += value.large_int() ? FormatNumber(value) : Float(value.as_double());
         return absl::OkStatus();
       case Kind::kString:
         FM_RETURN_IF_ERROR(budget_->TextBytes(out_.size() / 16 + value.view().size()));

@@ -72,10 +72,8 @@ class ReprWriter {
         *out_ += value.as_bool() ? "True" : "False";
         return absl::OkStatus();
       case Kind::kInt:
-        *out_ += fmt::format_int(value.as_int()).str();
-        return absl::OkStatus();
       case Kind::kFloat:
-        *out_ += FormatFloat(value.as_double());
+        *out_ += FormatNumber(value);
         return absl::OkStatus();
       case Kind::kString:
         FM_RETURN_IF_ERROR(budget_->TextBytes(out_->size() / 16 + value.view().size()));
@@ -172,6 +170,12 @@ class ReprWriter {
 
 }  // namespace
 
+std::string FormatNumber(const Value& value) {
+  if (value.Is(Kind::kInt)) return fmt::format_int(value.as_int()).str();
+  const std::optional<uint64_t> large = value.large_int();
+  return large ? fmt::format_int(*large).str() : FormatFloat(value.as_double());
+}
+
 std::string FormatFloat(double value) {
   if (std::isnan(value)) return "nan";
   if (std::isinf(value)) return value > 0 ? "inf" : "-inf";
@@ -199,8 +203,7 @@ absl::StatusOr<Text> ToText(const Value& value, Budget* budget) {
       return Text::Trusted(value.as_bool() ? "True" : "False");
     case Kind::kInt:
     case Kind::kFloat: {
-      std::string digits = value.Is(Kind::kInt) ? fmt::format_int(value.as_int()).str()
-                                                : FormatFloat(value.as_double());
+      std::string digits = FormatNumber(value);
       return value.outside() ? Text::Untrusted(std::move(digits))
                              : Text::Trusted(std::move(digits));
     }

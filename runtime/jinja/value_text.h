@@ -19,6 +19,7 @@ absl::StatusOr<std::string> Repr(const Value& value, Budget* budget);
 
 // repr() of a float.
 std::string FormatFloat(double value);
+std::string FormatNumber(const Value& value);  // of kInt and kFloat
 
 struct JsonOptions {
   bool ensure_ascii = false;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/tokenizer/added_tokens.h"
 
+#include <absl/strings/numbers.h>
+
 #include <algorithm>
 #include <utility>
 
@@ -75,24 +77,48 @@ absl::StatusOr<AddedTokens> AddedTokens::Parse(const std::optional<JsonNode>& no
   AddedTokens added(std::move(word));
   if (!node) return added;
   FM_ASSIGN_OR_RETURN(const std::vector<JsonNode> items, node->AsArray());
-  for (const JsonNode& item : items) FM_RETURN_IF_ERROR(added.Add(item, model, normalizer));
-  for (size_t i = 0; i < added.tokens_.size(); ++i) {
-    const AddedToken& token = added.tokens_[i];
-    Trie& trie = token.normalized ? added.normalized_ : added.raw_;
-    trie.Insert(token.normalized_content, static_cast<int32_t>(i));
-    trie.has_blank = trie.has_blank || token.blank;
+  for (const JsonNode& item : items) {
+    FM_ASSIGN_OR_RETURN(const int64_t id, item.Int("id"));
+    FM_RETURN_IF_ERROR(added.Add(item, id, model, normalizer));
   }
+  for (size_t i = 0; i < added.tokens_.size(); ++i) added.Insert(i);
   return added;
 }
 
-absl::Status AddedTokens::Add(const JsonNode& node, const BpeModel& model,
+absl::Status AddedTokens::Extend(const JsonNode& node, const BpeModel& model,
+                                 const Normalizer* normalizer) {
+  FM_ASSIGN_OR_RETURN(const auto members, node.AsMembers());
+  std::vector<std::pair<int64_t, JsonNode>> missing;
+  for (const auto& [key, token] : members) {
+    FM_ASSIGN_OR_RETURN(const std::string content, token.String("content"));
+    if (FindByContent(content) != nullptr) continue;
+    int64_t id = 0;
+    if (!absl::SimpleAtoi(key, &id)) return token.Error("\"{}\" is no id", key);
+    missing.emplace_back(id, token);
+  }
+  std::stable_sort(missing.begin(), missing.end(),
+                   [](const auto& a, const auto& b) { return a.first < b.first; });
+  for (const auto& [id, token] : missing) {
+    FM_RETURN_IF_ERROR(Add(token, std::max(id_limit_, model.id_limit()), model, normalizer));
+    Insert(tokens_.size() - 1);
+  }
+  return absl::OkStatus();
+}
+
+void AddedTokens::Insert(size_t index) {
+  const AddedToken& token = tokens_[index];
+  Trie& trie = token.normalized ? normalized_ : raw_;
+  trie.Insert(token.normalized_content, static_cast<int32_t>(index));
+  trie.has_blank = trie.has_blank || token.blank;
+}
+
+absl::Status AddedTokens::Add(const JsonNode& node, int64_t id, const BpeModel& model,
                               const Normalizer* normalizer) {
   FM_RETURN_IF_ERROR(node.AllowOnly(
-      {"id", "content", "special", "single_word", "lstrip", "rstrip", "normalized"}));
+      {"id", "content", "special", "single_word", "lstrip", "rstrip", "normalized", "__type"}));
   AddedToken token;
   FM_ASSIGN_OR_RETURN(token.content, node.String("content"));
   if (token.content.empty()) return node.Error("\"content\" is empty");
-  FM_ASSIGN_OR_RETURN(const int64_t id, node.Int("id"));
   if (id < 0 || id > BpeModel::kMaxTokenId) {
     return node.Error("id {} is outside 0 .. {}", id, BpeModel::kMaxTokenId);
   }

@@ -46,6 +46,9 @@ class AddedTokens {
   // the model's id. Refuses ids that belong to another token.
   static absl::StatusOr<AddedTokens> Parse(const std::optional<JsonNode>& node,
                                            const BpeModel& model, const Normalizer* normalizer);
+  // The tokens of "added_tokens_decoder" (tokenizer_config.json: {id: token}) that are not there
+  // yet. As in Transformers they get the next ids in the order of those that they name.
+  absl::Status Extend(const JsonNode& node, const BpeModel& model, const Normalizer* normalizer);
 
   // Where tokens may be: everywhere when `ranges` is null, else wholly inside one of them (sorted,
   // disjoint), but for tokens of mere white space that are not special: those are ordinary
@@ -76,7 +79,10 @@ class AddedTokens {
   };
 
   explicit AddedTokens(Pattern word) : word_(std::move(word)) {}
-  absl::Status Add(const JsonNode& node, const BpeModel& model, const Normalizer* normalizer);
+  // `id` is that of a token which the model does not know.
+  absl::Status Add(const JsonNode& node, int64_t id, const BpeModel& model,
+                   const Normalizer* normalizer);
+  void Insert(size_t index);
   // The longest word that begins at `position` and ends at `limit` or before, blank ones also
   // beyond it: its index in tokens_, or -1. `end` is set when found.
   int32_t Longest(const Trie& trie, std::string_view text, size_t position, size_t limit,

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "runtime/tokenizer/pattern_json.h"
+#include "runtime/tokenizer/unnormalized.h"
 #include "runtime/tokenizer/utf8.h"
 
 namespace folkmoot {
@@ -17,21 +18,40 @@ class UnicodeForm final : public Normalizer {
  public:
   explicit UnicodeForm(int options) : options_(options) {}
 
+  // Characters that stay as they are part the text: nothing is composed or ordered across them.
   absl::Status Apply(std::string* text, bool* /*keeps_start*/) const override {
-    utf8proc_uint8_t* normalized = nullptr;
-    const utf8proc_ssize_t length =
-        utf8proc_map(reinterpret_cast<const utf8proc_uint8_t*>(text->data()),
-                     static_cast<utf8proc_ssize_t>(text->size()), &normalized,
-                     static_cast<utf8proc_option_t>(options_ | UTF8PROC_STABLE));
-    if (length < 0) {
-      return ResourceExhausted("Unicode normalization failed: {}", utf8proc_errmsg(length));
+    std::string out;
+    size_t begin = 0;
+    for (size_t at = 0; at < text->size();) {
+      const Utf8Char c = ReadUtf8(*text, at);
+      if (IsUnnormalized(c.code)) {
+        FM_RETURN_IF_ERROR(Append(std::string_view(*text).substr(begin, at - begin), &out));
+        out.append(*text, at, c.length);
+        begin = at + c.length;
+      }
+      at += c.length;
     }
-    text->assign(reinterpret_cast<const char*>(normalized), static_cast<size_t>(length));
-    std::free(normalized);
+    FM_RETURN_IF_ERROR(Append(std::string_view(*text).substr(begin), &out));
+    *text = std::move(out);
     return absl::OkStatus();
   }
 
  private:
+  absl::Status Append(std::string_view part, std::string* out) const {
+    if (part.empty()) return absl::OkStatus();
+    utf8proc_uint8_t* normalized = nullptr;
+    const utf8proc_ssize_t length =
+        utf8proc_map(reinterpret_cast<const utf8proc_uint8_t*>(part.data()),
+                     static_cast<utf8proc_ssize_t>(part.size()), &normalized,
+                     static_cast<utf8proc_option_t>(options_ | UTF8PROC_STABLE));
+    if (length < 0) {
+      return ResourceExhausted("Unicode normalization failed: {}", utf8proc_errmsg(length));
+    }
+    out->append(reinterpret_cast<const char*>(normalized), static_cast<size_t>(length));
+    std::free(normalized);
+    return absl::OkStatus();
+  }
+
   int options_;
 };
 

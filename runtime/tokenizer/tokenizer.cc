@@ -60,6 +60,27 @@ absl::StatusOr<std::optional<std::string>> ConfigToken(const JsonNode& config,
   return std::optional<std::string>(*std::move(text));
 }
 
+// What a class of Transformers makes of add_bos_token.
+struct ClassRule {
+  bool reads_add_bos;
+  bool add_bos;  // where the key is absent
+};
+
+// Transformers up to 4 puts begin and end tokens around texts as these classes are told, whatever
+// tokenizer.json has; other classes leave that to the file. DeepSeek's models rely on it.
+absl::StatusOr<ClassRule> RuleOfClass(const JsonNode& config) {
+  if (!config.Find("tokenizer_class")) return ClassRule{.reads_add_bos = true, .add_bos = false};
+  FM_ASSIGN_OR_RETURN(const std::string full_name, config.String("tokenizer_class"));
+  std::string_view name = full_name;
+  if (name.ends_with("Fast")) name.remove_suffix(4);
+  if (name == "GPTNeoXTokenizer") return ClassRule{.reads_add_bos = true, .add_bos = false};
+  for (const char* reader :
+       {"LlamaTokenizer", "CodeLlamaTokenizer", "GemmaTokenizer", "CohereTokenizer"}) {
+    if (name == reader) return ClassRule{.reads_add_bos = true, .add_bos = true};
+  }
+  return ClassRule{.reads_add_bos = false, .add_bos = false};
+}
+
 }  // namespace
 
 std::optional<int32_t> Tokenizer::Parts::TokenToId(std::string_view token) const {
@@ -68,6 +89,9 @@ std::optional<int32_t> Tokenizer::Parts::TokenToId(std::string_view token) const
 }
 
 absl::Status Tokenizer::Parts::ReadConfig(const JsonNode& config) {
+  if (const auto node = config.Find("added_tokens_decoder")) {
+    FM_RETURN_IF_ERROR(added->Extend(*node, *model, normalizer.get()));
+  }
   const auto id_of = [&](std::string_view key) -> absl::StatusOr<std::optional<int32_t>> {
     FM_ASSIGN_OR_RETURN(const std::optional<std::string> token, ConfigToken(config, key));
     if (!token) return std::optional<int32_t>();
@@ -82,7 +106,9 @@ absl::Status Tokenizer::Parts::ReadConfig(const JsonNode& config) {
   FM_ASSIGN_OR_RETURN(eos_id, id_of("eos_token"));
   FM_ASSIGN_OR_RETURN(pad_id, id_of("pad_token"));
   if (!config.Find("add_bos_token") && !config.Find("add_eos_token")) return absl::OkStatus();
-  FM_ASSIGN_OR_RETURN(const bool add_bos, config.Bool("add_bos_token", false));
+  FM_ASSIGN_OR_RETURN(const ClassRule rule, RuleOfClass(config));
+  if (!rule.reads_add_bos) return absl::OkStatus();
+  FM_ASSIGN_OR_RETURN(const bool add_bos, config.Bool("add_bos_token", rule.add_bos));
   FM_ASSIGN_OR_RETURN(const bool add_eos, config.Bool("add_eos_token", false));
   std::vector<int32_t> prefix, suffix;
   if (add_bos && bos_id) prefix.push_back(*bos_id);

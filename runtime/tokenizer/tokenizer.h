@@ -45,8 +45,10 @@ class Tokenizer {
   static constexpr size_t kMaxTextBytes = size_t{1} << 29;
 
   // `path` names a tokenizer.json. Of tokenizer_config.json, if it is there: bos_token, eos_token,
-  // pad_token, and add_bos_token / add_eos_token, which replace the post-processor when present
-  // (as Transformers 5 does). Errors: NotFound, InvalidArgument with file, place and reason.
+  // pad_token, tokens of added_tokens_decoder, and for tokenizer_class Llama, CodeLlama, Gemma,
+  // Cohere, GPTNeoX or none the keys add_bos_token / add_eos_token, which replace the
+  // post-processor when one is there (as Transformers 4 does; 5 does not read them beside a
+  // tokenizer.json). Errors: NotFound, InvalidArgument with file, place and reason.
   static absl::StatusOr<std::unique_ptr<Tokenizer>> Load(const std::string& path);
   // The tokenizer of MODEL: its tokenizer.json, or what a GGUF file (FindGguf) describes. NotFound:
   // it has none.

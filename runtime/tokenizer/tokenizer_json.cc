@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/tokenizer/tokenizer_json.h"
 
+#include <absl/strings/ascii.h>
+
 #include <algorithm>
 #include <fstream>
 #include <sstream>
@@ -25,6 +27,41 @@ std::string_view TypeName(simdjson::dom::element element) {
     default:
       return "a number";
   }
+}
+
+// The same JSON with a fraction behind every integer of 19 digits or more: as floating-point
+// numbers they have no bound.
+std::string WithLargeIntegersAsFloats(std::string_view json) {
+  std::string out;
+  out.reserve(json.size() + 16);
+  bool in_string = false;
+  for (size_t at = 0; at < json.size();) {
+    const char c = json[at];
+    const size_t begin = at;
+    if (in_string) {
+      in_string = c != '"';
+      at += c == '\\' && at + 1 < json.size() ? 2 : 1;
+      out += json.substr(begin, at - begin);
+      continue;
+    }
+    in_string = c == '"';
+    const auto is_number = [&] {
+      return absl::ascii_isdigit(static_cast<unsigned char>(json[at])) || json[at] == '-';
+    };
+    constexpr std::string_view kFraction = ".eE+";
+    bool whole = true;
+    while (at < json.size() && (is_number() || kFraction.find(json[at]) != kFraction.npos)) {
+      whole &= is_number();
+      ++at;
+    }
+    if (at == begin) {
+      out += json[at++];
+      continue;
+    }
+    out += json.substr(begin, at - begin);
+    if (whole && at - begin >= 19) out += ".0";
+  }
+  return out;
 }
 
 }  // namespace
@@ -70,6 +107,18 @@ absl::StatusOr<std::vector<JsonNode>> JsonNode::AsArray() const {
     nodes.emplace_back(item, fmt::format("{}[{}]", path_, nodes.size()), file_);
   }
   return nodes;
+}
+
+absl::StatusOr<std::vector<std::pair<std::string, JsonNode>>> JsonNode::AsMembers() const {
+  simdjson::dom::object object;
+  if (element_.get(object) != simdjson::SUCCESS) {
+    return Error("must be an object, is {}", TypeName(element_));
+  }
+  std::vector<std::pair<std::string, JsonNode>> members;
+  for (const simdjson::dom::key_value_pair field : object) {
+    members.emplace_back(field.key, JsonNode(field.value, Below(field.key), file_));
+  }
+  return members;
 }
 
 absl::StatusOr<std::string> JsonNode::String(std::string_view key) const {
@@ -136,8 +185,14 @@ absl::StatusOr<std::unique_ptr<JsonDocument>> JsonDocument::Parse(std::string_vi
                                                                   std::string_view name) {
   auto document = std::make_unique<JsonDocument>();
   document->name_ = name;
-  const simdjson::error_code error =
+  simdjson::error_code error =
       document->parser_.parse(json.data(), json.size()).get(document->root_);
+  if (error == simdjson::NUMBER_ERROR) {
+    // Integers beyond 64 bits: Transformers writes 10^30 as the model_max_length of models that
+    // have none.
+    const std::string floats = WithLargeIntegersAsFloats(json);
+    error = document->parser_.parse(floats.data(), floats.size()).get(document->root_);
+  }
   if (error != simdjson::SUCCESS) {
     return InvalidArgument("{}: not JSON: {}", name, simdjson::error_message(error));
   }

@@ -43,6 +43,7 @@ class JsonNode {
   absl::StatusOr<std::string_view> AsString() const;
   absl::StatusOr<int64_t> AsInt() const;
   absl::StatusOr<std::vector<JsonNode>> AsArray() const;
+  absl::StatusOr<std::vector<std::pair<std::string, JsonNode>>> AsMembers() const;
 
   absl::StatusOr<std::string> String(std::string_view key) const;
   absl::StatusOr<int64_t> Int(std::string_view key) const;

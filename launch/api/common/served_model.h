@@ -14,6 +14,7 @@
 
 #include "launch/generation_config.h"
 #include "nlohmann/json_fwd.hpp"
+#include "runtime/jinja/message_style.h"
 #include "runtime/status.h"
 #include "runtime/token_constraint.h"
 #include "runtime/tokenizer/tokenizer.h"
@@ -52,6 +53,8 @@ struct ServedModelOptions {
   std::function<absl::StatusOr<RenderedChat>(const nlohmann::ordered_json& context)> render_chat;
 
   bool template_has_tools = false;  // the chat template shows them to the model
+  // What the template for conversations with tools, and the one without, wants of messages.
+  MessageStyle style_with_tools, style_without_tools;
   // How the model writes tool calls and reasoning; null: it does not, or nobody knows.
   const OutputFormat* tool_format = nullptr;
   const OutputFormat* reasoning_format = nullptr;

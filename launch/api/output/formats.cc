@@ -39,7 +39,7 @@ std::span<const OutputFormat> ToolFormats() {
        .make_syntax = MakeQwenCoderSyntax},
       {.names = {"hermes"},
        .signs = {"<tool_call>", "arguments"},
-       .foreign = {"<tool_calls>"},
+       .foreign = {"<tool_calls>", "<invoke name="},
        .markers = {"<tool_call>", "</tool_call>"},
        .make_syntax = MakeHermesSyntax},
       {.names = {"deepseek_v3", "deepseek_v31"},

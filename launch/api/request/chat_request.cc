@@ -69,8 +69,8 @@ absl::StatusOr<std::string> ContentText(const Json& content) {
   return text;
 }
 
-// Templates want arguments as an object; the API has them as a string of JSON.
-absl::StatusOr<Json> ToolCalls(const Json& calls) {
+// Most templates want arguments as an object; the API has them as a string of JSON.
+absl::StatusOr<Json> ToolCalls(const Json& calls, const MessageStyle& style) {
   if (!calls.is_array()) return BadField(kMessages, "messages: tool_calls must be a list");
   Json out = calls;
   for (Json& call : out) {
@@ -82,7 +82,13 @@ absl::StatusOr<Json> ToolCalls(const Json& calls) {
       return BadField(kMessages, "messages: the function of a tool call has no name");
     }
     const auto arguments = function.find("arguments");
-    if (arguments == function.end() || !arguments->is_string()) continue;
+    if (arguments == function.end()) continue;
+    if (style.arguments_as_text) {
+      if (!arguments->is_string()) *arguments = arguments->dump();
+      if (arguments->get_ref<const std::string&>().empty()) *arguments = "{}";
+      continue;
+    }
+    if (!arguments->is_string()) continue;
     if (arguments->get_ref<const std::string&>().empty()) {
       *arguments = Json::object();  // clients write "" for a function without parameters
       continue;
@@ -94,7 +100,7 @@ absl::StatusOr<Json> ToolCalls(const Json& calls) {
   return out;
 }
 
-absl::StatusOr<Json> ReadMessage(const Json& message) {
+absl::StatusOr<Json> ReadMessage(const Json& message, const MessageStyle& style) {
   const auto role = message.is_object() ? message.find("role") : message.end();
   if (!message.is_object() || role == message.end() || !role->is_string() || role->empty() ||
       role->get_ref<const std::string&>().size() > 64) {
@@ -121,7 +127,8 @@ absl::StatusOr<Json> ReadMessage(const Json& message) {
     out["reasoning_content"] = out["reasoning"];
   }
   if (const auto calls = message.find("tool_calls"); calls != message.end() && !calls->empty()) {
-    FM_ASSIGN_OR_RETURN(out["tool_calls"], ToolCalls(*calls));
+    FM_ASSIGN_OR_RETURN(out["tool_calls"], ToolCalls(*calls, style));
+    if (style.null_content && out["content"] == "") out["content"] = nullptr;
   }
   return out;
 }
@@ -203,12 +210,14 @@ absl::StatusOr<RenderedChat> RenderChat(const Fields& fields, const ServedModel&
                     "continue_final_message cannot go with add_generation_prompt: true");
   }
   Json context = {{"messages", Json::array()}};
+  FM_RETURN_IF_ERROR(AddTools(fields, &context));
+  const MessageStyle& style = context["tools"].is_null() ? model.options().style_without_tools
+                                                         : model.options().style_with_tools;
   for (const Json& message : *messages) {
-    FM_ASSIGN_OR_RETURN(Json read, ReadMessage(message));
+    FM_ASSIGN_OR_RETURN(Json read, ReadMessage(message, style));
     context["messages"].push_back(std::move(read));
   }
   context["add_generation_prompt"] = prompt;
-  FM_RETURN_IF_ERROR(AddTools(fields, &context));
   context["documents"] = nullptr;
   if (fields.endpoint() == kChat) {
     if (const Json* documents = fields.Get("documents")) context["documents"] = *documents;
@@ -220,8 +229,9 @@ absl::StatusOr<RenderedChat> RenderChat(const Fields& fields, const ServedModel&
   absl::StatusOr<RenderedChat> chat = model.options().render_chat(context);
   if (!chat.ok()) return BadField(kMessages, "messages: {}", Message(chat.status()));
   if (resume) {
-    const auto& last = context["messages"].back()["content"].get_ref<const std::string&>();
-    FM_RETURN_IF_ERROR(CutAfterFinalMessage(last, &*chat));
+    const Json& last = context["messages"].back()["content"];
+    FM_RETURN_IF_ERROR(
+        CutAfterFinalMessage(last.is_string() ? last.get<std::string>() : "", &*chat));
   }
   return chat;
 }

@@ -134,6 +134,36 @@ TEST_F(ToolCalls, ConversationsWithCallsReachTheTemplate) {
             Json::parse(R"({"role": "tool", "content": "r", "name": "f", "tool_call_id": "a"})"));
 }
 
+TEST_F(ToolCalls, ReachTemplatesAsTheyWantThem) {
+  model.style_with_tools = {.arguments_as_text = true, .null_content = true};
+  Attach();
+  const auto call = [](const std::string& arguments) {
+    return R"({"id": "a", "type": "function", "function": {"name": "f", "arguments": )" +
+           arguments + "}}";
+  };
+  const std::string messages =
+      R"({"role": "assistant", "tool_calls": [)" + call(R"("{\"a\":  1")") + "," + call(R"("")") +
+      "," + call(R"({"b": [1, "é"]})") + R"(]}, {"role": "assistant", "content": "y",
+      "tool_calls": [)" +
+      call(R"("{}")") + "]}, {\"role\": \"assistant\"}";
+  Send("POST", "/v1/chat/completions",
+       R"({"messages": [{"role": "user", "content": "x"}, )" + messages + R"(], "tools": )" +
+           kTools + "}");
+  const Json& first = context_["messages"][1];
+  EXPECT_TRUE(first["content"].is_null());
+  EXPECT_EQ(first["tool_calls"][0]["function"]["arguments"], "{\"a\":  1");
+  EXPECT_EQ(first["tool_calls"][1]["function"]["arguments"], "{}");
+  EXPECT_EQ(first["tool_calls"][2]["function"]["arguments"], R"({"b":[1,"é"]})");
+  EXPECT_EQ(context_["messages"][2]["content"], "y");
+  EXPECT_EQ(context_["messages"][3]["content"], "");
+  const auto exchange =
+      Send("POST", "/v1/chat/completions",
+           R"({"continue_final_message": true, "messages": [{"role": "user", "content": "x"}, )"
+           R"({"role": "assistant", "tool_calls": [)" +
+               call("{}") + R"(]}], "tools": )" + kTools + "}");
+  EXPECT_EQ(exchange->response.status, 400);
+}
+
 TEST_F(ToolCalls, OneAfterAnother) {
   Attach();
   const Json choice = Choice(R"(, "parallel_tool_calls": false)", kCalls);

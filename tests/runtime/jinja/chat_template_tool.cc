@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Renders JSON lines {"template": text, "context": {...}, "now": seconds} from standard input; one
-// JSON line {"text": ...} or {"error": ...} for each. tools/make_chat_template_goldens.py --compare
-// drives it. With --time N each is rendered N times and {"microseconds": ...} is added.
+// JSON line {"text": ...} or {"error": ...} for each. With "model": folder the template and the
+// special tokens are those of a model. tools/make_chat_template_goldens.py --compare and
+// tools/compare_tokenizers.py drive it. With --time N each is rendered N times and {"microseconds":
+// ...} is added.
 #include <chrono>
 #include <iostream>
 #include <nlohmann/json.hpp>
@@ -14,18 +16,29 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
+absl::StatusOr<ChatTemplates> TemplatesOf(const Json& request) {
+  if (request.contains("model")) return LoadChatTemplates(request["model"].get<std::string>());
+  ChatTemplates templates;
+  FM_ASSIGN_OR_RETURN(templates.standard,
+                      ChatTemplate::Parse(request["template"].get<std::string>(), "template"));
+  return templates;
+}
+
 Json Answer(const Json& request, int times) {
   Json answer = Json::object();
-  const auto parsed = ChatTemplate::Parse(request["template"].get<std::string>(), "template");
-  if (!parsed.ok()) {
-    answer["error"] = std::string(Message(parsed.status()));
+  const auto templates = TemplatesOf(request);
+  if (!templates.ok()) {
+    answer["error"] = std::string(Message(templates.status()));
     return answer;
   }
+  const auto tools = request["context"].find("tools");
+  const bool has_tools = tools != request["context"].end() && tools->is_array();
+  const ChatTemplate& parsed = templates->For(has_tools);
   RenderLimits limits;
   limits.now = std::chrono::system_clock::from_time_t(request.value("now", 0));
   const auto begin = std::chrono::steady_clock::now();
   absl::StatusOr<ChatTemplate::Rendered> rendered;
-  for (int i = 0; i < times; ++i) rendered = (*parsed)->Render(request["context"], limits);
+  for (int i = 0; i < times; ++i) rendered = parsed.Render(request["context"], limits);
   const std::chrono::duration<double, std::micro> spent = std::chrono::steady_clock::now() - begin;
   if (rendered.ok()) {
     answer["text"] = rendered->text;

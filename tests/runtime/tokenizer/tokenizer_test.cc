@@ -209,6 +209,52 @@ TEST_F(ConfigFile, AddBosAndEosReplaceThePostProcessor) {
   EXPECT_EQ(Encode(**with, "ship", {.add_special_tokens = false}), Encode(**without, "ship"));
 }
 
+// As DeepSeek-V3 is published: its tokenizer.json adds nothing.
+TEST_F(ConfigFile, OnlySomeClassesReadAddBos) {
+  const std::string tokens = R"({"bos_token":"<s>","eos_token":"</s>",)";
+  const auto first_of = [&](const std::string& keys) {
+    const auto tokenizer = LoadWith(tokens + keys + "}");
+    EXPECT_TRUE(tokenizer.ok()) << keys << Message(tokenizer.status());
+    return tokenizer.ok() ? Encode(**tokenizer, "ship").front() : -1;
+  };
+  const auto as_the_file_says = LoadWith(tokens + R"("x":1})");
+  ASSERT_TRUE(as_the_file_says.ok());
+  ASSERT_EQ(Encode(**as_the_file_says, "ship").front(), 1);
+  EXPECT_NE(first_of(R"("tokenizer_class":"LlamaTokenizerFast","add_bos_token":false)"), 1);
+  EXPECT_NE(first_of(R"("tokenizer_class":"GemmaTokenizer","add_bos_token":false)"), 1);
+  EXPECT_EQ(first_of(R"("tokenizer_class":"LlamaTokenizer","add_eos_token":false)"), 1);
+  EXPECT_NE(first_of(R"("tokenizer_class":"GPTNeoXTokenizer","add_eos_token":false)"), 1);
+  EXPECT_EQ(first_of(R"("tokenizer_class":"PreTrainedTokenizerFast","add_bos_token":false)"), 1);
+  EXPECT_EQ(first_of(R"("tokenizer_class":"Qwen2Tokenizer","add_bos_token":false)"), 1);
+}
+
+TEST_F(ConfigFile, AddsTheTokensThatOnlyItNames) {
+  const auto without = LoadWith(R"({"bos_token":"<s>"})");
+  ASSERT_TRUE(without.ok());
+  const auto next = static_cast<int32_t>((*without)->vocab_size());
+  const auto tokenizer = LoadWith(
+      R"({"added_tokens_decoder":{"9999":{"content":"<second>","special":false,"normalized":false},)"
+      R"("1":{"content":"<s>","special":true},"9998":{"content":"<first>","special":true}}})");
+  ASSERT_TRUE(tokenizer.ok()) << Message(tokenizer.status());
+  EXPECT_EQ((*tokenizer)->vocab_size(), next + 2);
+  EXPECT_EQ(Encode(**tokenizer, "<first><second>", {.add_special_tokens = false}),
+            (std::vector<int32_t>{next, next + 1}));
+  EXPECT_EQ((*tokenizer)->Decode(std::vector<int32_t>{next, next + 1}, true), "<second>");
+  EXPECT_FALSE(LoadWith(R"({"added_tokens_decoder":{"x":{"content":"<first>"}}})").ok());
+  EXPECT_FALSE(LoadWith(R"({"added_tokens_decoder":{"5":{"content":""}}})").ok());
+  EXPECT_FALSE(LoadWith(R"({"added_tokens_decoder":[]})").ok());
+}
+
+// Transformers writes 10^30 for "no bound".
+TEST_F(ConfigFile, IntegersMayBeLarge) {
+  const auto tokenizer = LoadWith(
+      R"({"bos_token":"<s>","model_max_length":1000000000000000019884624838656,"a":"\"123456789012345678901",)"
+      R"("b":[-1000000000000000019884624838656,1e30,1.25,18446744073709551615],"eos_token":"</s>"})");
+  ASSERT_TRUE(tokenizer.ok()) << Message(tokenizer.status());
+  EXPECT_EQ((*tokenizer)->eos_id(), 2);
+  EXPECT_FALSE(LoadWith(R"({"model_max_length":10000000000000000198846248386x6})").ok());
+}
+
 TEST_F(ConfigFile, RefusesAnEndTokenThatIsNoToken) {
   const auto tokenizer = LoadWith(R"({"eos_token":"<nowhere>"})");
   ASSERT_FALSE(tokenizer.ok());

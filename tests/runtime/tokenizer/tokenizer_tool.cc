@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// tokenizer_tool TOKENIZER_JSON < lines: for comparison with other implementations.
+// tokenizer_tool TOKENIZER_JSON|GGUF < lines: for comparison with other implementations.
 //   {"text": T}     -> {"ids", "plain" (no special tokens added or parsed), "text", "skipped"}
+//   {"hex": BYTES}  -> the same of a text that need not be UTF-8
 //   {"ids": [...]}  -> {"text", "skipped" (without special tokens)}
 // "text" comes from the incremental decoder; it ends the program if Decode disagrees.
+#include <absl/strings/escaping.h>
+
 #include <cstdio>
 #include <iostream>
 #include <nlohmann/json.hpp>
@@ -25,11 +28,16 @@ std::string DecodeBothWays(const Tokenizer& tokenizer, const std::vector<int32_t
   return text;
 }
 
+std::string TextOf(const nlohmann::json& question) {
+  if (question.contains("hex")) return absl::HexStringToBytes(question["hex"].get<std::string>());
+  return question["text"].get<std::string>();
+}
+
 absl::StatusOr<nlohmann::json> Answer(const Tokenizer& tokenizer, const nlohmann::json& question) {
   nlohmann::json answer;
   std::vector<int32_t> ids;
-  if (question.contains("text")) {
-    const std::string text = question["text"].get<std::string>();
+  if (!question.contains("ids")) {
+    const std::string text = TextOf(question);
     FM_ASSIGN_OR_RETURN(ids, tokenizer.Encode(text));
     FM_ASSIGN_OR_RETURN(
         const std::vector<int32_t> plain,
@@ -45,7 +53,7 @@ absl::StatusOr<nlohmann::json> Answer(const Tokenizer& tokenizer, const nlohmann
 }
 
 int Main(const std::string& path) {
-  const auto tokenizer = Tokenizer::Load(path);
+  const auto tokenizer = path.ends_with(".gguf") ? Tokenizer::OfModel(path) : Tokenizer::Load(path);
   if (!tokenizer.ok()) {
     std::cerr << Message(tokenizer.status()) << '\n';
     return 1;
@@ -66,7 +74,7 @@ int Main(const std::string& path) {
 
 int main(int argc, char** argv) {
   if (argc != 2) {
-    std::fputs("usage: tokenizer_tool TOKENIZER_JSON < lines\n", stderr);
+    std::fputs("usage: tokenizer_tool TOKENIZER_JSON|GGUF < lines\n", stderr);
     return 2;
   }
   return folkmoot::Main(argv[1]);

@@ -65,6 +65,29 @@ TEST(Formats, OfPublishedTemplates) {
             "llama3_json");
 }
 
+// From templates that are not in this repository: what shows the model how to write its calls.
+TEST(Formats, NobodyReadsTheseCalls) {
+  const char* fragments[] = {
+      // Kimi-K2
+      "{{ '<|tool_calls_section_begin|>' }}{% for call in message.tool_calls %}{{ "
+      "'<|tool_call_begin|>' + call.id + '<|tool_call_argument_begin|>' + "
+      "call['function']['arguments'] + '<|tool_call_end|>' }}{% endfor %}",
+      // LongCat-Flash
+      "<longcat_tool_call>{function-name}\n<longcat_arg_key>{arg-key}</longcat_arg_key>\n"
+      "<longcat_arg_value>{arg-value}</longcat_arg_value>\n</longcat_tool_call>{{ arguments }}",
+      // Hunyuan-A13B
+      "<tool_calls>[{\"name\": function, \"arguments\": ...}]</tool_calls><tool_call>",
+      // MiniMax-M3
+      "{% set begin = ns ~ '<tool_call>' %}<invoke name=\"{{ tool_call.name }}\">"
+      "{% set _args = tool_call.arguments %}</invoke>",
+      // Pythonic calls, as Llama 3.2 and 4 may be asked for them
+      "you MUST put it in the format of [func_name1(params_name1=params_value1), func_name2()]",
+  };
+  for (const std::string_view fragment : fragments) {
+    EXPECT_EQ(NameOf(DetectFormat(ToolFormats(), fragment)), "") << fragment;
+  }
+}
+
 TEST(Formats, NamesAreVllmsAndUnique) {
   for (const std::span<const OutputFormat> formats : {ToolFormats(), ReasoningFormats()}) {
     const std::vector<std::string> names = FormatNames(formats);

@@ -22,6 +22,20 @@ if(FOLKMOOT_SANITIZE)
   target_compile_definitions(folkmoot_options INTERFACE _GLIBCXX_ASSERTIONS)
 endif()
 
+# What a break-in has to get past: addresses that cannot be known, tables that cannot be written, a
+# stack that runs nothing. cmake/CheckHardening.cmake looks whether it is so.
+if(NOT FOLKMOOT_SANITIZE)
+  target_link_options(folkmoot_options INTERFACE LINKER:-z,relro,-z,now,-z,noexecstack)
+endif()
+# folkmoot_harden(<target>): for code that reads what strangers send.
+function(folkmoot_harden target)
+  if(NOT FOLKMOOT_SANITIZE)
+    target_compile_options(${target} PRIVATE
+      $<$<COMPILE_LANGUAGE:CXX>:-fstack-protector-strong>
+      $<$<AND:$<CONFIG:Release>,$<COMPILE_LANGUAGE:CXX>>:-U_FORTIFY_SOURCE;-D_FORTIFY_SOURCE=2>)
+  endif()
+endfunction()
+
 # folkmoot_library(<folder> SOURCES a.cc ... DEPS folkmoot_x ...): the library of one folder.
 # Subfolders add to it with target_sources(folkmoot_<folder> PRIVATE ...).
 function(folkmoot_library folder)

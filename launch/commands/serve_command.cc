@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <csignal>
 #include <cstdlib>
+#include <fstream>
 #include <random>
 
 #include "CLI/CLI.hpp"
@@ -16,6 +17,7 @@
 #include "launch/launcher.h"
 #include "launch/parallelism.h"
 #include "launch/server.h"
+#include "launch/supervisor/confine.h"
 #include "launch/supervisor/engine_rank.h"
 #include "launch/supervisor/front_end_process.h"
 #include "launch/supervisor/process.h"
@@ -43,6 +45,7 @@ struct ServeOptions {
   int64_t ranks = 0;  // 0: not supervised
   std::string launcher = "mpirun";
   bool exit_on_engine_failure = false;
+  std::string api_key_file;
   std::string journal;
   bool journal_sync = false;
   std::string faults;
@@ -144,6 +147,24 @@ absl::Status CheckKnobs(const std::vector<std::string>& knobs) {
   return absl::OkStatus();
 }
 
+absl::Status ReadKeys(ServeOptions* options) {
+  std::vector<std::string>& keys = options->server.http.api_keys;
+  if (!options->api_key_file.empty()) {
+    std::ifstream file(options->api_key_file);
+    const size_t before = keys.size();
+    for (std::string line; std::getline(file, line);) {
+      if (!line.empty() && line.back() == '\r') line.pop_back();
+      if (!line.empty()) keys.push_back(line);
+    }
+    if (keys.size() == before) {
+      return UsageError(
+          fmt::format("--api-key-file {}: no key can be read there", options->api_key_file));
+    }
+  }
+  std::erase(keys, "");
+  return absl::OkStatus();
+}
+
 absl::Status ReadFaults(ServeOptions* options) {
   if (options->faults.empty()) return absl::OkStatus();
   if (!options->unsafe_faults) {
@@ -159,6 +180,8 @@ absl::Status ReadFaults(ServeOptions* options) {
 }
 
 int FrontEndStatus(const ServeOptions& options, FileDescriptor engine, FileDescriptor news) {
+  const absl::Status confined = Confine();
+  if (!confined.ok()) spdlog::warn("the front end is not confined: {}", Message(confined));
   const auto start = std::chrono::steady_clock::now();
   FrontEndProcessOptions front_end;
   front_end.engine = options.engine;
@@ -205,7 +228,8 @@ absl::Status Serve(const ServeOptions& given) {
   options.server.front_end.ping_interval =
       std::chrono::milliseconds(static_cast<int64_t>(options.ping_interval * 1000));
   options.server.shutdown_timeout = std::chrono::seconds(options.shutdown_timeout);
-  std::erase(options.server.http.api_keys, "");
+  // Ranks are started without keys, and have no use for them.
+  if (options.life.directory.empty()) FM_RETURN_IF_ERROR(ReadKeys(&options));
   FM_RETURN_IF_ERROR(ReadFaults(&options));
   if (!options.journal.empty() && options.ranks == 0 && options.life.directory.empty()) {
     return UsageError("--journal needs --ranks: nobody would start this process again");
@@ -224,6 +248,8 @@ void AddServerFlags(CLI::App& app, ServeOptions* options) {
   app.add_option("--port", http.port, "port to listen on; 0: any free one");
   app.add_option("--api-key", http.api_keys,
                  "clients must send one of these as a bearer token (repeatable)");
+  app.add_option("--api-key-file", options->api_key_file,
+                 "the same from a file, one per line: the process list does not show them");
   app.add_option("--allowed-origins", http.cors_origins,
                  "web pages of these origins may call us; '*': all (repeatable)");
   app.add_option("--served-model-name", options->model.names,

@@ -64,6 +64,12 @@ absl::Status Open(const EngineOptions& options, int rank, int ranks, Opened* out
   FM_RETURN_IF_ERROR(CheckGpuKernels(options, out));
   FM_ASSIGN_OR_RETURN(out->gate, GateOf(options, out->config));
   FM_RETURN_IF_ERROR(CheckGuessing(options, out->gate));
+  if (out->config.has_encoder() && SpeculationOf(options).tokens > 0) {
+    return InvalidArgument(
+        "--speculative-tokens is {}, but nobody guesses for a model with an encoder: leave out the "
+        "flags of speculation",
+        SpeculationOf(options).tokens);
+  }
   FM_ASSIGN_OR_RETURN(out->context, ContextOf(options, out->config));
   FM_ASSIGN_OR_RETURN(
       out->placement,

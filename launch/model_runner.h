@@ -42,6 +42,9 @@ class ModelRunner {
   // May prompts be pooled?
   bool GivesEmbeddings() const { return model_.KeepsHidden(); }
 
+  // Must requests have a source?
+  bool has_encoder() const { return model_.config().has_encoder(); }
+
   // Into how many parts a plan is divided: one per rank, or one for all tensor-parallel ranks.
   int plan_parts() const { return experts_.size(); }
   uint64_t placement_version() const { return model_.placement_version(); }

@@ -145,7 +145,10 @@ void GroupedAttention::Attend(LayerContext& ctx, const AttentionStep& step, KvCa
   }
   if (norm_after_rope_) NormaliseHeads(ctx, q, k);
   StoreKv(ctx.pool, layer(), step.sequences, k, v, cache);
-  PagedAttention(ctx.pool, params_, step.sequences, q, cache, ctx.workspace, attended);
+  AttentionParams params = params_;
+  params.position_bias = step.position_bias;
+  params.reach = step.reach;
+  PagedAttention(ctx.pool, params, step.sequences, q, cache, ctx.workspace, attended);
 }
 
 }  // namespace folkmoot

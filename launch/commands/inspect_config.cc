@@ -67,6 +67,7 @@ std::string LayersText(const ModelConfig& config) {
   const LayerCounts counts = CountLayers(config);
   std::string text =
       fmt::format("{} ({} MoE, {} dense", config.layers.size(), counts.moe, counts.dense);
+  if (config.has_encoder()) text += fmt::format("; {} encode", config.encoder.layers);
   if (counts.sliding > 0) {
     text += fmt::format("; {} with a sliding window of {}", counts.sliding, counts.window);
   }

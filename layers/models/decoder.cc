@@ -267,11 +267,10 @@ absl::Status DecoderModel::LoadBlock(const LayerNames& names, WeightLoader& load
                                                   expert_rank, *columns_));
     if (!layer.shortcut) return absl::OkStatus();
   }
-  FM_ASSIGN_OR_RETURN(
-      block.dense,
-      DenseFfn::Load(pool, loader,
-                     TensorsOf(names.dense_prefix, config_.hidden, config_.intermediate),
-                     config_.activation, config_.mlp_bias ? names.dense_prefix : "", *columns_));
+  FM_ASSIGN_OR_RETURN(block.dense, DenseFfn::Load(pool, loader,
+                                                  TensorsOf(names.dense_prefix, config_.hidden,
+                                                            config_.intermediate),
+                                                  config_.activation, config_.mlp_bias, *columns_));
   return absl::OkStatus();
 }
 

@@ -9,6 +9,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "layers/column_splits.h"
 #include "layers/models/decoder.h"
+#include "layers/models/encoder_decoder.h"
 
 namespace folkmoot {
 namespace {
@@ -149,6 +150,11 @@ absl::StatusOr<std::vector<ListedTensor>> ListTensors(const ModelConfig& config,
   }
   const ExpertPlacement all = ExpertPlacement::Contiguous(static_cast<int>(config.moe.experts), 1);
   ListingLoader loader(stored);
+  if (config.has_encoder()) {
+    FM_RETURN_IF_ERROR(EncoderDecoderModel::List(
+        config, loader, part.placement ? *part.placement : all, part.expert_rank));
+    return loader.Take();
+  }
   FM_RETURN_IF_ERROR(DecoderModel::List(config, loader, part.placement ? *part.placement : all,
                                         part.expert_rank, part.rank, part.ranks));
   return loader.Take();

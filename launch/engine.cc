@@ -86,13 +86,33 @@ Engine::Engine(const SchedulerOptions& options, Communicator& world, ModelRunner
 
 Engine::~Engine() = default;
 
-absl::StatusOr<int64_t> Engine::Submit(Request request) {
+absl::Status Engine::CheckForModel(const Request& request) const {
   FM_RETURN_IF_ERROR(runner_.CheckGate(request.gate));
+  const bool encodes = runner_.has_encoder();
+  if (request.pooling != Pooling::kNone && encodes) {
+    return InvalidArgument(
+        "embeddings are hidden states of a decoder's prompt, and this model has an encoder");
+  }
   if (request.pooling != Pooling::kNone && !runner_.GivesEmbeddings()) {
     return InvalidArgument(
         "embeddings need the last hidden states, which models on GPUs do not keep: serve the model "
         "with --device cpu");
   }
+  if (encodes && request.source == 0) {
+    return InvalidArgument(
+        "this model has an encoder: a request needs a source, and tokens with which the output "
+        "begins");
+  }
+  if (!encodes && request.source > 0) {
+    return InvalidArgument("a request has a source of {} tokens, but this model has no encoder",
+                           request.source);
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<int64_t> Engine::Submit(Request request) {
+  FM_RETURN_IF_ERROR(CheckForModel(request));
+  if (request.beams.width > 0) return beams_.Add(std::move(request));
   return scheduler_.Add(std::move(request));
 }
 
@@ -187,7 +207,10 @@ absl::Status Engine::Step(absl::FunctionRef<void(const RequestEvent&)> on_event)
   }
   watch.Lap();
   CountStep(now_.plan, *results, seconds);
-  for (const RequestEvent& event : scheduler_.Update(*std::move(results))) on_event(event);
+  for (const RequestEvent& event : scheduler_.Update(*std::move(results))) {
+    if (!beams_.Take(event)) on_event(event);
+  }
+  beams_.Advance(on_event);
   if (now_.plan.tokens() > 0) {
     stats_.seconds.update += watch.Lap();
     stats_.seconds.total += whole.Lap();

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "absl/functional/function_ref.h"
+#include "launch/beam_requests.h"
 #include "launch/model_runner.h"
 #include "parallel/communicator.h"
 #include "scheduler/scheduler.h"
@@ -55,9 +56,14 @@ class Engine {
 
   // Not during a Step.
   absl::StatusOr<int64_t> Submit(Request request);
-  void Abort(int64_t id) { scheduler_.Abort(id); }
-  void Abort(int64_t id, int32_t choice) { scheduler_.Abort(id, choice); }
-  bool idle() const { return scheduler_.idle(); }
+  void Abort(int64_t id) {
+    if (!beams_.Abort(id)) scheduler_.Abort(id);
+  }
+  // The n outputs of a beam search end together.
+  void Abort(int64_t id, int32_t choice) {
+    if (!beams_.Has(id)) scheduler_.Abort(id, choice);
+  }
+  bool idle() const { return scheduler_.idle() && beams_.idle(); }
 
   // One step over all ranks; when there is nothing to compute, an empty one that only tells whether
   // all ranks are alive. Events are delivered before it returns. After an error the engine is dead.
@@ -80,6 +86,8 @@ class Engine {
   };
   class Planner;
 
+  // What of a request this model cannot do.
+  absl::Status CheckForModel(const Request& request) const;
   void MakePlan(Planned* planned);
   absl::StatusOr<std::vector<StepResult>> RunStep(Planned* planned, StepSeconds* seconds);
   absl::StatusOr<std::vector<StepResult>> Gather(StepResult mine, const StepPlan& plan);
@@ -89,6 +97,7 @@ class Engine {
   Communicator& world_;
   ModelRunner& runner_;
   Scheduler scheduler_;
+  BeamRequests beams_{scheduler_};
   int64_t epoch_;
   EngineStats stats_;
   mutable std::mutex experts_mutex_;

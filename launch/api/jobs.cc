@@ -15,6 +15,8 @@ absl::Status Jobs::SubmitNext(const std::shared_ptr<Job>& job) {
   const ApiPrompt& prompt = api.prompts[job->next_prompt];
   Request request = api.request;
   request.prompt = prompt.ids;
+  request.source = prompt.source;
+  request.beams.begun = prompt.begun;
   request.max_tokens = prompt.max_tokens;
   const int64_t id = next_id_++;
   FM_RETURN_IF_ERROR(engine_.Submit(id, std::move(request)));

@@ -41,12 +41,14 @@ NAMES = {
     "minimax_m2": "MiniMax-M2",
     "mistral": "Mistral",
     "mixtral": "Mixtral",
+    "nllb-moe": "NLLB-MoE (encoder and decoder)",
     "olmoe": "OLMoE",
     "phimoe": "Phi-3.5-MoE",
     "qwen2": "Qwen2, Qwen2.5",
     "qwen2_moe": "Qwen1.5-MoE, Qwen2-MoE",
     "qwen3": "Qwen3",
     "qwen3_moe": "Qwen3-MoE",
+    "switch_transformers": "Switch Transformers (encoder and decoder)",
 }
 
 HEAD = """# Models

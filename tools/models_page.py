@@ -60,7 +60,8 @@ compared with Hugging Face Transformers on tiny random models that between them 
 difference with weights and activations in bfloat16, beside that of Transformers' own bfloat16 run, of the model where ours is
 worst beside it. The same models give the same bits at 3 ranks and, where
 the table does not say otherwise, tensor-parallel. Where Transformers is known to deviate from the authors' code, the goldens follow the
-authors ([README](../tests/data/goldens/README.md)).
+authors ([README](../tests/data/goldens/README.md)). Models with an encoder give the outputs of its beam search, too
+([ADR 20](adr/0020-encoder-decoder.md)).
 
 Text needs a `tokenizer.json`; Kimi-K2, Moonlight and Hunyuan-A13B are published with tiktoken files, which run with token ids only
 until they are converted.

@@ -35,8 +35,11 @@ constexpr std::array<std::string_view, 17> kOwnKeys = {"is_encoder_decoder",
                                                        "moe_eval_capacity_token_fraction",
                                                        "router_ignore_padding_tokens"};
 
-constexpr FixedKey kFixed[] = {
-    {"router_dtype", "\"float32\""}, {"add_router_probs", "false"}, {"add_router_probs", "true"}};
+constexpr FixedKey kFixed[] = {{"router_type", "\"tokens_masked\""},
+                               {"output_past", "true"},
+                               {"router_dtype", "\"float32\""},
+                               {"add_router_probs", "false"},
+                               {"add_router_probs", "true"}};
 
 constexpr std::array<std::string_view, 9> kAbsentKeys = {
     "layer_types",         "num_key_value_heads",

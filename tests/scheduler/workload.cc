@@ -79,6 +79,7 @@ Request Workload::RandomRequest() {
   for (uint64_t i = Draw(8) + (common == 0 ? 1 : 0); i > 0; --i) {
     request.prompt.push_back(static_cast<int32_t>(Draw(kFakeVocab)));
   }
+  if (Chance(20)) request.source = static_cast<int64_t>(Draw(request.prompt.size()));
   request.max_tokens = static_cast<int64_t>(Draw(24));
   request.sampling.seed = Draw(3);
   for (uint64_t i = Draw(3); i > 0; --i) {

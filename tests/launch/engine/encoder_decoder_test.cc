@@ -181,10 +181,9 @@ std::unique_ptr<Tokenizer> ToyTokenizer() {
                      {"normalized", false},
                      {"special", true}});
   }
-  const nlohmann::json json = {
-      {"version", "1.0"},
-      {"added_tokens", added},
-      {"model", {{"type", "BPE"}, {"vocab", {{"a", 0}, {"b", 1}, {"c", 2}}}, {"merges", {}}}}};
+  nlohmann::json json = {{"version", "1.0"}, {"added_tokens", added}};
+  json["model"] = {{"type", "BPE"}, {"vocab", {{"a", 0}, {"b", 1}, {"c", 2}}}};
+  json["model"]["merges"] = nlohmann::json::array();
   auto tokenizer = Tokenizer::FromJson(json.dump(), "toy");
   EXPECT_TRUE(tokenizer.ok()) << tokenizer.status();
   return *std::move(tokenizer);

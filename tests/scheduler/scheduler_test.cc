@@ -69,6 +69,7 @@ TEST(Scheduler, PrefillsInChunksThenDecodes) {
 // A source is computed in one step, whatever the pieces of other prompts.
 TEST(Scheduler, SourcesStayInOnePiece) {
   SchedulerOptions options = SmallOptions();
+  options.ranks = 1;
   options.prefill_chunk = 5;
   options.max_batched_tokens = 12;
   Driver driver(options);

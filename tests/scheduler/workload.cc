@@ -149,7 +149,10 @@ void Workload::CheckPlan(const StepPlan& plan) {
     int64_t tokens = 0;
     for (const SequenceSlice& slice : rank.slices) {
       tokens += slice.rows();
-      Demand(slice.rows() <= options_.prefill_chunk, "a chunk is too long");
+      const auto start = std::find_if(rank.starts.begin(), rank.starts.end(),
+                                      [&](const SequenceStart& s) { return s.id == slice.id; });
+      const int64_t source = start == rank.starts.end() ? 0 : start->source;
+      Demand(slice.rows() <= std::max(options_.prefill_chunk, source), "a chunk is too long");
       fingerprint_ = Mix(fingerprint_, static_cast<uint64_t>(slice.id * 64 + slice.start));
       for (const int32_t page : slice.new_blocks) {
         fingerprint_ = Mix(fingerprint_, static_cast<uint64_t>(page));

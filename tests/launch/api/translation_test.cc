@@ -18,14 +18,14 @@ class Translation : public ApiTest {
   }
   // The source, then the decoder's first token and, where one is asked for, a language.
   void MakeSources() {
-    model.make_source = [this](const SourceOptions& options, std::span<const int32_t> source) {
-      asked = options;
+    model.make_source = [this](const SourceOptions& languages, std::span<const int32_t> source) {
+      asked = languages;
       SourcePrompt prompt;
       prompt.tokens.assign(source.begin(), source.end());
       prompt.source = std::ssize(prompt.tokens);
       prompt.tokens.push_back(2);
-      prompt.begun = options.forced_bos ? 1 : 0;
-      if (options.forced_bos) prompt.tokens.push_back(*options.forced_bos);
+      prompt.begun = languages.forced_bos ? 1 : 0;
+      if (languages.forced_bos) prompt.tokens.push_back(*languages.forced_bos);
       return absl::StatusOr<SourcePrompt>(prompt);
     };
   }

@@ -26,7 +26,9 @@ int ExpertOf(std::string_view name, bool sliced) {
   if (at == std::string_view::npos) {
     return sliced ? ListedTensor::kAllExperts : ListedTensor::kNoExpert;
   }
-  const std::string_view rest = name.substr(at + kExperts.size());
+  constexpr std::string_view kNumbered = "expert_";  // Switch, NLLB
+  std::string_view rest = name.substr(at + kExperts.size());
+  if (rest.starts_with(kNumbered)) rest.remove_prefix(kNumbered.size());
   int expert = 0;
   const auto [end, error] = std::from_chars(rest.data(), rest.data() + rest.size(), expert);
   return error == std::errc() && end != rest.data() + rest.size() && *end == '.'
@@ -75,7 +77,7 @@ class ListingLoader : public WeightLoader {
   }
   absl::StatusOr<std::vector<float>> Row(const std::string& name, int64_t n, int64_t,
                                          int64_t rows) override {
-    Add(name, {rows, n}, ExpertOf(name, rows > 1)).values += n;
+    Add(name, {rows, n}, ExpertOf(name, false)).values += n;
     return Zeros(name, n);
   }
   absl::StatusOr<RowTable> Table(const TensorRef& ref) override {

@@ -5,6 +5,7 @@
 
 #include <gmock/gmock.h>
 
+#include <algorithm>
 #include <cmath>
 #include <fstream>
 
@@ -107,6 +108,39 @@ TEST(BeamErrors, NameTheField) {
   request.sampling.repetition_penalty = 1;
   request.beams.width = 60;
   EXPECT_THAT(ErrorOf(golden.setup, request), HasSubstr("looks at 120 tokens"));
+}
+
+TEST(BeamRequests, AbortEndsEveryOutputOnceAndFreesThePages) {
+  const GoldenCase golden(std::string("switch_transformers-capacity"));
+  Request request = golden.beams.back();
+  request.n = 2;
+  const auto body = [&](Engine& engine, LoadedRank&) -> absl::Status {
+    std::vector<RequestEvent> events;
+    const auto hear = [&](const RequestEvent& event) { events.push_back(event); };
+    FM_ASSIGN_OR_RETURN(const int64_t id, engine.Submit(request));
+    for (int step = 0; step < 3; ++step) FM_RETURN_IF_ERROR(engine.Step(hear));
+    EXPECT_TRUE(events.empty());
+    engine.Abort(id, 0);  // outputs of a search end together
+    engine.Abort(id);
+    FM_RETURN_IF_ERROR(engine.Drain(hear));
+    EXPECT_EQ(events.size(), 2u);
+    for (const RequestEvent& event : events) EXPECT_EQ(event.finish, FinishReason::kAborted);
+    EXPECT_EQ(engine.scheduler().used_blocks(), 0);
+    // Another one finds the engine as it was.
+    events.clear();
+    FM_RETURN_IF_ERROR(engine.Submit(request).status());
+    FM_RETURN_IF_ERROR(engine.Drain(hear));
+    EXPECT_EQ(std::count_if(events.begin(), events.end(),
+                            [](const RequestEvent& event) {
+                              return event.finish == FinishReason::kLength ||
+                                     event.finish == FinishReason::kStop;
+                            }),
+              2);
+    return absl::OkStatus();
+  };
+  const absl::Status status =
+      RunOnThreadRanks(golden.setup.options, 1, 1, body, [](SchedulerOptions&) {});
+  EXPECT_TRUE(status.ok()) << status;
 }
 
 // A model of 4 tokens, 3 ending the output, whose log-probabilities depend on all tokens before.

@@ -56,6 +56,7 @@ Engine::~Engine() = default;
 
 absl::StatusOr<int64_t> Engine::Submit(Request request) {
   FM_RETURN_IF_ERROR(executor_.rules().Check(request));
+  if (request.beams.width > 0) return beams_.Add(std::move(request));
   return scheduler_.Add(std::move(request));
 }
 
@@ -123,7 +124,10 @@ absl::Status Engine::Step(absl::FunctionRef<void(const RequestEvent&)> on_event)
   if (!results.ok()) return results.status();
   watch.Lap();
   CountStep(now_.plan, *results, seconds);
-  for (const RequestEvent& event : scheduler_.Update(*std::move(results))) on_event(event);
+  for (const RequestEvent& event : scheduler_.Update(*std::move(results))) {
+    if (!beams_.Take(event)) on_event(event);
+  }
+  beams_.Advance(on_event);
   if (now_.plan.tokens() > 0) {
     stats_.seconds.update += watch.Lap();
     stats_.seconds.total += whole.Lap();

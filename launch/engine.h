@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "absl/functional/function_ref.h"
+#include "launch/beam_requests.h"
 #include "launch/executor.h"
 #include "scheduler/scheduler.h"
 
@@ -42,9 +43,14 @@ class Engine {
 
   // Not during a Step.
   absl::StatusOr<int64_t> Submit(Request request);
-  void Abort(int64_t id) { scheduler_.Abort(id); }
-  void Abort(int64_t id, int32_t choice) { scheduler_.Abort(id, choice); }
-  bool idle() const { return scheduler_.idle(); }
+  void Abort(int64_t id) {
+    if (!beams_.Abort(id)) scheduler_.Abort(id);
+  }
+  // The n outputs of a beam search end together.
+  void Abort(int64_t id, int32_t choice) {
+    if (!beams_.Has(id)) scheduler_.Abort(id, choice);
+  }
+  bool idle() const { return scheduler_.idle() && beams_.idle(); }
 
   // One step over all ranks; when there is nothing to compute, an empty one that only tells whether
   // all ranks are alive. Events are delivered before it returns. After an error the engine is dead,
@@ -78,6 +84,7 @@ class Engine {
 
   Executor& executor_;
   Scheduler scheduler_;
+  BeamRequests beams_{scheduler_};
   EngineStats stats_;
   mutable std::mutex experts_mutex_;
   ExpertCounts experts_;  // guarded by experts_mutex_

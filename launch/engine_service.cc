@@ -216,9 +216,7 @@ void EngineService::OnEvent(const RequestEvent& event, SteadyTime planned) {
     out.result = *event.result;
     out.error = event.result->error;
   }
-  if (event.crashed) {
-    out.error = "the engine failed each time it computed this request, also with nothing beside it";
-  }
+  if (event.crashed) out.error = kCrashedError;
   out.cached_tokens = event.cached_tokens;
   out.finish = event.finish;
   out.drafted = event.drafted;

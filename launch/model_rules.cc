@@ -7,10 +7,26 @@ namespace folkmoot {
 
 absl::Status ModelRules::Check(const Request& request) const {
   FM_RETURN_IF_ERROR(CheckGate(request.gate));
-  if (request.pooling == Pooling::kNone || embeddings_) return absl::OkStatus();
-  return InvalidArgument(
-      "embeddings need the last hidden states, which models on GPUs do not keep: serve the model "
-      "with --device cpu");
+  const bool encodes = config_.has_encoder();
+  if (request.pooling != Pooling::kNone && encodes) {
+    return InvalidArgument(
+        "embeddings are hidden states of a decoder's prompt, and this model has an encoder");
+  }
+  if (request.pooling != Pooling::kNone && !embeddings_) {
+    return InvalidArgument(
+        "embeddings need the last hidden states, which models on GPUs do not keep: serve the model "
+        "with --device cpu");
+  }
+  if (encodes && request.source == 0) {
+    return InvalidArgument(
+        "this model has an encoder: a request needs a source, and tokens with which the output "
+        "begins");
+  }
+  if (!encodes && request.source > 0) {
+    return InvalidArgument("a request has a source of {} tokens, but this model has no encoder",
+                           request.source);
+  }
+  return absl::OkStatus();
 }
 
 absl::Status ModelRules::CheckGate(const std::string& overrides) const {
@@ -25,6 +41,7 @@ bool ModelRules::GateIsCacheable(const std::string& overrides) const {
 }
 
 bool ModelRules::GateCanSpeculate(const std::string& overrides) const {
+  if (config_.has_encoder()) return false;  // a step without sources sees nothing of guesses
   if (overrides.empty()) return gate_.CanSpeculate();
   const auto gate = OverrideGate(config_, gate_, overrides);
   return gate.ok() && gate->CanSpeculate();

@@ -19,6 +19,10 @@ WidestStep WidestOf(const StepPlan& plan) {
   WidestStep widest;
   for (const RankPlan& rank : plan.ranks) {
     int64_t rows = 0;
+    // A source is computed in the step in which its sequence begins.
+    for (const SequenceStart& start : rank.starts) {
+      widest.sources = widest.sources || start.cached < start.source;
+    }
     for (const SequenceSlice& slice : rank.slices) {
       rows += slice.rows();
       widest.length = std::max(widest.length, slice.end());
@@ -68,7 +72,7 @@ absl::StatusOr<StepResult> ModelRunner::Run(const StepPlan& plan) {
   if (draft_ != nullptr) FM_RETURN_IF_ERROR(Draft());
   FM_RETURN_IF_ERROR(Prepare(plan));
 
-  StepRecorder recorder(active_, model_.moe_layers(), model_.config().moe, pages_, guessed_memory_,
+  StepRecorder recorder(active_, model_.moe_layers(), model_.config(), pages_, guessed_memory_,
                         result);
   LayerContext ctx = {.pool = pool_,
                       .workspace = workspace_,
@@ -91,6 +95,12 @@ absl::Status ModelRunner::CheckStart(const SequenceStart& start) const {
   if (start.prompt_length < 1 || start.prompt_length > known) {
     return DataLoss("sequence {} has a prompt of {} tokens, but starts with {}", start.id,
                     start.prompt_length, known);
+  }
+  if (start.source < 0 || start.source >= start.prompt_length ||
+      (start.source > 0) != model_.config().has_encoder() ||
+      (start.cached > 0 && start.cached < start.source)) {
+    return DataLoss("sequence {} has a source of {} of {} tokens, {} of them in cached pages",
+                    start.id, start.source, start.prompt_length, start.cached);
   }
   if (start.cached < 0 || start.cached >= known ||
       start.cached != cached_pages * pages_.block_size()) {
@@ -132,7 +142,8 @@ absl::Status ModelRunner::Begin(const SequenceStart& start) {
   }
   if (start.sampling.NeedsHistory()) {
     const auto prompt = static_cast<size_t>(start.prompt_length);
-    state->history.AddPrompt(std::span(state->tokens).first(prompt));
+    const auto source = static_cast<size_t>(start.source);
+    state->history.AddPrompt(std::span(state->tokens).subspan(source, prompt - source));
     for (size_t i = prompt; i < state->tokens.size(); ++i) {
       state->history.AddOutput(state->tokens[i]);
     }
@@ -182,6 +193,10 @@ absl::Status ModelRunner::CheckSlice(const SequenceSlice& slice, int64_t step,
   if (slice.start != state.computed || slice.count < 1) {
     return DataLoss("sequence {} goes on with {} tokens at position {}, but {} are computed",
                     slice.id, slice.count, slice.start, state.computed);
+  }
+  if (slice.start < state.start.source && end < state.start.source) {
+    return DataLoss("sequence {} goes on to position {} of a source of {}", slice.id, end,
+                    state.start.source);
   }
   if (end > known) {
     return DataLoss("sequence {} goes on to position {}, but has only {} tokens", slice.id, end,
@@ -318,7 +333,8 @@ absl::Status ModelRunner::AddSequence(const StepPlan& plan, const ActiveSlice& a
                               .blocks = state.blocks,
                               .expert_places = state.expert_places,
                               .page_size = pages_.block_size(),
-                              .gate = static_cast<int32_t>(gate - plan.gates.begin())});
+                              .gate = static_cast<int32_t>(gate - plan.gates.begin()),
+                              .source = state.start.source});
   page_ends_begin_.push_back(page_ends_.size());
   pages_.Write(state, state.computed, state.computed + active.slice->rows(), state.stream,
                &page_ends_);
@@ -328,7 +344,7 @@ absl::Status ModelRunner::AddSequence(const StepPlan& plan, const ActiveSlice& a
 
 bool ModelRunner::WantsTarget(const SequenceState& state, int64_t position) const {
   return state.start.prompt_logprobs && position >= state.start.answered &&
-         position + 1 < state.start.prompt_length;
+         position >= state.start.source && position + 1 < state.start.prompt_length;
 }
 
 void ModelRunner::AddRows(const ActiveSlice& active) {

@@ -49,6 +49,12 @@ absl::StatusOr<OpenedModel> OpenModel(const EngineOptions& options, int ranks,
   FM_RETURN_IF_ERROR(CheckGpuKernels(options, &opened));
   FM_ASSIGN_OR_RETURN(opened.gate, GateOf(options, opened.config));
   FM_RETURN_IF_ERROR(CheckGuessing(options, opened.gate));
+  if (opened.config.has_encoder() && SpeculationOf(options).tokens > 0) {
+    return InvalidArgument(
+        "--speculative-tokens is {}, but nobody guesses for a model with an encoder: leave out the "
+        "flags of speculation",
+        SpeculationOf(options).tokens);
+  }
   FM_ASSIGN_OR_RETURN(opened.context, ContextOf(options, opened.config));
   FM_ASSIGN_OR_RETURN(opened.placement,
                       ExpertPlacement::Parse(options.placement,

@@ -80,6 +80,7 @@ void ToWire(const SequenceStart& start, wire::Start* out) {
   out->set_id(start.id);
   Append(start.tokens, out->mutable_tokens());
   out->set_prompt_length(start.prompt_length);
+  out->set_source(start.source);
   out->set_cached(start.cached);
   Append(start.cached_blocks, out->mutable_cached_blocks());
   out->set_answered(start.answered);
@@ -97,6 +98,7 @@ absl::Status FromWire(const wire::Start& in, SequenceStart* out) {
   out->id = in.id();
   out->tokens = ToVector<int32_t>(in.tokens());
   out->prompt_length = in.prompt_length();
+  out->source = in.source();
   out->cached = in.cached();
   out->cached_blocks = ToVector<int32_t>(in.cached_blocks());
   out->answered = in.answered();

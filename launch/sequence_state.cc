@@ -40,7 +40,8 @@ void PageLedger::Write(const SequenceState& state, int64_t begin, int64_t end, u
     if ((position + 1) % block_size_ != 0) continue;
     record.content = Content(state, stream);
     if (!state.keeps_pages || state.expert_places.empty()) continue;
-    record.places.resize(static_cast<size_t>(moe_layers_ * experts_));
+    // Layers that compute none of the page's positions leave zeros.
+    record.places.assign(static_cast<size_t>(moe_layers_ * experts_), 0);
     page_ends->push_back(record.places.data());
   }
 }

@@ -28,13 +28,14 @@ uint64_t ExtendDigest(uint64_t digest, std::span<const float> row) {
 }  // namespace
 
 StepRecorder::StepRecorder(const std::vector<ActiveSlice>& slices, int64_t moe_layers,
-                           const MoeConfig& moe, PageLedger& pages, Workspace& memory,
+                           const ModelConfig& config, PageLedger& pages, Workspace& memory,
                            StepResult& result)
     : slices_(slices),
       pages_(pages),
       result_(result),
-      experts_(static_cast<size_t>(moe.experts)),
-      outputs_(static_cast<size_t>(moe.outputs())),
+      encoder_layers_(static_cast<int>(config.encoder.layers)),
+      experts_(static_cast<size_t>(config.moe.experts)),
+      outputs_(static_cast<size_t>(config.moe.outputs())),
       memory_(memory) {
   result_.expert_tokens.assign(static_cast<size_t>(moe_layers) * experts_, 0);
   result_.expert_overflow.assign(static_cast<size_t>(moe_layers) * experts_, 0);
@@ -77,6 +78,12 @@ void StepRecorder::CountLost(const ActiveSlice& active, size_t moe_layer, int64_
   drops.prompt_overflow += overflow;
 }
 
+// A position that the layer does not compute: its page says what was lost before.
+void StepRecorder::CountNothing(const ActiveSlice& active, int64_t position) {
+  const SequenceState& state = *active.state;
+  if (state.can_lose && state.keeps_pages) pages_.CountLost(state, moe_layer_, position, 0, 0);
+}
+
 void StepRecorder::CheckFinite(const ActiveSlice& active, int layer, const Rows& rows) const {
   if (rows.routing.bad.empty() || !active.state->error.empty()) return;
   const auto bad =
@@ -99,6 +106,10 @@ void StepRecorder::OnRouting(int layer, const Routing& routing) {
                        .position = active.slice->start};
     CheckFinite(active, layer, rows);
     for (int64_t i = 0; i < rows.count; ++i) {
+      if (!Computes(layer, active, rows.position + i)) {
+        CountNothing(active, rows.position + i);
+        continue;
+      }
       CountExperts(moe_layer_, rows.first + i, routing);
       CountLost(active, moe_layer_, rows.first + i, rows.position + i, routing);
     }
@@ -107,6 +118,16 @@ void StepRecorder::OnRouting(int layer, const Routing& routing) {
     }
   }
   if (guessed_rows_ > 0) Keep(layer, routing);
+  ++moe_layer_;
+}
+
+void StepRecorder::OnNoRouting(int layer) {
+  for (const ActiveSlice& active : slices_) {
+    if (active.state->can_lose) active.state->drops[moe_layer_].layer = layer;
+    for (int64_t i = 0; i < active.slice->rows(); ++i) {
+      CountNothing(active, active.slice->start + i);
+    }
+  }
   ++moe_layer_;
 }
 
@@ -170,10 +191,12 @@ RoutingTrace StepRecorder::Trace(const ActiveSlice& active, int layer, const Row
   const GateConfig& gate = active.state->gate->config();
   const Routing& routing = rows.routing;
   RoutingTrace trace = {.layer = layer, .top_k = gate.top_k};
-  if (rows.count > 0) trace.top_k = static_cast<int32_t>(ChoicesOf(routing, rows.first));
   const int64_t answered =
       std::clamp<int64_t>(active.state->start.answered - rows.position, 0, rows.count);
-  for (int64_t i = answered; i < rows.count; ++i) {
+  for (int64_t i = 0; i < rows.count; ++i) {
+    if (!Computes(layer, active, rows.position + i)) continue;
+    trace.top_k = static_cast<int32_t>(ChoicesOf(routing, rows.first + i));
+    if (i < answered) continue;
     const auto first = static_cast<size_t>((rows.first + i) * routing.top_k);
     for (size_t c = first; c < first + static_cast<size_t>(trace.top_k); ++c) {
       trace.expert.push_back(routing.expert[c]);
@@ -192,6 +215,7 @@ void StepRecorder::OnLayerOutput(int layer, ConstMatrix hidden) {
     if (!active.state->start.layer_digests) continue;
     uint64_t digest = active.state->digests[static_cast<size_t>(layer)];
     for (int64_t i = 0; i < active.slice->rows(); ++i) {
+      if (!Computes(layer, active, active.slice->start + i)) continue;
       digest = ExtendDigest(digest, hidden.RowSpan(active.first_row + i));
       if (!HasGuesses(active)) continue;
       kept_digests_.back()[static_cast<size_t>(active.first_guessed + i)] = digest;

@@ -30,10 +30,11 @@ class StepRecorder : public ForwardObserver {
  public:
   // `slices`, `pages`, `memory` and `result` must outlive the recorder; result->sequences has its
   // final size. `memory` is for the rows of slices with guesses.
-  StepRecorder(const std::vector<ActiveSlice>& slices, int64_t moe_layers, const MoeConfig& moe,
-               PageLedger& pages, Workspace& memory, StepResult& result);
+  StepRecorder(const std::vector<ActiveSlice>& slices, int64_t moe_layers,
+               const ModelConfig& config, PageLedger& pages, Workspace& memory, StepResult& result);
 
   void OnRouting(int layer, const Routing& routing) override;
+  void OnNoRouting(int layer) override;
   bool WantsLayerOutput() const override { return digests_wanted_; }
   void OnLayerOutput(int layer, ConstMatrix hidden) override;
 
@@ -56,17 +57,23 @@ class StepRecorder : public ForwardObserver {
     int layer = 0;
     Routing routing;
   };
+  // Does the layer compute this position? Encoders compute sources, decoders the rest.
+  bool Computes(int layer, const ActiveSlice& active, int64_t position) const {
+    return (layer < encoder_layers_) == (position < active.state->start.source);
+  }
   void Keep(int layer, const Routing& routing);
   void CheckFinite(const ActiveSlice& active, int layer, const Rows& rows) const;
   // One token of a sequence in one MoE layer.
   void CountLost(const ActiveSlice& active, size_t moe_layer, int64_t row, int64_t position,
                  const Routing& routing);
+  void CountNothing(const ActiveSlice& active, int64_t position);
   void CountExperts(size_t moe_layer, int64_t row, const Routing& routing);
   RoutingTrace Trace(const ActiveSlice& active, int layer, const Rows& rows) const;
 
   const std::vector<ActiveSlice>& slices_;
   PageLedger& pages_;
   StepResult& result_;
+  int encoder_layers_;
   size_t experts_;
   size_t outputs_;        // of the router: with the experts that do nothing
   size_t moe_layer_ = 0;  // of the next OnRouting

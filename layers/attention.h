@@ -33,8 +33,10 @@ struct RopeRows {
 struct AttentionStep {
   std::span<const AttentionSequence> sequences;
   RopeRows rope;
-  RopeRows local_rope;                 // of LayerConfig::local_rope
-  std::span<const float> temperature;  // [T], of q in layers without rotation; empty: none
+  RopeRows local_rope;                   // of LayerConfig::local_rope
+  std::span<const float> temperature;    // [T], of q in layers without rotation; empty: none
+  std::span<const float> position_bias;  // AttentionParams::position_bias of all heads, and reach
+  int64_t reach = 0;
 };
 
 class Attention {

@@ -19,6 +19,12 @@ GatedFfnTensors FusedTensorsOf(const std::string& gate_up, const std::string& do
           .down = {.name = down, .n = hidden, .k = intermediate}};
 }
 
+std::string BiasOf(const TensorRef& tensor) {
+  constexpr std::string_view kWeight = "weight";
+  FM_CHECK(tensor.name.ends_with(kWeight));
+  return tensor.name.substr(0, tensor.name.size() - kWeight.size()) + "bias";
+}
+
 absl::Status LoadGatedFfn(ThreadPool& pool, WeightLoader& loader, const GatedFfnTensors& tensors,
                           const ColumnExchange& columns, GatedFfnWeights* weights) {
   const int rank = columns.rank();
@@ -27,33 +33,40 @@ absl::Status LoadGatedFfn(ThreadPool& pool, WeightLoader& loader, const GatedFfn
   const auto part = [rank](const TensorRef& ref, const ColumnSplit& split) {
     return ref.Rows(split.begin(rank), split.width(rank));
   };
-  FM_ASSIGN_OR_RETURN(weights->gate_up, loader.PackGateUp(pool, part(tensors.gate, hidden),
-                                                          part(tensors.up, hidden)));
+  weights->gated = tensors.gated();
+  if (weights->gated) {
+    FM_ASSIGN_OR_RETURN(weights->gate_up, loader.PackGateUp(pool, part(tensors.gate, hidden),
+                                                            part(tensors.up, hidden)));
+  } else {
+    FM_ASSIGN_OR_RETURN(weights->gate_up, loader.Pack(pool, part(tensors.gate, hidden)));
+  }
   FM_ASSIGN_OR_RETURN(weights->down, loader.Pack(pool, part(tensors.down, output)));
   return absl::OkStatus();
 }
 
 absl::StatusOr<DenseFfn> DenseFfn::Load(ThreadPool& pool, WeightLoader& loader,
                                         const GatedFfnTensors& tensors, Activation activation,
-                                        const std::string& bias_prefix, ColumnExchange& columns) {
+                                        bool biased, ColumnExchange& columns) {
   DenseFfn ffn(columns);
   ffn.hidden_ = IntermediateSplit(tensors.gate.n, columns.size());
   ffn.output_ = OutputSplit(tensors.down.n, columns.size());
   ffn.activation_ = activation;
   FM_RETURN_IF_ERROR(LoadGatedFfn(pool, loader, tensors, columns, &ffn.weights_));
-  if (bias_prefix.empty()) return ffn;
-  const auto load = [&](const char* name, const ColumnSplit& split, std::vector<float>* values,
-                        std::span<const float>* view) -> absl::Status {
-    FM_ASSIGN_OR_RETURN(
-        *values, loader.VectorPart(bias_prefix + name, split.cols(), split.begin(columns.rank()),
-                                   split.width(columns.rank())));
+  if (!biased) return ffn;
+  const auto load = [&](const TensorRef& tensor, const ColumnSplit& split,
+                        std::vector<float>* values, std::span<const float>* view) -> absl::Status {
+    FM_ASSIGN_OR_RETURN(*values,
+                        loader.VectorPart(BiasOf(tensor), split.cols(), split.begin(columns.rank()),
+                                          split.width(columns.rank())));
     *view = *values;
     return absl::OkStatus();
   };
   GatedFfnWeights& weights = ffn.weights_;
-  FM_RETURN_IF_ERROR(load("gate_proj.bias", ffn.hidden_, &ffn.gate_bias_, &weights.gate_bias));
-  FM_RETURN_IF_ERROR(load("up_proj.bias", ffn.hidden_, &ffn.up_bias_, &weights.up_bias));
-  FM_RETURN_IF_ERROR(load("down_proj.bias", ffn.output_, &ffn.down_bias_, &weights.down_bias));
+  FM_RETURN_IF_ERROR(load(tensors.gate, ffn.hidden_, &ffn.gate_bias_, &weights.gate_bias));
+  if (weights.gated) {
+    FM_RETURN_IF_ERROR(load(tensors.up, ffn.hidden_, &ffn.up_bias_, &weights.up_bias));
+  }
+  FM_RETURN_IF_ERROR(load(tensors.down, ffn.output_, &ffn.down_bias_, &weights.down_bias));
   return ffn;
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// One gated feed-forward network, down(act(gate x) * up x): dense layers and shared experts. Over
-// several ranks of `columns` each has some columns of both products.
+// One feed-forward network, down(act(gate x) * up x) or, without a gate, down(act(up x)): dense
+// layers and shared experts. Over several ranks of `columns` each has some columns of both
+// products.
 #pragma once
 
 #include <string>
@@ -20,17 +21,19 @@ GatedFfnTensors TensorsOf(const std::string& prefix, int64_t hidden, int64_t int
 GatedFfnTensors FusedTensorsOf(const std::string& gate_up, const std::string& down, int64_t hidden,
                                int64_t intermediate);
 
+// "x.weight" of a tensor's name becomes "x.bias".
+std::string BiasOf(const TensorRef& tensor);
+
 // This rank's part of one network. The bias stays as it is.
 absl::Status LoadGatedFfn(ThreadPool& pool, WeightLoader& loader, const GatedFfnTensors& tensors,
                           const ColumnExchange& columns, GatedFfnWeights* weights);
 
 class DenseFfn {
  public:
-  // `bias_prefix` holds {gate,up,down}_proj.bias; empty: there are none. `columns` must outlive the
-  // network.
+  // `biased`: each matrix has a bias beside it. `columns` must outlive the network.
   static absl::StatusOr<DenseFfn> Load(ThreadPool& pool, WeightLoader& loader,
                                        const GatedFfnTensors& tensors, Activation activation,
-                                       const std::string& bias_prefix, ColumnExchange& columns);
+                                       bool biased, ColumnExchange& columns);
 
   // x [T, H]. Returns [T, H], which lives as matrices of ColumnExchange do. Collective over its
   // ranks; `layer` is for the names of waits.

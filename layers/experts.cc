@@ -17,9 +17,9 @@ GatedFfnTensors TensorsOfExpert(const ExpertNames& names, ExpertLayout layout, i
   refs.up = refs.gate;
   refs.down = {.n = hidden, .k = intermediate};
   if (layout == ExpertLayout::kOneByOne) {
-    const std::string prefix = fmt::format("{}experts.{}.", names.prefix, expert);
+    const std::string prefix = fmt::format("{}{}{}.", names.prefix, names.stem, expert);
     refs.gate.name = prefix + names.gate;
-    refs.up.name = prefix + names.up;
+    if (!names.up.empty()) refs.up.name = prefix + names.up;
     refs.down.name = prefix + names.down;
     return refs;
   }
@@ -69,6 +69,20 @@ absl::Status Experts::LoadBiases(WeightLoader& loader, const ModelConfig& config
   return absl::OkStatus();
 }
 
+absl::Status Experts::LoadOwnBiases(WeightLoader& loader, const GatedFfnTensors& tensors) {
+  const auto load = [&](const TensorRef& tensor, const ColumnSplit& split,
+                        std::span<const float>* view) -> absl::Status {
+    const int rank = columns_->rank();
+    FM_ASSIGN_OR_RETURN(
+        biases_.emplace_back(),
+        loader.VectorPart(BiasOf(tensor), split.cols(), split.begin(rank), split.width(rank)));
+    *view = biases_.back();
+    return absl::OkStatus();
+  };
+  FM_RETURN_IF_ERROR(load(tensors.gate, hidden_, &weights_.back().gate_bias));
+  return load(tensors.down, output_, &weights_.back().down_bias);
+}
+
 absl::StatusOr<Experts> Experts::Load(ThreadPool& pool, WeightLoader& loader,
                                       const ModelConfig& config, const ExpertNames& names,
                                       const ExpertPlacement& placement, int rank,
@@ -80,13 +94,13 @@ absl::StatusOr<Experts> Experts::Load(ThreadPool& pool, WeightLoader& loader,
   const ExpertLayout layout = LayoutOf(names, loader);
   for (const int expert : placement.experts_of(rank)) {
     GatedFfnWeights& last = experts.weights_.emplace_back();
-    FM_RETURN_IF_ERROR(LoadGatedFfn(pool, loader,
-                                    TensorsOfExpert(names, layout, expert, placement.experts(),
-                                                    config.hidden, config.moe.intermediate),
-                                    columns, &last));
+    const GatedFfnTensors tensors = TensorsOfExpert(names, layout, expert, placement.experts(),
+                                                    config.hidden, config.moe.intermediate);
+    FM_RETURN_IF_ERROR(LoadGatedFfn(pool, loader, tensors, columns, &last));
     last.limit = config.swiglu_limit;
     if (config.moe.expert_bias) {
-      FM_RETURN_IF_ERROR(experts.LoadBiases(loader, config, names, expert));
+      FM_RETURN_IF_ERROR(last.gated ? experts.LoadBiases(loader, config, names, expert)
+                                    : experts.LoadOwnBiases(loader, tensors));
     }
     const GatedFfnWeights& first = experts.weights_.front();
     if (last.gate_up.TakesRowsOf(first.gate_up) && last.down.TakesRowsOf(first.down)) continue;

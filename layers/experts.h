@@ -40,6 +40,8 @@ class Experts {
   explicit Experts(ColumnExchange& columns) : columns_(&columns) {}
   absl::Status LoadBiases(WeightLoader& loader, const ModelConfig& config, const ExpertNames& names,
                           int expert);
+  // Of networks without a gate, one by one.
+  absl::Status LoadOwnBiases(WeightLoader& loader, const GatedFfnTensors& tensors);
 
   ColumnExchange* columns_;
   ColumnSplit hidden_;

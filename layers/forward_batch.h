@@ -27,13 +27,15 @@ struct BatchSequence {
   std::span<int32_t* const> page_ends = {};
   int64_t page_size = 0;  // positions in a page of the KV cache
   int32_t gate = 0;       // index in ForwardBatch::gates
+  int64_t source = 0;     // the first so many positions are the encoder's, all in one step
 };
 
 // A step over all ranks, for what ranks must agree on before they exchange rows.
 struct WidestStep {
-  int64_t rows = 0;    // the most of any rank
-  int64_t length = 0;  // of the longest sequence, its new rows included
-  bool single = true;  // no rank has more than one row of a sequence
+  int64_t rows = 0;      // the most of any rank
+  int64_t length = 0;    // of the longest sequence, its new rows included
+  bool single = true;    // no rank has more than one row of a sequence
+  bool sources = false;  // some rank has rows of a source
 };
 
 // How the token after a row is chosen where the row's logits are all that counts: by the rules of

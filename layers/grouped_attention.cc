@@ -151,7 +151,10 @@ void GroupedAttention::Attend(LayerContext& ctx, const AttentionStep& step, KvCa
   }
   if (norm_after_rope_) NormaliseHeads(ctx, q, k);
   StoreKv(ctx.pool, layer(), step.sequences, k, v, cache);
-  PagedAttention(ctx.pool, params_, step.sequences, q, cache, ctx.workspace, attended);
+  AttentionParams params = params_;
+  params.position_bias = step.position_bias;
+  params.reach = step.reach;
+  PagedAttention(ctx.pool, params, step.sequences, q, cache, ctx.workspace, attended);
   if (gate_.empty()) return;
   Gemm(ctx.pool, x, gate_, {}, ctx.workspace, q);  // the queries have done their work
   MultiplySigmoid(ctx.pool, q, attended);

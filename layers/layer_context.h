@@ -19,6 +19,8 @@ class ForwardObserver {
   virtual ~ForwardObserver() = default;
   // The final routing of one MoE layer for this rank's tokens.
   virtual void OnRouting(int layer, const Routing& routing) = 0;
+  // A MoE layer that computes nothing in this step on any rank: of an encoder without sources.
+  virtual void OnNoRouting(int layer) = 0;
   // Is OnLayerOutput wanted? It costs a model on a GPU a wait per layer.
   virtual bool WantsLayerOutput() const = 0;
   // The residual stream [T, H] after a layer.

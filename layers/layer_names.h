@@ -26,13 +26,14 @@ struct AttentionNames {
 struct ExpertNames {
   // One tensor per expert: prefix + "experts.5." + gate etc.
   std::string prefix;  // "model.layers.3.mlp."
-  std::string gate;    // "gate_proj.weight"
+  std::string gate;    // "gate_proj.weight"; of networks without a gate: their first matrix
   std::string up;
   std::string down;
   // All experts in one tensor: [E, 2I, H], gate rows first, and [E, H, I].
   std::string packed_gate_up;  // full name
   std::string packed_down;
-  std::string packed_up = {};  // not empty: packed_gate_up has the gates alone (DBRX)
+  std::string stem = "experts.";  // behind the prefix, before an expert's number
+  std::string packed_up = {};     // not empty: packed_gate_up has the gates alone (DBRX)
   bool always_packed = false;  // published only so; dummy weights are one per expert all the same
   bool taking_turns = false;   // packed rows are gate, up, gate, up, ..
   // Packed and plain (not quantised) tensors are [E, H, 2I], and [E, I, H].
@@ -69,14 +70,23 @@ struct LayerNames {
   AttentionNames attention;
   std::string dense_prefix;  // of {gate,up,down}_proj
   bool dense_fused = false;  // gate_up_proj in place of two: gate rows, then up
+  // In place of the prefix, of networks without a gate: modules.
+  std::string dense_up, dense_down;
+  // Of decoders that read what an encoder gives: the norm before it, and the attention.
+  std::string cross_norm;
+  AttentionNames cross;
+  std::string position_bias;  // [buckets, heads]; where the first layer has one for all
   MoeNames moe;
 };
 
 // What all layers have one of.
 struct EndNames {
   std::string embedding;
-  std::string final_norm;  // module
-  std::string head;        // module
+  std::string final_norm;         // module
+  std::string head;               // module
+  std::string encoder_norm = {};  // module, behind the last layer of an encoder
+  // Of the encoder and the decoder, where they do not share the embedding.
+  std::string encoder_embedding = {}, decoder_embedding = {};
 };
 
 AttentionNames UsualAttentionNames(const std::string& prefix);

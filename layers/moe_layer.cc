@@ -40,7 +40,7 @@ absl::StatusOr<MoeLayer> MoeLayer::Load(ThreadPool& pool, WeightLoader& loader,
         layer.shared_,
         DenseFfn::Load(pool, loader,
                        TensorsOfShared(names, config.hidden, config.moe.shared_intermediate),
-                       config.activation, config.mlp_bias ? names.shared_prefix : "", columns));
+                       config.activation, config.mlp_bias, columns));
     if (!names.shared_gate.empty()) {
       FM_ASSIGN_OR_RETURN(layer.shared_gate_, loader.Row(names.shared_gate, config.hidden));
     }

@@ -88,7 +88,8 @@ GateSequence MoeRouter::SequenceOf(const BatchSequence& sequence, const Gate& ga
   GateSequence gated = {.first_row = sequence.first_row,
                         .rows = sequence.rows,
                         .start = sequence.start,
-                        .order = sequence.order};
+                        .order = sequence.order,
+                        .whole = sequence.start + sequence.rows <= sequence.source};
   if (!gate.config().NeedsChunkCounters()) return gated;
   const auto experts = static_cast<size_t>(gate_->config().num_experts);
   const size_t offset = static_cast<size_t>(moe_index_) * experts;

@@ -47,9 +47,12 @@ struct WeightOptions {
   ActivationPrecision activations = ActivationPrecision::kFull;
 };
 
-// The matrices of one gated feed-forward network: [I, H], [I, H] and [H, I].
+// The matrices of one feed-forward network: [I, H], [I, H] and [H, I]. Without a gate the first is
+// `gate`, and `up` has no name.
 struct GatedFfnTensors {
   TensorRef gate, up, down;
+
+  bool gated() const { return !up.name.empty(); }
 };
 
 // Not thread-safe. Errors name the tensor, its file, its shape and the shape that config.json asks

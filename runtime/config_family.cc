@@ -12,6 +12,7 @@ namespace {
 constexpr std::array kHarmless = {
     "_attn_implementation_autoset",
     "_name_or_path",
+    "activation_dropout",
     "attention_dropout",
     "attention_probs_dropout_prob",
     "attn_implementation",
@@ -20,10 +21,15 @@ constexpr std::array kHarmless = {
     "begin_suppress_tokens",
     "bos_token_id",
     "chunk_size_feed_forward",
+    "classifier_dropout",
+    "decoder_layerdrop",
     "decoder_start_token_id",
     "diversity_penalty",
     "do_sample",
+    "dropout",
+    "dropout_rate",
     "early_stopping",
+    "encoder_layerdrop",
     "encoder_no_repeat_ngram_size",
     "exponential_decay_length_penalty",
     "finetuning_task",
@@ -31,6 +37,8 @@ constexpr std::array kHarmless = {
     "forced_eos_token_id",
     "hidden_dropout_prob",
     "id2label",
+    "init_std",
+    "initializer_factor",
     "initializer_range",
     "is_llama_config",
     "label2id",
@@ -55,6 +63,7 @@ constexpr std::array kHarmless = {
     "return_dict_in_generate",
     "router_aux_loss_coef",
     "router_jitter_noise",
+    "router_z_loss_coef",
     "sep_token_id",
     "suppress_tokens",
     "task_specific_params",
@@ -126,6 +135,7 @@ std::vector<std::string_view> HonouredKeys(const ConfigFamily& family) {
     std::replace(keys.begin(), keys.end(), alias.usual, alias.own);
     add(alias.both, {alias.usual});
   }
+  for (const std::string_view key : family.absent_keys) std::erase(keys, key);
   keys.insert(keys.end(), family.own_keys.begin(), family.own_keys.end());
   return keys;
 }
@@ -145,7 +155,7 @@ std::vector<NeutralKey> NeutralKeys() {
       {"embedding_multiplier", 1, "this architecture does not scale its embeddings"},
       {"final_logit_softcapping", nullptr, "logit capping is not part of this architecture"},
       {"is_decoder", false, "cross-attention is not supported"},
-      {"is_encoder_decoder", false, "encoder-decoder models are not supported"},
+      {"is_encoder_decoder", false, "this architecture has no encoder"},
       {"logits_scaling", 1, "this architecture does not scale its logits"},
       {"mlp_bias", false, "this architecture has no such biases"},
       {"partial_rotary_factor", 1, "partial rotary embeddings are not part of this architecture"},

@@ -122,6 +122,8 @@ struct ConfigFamily {
   std::string_view other_text_model_type = "";  // that some published files have
   std::span<const std::string_view> beside_text = {};
   std::span<const FixedKey> fixed = {};  // keys that may say but one thing
+  // Keys that others have and this one does not.
+  std::span<const std::string_view> absent_keys = {};
   // What this family alone has: keys that `read` honours, after all others are read.
   std::span<const std::string_view> own_keys = {};
   absl::Status (*read)(const ConfigSource& source, ModelConfig& config) = nullptr;

@@ -61,6 +61,10 @@ struct LayerConfig {
   int64_t top_k = 0;           // experts of a token, fewer than MoeConfig::top_k; 0 = so many
 };
 
+// When a token gets its second expert (NLLB): always, at random by its weight, or the best after a
+// random draw.
+enum class SecondExpert : uint8_t { kAlways, kRandom, kSampled };
+
 struct MoeConfig {
   int64_t experts = 0;
   int64_t top_k = 0;  // of the layer that has most
@@ -78,6 +82,12 @@ struct MoeConfig {
   bool selection_bias = false;  // added to what experts are chosen by, not to their weights
   bool expert_bias = false;     // of gate, up and down of every expert
   bool output_bias = false;     // of the sum of the chosen experts (JetMoE)
+  // Of published gates with capacity: places of an expert, or, where the fraction is above 0, that
+  // part of the tokens; and who comes first.
+  int64_t capacity = 0;
+  double capacity_fraction = 0.0;
+  bool batch_prioritized = false;
+  SecondExpert second_expert = SecondExpert::kAlways;
 
   int64_t outputs() const { return experts + zero_experts; }  // of the router
 };
@@ -108,6 +118,18 @@ struct TemperatureConfig {
   float floor = 1.0f;
 };
 
+// The encoder of a model that has one (T5, NLLB). Its layers come first in ModelConfig::layers, and
+// have these numbers where they differ from the decoder's.
+struct EncoderConfig {
+  int64_t layers = 0;  // 0: the model has no encoder
+  int64_t heads = 0;   // of hidden / heads or head_dim numbers each
+  int64_t head_dim = 0;
+  int64_t intermediate = 0;  // of dense layers, and of experts
+  // With what the decoder begins, and what it must go on with; -1: nothing.
+  int32_t decoder_start = -1;
+  int32_t forced_bos = -1;
+};
+
 struct ModelConfig {
   std::string architecture;  // "Qwen2MoeForCausalLM"
   std::string model_type;    // "qwen2_moe"
@@ -129,6 +151,7 @@ struct ModelConfig {
   bool qkv_bias = false;
   bool output_bias = false;  // attention output projection
   bool mlp_bias = false;
+  bool gated_ffn = true;  // false: down(act(up x)), also of experts
   QkNormKind qk_norm = QkNormKind::kNone;
   // Granite: what embeddings and the outputs of attention and FFN are multiplied with, what logits
   // are divided by (multiplied with 1 / it, in fact), and the scale of attention scores (0: 1 /
@@ -148,6 +171,13 @@ struct ModelConfig {
   // Each has queries for all keys and an output; a token chooses heads / kv_heads (JetMoE). 0:
   // none.
   int64_t attention_experts = 0;
+  // Attention scores have a bias by distance, of so many kinds (T5); 0: none. Beyond the distance
+  // all have the last one.
+  int64_t position_buckets = 0;
+  int64_t position_distance = 0;
+  bool sinusoidal = false;  // sines of positions are added to embeddings, none for pad_id (NLLB)
+  int32_t pad_id = -1;
+  EncoderConfig encoder;
   TemperatureConfig temperature;
   DType dtype = DType::kF32;  // as config.json says; tensors may differ
   RopeConfig rope;
@@ -158,6 +188,8 @@ struct ModelConfig {
   // How quantised weights are stored, by "quantization_config"; null: all are plain.
   std::shared_ptr<const WeightFormat> weight_format;
 
+  bool has_encoder() const { return encoder.layers > 0; }
+  int64_t decoder_layers() const { return static_cast<int64_t>(layers.size()) - encoder.layers; }
   int64_t top_k(const LayerConfig& layer) const {
     return layer.top_k > 0 ? layer.top_k : moe.top_k;
   }

@@ -19,14 +19,32 @@ struct ChoiceSoFar {
   bool ended = false;
 };
 
+// When a search for the most probable output is over: kYes with as many finished outputs as there
+// are beams; else when no running one can still be better than the worst of them, by its score
+// now, or with kNever by the best it may come to.
+enum class EarlyStopping : uint8_t { kNo, kYes, kNever };
+
+// Beam search in place of sampling (launch/beam_search.h); the scheduler knows nothing of it. The
+// score of an output is its log-probability divided by its length to the power of length_penalty.
+struct BeamParams {
+  int32_t width = 0;  // 0: none
+  double length_penalty = 1.0;
+  EarlyStopping early_stopping = EarlyStopping::kNo;
+  int32_t begun = 0;  // tokens at the end of the prompt that count as output: a forced first one
+};
+
 struct Request {
   std::vector<int32_t> prompt;
+  // The first so many tokens of the prompt are what an encoder reads, in one step; what follows
+  // is how the output begins. 0 for models without an encoder.
+  int64_t source = 0;
   int64_t max_tokens = 16;  // 0: score the prompt only
   SamplingParams sampling;
   std::vector<int32_t> stop_ids;  // ends after one of these was sampled; it is part of the output
   // Choices: each is a sequence of its own that shares the prompt's pages. Choice i draws with
   // sampling.seed + i.
   int32_t n = 1;
+  BeamParams beams;  // with them, the n best outputs
 
   int32_t logprobs = -1;             // the best K at every generated token; -1: none
   bool prompt_logprobs = false;      // log-probability and rank of every prompt token but the first

@@ -25,6 +25,19 @@ const char* FinishReasonName(FinishReason reason) {
   return "";
 }
 
+namespace {
+
+// What an encoder computes of a source depends on all of it: who shares its pages has the same one.
+std::string SourceScope(const Request& request) {
+  std::string scope;
+  for (int64_t i = 0; i < request.source; ++i) {
+    scope += fmt::format(" {}", request.prompt[static_cast<size_t>(i)]);
+  }
+  return scope;
+}
+
+}  // namespace
+
 Scheduler::Scheduler(const SchedulerOptions& options)
     : options_(options), queue_(options.policy == Policy::kPriority) {
   FM_CHECK(options.ranks > 0 && options.max_sequences > 0);
@@ -74,6 +87,18 @@ absl::Status Scheduler::Check(const Request& request) const {
         "they must be 0 and 1",
         request.max_tokens, request.n);
   }
+  if (request.source < 0 || (request.source > 0 && request.source >= prompt)) {
+    return InvalidArgument(
+        "the source has {} of the {} tokens of the prompt: at least one token must follow, with "
+        "which the output begins",
+        request.source, prompt);
+  }
+  if (request.source > options_.max_batched_tokens) {
+    return InvalidArgument(
+        "the source has {} tokens, but a step computes at most {}, and an encoder reads a source "
+        "in one step: shorten it or raise --max-num-batched-tokens",
+        request.source, options_.max_batched_tokens);
+  }
   const int64_t most = std::numeric_limits<int64_t>::max() - prompt;
   const int64_t asked = prompt + std::min(request.max_tokens, most);
   if (asked > options_.max_model_len) {
@@ -118,7 +143,7 @@ void Scheduler::DecideSharing(RequestState* state) const {
                       (!options_.gate_can_speculate || options_.gate_can_speculate(request.gate)) &&
                       (request.constraint == nullptr ||
                        options_.speculation.method != SpeculationMethod::kDraftModel);
-  state->scope = {.gate = request.gate,
+  state->scope = {.gate = request.gate + SourceScope(request),
                   .salt = request.cache_salt,
                   .owner = own_scope ? state->id : int64_t{-1}};
 }

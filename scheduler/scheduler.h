@@ -67,6 +67,10 @@ struct RequestEvent {
   bool crashed = false;       // with kError: the ranks failed whenever they computed it
 };
 
+// The error of a choice that crashed.
+inline constexpr char kCrashedError[] =
+    "the engine failed each time it computed this request, also with nothing beside it";
+
 class Scheduler {
  public:
   static constexpr int32_t kMaxChoices = 1024;
@@ -77,6 +81,11 @@ class Scheduler {
   // Queues a request and returns its id: 0, 1, 2 ... Errors say what is wrong with it: an empty
   // prompt, an id outside the vocabulary, a length beyond the context or beyond all pages.
   absl::StatusOr<int64_t> Add(Request request);
+  // What Add would say.
+  absl::Status Check(const Request& request) const;
+  // An id that no request will have.
+  int64_t ReserveId() { return next_request_++; }
+  int64_t vocab() const { return options_.vocab; }
   // Ends a request early: an event with kAborted for each unfinished choice comes with the next
   // Update or TakeEvents. Results of steps under way are dropped. Unknown ids are ignored (the
   // request may just have ended).
@@ -152,7 +161,6 @@ class Scheduler {
   };
 
   // scheduler.cc
-  absl::Status Check(const Request& request) const;
   absl::Status CheckSoFar(const Request& request) const;
   void Resume(Sequence* sequence) const;
   void DecideSharing(RequestState* state) const;
@@ -178,6 +186,7 @@ class Scheduler {
   void FindPrefixes(const Sequence& head);
   bool Fits(const RankState& rank, const Sequence& head, const KvPool::Match& match,
             int64_t extra_pages) const;
+  static int64_t FirstTokens(const Sequence& head, const KvPool::Match& match);
   int Place(const Sequence& head);
   bool Displace(const Sequence& head);
   void Start(Sequence* head, int r);

@@ -35,10 +35,14 @@ int64_t Scheduler::ChunkLimit(const Sequence& sequence) const {
   // small.
   constexpr int64_t kScoredLogits = int64_t{1} << 24;
   const RequestState& request = *sequence.request;
+  const int64_t source = request.request.source;
+  const int64_t whole = sequence.planned() < source ? source : 1;  // an encoder needs all of it
   if (!request.ScoresPrompt(sequence) || sequence.planned() >= request.prompt_length()) {
-    return options_.prefill_chunk;
+    return std::max(whole, options_.prefill_chunk);
   }
-  return std::clamp<int64_t>(kScoredLogits / options_.vocab, 1, options_.prefill_chunk);
+  const int64_t scored =
+      std::clamp<int64_t>(kScoredLogits / options_.vocab, 1, options_.prefill_chunk);
+  return std::max(whole, scored);
 }
 
 StepPlan Scheduler::Schedule() {
@@ -187,6 +191,8 @@ void Scheduler::FindPrefixes(const Sequence& head) {
   const int64_t limit = CacheLimit(head);
   for (size_t r = 0; r < ranks_.size() && limit > 0; ++r) {
     ranks_[r]->pool.Find(head.request->scope, head.tokens, limit, &matches_[r]);
+    const auto found = static_cast<int64_t>(matches_[r].pages.size()) * options_.block_size;
+    if (found < head.request->request.source) matches_[r] = {};  // not a part of a source
   }
 }
 
@@ -201,13 +207,19 @@ bool Scheduler::Fits(const RankState& rank, const Sequence& head, const KvPool::
   return rank.pool.available() + extra_pages - rank.reserved_pages >= need + headroom;
 }
 
+// Tokens that the sequence needs in its first step: its whole source, unless that is cached.
+int64_t Scheduler::FirstTokens(const Sequence& head, const KvPool::Match& match) {
+  return match.pages.empty() ? std::max<int64_t>(1, head.request->request.source) : 1;
+}
+
 int Scheduler::Place(const Sequence& head) {
   FindPrefixes(head);
   std::vector<RankLoad> loads(ranks_.size());
   for (size_t r = 0; r < ranks_.size(); ++r) {
     const RankState& rank = *ranks_[r];
     loads[r] = {
-        .fits = rank.budget > 0 && !rank.closed && Fits(rank, head, matches_[r], 0),
+        .fits = rank.budget >= FirstTokens(head, matches_[r]) && !rank.closed &&
+                Fits(rank, head, matches_[r], 0),
         .prefill_tokens = rank.prefill_tokens,
         .running = static_cast<int64_t>(rank.running.size()),
         .cached_tokens = static_cast<int64_t>(matches_[r].pages.size()) * options_.block_size};
@@ -228,7 +240,7 @@ bool Scheduler::Displace(const Sequence& head) {
     const bool veteran = last->preemptions >= kVeteranPreemptions;
     if (veteran || !last->started) continue;
     if (last->request->request.priority <= head.request->request.priority) continue;
-    if (rank.budget + last->want <= 0) continue;
+    if (rank.budget + last->want < FirstTokens(head, matches_[r])) continue;
     if (!Fits(rank, head, matches_[r], rank.pool.CountUnshared(last->pages))) continue;
     if (victim == nullptr || ImportanceKey(*victim, true) < ImportanceKey(*last, true)) {
       victim = last;
@@ -318,6 +330,7 @@ SequenceStart StartOf(const Sequence& sequence, int64_t cached) {
   start.id = sequence.id;
   start.tokens = sequence.tokens;
   start.prompt_length = state.prompt_length();
+  start.source = request.source;
   start.cached = cached;
   start.cached_blocks.assign(sequence.pages.begin(),
                              sequence.pages.begin() + sequence.cached_pages);

@@ -23,6 +23,8 @@ import pathlib
 import random
 import struct
 
+from goldens.draws import Draws
+
 OUT = pathlib.Path("tests/data/gates/random_cases.json")
 CASES = 420
 SEED = 20260711
@@ -41,42 +43,6 @@ DEFAULTS = dict(
 
 class TooClose(Exception):
     """The case hinges on a rounding error."""
-
-
-# ------------------------------------------------------------------ random numbers
-def philox(counter, key):
-    """Philox4x32-10 (Salmon et al. 2011)."""
-    a, b, c, d = counter
-    k0, k1 = key
-    for _ in range(10):
-        high0, low0 = divmod(a * 0xD2511F53, 1 << 32)
-        high1, low1 = divmod(c * 0xCD9E8D57, 1 << 32)
-        a, b, c, d = high1 ^ b ^ k0, low1, high0 ^ d ^ k1, low0
-        k0, k1 = (k0 + 0x9E3779B9) % (1 << 32), (k1 + 0xBB67AE85) % (1 << 32)
-    return a, b, c, d
-
-
-class Draws:
-    """The uniforms of one token."""
-
-    def __init__(self, seed, stream, layer, position):
-        self.key = (seed % (1 << 32), seed >> 32)
-        self.low, self.high = stream % (1 << 32), stream >> 32
-        self.layer, self.position = layer, position
-
-    def uniform(self, purpose, index):
-        second = self.layer * (1 << 20) + purpose * (1 << 16) + index // 4
-        word = philox((self.position, second, self.low, self.high), self.key)[index % 4]
-        return (word // 256) / 16777216.0
-
-    def extra(self, slot):
-        return self.uniform(1, slot)
-
-    def gumbel(self, expert):
-        return -math.log(-math.log(self.uniform(2, expert) + 0.5 ** 25))
-
-    def drop(self, expert):
-        return self.uniform(3, expert)
 
 
 # ------------------------------------------------------------------ small mathematics

@@ -48,6 +48,7 @@ NAMES = {
     "longcat_flash": "LongCat-Flash",
     "minimax_m2": "MiniMax-M2",
     "mixtral": "Mixtral",
+    "nllb-moe": "NLLB-MoE (encoder and decoder)",
     "olmo2": "OLMo 2",
     "olmo3": "OLMo 3",
     "olmoe": "OLMoE",
@@ -60,6 +61,7 @@ NAMES = {
     "qwen3_vl_moe": "Qwen3-VL with experts (its text model)",
     "seed_oss": "Seed-OSS",
     "solar_open": "Solar Open",
+    "switch_transformers": "Switch Transformers (encoder and decoder)",
 }
 
 HEAD = """# Models
@@ -71,7 +73,8 @@ compared with Hugging Face Transformers on tiny random models, each with other k
 difference with weights and activations in bfloat16, beside that of Transformers' own bfloat16 run, of the model where ours is
 worst beside it. The same models give the same bits at 3 ranks and, where
 the table does not say otherwise, tensor-parallel. Where Transformers is known to deviate from the authors' code, the goldens follow the
-authors ([README](../tests/data/goldens/README.md)).
+authors ([README](../tests/data/goldens/README.md)). Models with an encoder give the outputs of its beam search, too
+([ADR 22](adr/0022-encoder-decoder.md)).
 
 Text needs a `tokenizer.json`. A directory without one, such as those with only a tiktoken file, runs with token ids until it is
 converted. Which vocabularies and chat templates were compared with Transformers: [tokenizers.md](tokenizers.md).

@@ -15,6 +15,8 @@ absl::Status Jobs::SubmitNext(const std::shared_ptr<Job>& job) {
   const ApiPrompt& prompt = api.prompts[job->next_prompt];
   Request request = api.request;
   request.prompt = prompt.ids;
+  request.source = prompt.source;
+  request.beams.begun = prompt.begun;
   request.max_tokens = prompt.max_tokens;
   int32_t choices = api.request.n;
   if (job->next_prompt < job->so_far.size()) {

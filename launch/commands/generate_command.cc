@@ -17,6 +17,7 @@
 #include "launch/launcher.h"
 #include "launch/parallelism.h"
 #include "launch/receipt.h"
+#include "launch/source_prompt.h"
 #include "launch/table.h"
 #include "launch/terminal.h"
 #include "nlohmann/json.hpp"
@@ -37,6 +38,10 @@ struct GenerateOptions {
   std::optional<int32_t> top_k;
   uint64_t seed = 0;
   std::vector<std::string> stop;
+  SourceOptions source;  // of models with an encoder, for which the prompt is the source
+  int32_t num_beams = 0;
+  double length_penalty = 1.0;
+  std::string early_stopping = "false";
   bool ignore_eos = false;
   bool json = false;
 };
@@ -74,6 +79,31 @@ void FillSampling(const GenerateOptions& options, const GenerationConfig& defaul
   sampling->seed = options.seed;
 }
 
+// Of a model with an encoder, the prompt is what it reads.
+absl::Status MakeSource(const GenerateOptions& options, const LoadedRank& rank, Generation* run) {
+  if (!rank.config().has_encoder()) {
+    const bool named = !options.source.source_language.empty() ||
+                       !options.source.target_language.empty() || options.source.forced_bos;
+    if (!named) return absl::OkStatus();
+    return UsageError(
+        "--source-language, --target-language and --forced-bos-token-id need a model with an "
+        "encoder");
+  }
+  FM_ASSIGN_OR_RETURN(SourcePrompt prompt, MakeSourcePrompt(rank.config(), run->tokenizer.get(),
+                                                            options.source, run->request.prompt));
+  run->request.prompt = std::move(prompt.tokens);
+  run->request.source = prompt.source;
+  run->request.beams.begun = prompt.begun;
+  return absl::OkStatus();
+}
+
+void FillBeams(const GenerateOptions& options, BeamParams* beams) {
+  beams->width = options.num_beams;
+  beams->length_penalty = options.length_penalty;
+  if (options.early_stopping == "true") beams->early_stopping = EarlyStopping::kYes;
+  if (options.early_stopping == "never") beams->early_stopping = EarlyStopping::kNever;
+}
+
 absl::Status Prepare(const GenerateOptions& options, const LoadedRank& rank, Generation* run) {
   absl::StatusOr<std::unique_ptr<Tokenizer>> tokenizer = Tokenizer::OfModel(options.engine.model);
   if (tokenizer.ok()) {
@@ -86,6 +116,8 @@ absl::Status Prepare(const GenerateOptions& options, const LoadedRank& rank, Gen
     FM_ASSIGN_OR_RETURN(const std::string prompt, ReadPrompt(options));
     FM_ASSIGN_OR_RETURN(run->request.prompt, run->tokenizer->Encode(prompt));
   }
+  FM_RETURN_IF_ERROR(MakeSource(options, rank, run));
+  FillBeams(options, &run->request.beams);
   FM_ASSIGN_OR_RETURN(const GenerationConfig defaults, LoadGenerationConfig(options.engine.model));
   FillSampling(options, defaults, &run->request.sampling);
   run->request.max_tokens = options.max_tokens;
@@ -236,6 +268,20 @@ Command MakeGenerateCommand(CLI::App& app) {
   command->add_option("--min-p", options->min_p, "keep tokens of at least this share of the best")
       ->check(CLI::Range(0.0, 1.0));
   command->add_option("--seed", options->seed, "of the sampler; the same seed gives the same text");
+  command->add_option("--num-beams", options->num_beams, "beam search with so many beams")
+      ->check(CLI::Range(1, 64));
+  command->add_option("--length-penalty", options->length_penalty,
+                      "of beams: log-probability / length^penalty decides");
+  command
+      ->add_option("--early-stopping", options->early_stopping,
+                   "of beams: true: with as many outputs as beams; false, never: when no better "
+                   "one is in sight")
+      ->check(CLI::IsMember({"true", "false", "never"}));
+  command->add_option("--source-language", options->source.source_language,
+                      "token of the prompt's language (eng_Latn), for models that translate");
+  command->add_option("--target-language", options->source.target_language,
+                      "token with which the output begins (fra_Latn)");
+  command->add_option("--forced-bos-token-id", options->source.forced_bos, "the same by its id");
   command->add_option("--stop", options->stop, "end at this text (repeatable)");
   command->add_flag("--ignore-eos", options->ignore_eos, "go on after an end token");
   command->add_flag("--json", options->json, "print one JSON object");

@@ -67,6 +67,7 @@ std::string LayersText(const ModelConfig& config) {
   const LayerCounts counts = CountLayers(config);
   std::string text =
       fmt::format("{} ({} MoE, {} dense", config.layers.size(), counts.moe, counts.dense);
+  if (config.has_encoder()) text += fmt::format("; {} encode", config.encoder.layers);
   if (counts.sliding > 0) {
     text += fmt::format("; {} with a sliding window of {}", counts.sliding, counts.window);
   }
@@ -158,7 +159,14 @@ void AddConfigRows(const ModelConfig& config, KeyValues& table) {
                                   ActivationName(config.activation)));
   table.Add("attention", AttentionText(config));
   AddMoeRows(config, table);
-  table.Add("rope", RopeText(config.rope));
+  if (config.has_encoder()) {
+    table.Add("positions", config.sinusoidal
+                               ? "sines"
+                               : fmt::format("{} biases by distance, up to {}",
+                                             config.position_buckets, config.position_distance));
+  } else {
+    table.Add("rope", RopeText(config.rope));
+  }
   table.Add("vocabulary",
             fmt::format("{}{}", FormatCount(config.vocab),
                         config.tied_embeddings ? ", head tied to the embedding" : "") +
@@ -199,7 +207,8 @@ nlohmann::ordered_json ConfigJson(const ModelConfig& config) {
   json["shared_intermediate"] = config.moe.shared_intermediate;
   json["expert_groups"] = config.moe.groups;
   json["zero_experts"] = config.moe.zero_experts;
-  json["rope"] = RopeJson(config.rope);
+  json["rope"] = config.has_encoder() ? nlohmann::ordered_json() : RopeJson(config.rope);
+  json["encoder_layers"] = config.encoder.layers;
   json["vocab"] = config.vocab;
   json["context"] = config.max_positions;
   json["tied_embeddings"] = config.tied_embeddings;

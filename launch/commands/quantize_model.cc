@@ -202,6 +202,12 @@ absl::StatusOr<QuantizeReport> QuantizeModel(const QuantizeOptions& options, Thr
                                              int64_t shard_bytes) {
   FM_RETURN_IF_ERROR(CheckModelDirectory(options.model, "quantize"));
   FM_ASSIGN_OR_RETURN(const ModelConfig config, LoadModelConfig(options.model));
+  if (config.has_encoder()) {
+    return InvalidArgument(
+        "{}: models with an encoder cannot be written with codes yet; --quantization rounds them "
+        "while they are loaded",
+        options.model);
+  }
   if (config.weight_format != nullptr) {
     return InvalidArgument(
         "{}/config.json: key 'quantization_config': the model is quantised already; start from the "

@@ -202,7 +202,7 @@ std::vector<GateSequence> CutSequences(const RouteInput& input, const GateConfig
       ++sequences.back().rows;
       continue;
     }
-    GateSequence next = {.first_row = row, .rows = 1, .start = position};
+    GateSequence next = {.first_row = row, .rows = 1, .start = position, .whole = true};
     if (row > 0) next.order = sequences.back().order + (position <= before ? 1 : 0);
     const bool same_chunk =
         row > 0 && position > before && position / config.group_size == before / config.group_size;

@@ -34,36 +34,50 @@ struct Scored {
   std::string error;
 };
 
-// The token ids that a line asks for.
+absl::StatusOr<std::vector<int32_t>> ReadTokenIds(const nlohmann::json& list,
+                                                  std::string_view name) {
+  if (!list.is_array()) return InvalidArgument("'{}' must be a list of integers", name);
+  std::vector<int32_t> ids;
+  for (const nlohmann::json& id : list) {
+    if (!id.is_number_integer() || id < 0 || id > 2147483647) {
+      return InvalidArgument("'{}' holds {}; expected integers from 0 up", name, id.dump());
+    }
+    ids.push_back(id.get<int32_t>());
+  }
+  return ids;
+}
+
+// The token ids that a line asks for, behind what an encoder reads ('source_ids').
 absl::StatusOr<std::vector<int32_t>> ParseLine(const ScoreOptions& options, const std::string& line,
-                                               std::unique_ptr<Tokenizer>* tokenizer) {
+                                               std::unique_ptr<Tokenizer>* tokenizer,
+                                               int64_t* source) {
   const nlohmann::json json = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
   if (json.is_discarded()) return InvalidArgument("not valid JSON");
   if (!json.is_object()) return InvalidArgument("expected an object with 'token_ids' or 'text'");
   for (const auto& [key, value] : json.items()) {
-    if (key != "token_ids" && key != "text") {
-      return InvalidArgument("unknown field '{}'; expected 'token_ids' or 'text'", key);
+    if (key != "token_ids" && key != "text" && key != "source_ids") {
+      return InvalidArgument("unknown field '{}'; expected 'token_ids', 'text' or 'source_ids'",
+                             key);
     }
   }
   if (json.contains("token_ids") == json.contains("text")) {
     return InvalidArgument("give exactly one of 'token_ids' and 'text'");
   }
+  std::vector<int32_t> ids;
+  if (json.contains("source_ids")) {
+    FM_ASSIGN_OR_RETURN(ids, ReadTokenIds(json["source_ids"], "source_ids"));
+    *source = std::ssize(ids);
+  }
   if (json.contains("text")) {
+    if (*source > 0) return InvalidArgument("with 'source_ids' give 'token_ids', not 'text'");
     if (!json["text"].is_string()) return InvalidArgument("'text' must be a string");
     if (*tokenizer == nullptr) {
       FM_ASSIGN_OR_RETURN(*tokenizer, Tokenizer::OfModel(options.engine.model));
     }
     return (*tokenizer)->Encode(json["text"].get<std::string>());
   }
-  if (!json["token_ids"].is_array())
-    return InvalidArgument("'token_ids' must be a list of integers");
-  std::vector<int32_t> ids;
-  for (const nlohmann::json& id : json["token_ids"]) {
-    if (!id.is_number_integer() || id < 0 || id > 2147483647) {
-      return InvalidArgument("'token_ids' holds {}; expected integers from 0 up", id.dump());
-    }
-    ids.push_back(id.get<int32_t>());
-  }
+  FM_ASSIGN_OR_RETURN(const std::vector<int32_t> own, ReadTokenIds(json["token_ids"], "token_ids"));
+  ids.insert(ids.end(), own.begin(), own.end());
   return ids;
 }
 
@@ -178,14 +192,16 @@ absl::Status ScoreLines(const ScoreOptions& options, std::istream& input, Engine
   for (int64_t number = 1; std::getline(input, line); ++number) {
     if (line.find_first_not_of(" \t\r") == std::string::npos) continue;
     const std::string where = fmt::format("{} line {}", options.input, number);
-    absl::StatusOr<std::vector<int32_t>> ids = ParseLine(options, line, &tokenizer);
-    if (!ids.ok()) return Annotate(ids.status(), where);
     Request request;
+    absl::StatusOr<std::vector<int32_t>> ids =
+        ParseLine(options, line, &tokenizer, &request.source);
+    if (!ids.ok()) return Annotate(ids.status(), where);
     request.prompt = *ids;
     request.max_tokens = 0;
     request.prompt_logprobs = true;
     request.top_logprobs = options.top_logprobs;
     request.trace_routing = options.trace_routing;
+    ids->erase(ids->begin(), ids->begin() + static_cast<std::ptrdiff_t>(request.source));
     const absl::StatusOr<int64_t> id = engine.Submit(std::move(request));
     if (!id.ok()) return Annotate(id.status(), where);
     board.Add(*id, *std::move(ids));
@@ -210,8 +226,10 @@ Command MakeScoreCommand(CLI::App& app) {
   auto options = std::make_shared<ScoreOptions>();
   CLI::App* command = app.add_subcommand("score", "log-probabilities of given texts");
   AddEngineFlags(*command, &options->engine);
-  command->add_option("--input", options->input,
-                      "JSON lines {\"token_ids\":[...]} or {\"text\":\"...\"}; -: standard input");
+  command->add_option(
+      "--input", options->input,
+      "JSON lines {\"token_ids\":[...]} or {\"text\":\"...\"}, with \"source_ids\":[...] "
+      "for models with an encoder; -: standard input");
   command->add_option("--top-logprobs", options->top_logprobs, "also the best K per position")
       ->check(CLI::Range(0, 1000));
   command->add_flag("--trace-routing", options->trace_routing,

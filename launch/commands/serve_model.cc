@@ -165,6 +165,12 @@ absl::StatusOr<LoadedModel> DescribeModel(const ServeModelOptions& options,
     AddTemplates(options, std::move(templates), &out);
     AddGrammar(*out.tokenizer, &out);
   }
+  if (config.has_encoder()) {
+    out.make_source = [&config, tokens = out.tokenizer.get()](const SourceOptions& source,
+                                                              std::span<const int32_t> ids) {
+      return MakeSourcePrompt(config, tokens, source, ids);
+    };
+  }
   LoadedModel loaded;
   loaded.facts = {.ranks = engine.ranks,
                   .tensor_parallel = engine.tensor_parallel,

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <map>
+#include <numeric>
 #include <utility>
 
 #include "layers/gates/placement.h"
@@ -32,6 +33,7 @@ class ConfiguredGate final : public Gate {
   absl::Status Place(const GateInput& input, Communicator& comm, Workspace& workspace,
                      Decisions& d) const;
   void PlaceRows(Workspace& workspace, Decisions& d) const;
+  void PlaceSequences(const GateInput& input, Workspace& workspace, Decisions& d) const;
   void PlaceChunks(const GateInput& input, Workspace& workspace, Decisions& d) const;
   void Finish(const GateInput& input, Decisions& d, Routing& routing) const;
   void FinishToken(Decisions& d, int64_t token, Routing& routing) const;
@@ -146,6 +148,10 @@ absl::Status ConfiguredGate::Place(const GateInput& input, Communicator& comm, W
     PlaceChunks(input, workspace, d);
     return absl::OkStatus();
   }
+  if (config_.CanDrop() && config_.group == CapacityGroup::kSequence) {
+    PlaceSequences(input, workspace, d);
+    return absl::OkStatus();
+  }
   if (config_.CanDrop() && config_.group == CapacityGroup::kStep && comm.size() > 1) {
     const WaitLabel label = {.phase = "gate", .layer = input.layer, .step = input.step};
     return PlaceAcrossRanks(config_, comm, label, workspace, d);
@@ -164,6 +170,26 @@ void ConfiguredGate::PlaceRows(Workspace& workspace, Decisions& d) const {
     return d.claim[d.At(token, 0)] != Claim::kPadding;
   });
   PlaceGroup(config_, {tokens, config_.Capacity(real), used}, workspace, d);
+}
+
+// Every source as one group, every other row as a group of its own.
+void ConfiguredGate::PlaceSequences(const GateInput& input, Workspace& workspace,
+                                    Decisions& d) const {
+  const auto rows = workspace.Get<int64_t>(d.tokens);
+  std::iota(rows.begin(), rows.end(), 0);
+  const auto used = workspace.Get<int32_t>(config_.num_experts);
+  for (const GateSequence& sequence : input.sequences) {
+    const int64_t size = sequence.whole ? std::max<int64_t>(sequence.rows, 1) : 1;
+    for (int64_t done = 0; done < sequence.rows; done += size) {
+      const auto group =
+          rows.subspan(static_cast<size_t>(sequence.first_row + done), static_cast<size_t>(size));
+      const int64_t real = std::count_if(group.begin(), group.end(), [&](int64_t token) {
+        return d.claim[d.At(token, 0)] != Claim::kPadding;
+      });
+      std::fill(used.begin(), used.end(), 0);
+      PlaceGroup(config_, {group, config_.Capacity(real), used}, workspace, d);
+    }
+  }
 }
 
 // Every sequence by itself, cut where a chunk of positions ends, and where a page ends if that is

@@ -23,6 +23,8 @@ struct GateSequence {
   int64_t rows = 0;
   int64_t start = 0;  // position of the first row in its sequence
   int64_t order = 0;  // admission order over all ranks: sorts tokens in `step` groups
+  // `sequence` capacity: the rows are a whole source, one group. Else each row is one.
+  bool whole = false;
   // sequence_chunk capacity: places taken per expert [E] in the current chunk of this sequence and
   // layer. The caller keeps it between steps, zero at the start of a sequence; Route updates it.
   // Empty when config().NeedsChunkCounters() is false.

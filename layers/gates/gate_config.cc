@@ -231,6 +231,9 @@ Invariance GateConfig::invariance() const {
             .batch_mates = false,
             .prefill_split = false};
   }
+  if (group == CapacityGroup::kSequence) {
+    return {.kind = InvarianceClass::kSequence, .prefill_split = false};
+  }
   // Rerouting waits for all natural placements of the group, so it looks ahead as well.
   if (priority == Priority::kTokenMajor && overflow != Overflow::kReroute) {
     return {.kind = InvarianceClass::kSequenceChunkCausal};
@@ -258,6 +261,8 @@ std::string_view Name(InvarianceClass kind) {
       return "sequence_chunk_causal";
     case InvarianceClass::kSequenceChunk:
       return "sequence_chunk";
+    case InvarianceClass::kSequence:
+      return "sequence";
     case InvarianceClass::kStep:
       return "step";
     case InvarianceClass::kRank:

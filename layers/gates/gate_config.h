@@ -50,8 +50,9 @@ enum class CapacityMode : uint8_t {
   kKDiv,        // max(k, floor(k S / E))
 };
 // Which tokens share the places: all of a step over all ranks; positions [m n, (m + 1) n) of one
-// sequence, n = group_size; all of a step on one rank.
-enum class CapacityGroup : uint8_t { kStep, kSequenceChunk, kRank };
+// sequence, n = group_size; all of a step on one rank; a source that an encoder reads, and each
+// token of a decoder by itself.
+enum class CapacityGroup : uint8_t { kStep, kSequenceChunk, kRank, kSequence };
 enum class Priority : uint8_t { kSlotMajor, kTokenMajor, kBatchPrioritized, kWeightDesc, kRandom };
 enum class Overflow : uint8_t { kResidual, kPassthrough, kReroute };
 enum class ApplyTo : uint8_t { kOutput, kInput };
@@ -65,6 +66,7 @@ enum class InvarianceClass : uint8_t {
   kDroplessRandom,       // nothing: draws are keyed, not taken from a stream of numbers
   kSequenceChunkCausal,  // nothing: counters travel with the sequence
   kSequenceChunk,        // how its prefill was cut
+  kSequence,             // its whole source, which is computed in one piece
   kStep,                 // the other tokens of the step
   kRank,                 // the number of ranks too
 };

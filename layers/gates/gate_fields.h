@@ -75,10 +75,11 @@ constexpr std::array<EnumName<CapacityMode>, 10> NamesOf(CapacityMode) {
            {"ceil_k_div", CapacityMode::kCeilKDiv},
            {"k_div", CapacityMode::kKDiv}}};
 }
-constexpr std::array<EnumName<CapacityGroup>, 3> NamesOf(CapacityGroup) {
+constexpr std::array<EnumName<CapacityGroup>, 4> NamesOf(CapacityGroup) {
   return {{{"step", CapacityGroup::kStep},
            {"sequence_chunk", CapacityGroup::kSequenceChunk},
-           {"rank", CapacityGroup::kRank}}};
+           {"rank", CapacityGroup::kRank},
+           {"sequence", CapacityGroup::kSequence}}};
 }
 constexpr std::array<EnumName<Priority>, 5> NamesOf(Priority) {
   return {{{"slot_major", Priority::kSlotMajor},

@@ -275,7 +275,7 @@ absl::Status DecoderModel::LoadBlock(const LayerNames& names, WeightLoader& load
                                          config_.hidden, config_.intermediate)
                         : TensorsOf(dense, config_.hidden, config_.intermediate);
   FM_ASSIGN_OR_RETURN(block.dense, DenseFfn::Load(pool, loader, tensors, config_.activation,
-                                                  config_.mlp_bias ? dense : "", *columns_));
+                                                  config_.mlp_bias, *columns_));
   return absl::OkStatus();
 }
 

@@ -36,6 +36,10 @@ LayerNames LayerNamesOf(const Family& family, const WeightLoader& loader, int64_
   return names;
 }
 
+LayerNames DecoderLayerNamesOf(const Family& family, int64_t index) {
+  return family.decoder_names(fmt::format("{}{}.", family.decoder_layers, index));
+}
+
 GateConfig TopKGate(const ModelConfig& config) {
   GateConfig gate;
   gate.num_experts = static_cast<int>(config.moe.experts);

@@ -24,6 +24,9 @@ struct Family {
   int blocks_per_layer = 1;
   EndNames (*end_names)() = UsualEndNames;
   std::string_view layers = "model.layers.";
+  // Of models with an encoder, to which `layers` and `layer_names` belong: the same of the decoder.
+  LayerNames (*decoder_names)(const std::string& prefix) = nullptr;
+  std::string_view decoder_layers = "";
   // The gate of the published model. Null for dense families.
   GateConfig (*gate)(const ModelConfig& config) = nullptr;
   // Beginnings of names that published checkpoints have and this model does not use; "{}" stands
@@ -61,6 +64,7 @@ struct Family {
   F(kMinimaxM2)              \
   F(kMistral)                \
   F(kMixtral)                \
+  F(kNllbMoe)                \
   F(kOlmo2)                  \
   F(kOlmo3)                  \
   F(kOlmoe)                  \
@@ -72,7 +76,8 @@ struct Family {
   F(kQwen3Moe)               \
   F(kQwen3VlMoe)             \
   F(kSeedOss)                \
-  F(kSolarOpen)
+  F(kSolarOpen)              \
+  F(kSwitchTransformers)
 
 #define FOLKMOOT_DECLARE(family) extern const Family family;
 FOLKMOOT_FAMILIES(FOLKMOOT_DECLARE)
@@ -94,7 +99,8 @@ absl::StatusOr<const Family*> CheckModel(const ModelConfig& config, const GateCo
 // The names of a layer, or of one block of a published layer, whose tensors begin with `prefix`.
 LayerNames NamesOf(const Family& family, const std::string& prefix, int64_t block = 0);
 
-// The names of layer `index` in this checkpoint.
+// The names of layer `index` in this checkpoint; of a model with an encoder those of its encoder.
 LayerNames LayerNamesOf(const Family& family, const WeightLoader& loader, int64_t index);
+LayerNames DecoderLayerNamesOf(const Family& family, int64_t index);
 
 }  // namespace folkmoot

@@ -6,6 +6,7 @@
 #include <optional>
 #include <sstream>
 
+#include "layers/models/encoder_parts.h"
 #include "layers/models/family.h"
 #include "runtime/checkpoint/gguf_model.h"
 #include "runtime/model_config_gguf.h"
@@ -59,6 +60,9 @@ absl::StatusOr<ModelConfig> LoadModelConfig(const std::string& model) {
     FM_ASSIGN_OR_RETURN(const std::string generation, ReadFile(generation_path));
     FM_ASSIGN_OR_RETURN(auto ends, ParseEndTokens(generation, generation_path));
     if (ends) config.eos_ids = *std::move(ends);
+    if (config.has_encoder()) {
+      FM_RETURN_IF_ERROR(ReadGenerationStart(generation, generation_path, config));
+    }
   }
   return config;
 }

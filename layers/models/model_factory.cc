@@ -2,6 +2,7 @@
 // Models as the rest of the program asks for them: gates, limits, loading.
 #include "layers/gates/gate.h"
 #include "layers/models/decoder.h"
+#include "layers/models/encoder_decoder.h"
 #include "layers/models/family.h"
 #include "layers/models/model.h"
 
@@ -48,6 +49,12 @@ absl::Status CheckGate(const ModelConfig& config, const GateConfig& gate) {
   if (gate.shared_gate == SharedGate::kSoftmax2) {
     return InvalidArgument("--gate shared_gate=softmax2: {} has no weights for it",
                            config.architecture);
+  }
+  if (gate.group == CapacityGroup::kSequence && !config.has_encoder()) {
+    return InvalidArgument(
+        "--gate group=sequence: {} has no encoder, and prompts may be computed in pieces; give "
+        "sequence_chunk(N)",
+        config.architecture);
   }
   const bool has_gate = !NamesOf(*FindFamily(config.architecture), "").moe.shared_gate.empty();
   if (gate.shared && gate.shared_gate == SharedGate::kSigmoid && !has_gate) {
@@ -103,6 +110,11 @@ bool PrefixCacheable(const ModelConfig& config, const GateConfig& gate) {
   const auto by_length = [](const RopeConfig& rope) {
     return rope.type == RopeType::kDynamic || rope.type == RopeType::kLongrope;
   };
+  if (gate.group == CapacityGroup::kSequence && gate.CanDrop()) {
+    // A source is one group, and pages are shared only with the same source (scheduler.cc); tokens
+    // of the decoder are groups of their own.
+    return !gate.UsesRandom() || gate.rng_scope == RngScope::kPrefix;
+  }
   if (by_length(config.rope) || (config.local_rope && by_length(*config.local_rope))) return false;
   return config.moe.experts == 0 || gate.PrefixCacheable();
 }
@@ -114,6 +126,7 @@ absl::StatusOr<const Family*> CheckModel(const ModelConfig& config, const GateCo
 }
 
 std::string_view WhyCpuOnly(const ModelConfig& config) {
+  if (config.has_encoder()) return "an encoder";
   if (config.qk_norm == QkNormKind::kRows) return "q and k normalised over all heads";
   if (config.clip_qkv > 0) return "clipped q, k and v";
   if (config.latent.kv_rank > 0) return "latent attention";
@@ -155,6 +168,7 @@ std::string_view WhyCpuOnly(const ModelConfig& config) {
 }
 
 std::string_view WhyNotTensorParallel(const ModelConfig& config) {
+  if (config.has_encoder()) return "it has an encoder, whose layers are not divided";
   if (config.qk_norm != QkNormKind::kRows) return "";
   return "q and k are normalised over all heads, and no rank has them all";
 }
@@ -164,6 +178,9 @@ absl::StatusOr<std::unique_ptr<Model>> LoadModel(const ModelConfig& config,
                                                  const ExpertPlacement& placement,
                                                  Communicator& experts, ThreadPool& pool) {
   FM_ASSIGN_OR_RETURN(const Family* const family, CheckModel(config, options.gate));
+  if (config.has_encoder()) {
+    return EncoderDecoderModel::Load(*family, config, options, loader, placement, experts, pool);
+  }
   return DecoderModel::Load(*family, config, options, loader, placement, experts, pool);
 }
 

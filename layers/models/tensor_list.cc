@@ -9,6 +9,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "layers/column_splits.h"
 #include "layers/models/decoder.h"
+#include "layers/models/encoder_decoder.h"
 
 namespace folkmoot {
 namespace {
@@ -24,7 +25,9 @@ int ExpertOf(std::string_view name, bool sliced) {
   const int unnumbered = sliced ? ListedTensor::kAllExperts : ListedTensor::kNoExpert;
   const size_t at = name.find(kExperts);
   if (at == std::string_view::npos) return unnumbered;
-  const std::string_view rest = name.substr(at + kExperts.size());
+  constexpr std::string_view kNumbered = "expert_";  // Switch, NLLB
+  std::string_view rest = name.substr(at + kExperts.size());
+  if (rest.starts_with(kNumbered)) rest.remove_prefix(kNumbered.size());
   int expert = 0;
   const auto [end, error] = std::from_chars(rest.data(), rest.data() + rest.size(), expert);
   return error == std::errc() && end != rest.data() + rest.size() && *end == '.' ? expert
@@ -72,7 +75,7 @@ class ListingLoader : public WeightLoader {
   }
   absl::StatusOr<std::vector<float>> Row(const std::string& name, int64_t n, int64_t,
                                          int64_t rows) override {
-    Add(name, {rows, n}, ExpertOf(name, rows > 1)).values += n;
+    Add(name, {rows, n}, ExpertOf(name, false)).values += n;
     return Zeros(name, n);
   }
   absl::StatusOr<RowTable> Table(const TensorRef& ref) override {
@@ -149,6 +152,11 @@ absl::StatusOr<std::vector<ListedTensor>> ListTensors(const ModelConfig& config,
   }
   const ExpertPlacement all = ExpertPlacement::Contiguous(static_cast<int>(config.moe.experts), 1);
   ListingLoader loader(stored);
+  if (config.has_encoder()) {
+    FM_RETURN_IF_ERROR(EncoderDecoderModel::List(
+        config, loader, part.placement ? *part.placement : all, part.expert_rank));
+    return loader.Take();
+  }
   FM_RETURN_IF_ERROR(DecoderModel::List(config, loader, part.placement ? *part.placement : all,
                                         part.expert_rank, part.rank, part.ranks));
   return loader.Take();

@@ -62,8 +62,8 @@ AttentionTile TileOf(int64_t group) {
 }
 
 // The first position that a query at `self` sees.
-int64_t FirstSeen(const AttentionParams& params, int64_t self) {
-  int64_t first = 0;
+int64_t FirstSeen(const AttentionParams& params, const AttentionSequence& sequence, int64_t self) {
+  int64_t first = sequence.first_key;
   if (params.window > 0) first = std::max(first, self - params.window + 1);
   if (params.chunk > 0) first = std::max(first, self / params.chunk * params.chunk);
   return first;
@@ -91,9 +91,10 @@ void RunAttentionUnit(const AttentionJob& job, const AttentionSequence& sequence
   unit.blocks = sequence.blocks;
   unit.scale = job.params->scale;
   unit.softcap = job.params->softcap;
+  unit.reach = job.params->reach;
   for (int64_t r = first_row; r < first_row + rows; ++r) {
     const int64_t self = sequence.start + r;
-    const int64_t first = FirstSeen(*job.params, self);
+    const int64_t first = FirstSeen(*job.params, sequence, self);
     if (r == first_row) unit.base = first / kGroup * kGroup;
     for (int64_t h = 0; h < heads; ++h) {
       const int64_t head = kv_head * group + part * tile.heads + h;
@@ -103,7 +104,11 @@ void RunAttentionUnit(const AttentionJob& job, const AttentionSequence& sequence
       query.sink =
           job.params->sinks.empty() ? kNoSink : job.params->sinks[static_cast<size_t>(head)];
       query.first = first;
-      query.last = self;
+      query.last = sequence.keys_end > 0 ? sequence.keys_end - 1 : self;
+      query.self = self;
+      query.bias = job.params->position_bias.empty()
+                       ? nullptr
+                       : job.params->position_bias.data() + head * (2 * job.params->reach + 1);
       query.sums = scratch;
       query.scores = scratch + job.cache->value_stride() + kGroup;
       scratch += job.cache->value_stride() + job.score_floats;

@@ -36,7 +36,9 @@ struct Query {
   float* sums;     // [value_stride]
   int64_t first;   // the positions that it sees
   int64_t last;
-  float sink;  // a logit without a value; kNoSink: none
+  float sink;         // a logit without a value; kNoSink: none
+  const float* bias;  // [2 * reach + 1], see AttentionParams; null: none
+  int64_t self;       // its own position
 };
 
 // One head of the cache as one sequence sees it.
@@ -47,6 +49,7 @@ struct AttentionUnit {
   std::span<const int32_t> blocks;
   float scale;
   float softcap;  // 0: none
+  int64_t reach;  // of position biases
   int64_t base;   // first position in the score rows: a multiple of 16
   Query queries[kMaxQueries];
   int64_t count;
@@ -206,6 +209,14 @@ HWY_INLINE void CapScores(const Query& query, int64_t base, float cap) {
   }
 }
 
+// scores += the bias of the key's distance.
+HWY_INLINE void AddPositionBias(const Query& query, int64_t base, int64_t reach) {
+  for (int64_t p = query.first; p <= query.last; ++p) {
+    const int64_t distance = std::min(std::max(p - query.self, -reach), reach);
+    query.scores[p - base] += query.bias[distance + reach];
+  }
+}
+
 // scores = e^(score - max) over the query's positions, zero around them up to multiples of 16. The
 // sink takes part in max and sum. Returns 1 / the sum, which goes by lane (position mod 16).
 HWY_INLINE float Softmax(const Query& query, int64_t base) {
@@ -338,6 +349,9 @@ HWY_INLINE void Attend(AttentionUnit& unit) {
   float inverse[kMaxQueries];
   for (int64_t i = 0; i < unit.count; ++i) {
     if (unit.softcap > 0) CapScores(unit.queries[i], unit.base, unit.softcap);
+    if (unit.queries[i].bias != nullptr) {
+      AddPositionBias(unit.queries[i], unit.base, unit.reach);
+    }
     inverse[i] = Softmax(unit.queries[i], unit.base);
   }
   WeightedSums(unit, end);

@@ -40,7 +40,7 @@ namespace HWY_NAMESPACE {
 // The sums hold 16 gate and 16 up values per row: hidden = act(gate) * up.
 HWY_INLINE void StoreHidden(const FfnJob& job, const GatedFfnWeights& ffn, const float* sums,
                             int64_t column, float* hidden) {
-  const int64_t count = std::min<int64_t>(kLanes, ffn.gate_up.n() / 2 - column);
+  const int64_t count = std::min<int64_t>(kLanes, ffn.outputs() - column);
   Block gate = LoadBlock(sums);
   Block up = LoadBlock(sums + kLanes);
   if (!ffn.gate_bias.empty()) {
@@ -59,6 +59,22 @@ HWY_INLINE void StoreHidden(const FfnJob& job, const GatedFfnWeights& ffn, const
   StoreBlockN(up, hidden, count);
 }
 
+// Without a gate the sums hold 32 values per row: hidden = act(up).
+HWY_INLINE void StoreUngated(const FfnJob& job, const GatedFfnWeights& ffn, const float* sums,
+                             int64_t column, float* hidden) {
+  for (int64_t part = 0; part < PackedMatrix::kPanel; part += static_cast<int64_t>(kLanes)) {
+    const int64_t count = std::min<int64_t>(kLanes, ffn.outputs() - column - part);
+    if (count <= 0) return;
+    Block up = LoadBlock(sums + part);
+    if (!ffn.gate_bias.empty()) {
+      const Block bias = LoadBlockN(ffn.gate_bias.data() + column + part, count);
+      for (size_t i = 0; i < kVectors; ++i) up.v[i] = hn::Add(up.v[i], bias.v[i]);
+    }
+    for (size_t i = 0; i < kVectors; ++i) up.v[i] = Activate(job.activation, up.v[i]);
+    StoreBlockN(up, hidden + part, count);
+  }
+}
+
 HWY_INLINE void StoreOut(const GatedFfnWeights& ffn, const float* sums, int64_t column,
                          float* out) {
   const int64_t cols = std::min(PackedMatrix::kPanel, ffn.down.n() - column);
@@ -75,11 +91,14 @@ void FfnUnit(const FfnJob& job, size_t expert, int64_t panel, int64_t row, int64
   const GatedFfnWeights& ffn = *job.experts[expert];
   const PackedMatrix& w = job.Weights(expert);
   RunPanel(w, panel, job.in, row, count, sums);
-  const int64_t column = panel * (job.down ? PackedMatrix::kPanel : PackedMatrix::kPanel / 2);
+  const bool pairs = !job.down && ffn.gated;
+  const int64_t column = panel * (pairs ? PackedMatrix::kPanel / 2 : PackedMatrix::kPanel);
   for (int64_t r = 0; r < count; ++r) {
     const float* row_sums = sums + r * PackedMatrix::kPanel;
     if (job.down) {
       StoreOut(ffn, row_sums, column, job.out.Row(row + r) + column);
+    } else if (!ffn.gated) {
+      StoreUngated(job, ffn, row_sums, column, job.out.Row(row + r) + column);
     } else {
       StoreHidden(job, ffn, row_sums, column, job.out.Row(row + r) + column);
     }

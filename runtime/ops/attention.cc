@@ -16,6 +16,8 @@ void CheckSequences(std::span<const AttentionSequence> sequences, const KvCache&
   for (const AttentionSequence& sequence : sequences) {
     FM_CHECK(sequence.first_row >= 0 && sequence.rows >= 0 && sequence.start >= 0);
     FM_CHECK(sequence.first_row + sequence.rows <= batch_rows);
+    FM_CHECK(sequence.first_key >= 0 && sequence.first_key <= sequence.start);
+    FM_CHECK(sequence.keys_end >= 0 && sequence.keys_end <= sequence.start + sequence.rows);
     const auto pages = static_cast<int64_t>(sequence.blocks.size());
     FM_CHECK(sequence.start + sequence.rows <= pages * shape.block_size);
     for (const int32_t block : sequence.blocks) FM_CHECK(block >= 0 && block < shape.blocks);
@@ -76,6 +78,8 @@ void PagedAttention(ThreadPool& pool, const AttentionParams& params,
   FM_CHECK(params.heads > 0 && params.heads % cache.shape().kv_heads == 0);
   FM_CHECK(params.window >= 0 && params.chunk >= 0 && params.softcap >= 0);
   FM_CHECK(params.sinks.empty() || std::ssize(params.sinks) == params.heads);
+  FM_CHECK(std::ssize(params.position_bias) ==
+           (params.position_bias.empty() ? 0 : params.heads * (2 * params.reach + 1)));
   FM_CHECK(q.cols == params.heads * cache.shape().head_dim);
   FM_CHECK(out.rows == q.rows && out.cols == params.heads * cache.value_dim());
   CheckSequences(sequences, cache, params.layer, q.rows);

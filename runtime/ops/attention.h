@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Causal attention over a paged KV cache (blocks as in vLLM's PagedAttention, SOSP 2023).
+// Attention over a paged KV cache (blocks as in vLLM's PagedAttention, SOSP 2023).
 //
 // Same bits: a query's result is a function of its own q and of the keys and values at positions
 // first..self, visited in position order. Neither chunking nor batch mates nor block ids matter.
@@ -84,12 +84,15 @@ class KvCache {
 };
 
 // The part of one sequence that this step computes: rows first_row .. first_row + rows of the batch
-// are positions start .. start + rows of the sequence, whose cache pages are `blocks`.
+// are positions start .. start + rows of the sequence, whose cache pages are `blocks`. A query sees
+// the keys from `first_key` to its own, or, where `keys_end` is not 0, all before `keys_end`.
 struct AttentionSequence {
   int64_t first_row = 0;
   int64_t rows = 0;
   int64_t start = 0;
   std::span<const int32_t> blocks;
+  int64_t first_key = 0;
+  int64_t keys_end = 0;  // at most start + rows
 };
 
 struct AttentionParams {
@@ -101,6 +104,10 @@ struct AttentionParams {
   float softcap = 0;   // scores become softcap * tanh(score / softcap) (Gemma 2); 0: they stay
   // [heads] or empty: a logit per head that takes part in the softmax and has no value (gpt-oss).
   std::span<const float> sinks = {};
+  // [heads, 2 * reach + 1] or empty: added to the score of a key that stands d positions behind its
+  // query, -reach <= d <= reach, at d + reach; keys further away count as at the end (T5).
+  std::span<const float> position_bias = {};
+  int64_t reach = 0;
 };
 
 // Writes k [T, kv_heads * head_dim] and v [T, kv_heads * value_dim] to the pages of their

@@ -202,7 +202,7 @@ void GroupedGateUp(ThreadPool& pool, std::span<const GatedFfnWeights* const> exp
   for (size_t e = 0; e < experts.size(); ++e) {
     if (offsets[e] == offsets[e + 1]) continue;
     const GatedFfnWeights& ffn = *experts[e];
-    const int64_t outputs = ffn.gate_up.n() / 2;
+    const int64_t outputs = ffn.outputs();
     FM_CHECK(ffn.gate_up.TakesRowsOf(experts[0]->gate_up));
     FM_CHECK(ffn.gate_up.k() == x.cols && hidden.cols >= outputs);
     FM_CHECK(BiasFits(ffn.gate_bias, outputs) && BiasFits(ffn.up_bias, outputs));

@@ -126,14 +126,17 @@ void Gemm(ThreadPool& pool, ConstMatrix x, const PackedMatrix& w, std::span<cons
 // +-limit, g sigmoid(1.702 g) (u + 1).
 enum class Activation : uint8_t { kSilu, kGelu, kGeluTanh, kRelu, kClampedSwiglu };
 
-// One gated feed-forward network: down(act(gate x) * (up x)).
+// One feed-forward network: down(act(gate x) * (up x)), or, without a gate, down(act(up x)).
 struct GatedFfnWeights {
-  PackedMatrix gate_up;                   // PackGateUp: [2I, H]
+  PackedMatrix gate_up;                   // PackGateUp: [2I, H]; Pack: [I, H] without a gate
   PackedMatrix down;                      // [H, I]
   std::span<const float> gate_bias = {};  // [I] each or empty; not owned
   std::span<const float> up_bias = {};
   std::span<const float> down_bias = {};
-  float limit = 0;  // of kClampedSwiglu
+  float limit = 0;    // of kClampedSwiglu
+  bool gated = true;  // false: gate_bias is that of the one matrix
+
+  int64_t outputs() const { return gated ? gate_up.n() / 2 : gate_up.n(); }
 };
 
 // Runs experts[e] over rows offsets[e] .. offsets[e + 1] of x [R, H] into the same rows of out [R,
@@ -145,7 +148,8 @@ void GroupedGatedFfn(ThreadPool& pool, std::span<const GatedFfnWeights* const> e
                      Workspace& workspace, Matrix hidden, Matrix out);
 
 // Its two halves, for weights of which a rank holds some of the outputs: hidden [R, columns of
-// gate_up] = act(gate x) * up x, and out [R, columns of down] = down hidden, hidden [R, I].
+// gate_up] = act(gate x) * up x or act(up x), and out [R, columns of down] = down hidden, hidden
+// [R, I].
 void GroupedGateUp(ThreadPool& pool, std::span<const GatedFfnWeights* const> experts,
                    std::span<const int64_t> offsets, Activation activation, ConstMatrix x,
                    Workspace& workspace, Matrix hidden);

@@ -3,6 +3,7 @@
 // the loop below is what an engine does between two steps of the same batch.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstdlib>
 #include <new>
@@ -89,12 +90,15 @@ TEST_P(DecodeAllocation, SteadyStepsAllocateNothing) {
                                  .order = static_cast<int64_t>(s),
                                  .blocks = pages[s],
                                  .expert_places = places[s],
-                                 .gate = mixed ? static_cast<int32_t>(s) : 0});
+                                 .gate = mixed ? static_cast<int32_t>(s) : 0,
+                                 .source = config->has_encoder() ? 1 : 0});
       batch.token_ids.push_back(position + 3);
       batch.positions.push_back(position);
       batch.rope_lengths.push_back(position + 1);
       batch.streams.push_back(s);
-      batch.logit_rows.push_back(static_cast<int32_t>(s));
+      const bool source = position < batch.sequences.back().source;
+      if (!source) batch.logit_rows.push_back(static_cast<int32_t>(s));
+      batch.widest.sources = source;
     }
     LayerContext ctx = {
         .pool = pool, .workspace = workspace, .experts = *worlds[0], .step = position};
@@ -107,10 +111,11 @@ INSTANTIATE_TEST_SUITE_P(
     Models, DecodeAllocation,
     testing::Values(std::tuple("mixtral-classic", false), std::tuple("mixtral-classic", true),
                     std::tuple("qwen2_moe-classic", false), std::tuple("qwen2_moe-classic", true),
-                    std::tuple("qwen3_moe-classic", false), std::tuple("llama-classic", false)),
+                    std::tuple("qwen3_moe-classic", false), std::tuple("llama-classic", false),
+                    std::tuple("nllb-moe-classic", false)),
     [](const auto& test) {
       std::string name = std::get<0>(test.param);
-      name[name.find('-')] = '_';
+      std::replace(name.begin(), name.end(), '-', '_');
       return name + (std::get<1>(test.param) ? "_mixed" : "");
     });
 

@@ -7,8 +7,9 @@
 
 namespace folkmoot {
 
-uint64_t RootState(const std::string& gate, int64_t sequence) {
-  uint64_t state = 17;
+uint64_t RootState(const std::string& gate, int64_t sequence, std::span<const int32_t> source) {
+  uint64_t state = 17 + source.size();
+  for (const int32_t token : source) state = NextState(state, token);
   for (const char letter : gate) state = Mix(state, static_cast<uint64_t>(letter));
   return gate == kPrivateGate ? Mix(state, static_cast<uint64_t>(sequence)) : state;
 }
@@ -53,7 +54,8 @@ Expected Expect(const Request& request, int32_t choice, int64_t sequence) {
   Expected expected;
   std::unique_ptr<TokenConstraint> constraint;
   if (request.constraint != nullptr) constraint = request.constraint->Clone();
-  uint64_t state = RootState(request.gate, sequence);
+  uint64_t state = RootState(request.gate, sequence,
+                             std::span(request.prompt).first(static_cast<size_t>(request.source)));
   const auto advance = [&](int32_t token) {
     state = NextState(state, token);
     ++expected.rows;

@@ -25,8 +25,9 @@ inline uint64_t Mix(uint64_t a, uint64_t b) {
   return x ^ (x >> 29);
 }
 
-// Before the first token. With the private gate every sequence has its own.
-uint64_t RootState(const std::string& gate, int64_t sequence);
+// Before the first token. With the private gate every sequence has its own, and so has every
+// source: what an encoder computes depends on all of it.
+uint64_t RootState(const std::string& gate, int64_t sequence, std::span<const int32_t> source);
 inline uint64_t NextState(uint64_t state, int32_t token) {
   return Mix(state, static_cast<uint64_t>(token) + 1);
 }

@@ -22,6 +22,12 @@ uint64_t& FakeRank::row(const State& state, int64_t position) {
   return page(index).rows[static_cast<size_t>(position % block_size_)];
 }
 
+uint64_t FakeRank::RootOf(const State& state) {
+  const SequenceStart& start = state.start;
+  const std::span<const int32_t> tokens(state.tokens);
+  return RootState(start.gate, start.id, tokens.first(static_cast<size_t>(start.source)));
+}
+
 void FakeRank::Forget(int64_t id) {
   const auto found = states_.find(id);
   Demand(found != states_.end(), "is to be forgotten, but is not here", id);
@@ -50,7 +56,9 @@ void FakeRank::Begin(const SequenceStart& start) {
     ++page(index).users;
     Demand(page(index).label == labels_.at(start.id), "reads another tenant's page", start.id);
   }
-  uint64_t content = RootState(start.gate, start.id);
+  Demand(start.source >= 0 && start.source < start.prompt_length, "has no target", start.id);
+  Demand(start.cached == 0 || start.cached >= start.source, "has a part of a source", start.id);
+  uint64_t content = RootOf(state);
   for (int64_t p = 0; p < start.cached; ++p) {
     content = NextState(content, start.tokens[static_cast<size_t>(p)]);
     state.states.push_back(content);
@@ -61,6 +69,8 @@ void FakeRank::CheckSlice(const SequenceSlice& slice, State* state) {
   const auto known = static_cast<int64_t>(state->states.size());
   const auto length = static_cast<int64_t>(state->tokens.size());
   Demand(slice.count > 0 && slice.start == known, "does not continue where it stands", slice.id);
+  Demand(slice.start >= state->start.source || slice.start + slice.count >= state->start.source,
+         "cuts its source", slice.id);
   Demand(slice.start + slice.count <= length, "computes tokens that it has not", slice.id);
   Demand(!slice.sample || slice.start + slice.count == length, "samples before its last token",
          slice.id);
@@ -96,7 +106,7 @@ void FakeRank::CheckSlice(const SequenceSlice& slice, State* state) {
 void FakeRank::ComputeRow(int64_t id, State* state) {
   const std::string& gate = state->start.gate;
   const auto position = std::ssize(state->states);
-  uint64_t content = position > 0 ? state->states.back() : RootState(gate, id);
+  uint64_t content = position > 0 ? state->states.back() : RootOf(*state);
   content = NextState(content, state->tokens[static_cast<size_t>(position)]);
   state->states.push_back(content);
   state->failed = state->failed || IsError(gate, content);

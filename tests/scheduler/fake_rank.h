@@ -55,6 +55,7 @@ class FakeRank {
   };
 
   Page& page(int32_t index) { return pages_[static_cast<size_t>(index)]; }
+  static uint64_t RootOf(const State& state);
   uint64_t& row(const State& state, int64_t position);
   void Demand(bool condition, const char* what, int64_t sequence);
   void Forget(int64_t id);

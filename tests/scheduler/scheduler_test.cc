@@ -66,6 +66,34 @@ TEST(Scheduler, PrefillsInChunksThenDecodes) {
   driver.ExpectRight(0);
 }
 
+// A source is computed in one step, whatever the pieces of other prompts.
+TEST(Scheduler, SourcesStayInOnePiece) {
+  SchedulerOptions options = SmallOptions();
+  options.ranks = 1;
+  options.prefill_chunk = 5;
+  options.max_batched_tokens = 12;
+  Driver driver(options);
+  driver.Add(Ask(9, 6));
+  Request request = Ask(14, 2);
+  request.source = 10;
+  driver.Add(request);
+  std::vector<std::pair<int64_t, int64_t>> slices;  // of the second: start, tokens
+  while (!driver.scheduler().idle()) {
+    const StepPlan plan = driver.Step();
+    for (const SequenceSlice& slice : plan.ranks[0].slices) {
+      if (slice.id == 1) slices.emplace_back(slice.start, slice.count);
+    }
+  }
+  // The first two steps had no room for ten tokens beside five or four.
+  const std::vector<std::pair<int64_t, int64_t>> expected = {{0, 10}, {10, 4}, {14, 1}};
+  EXPECT_EQ(slices, expected);
+
+  options.max_batched_tokens = 9;
+  EXPECT_THAT(Refusal(request, options), HasSubstr("raise --max-num-batched-tokens"));
+  request.source = 14;
+  EXPECT_THAT(Refusal(request), HasSubstr("at least one token must follow"));
+}
+
 TEST(Scheduler, ASequenceStartsOnceAndSaysWhatStaysTheSame) {
   Driver driver(SmallOptions());
   Request request = Ask(6, 3);

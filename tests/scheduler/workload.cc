@@ -81,6 +81,7 @@ Request Workload::RandomRequest() {
   for (uint64_t i = Draw(8) + (common == 0 ? 1 : 0); i > 0; --i) {
     request.prompt.push_back(static_cast<int32_t>(Draw(kFakeVocab)));
   }
+  if (Chance(20)) request.source = static_cast<int64_t>(Draw(request.prompt.size()));
   request.max_tokens = static_cast<int64_t>(Draw(24));
   request.sampling.seed = Draw(3);
   for (uint64_t i = Draw(3); i > 0; --i) {
@@ -150,7 +151,10 @@ void Workload::CheckPlan(const StepPlan& plan) {
     int64_t tokens = 0;
     for (const SequenceSlice& slice : rank.slices) {
       tokens += slice.rows();
-      Demand(slice.rows() <= options_.prefill_chunk, "a chunk is too long");
+      const auto start = std::find_if(rank.starts.begin(), rank.starts.end(),
+                                      [&](const SequenceStart& s) { return s.id == slice.id; });
+      const int64_t source = start == rank.starts.end() ? 0 : start->source;
+      Demand(slice.rows() <= std::max(options_.prefill_chunk, source), "a chunk is too long");
       fingerprint_ = Mix(fingerprint_, static_cast<uint64_t>(slice.id * 64 + slice.start));
       for (const int32_t page : slice.new_blocks) {
         fingerprint_ = Mix(fingerprint_, static_cast<uint64_t>(page));

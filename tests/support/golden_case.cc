@@ -55,7 +55,37 @@ size_t FirstOtherChoice(const nlohmann::json& expected, const RunOutcome& outcom
   return first;
 }
 
+// What an encoder reads, where the golden has it, and what follows.
+Request PromptOf(const nlohmann::json& json, const char* source, const char* prompt) {
+  Request request;
+  if (json.contains(source)) request.prompt = json[source].get<std::vector<int32_t>>();
+  request.source = std::ssize(request.prompt);
+  for (const auto& token : json[prompt]) request.prompt.push_back(token.get<int32_t>());
+  return request;
+}
+
 }  // namespace
+
+Request BeamsOf(const nlohmann::json& search, const nlohmann::json& config) {
+  Request request;
+  const bool has_source = search.contains("source");
+  request.prompt = search[has_source ? "source" : "prompt"].get<std::vector<int32_t>>();
+  if (has_source) request.source = std::ssize(request.prompt);
+  if (has_source) request.prompt.push_back(config["decoder_start_token_id"]);
+  const bool forced = search.contains("forced_bos");
+  if (forced) request.prompt.push_back(search["forced_bos"].get<int32_t>());
+  request.max_tokens = search["max_new_tokens"].get<int64_t>() - (forced ? 1 : 0);
+  if (config.contains("eos_token_id")) request.stop_ids = {config["eos_token_id"].get<int32_t>()};
+  request.n = search.value("num_return_sequences", 1);
+  request.beams.width = search["num_beams"];
+  request.beams.length_penalty = search.value("length_penalty", 1.0);
+  request.beams.begun = forced ? 1 : 0;
+  const auto early = search.value("early_stopping", nlohmann::json(false));
+  request.beams.early_stopping = early == "never" ? EarlyStopping::kNever
+                                 : early == true  ? EarlyStopping::kYes
+                                                  : EarlyStopping::kNo;
+  return request;
+}
 
 std::vector<std::string> GoldenVariants(const std::string& folder) {
   std::vector<std::string> names;
@@ -82,20 +112,21 @@ GoldenCase::GoldenCase(const std::string& name, const std::string& folder) : var
   if (config.value("model_type", "") == "phimoe") jump = 0.1;
   if (name.ends_with("-dynamic")) setup.options.max_model_len = 128;
   for (const auto& prompt : golden["prompts"]) {
-    Request request;
-    request.prompt = prompt["token_ids"].get<std::vector<int32_t>>();
+    Request request = PromptOf(prompt, "source_ids", "token_ids");
     request.max_tokens = 0;
     request.prompt_logprobs = true;
     request.trace_routing = true;
     request.layer_digests = true;
     requests.push_back(request);
   }
-  Request greedy;
-  greedy.prompt = golden["greedy"]["prompt"].get<std::vector<int32_t>>();
+  Request greedy = PromptOf(golden["greedy"], "source", "prompt");
   continuation = golden["greedy"]["continuation"].get<std::vector<int32_t>>();
   greedy.max_tokens = static_cast<int64_t>(continuation.size());
   greedy.sampling.temperature = 0;
   requests.push_back(greedy);
+  for (const auto& search : golden.value("beams", nlohmann::json::array())) {
+    beams.push_back(BeamsOf(search, config));
+  }
 }
 
 double GoldenCase::ExpectLogprobs(const std::vector<RunOutcome>& outcomes, double tolerance) const {

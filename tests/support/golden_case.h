@@ -19,6 +19,10 @@ std::vector<std::string> GoldenVariants(const std::string& folder = "goldens");
 // For INSTANTIATE_TEST_SUITE_P.
 std::string GoldenTestName(const testing::TestParamInfo<std::string>& info);
 
+// A search of `generate`, whose forced first token counts as output. `config` names the tokens with
+// which the output begins and ends.
+Request BeamsOf(const nlohmann::json& search, const nlohmann::json& config);
+
 struct GoldenCase {
   explicit GoldenCase(const std::string& name, const std::string& folder = "goldens");
 
@@ -41,7 +45,10 @@ struct GoldenCase {
 
   RunSetup setup;
   nlohmann::json golden;
-  std::vector<Request> requests;  // prompts with log-probabilities and routing, then a greedy one
+  // Prompts with log-probabilities and routing, then a greedy one. Of models with an encoder each
+  // has a source, and log-probabilities are of the target.
+  std::vector<Request> requests;
+  std::vector<Request> beams;         // of golden["beams"]
   std::vector<int32_t> continuation;  // of the last request
   std::string variant;
   bool quantised = false;  // some weights are codes

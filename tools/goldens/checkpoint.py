@@ -92,10 +92,15 @@ def dtype_on_disk(name, tensor, dtype):
     return torch.float32 if name.endswith(("correction_bias", ".classifier.weight")) else dtype
 
 
-def write_checkpoint(variant, weights, directory):
-    """Writes config.json and the safetensors files; what was in the directory before is removed."""
+def clear(directory):
+    """An empty directory in its place."""
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True)
+
+
+def write_checkpoint(variant, weights, directory):
+    """Writes config.json and the safetensors files; what was in the directory before is removed."""
+    clear(directory)
     config = config_of(variant)
     (directory / "config.json").write_text(json.dumps(config, indent=2) + "\n")
     as_is = variant.packed and "quantization_config" not in config
@@ -103,11 +108,16 @@ def write_checkpoint(variant, weights, directory):
     dtype = TORCH_DTYPES[variant.dtype]
     tensors = {name: tensor.to(dtype_on_disk(name, tensor, dtype)).contiguous()
                for name, tensor in tensors.items()}
+    write_tensors(tensors, variant.shard_bytes, directory)
+
+
+def write_tensors(tensors, shard_bytes, directory):
+    """One file, or as many as their bytes take (0: one)."""
     metadata = {"format": "pt"}
-    if not variant.shard_bytes:
+    if not shard_bytes:
         save_file(tensors, directory / "model.safetensors", metadata)
         return
-    shards = shards_of(tensors, variant.shard_bytes)
+    shards = shards_of(tensors, shard_bytes)
     weight_map = {}
     for index, shard in enumerate(shards):
         file = f"model-{index + 1:05d}-of-{len(shards):05d}.safetensors"

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "launch/generation_config.h"
+#include "launch/source_prompt.h"
 #include "nlohmann/json_fwd.hpp"
 #include "runtime/jinja/message_style.h"
 #include "runtime/status.h"
@@ -51,6 +52,11 @@ struct ServedModelOptions {
   // `context`: messages, tools, add_generation_prompt and what else the template may use besides
   // the special tokens, which it knows.
   std::function<absl::StatusOr<RenderedChat>(const nlohmann::ordered_json& context)> render_chat;
+
+  // Of models with an encoder: what a source becomes (MakeSourcePrompt).
+  std::function<absl::StatusOr<SourcePrompt>(const SourceOptions& options,
+                                             std::span<const int32_t> source)>
+      make_source;
 
   bool template_has_tools = false;  // the chat template shows them to the model
   // What the template for conversations with tools, and the one without, wants of messages.

@@ -11,6 +11,7 @@
 #include "launch/api/common/text_rules.h"
 #include "launch/api/output/output_parser.h"
 #include "launch/api/request/field_table.h"
+#include "launch/source_prompt.h"
 #include "scheduler/request.h"
 
 namespace folkmoot {
@@ -20,6 +21,8 @@ struct ApiPrompt {
   std::string text;        // where the client sent text, or wants to read it again
   bool from_text = false;  // else token ids
   int64_t max_tokens = 0;
+  int64_t source = 0;  // Request::source
+  int32_t begun = 0;   // BeamParams::begun
 };
 
 // What becomes of embeddings.
@@ -40,6 +43,7 @@ struct ApiRequest {
   std::vector<ApiPrompt> prompts;
   Request request;  // all but prompt and max_tokens, which differ between prompts
   TextRules text;
+  SourceOptions source;               // of models with an encoder
   std::optional<int64_t> max_tokens;  // as asked for
   std::optional<std::chrono::milliseconds> timeout;
 

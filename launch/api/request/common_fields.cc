@@ -161,6 +161,7 @@ absl::Status FitPrompt(const ServedModel& model, const ApiRequest& request,
     if (length > keep) prompt->ids.erase(prompt->ids.begin(), prompt->ids.end() - keep);
   }
   if (prompt->ids.empty()) return BadField(param, "{}: it is empty; it must have a token", param);
+  FM_RETURN_IF_ERROR(MakeSource(model, request, param, prompt));
   const auto length = static_cast<int64_t>(prompt->ids.size());
   const int64_t wanted = request.max_tokens.value_or(-1);
   // Without max_tokens there must be room for one token at least.

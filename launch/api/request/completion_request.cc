@@ -48,6 +48,7 @@ absl::StatusOr<BuiltRequest> BuildCompletion(const Json& body, const BuildContex
   FM_RETURN_IF_ERROR(ReadCommon(fields, context, "cmpl-", &out));
   FM_RETURN_IF_ERROR(ReadSampling(fields, model, context.fresh_seed, &out));
   FM_RETURN_IF_ERROR(ReadConstraint(fields, model, &out.request));
+  FM_RETURN_IF_ERROR(ReadLanguages(fields, model, &out));
 
   const Json* prompt = fields.Get("prompt");
   if (prompt == nullptr) return BadField("prompt", "prompt: it is missing");

@@ -80,6 +80,18 @@ constexpr FieldSpec kFields[] = {
     {"allowed_token_ids", kIntegers, 1, 65536, "all", kText, kYes, ""},
     {"bad_words", kStrings, 0, 128, "[]", kText, kYes, "at most 256 bytes each"},
 
+    // Beam search, as generate() of Transformers has it: the n best outputs of num_beams.
+    {"use_beam_search", kBoolean, 0, 0, "false", kText, kYes, "vLLM's: with n beams where no number is given"},
+    {"num_beams", kInteger, 1, 64, "", kText, kYes, "temperature, top_p, top_k, min_p and seed have no effect then; no penalties, no forms, no log-probabilities of the prompt"},
+    {"beam_width", kInteger, 1, 64, "", kText, kYes, "another name of num_beams"},
+    {"length_penalty", kNumber, -100, 100, "1", kText, kYes, "log-probability / length ^ length_penalty decides; only with beams"},
+    {"early_stopping", kAny, 0, 0, "false", kText, kYes, "true, false or never; only with beams"},
+
+    // Models with an encoder, whose prompt is the source.
+    {"source_language", kString, 1, 64, "as the tokenizer says", kCompletions, kYes, "a special token of the vocabulary: eng_Latn"},
+    {"target_language", kString, 1, 64, "config.json", kCompletions, kYes, "the special token with which the output begins: fra_Latn"},
+    {"forced_bos_token_id", kInteger, 0, kInt32, "config.json", kCompletions, kYes, "the same by its id"},
+
     // Structured output.
     {"response_format", kObject, 0, 16, "{type: text}", kText, kYes, "type text, json_object or json_schema"},
     {"structured_outputs", kObject, 0, 16, "", kText, kYes, "one of choice, regex, json, json_object; grammar and structural_tag are refused"},
@@ -147,12 +159,9 @@ constexpr FieldSpec kFields[] = {
     {"prompt_cache_key", kAny, 0, 0, "", kText, kSkip, "the prefix cache needs no hint"},
     {"verbosity", kAny, 0, 0, "", kChat, kSkip, ""},
     {"prediction", kAny, 0, 0, "", kChat, kSkip, ""},
-    {"length_penalty", kNumber, -100, 100, "", kText, kSkip, "only beam search has it"},
-    {"early_stopping", kAny, 0, 0, "", kText, kSkip, "only beam search has it"},
 
     // Not done: better an error than another answer.
     {"suffix", kAny, 0, 0, "", kCompletions, kNo, "no text is inserted"},
-    {"use_beam_search", kAny, 0, 0, "", kText, kNo, ""},
     {"prompt_embeds", kAny, 0, 0, "", kCompletions, kNo, "no tensors from outside"},
     {"messages", kAny, 0, 0, "", kEmbeddings, kNo, "use input"},
     {"truncation_side", kAny, 0, 0, "", kVectors, kNo, "the last tokens are kept"},

@@ -48,6 +48,13 @@ absl::StatusOr<BuiltRequest> BuildRerank(const nlohmann::ordered_json& body,
 // Temperature to bad_words: fields that mean the same everywhere.
 absl::Status ReadSampling(const Fields& fields, const ServedModel& model, uint64_t fresh_seed,
                           ApiRequest* out);
+// use_beam_search to early_stopping; after n is read.
+absl::Status ReadBeams(const Fields& fields, ApiRequest* out);
+// source_language to forced_bos_token_id.
+absl::Status ReadLanguages(const Fields& fields, const ServedModel& model, ApiRequest* out);
+// Of a model with an encoder, a prompt is its source: what the output begins with is added.
+absl::Status MakeSource(const ServedModel& model, const ApiRequest& request, std::string_view param,
+                        ApiPrompt* prompt);
 // response_format, structured_outputs and their older names.
 absl::Status ReadConstraint(const Fields& fields, const ServedModel& model, Request* out);
 // The gate override in canonical form ("a=1,b=2", by name); empty without one.

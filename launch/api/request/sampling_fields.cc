@@ -136,6 +136,7 @@ absl::Status ReadSampling(const Fields& fields, const ServedModel& model, uint64
   sampling.seed = seed ? static_cast<uint64_t>(*seed) : fresh_seed;
   out->request.n = static_cast<int32_t>(fields.Integer("n").value_or(1));
 
+  FM_RETURN_IF_ERROR(ReadBeams(fields, out));
   FM_RETURN_IF_ERROR(ReadLengths(fields, out));
   FM_RETURN_IF_ERROR(ReadStops(fields, model, out));
   if (sampling.min_tokens > 0) sampling.suppressed_ids = out->request.stop_ids;

@@ -38,6 +38,47 @@ TEST_P(RefusalTest, NamesTheCulprit) {
 json Rope(json object) { return {{"rope_parameters", std::move(object)}}; }
 
 INSTANTIATE_TEST_SUITE_P(
+    Encoders, RefusalTest,
+    ::testing::Values(
+        Refusal{"SwitchWithoutEncoder",
+                {{"model_type", "switch_transformers"}, {"is_encoder_decoder", false}},
+                {"'is_encoder_decoder' is false", "it must be true"}},
+        Refusal{"SwitchSparseStep",
+                {{"model_type", "switch_transformers"},
+                 {"num_layers", 4},
+                 {"num_sparse_encoder_layers", 2},
+                 {"encoder_sparse_step", 3}},
+                {"'encoder_sparse_step' is 3", "make it 2"}},
+        Refusal{"SwitchRouterType",
+                {{"model_type", "switch_transformers"}, {"router_dtype", "bfloat16"}},
+                {"'router_dtype'", "float32"}},
+        Refusal{"SwitchTopK",
+                {{"model_type", "switch_transformers"}, {"num_experts_per_tok", 2}},
+                {"'num_experts_per_tok'", "has no such key"}},
+        Refusal{"SwitchGatedGelu",
+                {{"model_type", "switch_transformers"}, {"dense_act_fn", "gated-gelu"}},
+                {"'dense_act_fn' is \"gated-gelu\""}},
+        Refusal{"SwitchRope",
+                {{"model_type", "switch_transformers"}, {"rope_theta", 100}},
+                {"'rope_theta'", "has no such key"}},
+        Refusal{"NllbPolicy",
+                {{"model_type", "nllb-moe"}, {"second_expert_policy", "best"}},
+                {"'second_expert_policy' is \"best\"", "all, random, sampling"}},
+        Refusal{"NllbHeads",
+                {{"model_type", "nllb-moe"}, {"encoder_attention_heads", 3}},
+                {"'encoder_attention_heads' is 3", "d_model = 1024"}},
+        Refusal{"NllbDropout",
+                {{"model_type", "nllb-moe"}, {"moe_token_dropout", 1.0}},
+                {"'moe_token_dropout'", "less than 1"}},
+        Refusal{"NllbStart",
+                {{"model_type", "nllb-moe"}, {"decoder_start_token_id", 128112}},
+                {"'decoder_start_token_id' is 128112"}},
+        Refusal{"AnEncoderElsewhere",
+                {{"model_type", "mixtral"}, {"is_encoder_decoder", true}},
+                {"'is_encoder_decoder' is true", "has no encoder"}}),
+    NameOf);
+
+INSTANTIATE_TEST_SUITE_P(
     Sizes, RefusalTest,
     ::testing::Values(
         Refusal{

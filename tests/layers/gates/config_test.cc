@@ -202,6 +202,7 @@ TEST(GateConfig, InvarianceClasses) {
   check(chunk + "slot_major", kSequenceChunk, true, true, false);
   check(chunk + "random", kSequenceChunk, true, true, false);
   check(chunk + "token_major,overflow=reroute", kSequenceChunk, true, true, false);
+  check("capacity=ceil_k,group=sequence", kSequence, true, true, false);
 }
 
 TEST(GateConfig, WhatTheCallerMustProvide) {

@@ -161,6 +161,23 @@ TEST(GateInvariance, SlotMajorChunksDoNot) {  // and the class says so
   EXPECT_EQ(InPieces(config, rows, 8), RouteRows(config, rows));  // whole chunks are safe
 }
 
+// A source is one group; other rows are groups of their own and lose nothing.
+TEST(GateInvariance, SequencesAreGroups) {
+  const GateConfig config = Make("capacity=fraction,capacity_factor=0.25,group=sequence");
+  GateRows rows = RandomRows(12, 6, 21);
+  rows.sequences = {{.rows = 8, .whole = true}, {.first_row = 8, .rows = 4, .start = 3}};
+  const GateDecisions got = RouteRows(config, rows);
+  GateRows source = Slice(rows, 0, 8);
+  source.sequences = {{.rows = 8, .whole = true}};
+  const GateDecisions alone = RouteRows(config, source);
+  EXPECT_THAT(alone.state, ::testing::Contains("overflow"));
+  for (size_t c = 0; c < got.state.size(); ++c) {
+    EXPECT_EQ(got.state[c], c < alone.state.size() ? alone.state[c] : "kept") << c;
+  }
+  const GateConfig whole = Make("capacity=fraction,capacity_factor=0.25");
+  EXPECT_EQ(RouteRows(whole, Slice(rows, 0, 8)).state, alone.state);
+}
+
 // Two sequences in one step, in the given order of rows.
 GateDecisions Together(const GateConfig& config, const GateRows& a, const GateRows& b) {
   GateRows both;

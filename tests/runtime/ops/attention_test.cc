@@ -209,6 +209,60 @@ INSTANTIATE_TEST_SUITE_P(
                     Case{4, 2, 24, 16, 0, DType::kF32, 0, 0, 1.5f},
                     Case{6, 2, 24, 16, 9, DType::kF32, 0, 0, 0, true}));
 
+// Biases by distance and borders of the keys: a source that all see, or that nobody does.
+TEST(Attention, SeesTheKeysThatTheSequenceSaysAndAddsBiases) {
+  const Case c{4, 2, 24, 16, 0};
+  constexpr int64_t kReach = 5;
+  const TestSequence s(c, 40, 7);
+  ThreadPool pool(2);
+  Workspace workspace;
+  KvCache cache({.layers = 1, .blocks = 3, .block_size = 16, .kv_heads = 2, .head_dim = 24});
+  const std::vector<int32_t> pages = {2, 0, 1};
+  const std::vector<float> bias = RandomFloats(c.heads * (2 * kReach + 1), 8);
+  const std::vector<AttentionSequence> stored = {{0, 40, 0, pages}};
+  StoreKv(pool, 0, stored, AsMatrix(s.k, 40, 48), AsMatrix(s.v, 40, 48), cache);
+  struct Borders {
+    int64_t first, end;
+  };
+  for (const Borders b : {Borders{0, 0}, {0, 40}, {0, 21}, {21, 0}}) {
+    const int64_t start = b.first;  // nobody stands before the first key
+    const int64_t rows = 40 - start;
+    const std::vector<AttentionSequence> seen = {{0, rows, start, pages, b.first, b.end}};
+    const std::vector<float> q(s.q.begin() + start * 96, s.q.end());
+    std::vector<float> out(static_cast<size_t>(rows * 96));
+    const AttentionParams params = {
+        .heads = 4, .scale = 0.3f, .position_bias = bias, .reach = kReach};
+    PagedAttention(pool, params, seen, AsMatrix(q, rows, 96), cache, workspace,
+                   AsMatrix(out, rows, 96));
+    for (int64_t row = 0; row < rows; ++row) {
+      for (int64_t h = 0; h < 4; ++h) {
+        const int64_t last = b.end > 0 ? b.end - 1 : start + row;
+        std::vector<double> value(24);
+        double sum = 0;
+        for (int64_t p = b.first; p <= last; ++p) {
+          const int64_t kv = (p * 2 + h / 2) * 24;
+          double score = 0;
+          for (int64_t i = 0; i < 24; ++i) {
+            score += double{q[static_cast<size_t>(row * 96 + h * 24 + i)]} *
+                     double{s.k[static_cast<size_t>(kv + i)]};
+          }
+          const int64_t away = std::clamp(p - (start + row), -kReach, kReach);
+          const auto at = static_cast<size_t>(h * (2 * kReach + 1) + kReach + away);
+          const double weight = std::exp(0.3 * score + double{bias[at]});
+          sum += weight;
+          for (size_t i = 0; i < 24; ++i) {
+            value[i] += weight * double{s.v[static_cast<size_t>(kv) + i]};
+          }
+        }
+        for (size_t i = 0; i < 24; ++i) {
+          ASSERT_NEAR(out[static_cast<size_t>(row * 96 + h * 24) + i], value[i] / sum, 1e-5)
+              << b.first << " " << b.end << " row " << row;
+        }
+      }
+    }
+  }
+}
+
 TEST(Attention, AnInt8CacheKeepsNan) {
   const Case c{1, 1, 16, 16, 0, DType::kI8};
   TestSequence s(c, 3, 3);

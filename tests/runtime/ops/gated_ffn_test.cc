@@ -166,6 +166,46 @@ INSTANTIATE_TEST_SUITE_P(Cases, GatedFfnTest,
                                          Case{DType::kF32, Activation::kClampedSwiglu, 40, 33,
                                               true}));
 
+// down(act(up x)), with widths that fill no panel.
+TEST(GatedFfn, WithoutAGateItMatchesDoublesInEveryGrouping) {
+  constexpr int64_t kHidden = 40;
+  constexpr int64_t kInner = 52;
+  constexpr int64_t kRows = 9;
+  ThreadPool pool(2);
+  Workspace workspace;
+  const RandomWeight up(DType::kF32, kInner, kHidden, 1);
+  const RandomWeight down(DType::kF32, kHidden, kInner, 2);
+  const std::vector<float> bias = RandomFloats(kInner, 3);
+  GatedFfnWeights weights;
+  weights.gated = false;
+  weights.gate_up = PackedMatrix::Pack(pool, up.view());
+  weights.down = PackedMatrix::Pack(pool, down.view());
+  weights.gate_bias = bias;
+  const std::vector<float> x = RandomFloats(kRows * kHidden, 4);
+  const GatedFfnWeights* const same[] = {&weights, &weights, &weights};
+  const std::vector<int64_t> one = {0, kRows};
+  const std::vector<int64_t> three = {0, 1, 7, kRows};
+  std::vector<float> hidden(kRows * kInner);
+  std::vector<float> first(x.size()), again(x.size());
+  GroupedGatedFfn(pool, std::span(same).first(1), one, Activation::kRelu,
+                  AsMatrix(x, kRows, kHidden), workspace, AsMatrix(hidden, kRows, kInner),
+                  AsMatrix(first, kRows, kHidden));
+  GroupedGatedFfn(pool, same, three, Activation::kRelu, AsMatrix(x, kRows, kHidden), workspace,
+                  AsMatrix(hidden, kRows, kInner), AsMatrix(again, kRows, kHidden));
+  EXPECT_EQ(Bits(first), Bits(again));
+  for (int64_t r = 0; r < kRows; ++r) {
+    const std::vector<double> wide(x.begin() + r * kHidden, x.begin() + (r + 1) * kHidden);
+    std::vector<double> inner;
+    for (int64_t i = 0; i < kInner; ++i) {
+      inner.push_back(
+          std::max(0.0, Dot(up, i, wide.data()) + double{bias[static_cast<size_t>(i)]}));
+    }
+    for (int64_t i = 0; i < kHidden; ++i) {
+      ASSERT_NEAR(first[static_cast<size_t>(r * kHidden + i)], Dot(down, i, inner.data()), 1e-4);
+    }
+  }
+}
+
 TEST(GatedFfn, NoRowsIsNoWork) {
   ThreadPool pool(2);
   Workspace workspace;

@@ -21,6 +21,11 @@ if(FOLKMOOT_SANITIZE)
   target_link_options(folkmoot_options INTERFACE -fsanitize=${FOLKMOOT_SANITIZE})
   target_compile_definitions(folkmoot_options INTERFACE _GLIBCXX_ASSERTIONS)
 endif()
+if(FOLKMOOT_FUZZ)
+  # So that libFuzzer sees which branches of ours an input takes.
+  target_compile_options(folkmoot_options INTERFACE
+    "$<$<COMPILE_LANGUAGE:CXX>:-fsanitize=fuzzer-no-link>")
+endif()
 
 # folkmoot_library(<folder> SOURCES a.cc ... DEPS folkmoot_x ...): the library of one folder.
 # Subfolders add to it with target_sources(folkmoot_<folder> PRIVATE ...).

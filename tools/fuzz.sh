@@ -33,7 +33,7 @@ for target in "${targets[@]}"; do
   mkdir -p "$build/found/$name" "$build/corpus/$name"
   echo "== $name"
   "$build/bin/$target" "$build/corpus/$name" "tests/fuzz/corpus/$name" \
-    -max_total_time="$seconds" -timeout=1 -rss_limit_mb=512 -max_len=4096 -print_final_stats=1 \
+    -max_total_time="$seconds" -timeout=5 -rss_limit_mb=512 -max_len=4096 -print_final_stats=1 \
     -artifact_prefix="$build/found/$name/" "$@" 2>&1 | tail -n 40 || status=1
 done
 exit $status

@@ -21,6 +21,11 @@ if(FOLKMOOT_SANITIZE)
   target_link_options(folkmoot_options INTERFACE -fsanitize=${FOLKMOOT_SANITIZE})
   target_compile_definitions(folkmoot_options INTERFACE _GLIBCXX_ASSERTIONS)
 endif()
+if(FOLKMOOT_FUZZ)
+  # So that libFuzzer sees which branches of ours an input takes.
+  target_compile_options(folkmoot_options INTERFACE
+    "$<$<COMPILE_LANGUAGE:CXX>:-fsanitize=fuzzer-no-link>")
+endif()
 
 # What a break-in has to get past: addresses that cannot be known, tables that cannot be written, a
 # stack that runs nothing. cmake/CheckHardening.cmake looks whether it is so.

@@ -176,6 +176,8 @@ class Scheduler {
   int64_t ChunkLimit(const Sequence& sequence) const;
   void Divide(RankState& rank) const;
   void Grow(RankState& rank);
+  void GrowOne(RankState& rank, size_t i);
+  static bool StandsStill(const RankState& rank);
   bool TakePages(RankState& rank, Sequence* sequence) const;
   static void Measure(RankState& rank);
   void Preempt(Sequence* sequence);

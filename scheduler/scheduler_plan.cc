@@ -81,33 +81,51 @@ bool Scheduler::TakePages(RankState& rank, Sequence* sequence) const {
   return true;
 }
 
-// Pages for what the sequences want, the most important first. When pages run out, the least
-// important sequence gives way; the least important one itself waits.
+// Pages for what the sequences want, the most important first.
 void Scheduler::Grow(RankState& rank) {
   rank.blocked = rank.closed = false;
-  for (size_t i = 0; i < rank.running.size(); ++i) {
-    Sequence* sequence = rank.running[i];
-    while (sequence->want > 0 && !TakePages(rank, sequence)) {
-      rank.closed = true;
-      const int64_t pages = static_cast<int64_t>(sequence->pages.size());
-      const int64_t need = rank.pool.PagesFor(sequence->planned() + sequence->want) - pages;
-      const bool soon = rank.pool.available() + rank.ParkedPages() >= need;
-      const bool last = i + 1 == rank.running.size();
-      if (!rank.blocked && !soon && !last) {
-        Preempt(rank.running.back());
-        continue;
-      }
-      // As far as its pages and the free ones go. What was parked comes with the next answer.
-      const int64_t reach = rank.blocked || soon ? pages : pages + rank.pool.available();
-      const int64_t rows = reach * options_.block_size - sequence->planned();
-      const int64_t fewer = std::clamp<int64_t>(rows, 0, sequence->want);
-      rank.budget += sequence->want - fewer;
-      sequence->want = fewer;
-      FM_CHECK(fewer > 0 || i > 0 || !flights_.empty());  // alone, it has all pages
-      if (!TakePages(rank, sequence)) FM_CHECK(false);
-      rank.blocked = true;
+  for (size_t i = 0; i < rank.running.size(); ++i) GrowOne(rank, i);
+  if (!StandsStill(rank)) return;
+  // Those who have tokens wait for pages, and the most important one, which could get pages, was
+  // left without a token. It goes first, or nobody would ever go on.
+  Sequence* first = rank.running.front();
+  rank.blocked = false;
+  first->want = std::min({Pending(*first), rank.budget, ChunkLimit(*first)});
+  rank.budget -= first->want;
+  GrowOne(rank, 0);
+}
+
+// When pages run out, the least important sequence gives way; the least important one itself waits.
+void Scheduler::GrowOne(RankState& rank, size_t i) {
+  Sequence* sequence = rank.running[i];
+  while (sequence->want > 0 && !TakePages(rank, sequence)) {
+    rank.closed = true;
+    const int64_t pages = static_cast<int64_t>(sequence->pages.size());
+    const int64_t need = rank.pool.PagesFor(sequence->planned() + sequence->want) - pages;
+    const bool soon = rank.pool.available() + rank.ParkedPages() >= need;
+    const bool last = i + 1 == rank.running.size();
+    if (!rank.blocked && !soon && !last) {
+      Preempt(rank.running.back());
+      continue;
     }
+    // As far as its pages and the free ones go. What was parked comes with the next answer.
+    const int64_t reach = rank.blocked || soon ? pages : pages + rank.pool.available();
+    const int64_t rows = reach * options_.block_size - sequence->planned();
+    const int64_t fewer = std::clamp<int64_t>(rows, 0, sequence->want);
+    rank.budget += sequence->want - fewer;
+    sequence->want = fewer;
+    FM_CHECK(fewer > 0 || i > 0 || !flights_.empty());  // alone, it has all pages
+    if (!TakePages(rank, sequence)) FM_CHECK(false);
+    rank.blocked = true;
   }
+}
+
+// Nobody gets on in this step, and no answer will change that.
+bool Scheduler::StandsStill(const RankState& rank) {
+  return !rank.running.empty() && rank.parked.empty() &&
+         std::all_of(rank.running.begin(), rank.running.end(), [](const Sequence* sequence) {
+           return sequence->want == 0 && sequence->rows_in_flight == 0;
+         });
 }
 
 void Scheduler::Measure(RankState& rank) {

@@ -19,9 +19,9 @@
 #include <vector>
 
 #include "launch/supervisor/control.h"
+#include "launch/supervisor/engine_lives.h"
 #include "launch/supervisor/engine_rank.h"
 #include "launch/supervisor/process.h"
-#include "launch/supervisor/restart_policy.h"
 
 namespace folkmoot {
 namespace {
@@ -30,9 +30,6 @@ using Clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 
 constexpr milliseconds kTick{50};
-constexpr milliseconds kStoodStill{
-    1000};  // a tick that took longer: the machine was busy or asleep
-constexpr milliseconds kFirstHello{60'000};   // from the launcher's start to the last rank's hello
 constexpr milliseconds kLastWords{5'000};     // for the engine to end, when the front end has
 constexpr milliseconds kFailureHeard{2'000};  // for clients to hear that the engine will not return
 constexpr milliseconds kNewsTimeout{100};
@@ -55,7 +52,7 @@ class Supervisor {
         body_(front_end),
         directory_(std::move(directory)),
         job_(options.engine, directory_),
-        watch_(options.limits) {}
+        lives_(options.engine.ranks, options.limits) {}
 
   absl::StatusOr<int> Run();
 
@@ -77,10 +74,10 @@ class Supervisor {
   void FailEngine(const std::string& reason);
   void KillRanks(const std::vector<int>* only = nullptr);
   bool EngineGone() const;
-  void AfterEngine();
+  absl::Status Proceed();
   void GiveUp();
   void Finish(int status, milliseconds patience);
-  void Tell(EngineState state, const std::string& reason);
+  void Tell();
 
   const SupervisorOptions& options_;
   const FrontEndBody& body_;
@@ -89,19 +86,12 @@ class Supervisor {
 
   pid_t front_end_ = -1;
   std::optional<FrameChannel> news_;
-  EngineNews told_;
 
   EngineJob job_;
-  int64_t epoch_ = 0;
+  EngineLives lives_;
   Clock::time_point started_;
   std::vector<RankLine> lines_;
-  RankWatch watch_;
-  RestartPolicy policy_;
-  bool up_ = false;
-  std::string failure_;  // why the life under way must end; empty: it need not
-  std::optional<Clock::time_point> start_at_;
 
-  Clock::time_point last_tick_ = Clock::now();
   std::optional<int> exit_status_;
   Clock::time_point finish_by_;
 };
@@ -138,27 +128,21 @@ absl::Status Supervisor::StartFrontEnd() {
 }
 
 absl::Status Supervisor::StartEngine() {
-  start_at_.reset();
-  failure_.clear();
-  up_ = false;
   started_ = Clock::now();
-  watch_.Reset(job_.ranks());
-  FM_RETURN_IF_ERROR(job_.Start(++epoch_));
-  Tell(EngineState::kStarting, told_.reason);
+  FM_RETURN_IF_ERROR(job_.Start(lives_.Begin(started_)));
+  Tell();
   return absl::OkStatus();
 }
 
-void Supervisor::Tell(EngineState state, const std::string& reason) {
-  told_ = {.state = state, .reason = reason, .restarts = std::max<int64_t>(0, epoch_ - 1)};
-  if (news_) (void)news_->Send(Encode(told_), kNewsTimeout);  // its end is heard otherwise
+void Supervisor::Tell() {
+  if (news_) (void)news_->Send(Encode(lives_.news()), kNewsTimeout);  // its end is heard otherwise
 }
 
 // Ends the life under way; the loop goes on when nothing of it is left.
 void Supervisor::FailEngine(const std::string& reason) {
-  if (!failure_.empty()) return;
-  failure_ = reason;
-  spdlog::error("engine {}: {}", epoch_, reason);
-  Tell(EngineState::kStarting, reason);
+  if (!lives_.Fail(reason)) return;
+  spdlog::error("engine {}: {}", lives_.epoch(), reason);
+  Tell();
   KillRanks();
   job_.Kill();
 }
@@ -174,26 +158,30 @@ void Supervisor::KillRanks(const std::vector<int>* only) {
 
 bool Supervisor::EngineGone() const { return !job_.running() && lines_.empty(); }
 
-// Nothing is left of an engine that failed.
-void Supervisor::AfterEngine() {
-  const EngineLife life = watch_.steps() > 0 ? EngineLife::kComputed
-                          : up_              ? EngineLife::kReady
-                                             : EngineLife::kNeverReady;
-  watch_.Reset(job_.ranks());
-  const std::optional<milliseconds> pause = policy_.OnFailure(life);
-  if (!pause) return GiveUp();
-  start_at_ = Clock::now() + *pause;
-  spdlog::warn("engine {}: starts in {} ms; requests wait and go on", epoch_ + 1, pause->count());
+absl::Status Supervisor::Proceed() {
+  switch (lives_.Decide(Clock::now(), EngineGone())) {
+    case EngineLives::Next::kWait:
+      break;
+    case EngineLives::Next::kPause:
+      spdlog::warn("engine {}: starts in {} ms; requests wait and go on", lives_.epoch() + 1,
+                   lives_.pause().count());
+      break;
+    case EngineLives::Next::kStart:
+      return StartEngine();
+    case EngineLives::Next::kGiveUp:
+      GiveUp();
+  }
+  return absl::OkStatus();
 }
 
 void Supervisor::GiveUp() {
-  const bool at_once = epoch_ == 1;
-  Tell(EngineState::kFailed, failure_);
+  const bool at_once = lives_.epoch() == 1;
+  Tell();
   if (at_once) {
-    spdlog::error("the engine could not start: {}", failure_);
+    spdlog::error("the engine could not start: {}", lives_.failure());
   } else {
     spdlog::error("the engine has failed {} times in a row and is given up: {}",
-                  RestartPolicy::kMostFailures, failure_);
+                  RestartPolicy::kMostFailures, lives_.failure());
   }
   if (at_once || options_.exit_on_engine_failure) Finish(1, kFailureHeard);
 }
@@ -263,19 +251,19 @@ absl::Status Supervisor::Hear(RankLine& line, const std::string& message) {
   if (line.rank < 0) {
     RankHello hello;
     FM_RETURN_IF_ERROR(Decode(message, &hello));
-    if (hello.epoch != epoch_ || hello.ranks != job_.ranks()) {
+    if (hello.epoch != lives_.epoch() || hello.ranks != job_.ranks()) {
       return FailedPrecondition("a rank of life {} with {} ranks came to one of life {} with {}",
-                                hello.epoch, hello.ranks, epoch_, job_.ranks());
+                                hello.epoch, hello.ranks, lives_.epoch(), job_.ranks());
     }
     line.rank = hello.rank;
     line.epoch = hello.epoch;
-    watch_.OnHello(line.rank, now);
+    lives_.OnHello(line.rank, now);
     return absl::OkStatus();
   }
   RankBeat beat;
   FM_RETURN_IF_ERROR(Decode(message, &beat));
   line.leaving = beat.state == RankActivity::kLeaving;
-  if (line.epoch == epoch_) watch_.OnBeat(line.rank, beat, now);
+  if (line.epoch == lives_.epoch()) lives_.OnBeat(line.rank, beat, now);
   return absl::OkStatus();
 }
 
@@ -292,7 +280,7 @@ bool Supervisor::Read(RankLine& line) {
     const bool gone = status.code() == absl::StatusCode::kUnavailable;
     if (line.rank < 0) {
       if (!gone) spdlog::warn("refused a process ({}): {}", line.process, Message(status));
-    } else if (line.epoch == epoch_ && !line.leaving) {
+    } else if (line.epoch == lives_.epoch() && !line.leaving) {
       FailEngine(gone ? line.Name() + " is gone"
                       : fmt::format("{}: {}", line.Name(), Message(status)));
     }
@@ -312,30 +300,25 @@ void Supervisor::ReadRanks() {
 
 void Supervisor::Watch() {
   const Clock::time_point now = Clock::now();
-  if (now - last_tick_ > kStoodStill) watch_.Forgive(now);
-  last_tick_ = now;
-  if (!job_.running() || !failure_.empty() || exit_status_) return;
-  if (!up_ && watch_.up()) {
-    up_ = true;
-    spdlog::info("engine {}: ready, {} ranks, {:.1f} s after its start", epoch_, job_.ranks(),
-                 std::chrono::duration<double>(now - started_).count());
-    Tell(EngineState::kUp, told_.reason);
-  }
+  lives_.Tick(now);
+  if (!job_.running() || !lives_.failure().empty() || exit_status_) return;
   const auto came = static_cast<int>(
       std::count_if(lines_.begin(), lines_.end(), [](const RankLine& l) { return l.rank >= 0; }));
-  if (came < job_.ranks() && !up_ && now - started_ > kFirstHello) {
-    return FailEngine(fmt::format("{} of {} ranks came within {} s", came, job_.ranks(),
-                                  kFirstHello.count() / 1000));
+  const EngineLives::Finding finding = lives_.Look(now, came);
+  if (finding.came_up) {
+    spdlog::info("engine {}: ready, {} ranks, {:.1f} s after its start", lives_.epoch(),
+                 job_.ranks(), std::chrono::duration<double>(now - started_).count());
   }
-  const RankWatch::Verdict verdict = watch_.Check(now);
-  if (!verdict.fence.empty()) {
-    KillRanks(&verdict.fence);  // first: a stopped process that goes on later must find no peers
-    return FailEngine(verdict.reason);
+  if (!finding.failure.empty()) {
+    KillRanks(&finding.fence);  // first: a stopped process that goes on later must find no peers
+    return FailEngine(finding.failure);
   }
-  const EngineState state = verdict.stall.empty() ? EngineState::kUp : EngineState::kStalled;
-  if (!up_ || state == told_.state) return;
-  if (state == EngineState::kStalled) spdlog::warn("engine {}: {}", epoch_, verdict.stall);
-  Tell(state, verdict.stall);
+  if (!finding.news) return;
+  const EngineNews& news = lives_.news();
+  if (news.state == EngineState::kStalled) {
+    spdlog::warn("engine {}: {}", lives_.epoch(), news.reason);
+  }
+  Tell();
 }
 
 void Supervisor::Wait() {
@@ -361,11 +344,8 @@ absl::StatusOr<int> Supervisor::Run() {
     if (exit_status_) {
       const bool late = Clock::now() > finish_by_;
       if (late || (front_end_ < 0 && EngineGone())) break;
-    } else if (start_at_ && Clock::now() >= *start_at_) {
-      FM_RETURN_IF_ERROR(StartEngine());
-    } else if (!failure_.empty() && !start_at_ && EngineGone() &&
-               told_.state != EngineState::kFailed) {
-      AfterEngine();
+    } else {
+      FM_RETURN_IF_ERROR(Proceed());
     }
   }
   KillRanks();

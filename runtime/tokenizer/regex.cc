@@ -61,7 +61,7 @@ absl::StatusOr<Pattern> Pattern::Regex(std::string_view regex) {
                     &offset, context.get()));
   if (!pattern.compiled_->code) {
     return InvalidArgument("regular expression \"{}\": {} (at byte {} of its PCRE2 form \"{}\")",
-                           regex, Pcre2Message(error), offset, translated);
+                           ForMessage(regex), Pcre2Message(error), offset, ForMessage(translated));
   }
   // Without JIT (an unsupported machine) pcre2_match interprets: slower, the same matches.
   pcre2_jit_compile(pattern.compiled_->code.get(), PCRE2_JIT_COMPLETE);

@@ -70,8 +70,8 @@ class Translator {
     return true;
   }
   absl::Status Refuse(std::string_view what) const {
-    return InvalidArgument("regular expression \"{}\": {} is not supported (at byte {})", pattern_,
-                           what, position_);
+    return InvalidArgument("regular expression \"{}\": {} is not supported (at byte {})",
+                           ForMessage(pattern_), what, position_);
   }
   void Atom(std::string_view text) {
     atom_ = out_.size();
@@ -434,6 +434,14 @@ absl::StatusOr<std::string> Translator::Class() {
 
 absl::StatusOr<std::string> OnigurumaToPcre2(std::string_view pattern) {
   return Translator(pattern).Run();
+}
+
+std::string ForMessage(std::string_view pattern) {
+  constexpr size_t kShown = 400;
+  if (pattern.size() <= kShown) return std::string(pattern);
+  size_t end = kShown;
+  while (end > 0 && (static_cast<uint8_t>(pattern[end]) & 0xc0) == 0x80) --end;
+  return std::string(pattern.substr(0, end)) + "...";
 }
 
 }  // namespace folkmoot

@@ -25,4 +25,7 @@ namespace folkmoot {
 // `pattern` is valid UTF-8.
 absl::StatusOr<std::string> OnigurumaToPcre2(std::string_view pattern);
 
+// The beginning of a pattern: a file may have one of megabytes.
+std::string ForMessage(std::string_view pattern);
+
 }  // namespace folkmoot

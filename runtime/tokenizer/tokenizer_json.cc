@@ -175,6 +175,8 @@ absl::Status JsonNode::AllowOnly(std::initializer_list<std::string_view> keys) c
 absl::StatusOr<std::string> ReadTextFile(const std::string& path) {
   std::ifstream stream(path, std::ios::binary);
   std::ostringstream content;
+  if (stream && stream.peek() == std::char_traits<char>::eof() && !stream.bad())
+    return "";  // which << takes for a failure
   if (!stream || !(content << stream.rdbuf())) {
     return NotFound("{}: cannot be read; is it there, is it a file, and may you read it?", path);
   }

@@ -47,6 +47,20 @@ TEST(RandomWorkload, KeepsEveryInvariantForAMillionSteps) {
   EXPECT_GT(all.accepted, Share(50'000));
 }
 
+// One token per step and few pages: a less important sequence that waits for a page must not keep
+// the token from a more important one that could go on. These are the seeds of the first 17690 that
+// once stood still.
+TEST(RandomWorkload, WhoWaitsForPagesKeepsNoToken) {
+  for (const uint64_t seed : {3296, 3298, 9220, 11088, 14162, 15416, 16448, 17690}) {
+    SchedulerOptions options = RandomOptions(seed);
+    options.ranks = 1;
+    options.max_batched_tokens = 1;
+    options.blocks_per_rank = 4 + static_cast<int64_t>(seed / 2 % 6);
+    Workload workload(options, seed);
+    EXPECT_TRUE(workload.Run(60)) << "seed " << seed << ", " << workload.complaint();
+  }
+}
+
 // The ranks fail in every fiftieth step, and what was heard of a request goes on as if they had
 // not.
 TEST(RandomWorkload, KeepsEveryInvariantWhileRanksFail) {

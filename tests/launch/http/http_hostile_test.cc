@@ -51,6 +51,7 @@ std::string ChunkedHead() {
   return "POST /echo HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n";
 }
 
+// Among them CVE-2026-45352 (a chunk of "-2" bytes) and the ways to smuggle a request.
 TEST(HttpHostile, TableOfRefusals) {
   TestServer server;
   const std::string host = "Host: h\r\n";
@@ -136,6 +137,7 @@ TEST(HttpHostile, EveryHeaderEmptyCommaAndHighByte) {
   ExpectGood(server.port());
 }
 
+// CVE-2025-52887.
 TEST(HttpHostile, TenThousandHeaders) {
   TestServer server;
   std::string bytes = "GET /hello HTTP/1.1\r\nHost: h\r\n";
@@ -143,6 +145,7 @@ TEST(HttpHostile, TenThousandHeaders) {
   ExpectRefused(server.port(), bytes + "\r\n", 431);
 }
 
+// CVE-2025-48956.
 TEST(HttpHostile, HeaderOf64Megabytes) {
   TestServer server;
   ExpectGood(server.port());
@@ -153,6 +156,7 @@ TEST(HttpHostile, HeaderOf64Megabytes) {
   EXPECT_LE(ResidentBytes(), before + 4 * kMegabyte);
 }
 
+// CVE-2025-23310, CVE-2025-23311: memory for every chunk.
 TEST(HttpHostile, MillionChunksOfOneByte) {
   TestServer server;
   std::string bytes = ChunkedHead();
@@ -162,6 +166,7 @@ TEST(HttpHostile, MillionChunksOfOneByte) {
   EXPECT_LE(ResidentBytes(), before + 4 * kMegabyte);
 }
 
+// CVE-2025-46728: a limit that chunked bodies do not know.
 TEST(HttpHostile, EndlessChunkedBody) {
   TestServer server;
   const std::string chunk = "10000\r\n" + std::string(0x10000, 'x') + "\r\n";

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "launch/supervisor/engine_lives.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace folkmoot {
+
+void EngineLives::SetNews(EngineState state, const std::string& reason) {
+  news_ = {.state = state, .reason = reason, .restarts = std::max<int64_t>(0, epoch_ - 1)};
+}
+
+int64_t EngineLives::Begin(Time now) {
+  start_at_.reset();
+  failure_.clear();
+  up_ = false;
+  started_ = now;
+  watch_.Reset(ranks_);
+  ++epoch_;
+  SetNews(EngineState::kStarting, std::string(news_.reason));
+  return epoch_;
+}
+
+bool EngineLives::Fail(const std::string& reason) {
+  if (!failure_.empty()) return false;
+  failure_ = reason;
+  SetNews(EngineState::kStarting, reason);
+  return true;
+}
+
+void EngineLives::Tick(Time now) {
+  if (last_tick_ && now - *last_tick_ > kStoodStill) watch_.Forgive(now);
+  last_tick_ = now;
+}
+
+EngineLives::Finding EngineLives::Look(Time now, int came) {
+  Finding finding;
+  if (!up_ && watch_.up()) {
+    up_ = finding.came_up = finding.news = true;
+    SetNews(EngineState::kUp, std::string(news_.reason));
+  }
+  if (came < ranks_ && !up_ && now - started_ > kFirstHello) {
+    finding.failure =
+        fmt::format("{} of {} ranks came within {} s", came, ranks_, kFirstHello.count() / 1000);
+    return finding;
+  }
+  RankWatch::Verdict verdict = watch_.Check(now);
+  if (!verdict.fence.empty()) {
+    finding.fence = std::move(verdict.fence);
+    finding.failure = std::move(verdict.reason);
+    return finding;
+  }
+  const EngineState state = verdict.stall.empty() ? EngineState::kUp : EngineState::kStalled;
+  if (!up_ || state == news_.state) return finding;
+  SetNews(state, verdict.stall);
+  finding.news = true;
+  return finding;
+}
+
+EngineLives::Next EngineLives::Decide(Time now, bool gone) {
+  if (start_at_) return now >= *start_at_ ? Next::kStart : Next::kWait;
+  if (failure_.empty() || !gone || news_.state == EngineState::kFailed) return Next::kWait;
+  const EngineLife life = watch_.steps() > 0   ? EngineLife::kComputed
+                          : up_ || watch_.up() ? EngineLife::kReady
+                                               : EngineLife::kNeverReady;
+  watch_.Reset(ranks_);
+  const std::optional<Milliseconds> pause = policy_.OnFailure(life);
+  if (!pause) {
+    SetNews(EngineState::kFailed, failure_);
+    return Next::kGiveUp;
+  }
+  pause_ = *pause;
+  start_at_ = now + pause_;
+  return Next::kPause;
+}
+
+}  // namespace folkmoot

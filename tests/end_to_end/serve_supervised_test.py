@@ -332,7 +332,7 @@ class SupervisedTest(unittest.TestCase):
 
     def test_an_engine_that_fails_for_good_is_told(self):
         with self.given_up() as server:
-            client = Client(server, body(1, 900))
+            client = Client(server, {**body(1, 900), "n": 8})
             self.kill_rank(server, 1)()
             client.join(30)
             self.assertIsNotNone(client.failure, server.log())
@@ -350,7 +350,7 @@ class SupervisedTest(unittest.TestCase):
 
     def test_drains_while_the_engine_comes_back(self):
         with Server(supervised=True, ranks=2) as server:
-            client = Client(server, body(1, 900))
+            client = Client(server, {**body(1, 900), "n": 8})
             self.kill_rank(server, 1)()
             server.process.send_signal(signal.SIGTERM)
             client.join(30)

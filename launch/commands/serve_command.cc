@@ -234,7 +234,8 @@ absl::Status Serve(const ServeOptions& given) {
   if (!options.journal.empty() && options.ranks == 0 && options.life.directory.empty()) {
     return UsageError("--journal needs --ranks: nobody would start this process again");
   }
-  if (options.ranks > 0) return ServeSupervised(options);
+  // A rank that the supervisor started has its flags, --ranks of the environment or a file too.
+  if (options.ranks > 0 && options.life.directory.empty()) return ServeSupervised(options);
   return RunOnRanks(options.engine, [&](Cluster& cluster) {
     const bool supervised = !options.life.directory.empty();
     return supervised ? ServeSteps(options.engine, options.life, cluster)

@@ -26,6 +26,12 @@ namespace fs = std::filesystem;
 constexpr std::array<std::string_view, 5> kSupervisorsFlags = {"--ranks", "--launcher", "--api-key",
                                                                "--api-key-file", "--journal"};
 
+// The same flags as variables.
+const EnvironmentChanges kSupervisorsVariables = {{"FOLKMOOT_RANKS", std::nullopt},
+                                                  {"FOLKMOOT_API_KEY", std::nullopt},
+                                                  {"FOLKMOOT_API_KEY_FILE", std::nullopt},
+                                                  {"FOLKMOOT_JOURNAL", std::nullopt}};
+
 std::string OwnProgram() {
   std::error_code error;
   const fs::path path = fs::read_symlink("/proc/self/exe", error);
@@ -113,7 +119,7 @@ absl::Status EngineJob::Start(int64_t epoch) {
   if (error) return Unavailable("cannot make {}: {}", scratch_, error.message());
   shared_ = fmt::format("/dev/shm/{}-{}", fs::path(directory_).filename().string(), epoch);
   if (mkdir(shared_.c_str(), S_IRWXU) != 0) shared_.clear();
-  FM_ASSIGN_OR_RETURN(launcher_, StartProgram(Command(epoch), {}));
+  FM_ASSIGN_OR_RETURN(launcher_, StartProgram(Command(epoch), kSupervisorsVariables));
   return absl::OkStatus();
 }
 

@@ -40,7 +40,13 @@ absl::StatusOr<pid_t> StartProgram(const std::vector<std::string>& command,
   if (child < 0) return Unavailable("fork: {}", std::strerror(errno));
   if (child > 0) return child;
   if (!BecomeChild(parent)) _exit(1);
-  for (const auto& [name, value] : environment) setenv(name.c_str(), value.c_str(), 1);
+  for (const auto& [name, value] : environment) {
+    if (value) {
+      setenv(name.c_str(), value->c_str(), 1);
+    } else {
+      unsetenv(name.c_str());
+    }
+  }
   const int nothing = open("/dev/null", O_RDONLY | O_CLOEXEC);
   if (nothing >= 0) dup2(nothing, STDIN_FILENO);
   execvp(words[0], words.data());

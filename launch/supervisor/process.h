@@ -5,6 +5,7 @@
 #include <sys/types.h>
 
 #include <functional>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -13,7 +14,8 @@
 
 namespace folkmoot {
 
-using EnvironmentChanges = std::vector<std::pair<std::string, std::string>>;
+// Variables with the values that they get; nullopt: they are removed.
+using EnvironmentChanges = std::vector<std::pair<std::string, std::optional<std::string>>>;
 
 // Starts a program in a process group of its own, with nothing on its standard input.
 absl::StatusOr<pid_t> StartProgram(const std::vector<std::string>& command,

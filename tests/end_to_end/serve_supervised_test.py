@@ -368,6 +368,22 @@ class SupervisedTest(unittest.TestCase):
             self.assertNotIn("planted-secret", server.log())
             self.assertNotIn(b"planted-secret", server.get("/metrics").body)
 
+    def test_flags_may_come_from_the_environment(self):
+        server = Server(ranks=2)
+        server.supervised = True
+        server.command = [FOLKMOOT, "serve", DEMO, "--threads", "1", "--port", "0"]
+        os.environ |= {"FOLKMOOT_RANKS": "2", "FOLKMOOT_API_KEY": "planted-secret-5512"}
+        try:
+            with server:
+                server.key = "planted-secret-5512"
+                server.good(COMPLETIONS, GOOD)
+                self.assertEqual(sorted(server.rank_processes()), [0, 1])
+                for pid in server.rank_processes().values():
+                    with open(f"/proc/{pid}/environ", "rb") as file:
+                        self.assertNotIn(b"planted-secret", file.read())
+        finally:
+            del os.environ["FOLKMOOT_RANKS"], os.environ["FOLKMOOT_API_KEY"]
+
     def test_wrong_usage(self):
         for flags, words in {
             ("--fault", "kill:rank=1"): "--unsafe-faults",

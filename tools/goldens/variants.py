@@ -107,6 +107,18 @@ MIXTRAL = [
         prompts=(1, 7, 32, 33, 90), greedy_prompt=24,
         matters=[{"rope_scaling": None}, {"rope_scaling": {"type": "linear", "factor": 4.0}}],
     ),
+    _mixtral(
+        "llama3",
+        "llama3 rope, tied head, relu, all of 3 experts, a window, one tensor per expert",
+        {"num_local_experts": 3, "num_experts_per_tok": 3, "hidden_act": "relu",
+         "tie_word_embeddings": True, "sliding_window": 24, "max_position_embeddings": 128,
+         "rope_parameters": {"rope_type": "llama3", "rope_theta": 500.0, "factor": 8.0,
+                             "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+                             "original_max_position_embeddings": 32}},
+        dtype="BF16", prompts=(1, 7, 40, 80),
+        matters=[{"hidden_act": "silu"}, {"sliding_window": None},
+                 {"rope_parameters": {"rope_type": "default", "rope_theta": 500.0}}],
+    ),
 ]
 
 OLMOE = [
@@ -280,6 +292,19 @@ QWEN2_MOE = [
         dtype="F16",
         matters=[{"rope_scaling": None}, {"norm_topk_prob": False}],
     ),
+    _qwen2_moe(
+        "yarn",
+        "yarn, multi-query, top 3 of 5, a shared expert wider than the dense layer, gelu, "
+        "sharded",
+        {"num_key_value_heads": 1, "num_experts": 5, "num_experts_per_tok": 3,
+         "norm_topk_prob": False, "shared_expert_intermediate_size": 28, "hidden_act": "gelu",
+         "mlp_only_layers": [0], "rms_norm_eps": 1e-05, "max_position_embeddings": 128,
+         "rope_parameters": {"rope_type": "yarn", "rope_theta": 1000.0, "factor": 4.0,
+                             "original_max_position_embeddings": 32}},
+        dtype="BF16", shard_bytes=20000, prompts=(1, 7, 40, 100),
+        matters=[{"hidden_act": "silu"}, {"norm_topk_prob": True}, {"rms_norm_eps": 0.1},
+                 {"rope_parameters": {"rope_type": "default", "rope_theta": 1000.0}}],
+    ),
 ]
 
 QWEN3_MOE = [
@@ -354,6 +379,19 @@ QWEN3_MOE = [
         packed=True, prompts=(1, 7, 40, 70), greedy_prompt=30,
         matters=[{"rope_parameters": {"rope_type": "default", "rope_theta": 1000.0}},
                  {"use_sliding_window": False}],
+    ),
+    _qwen3_moe(
+        "llama3",
+        "llama3 rope, multi-query, relu, every second of four layers dense, float16, sharded",
+        {"num_key_value_heads": 1, "num_hidden_layers": 4, "mlp_only_layers": [0, 2],
+         "norm_topk_prob": True, "num_experts_per_tok": 3, "hidden_act": "relu",
+         "rms_norm_eps": 1e-05,
+         "rope_parameters": {"rope_type": "llama3", "rope_theta": 500.0, "factor": 8.0,
+                             "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+                             "original_max_position_embeddings": 32}},
+        dtype="F16", shard_bytes=20000, prompts=(1, 7, 40, 80),
+        matters=[{"hidden_act": "silu"}, {"norm_topk_prob": False}, {"rms_norm_eps": 0.1},
+                 {"rope_parameters": {"rope_type": "default", "rope_theta": 500.0}}],
     ),
 ]
 

@@ -20,8 +20,8 @@ namespace fs = std::filesystem;
 using Clock = std::chrono::steady_clock;
 
 constexpr uint32_t kVersion = 1;
-constexpr char kHeader = 'H';
-constexpr char kRecords = 'R';
+constexpr char kHeaderLetter = 'H';
+constexpr char kRecordsLetter = 'R';
 constexpr std::string_view kSuffix = ".journal";
 
 std::string PathOf(const std::string& directory, int64_t number) {
@@ -50,7 +50,7 @@ std::string HeaderFrame(const AgreementFields& fields) {
     field->set_name(name);
     field->set_value(value);
   }
-  return kHeader + header.SerializeAsString();
+  return kHeaderLetter + header.SerializeAsString();
 }
 
 // Why requests under this header cannot go on here; empty: they can.
@@ -169,7 +169,7 @@ absl::Status FileJournal::ReadAll() {
       const std::string_view body = std::string_view(frames[i]).substr(1);
       if (i == 0) {
         wire::JournalHeader header;
-        const bool read = frames[i][0] == kHeader &&
+        const bool read = frames[i][0] == kHeaderLetter &&
                           header.ParseFromArray(body.data(), static_cast<int>(body.size()));
         const std::string differs = read ? Differs(header, options_.fields) : "its header";
         if (differs.empty()) continue;
@@ -178,7 +178,7 @@ absl::Status FileJournal::ReadAll() {
         break;
       }
       wire::JournalRecords records;
-      if (frames[i][0] != kRecords ||
+      if (frames[i][0] != kRecordsLetter ||
           !records.ParseFromArray(body.data(), static_cast<int>(body.size()))) {
         break;
       }
@@ -257,7 +257,7 @@ void FileJournal::End(uint64_t id) {
 
 void FileJournal::Commit() {
   if (!status_.ok() || pending_.empty()) return;
-  const std::string frame = kRecords + std::exchange(pending_, std::string());
+  const std::string frame = kRecordsLetter + std::exchange(pending_, std::string());
   const absl::Status written = writer_->Append(frame, options_.sync);
   if (!written.ok()) return Fail(written);
   if (writer_->bytes() < options_.segment_bytes) return;

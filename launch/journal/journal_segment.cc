@@ -14,7 +14,7 @@
 namespace folkmoot {
 namespace {
 
-constexpr size_t kHeader = 12;
+constexpr size_t kFrameHeader = 12;
 
 void AppendNumber(uint64_t value, size_t bytes, std::string* out) {
   for (size_t i = 0; i < bytes; ++i) out->push_back(static_cast<char>(value >> (8 * i)));
@@ -40,14 +40,14 @@ std::string Framed(std::string_view frame) {
 
 std::vector<std::string> FramesOf(std::string_view bytes) {
   std::vector<std::string> frames;
-  while (bytes.size() >= kHeader) {
+  while (bytes.size() >= kFrameHeader) {
     const uint64_t hash = NumberAt(bytes.substr(0, 8));
     const uint64_t length = NumberAt(bytes.substr(8, 4));
-    if (length > bytes.size() - kHeader) break;
-    const std::string_view frame = bytes.substr(kHeader, length);
+    if (length > bytes.size() - kFrameHeader) break;
+    const std::string_view frame = bytes.substr(kFrameHeader, length);
     if (XXH3_64bits(frame.data(), frame.size()) != hash) break;
     frames.emplace_back(frame);
-    bytes.remove_prefix(kHeader + length);
+    bytes.remove_prefix(kFrameHeader + length);
   }
   return frames;
 }

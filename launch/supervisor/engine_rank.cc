@@ -15,9 +15,9 @@ namespace {
 
 using std::chrono::milliseconds;
 
-constexpr milliseconds kGreeting{60'000};  // the front end may be reading the model's files
+constexpr milliseconds kWelcome{60'000};  // the front end may be reading the model's files
 constexpr milliseconds kNextPlan{std::chrono::hours(24 * 365)};  // its end is heard at once
-constexpr milliseconds kSend{60'000};
+constexpr milliseconds kSendReply{60'000};
 
 EngineHello HelloOf(LoadedRank& rank, const EngineRankOptions& life) {
   EngineHello hello;
@@ -39,8 +39,8 @@ absl::StatusOr<std::pair<FrameChannel, EngineWelcome>> MeetFrontEnd(LoadedRank& 
                                                                     const EngineRankOptions& life) {
   FM_ASSIGN_OR_RETURN(FileDescriptor socket, ConnectTo(EngineSocket(life.directory)));
   FrameChannel channel(std::move(socket), kPlanFrameBytes);
-  FM_RETURN_IF_ERROR(channel.Send(Encode(HelloOf(rank, life)), kSend));
-  FM_ASSIGN_OR_RETURN(const std::string answer, channel.Receive(kGreeting));
+  FM_RETURN_IF_ERROR(channel.Send(Encode(HelloOf(rank, life)), kSendReply));
+  FM_ASSIGN_OR_RETURN(const std::string answer, channel.Receive(kWelcome));
   EngineWelcome welcome;
   FM_RETURN_IF_ERROR(Decode(answer, &welcome));
   return std::pair(std::move(channel), welcome);
@@ -64,7 +64,7 @@ absl::Status Relay(FrameChannel& channel, LocalExecutor& executor, ModelRunner& 
     absl::StatusOr<std::vector<StepResult>> results = executor.Run(step, &reply.seconds);
     reply.status = results.status();
     if (results.ok()) reply.results = *std::move(results);
-    FM_RETURN_IF_ERROR(channel.Send(Encode(reply), kSend));
+    FM_RETURN_IF_ERROR(channel.Send(Encode(reply), kSendReply));
     FM_RETURN_IF_ERROR(reply.status);
     if (step.plan.tokens() > 0) beacon.CountStep();
   }

@@ -18,7 +18,7 @@ namespace folkmoot {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-constexpr size_t kHeader = 4;
+constexpr size_t kLengthBytes = 4;
 constexpr size_t kReadBytes = size_t{1} << 16;
 constexpr int kBacklog = 1024;
 
@@ -40,15 +40,15 @@ absl::StatusOr<FileDescriptor> MakeSocket() {
   return socket;
 }
 
-std::array<char, kHeader> HeaderOf(size_t bytes) {
-  std::array<char, kHeader> header{};
-  for (size_t i = 0; i < kHeader; ++i) header[i] = static_cast<char>(bytes >> (8 * i));
+std::array<char, kLengthBytes> HeaderOf(size_t bytes) {
+  std::array<char, kLengthBytes> header{};
+  for (size_t i = 0; i < kLengthBytes; ++i) header[i] = static_cast<char>(bytes >> (8 * i));
   return header;
 }
 
 size_t LengthIn(const char* header) {
   size_t bytes = 0;
-  for (size_t i = 0; i < kHeader; ++i) {
+  for (size_t i = 0; i < kLengthBytes; ++i) {
     bytes |= static_cast<size_t>(static_cast<unsigned char>(header[i])) << (8 * i);
   }
   return bytes;
@@ -122,8 +122,8 @@ FrameChannel::FrameChannel(FileDescriptor socket, size_t cap)
 }
 
 absl::Status FrameChannel::Send(std::string_view message, std::chrono::milliseconds timeout) {
-  const std::array<char, kHeader> header = HeaderOf(message.size());
-  std::array<std::string_view, 2> parts = {std::string_view(header.data(), kHeader), message};
+  const std::array<char, kLengthBytes> header = HeaderOf(message.size());
+  std::array<std::string_view, 2> parts = {std::string_view(header.data(), kLengthBytes), message};
   const Clock::time_point end = Clock::now() + timeout;
   for (std::string_view part : parts) {
     while (!part.empty()) {
@@ -150,8 +150,8 @@ absl::Status FrameChannel::Read() {
   const size_t before = buffer_.size();
   // As much as the frame under way still needs, when that is known.
   size_t want = kReadBytes;
-  if (before - taken_ >= kHeader) {
-    const size_t whole = kHeader + LengthIn(buffer_.data() + taken_);
+  if (before - taken_ >= kLengthBytes) {
+    const size_t whole = kLengthBytes + LengthIn(buffer_.data() + taken_);
     if (whole > before - taken_) want = std::max(want, whole - (before - taken_));
   }
   buffer_.resize(before + want);
@@ -167,14 +167,14 @@ absl::Status FrameChannel::Read() {
 
 absl::StatusOr<std::optional<std::string>> FrameChannel::Take() {
   const size_t here = buffer_.size() - taken_;
-  if (here < kHeader) return std::nullopt;
+  if (here < kLengthBytes) return std::nullopt;
   const size_t length = LengthIn(buffer_.data() + taken_);
   if (length > cap_) {
     return DataLoss("a message of {} bytes was announced; at most {} are taken", length, cap_);
   }
-  if (here < kHeader + length) return std::nullopt;
-  std::string message = buffer_.substr(taken_ + kHeader, length);
-  taken_ += kHeader + length;
+  if (here < kLengthBytes + length) return std::nullopt;
+  std::string message = buffer_.substr(taken_ + kLengthBytes, length);
+  taken_ += kLengthBytes + length;
   if (taken_ == buffer_.size()) buffer_.clear(), taken_ = 0;
   return std::optional<std::string>(std::move(message));
 }

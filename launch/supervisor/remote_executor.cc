@@ -10,10 +10,10 @@ namespace {
 
 using std::chrono::milliseconds;
 
-constexpr milliseconds kGreeting{5'000};
+constexpr milliseconds kHello{5'000};
 // A rank that hangs is ended by the supervisor long before, and the connection with it.
 constexpr milliseconds kReply{std::chrono::hours(24)};
-constexpr milliseconds kSend{60'000};
+constexpr milliseconds kSendPlan{60'000};
 
 }  // namespace
 
@@ -55,13 +55,14 @@ absl::Status RemoteExecutor::Greet(int64_t first_step, milliseconds patience) {
   absl::StatusOr<FileDescriptor> socket = AcceptFrom(listening_.get());
   if (!socket.ok()) return DeadlineExceeded("{}", Message(socket.status()));
   FrameChannel channel(*std::move(socket), kPlanFrameBytes);
-  const absl::StatusOr<std::string> message = channel.Receive(kGreeting);
+  const absl::StatusOr<std::string> message = channel.Receive(kHello);
   // One that died before it spoke: the next will come.
   if (!message.ok()) return DeadlineExceeded("{}", Message(message.status()));
   EngineHello hello;
   FM_RETURN_IF_ERROR(Decode(*message, &hello));
   FM_RETURN_IF_ERROR(CheckHello(hello));
-  const absl::Status welcome = channel.Send(Encode(EngineWelcome{.first_step = first_step}), kSend);
+  const absl::Status welcome =
+      channel.Send(Encode(EngineWelcome{.first_step = first_step}), kSendPlan);
   if (!welcome.ok()) return DeadlineExceeded("{}", Message(welcome));
   hello_ = std::move(hello);
   channel_.emplace(std::move(channel));
@@ -80,7 +81,7 @@ bool RemoteExecutor::lost() const { return !channel_ || channel_->closed(); }
 absl::StatusOr<std::vector<StepResult>> RemoteExecutor::Run(PlannedStep& step,
                                                             StepSeconds* seconds) {
   if (!channel_) return Unavailable("the engine is gone");
-  FM_RETURN_IF_ERROR(channel_->Send(step.frame, kSend));
+  FM_RETURN_IF_ERROR(channel_->Send(step.frame, kSendPlan));
   FM_ASSIGN_OR_RETURN(const std::string message, channel_->Receive(kReply));
   StepReply reply;
   FM_RETURN_IF_ERROR(Decode(message, &reply));
@@ -98,7 +99,7 @@ absl::StatusOr<std::vector<StepResult>> RemoteExecutor::Run(PlannedStep& step,
 
 absl::Status RemoteExecutor::Shutdown(PlannedStep& step) {
   // Ranks that are gone already have nothing to be told.
-  if (channel_) (void)channel_->Send(step.frame, kSend);
+  if (channel_) (void)channel_->Send(step.frame, kSendPlan);
   return absl::OkStatus();
 }
 

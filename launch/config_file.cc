@@ -14,12 +14,6 @@
 namespace folkmoot {
 namespace {
 
-std::string VariableOf(const std::string& flag) {
-  std::string name = "FOLKMOOT_" + flag;
-  for (char& c : name) c = c == '-' ? '_' : static_cast<char>(std::toupper(c));
-  return name;
-}
-
 // The value of --config in the arguments or the environment; empty when there is none.
 std::string ConfigPath(const std::vector<std::string>& arguments) {
   for (size_t i = 0; i < arguments.size(); ++i) {
@@ -81,6 +75,12 @@ absl::Status AppendSetting(const std::string& path, const CLI::Option& option,
 }
 
 }  // namespace
+
+std::string VariableOf(const std::string& flag) {
+  std::string name = "FOLKMOOT_" + flag;
+  for (char& c : name) c = c == '-' ? '_' : static_cast<char>(std::toupper(c));
+  return name;
+}
 
 void AddEnvironmentAndConfig(CLI::App& command) {
   for (CLI::App* nested : command.get_subcommands(nullptr)) AddEnvironmentAndConfig(*nested);

@@ -15,8 +15,10 @@ class App;
 
 namespace folkmoot {
 
-// Adds --config to a command and a variable to each of its flags: --max-tokens is
-// FOLKMOOT_MAX_TOKENS.
+// The variable of a flag, without dashes in front: FOLKMOOT_MAX_TOKENS of max-tokens.
+std::string VariableOf(const std::string& flag);
+
+// Adds --config to a command and a variable to each of its flags.
 void AddEnvironmentAndConfig(CLI::App& command);
 
 // `arguments` (without the program's name) with the settings of --config FILE added as flags, where

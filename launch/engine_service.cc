@@ -112,7 +112,7 @@ bool EngineService::Wait() {
       wake_.wait(lock, something);
     }
   }
-  if (state_ == State::kStopping) return false;
+  if (state_ == State::kStopping || recovering_) return false;  // Recover has given up
   return state_ == State::kOpen || !engine_.idle() || !inbox_.empty();
 }
 
@@ -253,6 +253,7 @@ absl::Status EngineService::StepIfDue() {
 }
 
 // The ranks are lost. Requests wait until there are others; what clients want is heard meanwhile.
+// OK also, with recovering_ set, when nobody is left to wait for them.
 absl::Status EngineService::Recover(const absl::Status& failure) {
   if (!engine_.renewable()) return failure;
   engine_.Restart();
@@ -263,7 +264,8 @@ absl::Status EngineService::Recover(const absl::Status& failure) {
     Deliver();
     {
       const std::lock_guard lock(mutex_);
-      if (state_ == State::kStopping) return absl::OkStatus();
+      const bool done = state_ == State::kDraining && live_.empty() && inbox_.empty();
+      if (done || state_ == State::kStopping) return absl::OkStatus();
     }
     const absl::Status renewed = engine_.Renew(kLook);
     if (!renewed.ok() && renewed.code() == absl::StatusCode::kDeadlineExceeded) continue;

@@ -109,6 +109,7 @@ absl::Status Server::Run(Engine& engine, std::chrono::milliseconds heartbeat, Lo
     const MoeLayout layout = loaded.metrics.moe;
     const std::string name = loaded.metrics.model_name;
     metrics_ = std::make_unique<Metrics>(std::move(loaded.metrics));
+    metrics_->OnEngineRestarts(engine_restarts_);
     metrics_handler_ = [this](const std::shared_ptr<HttpExchange>& exchange) {
       metrics_->OnSnapshot(service_->Snapshot());
       LookAtExperts();

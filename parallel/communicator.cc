@@ -40,12 +40,16 @@ absl::Status CheckLength(const Communicator& comm, int peer, int64_t length,
 
 }  // namespace
 
+std::string WaitPlace(const WaitLabel& label) {
+  std::string place;
+  if (label.layer >= 0) place += fmt::format("layer {} ", label.layer);
+  place += label.phase;
+  if (label.step >= 0) place += fmt::format(" of step {}", label.step);
+  return place;
+}
+
 std::string WaitName(int rank, const WaitLabel& label) {
-  std::string name = fmt::format("rank {}: ", rank);
-  if (label.layer >= 0) name += fmt::format("layer {} ", label.layer);
-  name += label.phase;
-  if (label.step >= 0) name += fmt::format(" of step {}", label.step);
-  return name;
+  return fmt::format("rank {}: {}", rank, WaitPlace(label));
 }
 
 std::string FormatDuration(std::chrono::milliseconds duration) {

@@ -78,6 +78,8 @@ class Communicator {
   virtual void Abandon(const absl::Status& reason) = 0;
 };
 
+// "layer 3 dispatch of step 41".
+std::string WaitPlace(const WaitLabel& label);
 // "rank 1: layer 3 dispatch of step 41", the opening words of every error of a wait.
 std::string WaitName(int rank, const WaitLabel& label);
 // "250 ms", "30 s".

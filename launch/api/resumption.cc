@@ -105,22 +105,21 @@ void KeptAnswers::Resume(const std::shared_ptr<HttpExchange>& exchange) {
   found->second.answer->Attach(exchange, *after);
 }
 
-size_t KeptAnswers::Prune() {
+void KeptAnswers::Prune() {
   const auto now = std::chrono::steady_clock::now();
-  for (size_t i = order_.size(); i > 0 && !order_.empty(); --i) {
-    const std::string id = std::move(order_.front());
-    order_.pop_front();
-    const auto found = by_id_.find(id);
-    if (found == by_id_.end()) continue;
-    const bool old = now - found->second.since > kRetention || by_id_.size() > kMostAnswers;
-    if (found->second.answer->complete() && old) {
-      by_id_.erase(found);
-      continue;
+  for (size_t left = order_.size(); left > 0; --left) {
+    const auto found = by_id_.find(order_.front());
+    if (found != by_id_.end()) {
+      const bool old = now - found->second.since > kRetention || by_id_.size() > kMostAnswers;
+      if (!old) return;  // the others came later
+      if (found->second.answer->complete()) {
+        by_id_.erase(found);
+      } else {
+        order_.push_back(order_.front());
+      }
     }
-    order_.push_back(id);
-    if (!old) break;  // the others came later
+    order_.pop_front();
   }
-  return by_id_.size();
 }
 
 }  // namespace folkmoot

@@ -36,10 +36,11 @@ class KeptAnswers {
                                           std::shared_ptr<HttpExchange> client);
   // GET /v1/requests/ID, with Last-Event-ID or ?after=N.
   void Resume(const std::shared_ptr<HttpExchange>& exchange);
-  // Forgets answers that were complete long ago, or are too many. Returns how many are left.
-  size_t Prune();
 
  private:
+  // Forgets complete answers that are old, or too many.
+  void Prune();
+
   struct Kept {
     std::shared_ptr<ResumableExchange> answer;
     std::string owner;

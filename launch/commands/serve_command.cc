@@ -13,7 +13,7 @@
 #include "CLI/CLI.hpp"
 #include "launch/agreement.h"
 #include "launch/api/output/formats.h"
-#include "launch/commands/serve_model.h"
+#include "launch/serve_model.h"
 #include "launch/launcher.h"
 #include "launch/parallelism.h"
 #include "launch/server.h"
@@ -204,11 +204,11 @@ absl::Status ServeSupervised(const ServeOptions& options) {
   }
   FM_RETURN_IF_ERROR(SetUpLog({.level = "", .rank = 0, .ranks = 1}));
   if (std::getenv("FOLKMOOT_LOG_LEVEL") == nullptr) spdlog::set_level(spdlog::level::info);
-  FM_ASSIGN_OR_RETURN(std::vector<std::string> words, OwnCommandLine());
+  FM_ASSIGN_OR_RETURN(const std::vector<std::string> words, OwnCommandLine());
   SupervisorOptions supervisor;
   supervisor.engine = {.ranks = static_cast<int>(options.ranks),
                        .launcher = options.launcher,
-                       .rank_command = RankCommand(std::move(words))};
+                       .rank_command = RankCommand(words)};
   supervisor.exit_on_engine_failure = options.exit_on_engine_failure;
   FM_ASSIGN_OR_RETURN(const int status,
                       Supervise(supervisor, [&](FileDescriptor engine, FileDescriptor news) {

@@ -173,8 +173,9 @@ absl::Status FileJournal::ReadAll() {
                           header.ParseFromArray(body.data(), static_cast<int>(body.size()));
         const std::string differs = read ? Differs(header, options_.fields) : "its header";
         if (differs.empty()) continue;
-        spdlog::warn("{}: differs from this server in {}; its requests do not go on", path,
+        spdlog::warn("{}: differs from this server in {}; its requests do not go on here", path,
                      differs);
+        foreign_.insert(number);
         break;
       }
       wire::JournalRecords records;
@@ -189,7 +190,7 @@ absl::Status FileJournal::ReadAll() {
   return absl::OkStatus();
 }
 
-// What is still of use, in a file of our own; the others go.
+// What is still of use, in a file of our own; the others go, but for those of another server.
 absl::Status FileJournal::Rewrite() {
   const std::vector<int64_t> old = segments_;
   FM_RETURN_IF_ERROR(BeginSegment());
@@ -205,6 +206,7 @@ absl::Status FileJournal::Rewrite() {
   }
   FM_RETURN_IF_ERROR(status_);
   for (const int64_t number : old) {
+    if (foreign_.contains(number)) continue;
     std::error_code ignored;
     fs::remove(PathOf(options_.directory, number), ignored);
   }

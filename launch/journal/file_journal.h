@@ -10,6 +10,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -57,6 +58,7 @@ class FileJournal : public RequestJournal {
   FileJournalOptions options_;
   std::map<uint64_t, JournaledRequest> found_;
   std::vector<int64_t> segments_;  // on disk, ascending; the last one is written
+  std::set<int64_t> foreign_;      // of a server with other fields: neither read nor removed
   std::optional<FrameWriter> writer_;
   std::map<uint64_t, Live> live_;  // and those that ended lately
   uint64_t next_id_ = 1;

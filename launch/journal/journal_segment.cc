@@ -5,6 +5,7 @@
 #include <unistd.h>
 #include <xxhash.h>
 
+#include <bit>
 #include <cerrno>
 #include <cstring>
 #include <fstream>
@@ -14,40 +15,36 @@
 namespace folkmoot {
 namespace {
 
-constexpr size_t kFrameHeader = 12;
-
-void AppendNumber(uint64_t value, size_t bytes, std::string* out) {
-  for (size_t i = 0; i < bytes; ++i) out->push_back(static_cast<char>(value >> (8 * i)));
-}
-
-uint64_t NumberAt(std::string_view bytes) {
-  uint64_t value = 0;
-  for (size_t i = 0; i < bytes.size(); ++i) {
-    value |= static_cast<uint64_t>(static_cast<unsigned char>(bytes[i])) << (8 * i);
-  }
-  return value;
-}
+static_assert(std::endian::native == std::endian::little, "files have numbers as memory has them");
+#pragma pack(push, 4)
+struct FrameHead {
+  uint64_t hash = 0;
+  uint32_t length = 0;
+};
+#pragma pack(pop)
+static_assert(sizeof(FrameHead) == 12);
 
 }  // namespace
 
 std::string Framed(std::string_view frame) {
-  std::string out;
-  AppendNumber(XXH3_64bits(frame.data(), frame.size()), 8, &out);
-  AppendNumber(frame.size(), 4, &out);
+  const FrameHead head = {.hash = XXH3_64bits(frame.data(), frame.size()),
+                          .length = static_cast<uint32_t>(frame.size())};
+  std::string out(reinterpret_cast<const char*>(&head), sizeof(head));
   out += frame;
   return out;
 }
 
 std::vector<std::string> FramesOf(std::string_view bytes) {
   std::vector<std::string> frames;
-  while (bytes.size() >= kFrameHeader) {
-    const uint64_t hash = NumberAt(bytes.substr(0, 8));
-    const uint64_t length = NumberAt(bytes.substr(8, 4));
-    if (length > bytes.size() - kFrameHeader) break;
-    const std::string_view frame = bytes.substr(kFrameHeader, length);
-    if (XXH3_64bits(frame.data(), frame.size()) != hash) break;
+  FrameHead head;
+  while (bytes.size() >= sizeof(head)) {
+    std::memcpy(&head, bytes.data(), sizeof(head));
+    bytes.remove_prefix(sizeof(head));
+    if (head.length > bytes.size()) break;
+    const std::string_view frame = bytes.substr(0, head.length);
+    if (XXH3_64bits(frame.data(), frame.size()) != head.hash) break;
     frames.emplace_back(frame);
-    bytes.remove_prefix(kFrameHeader + length);
+    bytes.remove_prefix(head.length);
   }
   return frames;
 }

@@ -4,7 +4,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <csignal>
@@ -15,6 +14,7 @@
 #include <string_view>
 #include <utility>
 
+#include "launch/config_file.h"
 #include "launch/supervisor/process.h"
 
 namespace folkmoot {
@@ -22,15 +22,32 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// Flags with a value that ranks must not see.
-constexpr std::array<std::string_view, 5> kSupervisorsFlags = {"--ranks", "--launcher", "--api-key",
-                                                               "--api-key-file", "--journal"};
+// A flag whose values ranks must not see.
+struct SupervisorsFlag {
+  std::string_view name;
+  bool many = false;  // values up to the next flag
+};
+constexpr std::array<SupervisorsFlag, 5> kSupervisorsFlags = {
+    {{"ranks"}, {"launcher"}, {"api-key", true}, {"api-key-file"}, {"journal"}}};
+
+// The flag that a word of the command line is, with its value behind '=' or without; null: none.
+const SupervisorsFlag* FlagOf(std::string_view word) {
+  if (!word.starts_with("--")) return nullptr;
+  const std::string_view name = word.substr(2, word.find('=') - 2);
+  for (const SupervisorsFlag& flag : kSupervisorsFlags) {
+    if (flag.name == name) return &flag;
+  }
+  return nullptr;
+}
 
 // The same flags as variables.
-const EnvironmentChanges kSupervisorsVariables = {{"FOLKMOOT_RANKS", std::nullopt},
-                                                  {"FOLKMOOT_API_KEY", std::nullopt},
-                                                  {"FOLKMOOT_API_KEY_FILE", std::nullopt},
-                                                  {"FOLKMOOT_JOURNAL", std::nullopt}};
+EnvironmentChanges WithoutSupervisorsVariables() {
+  EnvironmentChanges changes;
+  for (const SupervisorsFlag& flag : kSupervisorsFlags) {
+    changes.emplace_back(VariableOf(std::string(flag.name)), std::nullopt);
+  }
+  return changes;
+}
 
 std::string OwnProgram() {
   std::error_code error;
@@ -52,19 +69,17 @@ void RemoveAll(const std::string& path) {
 
 }  // namespace
 
-std::vector<std::string> RankCommand(std::vector<std::string> words) {
+std::vector<std::string> RankCommand(const std::vector<std::string>& words) {
   std::vector<std::string> kept = {OwnProgram()};
   for (size_t i = 1; i < words.size(); ++i) {
-    const std::string_view word = words[i];
-    const auto* flag = std::find_if(
-        kSupervisorsFlags.begin(), kSupervisorsFlags.end(), [&](std::string_view name) {
-          return word == name || (word.starts_with(name) && word[name.size()] == '=');
-        });
-    if (flag == kSupervisorsFlags.end()) {
+    const SupervisorsFlag* const flag = FlagOf(words[i]);
+    if (flag == nullptr) {
       kept.push_back(words[i]);
-    } else if (word == *flag) {
-      ++i;
+      continue;
     }
+    if (words[i].find('=') != std::string::npos) continue;
+    ++i;  // its value
+    while (flag->many && i + 1 < words.size() && !words[i + 1].starts_with('-')) ++i;
   }
   return kept;
 }
@@ -119,7 +134,7 @@ absl::Status EngineJob::Start(int64_t epoch) {
   if (error) return Unavailable("cannot make {}: {}", scratch_, error.message());
   shared_ = fmt::format("/dev/shm/{}-{}", fs::path(directory_).filename().string(), epoch);
   if (mkdir(shared_.c_str(), S_IRWXU) != 0) shared_.clear();
-  FM_ASSIGN_OR_RETURN(launcher_, StartProgram(Command(epoch), kSupervisorsVariables));
+  FM_ASSIGN_OR_RETURN(launcher_, StartProgram(Command(epoch), WithoutSupervisorsVariables()));
   return absl::OkStatus();
 }
 

@@ -19,7 +19,7 @@ struct EngineJobOptions {
 
 // The user's command line as one for ranks: without keys, which are none of their business, and
 // without what makes it a supervisor's.
-std::vector<std::string> RankCommand(std::vector<std::string> words);
+std::vector<std::string> RankCommand(const std::vector<std::string>& words);
 
 // A directory of this server, which only this user may enter; it goes with its owner.
 class RunDirectory {

@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cerrno>
 #include <cstring>
 #include <utility>
@@ -18,7 +19,6 @@ namespace folkmoot {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-constexpr size_t kLengthBytes = 4;
 constexpr size_t kReadBytes = size_t{1} << 16;
 constexpr int kBacklog = 1024;
 
@@ -40,18 +40,23 @@ absl::StatusOr<FileDescriptor> MakeSocket() {
   return socket;
 }
 
-std::array<char, kLengthBytes> HeaderOf(size_t bytes) {
-  std::array<char, kLengthBytes> header{};
-  for (size_t i = 0; i < kLengthBytes; ++i) header[i] = static_cast<char>(bytes >> (8 * i));
-  return header;
+static_assert(std::endian::native == std::endian::little, "a frame begins with its length");
+using Length = uint32_t;
+
+Length LengthIn(const char* header) {
+  Length length = 0;
+  std::memcpy(&length, header, sizeof(length));
+  return length;
 }
 
-size_t LengthIn(const char* header) {
-  size_t bytes = 0;
-  for (size_t i = 0; i < kLengthBytes; ++i) {
-    bytes |= static_cast<size_t>(static_cast<unsigned char>(header[i])) << (8 * i);
+// The process at the other end, which must be one of this user.
+absl::StatusOr<ucred> PeerOf(int fd) {
+  ucred peer = {};
+  socklen_t size = sizeof(peer);
+  if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0 || peer.uid != geteuid()) {
+    return FailedPrecondition("refused a connection with user {}", peer.uid);
   }
-  return bytes;
+  return peer;
 }
 
 // Milliseconds until `end`, for poll: at least 0.
@@ -92,12 +97,7 @@ absl::StatusOr<FileDescriptor> ListenAt(const std::string& path) {
 absl::StatusOr<FileDescriptor> AcceptFrom(int listening) {
   FileDescriptor socket(accept4(listening, nullptr, nullptr, SOCK_CLOEXEC));
   if (!socket.open()) return NotFound("accept: {}", std::strerror(errno));
-  ucred peer = {};
-  socklen_t size = sizeof(peer);
-  if (getsockopt(socket.get(), SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0 ||
-      peer.uid != geteuid()) {
-    return FailedPrecondition("refused a connection of user {}", peer.uid);
-  }
+  FM_RETURN_IF_ERROR(PeerOf(socket.get()).status());
   return socket;
 }
 
@@ -107,13 +107,13 @@ absl::StatusOr<FileDescriptor> ConnectTo(const std::string& path) {
   if (connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0) {
     return Unavailable("cannot reach {}: {}", path, std::strerror(errno));
   }
+  FM_RETURN_IF_ERROR(Annotate(PeerOf(socket.get()).status(), path));
   return socket;
 }
 
 int PeerProcess(int fd) {
-  ucred peer = {};
-  socklen_t size = sizeof(peer);
-  return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 ? peer.pid : 0;
+  const absl::StatusOr<ucred> peer = PeerOf(fd);
+  return peer.ok() ? peer->pid : 0;
 }
 
 FrameChannel::FrameChannel(FileDescriptor socket, size_t cap)
@@ -122,8 +122,9 @@ FrameChannel::FrameChannel(FileDescriptor socket, size_t cap)
 }
 
 absl::Status FrameChannel::Send(std::string_view message, std::chrono::milliseconds timeout) {
-  const std::array<char, kLengthBytes> header = HeaderOf(message.size());
-  std::array<std::string_view, 2> parts = {std::string_view(header.data(), kLengthBytes), message};
+  const auto length = static_cast<Length>(message.size());
+  const std::string_view header(reinterpret_cast<const char*>(&length), sizeof(length));
+  std::array<std::string_view, 2> parts = {header, message};
   const Clock::time_point end = Clock::now() + timeout;
   for (std::string_view part : parts) {
     while (!part.empty()) {
@@ -150,8 +151,8 @@ absl::Status FrameChannel::Read() {
   const size_t before = buffer_.size();
   // As much as the frame under way still needs, when that is known.
   size_t want = kReadBytes;
-  if (before - taken_ >= kLengthBytes) {
-    const size_t whole = kLengthBytes + LengthIn(buffer_.data() + taken_);
+  if (before - taken_ >= sizeof(Length)) {
+    const size_t whole = sizeof(Length) + LengthIn(buffer_.data() + taken_);
     if (whole > before - taken_) want = std::max(want, whole - (before - taken_));
   }
   buffer_.resize(before + want);
@@ -167,14 +168,14 @@ absl::Status FrameChannel::Read() {
 
 absl::StatusOr<std::optional<std::string>> FrameChannel::Take() {
   const size_t here = buffer_.size() - taken_;
-  if (here < kLengthBytes) return std::nullopt;
+  if (here < sizeof(Length)) return std::nullopt;
   const size_t length = LengthIn(buffer_.data() + taken_);
   if (length > cap_) {
     return DataLoss("a message of {} bytes was announced; at most {} are taken", length, cap_);
   }
-  if (here < kLengthBytes + length) return std::nullopt;
-  std::string message = buffer_.substr(taken_ + kLengthBytes, length);
-  taken_ += kLengthBytes + length;
+  if (here < sizeof(Length) + length) return std::nullopt;
+  std::string message = buffer_.substr(taken_ + sizeof(Length), length);
+  taken_ += sizeof(Length) + length;
   if (taken_ == buffer_.size()) buffer_.clear(), taken_ = 0;
   return std::optional<std::string>(std::move(message));
 }

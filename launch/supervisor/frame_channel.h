@@ -33,6 +33,7 @@ class FileDescriptor {
 absl::StatusOr<FileDescriptor> ListenAt(const std::string& path);
 // A connection that waits at the listening socket, from a process of this user; kNotFound: none.
 absl::StatusOr<FileDescriptor> AcceptFrom(int listening);
+// To a process of this user.
 absl::StatusOr<FileDescriptor> ConnectTo(const std::string& path);
 // The process at the other end; 0 when it cannot be told.
 int PeerProcess(int fd);

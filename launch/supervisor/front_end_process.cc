@@ -101,7 +101,7 @@ absl::Status RunFrontEnd(const FrontEndProcessOptions& options, FileDescriptor e
   }
   RemoteExecutor executor(std::move(engine_socket), fields);
   while (true) {
-    const absl::Status met = executor.Meet(kLook);
+    const absl::Status met = executor.Renew(/*first_step=*/0, kLook);
     if (met.ok()) break;
     if (met.code() != absl::StatusCode::kDeadlineExceeded) return met;
     if (server->stopping()) return absl::OkStatus();  // nobody was served yet

@@ -5,9 +5,9 @@
 
 #include <functional>
 
-#include "launch/commands/serve_model.h"
 #include "launch/engine_options.h"
 #include "launch/journal/file_journal.h"
+#include "launch/serve_model.h"
 #include "launch/server.h"
 #include "launch/supervisor/frame_channel.h"
 

@@ -13,6 +13,11 @@ double Seconds(RankWatch::Time::duration time) {
   return std::chrono::duration<double>(time).count();
 }
 
+// Of the exchange that the rank is in; valid as long as the beat.
+WaitLabel LabelOf(const RankBeat& beat) {
+  return {.phase = beat.phase.c_str(), .layer = beat.layer, .step = beat.step};
+}
+
 }  // namespace
 
 void RankWatch::Reset(int ranks) { ranks_.assign(static_cast<size_t>(ranks), {}); }
@@ -74,20 +79,15 @@ std::string RankWatch::Stall(const std::vector<int>& missing, Time now) const {
     if (first == nullptr) first = &rank;
     since = std::min(since, rank.got_on);
   }
-  std::string where = "the step";
-  const RankBeat& beat =
-      first != nullptr ? first->beat : ranks_[static_cast<size_t>(missing[0])].beat;
-  const WaitLabel label = {.phase = beat.phase.c_str(), .layer = beat.layer, .step = beat.step};
-  const std::string name = WaitName(0, label);
-  if (!beat.phase.empty()) where = name.substr(name.find(": ") + 2);
-  const bool one = missing.size() == 1;
-  if (waiting.empty()) {
-    since = ranks_[static_cast<size_t>(missing[0])].got_on;
-    return fmt::format("{} {} come no further than {} for {:.1f} s", FormatRanks(missing),
-                       one ? "has" : "have", where, Seconds(now - since));
+  const std::string who =
+      fmt::format("{} {}", FormatRanks(missing), missing.size() == 1 ? "has" : "have");
+  if (first == nullptr) {
+    const Rank& rank = ranks_[static_cast<size_t>(missing[0])];
+    return fmt::format("{} come no further than {} for {:.1f} s", who,
+                       WaitPlace(LabelOf(rank.beat)), Seconds(now - rank.got_on));
   }
-  return fmt::format("{} {} not entered {}; {} {} since {:.1f} s", FormatRanks(missing),
-                     one ? "has" : "have", where, FormatRanks(waiting),
+  return fmt::format("{} not entered {}; {} {} since {:.1f} s", who,
+                     WaitPlace(LabelOf(first->beat)), FormatRanks(waiting),
                      waiting.size() == 1 ? "waits" : "wait", Seconds(now - since));
 }
 
@@ -119,11 +119,8 @@ RankWatch::Verdict RankWatch::Deadlocked(Time now) const {
   Verdict verdict;
   verdict.stall = "all ranks wait for each other:";
   for (size_t r = 0; r < ranks_.size(); ++r) {
-    const RankBeat& beat = ranks_[r].beat;
-    verdict.stall += fmt::format(
-        "{} {}", r == 0 ? "" : ";",
-        WaitName(static_cast<int>(r),
-                 {.phase = beat.phase.c_str(), .layer = beat.layer, .step = beat.step}));
+    verdict.stall += fmt::format("{} {}", r == 0 ? "" : ";",
+                                 WaitName(static_cast<int>(r), LabelOf(ranks_[r].beat)));
   }
   if (now - last < limits_.deadlock) return verdict;
   for (size_t r = 0; r < ranks_.size(); ++r) verdict.fence.push_back(static_cast<int>(r));

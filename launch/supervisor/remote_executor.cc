@@ -47,7 +47,8 @@ absl::Status RemoteExecutor::CheckHello(const EngineHello& hello) const {
   return absl::OkStatus();
 }
 
-absl::Status RemoteExecutor::Greet(int64_t first_step, milliseconds patience) {
+absl::Status RemoteExecutor::Renew(int64_t first_step, milliseconds patience) {
+  channel_.reset();  // an old engine that still lives sees it and leaves
   pollfd wait = {.fd = listening_.get(), .events = POLLIN, .revents = 0};
   if (poll(&wait, 1, static_cast<int>(patience.count())) <= 0) {
     return DeadlineExceeded("no engine has come");
@@ -67,13 +68,6 @@ absl::Status RemoteExecutor::Greet(int64_t first_step, milliseconds patience) {
   hello_ = std::move(hello);
   channel_.emplace(std::move(channel));
   return absl::OkStatus();
-}
-
-absl::Status RemoteExecutor::Meet(milliseconds patience) { return Greet(0, patience); }
-
-absl::Status RemoteExecutor::Renew(int64_t first_step, milliseconds patience) {
-  channel_.reset();  // an old engine that still lives sees it and leaves
-  return Greet(first_step, patience);
 }
 
 bool RemoteExecutor::lost() const { return !channel_ || channel_->closed(); }

@@ -20,11 +20,9 @@ class RemoteExecutor : public Executor {
   // the flags; an engine that differs is refused by the name of the field.
   RemoteExecutor(FileDescriptor listening, AgreementFields expected);
 
-  // The first life, before anything else: waits at most `patience`. DeadlineExceeded: not yet.
-  absl::Status Meet(std::chrono::milliseconds patience);
-  // Of the life that was met.
+  // Of the last life; not before the first, which Renew waits for as for any other.
   const EngineHello& hello() const { return *hello_; }
-  // Must be called after Meet; `rules` must outlive the executor.
+  // Once, when the first life is known; `rules` must outlive the executor.
   void set_rules(const ModelRules& rules) { rules_ = &rules; }
 
   int64_t epoch() const override { return hello_->epoch; }
@@ -38,7 +36,6 @@ class RemoteExecutor : public Executor {
   absl::Status Renew(int64_t first_step, std::chrono::milliseconds patience) override;
 
  private:
-  absl::Status Greet(int64_t first_step, std::chrono::milliseconds patience);
   absl::Status CheckHello(const EngineHello& hello) const;
 
   FileDescriptor listening_;

@@ -131,7 +131,14 @@ def load(server, while_it_runs=lambda: None, tokens=200):
     return clients
 
 
+def shared_memory():
+    return {name for name in os.listdir("/dev/shm") if name.startswith("folkmoot-")}
+
+
 class SupervisedTest(unittest.TestCase):
+    def setUp(self):
+        self.shared_before = shared_memory()
+
     def assert_nothing_lost(self, expected, clients):
         for client, right in zip(clients, expected):
             self.assertIsNone(client.failure)
@@ -142,8 +149,7 @@ class SupervisedTest(unittest.TestCase):
         self.assertEqual(list(server.own_processes()), [])
         left = [name for name in os.listdir(server.work) if name.startswith("folkmoot-")]
         self.assertEqual(left, [])
-        self.assertFalse([n for n in os.listdir("/dev/shm") if n.startswith("folkmoot-") and
-                          n.rsplit("-", 1)[0] in server.log()])
+        self.assertLessEqual(shared_memory(), self.shared_before)
 
     def restarts(self, server):
         return server.metric("moe:engine_restarts_total")
@@ -343,6 +349,9 @@ class SupervisedTest(unittest.TestCase):
             self.assertEqual(server.get("/health").status, 503)
             self.assertIsNone(server.process.poll())
             self.assertIn("given up", server.log())
+            server.process.send_signal(signal.SIGTERM)
+            self.assertEqual(server.wait(10), 0)
+            self.assert_nothing_left(server)
         with self.given_up("--exit-on-engine-failure") as server:
             self.kill_rank(server, 1)()
             self.assertEqual(server.wait(30), 1)

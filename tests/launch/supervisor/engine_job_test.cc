@@ -18,7 +18,7 @@ TEST(RankCommand, KeepsTheUsersFlagsAndNoKeys) {
   std::vector<std::string> command =
       RankCommand({"folkmoot", "serve", "MODEL", "--ranks", "3", "--api-key", "s3cret", "--port=80",
                    "--api-key=s3cret", "--launcher=srun", "--ranks=4", "--dtype", "bfloat16",
-                   "--api-key-file", "keys"});
+                   "--api-key", "one", "two", "--api-key-file", "keys"});
   ASSERT_FALSE(command.empty());
   command.erase(command.begin());  // this program
   EXPECT_THAT(command, ElementsAre("serve", "MODEL", "--port=80", "--dtype", "bfloat16"));

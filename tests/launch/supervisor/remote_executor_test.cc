@@ -65,9 +65,9 @@ class RemoteExecutorTest : public testing::Test {
 };
 
 TEST_F(RemoteExecutorTest, PlansAreAnsweredUntilTheRanksAreGone) {
-  EXPECT_EQ(executor_->Meet(milliseconds(10)).code(), absl::StatusCode::kDeadlineExceeded);
+  EXPECT_EQ(executor_->Renew(0, milliseconds(10)).code(), absl::StatusCode::kDeadlineExceeded);
   std::thread rank0 = Rank0(Hello(1), 1);
-  ASSERT_TRUE(executor_->Meet(kLong).ok());
+  ASSERT_TRUE(executor_->Renew(0, kLong).ok());
   EXPECT_EQ(executor_->hello().ranks, 2);
   PlannedStep step = Step();
   StepSeconds seconds;
@@ -81,7 +81,7 @@ TEST_F(RemoteExecutorTest, PlansAreAnsweredUntilTheRanksAreGone) {
 
 TEST_F(RemoteExecutorTest, TheNextLifeBeginsWithTheNextStep) {
   std::thread first = Rank0(Hello(1), 0);
-  ASSERT_TRUE(executor_->Meet(kLong).ok());
+  ASSERT_TRUE(executor_->Renew(0, kLong).ok());
   PlannedStep step = Step();
   StepSeconds seconds;
   EXPECT_FALSE(executor_->Run(step, &seconds).ok());
@@ -100,7 +100,7 @@ TEST_F(RemoteExecutorTest, AnEngineOfOtherFilesIsRefusedByTheFieldsName) {
   EngineHello hello = Hello(1);
   hello.fields = {{"version", "2"}};
   std::thread rank0 = Rank0(hello, 1);
-  const absl::Status status = executor_->Meet(kLong);
+  const absl::Status status = executor_->Renew(0, kLong);
   EXPECT_THAT(std::string(status.message()), HasSubstr("differs from the front end in version"));
   executor_.reset();
   rank0.join();
@@ -108,7 +108,7 @@ TEST_F(RemoteExecutorTest, AnEngineOfOtherFilesIsRefusedByTheFieldsName) {
 
 TEST_F(RemoteExecutorTest, ALifeThatIsOverCannotComeBack) {
   std::thread second = Rank0(Hello(2), 0);
-  ASSERT_TRUE(executor_->Meet(kLong).ok());
+  ASSERT_TRUE(executor_->Renew(0, kLong).ok());
   std::thread first = Rank0(Hello(1), 1);
   const absl::Status status = executor_->Renew(0, kLong);
   EXPECT_THAT(std::string(status.message()), HasSubstr("life 1 came after one of life 2"));
@@ -123,7 +123,7 @@ TEST_F(RemoteExecutorTest, GarbageIsAnError) {
     (void)channel.Send("\xff\xff\xff", kLong);
     (void)channel.Receive(kLong);
   });
-  EXPECT_EQ(executor_->Meet(kLong).code(), absl::StatusCode::kDataLoss);
+  EXPECT_EQ(executor_->Renew(0, kLong).code(), absl::StatusCode::kDataLoss);
   executor_.reset();
   rank0.join();
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "launch/commands/serve_model.h"
+#include "launch/serve_model.h"
 
 #include <filesystem>
 #include <fstream>

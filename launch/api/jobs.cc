@@ -40,11 +40,7 @@ absl::Status Jobs::SubmitNext(const std::shared_ptr<Job>& job) {
 
 absl::Status Jobs::Start(const std::shared_ptr<Job>& job) {
   FM_RETURN_IF_ERROR(SubmitNext(job));
-  jobs_.insert(job);
-  if (job->generation->request().stream && ping_interval_.count() > 0) {
-    PingAfter(job, ping_interval_);
-  }
-  SubmitMore(job);
+  Resume(job);
   return absl::OkStatus();
 }
 
@@ -58,6 +54,9 @@ void Jobs::PingAfter(const std::shared_ptr<Job>& job, std::chrono::milliseconds 
 
 void Jobs::Resume(const std::shared_ptr<Job>& job) {
   jobs_.insert(job);
+  if (job->generation->request().stream && ping_interval_.count() > 0) {
+    PingAfter(job, ping_interval_);
+  }
   SubmitMore(job);
 }
 

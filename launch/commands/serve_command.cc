@@ -228,19 +228,20 @@ absl::Status Serve(const ServeOptions& given) {
   options.server.front_end.ping_interval =
       std::chrono::milliseconds(static_cast<int64_t>(options.ping_interval * 1000));
   options.server.shutdown_timeout = std::chrono::seconds(options.shutdown_timeout);
-  // Ranks are started without keys, and have no use for them.
-  if (options.life.directory.empty()) FM_RETURN_IF_ERROR(ReadKeys(&options));
   FM_RETURN_IF_ERROR(ReadFaults(&options));
-  if (!options.journal.empty() && options.ranks == 0 && options.life.directory.empty()) {
+  // A rank that a supervisor started, which may have --ranks and keys from a file.
+  if (!options.life.directory.empty()) {
+    return RunOnRanks(options.engine, [&](Cluster& cluster) {
+      return ServeSteps(options.engine, options.life, cluster);
+    });
+  }
+  FM_RETURN_IF_ERROR(ReadKeys(&options));
+  if (options.ranks > 0) return ServeSupervised(options);
+  if (!options.journal.empty()) {
     return UsageError("--journal needs --ranks: nobody would start this process again");
   }
-  // A rank that the supervisor started has its flags, --ranks of the environment or a file too.
-  if (options.ranks > 0 && options.life.directory.empty()) return ServeSupervised(options);
-  return RunOnRanks(options.engine, [&](Cluster& cluster) {
-    const bool supervised = !options.life.directory.empty();
-    return supervised ? ServeSteps(options.engine, options.life, cluster)
-                      : ServeOnRank(options, cluster);
-  });
+  return RunOnRanks(options.engine,
+                    [&](Cluster& cluster) { return ServeOnRank(options, cluster); });
 }
 
 void AddServerFlags(CLI::App& app, ServeOptions* options) {
@@ -280,8 +281,9 @@ void AddSupervisorFlags(CLI::App& app, ServeOptions* options) {
                  "start so many ranks and watch them: one that dies or hangs costs a pause, not a "
                  "request. 0: this process is a rank, alone or under mpirun")
       ->check(CLI::Range(0, 65536));
-  app.add_option("--launcher", options->launcher,
-                 "with --ranks: what starts them, with its arguments: mpirun or srun");
+  app.add_option(
+      "--launcher", options->launcher,
+      "with --ranks: what starts them on this host, with its arguments; it is given -n N");
   app.add_flag("--exit-on-engine-failure", options->exit_on_engine_failure,
                "with --ranks: end with status 1 when the engine fails again and again, instead of "
                "refusing requests with 503");

@@ -13,7 +13,7 @@ namespace folkmoot {
 
 struct EngineJobOptions {
   int ranks = 1;
-  std::string launcher = "mpirun";        // with arguments, if any; srun is known too
+  std::string launcher = "mpirun";        // with arguments, if any; it is given -n N
   std::vector<std::string> rank_command;  // `folkmoot serve MODEL ...`, as the user gave it
 };
 

@@ -113,6 +113,7 @@ RankWatch::Verdict RankWatch::Deadlocked(Time now) const {
   Time last{};
   for (const Rank& rank : ranks_) {
     if (!rank.beat.waiting || rank.beat.state != RankActivity::kStep) return {};
+    if (now - rank.heard >= limits_.report) return {};  // nobody knows what it does: Silent
     last = std::max(last, rank.got_on);
   }
   if (now - last < limits_.report) return {};

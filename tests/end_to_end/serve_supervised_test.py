@@ -239,6 +239,10 @@ class SupervisedTest(unittest.TestCase):
     def test_the_front_end_comes_back(self):
         with Server("--port", str(free_port()), supervised=True, ranks=2) as server:
             before = server.good(COMPLETIONS, GOOD).json["choices"]
+            with open(f"/proc/{self.front_end(server)}/status", encoding="utf-8") as file:
+                status = file.read()
+            self.assertRegex(status, r"NoNewPrivs:\s+1\n")
+            self.assertRegex(status, r"Seccomp:\s+2\n")
             os.kill(self.front_end(server), signal.SIGKILL)
             self.assertTrue(eventually(lambda: "the front end was killed" in server.log(), 5))
             self.assertTrue(eventually(lambda: answers(server), 20), server.log())

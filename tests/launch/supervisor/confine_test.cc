@@ -47,7 +47,7 @@ TEST(Confine, ThreadsAreConfinedToo) {
             7);
 }
 
-TEST(Confine, OthersAreNotLookedInto) {
+TEST(Confine, OthersAreNotTraced) {
   EXPECT_EQ(Confined([] {
               const bool traced = ptrace(PTRACE_ATTACH, getppid(), nullptr, nullptr) == 0;
               const bool mounted = mount("none", "/mnt", "tmpfs", 0, nullptr) == 0;

@@ -73,7 +73,7 @@ compared with Hugging Face Transformers on tiny random models, each with other k
 difference with weights and activations in bfloat16, beside that of Transformers' own bfloat16 run, of the model where ours is
 worst beside it. The same models give the same bits at 3 ranks and, where
 the table does not say otherwise, tensor-parallel. Where Transformers is known to deviate from the authors' code, the goldens follow the
-authors ([README](../tests/data/goldens/README.md)). Models with an encoder give the outputs of its beam search, too
+authors; it does not know Grok-1, whose goldens come from a published port ([README](../tests/data/goldens/README.md)). Models with an encoder give the outputs of its beam search, too
 ([ADR 22](adr/0022-encoder-decoder.md)).
 
 Text needs a `tokenizer.json`. A directory without one, such as those with only a tiktoken file, runs with token ids until it is

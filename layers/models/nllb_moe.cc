@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // NLLB-MoE (NLLB Team 2022, fairseq): a Transformer with sinusoidal positions, LayerNorm and the
 // two best experts of each token in every n-th layer. Capacity is counted per source; Transformers
-// 5 runs experts 0 and 1 only, whatever the router says (docs/adr/0020).
+// 5 runs experts 0 and 1 only, whatever the router says (docs/adr/0022).
 #include <array>
 #include <cmath>
 

@@ -4,9 +4,10 @@
 
 Usage: chaos.py FOLKMOOT_BINARY SOURCE_DIR [--kills 100] [--kind rank] [--seed 1] ...
 
-A run without faults says what every request must hear. Then the same requests come again and again, some tens at a time,
-while processes die at random moments. A request counts as lost when its stream does not end as it should, as doubled or
-differing when it hears anything else than without faults. A client never asks twice. Exit status 0: nothing was lost.
+A run without faults says what every request must hear. Then the same requests come again and again, some tens at a
+time, while processes die at random moments. A request counts as lost when its answer does not end as it should, and
+as differing when it hears anything else than without faults. A client never asks twice. Exit status 0: nothing was
+lost, nothing differed, and the server drained and was idle.
 """
 
 import argparse

@@ -193,7 +193,7 @@ ROUTES = [("POST", p) for p in (COMPLETIONS, CHAT, GENERATE, "/tokenize", "/deto
 class BadInputTest(ServeTest):
     ranks = 2
     key = KEY
-    flags = ("--scheduling-policy", "priority")
+    flags = ("--scheduling-policy", "priority", "--enable-log-requests")
 
     def tearDown(self):
         self.assertEqual(self.server.wait_idle(), (0, 0, 0))
@@ -350,7 +350,8 @@ class BadInputTest(ServeTest):
         )
 
     def test_words_of_users(self):
-        """Answers are always valid JSON; what users wrote is neither logged nor special."""
+        """Answers are always valid JSON; what users wrote is not special, and neither it nor the
+        answer nor the key is in the log, in a metric or in an error."""
         secret = "Zerubbabel-7741"
         for prompt in (secret, "\\u0000 \u2028 \ufffd \U0001f600", "<|endoftext|>" * 3, "\t\n"):
             self.assertIsInstance(
@@ -361,7 +362,18 @@ class BadInputTest(ServeTest):
             )
             chat = {"messages": [{"role": "user", "content": prompt}], "max_tokens": 2}
             self.assertIsInstance(self.server.good(CHAT, chat).json, dict)
-        self.server.post(COMPLETIONS, {**GOOD, secret: secret, "stop": [secret] * 100})
+        answer = self.server.good(COMPLETIONS, {**GOOD, "prompt": secret, "max_tokens": 16}).json
+        words = (secret, KEY, answer["choices"][0]["text"].strip())
+        self.assertGreater(min(map(len, words)), 10)
+        for body in (
+            {secret: secret, "stop": [secret] * 100},
+            {"prompt": secret * 1000},
+            {"prompt": [secret, 1]},
+            {"max_tokens": secret},
+            {"structured_outputs": {"regex": secret + "("}},
+        ):
+            told = self.refused(COMPLETIONS, {**GOOD, "prompt": secret, **body}).body.decode()
+            self.assertFalse([word for word in words if word in told], told)
         ids = self.server.good(
             "/tokenize", {"messages": [{"role": "user", "content": "<|endoftext|>"}]}
         ).json
@@ -377,7 +389,9 @@ class BadInputTest(ServeTest):
                 "ignore_eos": True,
             }
             self.server.good(COMPLETIONS, body).body.decode("utf-8")
-        self.assertNotIn(secret, self.server.log())
+        told = self.server.log() + self.server.get("/metrics").body.decode()
+        self.assertIn("prompt_tokens=", told)
+        self.assertFalse([word for word in words if word in told], told)
 
 
 if __name__ == "__main__":

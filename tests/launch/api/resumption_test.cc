@@ -2,6 +2,8 @@
 // A journal, the front end that wrote it, and the one that comes after it.
 #include <gmock/gmock.h>
 
+#include <functional>
+
 #include "launch/api/request_journal.h"
 #include "tests/launch/api/api_fixture.h"
 
@@ -24,10 +26,14 @@ class FakeJournal : public RequestJournal {
     requests.at(id - 1).events.push_back({.prompt = prompt, .event = event});
   }
   void End(uint64_t id) override { requests.at(id - 1).ended = true; }
-  void Commit() override { ++commits; }
+  void Commit() override {
+    ++commits;
+    if (on_commit) on_commit();
+  }
 
   std::vector<JournaledRequest> found, requests;
   int commits = 0;
+  std::function<void()> on_commit;
 };
 
 class Resumption : public ApiTest {
@@ -151,10 +157,16 @@ TEST_F(Resumption, WithoutAJournalNothingIsKeptAndNoNumbersAreSent) {
 TEST_F(Resumption, EventsAreWrittenDownBeforeTheyAreSent) {
   AttachWithJournal();
   const auto exchange = Post("/v1/completions", kStream);
-  const int before = journal.commits;
-  EXPECT_GT(before, 0);
+  EXPECT_GT(journal.commits, 0);
+  bool written = false;
+  journal.on_commit = [&] {
+    if (written || journal.requests.at(0).events.empty()) return;
+    written = true;
+    EXPECT_THAT(exchange->stream, Not(HasSubstr("data: ")));
+  };
   Emit(Event(engine.last, 40));
-  EXPECT_GT(journal.commits, before);
+  EXPECT_TRUE(written);
+  EXPECT_THAT(exchange->stream, HasSubstr("id: 1\ndata: "));
   EXPECT_EQ(journal.requests.at(0).events.size(), 1u);
   exchange->gone();  // the client leaves: its request ends, as without a journal
   EXPECT_TRUE(journal.requests.at(0).ended);

@@ -83,6 +83,7 @@ INSTANTIATE_TEST_SUITE_P(Families, GoldenBeams, testing::ValuesIn(WithBeams()), 
 TEST(DecoderBeams, EqualTransformers) {
   const auto searches =
       nlohmann::json::parse(std::ifstream(std::string(FOLKMOOT_TEST_DATA) + "/beams.json"));
+  ASSERT_FALSE(searches.empty());
   for (const auto& search : searches) {
     const GoldenCase golden(search["model"].get<std::string>());
     const Request request = BeamsOf(search, {{"eos_token_id", search["eos_token_id"]}});

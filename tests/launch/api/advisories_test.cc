@@ -126,7 +126,10 @@ std::vector<Published> Chats() {
 class Advisories : public ApiTest {
  protected:
   Advisories() {
-    model.render_chat = [](const Json&) { return RenderedChat{.text = "x", .trusted = {}}; };
+    model.render_chat = [](const Json& context) {
+      const Json& last = context["messages"].back();
+      return RenderedChat{.text = last["content"].get<std::string>(), .trusted = {}};
+    };
     compiler_ = std::make_unique<GrammarCompiler>(*model.tokenizer, model.vocab, model.eos_ids);
     model.compile_regex = [this](std::string_view regex) { return compiler_->Regex(regex); };
     model.compile_schema = [this](const Json& schema) { return compiler_->JsonSchema(schema); };
@@ -173,12 +176,16 @@ TEST_F(Advisories, FormsThatAreAllDifferentTakeNoMoreMemory) {
 
 // CVE-2026-44222: special tokens as text are text.
 TEST_F(Advisories, SpecialTokensOfUsersAreText) {
+  int count = 0;
   for (int32_t id = 0; id < tokenizer->vocab_size(); ++id) {
     if (!tokenizer->IsSpecial(id)) continue;
+    ++count;
     const std::string text(tokenizer->IdToToken(id));
     const auto good = Post(kChatPath, {{"messages", {{{"role", "user"}, {"content", text}}}}});
     EXPECT_FALSE(good->answered) << good->response.body;
+    EXPECT_THAT(taken().prompt, testing::Not(testing::Contains(id)));
   }
+  EXPECT_GT(count, 0);
 }
 
 }  // namespace

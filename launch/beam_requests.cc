@@ -40,6 +40,29 @@ absl::Status Check(const Request& request, int64_t vocab) {
   return absl::OkStatus();
 }
 
+// Whether an output begins with what was told of it in an earlier life of the server, and goes on.
+bool Continues(const Beam& beam, const ChoiceSoFar& told) {
+  const auto same = [](int32_t token, const SequenceResult& found) { return found.token == token; };
+  return told.tokens.size() < beam.tokens.size() &&
+         std::equal(told.tokens.begin(), told.tokens.end(), beam.tokens.begin(), same);
+}
+
+constexpr char kFoundAnother[] =
+    "the search, begun anew, found another output than the one that was begun";
+
+// The tokens of an output from number `from` on.
+void TellRest(const Beam& beam, size_t from, RequestEvent event,
+              absl::FunctionRef<void(const RequestEvent&)> on_event) {
+  for (size_t i = from; i < beam.tokens.size(); ++i) {
+    event.result = &beam.tokens[i];
+    if (i + 1 == beam.tokens.size()) {
+      event.finish = beam.stopped ? FinishReason::kStop : FinishReason::kLength;
+    }
+    on_event(event);
+    event.first = false;
+  }
+}
+
 }  // namespace
 
 bool BeamRequests::Search::waits() const {
@@ -74,6 +97,7 @@ absl::Status BeamRequests::Ask(int64_t id, Search* search) {
     one.stop_ids.clear();
     one.sampling = {};
     one.sampling.temperature = 0;
+    one.so_far.clear();  // the search begins anew
     one.logprobs = static_cast<int32_t>(search->beams.candidates());
     for (const SequenceResult& token : running[b].tokens) one.prompt.push_back(token.token);
     FM_ASSIGN_OR_RETURN(const int64_t own, scheduler_.Add(std::move(one)));
@@ -156,25 +180,24 @@ void BeamRequests::Step(int64_t id, Search* search) {
 void BeamRequests::Tell(int64_t id, Search& search,
                         absl::FunctionRef<void(const RequestEvent&)> on_event) {
   for (int32_t choice = 0; choice < search.request.n; ++choice) {
-    RequestEvent event = {
-        .id = id, .choice = choice, .cached_tokens = search.cached_tokens, .first = true};
-    if (search.aborted || !search.error.empty()) {
-      SequenceResult failed;
-      failed.error = search.error;
-      event.result = search.error.empty() ? nullptr : &failed;
-      event.finish = search.error.empty() ? FinishReason::kAborted : FinishReason::kError;
-      on_event(event);
+    const auto c = static_cast<size_t>(choice);
+    const std::vector<ChoiceSoFar>& so_far = search.request.so_far;
+    const ChoiceSoFar told = so_far.empty() ? ChoiceSoFar() : so_far[c];
+    if (told.ended) continue;
+    RequestEvent event = {.id = id,
+                          .choice = choice,
+                          .cached_tokens = search.cached_tokens,
+                          .first = told.tokens.empty()};
+    const bool found = search.error.empty() && !search.aborted;
+    if (found && Continues(search.beams.finished()[c], told)) {
+      TellRest(search.beams.finished()[c], told.tokens.size(), event, on_event);
       continue;
     }
-    const Beam& beam = search.beams.finished()[static_cast<size_t>(choice)];
-    for (const SequenceResult& token : beam.tokens) {
-      event.result = &token;
-      if (&token == &beam.tokens.back()) {
-        event.finish = beam.stopped ? FinishReason::kStop : FinishReason::kLength;
-      }
-      on_event(event);
-      event.first = false;
-    }
+    SequenceResult failed;
+    failed.error = found ? kFoundAnother : search.error;
+    if (!failed.error.empty()) event.result = &failed;
+    event.finish = failed.error.empty() ? FinishReason::kAborted : FinishReason::kError;
+    on_event(event);
   }
 }
 

@@ -166,8 +166,8 @@ absl::StatusOr<LoadedModel> DescribeModel(const ServeModelOptions& options,
     AddGrammar(*out.tokenizer, &out);
   }
   if (config.has_encoder()) {
-    out.make_source = [&config, tokens = out.tokenizer.get()](const SourceOptions& source,
-                                                              std::span<const int32_t> ids) {
+    out.make_source = [config, tokens = out.tokenizer.get()](const SourceOptions& source,
+                                                             std::span<const int32_t> ids) {
       return MakeSourcePrompt(config, tokens, source, ids);
     };
   }

@@ -8,6 +8,8 @@
 #include <thread>
 #include <utility>
 
+#include "parallel/forwarding_communicator.h"
+
 namespace folkmoot {
 namespace {
 
@@ -63,13 +65,10 @@ absl::StatusOr<Fault> ParseFault(std::string_view text) {
   return fault;
 }
 
-class FaultyCommunicator : public Communicator {
+class FaultyCommunicator : public ForwardingCommunicator {
  public:
   FaultyCommunicator(std::unique_ptr<Communicator> inner, std::vector<Fault> faults)
-      : inner_(std::move(inner)), faults_(std::move(faults)) {}
-
-  int rank() const override { return inner_->rank(); }
-  int size() const override { return inner_->size(); }
+      : ForwardingCommunicator(std::move(inner)), faults_(std::move(faults)) {}
 
   absl::StatusOr<Exchange> Start(std::span<const ConstBytes> send,
                                  std::span<const MutableBytes> recv,
@@ -78,19 +77,13 @@ class FaultyCommunicator : public Communicator {
       return label.step >= fault.step && (fault.layer < 0 || label.layer >= fault.layer) &&
              (!NeedsBytes(fault) || Target(send) >= 0);
     });
-    if (due == faults_.end()) return inner_->Start(send, recv, label);
+    if (due == faults_.end()) return inner().Start(send, recv, label);
     const Fault fault = *due;
     faults_.erase(due);
     if (NeedsBytes(fault)) return StartWrong(fault.kind, send, recv, label);
     Happen(fault);
-    return inner_->Start(send, recv, label);
+    return inner().Start(send, recv, label);
   }
-
-  absl::Status Wait(Exchange exchange) override { return inner_->Wait(exchange); }
-  absl::Status CheckPeers(const WaitLabel& label) override { return inner_->CheckPeers(label); }
-  void set_timeout(std::chrono::milliseconds timeout) override { inner_->set_timeout(timeout); }
-  std::chrono::milliseconds timeout() const override { return inner_->timeout(); }
-  void Abandon(const absl::Status& reason) override { inner_->Abandon(reason); }
 
  private:
   static bool NeedsBytes(const Fault& fault) {
@@ -130,10 +123,9 @@ class FaultyCommunicator : public Communicator {
       altered_.front() ^= std::byte{0x40};
       range = altered_;
     }
-    return inner_->Start(wrong, recv, label);
+    return inner().Start(wrong, recv, label);
   }
 
-  std::unique_ptr<Communicator> inner_;
   std::vector<Fault> faults_;       // that have not happened
   std::vector<std::byte> altered_;  // what is sent instead, until the exchange is over
 };

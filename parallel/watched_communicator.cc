@@ -4,21 +4,20 @@
 #include <utility>
 #include <vector>
 
+#include "parallel/forwarding_communicator.h"
+
 namespace folkmoot {
 namespace {
 
-class WatchedCommunicator : public Communicator {
+class WatchedCommunicator : public ForwardingCommunicator {
  public:
   WatchedCommunicator(std::unique_ptr<Communicator> inner, Progress& progress)
-      : inner_(std::move(inner)), progress_(progress) {}
-
-  int rank() const override { return inner_->rank(); }
-  int size() const override { return inner_->size(); }
+      : ForwardingCommunicator(std::move(inner)), progress_(progress) {}
 
   absl::StatusOr<Exchange> Start(std::span<const ConstBytes> send,
                                  std::span<const MutableBytes> recv,
                                  const WaitLabel& label) override {
-    FM_ASSIGN_OR_RETURN(const Exchange exchange, inner_->Start(send, recv, label));
+    FM_ASSIGN_OR_RETURN(const Exchange exchange, inner().Start(send, recv, label));
     const auto slot = static_cast<size_t>(exchange.slot);
     if (slot >= labels_.size()) labels_.resize(slot + 1);
     labels_[slot] = label;
@@ -27,20 +26,15 @@ class WatchedCommunicator : public Communicator {
 
   absl::Status Wait(Exchange exchange) override {
     progress_.Begin(labels_[static_cast<size_t>(exchange.slot)]);
-    absl::Status status = inner_->Wait(exchange);
+    absl::Status status = inner().Wait(exchange);
     progress_.End();
     return status;
   }
 
-  absl::Status CheckPeers(const WaitLabel& label) override { return inner_->CheckPeers(label); }
   void BeginOtherWait(const WaitLabel& label) override { progress_.Begin(label); }
   void EndOtherWait() override { progress_.End(); }
-  void set_timeout(std::chrono::milliseconds timeout) override { inner_->set_timeout(timeout); }
-  std::chrono::milliseconds timeout() const override { return inner_->timeout(); }
-  void Abandon(const absl::Status& reason) override { inner_->Abandon(reason); }
 
  private:
-  std::unique_ptr<Communicator> inner_;
   Progress& progress_;
   std::vector<WaitLabel> labels_;  // by slot
 };

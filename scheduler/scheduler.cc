@@ -148,9 +148,10 @@ void Scheduler::DecideSharing(RequestState* state) const {
                   .owner = own_scope ? state->id : int64_t{-1}};
 }
 
-// What its choice has given already: as after a preemption.
-void Scheduler::Resume(Sequence* sequence) const {
+// The prompt, and what its choice has given already: as after a preemption.
+void Scheduler::GiveTokens(Sequence* sequence) const {
   const Request& request = sequence->request->request;
+  sequence->tokens = request.prompt;
   if (request.so_far.empty()) return;
   const auto& tokens = request.so_far[static_cast<size_t>(sequence->choice)].tokens;
   if (tokens.empty()) return;
@@ -191,8 +192,7 @@ absl::StatusOr<int64_t> Scheduler::Add(Request request) {
   state->held = state->open - 1;
   held_ += state->held;
   Sequence* first = state->choices[static_cast<size_t>(state->first)].get();
-  first->tokens = state->request.prompt;
-  Resume(first);
+  GiveTokens(first);
   queue_.Add(first, next_step_);
   const int64_t id = state->id;
   requests_.emplace(id, std::move(state));
@@ -208,15 +208,19 @@ RequestEvent Scheduler::EventOf(const Sequence& sequence, FinishReason finish) c
 
 void Scheduler::Abort(int64_t id) {
   const auto found = requests_.find(id);
-  if (found == requests_.end()) return;
-  RequestState* request = found->second.get();
+  if (found != requests_.end()) EndAll(found->second.get(), FinishReason::kAborted);
+}
+
+// Ends every choice, with an event for each; kError: because it crashed.
+void Scheduler::EndAll(RequestState* request, FinishReason finish) {
   const size_t at = pending_events_.size();
   // The first choice goes last: it would set the others free.
   for (size_t i = request->choices.size(), open = static_cast<size_t>(request->open); open > 0;) {
     Sequence* sequence = request->choices[--i].get();
     if (sequence == nullptr) continue;
     --open;
-    pending_events_.push_back(EventOf(*sequence, FinishReason::kAborted));
+    pending_events_.push_back(EventOf(*sequence, finish));
+    pending_events_.back().crashed = finish == FinishReason::kError;
     End(sequence, false);  // with the last one the request is gone
   }
   std::reverse(pending_events_.begin() + static_cast<std::ptrdiff_t>(at), pending_events_.end());
@@ -249,8 +253,7 @@ void Scheduler::ReleaseSiblings(RequestState* request) {
   if (request->ticket < 0) request->ticket = next_ticket_++;
   for (const auto& sequence : request->choices) {
     if (sequence == nullptr || sequence->phase != SequencePhase::kHeld) continue;
-    sequence->tokens = request->request.prompt;
-    Resume(sequence.get());
+    GiveTokens(sequence.get());
     queue_.AddFront(sequence.get(), next_step_);
   }
   held_ -= request->held;
@@ -269,8 +272,7 @@ void Scheduler::PromoteSibling(RequestState* request) {
   request->first = sequence->choice;
   --request->held;
   --held_;
-  sequence->tokens = request->request.prompt;
-  Resume(sequence);
+  GiveTokens(sequence);
   queue_.Add(sequence, next_step_);
 }
 

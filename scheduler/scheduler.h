@@ -162,8 +162,9 @@ class Scheduler {
 
   // scheduler.cc
   absl::Status CheckSoFar(const Request& request) const;
-  void Resume(Sequence* sequence) const;
+  void GiveTokens(Sequence* sequence) const;
   void DecideSharing(RequestState* state) const;
+  void EndAll(RequestState* request, FinishReason finish);
   void End(Sequence* sequence, bool failed);
   void ReleaseSiblings(RequestState* request);
   void PromoteSibling(RequestState* request);
@@ -199,7 +200,6 @@ class Scheduler {
   // scheduler_restart.cc
   std::vector<RequestState*> RequestsUnderWay() const;
   void Blame(RequestState* request, bool alone);
-  void EndFailed(RequestState* request);
   void Trust(RequestState* request);
 
   // scheduler_draft.cc

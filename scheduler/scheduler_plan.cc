@@ -290,6 +290,7 @@ void Scheduler::Start(Sequence* head, int r) {
     head->cached_tokens = std::min(head->computed, request->prompt_length());
     head->first_own_page = head->cached_pages;
   }
+  head->first_own_page = std::min(head->first_own_page, head->cached_pages);
   if (request->ticket < 0) {
     request->ticket = next_ticket_++;
     if (!request->shares_prompt) ReleaseSiblings(request);

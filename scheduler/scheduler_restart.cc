@@ -28,26 +28,9 @@ std::vector<RequestState*> Scheduler::RequestsUnderWay() const {
 void Scheduler::Blame(RequestState* request, bool alone) {
   ++request->failures;
   if (request->failures < kSuspectFailures) return;
-  if (request->failures > kSuspectFailures && alone) return EndFailed(request);
+  if (request->failures > kSuspectFailures && alone) return EndAll(request, FinishReason::kError);
   if (std::find(suspects_.begin(), suspects_.end(), request->id) == suspects_.end()) {
     suspects_.push_back(request->id);
-  }
-}
-
-// An event with kError for each choice, and the request is gone.
-void Scheduler::EndFailed(RequestState* request) {
-  std::vector<Sequence*> open;
-  for (const auto& sequence : request->choices) {
-    if (sequence != nullptr) open.push_back(sequence.get());
-  }
-  for (Sequence* sequence : open) {
-    RequestEvent event = EventOf(*sequence, FinishReason::kError);
-    event.crashed = true;
-    pending_events_.push_back(event);
-  }
-  while (!open.empty()) {  // the first choice goes last: it would set the others free
-    End(open.back(), /*failed=*/true);
-    open.pop_back();
   }
 }
 
@@ -62,8 +45,6 @@ void Scheduler::Restart() {
   flights_.clear();
   for (const auto& [id, sequence] : sequences_) {
     sequence->rows_in_flight = sequence->samples_in_flight = sequence->drafts_in_flight = 0;
-    sequence->drafts = 0;
-    sequence->draft.clear();
   }
   for (auto& rank : ranks_) {
     for (Sequence* sequence : rank->running) {

@@ -32,7 +32,7 @@ struct Sequence {
   bool heard = false;          // it had an answer
   int64_t answered = 0;        // rows whose results were delivered in earlier lives
   int64_t cached_tokens = -1;  // of the prompt, from the prefix cache in its first life
-  int64_t first_own_page = 0;  // pages before it were others' in its first life
+  int64_t first_own_page = 0;  // pages before it were others' in each life
   std::unique_ptr<TokenConstraint> constraint;  // from its first sampled token on
   std::vector<uint32_t> allowed;                // mask for its next token, and behind its guesses
   bool mask_ready = false;

@@ -103,9 +103,8 @@ TEST(PrefixCache, NothingIsReadBeforeItWasComputed) {
   driver.Drain();
 }
 
-TEST(PrefixCache, AFailedSequenceLeavesNothing) {
-  SchedulerOptions options = OneRank();
-  options.prefill_chunk = 4;
+// A prompt that fails behind its second page.
+Request FailsInItsPrompt() {
   Request request = Ask(30, 2);
   request.gate = kFragileGate;
   Expected expected = Expect(request, 0, 0);
@@ -114,6 +113,13 @@ TEST(PrefixCache, AFailedSequenceLeavesNothing) {
     expected = Expect(request, 0, 0);
     if (!expected.tokens.empty()) expected.finish = FinishReason::kStop;  // failed too late
   }
+  return request;
+}
+
+TEST(PrefixCache, AFailedSequenceLeavesNothing) {
+  SchedulerOptions options = OneRank();
+  options.prefill_chunk = 4;
+  const Request request = FailsInItsPrompt();
   Driver driver(options);
   driver.Add(request);
   driver.Step();
@@ -129,6 +135,25 @@ TEST(PrefixCache, AFailedSequenceLeavesNothing) {
   EXPECT_EQ(driver.scheduler().cached_blocks(), 0);
   driver.Drain();
   driver.ExpectRight(id);
+}
+
+// Nor does one that began with pages of others and had to compute them itself in its next life.
+TEST(PrefixCache, AFailedSequenceLeavesNothingOfLaterLives) {
+  SchedulerOptions options = OneRank();
+  options.prefill_chunk = 4;
+  const Request request = FailsInItsPrompt();
+  Driver driver(options);
+  Request other = request;
+  other.prompt.resize(9);
+  other.max_tokens = 1;
+  driver.Add(other);
+  driver.Drain();
+  const int64_t id = driver.Add(request);
+  EXPECT_EQ(StartOf(driver.Plan(), id).cached, 8);
+  driver.Crash();
+  driver.Drain();
+  EXPECT_EQ(driver.outcome(id).finish, FinishReason::kError);
+  EXPECT_EQ(driver.scheduler().cached_blocks(), 0);
 }
 
 TEST(PrefixCache, TheOldestPagesMakeRoom) {

@@ -3,7 +3,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <memory>
+
 #include "tests/scheduler/driver.h"
+#include "tests/scheduler/fake_model.h"
 
 namespace folkmoot {
 namespace {
@@ -147,22 +150,19 @@ TEST(Restart, SuspectsAreTriedOneByOne) {
 }
 
 // A new server gets what the old one has told of its choices.
-TEST(Resume, ChoicesGoOnWhereTheyWere) {
-  Request request = Ask(6, 20);
+void ExpectToGoOn(Request request) {
   request.n = 3;
   Driver old(SmallOptions());
   old.Add(request);
   for (int i = 0; i < 9; ++i) old.Step();
   Driver next(SmallOptions());
-  std::vector<size_t> before;
   for (int32_t c = 0; c < 3; ++c) {
     const Driver::Outcome& outcome = old.outcome(0, c);
-    before.push_back(outcome.tokens.size());
+    EXPECT_FALSE(outcome.tokens.empty());
     request.so_far.push_back(
         {.tokens = outcome.tokens, .ended = outcome.finish != FinishReason::kNone});
   }
   request.so_far[1].ended = true;  // whatever it gave
-  EXPECT_GT(before[0], 0u);
   const int64_t id = next.Add(request);
   next.Drain();
   old.Drain();
@@ -173,6 +173,30 @@ TEST(Resume, ChoicesGoOnWhereTheyWere) {
     EXPECT_EQ(whole, old.outcome(0, c).tokens) << c;
   }
   EXPECT_TRUE(next.outcome(id, 1).events.empty());
+}
+
+TEST(Resume, ChoicesGoOnWhereTheyWere) {
+  Request request = Ask(6, 20);
+  ExpectToGoOn(request);
+  request.source = 4;
+  ExpectToGoOn(request);
+  request.constraint = std::make_shared<FakeConstraint>(15, -1);
+  ExpectToGoOn(request);
+}
+
+// A choice that takes the place of the first has tokens of its own.
+TEST(Resume, ChoicesGoOnWithoutTheFirst) {
+  Request request = Ask(6, 20);
+  request.n = 2;
+  request.so_far = {{.tokens = {1, 2}}, {.tokens = {3, 4, 5}}};
+  Driver driver(SmallOptions());
+  const int64_t id = driver.Add(request);
+  driver.scheduler().Abort(id, 0);
+  std::vector<int32_t> tokens = request.prompt;
+  tokens.insert(tokens.end(), {3, 4, 5});
+  EXPECT_EQ(StartOf(driver.Step(), 1).tokens, tokens);
+  driver.Drain();
+  EXPECT_EQ(driver.outcome(id, 1).tokens.size(), 17u);
 }
 
 TEST(Resume, WhatCannotGoOnIsRefused) {

@@ -146,6 +146,11 @@ absl::Status AddTools(const Fields& fields, Json* context) {
   return absl::OkStatus();
 }
 
+// Does the template write the beginning of the answer?
+bool BeginsAnswer(const Fields& fields) {
+  return fields.Boolean("add_generation_prompt", !fields.Boolean("continue_final_message", false));
+}
+
 absl::Status AddKwargs(const Fields& fields, Json* context) {
   const Json* kwargs = fields.Get("chat_template_kwargs");
   if (kwargs == nullptr) return absl::OkStatus();
@@ -204,7 +209,7 @@ absl::StatusOr<RenderedChat> RenderChat(const Fields& fields, const ServedModel&
   const Json* messages = fields.Get(kMessages);
   if (messages == nullptr) return BadField(kMessages, "messages: it is missing");
   const bool resume = fields.Boolean("continue_final_message", false);
-  const bool prompt = fields.Boolean("add_generation_prompt", !resume);
+  const bool prompt = BeginsAnswer(fields);
   if (resume && prompt) {
     return BadField("continue_final_message",
                     "continue_final_message cannot go with add_generation_prompt: true");
@@ -247,8 +252,7 @@ absl::StatusOr<BuiltRequest> BuildChat(const Json& body, const BuildContext& con
   FM_RETURN_IF_ERROR(ReadTools(fields, model, &out));
 
   FM_ASSIGN_OR_RETURN(const RenderedChat chat, RenderChat(fields, model));
-  const bool resume = fields.Boolean("continue_final_message", false);
-  SetReasoningStart(chat, fields.Boolean("add_generation_prompt", !resume), &out.output);
+  SetReasoningStart(chat, BeginsAnswer(fields), &out.output);
   LetReasoningComeFirst(model, &out);
   ShowMarkers(model, out.output, &out.text);
   const std::optional<int64_t> truncate = fields.Integer("truncate_prompt_tokens");

@@ -144,6 +144,42 @@ TEST(BeamRequests, AbortEndsEveryOutputOnceAndFreesThePages) {
   EXPECT_TRUE(status.ok()) << status;
 }
 
+// A search goes on in a new server by beginning anew; what was told is not told again.
+TEST(BeamRequests, TellOnlyWhatWasNotTold) {
+  const GoldenCase golden(std::string("switch_transformers-capacity"));
+  Request request = golden.beams.back();
+  request.n = 2;
+  const auto body = [&](Engine& engine, LoadedRank&) -> absl::Status {
+    std::vector<std::vector<int32_t>> tokens(2);
+    std::vector<std::string> errors(2);
+    const auto hear = [&](const RequestEvent& event) {
+      const auto choice = static_cast<size_t>(event.choice);
+      errors[choice] = event.result->error;
+      if (errors[choice].empty()) tokens[choice].push_back(event.result->token);
+    };
+    const auto search = [&](const std::vector<ChoiceSoFar>& so_far) {
+      tokens.assign(2, {});
+      request.so_far = so_far;
+      const absl::Status submitted = engine.Submit(request).status();
+      return submitted.ok() ? engine.Drain(hear) : submitted;
+    };
+    FM_RETURN_IF_ERROR(search({}));
+    const std::vector<std::vector<int32_t>> whole = tokens;
+    FM_RETURN_IF_ERROR(search({{.tokens = whole[0], .ended = true}, {.tokens = {whole[1][0]}}}));
+    EXPECT_TRUE(tokens[0].empty());
+    EXPECT_EQ(tokens[1], std::vector<int32_t>(whole[1].begin() + 1, whole[1].end()));
+    EXPECT_EQ(errors[1], "");
+    FM_RETURN_IF_ERROR(search({{}, {.tokens = {whole[1][0] ^ 1}}}));
+    EXPECT_EQ(tokens[0], whole[0]);
+    EXPECT_TRUE(tokens[1].empty());
+    EXPECT_THAT(errors[1], HasSubstr("found another output"));
+    return absl::OkStatus();
+  };
+  const absl::Status status =
+      RunOnThreadRanks(golden.setup.options, 1, 1, body, [](SchedulerOptions&) {});
+  EXPECT_TRUE(status.ok()) << status;
+}
+
 // A model of 4 tokens, 3 ending the output, whose log-probabilities depend on all tokens before.
 std::vector<TokenLogprob> ToyAnswer(const Beam& beam) {
   uint64_t state = 7;

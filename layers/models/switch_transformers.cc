@@ -2,7 +2,7 @@
 // Switch Transformers (Fedus et al. 2021): T5 with the best expert of each token in every n-th
 // layer. A source may take expert_capacity places of an expert; whoever finds none passes by on the
 // residual stream, as in the authors' code. Transformers says so too, but counts every token by
-// itself, so that none is ever left out (docs/adr/0020).
+// itself, so that none is ever left out (docs/adr/0022).
 #include <array>
 #include <cmath>
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "layers/attention.h"
 
+#include <cmath>
+
 #include "layers/grouped_attention.h"
 #include "layers/latent_attention.h"
 #include "layers/mixture_attention.h"
@@ -34,6 +36,11 @@ absl::StatusOr<Matrix> UniformAttention::Forward(LayerContext& ctx, const Attent
   label.phase = "attention output gather";
   FM_RETURN_IF_ERROR(columns_->Gather(label));
   return out;
+}
+
+float ScoreScale(const ModelConfig& config) {
+  if (config.attention_multiplier > 0) return config.attention_multiplier;
+  return static_cast<float>(1.0 / std::sqrt(static_cast<double>(config.head_dim)));
 }
 
 absl::StatusOr<std::unique_ptr<Attention>> LoadAttention(ThreadPool& pool, WeightLoader& loader,

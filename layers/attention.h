@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Self-attention of a decoder block: projections, optional q/k norms, rotary embedding, paged
-// causal attention.
+// Self-attention of a block: projections, optional q/k norms, rotary embedding, paged attention,
+// causal but for encoders.
 //
 // Over one rank of `columns` it is dense and local: a sequence's keys and values live on the rank
 // that owns it. Over several, each has whole heads: those of some keys and values with the queries
@@ -78,6 +78,9 @@ class UniformAttention : public Attention {
   PackedMatrix o_;
   std::vector<float> o_bias_;  // empty: none
 };
+
+// What scores are multiplied with, where heads have keys of their own.
+float ScoreScale(const ModelConfig& config);
 
 // Multi-head, grouped-query or latent attention, or a mixture of heads, as the config says.
 absl::StatusOr<std::unique_ptr<Attention>> LoadAttention(ThreadPool& pool, WeightLoader& loader,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "layers/cross_attention.h"
 
-#include <cmath>
+#include "layers/attention.h"
 
 namespace folkmoot {
 
@@ -24,12 +24,7 @@ absl::StatusOr<CrossAttention> CrossAttention::Load(ThreadPool& pool, WeightLoad
                                                     const AttentionNames& names) {
   const int64_t inner = config.heads * config.head_dim;
   CrossAttention attention;
-  attention.params_ = {
-      .layer = layer,
-      .heads = config.heads,
-      .scale = config.attention_multiplier > 0
-                   ? config.attention_multiplier
-                   : static_cast<float>(1.0 / std::sqrt(static_cast<double>(config.head_dim)))};
+  attention.params_ = {.layer = layer, .heads = config.heads, .scale = ScoreScale(config)};
   const auto load = [&](const std::string& module, int64_t n, int64_t k, bool biased) {
     return LoadLinear(pool, loader, module, n, k, biased);
   };

@@ -19,10 +19,12 @@ GatedFfnTensors FusedTensorsOf(const std::string& gate_up, const std::string& do
           .down = {.name = down, .n = hidden, .k = intermediate}};
 }
 
-std::string BiasOf(const TensorRef& tensor) {
+absl::StatusOr<std::vector<float>> LoadBiasOf(WeightLoader& loader, const TensorRef& matrix,
+                                              const ColumnSplit& outputs, int rank) {
   constexpr std::string_view kWeight = "weight";
-  FM_CHECK(tensor.name.ends_with(kWeight));
-  return tensor.name.substr(0, tensor.name.size() - kWeight.size()) + "bias";
+  FM_CHECK(matrix.name.ends_with(kWeight));
+  const std::string bias = matrix.name.substr(0, matrix.name.size() - kWeight.size()) + "bias";
+  return loader.VectorPart(bias, outputs.cols(), outputs.begin(rank), outputs.width(rank));
 }
 
 absl::Status LoadGatedFfn(ThreadPool& pool, WeightLoader& loader, const GatedFfnTensors& tensors,
@@ -55,9 +57,7 @@ absl::StatusOr<DenseFfn> DenseFfn::Load(ThreadPool& pool, WeightLoader& loader,
   if (!biased) return ffn;
   const auto load = [&](const TensorRef& tensor, const ColumnSplit& split,
                         std::vector<float>* values, std::span<const float>* view) -> absl::Status {
-    FM_ASSIGN_OR_RETURN(*values,
-                        loader.VectorPart(BiasOf(tensor), split.cols(), split.begin(columns.rank()),
-                                          split.width(columns.rank())));
+    FM_ASSIGN_OR_RETURN(*values, LoadBiasOf(loader, tensor, split, columns.rank()));
     *view = *values;
     return absl::OkStatus();
   };

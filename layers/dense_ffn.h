@@ -21,8 +21,9 @@ GatedFfnTensors TensorsOf(const std::string& prefix, int64_t hidden, int64_t int
 GatedFfnTensors FusedTensorsOf(const std::string& gate_up, const std::string& down, int64_t hidden,
                                int64_t intermediate);
 
-// "x.weight" of a tensor's name becomes "x.bias".
-std::string BiasOf(const TensorRef& tensor);
+// This rank's part of the bias beside a matrix: "x.bias" beside "x.weight", divided as its outputs.
+absl::StatusOr<std::vector<float>> LoadBiasOf(WeightLoader& loader, const TensorRef& matrix,
+                                              const ColumnSplit& outputs, int rank);
 
 // This rank's part of one network. The bias stays as it is.
 absl::Status LoadGatedFfn(ThreadPool& pool, WeightLoader& loader, const GatedFfnTensors& tensors,

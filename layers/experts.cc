@@ -72,10 +72,8 @@ absl::Status Experts::LoadBiases(WeightLoader& loader, const ModelConfig& config
 absl::Status Experts::LoadOwnBiases(WeightLoader& loader, const GatedFfnTensors& tensors) {
   const auto load = [&](const TensorRef& tensor, const ColumnSplit& split,
                         std::span<const float>* view) -> absl::Status {
-    const int rank = columns_->rank();
-    FM_ASSIGN_OR_RETURN(
-        biases_.emplace_back(),
-        loader.VectorPart(BiasOf(tensor), split.cols(), split.begin(rank), split.width(rank)));
+    FM_ASSIGN_OR_RETURN(biases_.emplace_back(),
+                        LoadBiasOf(loader, tensor, split, columns_->rank()));
     *view = biases_.back();
     return absl::OkStatus();
   };

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "layers/grouped_attention.h"
 
-#include <cmath>
 #include <utility>
 
 #include "layers/norm.h"
@@ -20,15 +19,12 @@ GroupedAttention::GroupedAttention(const ModelConfig& config, int64_t layer,
   kv_ = kv_heads.Times(config.head_dim);
   heads_ = kv_.Times(queries);
   kv_heads_ = kv_heads.width(rank());
-  params_ = {
-      .layer = layer,
-      .heads = kv_heads_ * queries,
-      .scale = config.attention_multiplier > 0
-                   ? config.attention_multiplier
-                   : static_cast<float>(1.0 / std::sqrt(static_cast<double>(config.head_dim))),
-      .window = kind_.sliding_window,
-      .chunk = kind_.chunk,
-      .softcap = config.attention_softcap};
+  params_ = {.layer = layer,
+             .heads = kv_heads_ * queries,
+             .scale = ScoreScale(config),
+             .window = kind_.sliding_window,
+             .chunk = kind_.chunk,
+             .softcap = config.attention_softcap};
 }
 
 absl::StatusOr<std::unique_ptr<Attention>> GroupedAttention::Load(

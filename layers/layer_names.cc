@@ -54,4 +54,13 @@ LayerNames SparseBlockNames(const std::string& prefix) {
 
 EndNames UsualEndNames() { return {"model.embed_tokens.weight", "model.norm", "lm_head"}; }
 
+EndNames LanguageModelEndNames() {
+  return {"language_model.model.embed_tokens.weight", "language_model.model.norm",
+          "language_model.lm_head"};
+}
+
+EndNames InnerLanguageModelEndNames() {
+  return {"model.language_model.embed_tokens.weight", "model.language_model.norm", "lm_head"};
+}
+
 }  // namespace folkmoot

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Where the tensors of a decoder layer stand in a checkpoint. A module is a name that ".weight"
+// Where the tensors of a layer stand in a checkpoint. A module is a name that ".weight"
 // and, where the model has one, ".bias" follow; other names are whole.
 #pragma once
 
@@ -95,5 +95,9 @@ LayerNames UsualLayerNames(const std::string& prefix);
 // The same with the MoE block of Mixtral: block_sparse_moe with w1, w2 and w3, or, packed, mlp.
 LayerNames SparseBlockNames(const std::string& prefix);
 EndNames UsualEndNames();
+// Of text models inside of multimodal ones: all in "language_model.", or the decoder alone in
+// "model.language_model.".
+EndNames LanguageModelEndNames();
+EndNames InnerLanguageModelEndNames();
 
 }  // namespace folkmoot

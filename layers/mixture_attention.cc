@@ -2,7 +2,6 @@
 #include "layers/mixture_attention.h"
 
 #include <algorithm>
-#include <cmath>
 #include <limits>
 #include <numeric>
 
@@ -19,7 +18,7 @@ MixtureAttention::MixtureAttention(const ModelConfig& config, int64_t layer,
       output_(OutputSplit(config.hidden, columns.size())) {
   params_ = {.layer = layer,
              .heads = heads_.width(columns.rank()) / head_dim_,
-             .scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(head_dim_)))};
+             .scale = ScoreScale(config)};
 }
 
 absl::StatusOr<std::unique_ptr<Attention>> MixtureAttention::Load(
@@ -172,8 +171,8 @@ void MixtureAttention::Combine(LayerContext& ctx, ConstMatrix attended, const Ch
 absl::StatusOr<Matrix> MixtureAttention::Forward(LayerContext& ctx, const AttentionStep& step,
                                                  KvCache& cache, ConstMatrix x) const {
   const int rank = columns_->rank();
-  WaitLabel label = {.phase = "attention gather", .layer = static_cast<int>(layer_)};
-  label.step = ctx.step;
+  WaitLabel label = {
+      .phase = "attention gather", .layer = static_cast<int>(layer_), .step = ctx.step};
   const Workspace::Position mark = ctx.workspace.Mark();
   const Choices choices = Choose(ctx, x);
   const Matrix attended = columns_->Take(x.rows, heads_);

@@ -151,7 +151,6 @@ struct ModelConfig {
   bool qkv_bias = false;
   bool output_bias = false;  // attention output projection
   bool mlp_bias = false;
-  bool gated_ffn = true;  // false: down(act(up x)), also of experts
   QkNormKind qk_norm = QkNormKind::kNone;
   // Granite: what embeddings and the outputs of attention and FFN are multiplied with, what logits
   // are divided by (multiplied with 1 / it, in fact), and the scale of attention scores (0: 1 /

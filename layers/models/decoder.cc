@@ -8,6 +8,7 @@
 #include <cmath>
 
 #include "layers/column_splits.h"
+#include "layers/models/ends.h"
 #include "parallel/local_dispatcher.h"
 #include "runtime/ops/norm.h"
 
@@ -52,7 +53,7 @@ absl::StatusOr<Matrix> DecoderModel::Forward(LayerContext& ctx, const ForwardBat
   if (config_.layers.front().shortcut) {
     shortcut = ctx.workspace.GetMatrix(batch.tokens(), config_.hidden);
   }
-  Embed(ctx, batch, hidden);
+  EmbedTokens(ctx, embedding_, batch.token_ids, config_.embedding_multiplier, hidden);
   blocks_.front().input_norm.Apply(ctx.pool, hidden, normed);
   for (size_t i = 0; i < blocks_.size(); ++i) {
     Block& block = blocks_[i];
@@ -88,15 +89,6 @@ absl::StatusOr<Matrix> DecoderModel::Feed(LayerContext& ctx, const ForwardBatch&
   return block.dense->Forward(ctx, normed, static_cast<int>(index));
 }
 
-void DecoderModel::Embed(LayerContext& ctx, const ForwardBatch& batch, Matrix hidden) const {
-  if (embedding_.codes) {
-    EmbeddingLookup(ctx.pool, *embedding_.codes, batch.token_ids, ctx.workspace, hidden);
-  } else {
-    EmbeddingLookup(ctx.pool, embedding_.plain, batch.token_ids, hidden);
-  }
-  if (config_.embedding_multiplier != 1.0f) Scale(ctx.pool, config_.embedding_multiplier, hidden);
-}
-
 AttentionStep DecoderModel::StepOf(LayerContext& ctx, const ForwardBatch& batch) {
   attention_sequences_.clear();
   for (const BatchSequence& s : batch.sequences) {
@@ -124,13 +116,8 @@ RopeRows DecoderModel::FillRope(LayerContext& ctx, const ForwardBatch& batch, co
 
 absl::StatusOr<Matrix> DecoderModel::Logits(LayerContext& ctx, const ForwardBatch& batch,
                                             ConstMatrix normed) const {
-  const auto rows = static_cast<int64_t>(batch.logit_rows.size());
-  const Matrix wanted = ctx.workspace.GetMatrix(rows, config_.hidden);
-  for (int64_t r = 0; r < rows; ++r) {
-    const std::span<const float> row = normed.RowSpan(batch.logit_rows[static_cast<size_t>(r)]);
-    std::copy(row.begin(), row.end(), wanted.Row(r));
-  }
-  const Matrix logits = columns_->Take(rows, vocab_);
+  const Matrix wanted = RowsOf(ctx, normed, batch.logit_rows);
+  const Matrix logits = columns_->Take(wanted.rows, vocab_);
   const Matrix mine = columns_->Mine(logits, vocab_);
   Gemm(ctx.pool, wanted, head_, head_bias_, ctx.workspace, mine);
   if (config_.logits_scaling != 1.0f) Scale(ctx.pool, 1.0f / config_.logits_scaling, mine);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The decoder stack that all families share: pre-norm blocks of attention and a feed-forward
-// network, dense, mixture of experts, or both; some normalise what these give as well.
+// The decoder stack that all families without an encoder share: blocks of attention and a
+// feed-forward network, dense, mixture of experts, or both, with norms before, behind, or both.
 #pragma once
 
 #include <memory>
@@ -69,7 +69,6 @@ class DecoderModel : public Model {
   absl::Status MakeColumns(const ModelOptions& options);
   AttentionStep StepOf(LayerContext& ctx, const ForwardBatch& batch);
   static RopeRows FillRope(LayerContext& ctx, const ForwardBatch& batch, const Rope& rope);
-  void Embed(LayerContext& ctx, const ForwardBatch& batch, Matrix hidden) const;
   // The output of the FFN of block `index`. `shortcut` gets what joins later.
   absl::StatusOr<Matrix> Feed(LayerContext& ctx, const ForwardBatch& batch, size_t index,
                               ConstMatrix normed, Matrix shortcut);

@@ -78,6 +78,13 @@ absl::Status ReadScaledAndShared(const ConfigReader& keys, double scaling, int64
   return absl::OkStatus();
 }
 
+absl::Status ReadBiasedExperts(const ConfigReader& keys, const GroupDefaults& groups,
+                               double scaling, int64_t shared, MoeConfig& moe) {
+  moe.selection_bias = true;
+  FM_RETURN_IF_ERROR(ReadGroups(keys, groups, moe));
+  return ReadScaledAndShared(keys, scaling, shared, moe);
+}
+
 absl::Status ReadMlpLayerTypes(const ConfigReader& keys, ModelConfig& config) {
   constexpr const char* kTypes = "mlp_layer_types";
   FM_ASSIGN_OR_RETURN(const auto types, keys.Strings(kTypes));

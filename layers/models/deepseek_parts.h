@@ -36,6 +36,11 @@ absl::Status ReadGroups(const ConfigReader& keys, const GroupDefaults& defaults,
 absl::Status ReadScaledAndShared(const ConfigReader& keys, double scaling, int64_t shared,
                                  MoeConfig& moe);
 
+// The experts of DeepSeek-V3: the keys of the two above, and a bias of each layer for
+// BiasedSigmoidGate.
+absl::Status ReadBiasedExperts(const ConfigReader& keys, const GroupDefaults& groups,
+                               double scaling, int64_t shared, MoeConfig& moe);
+
 // Key mlp_layer_types, where it is given, says which layers have experts; first_k_dense_replace,
 // where that is given too, must agree.
 absl::Status ReadMlpLayerTypes(const ConfigReader& keys, ModelConfig& config);

@@ -18,9 +18,8 @@ constexpr FixedKey kFixed[] = {
 
 absl::Status Read(const ConfigSource& source, ModelConfig& config) {
   FM_RETURN_IF_ERROR(ReadLatent(source, {}, config));
-  FM_RETURN_IF_ERROR(ReadGroups(source.keys, {.groups = 8, .chosen = 4}, config.moe));
-  FM_RETURN_IF_ERROR(ReadScaledAndShared(source.keys, 2.5, 1, config.moe));
-  config.moe.selection_bias = true;
+  FM_RETURN_IF_ERROR(
+      ReadBiasedExperts(source.keys, {.groups = 8, .chosen = 4}, 2.5, 1, config.moe));
   FM_ASSIGN_OR_RETURN(config.rope.neighbours, source.keys.Bool("rope_interleave", true));
   return absl::OkStatus();
 }
@@ -39,11 +38,6 @@ constexpr std::string_view kBesideText[] = {
     "projection_hidden_size", "projection_layer_norm_eps"};
 constexpr std::string_view kNotText[] = {"vision_tower.", "mm_projector.",
                                          "language_model.model.layers.{}."};
-
-EndNames MultimodalEndNames() {
-  return {"language_model.model.embed_tokens.weight", "language_model.model.norm",
-          "language_model.lm_head"};
-}
 
 constexpr ConfigFamily kText = {.architecture = "DeepseekV3ForCausalLM",
                                 .model_type = "deepseek_v3",
@@ -88,7 +82,7 @@ constexpr ConfigFamily MultimodalConfig() {
 const Family kDeepseekV3 = {.config = kText, .gate = PublishedGate, .unused = kPredictionLayers};
 
 const Family kKimiK25 = {.config = MultimodalConfig(),
-                         .end_names = MultimodalEndNames,
+                         .end_names = LanguageModelEndNames,
                          .layers = "language_model.model.layers.",
                          .gate = PublishedGate,
                          .unused = kNotText};

@@ -20,9 +20,7 @@ absl::Status Read(const ConfigSource& source, ModelConfig& config) {
     if (source.keys.HasValue(key)) continue;
     return source.keys.Wrong(key, "this architecture has no default for it");
   }
-  config.moe.selection_bias = true;
-  FM_RETURN_IF_ERROR(ReadGroups(source.keys, {}, config.moe));
-  return ReadScaledAndShared(source.keys, 1.0, 1, config.moe);
+  return ReadBiasedExperts(source.keys, {}, 1.0, 1, config.moe);
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <numeric>
 
+#include "layers/models/ends.h"
 #include "layers/models/part_observer.h"
 #include "runtime/ops/norm.h"
 
@@ -25,26 +26,14 @@ absl::StatusOr<Matrix> EncoderDecoderModel::Forward(LayerContext& ctx, const For
       }
     }
   }
-  std::optional<PartObserver> observer;
-  LayerContext inner = ctx;
-  if (ctx.observer != nullptr) {
-    observer.emplace(*ctx.observer, ctx.workspace, targets_.rows, batch.tokens());
-    inner.observer = &*observer;
-  }
-  FM_ASSIGN_OR_RETURN(const Matrix decoded, Run(inner, decoder_, targets_, *cache_));
+  FM_ASSIGN_OR_RETURN(const Matrix decoded, Run(ctx, decoder_, targets_, batch.tokens(), *cache_));
   return Logits(ctx, decoded);
 }
 
-absl::Status EncoderDecoderModel::Encode(LayerContext& ctx, int64_t rows) {
+absl::Status EncoderDecoderModel::Encode(LayerContext& ctx, int64_t total) {
   const Workspace::Position mark = ctx.workspace.Mark();
-  std::optional<PartObserver> observer;
-  LayerContext inner = ctx;
-  if (ctx.observer != nullptr) {
-    observer.emplace(*ctx.observer, ctx.workspace, sources_.rows, rows);
-    inner.observer = &*observer;
-  }
   PlaceSources();
-  FM_ASSIGN_OR_RETURN(const Matrix encoded, Run(inner, encoder_, sources_, *scratch_));
+  FM_ASSIGN_OR_RETURN(const Matrix encoded, Run(ctx, encoder_, sources_, total, *scratch_));
   for (const Block& block : decoder_.blocks) {
     block.cross->Store(ctx, sources_.cross, encoded, *cache_);
   }
@@ -52,8 +41,13 @@ absl::Status EncoderDecoderModel::Encode(LayerContext& ctx, int64_t rows) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<Matrix> EncoderDecoderModel::Run(LayerContext& ctx, Stack& stack, const Part& part,
-                                                KvCache& cache) {
+absl::StatusOr<Matrix> EncoderDecoderModel::Run(const LayerContext& whole, Stack& stack,
+                                                const Part& part, int64_t total, KvCache& cache) {
+  LayerContext ctx = whole;
+  std::optional<PartObserver> observer;
+  if (whole.observer != nullptr) {
+    ctx.observer = &observer.emplace(*whole.observer, whole.workspace, part.rows, total);
+  }
   const bool watched = ctx.observer != nullptr && ctx.observer->WantsLayerOutput();
   const int64_t rows = part.batch.tokens();
   Matrix hidden = ctx.workspace.GetMatrix(rows, config_.hidden);  // the residual stream
@@ -192,13 +186,7 @@ void EncoderDecoderModel::PlaceSources() {
 
 void EncoderDecoderModel::Embed(LayerContext& ctx, const Stack& stack, const Part& part,
                                 Matrix hidden) const {
-  const std::span<const int32_t> ids = part.batch.token_ids;
-  if (stack.embedding.codes) {
-    EmbeddingLookup(ctx.pool, *stack.embedding.codes, ids, ctx.workspace, hidden);
-  } else {
-    EmbeddingLookup(ctx.pool, stack.embedding.plain, ids, hidden);
-  }
-  if (config_.embedding_multiplier != 1.0f) Scale(ctx.pool, config_.embedding_multiplier, hidden);
+  EmbedTokens(ctx, stack.embedding, part.batch.token_ids, config_.embedding_multiplier, hidden);
   if (frequencies_.empty()) return;
   const size_t half = frequencies_.size();
   for (int64_t row = 0; row < hidden.rows; ++row) {
@@ -214,12 +202,7 @@ void EncoderDecoderModel::Embed(LayerContext& ctx, const Stack& stack, const Par
 }
 
 Matrix EncoderDecoderModel::Logits(LayerContext& ctx, ConstMatrix normed) const {
-  const std::vector<int32_t>& wanted = targets_.batch.logit_rows;
-  const Matrix rows = ctx.workspace.GetMatrix(std::ssize(wanted), config_.hidden);
-  for (size_t r = 0; r < wanted.size(); ++r) {
-    const std::span<const float> row = normed.RowSpan(wanted[r]);
-    std::copy(row.begin(), row.end(), rows.Row(static_cast<int64_t>(r)));
-  }
+  const Matrix rows = RowsOf(ctx, normed, targets_.batch.logit_rows);
   const Matrix logits = ctx.workspace.GetMatrix(rows.rows, config_.vocab);
   Gemm(ctx.pool, rows, head_, {}, ctx.workspace, logits);
   if (config_.logits_scaling != 1.0f) Scale(ctx.pool, 1.0f / config_.logits_scaling, logits);

@@ -91,11 +91,13 @@ class EncoderDecoderModel : public Model {
   void AddRows(const ForwardBatch& batch, const BatchSequence& sequence, int64_t begin, int64_t end,
                Part* part) const;
   void PlaceSources();
-  // The residual stream's final norm [rows of the part, H].
-  absl::StatusOr<Matrix> Run(LayerContext& ctx, Stack& stack, const Part& part, KvCache& cache);
+  // The residual stream's final norm [rows of the part, H]. The observer hears of all `total` rows
+  // of the step.
+  absl::StatusOr<Matrix> Run(const LayerContext& whole, Stack& stack, const Part& part,
+                             int64_t total, KvCache& cache);
   absl::Status RunBlock(LayerContext& ctx, Stack& stack, size_t index, const Part& part,
                         KvCache& cache, Matrix hidden, Matrix normed);
-  absl::Status Encode(LayerContext& ctx, int64_t rows);
+  absl::Status Encode(LayerContext& ctx, int64_t total);
   void Embed(LayerContext& ctx, const Stack& stack, const Part& part, Matrix hidden) const;
   Matrix Logits(LayerContext& ctx, ConstMatrix normed) const;
 

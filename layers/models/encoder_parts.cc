@@ -27,7 +27,6 @@ absl::Status ReadEncoder(const ConfigReader& keys, int64_t heads, int64_t interm
   encoder.head_dim = heads == config.heads ? config.head_dim : config.hidden / heads;
   config.layers.resize(static_cast<size_t>(encoder.layers + decoder_layers));
   for (LayerConfig& layer : config.layers) layer.rope = false;
-  config.gated_ffn = false;
   config.max_positions *= 2;
   FM_ASSIGN_OR_RETURN(config.pad_id, TokenOr(keys, "pad_token_id", config.pad_id, config.vocab));
   FM_ASSIGN_OR_RETURN(encoder.decoder_start,

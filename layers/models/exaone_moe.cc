@@ -20,9 +20,7 @@ constexpr std::string_view kUnused[] = {"mtp."};
 absl::Status Read(const ConfigSource& source, ModelConfig& config) {
   const ConfigReader& keys = source.keys;
   FM_RETURN_IF_ERROR(ReadMlpLayerTypes(keys, config));
-  FM_RETURN_IF_ERROR(ReadGroups(keys, {}, config.moe));
-  FM_RETURN_IF_ERROR(ReadScaledAndShared(keys, 2.5, 1, config.moe));
-  config.moe.selection_bias = true;
+  FM_RETURN_IF_ERROR(ReadBiasedExperts(keys, {}, 2.5, 1, config.moe));
   if (keys.Has("sliding_window") && !keys.HasValue("sliding_window")) {
     return keys.Wrong("sliding_window", "it must be a number, if only one that no layer uses");
   }

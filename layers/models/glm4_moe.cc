@@ -31,9 +31,7 @@ constexpr FixedKey kLiteFixed[] = {{"scoring_func", "\"sigmoid\""},
                                    {"use_qk_norm", "false"}};
 
 absl::Status Read(const ConfigSource& source, ModelConfig& config) {
-  FM_RETURN_IF_ERROR(ReadGroups(source.keys, {}, config.moe));
-  FM_RETURN_IF_ERROR(ReadScaledAndShared(source.keys, 1.0, 1, config.moe));
-  config.moe.selection_bias = true;
+  FM_RETURN_IF_ERROR(ReadBiasedExperts(source.keys, {}, 1.0, 1, config.moe));
   FM_ASSIGN_OR_RETURN(config.qkv_bias, source.keys.Bool("attention_bias", false));
   FM_ASSIGN_OR_RETURN(const bool norms, source.keys.Bool("use_qk_norm", false));
   if (norms) config.qk_norm = QkNormKind::kHeads;
@@ -44,9 +42,7 @@ absl::Status ReadLite(const ConfigSource& source, ModelConfig& config) {
   const ConfigReader& keys = source.keys;
   FM_RETURN_IF_ERROR(
       ReadLatent(source, {.q_rank = 768, .nope_dim = 192, .value_dim = 256}, config));
-  FM_RETURN_IF_ERROR(ReadGroups(keys, {}, config.moe));
-  FM_RETURN_IF_ERROR(ReadScaledAndShared(keys, 1.8, 1, config.moe));
-  config.moe.selection_bias = true;
+  FM_RETURN_IF_ERROR(ReadBiasedExperts(keys, {}, 1.8, 1, config.moe));
   FM_ASSIGN_OR_RETURN(config.rope.neighbours, keys.Bool("rope_interleave", true));
   config.layers.front().moe = false;  // where mlp_layer_types is absent
   return ReadMlpLayerTypes(keys, config);
@@ -63,19 +59,13 @@ constexpr std::string_view kNotText[] = {"model.visual.", "model.language_model.
 
 absl::Status ReadPictureText(const ConfigSource& source, ModelConfig& config) {
   const ConfigReader& keys = source.keys;
-  FM_RETURN_IF_ERROR(ReadGroups(keys, {}, config.moe));
-  FM_RETURN_IF_ERROR(ReadScaledAndShared(keys, 1.0, 1, config.moe));
-  config.moe.selection_bias = true;
+  FM_RETURN_IF_ERROR(ReadBiasedExperts(keys, {}, 1.0, 1, config.moe));
   FM_ASSIGN_OR_RETURN(config.qkv_bias, keys.Bool("attention_bias", true));
   FM_ASSIGN_OR_RETURN(config.rope, ParseRope(keys, {.dim = config.head_dim,
                                                     .partial = source.family.partial_rotary,
                                                     .max_positions = config.max_positions,
                                                     .sections = true}));
   return absl::OkStatus();
-}
-
-EndNames PictureEndNames() {
-  return {"model.language_model.embed_tokens.weight", "model.language_model.norm", "lm_head"};
 }
 
 }  // namespace
@@ -109,7 +99,7 @@ const Family kGlm4vMoe = {
                .fixed = kPictureFixed,
                .own_keys = kPictureKeys,
                .read = ReadPictureText},
-    .end_names = PictureEndNames,
+    .end_names = InnerLanguageModelEndNames,
     .layers = "model.language_model.layers.",
     .gate = BiasedSigmoidGate,
     .unused = kNotText,

@@ -119,11 +119,6 @@ LayerNames Names(const std::string& prefix) {
   return names;
 }
 
-EndNames MultimodalEndNames() {
-  return {"language_model.model.embed_tokens.weight", "language_model.model.norm",
-          "language_model.lm_head"};
-}
-
 // Chosen by logits: sigmoids of large ones are equal.
 GateConfig PublishedGate(const ModelConfig& config) {
   GateConfig gate = TopKGate(config);
@@ -176,7 +171,7 @@ const Family kLlama4 = {.config = kText, .layer_names = Names, .gate = Published
 
 const Family kLlama4Multimodal = {.config = MultimodalConfig(),
                                   .layer_names = Names,
-                                  .end_names = MultimodalEndNames,
+                                  .end_names = LanguageModelEndNames,
                                   .layers = "language_model.model.layers.",
                                   .gate = PublishedGate,
                                   .unused = kNotText};

@@ -2,8 +2,10 @@
 // NLLB-MoE (NLLB Team 2022, fairseq): a Transformer with sinusoidal positions, LayerNorm and the
 // two best experts of each token in every n-th layer. Capacity is counted per source; Transformers
 // 5 runs experts 0 and 1 only, whatever the router says (docs/adr/0022).
+#include <algorithm>
 #include <array>
 #include <cmath>
+#include <limits>
 
 #include "layers/models/encoder_parts.h"
 #include "layers/models/family.h"
@@ -41,12 +43,11 @@ constexpr FixedKey kFixed[] = {{"router_type", "\"tokens_masked\""},
                                {"add_router_probs", "false"},
                                {"add_router_probs", "true"}};
 
-constexpr std::array<std::string_view, 9> kAbsentKeys = {
-    "layer_types",         "num_key_value_heads",
-    "num_experts_per_tok", "original_max_position_embeddings",
-    "rope_scaling",        "rope_parameters",
-    "rope_theta",          "head_dim",
-    "rms_norm_eps"};
+constexpr auto kAbsentKeys = [] {
+  std::array<std::string_view, kKeysOfDecodersAlone.size() + 2> keys = {"head_dim", "rms_norm_eps"};
+  std::copy(kKeysOfDecodersAlone.begin(), kKeysOfDecodersAlone.end(), keys.begin() + 2);
+  return keys;
+}();
 
 absl::Status MarkSparse(const ConfigReader& keys, std::string_view key,
                         std::span<LayerConfig> layers) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// OLMo 2 (arXiv 2501.00656) and OLMo 3 (Ai2 2025), dense: norms of what attention and FFN give
-// instead of what they read, and of q and k over all heads. Three of four layers of OLMo 3 have a
-// window; YaRN stretches the others alone.
+// OLMo 2 (arXiv 2501.00656) and OLMo 3 (Ai2 2025), dense, and FlexOlmo (arXiv 2507.07024), with the
+// experts of OLMoE: norms of what attention and FFN give instead of what they read, and of q and k
+// over all heads. Three of four layers of OLMo 3 have a window; YaRN stretches the others alone.
 #include "layers/models/family.h"
 #include "layers/models/layer_ropes.h"
 
@@ -67,5 +67,28 @@ constexpr ConfigFamily ThirdConfig() {
 
 const Family kOlmo2 = {.config = SecondConfig(), .layer_names = Names};
 const Family kOlmo3 = {.config = ThirdConfig(), .layer_names = Names};
+
+const Family kFlexOlmo = {
+    .config = {.architecture = "FlexOlmoForCausalLM",
+               .model_type = "flex_olmo",
+               .vocab = 100352,
+               .hidden = 4096,
+               .intermediate = 11008,
+               .layers = 32,
+               .heads = 32,
+               .max_positions = 4096,
+               .rope_theta = 5e5,
+               .eos = 100257,
+               .bias = BiasRule::kAttentionKey,
+               .qk_norm = QkNormKind::kRows,
+               .head_dim_null = false,
+               .experts = 7,
+               .top_k = 5,
+               .local_experts_alias = true,
+               .norm_topk_key = true,
+               .read = Read},
+    .layer_names = Names,
+    .gate = TopKGate,
+};
 
 }  // namespace folkmoot

@@ -28,10 +28,6 @@ LayerNames Names(const std::string& prefix) {
   return names;
 }
 
-EndNames Ends() {
-  return {"model.language_model.embed_tokens.weight", "model.language_model.norm", "lm_head"};
-}
-
 }  // namespace
 
 const Family kQwen3VlMoe = {
@@ -58,7 +54,7 @@ const Family kQwen3VlMoe = {
                .fixed = kFixed,
                .read = Read},
     .layer_names = Names,
-    .end_names = Ends,
+    .end_names = InnerLanguageModelEndNames,
     .layers = "model.language_model.layers.",
     .gate = TopKGate,
     .unused = kNotText,

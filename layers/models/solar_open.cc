@@ -17,10 +17,8 @@ constexpr std::string_view kOwnKeys[] = {"n_group",          "topk_group",
                                          "n_shared_experts", "intermediate_size"};
 
 absl::Status Read(const ConfigSource& source, ModelConfig& config) {
-  config.moe.selection_bias = true;
   FM_ASSIGN_OR_RETURN(config.qkv_bias, source.keys.Bool("attention_bias", false));
-  FM_RETURN_IF_ERROR(ReadGroups(source.keys, {}, config.moe));
-  return ReadScaledAndShared(source.keys, 1.0, 1, config.moe);
+  return ReadBiasedExperts(source.keys, {}, 1.0, 1, config.moe);
 }
 
 }  // namespace

@@ -2,7 +2,7 @@
 // Attention of up to kMaxQueries queries that share one head of keys and values: several query
 // heads of a group, several rows of a prefill, or both. Three passes: scores of all keys, softmax,
 // weighted sum of values. Sharing only saves loads: each query's sums run over its own positions
-// first..self in ascending order, in lanes that its positions alone determine.
+// first..last in ascending order, in lanes that its positions alone determine.
 #include <algorithm>
 #include <cstdint>
 #include <limits>

@@ -2,7 +2,7 @@
 // Attention over a paged KV cache (blocks as in vLLM's PagedAttention, SOSP 2023).
 //
 // Same bits: a query's result is a function of its own q and of the keys and values at positions
-// first..self, visited in position order. Neither chunking nor batch mates nor block ids matter.
+// that it sees, visited in position order. Neither chunking nor batch mates nor block ids matter.
 #pragma once
 
 #include <cstdint>

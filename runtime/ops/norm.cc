@@ -108,7 +108,7 @@ void ApplyRope(ThreadPool& pool, ConstMatrix cos, ConstMatrix sin, const RotaryP
 }
 
 void MultiplySigmoid(ThreadPool& pool, ConstMatrix gates, Matrix out) {
-  FM_CHECK(gates.rows == out.rows && gates.cols == out.cols);
+  CheckSameShape(gates, out);
   cpu::MultiplySigmoid(pool, gates, out);
 }
 

@@ -6,12 +6,8 @@ from .families_more import MORE
 from .families_other import OTHER
 from .families_pictures import PICTURES
 from .families_recent import RECENT
-from .family import Family, by_key, no_rope, per_expert, renamed, routers_at
+from .family import Family, by_key, dense, no_rope, per_expert, renamed, routers_at
 from .grok import GROK
-
-
-def _dense(architecture, **other):
-    return Family(architecture, routers=lambda model: [], **other)
 
 
 def _gemma_draw(name, noise, config):
@@ -52,13 +48,13 @@ FAMILIES = {
     "olmoe": Family("OlmoeForCausalLM"),
     "qwen2_moe": Family("Qwen2MoeForCausalLM"),
     "qwen3_moe": Family("Qwen3MoeForCausalLM"),
-    "llama": _dense("LlamaForCausalLM"),
-    "qwen2": _dense("Qwen2ForCausalLM"),
-    "qwen3": _dense("Qwen3ForCausalLM"),
-    "gemma": _dense("GemmaForCausalLM", draw=_gemma_draw),
-    "gemma2": _dense("Gemma2ForCausalLM", draw=_gemma_draw),
+    "llama": dense("LlamaForCausalLM"),
+    "qwen2": dense("Qwen2ForCausalLM"),
+    "qwen3": dense("Qwen3ForCausalLM"),
+    "gemma": dense("GemmaForCausalLM", draw=_gemma_draw),
+    "gemma2": dense("Gemma2ForCausalLM", draw=_gemma_draw),
     # Layers that slide and those that do not have different frequencies.
-    "gemma3_text": _dense("Gemma3ForCausalLM", draw=_gemma_draw, rope=no_rope),
+    "gemma3_text": dense("Gemma3ForCausalLM", draw=_gemma_draw, rope=no_rope),
     **GROK,
     **LATENT,
     **MORE,

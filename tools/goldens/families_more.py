@@ -4,11 +4,8 @@ Phi-3 and Seed-OSS, dense."""
 
 import torch
 
-from .family import Family, biased_choices, by_key, no_rope, per_expert, routers_at
-
-
-def _unchanged(weights, config):
-    return weights
+from .family import (Family, argued_choices, biased_choices, by_key, dense, no_rope, per_expert,
+                     routers_at, unchanged)
 
 
 # JetMoE: experts of the MLP, which golden.json lists, and experts of attention, whose choices are
@@ -53,14 +50,6 @@ def _olmo_draw(name, noise, config):
     return 0.5 / noise.shape[1] ** 0.5 * noise if name.endswith("mlp.gate.weight") else None
 
 
-# Trinity and Hunyuan 3: DeepSeek-V3's router, whose bias comes as an argument.
-
-
-def _sigmoid_choices(module, inputs, output):
-    logits, weights, chosen = output
-    return by_key(logits.float().sigmoid() + inputs[1], chosen, weights.float())
-
-
 # K-EXAONE: published with a part that predicts further tokens.
 
 
@@ -94,20 +83,18 @@ def _phi3_draw(name, noise, config):
     return 1.5 / noise.shape[1] ** 0.5 * noise if name.endswith("qkv_proj.weight") else None
 
 
-_OLMO2 = {"routers": lambda model: [], "draw": _olmo_draw}
-
 MORE = {
     "afmoe": Family("AfmoeForCausalLM", routers=routers_at("mlp.router"),
-                    choices=_sigmoid_choices),
+                    choices=argued_choices),
     "exaone_moe": Family("ExaoneMoeForCausalLM", released=_exaone_released,
                          choices=biased_choices),
     "flex_olmo": Family("FlexOlmoForCausalLM", draw=_olmo_draw),
-    "hy_v3": Family("HYV3ForCausalLM", released=_hunyuan3_released, choices=_sigmoid_choices),
-    "jetmoe": Family("JetMoeForCausalLM", released=_unchanged, routers=_jetmoe_routers,
+    "hy_v3": Family("HYV3ForCausalLM", released=_hunyuan3_released, choices=argued_choices),
+    "jetmoe": Family("JetMoeForCausalLM", released=unchanged, routers=_jetmoe_routers,
                      choices=_jetmoe_choices, draw=_jetmoe_draw),
-    "olmo2": Family("Olmo2ForCausalLM", **_OLMO2),
-    "phi3": Family("Phi3ForCausalLM", routers=lambda model: [], draw=_phi3_draw),
-    "olmo3": Family("Olmo3ForCausalLM", rope=no_rope, **_OLMO2),
-    "seed_oss": Family("SeedOssForCausalLM", routers=lambda model: []),
+    "olmo2": dense("Olmo2ForCausalLM", draw=_olmo_draw),
+    "phi3": dense("Phi3ForCausalLM", draw=_phi3_draw),
+    "olmo3": dense("Olmo3ForCausalLM", draw=_olmo_draw, rope=no_rope),
+    "seed_oss": dense("SeedOssForCausalLM"),
     "solar_open": Family("SolarOpenForCausalLM", choices=biased_choices),
 }

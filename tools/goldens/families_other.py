@@ -3,11 +3,7 @@
 
 import torch
 
-from .family import Family, by_key, per_expert, routers_at
-
-
-def _unchanged(weights, config):
-    return weights
+from .family import Family, by_key, per_expert, routers_at, unchanged
 
 
 def _prefixed(prefix):
@@ -92,7 +88,7 @@ OTHER = {
                            choices=_ernie_choices),
     "hunyuan_v1_moe": Family("HunYuanMoEV1ForCausalLM", draw=_hunyuan_draw),
     "dbrx": Family(
-        "DbrxForCausalLM", released=_unchanged, choices=_dbrx_choices, draw=_dbrx_draw,
+        "DbrxForCausalLM", released=unchanged, choices=_dbrx_choices, draw=_dbrx_draw,
         routers=lambda model: list(enumerate(block.ffn for block in model.transformer.blocks)),
         rope=lambda model: (model.transformer.rotary_emb.inv_freq,
                             model.transformer.rotary_emb.attention_scaling)),

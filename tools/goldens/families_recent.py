@@ -5,7 +5,7 @@ import torch
 from transformers.models.phimoe.modeling_phimoe import PhimoeRotaryEmbedding
 
 from . import mxfp4
-from .family import Family, biased_choices, by_key, per_expert, routers_at
+from .family import Family, argued_choices, biased_choices, by_key, per_expert, routers_at
 
 
 # gpt-oss: matrices of experts are [E, in, out] on disk and in memory.
@@ -54,11 +54,6 @@ def _with_mtp(weights, config):
 
 
 # MiniMax-M2
-
-def _minimax_m2_choices(module, inputs, output):
-    logits, weights, chosen = output
-    return by_key(logits.float().sigmoid() + inputs[1], chosen, weights)
-
 
 def _minimax_m2_correct(model):
     """The authors rotate `rotary_dim` dimensions of a head; Transformers 5.17 ignores the key."""
@@ -119,7 +114,7 @@ RECENT = {
                       routers=routers_at("mlp.router"), draw=_gpt_oss_draw),
     "minimax_m2": Family("MiniMaxM2ForCausalLM",
                          released=per_expert(("w1", "w3", "w2"), _mixtral_names),
-                         choices=_minimax_m2_choices, correct=_minimax_m2_correct),
+                         choices=argued_choices, correct=_minimax_m2_correct),
     "phimoe": Family("PhiMoEForCausalLM", released=per_expert(("w1", "w3", "w2"), _phimoe_names),
                      routers=routers_at("mlp.router"), choices=_phimoe_choices,
                      correct=_phimoe_correct),

@@ -59,6 +59,12 @@ def biased_choices(module, inputs, output):
     return by_key(keys, chosen, weights, margin)
 
 
+def argued_choices(module, inputs, output):
+    """The same, without groups, of a router that gets its bias as an argument."""
+    logits, weights, chosen = output
+    return by_key(logits.float().sigmoid() + inputs[1], chosen, weights)
+
+
 def routers_at(path):
     """The modules `path` of the layers that have one: (layer index, module)."""
     def routers(model):
@@ -95,6 +101,10 @@ def is_of_text(name):
     """Not of the part of a multimodal model that looks at pictures, which need not be in a file."""
     return not any(part in name for part in ("visual.", "vision_tower.", "mm_projector.",
                                              "multi_modal_projector."))
+
+
+def unchanged(weights, config):
+    return weights
 
 
 def renamed(names):
@@ -141,3 +151,8 @@ class Family:
     correct: Callable = lambda model: None
     # name, standard normal noise, config -> values or None.
     draw: Callable = usual_draw
+
+
+def dense(architecture, **other):
+    """A family without experts."""
+    return Family(architecture, routers=lambda model: [], **other)

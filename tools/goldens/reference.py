@@ -44,12 +44,12 @@ def is_behind_last_layer(name, config):
     return bool(layer) and int(layer[1]) >= config.num_hidden_layers
 
 
-def load_with_other_config(directory, changes):
+def load_with_other_config(directory, changes, load=load_model):
     """The same weights under a changed config.json (None deletes nothing: it writes null)."""
     config = json.loads((Path(directory) / "config.json").read_text()) | changes
     with tempfile.TemporaryDirectory() as temporary:
         (Path(temporary) / "config.json").write_text(json.dumps(config))
-        return load_model(directory, config=AutoConfig.from_pretrained(temporary))
+        return load(directory, config=AutoConfig.from_pretrained(temporary))
 
 
 def fresh_rope(model):

@@ -2,14 +2,12 @@
 """Golden records of models with an encoder: prompts of source and target, greedy text, beams."""
 
 import json
-import tempfile
-from pathlib import Path
 
 import torch
 import transformers
 from transformers import AutoConfig, AutoModelForSeq2SeqLM
 
-from . import checkpoint, families_seq2seq
+from . import checkpoint, families_seq2seq, reference
 from .variant import DELETE
 
 CONTINUATION = 12
@@ -46,13 +44,6 @@ def load(directory, dtype=torch.float32, config=None, correct=True):
     if correct:
         families_seq2seq.correct(model)
     return model.eval()
-
-
-def load_with_other_config(directory, changes):
-    config = json.loads((Path(directory) / "config.json").read_text()) | changes
-    with tempfile.TemporaryDirectory() as temporary:
-        (Path(temporary) / "config.json").write_text(json.dumps(config))
-        return load(directory, config=AutoConfig.from_pretrained(temporary))
 
 
 def random_weights(state_dict, config, seed):
@@ -192,7 +183,7 @@ def write_checkpoint(variant, weights, directory):
 def sensitivity(directory, variant, pairs, base):
     result = []
     for changes in variant.matters:
-        other = load_with_other_config(directory, changes)
+        other = reference.load_with_other_config(directory, changes, load)
         distance = max(float((forward(other, s, t) - b).abs().max())
                        for (s, t), b in zip(pairs, base))
         if distance <= 1e-3:

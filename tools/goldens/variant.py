@@ -35,3 +35,12 @@ class Variant:
     prompts: tuple = (1, 7, 40)
     greedy_prompt: int = 6
     matters: list = field(default_factory=list)
+
+
+def variants_of(family, base, prefix=None, **usual):
+    """Makes variants of one family out of their own names, descriptions, changes of `base` and
+    fields."""
+    def make(name, description, config, **fields):
+        return Variant(f"{prefix or family}-{name}", family, description, base | config,
+                       **usual | fields)
+    return make

@@ -4,7 +4,7 @@
 Variants of a group of families are in variants_<group>.py and joined at the end of this file.
 """
 
-from .variant import BASE, DELETE, Variant
+from .variant import BASE, DELETE, Variant, variants_of
 from .variants_dense import DENSE
 from .variants_gemma import GEMMA
 from .variants_grok import GROK
@@ -16,36 +16,28 @@ from .variants_pictures import PICTURES
 from .variants_recent import RECENT
 from .variants_sigmoid import SIGMOID
 
+_mixtral = variants_of("mixtral", BASE | {
+    "intermediate_size": 16, "num_local_experts": 4, "num_experts_per_tok": 2
+})
 
-def _mixtral(name, description, config, **kwargs):
-    base = BASE | {"intermediate_size": 16, "num_local_experts": 4, "num_experts_per_tok": 2}
-    return Variant("mixtral-" + name, "mixtral", description, base | config, **kwargs)
+_qwen2_moe = variants_of("qwen2_moe", BASE | {
+    "intermediate_size": 24,
+    "moe_intermediate_size": 12,
+    "shared_expert_intermediate_size": 20,
+    "num_experts": 6,
+    "num_experts_per_tok": 2,
+})
 
+_qwen3_moe = variants_of("qwen3_moe", BASE | {
+    "intermediate_size": 24,
+    "moe_intermediate_size": 12,
+    "num_experts": 6,
+    "num_experts_per_tok": 2,
+})
 
-def _qwen2_moe(name, description, config, **kwargs):
-    base = BASE | {
-        "intermediate_size": 24,
-        "moe_intermediate_size": 12,
-        "shared_expert_intermediate_size": 20,
-        "num_experts": 6,
-        "num_experts_per_tok": 2,
-    }
-    return Variant("qwen2_moe-" + name, "qwen2_moe", description, base | config, **kwargs)
-
-
-def _qwen3_moe(name, description, config, **kwargs):
-    base = BASE | {
-        "intermediate_size": 24,
-        "moe_intermediate_size": 12,
-        "num_experts": 6,
-        "num_experts_per_tok": 2,
-    }
-    return Variant("qwen3_moe-" + name, "qwen3_moe", description, base | config, **kwargs)
-
-
-def _olmoe(name, description, config, **kwargs):
-    base = BASE | {"intermediate_size": 12, "num_experts": 6, "num_experts_per_tok": 2}
-    return Variant("olmoe-" + name, "olmoe", description, base | config, **kwargs)
+_olmoe = variants_of("olmoe", BASE | {
+    "intermediate_size": 12, "num_experts": 6, "num_experts_per_tok": 2
+})
 
 
 def _granite(name, description, config, shared=False, **kwargs):

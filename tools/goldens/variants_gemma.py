@@ -1,22 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The golden variants of the dense Gemmas."""
 
-from .variant import BASE, Variant
+from .variant import BASE, variants_of
 
 _GEMMA_BASE = BASE | {"head_dim": 8, "intermediate_size": 24, "pad_token_id": 0}
 
-
-def _gemma(name, description, config, **kwargs):
-    return Variant(f"gemma-{name}", "gemma", description, _GEMMA_BASE | config, **kwargs)
-
-
-def _gemma2(name, description, config, **kwargs):
-    return Variant(f"gemma2-{name}", "gemma2", description, _GEMMA_BASE | config, **kwargs)
-
-
-def _gemma3(name, description, config, **kwargs):
-    return Variant(f"gemma3_text-{name}", "gemma3_text", description, _GEMMA_BASE | config,
-                   **kwargs)
+_gemma = variants_of("gemma", _GEMMA_BASE)
+_gemma2 = variants_of("gemma2", _GEMMA_BASE)
+_gemma3 = variants_of("gemma3_text", _GEMMA_BASE)
 
 
 def _layer_ropes(sliding, full):

@@ -1,16 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """The golden variants of Grok-1."""
 
-from .variant import BASE, DELETE, Variant
+from .variant import BASE, DELETE, variants_of
 
 _BASE = BASE | {"intermediate_size": 16, "num_experts": 8, "num_experts_per_tok": 2,
                 "attn_output_multiplier": 0.35, "embedding_multiplier_scale": 2.0,
                 "output_multiplier_scale": 0.9, "pad_token_id": None}
 
 
-def _grok(name, description, config, **kwargs):
-    return Variant(f"grok1-{name}", "grok-1", description, _BASE | config, **kwargs)
-
+_grok = variants_of("grok-1", _BASE, prefix="grok1")
 
 GROK = [
     _grok(

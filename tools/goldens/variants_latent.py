@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The golden variants of the families in families_latent.py."""
 
-from .variant import BASE, DELETE, Variant
+from .variant import BASE, DELETE, variants_of
 
 # Two heads of 12 + 8, values of 10: no width stands for another.
 _MLA = {
@@ -26,10 +26,9 @@ def _yarn(factor, original=16, **other):
     return {"type": "yarn", "factor": factor, "original_max_position_embeddings": original, **other}
 
 
-def _deepseek_v3(name, description, config, **kwargs):
-    base = BASE | _MLA | _MOE | {"n_group": 1, "topk_group": 1, "first_k_dense_replace": 1}
-    return Variant("deepseek_v3-" + name, "deepseek_v3", description, base | config, **kwargs)
-
+_deepseek_v3 = variants_of("deepseek_v3", BASE | _MLA | _MOE | {
+    "n_group": 1, "topk_group": 1, "first_k_dense_replace": 1
+})
 
 DEEPSEEK_V3 = [
     _deepseek_v3(
@@ -125,11 +124,9 @@ DEEPSEEK_V3 = [
     ),
 ]
 
-
-def _deepseek_v2(name, description, config, **kwargs):
-    base = BASE | _MLA | _MOE | {"num_key_value_heads": DELETE, "first_k_dense_replace": 1}
-    return Variant("deepseek_v2-" + name, "deepseek_v2", description, base | config, **kwargs)
-
+_deepseek_v2 = variants_of("deepseek_v2", BASE | _MLA | _MOE | {
+    "num_key_value_heads": DELETE, "first_k_dense_replace": 1
+})
 
 DEEPSEEK_V2 = [
     _deepseek_v2(
@@ -209,11 +206,7 @@ DEEPSEEK_V2 = [
     ),
 ]
 
-
-def _glm4_moe_lite(name, description, config, **kwargs):
-    base = BASE | _MLA | _MOE | {"rope_theta": 1000000.0}
-    return Variant("glm4_moe_lite-" + name, "glm4_moe_lite", description, base | config, **kwargs)
-
+_glm4_moe_lite = variants_of("glm4_moe_lite", BASE | _MLA | _MOE | {"rope_theta": 1000000.0})
 
 GLM4_MOE_LITE = [
     _glm4_moe_lite(
@@ -279,11 +272,9 @@ GLM4_MOE_LITE = [
     ),
 ]
 
-
-def _dots1(name, description, config, **kwargs):
-    base = BASE | _MOE | {"first_k_dense_replace": 1, "moe_intermediate_size": 6}
-    return Variant("dots1-" + name, "dots1", description, base | config, **kwargs)
-
+_dots1 = variants_of("dots1", BASE | _MOE | {
+    "first_k_dense_replace": 1, "moe_intermediate_size": 6
+})
 
 DOTS1 = [
     _dots1(
@@ -373,11 +364,7 @@ _LONGCAT = {
     "q_lora_rank": 12,
 }
 
-
-def _longcat_flash(name, description, config, **kwargs):
-    base = BASE | _MLA | _LONGCAT
-    return Variant("longcat_flash-" + name, "longcat_flash", description, base | config, **kwargs)
-
+_longcat_flash = variants_of("longcat_flash", BASE | _MLA | _LONGCAT)
 
 LONGCAT_FLASH = [
     _longcat_flash(

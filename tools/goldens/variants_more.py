@@ -1,15 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The golden variants of JetMoE and FlexOlmo."""
 
-from .variant import BASE, DELETE, Variant
+from .variant import BASE, DELETE, variants_of
 
 
-def _jetmoe(name, description, config, **kwargs):
-    base = {key: value for key, value in BASE.items() if key != "num_attention_heads"}
-    base |= {"kv_channels": 8, "intermediate_size": 8, "num_local_experts": 4,
-             "num_experts_per_tok": 2}
-    return Variant(f"jetmoe-{name}", "jetmoe", description, base | config, packed=True, **kwargs)
-
+_HEADLESS = {key: value for key, value in BASE.items() if key != "num_attention_heads"}
+_jetmoe = variants_of("jetmoe", _HEADLESS | {
+    "kv_channels": 8, "intermediate_size": 8, "num_local_experts": 4, "num_experts_per_tok": 2
+}, packed=True)
 
 JETMOE = [
     _jetmoe(
@@ -64,12 +62,9 @@ JETMOE = [
     ),
 ]
 
-
-def _flex_olmo(name, description, config, **kwargs):
-    base = BASE | {"intermediate_size": 8, "num_experts": 7, "num_experts_per_tok": 3,
-                   "pad_token_id": None}
-    return Variant(f"flex_olmo-{name}", "flex_olmo", description, base | config, **kwargs)
-
+_flex_olmo = variants_of("flex_olmo", BASE | {
+    "intermediate_size": 8, "num_experts": 7, "num_experts_per_tok": 3, "pad_token_id": None
+})
 
 FLEX_OLMO = [
     _flex_olmo(

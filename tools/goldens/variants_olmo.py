@@ -1,23 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """The golden variants of OLMo 2 and 3, Phi-3 and Seed-OSS, dense."""
 
-from .variant import BASE, DELETE, Variant
+from .variant import BASE, DELETE, variants_of
 
 _DENSE = BASE | {"intermediate_size": 24, "pad_token_id": None}
 _SLIDING, _FULL = "sliding_attention", "full_attention"
 
-
-def _olmo2(name, description, config, **kwargs):
-    return Variant(f"olmo2-{name}", "olmo2", description, _DENSE | config, **kwargs)
-
-
-def _olmo3(name, description, config, **kwargs):
-    return Variant(f"olmo3-{name}", "olmo3", description, _DENSE | config, **kwargs)
-
-
-def _seed(name, description, config, **kwargs):
-    return Variant(f"seed_oss-{name}", "seed_oss", description, _DENSE | {"head_dim": 8} | config,
-                   **kwargs)
+_olmo2 = variants_of("olmo2", _DENSE)
+_olmo3 = variants_of("olmo3", _DENSE)
+_seed = variants_of("seed_oss", _DENSE | {"head_dim": 8})
 
 
 def _yarn(theta, **more):
@@ -121,12 +112,7 @@ SEED = [
     ),
 ]
 
-
-
-def _phi3(name, description, config, **kwargs):
-    return Variant(f"phi3-{name}", "phi3", description,
-                   _DENSE | {"original_max_position_embeddings": 32} | config, **kwargs)
-
+_phi3 = variants_of("phi3", _DENSE | {"original_max_position_embeddings": 32})
 
 _LONGROPE = {"type": "longrope", "short_factor": [1.0, 1.1, 1.3, 2.0],
              "long_factor": [1.5, 2.5, 5.0, 9.0]}

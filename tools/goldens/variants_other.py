@@ -1,15 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The golden variants of Llama 4, Ernie, Hunyuan and DBRX."""
 
-from .variant import BASE, DELETE, Variant
+from .variant import BASE, DELETE, Variant, variants_of
 
 _LLAMA4_BASE = BASE | {"head_dim": 8, "intermediate_size": 8, "intermediate_size_mlp": 20,
                        "num_local_experts": 4, "pad_token_id": None}
 
 
-def _llama4(name, description, config, **kwargs):
-    return Variant(f"llama4_text-{name}", "llama4_text", description, _LLAMA4_BASE | config,
-                   packed=True, **kwargs)
+_llama4 = variants_of("llama4_text", _LLAMA4_BASE, packed=True)
 
 
 def _llama3_rope(factor, low, high):
@@ -97,12 +95,10 @@ LLAMA4 = [
     ),
 ]
 
-
-def _ernie(name, description, config, **kwargs):
-    base = BASE | {"intermediate_size": 20, "moe_intermediate_size": 8, "moe_num_experts": 6,
-                   "moe_k": 2, "moe_num_shared_experts": 2, "pad_token_id": None}
-    return Variant(f"ernie4_5_moe-{name}", "ernie4_5_moe", description, base | config, **kwargs)
-
+_ernie = variants_of("ernie4_5_moe", BASE | {
+    "intermediate_size": 20, "moe_intermediate_size": 8, "moe_num_experts": 6,
+    "moe_k": 2, "moe_num_shared_experts": 2, "pad_token_id": None
+})
 
 ERNIE = [
     _ernie(
@@ -164,12 +160,10 @@ ERNIE = [
     ),
 ]
 
-
-def _hunyuan(name, description, config, **kwargs):
-    base = BASE | {"head_dim": 8, "intermediate_size": 8, "num_experts": 6, "moe_topk": 2,
-                   "pad_token_id": None}
-    return Variant(f"hunyuan_v1_moe-{name}", "hunyuan_v1_moe", description, base | config,
-                   **kwargs)
+_hunyuan = variants_of("hunyuan_v1_moe", BASE | {
+    "head_dim": 8, "intermediate_size": 8, "num_experts": 6, "moe_topk": 2,
+    "pad_token_id": None
+})
 
 
 def _alpha(alpha):

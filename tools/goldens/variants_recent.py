@@ -1,32 +1,27 @@
 # SPDX-License-Identifier: Apache-2.0
 """The golden variants of the families in families_recent.py."""
 
-from .variant import BASE, DELETE, Variant
+from .variant import BASE, DELETE, variants_of
 
+_gpt_oss = variants_of("gpt_oss", BASE | {
+    "head_dim": 8, "intermediate_size": 10, "num_local_experts": 6,
+    "num_experts_per_tok": 2, "sliding_window": 12
+}, packed=True)
 
-def _gpt_oss(name, description, config, **kwargs):
-    base = BASE | {"head_dim": 8, "intermediate_size": 10, "num_local_experts": 6,
-                   "num_experts_per_tok": 2, "sliding_window": 12}
-    return Variant("gpt_oss-" + name, "gpt_oss", description, base | config, packed=True, **kwargs)
+_glm4_moe = variants_of("glm4_moe", BASE | {
+    "head_dim": 8, "intermediate_size": 24, "moe_intermediate_size": 8,
+    "n_routed_experts": 6, "num_experts_per_tok": 2, "n_shared_experts": 1,
+    "first_k_dense_replace": 1
+})
 
+_minimax_m2 = variants_of("minimax_m2", BASE | {
+    "head_dim": 8, "intermediate_size": 10, "num_local_experts": 6,
+    "num_experts_per_tok": 2
+})
 
-def _glm4_moe(name, description, config, **kwargs):
-    base = BASE | {"head_dim": 8, "intermediate_size": 24, "moe_intermediate_size": 8,
-                   "n_routed_experts": 6, "num_experts_per_tok": 2, "n_shared_experts": 1,
-                   "first_k_dense_replace": 1}
-    return Variant("glm4_moe-" + name, "glm4_moe", description, base | config, **kwargs)
-
-
-def _minimax_m2(name, description, config, **kwargs):
-    base = BASE | {"head_dim": 8, "intermediate_size": 10, "num_local_experts": 6,
-                   "num_experts_per_tok": 2}
-    return Variant("minimax_m2-" + name, "minimax_m2", description, base | config, **kwargs)
-
-
-def _phimoe(name, description, config, **kwargs):
-    base = BASE | {"intermediate_size": 10, "num_local_experts": 6, "num_experts_per_tok": 2}
-    return Variant("phimoe-" + name, "phimoe", description, base | config, **kwargs)
-
+_phimoe = variants_of("phimoe", BASE | {
+    "intermediate_size": 10, "num_local_experts": 6, "num_experts_per_tok": 2
+})
 
 _YARN = {"rope_type": "yarn", "factor": 8.0, "beta_fast": 32.0, "beta_slow": 1.0,
          "truncate": False, "original_max_position_embeddings": 32}

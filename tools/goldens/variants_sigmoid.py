@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The golden variants of Arcee Trinity, K-EXAONE, Solar Open and Hunyuan 3."""
 
-from .variant import BASE, DELETE, Variant
+from .variant import BASE, DELETE, variants_of
 
 
 def _yarn(factor, theta=10000.0, **more):
@@ -11,13 +11,11 @@ def _yarn(factor, theta=10000.0, **more):
 
 _SLIDING, _FULL = "sliding_attention", "full_attention"
 
-_AFMOE_BASE = BASE | {"head_dim": 8, "intermediate_size": 20, "moe_intermediate_size": 8,
-                      "num_experts": 8, "num_experts_per_tok": 2}
+_SPARSE = BASE | {"head_dim": 8, "intermediate_size": 20, "moe_intermediate_size": 8,
+                  "num_experts": 8, "num_experts_per_tok": 2}
 
 
-def _afmoe(name, description, config, **kwargs):
-    return Variant(f"afmoe-{name}", "afmoe", description, _AFMOE_BASE | config, **kwargs)
-
+_afmoe = variants_of("afmoe", _SPARSE)
 
 AFMOE = [
     _afmoe(
@@ -78,13 +76,10 @@ AFMOE = [
     ),
 ]
 
-_EXAONE_BASE = BASE | {"intermediate_size": 20, "moe_intermediate_size": 8, "num_experts": 8,
-                       "num_experts_per_tok": 2, "pad_token_id": None}
-
-
-def _exaone(name, description, config, **kwargs):
-    return Variant(f"exaone_moe-{name}", "exaone_moe", description, _EXAONE_BASE | config, **kwargs)
-
+_exaone = variants_of("exaone_moe", BASE | {
+    "intermediate_size": 20, "moe_intermediate_size": 8, "num_experts": 8,
+    "num_experts_per_tok": 2, "pad_token_id": None
+})
 
 EXAONE = [
     _exaone(
@@ -148,13 +143,9 @@ EXAONE = [
     ),
 ]
 
-_SOLAR_BASE = BASE | {"head_dim": 8, "moe_intermediate_size": 8, "n_routed_experts": 8,
-                      "num_experts_per_tok": 2}
-
-
-def _solar(name, description, config, **kwargs):
-    return Variant(f"solar_open-{name}", "solar_open", description, _SOLAR_BASE | config, **kwargs)
-
+_solar = variants_of("solar_open", BASE | {
+    "head_dim": 8, "moe_intermediate_size": 8, "n_routed_experts": 8, "num_experts_per_tok": 2
+})
 
 SOLAR = [
     _solar(
@@ -211,13 +202,7 @@ SOLAR = [
     ),
 ]
 
-_HUNYUAN_BASE = BASE | {"head_dim": 8, "intermediate_size": 20, "moe_intermediate_size": 8,
-                        "num_experts": 8, "num_experts_per_tok": 2}
-
-
-def _hunyuan(name, description, config, **kwargs):
-    return Variant(f"hy_v3-{name}", "hy_v3", description, _HUNYUAN_BASE | config, **kwargs)
-
+_hunyuan = variants_of("hy_v3", _SPARSE)
 
 HUNYUAN_3 = [
     _hunyuan(

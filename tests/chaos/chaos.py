@@ -3,6 +3,7 @@
 """Kills processes of a supervised server under load, and counts what clients lose.
 
 Usage: chaos.py FOLKMOOT_BINARY SOURCE_DIR [--kills 100] [--kind rank] [--seed 1] ...
+A soak: chaos.py FOLKMOOT_BINARY SOURCE_DIR --seconds 7200 --least-pause 60 --most-pause 60 --clients 8 --think 2
 
 A run without faults says what every request must hear. Then the same requests come again and again, some tens at a
 time, while processes die at random moments. A request counts as lost when its answer does not end as it should, and
@@ -11,6 +12,7 @@ lost, nothing differed, and the server drained and was idle.
 """
 
 import argparse
+import array
 import json
 import os
 import random
@@ -83,13 +85,14 @@ def ask(server, index):
 class Load:
     """Clients that ask one request after the other until they are told to stop."""
 
-    def __init__(self, server, clients, kinds, expected, seed):
-        self.server, self.kinds, self.expected = server, kinds, expected
+    def __init__(self, server, options, expected):
+        self.server, self.kinds, self.expected = server, options.kinds, expected
+        self.think, seed = options.think, options.seed
         self.numbers, self.lock = random.Random(seed), threading.Lock()
         self.stopping = False
         self.done = self.lost = self.differing = 0
         self.complaints, self.times = [], []
-        self.threads = [threading.Thread(target=self.run) for _ in range(clients)]
+        self.threads = [threading.Thread(target=self.run) for _ in range(options.clients)]
         for thread in self.threads:
             thread.start()
 
@@ -97,10 +100,12 @@ class Load:
         while not self.stopping:
             with self.lock:
                 index = self.numbers.randrange(self.kinds)
+                pause = self.numbers.uniform(0, 2 * self.think)
+            time.sleep(pause)
             heard = ask(self.server, index)
             with self.lock:
                 self.done += 1
-                self.times.append(heard.times)
+                self.times.append(array.array("d", heard.times))
                 if heard.error is not None:
                     self.lost += 1
                     self.complaints.append(f"request {index}: {heard.error}")
@@ -161,39 +166,67 @@ def pauses(load, strikes):
     return longest
 
 
-def resources(server):
-    """Resident memory (KiB), descriptors and threads of the supervisor and the front end."""
-    total = {"rss_kib": 0, "descriptors": 0, "threads": 0}
-    for pid, environ in server.own_processes():
-        if b"OMPI_COMM_WORLD_RANK" in environ or b"OMPI_UNIVERSE_SIZE" in environ:
-            continue
-        try:
-            with open(f"/proc/{pid}/status", encoding="utf-8") as file:
-                status = file.read()
-            total["rss_kib"] += int(re.search(r"VmRSS:\s+(\d+)", status).group(1))
-            total["threads"] += int(re.search(r"Threads:\s+(\d+)", status).group(1))
-            total["descriptors"] += len(os.listdir(f"/proc/{pid}/fd"))
-        except (OSError, AttributeError):
-            continue
-    total["shared"] = len([n for n in os.listdir("/dev/shm") if n.startswith("folkmoot-")])
-    return total
+class Samples(threading.Thread):
+    """Every so many seconds: memory, descriptors and threads of the processes that outlive the engine."""
 
+    NAMES = ("supervisor_kib", "front_end_kib", "descriptors", "threads", "shared", "files")
 
-def slope_percent_an_hour(samples, name):
-    """Least squares over the later two thirds, relative to their mean."""
-    samples = samples[len(samples) // 3 :]
-    if len(samples) < 3:
-        return None
-    xs, ys = [s[0] / 3600 for s in samples], [s[1][name] for s in samples]
-    mean_x, mean_y = statistics.mean(xs), statistics.mean(ys)
-    spread = sum((x - mean_x) ** 2 for x in xs)
-    slope = sum((x - mean_x) * (y - mean_y) for x, y in zip(xs, ys)) / spread if spread else 0
-    return 100 * slope / mean_y if mean_y else 0
+    def __init__(self, server, every):
+        super().__init__(daemon=True)
+        self.server, self.every, self.end = server, every, threading.Event()
+        self.begin, self.taken = time.monotonic(), []
+
+    def run(self):
+        while not self.end.wait(self.every):
+            self.taken.append((time.monotonic() - self.begin, self.now()))
+
+    def stop(self):
+        self.end.set()
+        self.join()
+
+    def now(self):
+        total = dict.fromkeys(self.NAMES, 0)
+        for pid, environ in self.server.own_processes():
+            if b"OMPI_COMM_WORLD_RANK" in environ or b"OMPI_UNIVERSE_SIZE" in environ:
+                continue
+            try:
+                with open(f"/proc/{pid}/status", encoding="utf-8") as file:
+                    status = file.read()
+                name = "supervisor_kib" if pid == self.server.process.pid else "front_end_kib"
+                total[name] += int(re.search(r"VmRSS:\s+(\d+)", status).group(1))
+                total["threads"] += int(re.search(r"Threads:\s+(\d+)", status).group(1))
+                total["descriptors"] += len(os.listdir(f"/proc/{pid}/fd"))
+            except (OSError, AttributeError):
+                continue
+        runs = [name for name in os.listdir(self.server.work) if name.startswith("folkmoot-")]
+        total["shared"] = sum(name.startswith(tuple(runs)) for name in os.listdir("/dev/shm"))
+        total["files"] = sum(len(files) for _, _, files in os.walk(self.server.work))
+        return total
+
+    def slopes(self):
+        """Percent an hour: least squares over the later two thirds, relative to their mean."""
+        return {name: self.slope(self.taken[len(self.taken) // 3 :], name) for name in self.NAMES}
+
+    @staticmethod
+    def slope(samples, name):
+        if len(samples) < 3:
+            return None
+        xs, ys = [s[0] / 3600 for s in samples], [s[1][name] for s in samples]
+        mean_x, mean_y = statistics.mean(xs), statistics.mean(ys)
+        slope = sum((x - mean_x) * (y - mean_y) for x, y in zip(xs, ys)) / sum((x - mean_x) ** 2 for x in xs)
+        return round(100 * slope / mean_y, 3) if mean_y else 0
 
 
 def percentile(values, share):
     values = sorted(values)
     return values[min(len(values) - 1, int(share * len(values)))] if values else float("nan")
+
+
+def wanted(options, begin, strikes):
+    """Whether there are more faults to come."""
+    if options.seconds is not None:
+        return time.monotonic() - begin < options.seconds
+    return len(strikes) < options.kills
 
 
 def run(options):
@@ -203,16 +236,18 @@ def run(options):
         for index, heard in enumerate(expected):
             if heard.error is not None:
                 raise AssertionError(f"request {index} fails without faults: {heard.error}")
-        load = Load(server, options.clients, options.kinds, expected, options.seed)
+        load = Load(server, options, expected)
         villain = Villain(server, options.kind, numbers)
-        begin, samples, strikes = time.monotonic(), [], []
-        for strike in range(options.kills):
+        samples = Samples(server, options.sample_every)
+        samples.start()
+        begin, strikes = time.monotonic(), []
+        while wanted(options, begin, strikes):
             time.sleep(numbers.uniform(options.least_pause, options.most_pause))
             strikes.append(villain.strike())
-            samples.append((time.monotonic() - begin, resources(server)))
             if sys.stderr.isatty():
-                print(f"\r{strike + 1} of {options.kills}", end="", file=sys.stderr, flush=True)
+                print(f"\r{len(strikes)} faults, {load.done} requests", end="", file=sys.stderr, flush=True)
         eventually(lambda: server.get("/ready").status == 200, 60)
+        samples.stop()
         hanging = load.stop()
         longest = pauses(load, strikes)
         restarts = server.metric("moe:engine_restarts_total")
@@ -227,7 +262,7 @@ def run(options):
         "seed": options.seed,
         "ranks": options.ranks,
         "clients": options.clients,
-        "kills": options.kills,
+        "kills": len(strikes),
         "restarts": restarts,
         "seconds": round(time.monotonic() - begin, 1),
         "requests": load.done,
@@ -239,11 +274,10 @@ def run(options):
         "pause_max": round(max(longest, default=float("nan")), 2),
         "idle_at_the_end": idle == (0, 0, 0),
         "drain_status": status,
-        "slopes_percent_an_hour": {
-            name: slope_percent_an_hour(samples, name) for name in ("rss_kib", "descriptors", "threads", "shared")
-        },
-        "first_sample": samples[0][1] if samples else None,
-        "last_sample": samples[-1][1] if samples else None,
+        "slopes_percent_an_hour": samples.slopes(),
+        "samples": len(samples.taken),
+        "first_sample": samples.taken[0][1] if samples.taken else None,
+        "last_sample": samples.taken[-1][1] if samples.taken else None,
     }
     return result, load.complaints
 
@@ -253,6 +287,7 @@ def parse():
     parser.add_argument("folkmoot")
     parser.add_argument("source")
     parser.add_argument("--kills", type=int, default=100)
+    parser.add_argument("--seconds", type=float, help="go on for so long, whatever --kills says")
     parser.add_argument(
         "--kind",
         choices=["rank", "two", "twice", "launcher", "stop"],
@@ -262,6 +297,8 @@ def parse():
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--ranks", type=int, default=4)
     parser.add_argument("--clients", type=int, default=32)
+    parser.add_argument("--think", type=float, default=0, help="mean pause of a client, in seconds")
+    parser.add_argument("--sample-every", type=float, default=10, help="seconds between samples of memory")
     parser.add_argument("--kinds", type=int, default=64, help="different requests")
     parser.add_argument("--least-pause", type=float, default=0.5, help="seconds between deeds")
     parser.add_argument("--most-pause", type=float, default=3.0)

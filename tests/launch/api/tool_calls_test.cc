@@ -33,6 +33,7 @@ TEST_F(ToolCalls, InOnePiece) {
 
 TEST_F(ToolCalls, KeepTheIdsOfModelsThatNeedThem) {
   model.tool_format = FindFormat(ToolFormats(), "kimi_k2");
+  Attach();
   const Json message = Choice("",
                               "<|tool_calls_section_begin|><|tool_call_begin|>functions.get_time:3"
                               "<|tool_call_argument_begin|>{}<|tool_call_end|>")["message"];

@@ -29,7 +29,7 @@ Json CallsJson(const GenerationState& state, const ChoiceState& choice, const Ou
     if (delta.kind == Kind::kToolName) {
       Json call = Json::object();
       if (streamed) call["index"] = delta.tool;
-      call["id"] = ToolCallId(state, choice, delta.tool);
+      call["id"] = delta.id.empty() ? ToolCallId(state, choice, delta.tool) : delta.id;
       call["type"] = "function";
       call["function"] = {{"name", delta.text}, {"arguments", ""}};
       calls.push_back(std::move(call));

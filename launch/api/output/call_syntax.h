@@ -44,6 +44,9 @@ class CallSyntax {
   // What ends a call whose arguments are broken. Empty: the end of the text.
   virtual std::string_view end() const { return {}; }
 
+  // The id that the model wrote into the head of a call; empty: none, or none that anybody needs.
+  virtual std::string_view id() const { return {}; }
+
   // Everything in front of the arguments. Sets `name`, and `arguments` if the head had them, too:
   // then they are not read. After kMore the same text comes again, longer.
   virtual Reading ReadHead(std::string_view text, bool last, std::string* name,
@@ -82,6 +85,17 @@ std::unique_ptr<CallSyntax> MakeMistralSyntax(const OutputRules& rules);
 std::unique_ptr<CallSyntax> MakeLlamaSyntax(const OutputRules& rules);
 std::unique_ptr<CallSyntax> MakeGlmSyntax(const OutputRules& rules);
 std::unique_ptr<CallSyntax> MakeQwenCoderSyntax(const OutputRules& rules);
+std::unique_ptr<CallSyntax> MakeCallListSyntax(const OutputRules& rules);
+std::unique_ptr<CallSyntax> MakeGraniteSyntax(const OutputRules& rules);
+std::unique_ptr<CallSyntax> MakePhiSyntax(const OutputRules& rules);
+std::unique_ptr<CallSyntax> MakeKimiSyntax(const OutputRules& rules);
+std::unique_ptr<CallSyntax> MakeMiniMaxSyntax(const OutputRules& rules);
+std::unique_ptr<CallSyntax> MakeDsmlSyntax(const OutputRules& rules);
+std::unique_ptr<CallSyntax> MakePythonicSyntax(const OutputRules& rules);
+std::unique_ptr<CallSyntax> MakeLongCatSyntax(const OutputRules& rules);
+// Its two halves.
+std::unique_ptr<CallSyntax> MakeLongCatJsonSyntax();
+std::unique_ptr<CallSyntax> MakeLongCatPairsSyntax(const OutputRules& rules);
 // What our own constraints write for tool_choice "required" and for a named function.
 std::unique_ptr<CallSyntax> MakeForcedSyntax(const OutputRules& rules);
 

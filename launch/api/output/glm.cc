@@ -9,17 +9,31 @@
 namespace folkmoot {
 namespace {
 
+constexpr std::string_view kBegins[] = {"<tool_call>"};
 constexpr std::string_view kTail[] = {"</tool_call>"};
-constexpr ArgumentTags kTags = {.name_begin = "<arg_key>",
-                                .name_end = "</arg_key>",
-                                .value_begin = "<arg_value>",
-                                .value_end = "</arg_value>",
-                                .end = kTail[0],
-                                .tail = kTail};
+constexpr ArgumentTags kGlmTags = {.begins = kBegins,
+                                   .name_begin = "<arg_key>",
+                                   .name_end = "</arg_key>",
+                                   .value_begin = "<arg_value>",
+                                   .value_end = "</arg_value>",
+                                   .end = kTail[0],
+                                   .tail = kTail};
+
+// LongCat-Flash has the same with names of its own.
+constexpr std::string_view kLongCatBegins[] = {"<longcat_tool_call>"};
+constexpr std::string_view kLongCatTail[] = {"</longcat_tool_call>"};
+constexpr ArgumentTags kLongCatTags = {.begins = kLongCatBegins,
+                                       .name_begin = "<longcat_arg_key>",
+                                       .name_end = "</longcat_arg_key>",
+                                       .value_begin = "<longcat_arg_value>",
+                                       .value_end = "</longcat_arg_value>",
+                                       .end = kLongCatTail[0],
+                                       .tail = kLongCatTail};
 
 class GlmSyntax : public TaggedSyntax {
  public:
-  explicit GlmSyntax(const OutputRules& rules) : TaggedSyntax(kTags, rules) {}
+  GlmSyntax(const ArgumentTags& tags, const OutputRules& rules)
+      : TaggedSyntax(tags, rules), pair_(tags.name_begin), end_(tags.end) {}
 
  protected:
   Reading ReadToolName(std::string_view text, std::string* name) const override {
@@ -27,18 +41,25 @@ class GlmSyntax : public TaggedSyntax {
     if (!ReadName(text, &at, name)) return Reading::No();
     at = SkipSpace(text, at);
     const std::string_view rest = text.substr(at);
-    if (rest.starts_with(kTags.name_begin) || rest.starts_with(kTags.end)) {
+    if (rest.starts_with(pair_) || rest.starts_with(end_)) {
       return name->empty() ? Reading::No() : Reading::Done(at);
     }
-    const bool more = kTags.name_begin.starts_with(rest) || kTags.end.starts_with(rest);
+    const bool more = pair_.starts_with(rest) || end_.starts_with(rest);
     return more ? Reading::More() : Reading::No();
   }
+
+ private:
+  const std::string_view pair_, end_;
 };
 
 }  // namespace
 
 std::unique_ptr<CallSyntax> MakeGlmSyntax(const OutputRules& rules) {
-  return std::make_unique<GlmSyntax>(rules);
+  return std::make_unique<GlmSyntax>(kGlmTags, rules);
+}
+
+std::unique_ptr<CallSyntax> MakeLongCatPairsSyntax(const OutputRules& rules) {
+  return std::make_unique<GlmSyntax>(kLongCatTags, rules);
 }
 
 }  // namespace folkmoot

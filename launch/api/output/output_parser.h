@@ -22,7 +22,8 @@ struct OutputDelta {
   enum class Kind : uint8_t { kContent, kReasoning, kToolName, kToolArguments };
   Kind kind = Kind::kContent;
   std::string text;
-  int tool = -1;  // which call, from 0; a name comes once, before its arguments
+  int tool = -1;        // which call, from 0; a name comes once, before its arguments
+  std::string id = {};  // of a call, beside its name, where the format has ids that models need
 };
 
 // Collects deltas; text of the same kind that follows itself becomes one delta.
@@ -32,8 +33,8 @@ class OutputDeltas {
   void Reasoning(std::string_view text) {
     Add({OutputDelta::Kind::kReasoning, std::string(text), -1});
   }
-  void ToolName(int tool, std::string_view name) {
-    Add({OutputDelta::Kind::kToolName, std::string(name), tool});
+  void ToolName(int tool, std::string_view name, std::string_view id = {}) {
+    Add({OutputDelta::Kind::kToolName, std::string(name), tool, std::string(id)});
   }
   void ToolArguments(int tool, std::string_view json) {
     Add({OutputDelta::Kind::kToolArguments, std::string(json), tool});

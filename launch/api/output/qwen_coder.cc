@@ -12,13 +12,15 @@
 namespace folkmoot {
 namespace {
 
+constexpr std::string_view kBegins[] = {"<tool_call>"};
 constexpr std::string_view kTail[] = {"</function>", "</tool_call>"};
-constexpr ArgumentTags kTags = {.name_begin = "<parameter=",
+constexpr ArgumentTags kTags = {.begins = kBegins,
+                                .name_begin = "<parameter=",
                                 .name_end = ">",
                                 .value_begin = "",
                                 .value_end = "</parameter>",
                                 .end = kTail[0],
-                                .lines = true,
+                                .value = ArgumentTags::Value::kLines,
                                 .value_end_optional = true,
                                 .tail = kTail};
 

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "launch/api/common/json_body.h"
+#include "nlohmann/json.hpp"
 
 namespace folkmoot {
 namespace {
@@ -22,11 +23,6 @@ std::string_view TrimLines(std::string_view text) {
 }
 
 }  // namespace
-
-std::span<const std::string_view> TaggedSyntax::begins() const {
-  static constexpr std::string_view kBegins[] = {"<tool_call>"};
-  return kBegins;
-}
 
 Reading TaggedSyntax::ReadHead(std::string_view text, bool /*last*/, std::string* name,
                                std::string* /*arguments*/) {
@@ -58,6 +54,36 @@ Reading TaggedSyntax::ReadArguments(std::string_view text, bool /*last*/, std::s
   }
 }
 
+Reading TaggedSyntax::ReadTail(std::string_view text, bool last) {
+  if (!tags_.next.empty()) {
+    size_t at = 0;
+    Reading reading = Expect(text, tags_.end, &at);
+    const size_t behind = at;
+    if (reading.is == Reading::Is::kDone) reading = Expect(text, tags_.next, &at);
+    if (reading.is == Reading::Is::kDone) return Reading::Next(behind);
+    if (reading.is == Reading::Is::kMore && !last) return reading;
+  }
+  return ReadParts(text, last, tags_.tail);
+}
+
+// `string`: a typed value is one.
+std::string TaggedSyntax::ValueJson(std::string_view name, std::string_view written,
+                                    bool string) const {
+  switch (tags_.value) {
+    case ArgumentTags::Value::kTrimmed:
+      return schemas_->ValueJson(tool_, name, Trim(written));
+    case ArgumentTags::Value::kLines:
+      return schemas_->ValueJson(tool_, name, TrimLines(written));
+    case ArgumentTags::Value::kTyped:
+      break;
+  }
+  const std::string_view value = Trim(written);
+  if (!string && nlohmann::json::accept(value)) return std::string(value);
+  std::string json;
+  AppendQuoted(written, &json);
+  return json;
+}
+
 Reading TaggedSyntax::ReadPair(std::string_view text, std::string* json) {
   size_t at = 0;
   Reading tag = Expect(text, tags_.name_begin, &at);
@@ -71,16 +97,23 @@ Reading TaggedSyntax::ReadPair(std::string_view text, std::string* json) {
   if (tag.is == Reading::Is::kDone && !tags_.value_begin.empty()) {
     tag = Expect(text, tags_.value_begin, &at);
   }
+  bool string = true;
+  if (tag.is == Reading::Is::kDone && tags_.value == ArgumentTags::Value::kTyped) {
+    tag = Expect(text, "true\">", &at);
+    if (tag.is == Reading::Is::kNo) {
+      tag = Expect(text, "false\">", &at);
+      string = false;
+    }
+  }
   if (tag.is != Reading::Is::kDone) return tag;
   const std::optional<Extent> extent = FindValueEnd(text, at);
   if (!extent) return Reading::More();
   const std::string_view written = text.substr(at, extent->end - at);
-  const std::string_view value = tags_.lines ? TrimLines(written) : Trim(written);
   json->append(pairs_++ == 0 ? "{" : ", ");
   const std::string_view name = Trim(written_name);
   AppendQuoted(name, json);
   json->append(": ");
-  json->append(schemas_->ValueJson(tool_, name, value));
+  json->append(ValueJson(name, written, string));
   return Reading::Done(extent->used);
 }
 

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Calls between <tool_call> and </tool_call> whose arguments are pairs of name and plain text, with
-// tags around each.
+// Calls whose arguments are pairs of name and plain text, with tags around each.
 #pragma once
 
 #include <memory>
@@ -15,13 +14,22 @@
 namespace folkmoot {
 
 struct ArgumentTags {
-  std::string_view name_begin, name_end;    // around a name
-  std::string_view value_begin, value_end;  // around a value; value_begin may be empty
-  std::string_view end;                     // behind the last pair
-  bool lines = false;                       // a value has lines of its own
+  // How a value stands between its tags.
+  enum class Value : uint8_t {
+    kTrimmed,  // white space around it is not its own
+    kLines,    // it may have lines of its own
+    kTyped,    // as it is, behind true"> for a string, or false"> for JSON
+  };
+  std::span<const std::string_view> begins;  // in front of the head
+  std::string_view name_begin, name_end;     // around a name
+  std::string_view value_begin, value_end;   // around a value; value_begin may be empty
+  std::string_view end;                      // behind the last pair
+  Value value = Value::kTrimmed;
   // The next pair and `end` end a value, too: models forget value_end.
   bool value_end_optional = false;
-  std::span<const std::string_view> tail;  // behind the arguments; the last ends the call
+  // Behind the arguments; the last that the text can have ends the call.
+  std::span<const std::string_view> tail;
+  std::string_view next = {};  // behind `end`: the head of another call
 };
 
 // Pairs become members of an object as soon as each is complete. Heads differ: see the formats.
@@ -30,15 +38,13 @@ class TaggedSyntax : public CallSyntax {
   TaggedSyntax(const ArgumentTags& tags, const OutputRules& rules)
       : tags_(tags), schemas_(rules.schemas) {}
 
-  std::span<const std::string_view> begins() const override;
+  std::span<const std::string_view> begins() const override { return tags_.begins; }
   std::string_view end() const override { return tags_.tail.back(); }
 
   Reading ReadHead(std::string_view text, bool last, std::string* name,
                    std::string* arguments) override;
   Reading ReadArguments(std::string_view text, bool last, std::string* json) override;
-  Reading ReadTail(std::string_view text, bool last) override {
-    return ReadParts(text, last, tags_.tail);
-  }
+  Reading ReadTail(std::string_view text, bool last) override;
 
  protected:
   // Everything in front of the arguments.
@@ -51,6 +57,7 @@ class TaggedSyntax : public CallSyntax {
   };
 
   Reading ReadPair(std::string_view text, std::string* json);
+  std::string ValueJson(std::string_view name, std::string_view written, bool string) const;
   std::optional<Extent> FindValueEnd(std::string_view text, size_t from);
 
   const ArgumentTags tags_;

@@ -84,7 +84,7 @@ bool ToolReader::ReadHead(bool last, OutputDeltas* out) {
     state_ = State::kText;  // and the rest may have a marker of its own
     return true;
   }
-  out->ToolName(calls_++, name);
+  out->ToolName(calls_++, name, syntax_->id());
   if (!arguments.empty()) out->ToolArguments(calls_ - 1, arguments);
   state_ = arguments.empty() ? State::kArguments : State::kTail;
   buffer_.erase(0, reading.length);

@@ -31,6 +31,16 @@ TEST_F(ToolCalls, InOnePiece) {
   EXPECT_EQ(Choice("", kCalls)["message"]["tool_calls"][0]["id"], id) << "the same request";
 }
 
+TEST_F(ToolCalls, KeepTheIdsOfModelsThatNeedThem) {
+  model.tool_format = FindFormat(ToolFormats(), "kimi_k2");
+  Attach();
+  const Json message = Choice("",
+                              "<|tool_calls_section_begin|><|tool_call_begin|>functions.get_time:3"
+                              "<|tool_call_argument_begin|>{}<|tool_call_end|>")["message"];
+  EXPECT_EQ(message["tool_calls"][0]["id"], "functions.get_time:3");
+  EXPECT_EQ(message["tool_calls"][0]["function"]["name"], "get_time");
+}
+
 TEST_F(ToolCalls, StreamedAreTheSame) {
   Attach();
   const std::string text = "<think>Hm, 🌧.</think>" + std::string(kCalls);

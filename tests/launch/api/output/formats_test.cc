@@ -45,10 +45,13 @@ TEST(Formats, OfPublishedTemplates) {
       {"llama.cpp-Mistral-Small-3.2-24B-Instruct-2506", "mistral", ""},
       {"llama.cpp-unsloth-mistral-Devstral-Small-2507", "mistral", ""},
       {"llama.cpp-mistralai-Ministral-3-14B-Reasoning-2512", "mistral", "mistral"},
+      {"llama.cpp-deepseek-ai-DeepSeek-V3.2", "deepseek_v32", "qwen3"},
+      {"llama.cpp-deepseek-ai-DeepSeek-V4", "deepseek_v32", "qwen3"},
+      {"llama.cpp-MiniMax-M2", "minimax_m2", "qwen3"},
+      {"llama.cpp-MiniMax-M1", "hunyuan_a13b", ""},
+      {"llama.cpp-unsloth-Apriel-1.5", "hunyuan_a13b", ""},
+      {"llama.cpp-ibm-granite-granite-3.3-2B-Instruct", "granite", "qwen3"},
       // Formats that nobody here reads.
-      {"llama.cpp-deepseek-ai-DeepSeek-V3.2", "", "qwen3"},
-      {"llama.cpp-MiniMax-M2", "", "qwen3"},
-      {"llama.cpp-unsloth-Apriel-1.5", "", ""},
       {"llama.cpp-ByteDance-Seed-OSS", "", ""},
       {"llama.cpp-meetkai-functionary-medium-v3.2", "", ""},
       {"trl-phi3", "", ""},
@@ -66,25 +69,30 @@ TEST(Formats, OfPublishedTemplates) {
 }
 
 // From templates that are not in this repository: what shows the model how to write its calls.
-TEST(Formats, NobodyReadsTheseCalls) {
-  const char* fragments[] = {
+TEST(Formats, OfOtherTemplates) {
+  const std::pair<std::string_view, std::string_view> fragments[] = {
       // Kimi-K2
-      "{{ '<|tool_calls_section_begin|>' }}{% for call in message.tool_calls %}{{ "
-      "'<|tool_call_begin|>' + call.id + '<|tool_call_argument_begin|>' + "
-      "call['function']['arguments'] + '<|tool_call_end|>' }}{% endfor %}",
+      {"{{ '<|tool_calls_section_begin|>' }}{% for call in message.tool_calls %}{{ "
+       "'<|tool_call_begin|>' + call.id + '<|tool_call_argument_begin|>' + "
+       "call['function']['arguments'] + '<|tool_call_end|>' }}{% endfor %}",
+       "kimi_k2"},
       // LongCat-Flash
-      "<longcat_tool_call>{function-name}\n<longcat_arg_key>{arg-key}</longcat_arg_key>\n"
-      "<longcat_arg_value>{arg-value}</longcat_arg_value>\n</longcat_tool_call>{{ arguments }}",
+      {"<longcat_tool_call>{function-name}\n<longcat_arg_key>{arg-key}</longcat_arg_key>\n"
+       "<longcat_arg_value>{arg-value}</longcat_arg_value>\n</longcat_tool_call>{{ arguments }}",
+       "longcat"},
       // Hunyuan-A13B
-      "<tool_calls>[{\"name\": function, \"arguments\": ...}]</tool_calls><tool_call>",
-      // MiniMax-M3
-      "{% set begin = ns ~ '<tool_call>' %}<invoke name=\"{{ tool_call.name }}\">"
-      "{% set _args = tool_call.arguments %}</invoke>",
+      {"<tool_calls>[{\"name\": function, \"arguments\": ...}]</tool_calls><tool_call>",
+       "hunyuan_a13b"},
       // Pythonic calls, as Llama 3.2 and 4 may be asked for them
-      "you MUST put it in the format of [func_name1(params_name1=params_value1), func_name2()]",
+      {"you MUST put it in the format of [func_name1(params_name1=params_value1), func_name2()]",
+       "llama4_pythonic"},
+      // MiniMax-M3, which nobody here reads
+      {"{% set begin = ns ~ '<tool_call>' %}<invoke name=\"{{ tool_call.name }}\">"
+       "{% set _args = tool_call.arguments %}</invoke>",
+       ""},
   };
-  for (const std::string_view fragment : fragments) {
-    EXPECT_EQ(NameOf(DetectFormat(ToolFormats(), fragment)), "") << fragment;
+  for (const auto& [fragment, tools] : fragments) {
+    EXPECT_EQ(NameOf(DetectFormat(ToolFormats(), fragment)), tools) << fragment;
   }
 }
 

@@ -53,8 +53,25 @@ std::string CallOf(std::string_view format) {
            "<｜tool▁call▁end｜>";
   }
   if (format == "mistral") return "[TOOL_CALLS]%[ARGS]{\"%\": 1}";
+  if (format == "kimi_k2") {
+    return "<|tool_call_begin|>functions.%:0<|tool_call_argument_begin|>{\"%\": "
+           "1}<|tool_call_end|>";
+  }
+  if (format == "minimax_m2") {
+    return "<minimax:tool_call><invoke name=\"%\"><parameter name=\"%\">%</parameter></invoke>"
+           "<invoke name=\"%\"></invoke></minimax:tool_call>";
+  }
+  if (format == "deepseek_v32") {
+    return "<｜DSML｜function_calls><｜DSML｜invoke name=\"%\"><｜DSML｜parameter name=\"%\" "
+           "string=\"true\">%</｜DSML｜parameter></｜DSML｜invoke></｜DSML｜function_calls>";
+  }
+  if (format == "llama4_pythonic") return "<|python_start|>[%(%='%', %=[1, \"é%\"]), %()]";
   const std::string call = "{\"name\": \"%\", \"arguments\": {\"%\": [\"é\", {}]}}";
   if (format == "hermes") return "<tool_call>" + call + "</tool_call>";
+  if (format == "longcat") return "<longcat_tool_call>" + call + "</longcat_tool_call>";
+  if (format == "hunyuan_a13b") return "<tool_calls>[" + call + ", " + call + "]</tool_calls>";
+  if (format == "granite") return "<|tool_call|>[" + call + "]";
+  if (format == "phi4_mini_json") return "functools[" + call + "]";
   return "<|python_tag|>" + call + ";" + call;
 }
 
@@ -64,7 +81,9 @@ std::vector<std::string> FragmentsOf(const OutputFormat& format) {
     // Ids of calls are not told: we have our own. Nor are the headers of messages.
     if (marker == "[CALL_ID]") continue;
     for (int weight = 0; weight < 6; ++weight) fragments.emplace_back(marker);
-    fragments.emplace_back(marker.substr(0, marker.size() - 1));
+    size_t cut = marker.size() - 1;
+    while ((static_cast<unsigned char>(marker[cut]) & 0xC0) == 0x80) --cut;  // a whole character
+    fragments.emplace_back(marker.substr(0, cut));
   }
   for (int weight = 0; weight < 4; ++weight) fragments.push_back(CallOf(format.name()));
   for (const char* more : {"<function=%>", "<parameter=%>", "</parameter>", "</function>",

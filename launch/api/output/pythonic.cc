@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+// Pythonic calls, as Llama 4 and others may be asked for them: the whole text is a list,
+//   [get_weather(city="Paris", days=3), get_time()]
+// or it stands between <|python_start|> and <|python_end|>.
+#include "launch/api/output/python_call.h"
+
+namespace folkmoot {
+namespace {
+
+constexpr std::string_view kBegins[] = {"<|python_start|>"};
+constexpr std::string_view kTail[] = {"<|python_end|>"};
+
+class PythonicSyntax : public CallSyntax {
+ public:
+  std::span<const std::string_view> begins() const override { return kBegins; }
+  bool at_start() const override { return true; }
+
+  Reading ReadHead(std::string_view text, bool last, std::string* name,
+                   std::string* arguments) override {
+    size_t from = 0;
+    if (!again_) {
+      if (const Reading list = Expect(text, "[", &from); list.is != Reading::Is::kDone) return list;
+    }
+    Reading call = call_.Read(text.substr(from), last, name, arguments);
+    if (call.is != Reading::Is::kMore) again_ = false;
+    call.length += from;
+    return call;
+  }
+
+  Reading ReadTail(std::string_view text, bool last) override {
+    const size_t next = SkipSpace(text, 0);
+    if (next == text.size()) return last ? Reading::Done(0) : Reading::More();
+    again_ = text[next] == ',';
+    if (again_) return Reading::Next(next + 1);
+    if (text[next] != ']') return Reading::Done(0);
+    const Reading end = ReadParts(text.substr(next + 1), last, kTail);
+    return end.is == Reading::Is::kMore ? end : Reading::Done(next + 1 + end.length);
+  }
+
+ private:
+  PythonCall call_;
+  bool again_ = false;  // inside of the list
+};
+
+}  // namespace
+
+std::unique_ptr<CallSyntax> MakePythonicSyntax(const OutputRules& /*rules*/) {
+  return std::make_unique<PythonicSyntax>();
+}
+
+}  // namespace folkmoot

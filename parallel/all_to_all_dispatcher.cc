@@ -211,7 +211,7 @@ absl::Status AllToAllDispatcher::StartDispatch(ConstMatrix x, const Routing& rou
                                                const WaitLabel& label, DispatchHandle& handle) {
   CheckRouting(x, routing, placement_.experts());
   Handle& flight = Cast(handle);
-  FM_CHECK(flight.stage == Stage::kIdle);
+  flight.stage = Stage::kIdle;  // a flight that failed is over
   flight.x = x;
   flight.routing = routing;
   flight.label = label;

@@ -5,7 +5,7 @@
 // Every wait has a deadline and a name. When a peer does not answer in time, or is known to be
 // dead, Wait() returns an error such as "rank 1: layer 3 dispatch of step 41: no data from rank 2
 // within 30 s (rank 2 (pid 4711) is gone)", and the communicator is broken: every later call
-// returns the same error. A broken communicator is never repaired; the process reports and leaves.
+// returns the same error. The process reports and leaves (or joins a group that is made anew).
 //
 // One thread per rank uses a communicator. All ranks of the group make the same calls in the same
 // order.

@@ -67,14 +67,16 @@ absl::StatusOr<Fault> ParseFault(std::string_view text) {
 
 class FaultyCommunicator : public ForwardingCommunicator {
  public:
-  FaultyCommunicator(std::unique_ptr<Communicator> inner, std::vector<Fault> faults)
-      : ForwardingCommunicator(std::move(inner)), faults_(std::move(faults)) {}
+  FaultyCommunicator(std::unique_ptr<Communicator> inner, std::vector<Fault> faults,
+                     const int64_t* epoch)
+      : ForwardingCommunicator(std::move(inner)), faults_(std::move(faults)), epoch_(*epoch) {}
 
   absl::StatusOr<Exchange> Start(std::span<const ConstBytes> send,
                                  std::span<const MutableBytes> recv,
                                  const WaitLabel& label) override {
     const auto due = std::find_if(faults_.begin(), faults_.end(), [&](const Fault& fault) {
-      return label.step >= fault.step && (fault.layer < 0 || label.layer >= fault.layer) &&
+      const bool own = fault.rank == rank() && (fault.epoch == 0 || fault.epoch == epoch_);
+      return own && label.step >= fault.step && (fault.layer < 0 || label.layer >= fault.layer) &&
              (!NeedsBytes(fault) || Target(send) >= 0);
     });
     if (due == faults_.end()) return inner().Start(send, recv, label);
@@ -126,7 +128,8 @@ class FaultyCommunicator : public ForwardingCommunicator {
     return inner().Start(wrong, recv, label);
   }
 
-  std::vector<Fault> faults_;       // that have not happened
+  std::vector<Fault> faults_;       // that have not happened, of all ranks
+  const int64_t& epoch_;            // the life under way
   std::vector<std::byte> altered_;  // what is sent instead, until the exchange is over
 };
 
@@ -147,14 +150,9 @@ absl::StatusOr<std::vector<Fault>> ParseFaultPlan(std::string_view text) {
 }
 
 std::unique_ptr<Communicator> AddFaults(std::unique_ptr<Communicator> inner,
-                                        const std::vector<Fault>& plan, int64_t epoch) {
-  std::vector<Fault> own;
-  for (const Fault& fault : plan) {
-    const bool now = fault.epoch == 0 || fault.epoch == epoch;
-    if (now && fault.rank == inner->rank()) own.push_back(fault);
-  }
-  if (own.empty()) return inner;
-  return std::make_unique<FaultyCommunicator>(std::move(inner), std::move(own));
+                                        std::vector<Fault> plan, const int64_t* epoch) {
+  if (plan.empty()) return inner;
+  return std::make_unique<FaultyCommunicator>(std::move(inner), std::move(plan), epoch);
 }
 
 }  // namespace folkmoot

@@ -33,8 +33,9 @@ struct Fault {
 // Errors name what is wrong with which fault.
 absl::StatusOr<std::vector<Fault>> ParseFaultPlan(std::string_view text);
 
-// The same group, where this rank has the faults of the plan that are its own in this life.
+// The same group, where this rank has the faults of the plan that are its own in the life under
+// way. `epoch`, the life's number, must outlive the result.
 std::unique_ptr<Communicator> AddFaults(std::unique_ptr<Communicator> inner,
-                                        const std::vector<Fault>& plan, int64_t epoch);
+                                        std::vector<Fault> plan, const int64_t* epoch);
 
 }  // namespace folkmoot

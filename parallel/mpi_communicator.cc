@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Main functions: MpiCommunicator::Start posts the messages of one exchange, Wait polls them until
+// Main functions: MpiRanks::Start posts the messages of one exchange, Wait polls them until
 // they are done, the deadline passes, a peer dies, or a peer says that it gave up.
 #include "parallel/mpi_communicator.h"
 
@@ -8,12 +8,15 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
+#include <atomic>
 #include <cstring>
 #include <deque>
+#include <numeric>
 #include <set>
 
 #include "parallel/backoff.h"
+#include "parallel/mpi_channels.h"
+#include "parallel/mpi_flight.h"
 #include "parallel/peer_process.h"
 #include "runtime/check.h"
 
@@ -28,43 +31,23 @@ constexpr std::chrono::milliseconds kPeerCheckInterval(50);
 constexpr std::chrono::milliseconds kNoticeDelay(1);
 // How long a rank that gives up stays to hand its notice to MPI.
 constexpr std::chrono::milliseconds kAbandonTime(200);
-constexpr size_t kNoticeBytes = 1024;
-constexpr int kNoticeTag = 0;
+// How long a receive that MPI has begun may take to end, of a group that is given up.
+constexpr std::chrono::milliseconds kQuietTime(1000);
+// What a dead process on this host had sent is taken by then.
+constexpr std::chrono::milliseconds kDrainTime(50);
 
-std::string MpiErrorText(int error) {
-  std::array<char, MPI_MAX_ERROR_STRING + 1> text{};
-  int length = 0;
-  MPI_Error_string(error, text.data(), &length);
-  return std::string(text.data(), static_cast<size_t>(length));
-}
-
-// One MPI message: a whole byte range or a chunk of it.
-struct Piece {
-  int peer = 0;
-  bool receive = false;
-  int bytes = 0;
-};
-
-// One exchange under way. Flights form a pool; their vectors keep their capacity.
-struct Flight {
-  bool active = false;
-  WaitLabel label;
-  std::vector<MPI_Request> requests;
-  std::vector<Piece> pieces;  // of the same index as the request
-};
-
-class MpiCommunicator final : public Communicator {
+class MpiRanks final : public MpiCommunicator {
  public:
-  explicit MpiCommunicator(const MpiCommunicatorOptions& options)
-      : chunk_bytes_(options.chunk_bytes) {}
-  ~MpiCommunicator() override;
-  MpiCommunicator(const MpiCommunicator&) = delete;
-  MpiCommunicator& operator=(const MpiCommunicator&) = delete;
+  explicit MpiRanks(const MpiCommunicatorOptions& options)
+      : chunk_bytes_(options.chunk_bytes), threads_per_rank_(options.threads_per_rank) {}
+  ~MpiRanks() override;
+  MpiRanks(const MpiRanks&) = delete;
+  MpiRanks& operator=(const MpiRanks&) = delete;
 
   absl::Status SetUp(const MpiCommunicatorOptions& options);
 
   int rank() const override { return rank_; }
-  int size() const override { return size_; }
+  int size() const override { return static_cast<int>(members_.size()); }
   absl::StatusOr<Exchange> Start(std::span<const ConstBytes> send,
                                  std::span<const MutableBytes> recv,
                                  const WaitLabel& label) override;
@@ -73,179 +56,158 @@ class MpiCommunicator final : public Communicator {
   void set_timeout(std::chrono::milliseconds timeout) override { timeout_ = timeout; }
   std::chrono::milliseconds timeout() const override { return timeout_; }
   void Abandon(const absl::Status& reason) override;
+  int process() const override { return process_; }
+  void Cancel(int next_group) override { first_valid_ = next_group; }
+  absl::Status Regroup(int group, std::span<const int> members) override;
 
  private:
-  absl::Status Duplicate(MPI_Comm* copy, std::chrono::milliseconds timeout);
-  absl::Status MeetPeers(const MpiCommunicatorOptions& options);
-  Flight& NewFlight(const WaitLabel& label, Exchange* exchange);
-  int PostReceives(Flight& flight, std::span<const MutableBytes> recv, int tag);
-  int PostSends(Flight& flight, std::span<const ConstBytes> send, int tag);
-  absl::StatusOr<bool> Poll(Flight& flight);
-  absl::Status CheckCompleted(const Flight& flight, int count, bool in_status);
+  absl::Status MeetAll(const std::vector<int>& everybody, std::chrono::milliseconds timeout);
+  absl::Status Enter(std::span<const int> members);
+  absl::Status AwaitQuiet();
+  MpiChannel& channel() { return channels_[group_]; }
+  MpiRoute RouteTo(int peer, int tag);
+  int process_of(int rank) const { return members_[static_cast<size_t>(rank)]; }
+  MpiFlight& NewFlight(const WaitLabel& label, Exchange* exchange);
+  int PostReceives(MpiFlight& flight, std::span<const MutableBytes> recv, int tag);
+  int PostSends(MpiFlight& flight, std::span<const ConstBytes> send, int tag);
+  absl::StatusOr<bool> Poll(MpiFlight& flight);
+  absl::Status CheckCompleted(const MpiFlight& flight, int count, bool in_status);
+  absl::Status CheckCancelled(const WaitLabel& label) const;
   absl::Status CheckNotice(const WaitLabel& label);
-  absl::Status CheckPeersOf(Flight& flight);
-  absl::Status Missing(const Flight& flight);
+  absl::Status CheckPeersOf(MpiFlight& flight);
+  absl::Status Missing(const MpiFlight& flight);
   absl::Status MpiFailure(const WaitLabel& label, const char* call, int error) const;
   absl::Status Fail(absl::Status error);
 
   const int64_t chunk_bytes_;
-  MPI_Comm data_ = MPI_COMM_NULL;
-  MPI_Comm notices_ = MPI_COMM_NULL;  // apart, so that a wildcard receive meets no data
+  const int threads_per_rank_;
+  const ProcessIdentity own_ = ProcessIdentity::Own();
+  int process_ = 0;
+  std::vector<std::string> identities_;  // of all processes of the job
+  MpiChannels channels_;
+  int group_ = 0;                    // the channel in use
+  std::atomic<int> first_valid_{0};  // channels before it must not be waited on
+  std::vector<int> members_;         // process of each rank
   int rank_ = 0;
-  int size_ = 1;
   int max_tag_ = 32767;
   Backoff backoff_;
   std::chrono::milliseconds timeout_ = kDefaultTimeout;
   absl::Status broken_;
 
-  std::deque<Flight> flights_;
+  std::deque<MpiFlight> flights_;
   int64_t next_sequence_ = 0;
   std::vector<int> completed_;        // scratch of Poll
   std::vector<MPI_Status> statuses_;  // scratch of Poll
-  PeerProcesses peers_;
-
-  MPI_Request notice_request_ = MPI_REQUEST_NULL;
-  std::array<char, kNoticeBytes> notice_in_{};
-  std::array<char, kNoticeBytes> notice_out_{};
+  PeerProcesses peers_;               // by rank
   bool abandoned_ = false;
 };
 
-absl::Status MpiCommunicator::SetUp(const MpiCommunicatorOptions& options) {
+absl::Status MpiRanks::SetUp(const MpiCommunicatorOptions& options) {
   FM_CHECK(chunk_bytes_ > 0 && chunk_bytes_ <= int64_t{1} << 30);
   // Sleeps of this thread end on time; the system would add 50 us.
   prctl(PR_SET_TIMERSLACK, 1000, 0, 0, 0);
-  MPI_Comm_rank(MPI_COMM_WORLD, &rank_);
-  MPI_Comm_size(MPI_COMM_WORLD, &size_);
-  FM_RETURN_IF_ERROR(Duplicate(&data_, options.setup_timeout));
-  FM_RETURN_IF_ERROR(Duplicate(&notices_, options.setup_timeout));
+  MPI_Comm_rank(MPI_COMM_WORLD, &process_);
+  int processes = 1;
+  MPI_Comm_size(MPI_COMM_WORLD, &processes);
+  if (options.spares >= processes) {
+    return FailedPrecondition("{} spare processes in a job of {}: no rank is left", options.spares,
+                              processes);
+  }
+  FM_RETURN_IF_ERROR(channels_.Make(1 + options.spares, options.setup_timeout, backoff_));
   int* max_tag = nullptr;
   int found = 0;
-  MPI_Comm_get_attr(data_, MPI_TAG_UB, &max_tag, &found);
+  MPI_Comm_get_attr(channel().data, MPI_TAG_UB, &max_tag, &found);
   if (found != 0) max_tag_ = *max_tag;
-  const int error = MPI_Irecv(notice_in_.data(), static_cast<int>(kNoticeBytes), MPI_CHAR,
-                              MPI_ANY_SOURCE, kNoticeTag, notices_, &notice_request_);
-  if (error != MPI_SUCCESS) return MpiFailure({.phase = "set-up"}, "MPI_Irecv", error);
-  return MeetPeers(options);
+  std::vector<int> members(static_cast<size_t>(processes));
+  std::iota(members.begin(), members.end(), 0);
+  FM_RETURN_IF_ERROR(MeetAll(members, options.setup_timeout));
+  members.resize(members.size() - static_cast<size_t>(options.spares));
+  return Enter(members);
 }
 
-// MPI_Comm_dup with a deadline.
-absl::Status MpiCommunicator::Duplicate(MPI_Comm* copy, std::chrono::milliseconds timeout) {
-  const WaitLabel label{.phase = "set-up"};
-  MPI_Request request = MPI_REQUEST_NULL;
-  int error = MPI_Comm_idup(MPI_COMM_WORLD, copy, &request);
-  if (error != MPI_SUCCESS) return MpiFailure(label, "MPI_Comm_idup", error);
-  backoff_.Begin();
-  int done = 0;
-  while (true) {
-    error = MPI_Test(&request, &done, MPI_STATUS_IGNORE);
-    if (error != MPI_SUCCESS) return MpiFailure(label, "MPI_Test", error);
-    if (done != 0) break;
-    if (backoff_.Pause() > timeout) {
-      return DeadlineExceeded("{}: not all of {} ranks came within {}", WaitName(rank_, label),
-                              size_, FormatDuration(timeout));
-    }
-  }
-  MPI_Comm_set_errhandler(*copy, MPI_ERRORS_RETURN);
-  return absl::OkStatus();
-}
-
-absl::Status MpiCommunicator::MeetPeers(const MpiCommunicatorOptions& options) {
-  const ProcessIdentity own = ProcessIdentity::Own();
-  timeout_ = options.setup_timeout;
-  FM_ASSIGN_OR_RETURN(const std::vector<std::string> all,
-                      AllGatherStrings(*this, own.Encode(), {.phase = "set-up"}));
+// Everybody in the job, spares too, learns who the others are.
+absl::Status MpiRanks::MeetAll(const std::vector<int>& everybody,
+                               std::chrono::milliseconds timeout) {
+  members_ = everybody;
+  rank_ = process_;
+  timeout_ = timeout;
+  FM_ASSIGN_OR_RETURN(identities_, AllGatherStrings(*this, own_.Encode(), {.phase = "set-up"}));
   timeout_ = kDefaultTimeout;
-  FM_ASSIGN_OR_RETURN(peers_, PeerProcesses::Create(all, own));
-  backoff_.set_spin(peers_.on_this_host() * options.threads_per_rank <=
-                    sysconf(_SC_NPROCESSORS_ONLN));
   return absl::OkStatus();
+}
+
+// The channel is that of the group `members`.
+absl::Status MpiRanks::Enter(std::span<const int> members) {
+  members_.assign(members.begin(), members.end());
+  const auto me = std::find(members.begin(), members.end(), process_);
+  rank_ = me == members.end() ? -1 : static_cast<int>(me - members.begin());
+  if (rank_ < 0) return absl::OkStatus();
+  std::vector<std::string> identities;
+  for (const int member : members) identities.push_back(identities_[static_cast<size_t>(member)]);
+  FM_ASSIGN_OR_RETURN(peers_, PeerProcesses::Create(identities, own_));
+  backoff_.set_spin(peers_.on_this_host() * threads_per_rank_ <= sysconf(_SC_NPROCESSORS_ONLN));
+  return channel().Listen();
 }
 
 // After a failure nothing is given back to MPI: requests of dead peers never end, and their
 // communicators cannot be freed.
-MpiCommunicator::~MpiCommunicator() {
-  if (!broken_.ok() || peers_.empty()) return;
-  MPI_Cancel(&notice_request_);
-  // NOLINTNEXTLINE(clang-analyzer-optin.mpi.MPI-Checker): who has peers has posted the receive
-  MPI_Wait(&notice_request_, MPI_STATUS_IGNORE);
-  MPI_Comm_free(&notices_);
-  MPI_Comm_free(&data_);
+MpiRanks::~MpiRanks() {
+  if (!broken_.ok() || peers_.empty() || channels_.size() > 1) return;
+  channel().Free();
 }
 
-absl::Status MpiCommunicator::MpiFailure(const WaitLabel& label, const char* call,
-                                         int error) const {
+absl::Status MpiRanks::MpiFailure(const WaitLabel& label, const char* call, int error) const {
   return Unavailable("{}: {}: {}", WaitName(rank_, label), call, MpiErrorText(error));
 }
 
-// Breaks the communicator. Receives that are still open are withdrawn, since their memory may be
-// freed once the caller has the error; sends cannot be.
-absl::Status MpiCommunicator::Fail(absl::Status error) {
+// Breaks the communicator.
+absl::Status MpiRanks::Fail(absl::Status error) {
   if (!broken_.ok()) return broken_;
   broken_ = std::move(error);
-  for (Flight& flight : flights_) {
-    if (!flight.active) continue;
-    for (size_t i = 0; i < flight.requests.size(); ++i) {
-      if (!flight.pieces[i].receive || flight.requests[i] == MPI_REQUEST_NULL) continue;
-      MPI_Cancel(&flight.requests[i]);
-      int done = 0;
-      MPI_Test(&flight.requests[i], &done, MPI_STATUS_IGNORE);
-    }
-  }
+  for (MpiFlight& flight : flights_) flight.Withdraw();
   return broken_;
 }
 
-Flight& MpiCommunicator::NewFlight(const WaitLabel& label, Exchange* exchange) {
+MpiFlight& MpiRanks::NewFlight(const WaitLabel& label, Exchange* exchange) {
   size_t slot = 0;
   while (slot < flights_.size() && flights_[slot].active) ++slot;
   if (slot == flights_.size()) flights_.emplace_back();
-  Flight& flight = flights_[slot];
-  flight.active = true;
-  flight.label = label;
-  flight.requests.clear();
-  flight.pieces.clear();
+  MpiFlight& flight = flights_[slot];
+  flight.Begin(label);
   exchange->slot = static_cast<int>(slot);
   return flight;
 }
 
-int MpiCommunicator::PostReceives(Flight& flight, std::span<const MutableBytes> recv, int tag) {
-  for (int q = 0; q < size_; ++q) {
+MpiRoute MpiRanks::RouteTo(int peer, int tag) {
+  return {.comm = channel().data,
+          .peer = peer,
+          .process = process_of(peer),
+          .tag = tag,
+          .chunk_bytes = chunk_bytes_};
+}
+
+int MpiRanks::PostReceives(MpiFlight& flight, std::span<const MutableBytes> recv, int tag) {
+  for (int q = 0; q < size(); ++q) {
     if (q == rank_) continue;
-    MutableBytes range = recv[static_cast<size_t>(q)];
-    while (!range.empty()) {
-      const size_t bytes = std::min(range.size(), static_cast<size_t>(chunk_bytes_));
-      flight.pieces.push_back({q, /*receive=*/true, static_cast<int>(bytes)});
-      flight.requests.push_back(MPI_REQUEST_NULL);
-      const int error = MPI_Irecv(range.data(), static_cast<int>(bytes), MPI_BYTE, q, tag, data_,
-                                  &flight.requests.back());
-      if (error != MPI_SUCCESS) return error;
-      range = range.subspan(bytes);
-    }
+    const int error = flight.Receive(RouteTo(q, tag), recv[static_cast<size_t>(q)]);
+    if (error != MPI_SUCCESS) return error;
   }
   return MPI_SUCCESS;
 }
 
-// Chunks of one message share a tag: MPI keeps their order.
-int MpiCommunicator::PostSends(Flight& flight, std::span<const ConstBytes> send, int tag) {
-  for (int step = 1; step < size_; ++step) {
-    const int q = (rank_ + step) % size_;  // not everybody to rank 0 first
-    ConstBytes range = send[static_cast<size_t>(q)];
-    while (!range.empty()) {
-      const size_t bytes = std::min(range.size(), static_cast<size_t>(chunk_bytes_));
-      flight.pieces.push_back({q, /*receive=*/false, static_cast<int>(bytes)});
-      flight.requests.push_back(MPI_REQUEST_NULL);
-      const int error = MPI_Isend(range.data(), static_cast<int>(bytes), MPI_BYTE, q, tag, data_,
-                                  &flight.requests.back());
-      if (error != MPI_SUCCESS) return error;
-      range = range.subspan(bytes);
-    }
+int MpiRanks::PostSends(MpiFlight& flight, std::span<const ConstBytes> send, int tag) {
+  for (int step = 1; step < size(); ++step) {
+    const int q = (rank_ + step) % size();  // not everybody to rank 0 first
+    const int error = flight.Send(RouteTo(q, tag), send[static_cast<size_t>(q)]);
+    if (error != MPI_SUCCESS) return error;
   }
   return MPI_SUCCESS;
 }
 
-absl::StatusOr<Exchange> MpiCommunicator::Start(std::span<const ConstBytes> send,
-                                                std::span<const MutableBytes> recv,
-                                                const WaitLabel& label) {
-  FM_CHECK(send.size() == static_cast<size_t>(size_) && recv.size() == send.size());
+absl::StatusOr<Exchange> MpiRanks::Start(std::span<const ConstBytes> send,
+                                         std::span<const MutableBytes> recv,
+                                         const WaitLabel& label) {
+  FM_CHECK(send.size() == static_cast<size_t>(size()) && recv.size() == send.size());
   if (!broken_.ok()) return broken_;
   const ConstBytes own = send[static_cast<size_t>(rank_)];
   const MutableBytes own_copy = recv[static_cast<size_t>(rank_)];
@@ -253,7 +215,7 @@ absl::StatusOr<Exchange> MpiCommunicator::Start(std::span<const ConstBytes> send
   if (!own.empty()) std::memcpy(own_copy.data(), own.data(), own.size());
 
   Exchange exchange;
-  Flight& flight = NewFlight(label, &exchange);
+  MpiFlight& flight = NewFlight(label, &exchange);
   const int tag = static_cast<int>(next_sequence_++ % (int64_t{max_tag_} + 1));
   if (const int error = PostReceives(flight, recv, tag); error != MPI_SUCCESS) {
     return Fail(MpiFailure(label, "MPI_Irecv", error));
@@ -269,7 +231,7 @@ absl::StatusOr<Exchange> MpiCommunicator::Start(std::span<const ConstBytes> send
 }
 
 // True when all messages of the flight are done.
-absl::StatusOr<bool> MpiCommunicator::Poll(Flight& flight) {
+absl::StatusOr<bool> MpiRanks::Poll(MpiFlight& flight) {
   int count = 0;
   const int error = MPI_Testsome(static_cast<int>(flight.requests.size()), flight.requests.data(),
                                  &count, completed_.data(), statuses_.data());
@@ -283,10 +245,10 @@ absl::StatusOr<bool> MpiCommunicator::Poll(Flight& flight) {
 }
 
 // Errors and lengths of the first `count` entries of completed_ and statuses_.
-absl::Status MpiCommunicator::CheckCompleted(const Flight& flight, int count, bool in_status) {
+absl::Status MpiRanks::CheckCompleted(const MpiFlight& flight, int count, bool in_status) {
   for (int i = 0; i < count; ++i) {
     const MPI_Status& status = statuses_[static_cast<size_t>(i)];
-    const Piece& piece = flight.pieces[static_cast<size_t>(completed_[static_cast<size_t>(i)])];
+    const MpiPiece& piece = flight.pieces[static_cast<size_t>(completed_[static_cast<size_t>(i)])];
     int error_class = MPI_SUCCESS;
     if (in_status && status.MPI_ERROR != MPI_SUCCESS) {
       MPI_Error_class(status.MPI_ERROR, &error_class);
@@ -311,23 +273,30 @@ absl::Status MpiCommunicator::CheckCompleted(const Flight& flight, int count, bo
   return absl::OkStatus();
 }
 
+absl::Status MpiRanks::CheckCancelled(const WaitLabel& label) const {
+  if (first_valid_.load(std::memory_order_relaxed) <= group_) return absl::OkStatus();
+  return Unavailable("{}: the group is made anew", WaitName(rank_, label));
+}
+
 // Did a peer say that it gave up?
-absl::Status MpiCommunicator::CheckNotice(const WaitLabel& label) {
-  if (notice_request_ == MPI_REQUEST_NULL) return absl::OkStatus();
+absl::Status MpiRanks::CheckNotice(const WaitLabel& label) {
+  if (channel().notice_request == MPI_REQUEST_NULL) return absl::OkStatus();
   int arrived = 0;
   MPI_Status status;
-  const int error = MPI_Test(&notice_request_, &arrived, &status);
+  const int error = MPI_Test(&channel().notice_request, &arrived, &status);
   if (error != MPI_SUCCESS) return MpiFailure(label, "MPI_Test", error);
   if (arrived == 0) return absl::OkStatus();
   int bytes = 0;
   MPI_Get_count(&status, MPI_CHAR, &bytes);
-  return Unavailable("{}: {} gave up: {}", WaitName(rank_, label), peers_.Name(status.MPI_SOURCE),
-                     std::string_view(notice_in_.data(), static_cast<size_t>(bytes)));
+  const auto from = std::find(members_.begin(), members_.end(), status.MPI_SOURCE);
+  return Unavailable("{}: {} gave up: {}", WaitName(rank_, label),
+                     peers_.Name(static_cast<int>(from - members_.begin())),
+                     std::string_view(channel().notice_in.data(), static_cast<size_t>(bytes)));
 }
 
 // Is a peer on this host dead? Its last messages, data or notice, may be here already: they count
 // first.
-absl::Status MpiCommunicator::CheckPeersOf(Flight& flight) {
+absl::Status MpiRanks::CheckPeersOf(MpiFlight& flight) {
   const int gone = peers_.FirstGone();
   if (gone < 0) return absl::OkStatus();
   FM_ASSIGN_OR_RETURN(const bool done, Poll(flight));
@@ -337,7 +306,7 @@ absl::Status MpiCommunicator::CheckPeersOf(Flight& flight) {
 }
 
 // The error of a passed deadline.
-absl::Status MpiCommunicator::Missing(const Flight& flight) {
+absl::Status MpiRanks::Missing(const MpiFlight& flight) {
   std::set<int> silent;
   std::set<int> deaf;
   for (size_t i = 0; i < flight.requests.size(); ++i) {
@@ -354,10 +323,10 @@ absl::Status MpiCommunicator::Missing(const Flight& flight) {
                           names);
 }
 
-absl::Status MpiCommunicator::Wait(Exchange exchange) {
+absl::Status MpiRanks::Wait(Exchange exchange) {
   if (!broken_.ok()) return broken_;
   FM_CHECK(exchange.slot >= 0 && static_cast<size_t>(exchange.slot) < flights_.size());
-  Flight& flight = flights_[static_cast<size_t>(exchange.slot)];
+  MpiFlight& flight = flights_[static_cast<size_t>(exchange.slot)];
   FM_CHECK(flight.active);
   backoff_.Begin();
   Clock::duration next_check = kPeerCheckInterval;
@@ -365,6 +334,9 @@ absl::Status MpiCommunicator::Wait(Exchange exchange) {
     const absl::StatusOr<bool> done = Poll(flight);
     if (!done.ok()) return Fail(done.status());
     if (*done) break;
+    if (absl::Status cancelled = CheckCancelled(flight.label); !cancelled.ok()) {
+      return Fail(cancelled);
+    }
     const Clock::duration waited = backoff_.Pause();
     if (waited > kNoticeDelay) {
       if (absl::Status notice = CheckNotice(flight.label); !notice.ok()) return Fail(notice);
@@ -379,8 +351,9 @@ absl::Status MpiCommunicator::Wait(Exchange exchange) {
   return absl::OkStatus();
 }
 
-absl::Status MpiCommunicator::CheckPeers(const WaitLabel& label) {
+absl::Status MpiRanks::CheckPeers(const WaitLabel& label) {
   if (!broken_.ok()) return broken_;
+  if (absl::Status cancelled = CheckCancelled(label); !cancelled.ok()) return Fail(cancelled);
   if (absl::Status notice = CheckNotice(label); !notice.ok()) return Fail(notice);
   const int gone = peers_.empty() ? -1 : peers_.FirstGone();
   if (gone < 0) return absl::OkStatus();
@@ -389,19 +362,19 @@ absl::Status MpiCommunicator::CheckPeers(const WaitLabel& label) {
   return Fail(Unavailable("{}: {} is gone", WaitName(rank_, label), peers_.Name(gone)));
 }
 
-void MpiCommunicator::Abandon(const absl::Status& reason) {
+void MpiRanks::Abandon(const absl::Status& reason) {
   if (abandoned_) return;
   abandoned_ = true;
   Fail(reason.ok() ? Unavailable("rank {} gave up", rank_) : reason).IgnoreError();
   const std::string_view text = Message(broken_);
-  const size_t bytes = std::min(text.size(), kNoticeBytes);
-  std::memcpy(notice_out_.data(), text.data(), bytes);
+  const size_t bytes = std::min(text.size(), MpiChannel::kNoticeBytes);
+  std::memcpy(channel().notice_out.data(), text.data(), bytes);
   std::vector<MPI_Request> sends;
-  for (int q = 0; q < size_; ++q) {
+  for (int q = 0; q < size(); ++q) {
     if (q == rank_ || peers_.empty() || peers_.Gone(q)) continue;
     sends.push_back(MPI_REQUEST_NULL);
-    if (MPI_Isend(notice_out_.data(), static_cast<int>(bytes), MPI_CHAR, q, kNoticeTag, notices_,
-                  &sends.back()) != MPI_SUCCESS) {
+    if (MPI_Isend(channel().notice_out.data(), static_cast<int>(bytes), MPI_CHAR, process_of(q),
+                  MpiChannel::kNoticeTag, channel().notices, &sends.back()) != MPI_SUCCESS) {
       sends.pop_back();
     }
   }
@@ -415,11 +388,47 @@ void MpiCommunicator::Abandon(const absl::Status& reason) {
   }
 }
 
+absl::Status MpiRanks::AwaitQuiet() {
+  Fail(Unavailable("rank {}: the group is made anew", rank_)).IgnoreError();
+  backoff_.Begin();
+  while (true) {
+    const Clock::duration waited = backoff_.Pause();
+    // A receive that met its message ends when the sender lives. Of a dead sender on this host
+    // nothing comes once what it had sent is taken. What came from another host cannot be known.
+    const auto over = [&](int peer) { return waited > kDrainTime && peers_.Gone(peer); };
+    bool quiet = true;
+    for (MpiFlight& flight : flights_) quiet = flight.Quiet(over) && quiet;
+    if (quiet) return absl::OkStatus();
+    if (waited < kQuietTime) continue;
+    return DeadlineExceeded("rank {}: messages of the old group have not ended within {}", rank_,
+                            FormatDuration(kQuietTime));
+  }
+}
+
+absl::Status MpiRanks::Regroup(int group, std::span<const int> members) {
+  if (group <= group_ || group >= channels_.size()) {
+    return FailedPrecondition("the ranks are group {} and may become {} to {}, not {}", group_,
+                              group_ + 1, channels_.size() - 1, group);
+  }
+  for (const int member : members) {
+    if (member < 0 || static_cast<size_t>(member) >= identities_.size()) {
+      return InvalidArgument("process {} is none of {}", member, identities_.size());
+    }
+  }
+  if (rank_ >= 0) FM_RETURN_IF_ERROR(AwaitQuiet());
+  group_ = group;
+  flights_.clear();  // what is left of their requests is MPI's for ever
+  next_sequence_ = 0;
+  broken_ = absl::OkStatus();
+  abandoned_ = false;
+  return Enter(members);
+}
+
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Communicator>> MakeMpiCommunicator(
+absl::StatusOr<std::unique_ptr<MpiCommunicator>> MakeMpiCommunicator(
     const MpiCommunicatorOptions& options) {
-  auto communicator = std::make_unique<MpiCommunicator>(options);
+  auto communicator = std::make_unique<MpiRanks>(options);
   FM_RETURN_IF_ERROR(communicator->SetUp(options));
   return communicator;
 }

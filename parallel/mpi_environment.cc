@@ -97,6 +97,7 @@ absl::StatusOr<std::unique_ptr<MpiEnvironment>> MpiEnvironment::Create() {
 }
 
 MpiEnvironment::~MpiEnvironment() {
+  if (!finalize_) return;
   std::mutex mutex;
   std::condition_variable changed;
   bool done = false;

@@ -34,11 +34,14 @@ class MpiEnvironment {
   // Finalizes MPI. All ranks come here; if one does not within 10 s, the process ends with status
   // 1 instead of hanging.
   ~MpiEnvironment();
+  // The destructor does not finalize MPI: nobody waits for ranks that may be gone.
+  void LeaveUnfinalized() { finalize_ = false; }
   MpiEnvironment(const MpiEnvironment&) = delete;
   MpiEnvironment& operator=(const MpiEnvironment&) = delete;
 
  private:
   MpiEnvironment() = default;
+  bool finalize_ = true;
 };
 
 }  // namespace folkmoot

@@ -29,6 +29,9 @@ class Progress {
     Count();
   }
 
+  // Gets on without an exchange.
+  void Advance() { Count(); }
+
   // The parts may be of two moments; `count` is then still growing.
   View Read() const {
     return {.count = count_.load(std::memory_order_acquire),

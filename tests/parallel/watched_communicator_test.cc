@@ -13,6 +13,8 @@
 namespace folkmoot {
 namespace {
 
+constexpr int64_t kEpoch = 1;
+
 void ExpectWaiting(const Progress& progress, const WaitLabel& label) {
   const Stopwatch stopwatch;
   while (!progress.Read().waiting && stopwatch.elapsed() < kSoon) std::this_thread::yield();
@@ -29,9 +31,9 @@ TEST(WatchedCommunicator, ShowsWhatARankWaitsFor) {
     std::vector<std::unique_ptr<Communicator>> ranks = MakeThreadCommunicators(2);
     Progress progress;
     const std::vector<Fault> plan = {{.kind = FaultKind::kDelay, .step = 1000}};
-    if (!faults_outside) ranks[0] = AddFaults(std::move(ranks[0]), plan, 1);
+    if (!faults_outside) ranks[0] = AddFaults(std::move(ranks[0]), plan, &kEpoch);
     ranks[0] = WatchCommunicator(std::move(ranks[0]), progress);
-    if (faults_outside) ranks[0] = AddFaults(std::move(ranks[0]), plan, 1);
+    if (faults_outside) ranks[0] = AddFaults(std::move(ranks[0]), plan, &kEpoch);
     EXPECT_EQ(progress.Read().count, 0u);
     std::thread waiting([&] { EXPECT_TRUE(Barrier(*ranks[0], kTestLabel).ok()); });
     ExpectWaiting(progress, kTestLabel);

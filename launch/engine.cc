@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "launch/engine.h"
 
+#include <spdlog/spdlog.h>
+
 #include <chrono>
 #include <semaphore>
 #include <thread>
@@ -146,7 +148,13 @@ void Engine::Restart() {
 }
 
 absl::Status Engine::Renew(std::chrono::milliseconds patience) {
-  return executor_.Renew(scheduler_.next_step(), patience);
+  FM_ASSIGN_OR_RETURN(const std::vector<int> empty,
+                      executor_.Renew(scheduler_.next_step(), patience));
+  for (const int part : empty) scheduler_.ForgetPages(part);
+  spdlog::info("requests go on: {} of {} ranks kept {} pages of keys and values",
+               static_cast<size_t>(scheduler_.ranks()) - empty.size(), scheduler_.ranks(),
+               scheduler_.cached_blocks());
+  return absl::OkStatus();
 }
 
 absl::Status Engine::Shutdown() {

@@ -61,9 +61,9 @@ class Engine {
   // Ranks that are lost, and others in their place: Executor's.
   bool renewable() const { return executor_.renewable(); }
   bool lost() const { return executor_.lost(); }
-  // Forgets what the lost ranks knew. Requests go on as Scheduler::Restart says.
+  // The step under way is given up. Requests go on as Scheduler::Restart says.
   void Restart();
-  // After Restart, until it is OK.
+  // After Restart, until it is OK. Pages of ranks that have lost them are forgotten.
   absl::Status Renew(std::chrono::milliseconds patience);
   // Tells the workers to leave. The last call.
   absl::Status Shutdown();

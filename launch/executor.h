@@ -56,9 +56,12 @@ class Executor {
   virtual bool renewable() const { return false; }
   // Are the ranks known to be lost, though no step has failed?
   virtual bool lost() const { return false; }
-  // After an error of Run: waits at most `patience` for ranks that know nothing, whose first step
-  // is `first_step`. DeadlineExceeded: not yet; any other error: there will be none.
-  virtual absl::Status Renew(int64_t /*first_step*/, std::chrono::milliseconds /*patience*/) {
+  // After an error of Run: waits at most `patience` for ranks that know no sequence, whose first
+  // step is `first_step`. Returns the parts of the plan whose pages are empty; the others have what
+  // answered steps have written to theirs. DeadlineExceeded: not yet; any other error: there will
+  // be none.
+  virtual absl::StatusOr<std::vector<int>> Renew(int64_t /*first_step*/,
+                                                 std::chrono::milliseconds /*patience*/) {
     return FailedPrecondition("these ranks cannot be replaced");
   }
 };

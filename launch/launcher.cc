@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstdio>
 #include <cstdlib>
 #include <thread>
 
@@ -24,22 +25,31 @@ Cluster::~Cluster() {
 
 absl::StatusOr<std::unique_ptr<Cluster>> Cluster::Create(const EngineOptions& options) {
   std::unique_ptr<Cluster> cluster(new Cluster());
-  cluster->threads_ = BudgetOf(DetectThreadFacts(), options.threads, options.pin);
+  ThreadFacts facts = DetectThreadFacts();
+  facts.ranks_on_host = std::max(1, facts.ranks_on_host - options.spares);  // they compute nothing
+  cluster->threads_ = BudgetOf(facts, options.threads, options.pin);
   if (LaunchedByMpi()) {
     FM_ASSIGN_OR_RETURN(cluster->mpi_, MpiEnvironment::Create());
-    FM_ASSIGN_OR_RETURN(cluster->world_,
-                        MakeMpiCommunicator({.threads_per_rank = cluster->threads_.threads}));
+    FM_ASSIGN_OR_RETURN(std::unique_ptr<MpiCommunicator> group,
+                        MakeMpiCommunicator({.threads_per_rank = cluster->threads_.threads,
+                                             .spares = options.spares}));
+    if (options.spares > 0) {
+      cluster->group_ = group.get();
+      cluster->mpi_->LeaveUnfinalized();
+    }
+    cluster->world_ = std::move(group);
   } else {
     cluster->world_ = std::move(MakeThreadCommunicators(1).front());
   }
   cluster->world_->set_timeout(std::chrono::milliseconds(options.timeout_ms));
-  FM_RETURN_IF_ERROR(
-      SetUpLog({.level = "", .rank = cluster->world_->rank(), .ranks = cluster->world_->size()}));
+  const int rank =
+      cluster->group_ == nullptr ? cluster->world_->rank() : cluster->group_->process();
+  FM_RETURN_IF_ERROR(SetUpLog({.level = "", .rank = rank, .ranks = cluster->world_->size()}));
   return cluster;
 }
 
-void Cluster::AddFaults(const std::vector<Fault>& plan, int64_t epoch) {
-  world_ = folkmoot::AddFaults(std::move(world_), plan, epoch);
+void Cluster::AddFaults(const std::vector<Fault>& plan) {
+  world_ = folkmoot::AddFaults(std::move(world_), plan, &epoch_);
 }
 
 Progress& Cluster::Watch() {
@@ -51,7 +61,9 @@ void Cluster::Fail(const absl::Status& status) {
   // All living ranks know the reason: let the lowest of them say it and end the job.
   std::this_thread::sleep_for(std::chrono::milliseconds(std::min(5, world_->rank()) * 200));
   fmt::print(stderr, "folkmoot: error: {}\n", Message(status));
-  AbortJob(1);
+  if (group_ == nullptr) AbortJob(1);
+  std::fflush(nullptr);
+  std::_Exit(1);  // whoever watches the job says what becomes of the others
 }
 
 absl::Status RunOnRanks(const EngineOptions& options,
@@ -59,7 +71,7 @@ absl::Status RunOnRanks(const EngineOptions& options,
   FM_ASSIGN_OR_RETURN(const std::unique_ptr<Cluster> cluster, Cluster::Create(options));
   absl::Status status = body(*cluster);
   Communicator& world = cluster->world();
-  if (world.size() == 1) return status;
+  if (world.size() == 1 || world.rank() < 0) return status;
   // When every rank comes here the group is whole and all may leave in order. Otherwise somebody is
   // missing, and waiting for it in MPI_Finalize would never end.
   const absl::Status whole = Barrier(world, {.phase = "end of the job"});
@@ -75,10 +87,11 @@ absl::Status RunOnRanks(const EngineOptions& options,
 }
 
 absl::StatusOr<std::unique_ptr<LoadedRank>> LoadWithProgress(const EngineOptions& options,
-                                                             Cluster& cluster) {
+                                                             Cluster& cluster, int64_t blocks) {
   Communicator& world = cluster.world();
   std::unique_ptr<ProgressBar> bar;
   const auto progress = [&](int64_t bytes, int64_t total) {
+    cluster.progress().Advance();
     if (bar == nullptr) {
       bar = std::make_unique<ProgressBar>(
           ProgressBar::Options{
@@ -88,7 +101,7 @@ absl::StatusOr<std::unique_ptr<LoadedRank>> LoadWithProgress(const EngineOptions
     bar->Update(bytes);
   };
   FM_ASSIGN_OR_RETURN(std::unique_ptr<LoadedRank> rank,
-                      LoadedRank::Load(options, world, cluster.threads(), progress));
+                      LoadedRank::Load(options, world, cluster.threads(), progress, blocks));
   if (bar != nullptr) bar->Finish();
   if (world.rank() == 0 && !rank->gpu()) {
     const ThreadBudget& threads = cluster.threads();

@@ -12,23 +12,29 @@
 
 namespace folkmoot {
 
+class MpiCommunicator;
 class MpiEnvironment;
 
 // The ranks of this job. One process alone is a group of one and never touches MPI.
 class Cluster {
  public:
-  // Reads threads, pin and timeout_ms of the options.
+  // Reads threads, pin, timeout_ms and spares of the options.
   static absl::StatusOr<std::unique_ptr<Cluster>> Create(const EngineOptions& options);
   ~Cluster();
   Cluster(const Cluster&) = delete;
   Cluster& operator=(const Cluster&) = delete;
 
   Communicator& world() { return *world_; }
-  // Faults on purpose, once, before anybody uses world().
-  void AddFaults(const std::vector<Fault>& plan, int64_t epoch);
+  // Faults on purpose, once, before anybody uses world(), and the life of the engine that begins.
+  void AddFaults(const std::vector<Fault>& plan);
+  void set_epoch(int64_t epoch) { epoch_ = epoch; }
   // From here on another thread can see how this rank gets on. Once, before anybody uses world().
   Progress& Watch();
+  Progress& progress() { return progress_; }
   const ThreadBudget& threads() const { return threads_; }
+  // The ranks and spare processes of a job that has some; null: it has none. Its ranks end without
+  // waiting for each other.
+  MpiCommunicator* group() { return group_; }
 
   // Runs after an error: prints it, as the rank that should, and ends the whole job with status 1.
   [[noreturn]] void Fail(const absl::Status& status);
@@ -36,6 +42,8 @@ class Cluster {
  private:
   Cluster() = default;
   std::unique_ptr<MpiEnvironment> mpi_;  // null: alone
+  MpiCommunicator* group_ = nullptr;     // inside world_
+  int64_t epoch_ = 1;
   Progress progress_;
   std::unique_ptr<Communicator> world_;
   ThreadBudget threads_;
@@ -46,9 +54,10 @@ class Cluster {
 absl::Status RunOnRanks(const EngineOptions& options,
                         const std::function<absl::Status(Cluster&)>& body);
 
-// Loads this rank's part of the model; rank 0 shows a progress bar. Collective.
+// Loads this rank's part of the model; rank 0 shows a progress bar. Collective, unless `blocks`
+// says what the other ranks have (LoadedRank::Load).
 absl::StatusOr<std::unique_ptr<LoadedRank>> LoadWithProgress(const EngineOptions& options,
-                                                             Cluster& cluster);
+                                                             Cluster& cluster, int64_t blocks = 0);
 
 // Loads the model on every rank, runs `body` on rank 0 with an engine while the
 // others work for it, and shuts down. Returns body's error on rank 0.

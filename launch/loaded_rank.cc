@@ -78,7 +78,8 @@ absl::StatusOr<int64_t> BlocksPerRank(const EngineOptions& options, int64_t cont
 }  // namespace
 
 absl::Status LoadedRank::LoadWeights(const EngineOptions& options, ModelOptions model,
-                                     Communicator& world, const LoadProgress& progress) {
+                                     Communicator& world, Communicator& peers,
+                                     const LoadProgress& progress) {
   loader_ = weights_->MakeLoader(config_, WeightOptionsOf(options));
   stored_codes_ = weights_->stored_codes(config_);
   const std::pair<int, int> slice =
@@ -101,13 +102,13 @@ absl::Status LoadedRank::LoadWeights(const EngineOptions& options, ModelOptions 
   absl::StatusOr<std::unique_ptr<Model>> loaded =
       load(config_, model, *loader_, placement_, tensor_parallel_ ? *alone_ : world, *pool_);
   loader_->set_progress(nullptr);
-  FM_RETURN_IF_ERROR(AgreeOrFail(world, loaded.status(), {}));
+  FM_RETURN_IF_ERROR(AgreeOrFail(peers, loaded.status(), {}));
   model_ = *std::move(loaded);
   return absl::OkStatus();
 }
 
 absl::Status LoadedRank::LoadDraft(const EngineOptions& options, int64_t context,
-                                   Communicator& world) {
+                                   Communicator& peers) {
   DraftModelOptions draft;
   draft.directory = options.speculative_model;
   draft.cache_dtype = CacheDType(options);
@@ -118,7 +119,7 @@ absl::Status LoadedRank::LoadDraft(const EngineOptions& options, int64_t context
       DraftModel::Load(draft, config_, options.model, *pool_);
   AgreementFields fields;
   if (loaded.ok()) (*loaded)->weights().AddFields("--speculative-model: ", fields);
-  FM_RETURN_IF_ERROR(AgreeOrFail(world, loaded.status(), fields));
+  FM_RETURN_IF_ERROR(AgreeOrFail(peers, loaded.status(), fields));
   draft_ = *std::move(loaded);
   return absl::OkStatus();
 }
@@ -126,19 +127,22 @@ absl::Status LoadedRank::LoadDraft(const EngineOptions& options, int64_t context
 absl::StatusOr<std::unique_ptr<LoadedRank>> LoadedRank::Load(const EngineOptions& options,
                                                              Communicator& world,
                                                              ThreadBudget budget,
-                                                             const LoadProgress& progress) {
+                                                             const LoadProgress& progress,
+                                                             int64_t blocks) {
   const auto begin = std::chrono::steady_clock::now();
   OpenedModel opened;
   AgreementFields fields;
   const absl::Status status = Open(options, world.rank(), world.size(), &opened, &fields);
+  std::unique_ptr<Communicator> alone = std::move(MakeThreadCommunicators(1).front());
+  Communicator& peers = blocks > 0 ? *alone : world;
   AgreementFields agreed = fields;
   agreed.emplace_back("--device", opened.gpu ? "cuda" : "cpu");
-  FM_RETURN_IF_ERROR(AgreeOrFail(world, status, agreed));
-  FM_RETURN_IF_ERROR(CheckGpuSharing(options, world, opened.gpu));
+  FM_RETURN_IF_ERROR(AgreeOrFail(peers, status, agreed));
+  FM_RETURN_IF_ERROR(CheckGpuSharing(options, peers, opened.gpu));
 
   FM_ASSIGN_OR_RETURN(
       const Parallelism parallelism,
-      ChooseParallelism(options, opened.config, opened.gpu.has_value(), budget.threads, world));
+      ChooseParallelism(options, opened.config, opened.gpu.has_value(), budget.threads, peers));
   if (parallelism.tensor) {
     opened.placement = ExpertPlacement::Contiguous(opened.placement.experts(), 1);
   }
@@ -151,23 +155,25 @@ absl::StatusOr<std::unique_ptr<LoadedRank>> LoadedRank::Load(const EngineOptions
   rank->epoch_ = 1;
   rank->ranks_ = world.size();
   rank->tensor_parallel_ = parallelism.tensor;
-  rank->alone_ = std::move(MakeThreadCommunicators(1).front());
+  rank->alone_ = std::move(alone);
   ModelOptions model_options = ModelOptionsOf(options, opened);
   if (parallelism.tensor) {
     model_options.tensor = {.ranks = &world, .exchange = options.columns, .spin = parallelism.spin};
   }
-  FM_RETURN_IF_ERROR(rank->LoadWeights(options, std::move(model_options), world, progress));
+  FM_RETURN_IF_ERROR(rank->LoadWeights(options, std::move(model_options), world, peers, progress));
 
-  if (HasDraftModel(options)) FM_RETURN_IF_ERROR(rank->LoadDraft(options, opened.context, world));
+  if (HasDraftModel(options)) FM_RETURN_IF_ERROR(rank->LoadDraft(options, opened.context, peers));
 
-  FM_ASSIGN_OR_RETURN(const int64_t blocks, BlocksPerRank(options, opened.context, *rank->model_,
-                                                          rank->draft_.get(), world));
+  if (blocks == 0) {
+    FM_ASSIGN_OR_RETURN(
+        blocks, BlocksPerRank(options, opened.context, *rank->model_, rank->draft_.get(), world));
+  }
   rank->scheduler_options_ = SchedulerOf(options, opened, rank->placement_.ranks(), blocks);
   rank->fields_ = std::move(fields);
   const CachePages pages = {.blocks = blocks, .block_size = kKvBlockSize};
   absl::Status made = rank->model_->MakeCache(pages);
   if (made.ok() && rank->draft_ != nullptr) made = rank->draft_->MakeCache(pages);
-  FM_RETURN_IF_ERROR(AgreeOrFail(world, made, {}));
+  FM_RETURN_IF_ERROR(AgreeOrFail(peers, made, {}));
   rank->runner_ = std::make_unique<ModelRunner>(
       *rank->model_, *rank->pool_, parallelism.tensor ? *rank->alone_ : world, rank->draft_.get());
   rank->rules_ = std::make_unique<ModelRules>(rank->config_, rank->model_->gate_config(),

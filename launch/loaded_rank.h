@@ -31,9 +31,12 @@ class LoadedRank {
   // without reading weights and they compare notes: build, files, flags. A rank that fails or
   // differs is named, and all return the same error, before anything is loaded. Then each reads its
   // part.
+  // With `blocks`, the pages that each of the others has, the rank joins ranks that have loaded:
+  // nothing is collective, and whoever calls it compares fields() with theirs.
   static absl::StatusOr<std::unique_ptr<LoadedRank>> Load(const EngineOptions& options,
                                                           Communicator& world, ThreadBudget budget,
-                                                          const LoadProgress& progress);
+                                                          const LoadProgress& progress,
+                                                          int64_t blocks = 0);
 
   const ModelConfig& config() const { return config_; }
   const GateConfig& gate() const { return model_->gate_config(); }
@@ -63,10 +66,10 @@ class LoadedRank {
 
  private:
   explicit LoadedRank(ExpertPlacement placement) : placement_(std::move(placement)) {}
+  // Both agree with `peers`.
   absl::Status LoadWeights(const EngineOptions& options, ModelOptions model, Communicator& world,
-                           const LoadProgress& progress);
-  // Collective over `world`.
-  absl::Status LoadDraft(const EngineOptions& options, int64_t context, Communicator& world);
+                           Communicator& peers, const LoadProgress& progress);
+  absl::Status LoadDraft(const EngineOptions& options, int64_t context, Communicator& peers);
 
   // Destroyed from the bottom up.
   ModelConfig config_;
@@ -81,7 +84,7 @@ class LoadedRank {
   double load_seconds_ = 0;
   int64_t bytes_read_ = 0;
   std::unique_ptr<ThreadPool> pool_;
-  std::unique_ptr<Communicator> alone_;  // the expert group of a tensor-parallel rank
+  std::unique_ptr<Communicator> alone_;  // the expert group of a tensor-parallel rank, among others
   std::optional<WeightSource> weights_;  // the model reads embeddings in place
   std::unique_ptr<WeightLoader> loader_;
   std::unique_ptr<Model> model_;

@@ -86,6 +86,14 @@ absl::StatusOr<StepResult> ModelRunner::Run(const StepPlan& plan) {
   return result;
 }
 
+void ModelRunner::Forget() {
+  states_.clear();
+  active_.clear();
+  batch_.Clear();
+  workspace_.Reset();
+  guessed_memory_.Reset();
+}
+
 absl::Status ModelRunner::CheckStart(const SequenceStart& start) const {
   const auto known = static_cast<int64_t>(start.tokens.size());
   const auto cached_pages = static_cast<int64_t>(start.cached_blocks.size());

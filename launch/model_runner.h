@@ -33,6 +33,10 @@ class ModelRunner {
   // error.
   absl::StatusOr<StepResult> Run(const StepPlan& plan);
 
+  // A step has failed, and the communicator works again: sequences are as if they had never begun.
+  // What earlier steps have written to pages stays, for sequences that begin with cached pages.
+  void Forget();
+
   // Into how many parts a plan is divided: one per rank, or one for all tensor-parallel ranks.
   int plan_parts() const { return experts_.size(); }
   uint64_t placement_version() const { return model_.placement_version(); }

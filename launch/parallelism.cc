@@ -24,10 +24,18 @@ bool ExpertsByDefault(const EngineOptions& options) {
 const char* ParallelismName(bool tensor) { return tensor ? "tensor" : "expert"; }
 
 absl::Status CheckParallelism(const EngineOptions& options, bool on_gpu) {
+  if (options.spares > 0 && on_gpu) {
+    return InvalidArgument("--spares: only ranks on CPUs can be replaced: use --device cpu");
+  }
   if (options.parallelism != "tensor") return absl::OkStatus();
   if (on_gpu) {
     return InvalidArgument(
         "--parallelism tensor: only on CPUs: use --parallelism expert, or --device cpu");
+  }
+  if (options.spares > 0) {
+    return InvalidArgument(
+        "--parallelism tensor: every rank has a part of all keys and values, so that --spares has "
+        "nothing to keep: use --parallelism expert");
   }
   if (!ExpertsByDefault(options)) {
     return InvalidArgument(
@@ -56,7 +64,7 @@ absl::StatusOr<Parallelism> ChooseParallelism(const EngineOptions& options,
   parallelism.spin = here * threads <= sysconf(_SC_NPROCESSORS_ONLN);
   if (options.parallelism == "auto") {
     parallelism.tensor = one_host && !on_gpu && config.kv_heads >= world.size() &&
-                         why_not.empty() && ExpertsByDefault(options);
+                         why_not.empty() && options.spares == 0 && ExpertsByDefault(options);
   } else {
     parallelism.tensor = options.parallelism == "tensor";
   }

@@ -109,7 +109,7 @@ absl::Status Server::Run(Engine& engine, std::chrono::milliseconds heartbeat, Lo
     const MoeLayout layout = loaded.metrics.moe;
     const std::string name = loaded.metrics.model_name;
     metrics_ = std::make_unique<Metrics>(std::move(loaded.metrics));
-    metrics_->OnEngineRestarts(engine_restarts_);
+    metrics_->OnEngineLives(engine_lives_);
     metrics_handler_ = [this](const std::shared_ptr<HttpExchange>& exchange) {
       metrics_->OnSnapshot(service_->Snapshot());
       LookAtExperts();
@@ -142,11 +142,11 @@ void Server::OnEvents(std::vector<OutputEvent> events) {
   if (std::chrono::steady_clock::now() - experts_seen_ >= kExpertsInterval) LookAtExperts();
 }
 
-void Server::OnEngineNews(std::string trouble, bool stalled, int64_t restarts) {
-  loop_.Post([this, trouble = std::move(trouble), stalled, restarts] {
+void Server::OnEngineNews(std::string trouble, bool stalled, EngineLivesCount lives) {
+  loop_.Post([this, trouble = std::move(trouble), stalled, lives] {
     front_end_->SetTrouble(trouble, stalled);
-    engine_restarts_ = restarts;
-    if (metrics_ != nullptr) metrics_->OnEngineRestarts(restarts);
+    engine_lives_ = lives;
+    if (metrics_ != nullptr) metrics_->OnEngineLives(lives);
   });
 }
 

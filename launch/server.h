@@ -50,8 +50,8 @@ class Server {
   std::string url() const;
 
   // News of an engine in other processes, from any thread: FrontEnd::SetTrouble, and how often it
-  // was started again.
-  void OnEngineNews(std::string trouble, bool stalled, int64_t restarts);
+  // came back.
+  void OnEngineNews(std::string trouble, bool stalled, EngineLivesCount lives);
   // It will not come back: what is under way and to come fails with 503, and the process lives on.
   void OnEngineFailed(std::string reason);
   // A signal asked to stop. From any thread.
@@ -93,7 +93,7 @@ class Server {
   TrafficCounts last_traffic_;
   SteadyTime experts_seen_;
   std::atomic<int> signals_{0};
-  int64_t engine_restarts_ = 0;
+  EngineLivesCount engine_lives_;
   bool aborted_ = false;
   std::thread thread_;
 };

@@ -113,13 +113,17 @@ class Scheduler {
   // lack one. Events, and the results that they point to, are valid until the next Update.
   const std::vector<RequestEvent>& Update(std::vector<StepResult> results);
 
-  // The ranks have failed and lost everything; new ones know nothing. Steps under way are as if
-  // they had never been planned, running sequences wait again before all others, and caches are
-  // empty. A request that was under way in kSuspectFailures failures and came no further between
-  // them is a suspect: it goes on with nobody else admitted until it does, and when the ranks fail
-  // while it is alone, it ends with kError.
+  // The ranks have failed, and know no sequence any more. Steps under way are as if they had never
+  // been planned, and running sequences wait again before all others. Pages that were published
+  // stay cached: those of answered steps, which nobody has written to since. A request that was
+  // under way in kSuspectFailures failures and came no further between them is a suspect: it goes
+  // on with nobody else admitted until it does, and when the ranks fail while it is alone, it ends
+  // with kError.
   void Restart();
+  // After Restart and before the next step: this rank has lost its pages too.
+  void ForgetPages(int rank);
 
+  int ranks() const { return options_.ranks; }
   int64_t next_step() const { return next_step_; }
   int64_t steps_under_way() const { return static_cast<int64_t>(flights_.size()); }
 

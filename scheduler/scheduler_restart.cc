@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// Restart: the ranks have failed. What they computed is lost, what was heard of them is not: every
-// sequence goes on from the tokens that are known, as after a preemption.
+// Restart: a step has failed. What was heard of it counts, the rest does not: every sequence goes
+// on from the tokens that are known, as after a preemption. ForgetPages: a rank has lost its pages.
 #include <algorithm>
 #include <utility>
 
+#include "runtime/check.h"
 #include "scheduler/scheduler.h"
 
 namespace folkmoot {
@@ -46,16 +47,23 @@ void Scheduler::Restart() {
   for (const auto& [id, sequence] : sequences_) {
     sequence->rows_in_flight = sequence->samples_in_flight = sequence->drafts_in_flight = 0;
   }
-  for (auto& rank : ranks_) {
+  for (const auto& rank : ranks_) {
     for (Sequence* sequence : rank->running) {
-      sequence->pages.clear();
+      rank->LeavePages(sequence);  // those that are published stay cached
       Requeue(sequence);
     }
-    rank = std::make_unique<RankState>(options_.blocks_per_rank, options_.block_size,
-                                       options_.hash_seed);
+    rank->running.clear();
+    rank->finished.clear();  // ranks forget their sequences
+    rank->ReleaseParked(next_step_);
   }
-  matched_ = {-1, -1};
   for (RequestState* request : under_way) Blame(request, under_way.size() == 1);
+}
+
+void Scheduler::ForgetPages(int rank) {
+  FM_CHECK(running_ == 0);
+  ranks_[static_cast<size_t>(rank)] = std::make_unique<RankState>(
+      options_.blocks_per_rank, options_.block_size, options_.hash_seed);
+  matched_ = {-1, -1};
 }
 
 // The head of the queue. While there are suspects, only choices of the first of them.

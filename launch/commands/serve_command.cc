@@ -207,6 +207,7 @@ absl::Status ServeSupervised(const ServeOptions& options) {
   FM_ASSIGN_OR_RETURN(const std::vector<std::string> words, OwnCommandLine());
   SupervisorOptions supervisor;
   supervisor.engine = {.ranks = static_cast<int>(options.ranks),
+                       .spares = options.engine.spares,
                        .launcher = options.launcher,
                        .rank_command = RankCommand(words)};
   supervisor.exit_on_engine_failure = options.exit_on_engine_failure;
@@ -229,8 +230,12 @@ absl::Status Serve(const ServeOptions& given) {
       std::chrono::milliseconds(static_cast<int64_t>(options.ping_interval * 1000));
   options.server.shutdown_timeout = std::chrono::seconds(options.shutdown_timeout);
   FM_RETURN_IF_ERROR(ReadFaults(&options));
+  const bool starts_ranks = options.life.directory.empty();
+  if (options.engine.spares > 0 && starts_ranks && options.ranks < 2) {
+    return UsageError("--spares needs --ranks of two or more: others must live on");
+  }
   // A rank that a supervisor started, which may have --ranks and keys from a file.
-  if (!options.life.directory.empty()) {
+  if (!starts_ranks) {
     return RunOnRanks(options.engine, [&](Cluster& cluster) {
       return ServeSteps(options.engine, options.life, cluster);
     });
@@ -281,6 +286,11 @@ void AddSupervisorFlags(CLI::App& app, ServeOptions* options) {
                  "start so many ranks and watch them: one that dies or hangs costs a pause, not a "
                  "request. 0: this process is a rank, alone or under mpirun")
       ->check(CLI::Range(0, 65536));
+  app.add_option("--spares", options->engine.spares,
+                 "with --ranks: start so many processes more, which load nothing and wait. When a "
+                 "rank dies, one takes its place, and the others keep weights, keys and values; "
+                 "without one left all ranks start again. CPUs only")
+      ->check(CLI::Range(0, 64));
   app.add_option(
       "--launcher", options->launcher,
       "with --ranks: what starts them on this host, with its arguments; it is given -n N");

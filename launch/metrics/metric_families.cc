@@ -106,6 +106,9 @@ void MetricFamilies::AddState(const MetricsOptions& options) {
                                       "Sequences that lost their KV pages and began again."));
   engine_restarts = SumCounter(AddCounter(
       "moe:engine_restarts_total", "Times that the engine was started again after a failure."));
+  engine_repairs =
+      SumCounter(AddCounter("moe:engine_repairs_total",
+                            "Times that dead ranks were replaced while the others lived on."));
   for (const char* reason : {"queue_full", "draining", "invalid"}) Refused(reason);
   const std::pair<FinishReason, const char*> reasons[] = {{FinishReason::kStop, "stop"},
                                                           {FinishReason::kLength, "length"},

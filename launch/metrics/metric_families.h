@@ -68,6 +68,7 @@ class MetricFamilies {
   prometheus::Counter* generation_tokens;
   SumCounter preemptions;
   SumCounter engine_restarts;
+  SumCounter engine_repairs;
   SumCounter prefix_queries;
   SumCounter prefix_hits;
   SumCounter drafts;

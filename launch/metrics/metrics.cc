@@ -221,7 +221,10 @@ void Metrics::Parts::CountSteps(const EngineStats& stats) {
   last_stats = stats;
 }
 
-void Metrics::OnEngineRestarts(int64_t restarts) { parts_->families.engine_restarts.Set(restarts); }
+void Metrics::OnEngineLives(const EngineLivesCount& lives) {
+  parts_->families.engine_restarts.Set(lives.restarts);
+  parts_->families.engine_repairs.Set(lives.repairs);
+}
 
 void Metrics::OnExperts(const ExpertCounts& counts, SteadyTime now) {
   const MoeLayout& moe = parts_->options.moe;

@@ -48,6 +48,12 @@ struct LayerDrops {
   int64_t overflow = 0;  // found no place
 };
 
+// How often an engine in other processes came back so far.
+struct EngineLivesCount {
+  int64_t restarts = 0;  // all of it
+  int64_t repairs = 0;   // dead ranks alone
+};
+
 class Metrics {
  public:
   explicit Metrics(MetricsOptions options);
@@ -64,8 +70,7 @@ class Metrics {
   void OnEvents(const std::vector<OutputEvent>& events);
   // After every step, or now and then: between two calls only differences count.
   void OnSnapshot(const EngineSnapshot& snapshot);
-  // How often the engine was started again so far.
-  void OnEngineRestarts(int64_t restarts);
+  void OnEngineLives(const EngineLivesCount& lives);
   // Now and then, and before Render. Balance is told of the last seconds: about once a second while
   // there are steps. Times must not go back.
   void OnExperts(const ExpertCounts& counts, SteadyTime now);

@@ -20,13 +20,22 @@ absl::Status CheckRange(const char* field, int64_t value, int64_t least, int64_t
   return DataLoss("{} is {}: it must be {} to {}", field, value, least, most);
 }
 
+// One life per rank, none after `epoch`.
+template <typename Lives>
+absl::Status CheckSince(const Lives& since, int64_t ranks, int64_t epoch) {
+  FM_RETURN_IF_ERROR(CheckRange("since", since.size(), ranks, ranks));
+  for (const int64_t life : since) FM_RETURN_IF_ERROR(CheckRange("since", life, 0, epoch));
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 std::string Encode(const RankHello& message) {
   wire::RankHello out;
   out.set_epoch(message.epoch);
-  out.set_rank(message.rank);
+  out.set_process(message.process);
   out.set_ranks(message.ranks);
+  out.set_spares(message.spares);
   return out.SerializeAsString();
 }
 
@@ -34,8 +43,10 @@ absl::Status Decode(std::string_view bytes, RankHello* message) {
   wire::RankHello in;
   FM_RETURN_IF_ERROR(Parse(bytes, "RankHello", &in));
   FM_RETURN_IF_ERROR(CheckRange("ranks", in.ranks(), 1, kMostRanks));
-  FM_RETURN_IF_ERROR(CheckRange("rank", in.rank(), 0, in.ranks() - 1));
-  *message = {.epoch = in.epoch(), .rank = in.rank(), .ranks = in.ranks()};
+  FM_RETURN_IF_ERROR(CheckRange("spares", in.spares(), 0, kMostRanks));
+  FM_RETURN_IF_ERROR(CheckRange("process", in.process(), 0, in.ranks() + in.spares() - 1));
+  *message = {
+      .epoch = in.epoch(), .process = in.process(), .ranks = in.ranks(), .spares = in.spares()};
   return absl::OkStatus();
 }
 
@@ -49,6 +60,7 @@ std::string Encode(const RankBeat& message) {
   out.set_state(static_cast<uint32_t>(message.state));
   out.set_cpu_seconds(message.cpu_seconds);
   out.set_steps(message.steps);
+  out.set_epoch(message.epoch);
   return out.SerializeAsString();
 }
 
@@ -64,7 +76,30 @@ absl::Status Decode(std::string_view bytes, RankBeat* message) {
               .step = in.step(),
               .state = static_cast<RankActivity>(in.state()),
               .cpu_seconds = in.cpu_seconds(),
-              .steps = in.steps()};
+              .steps = in.steps(),
+              .epoch = in.epoch()};
+  return absl::OkStatus();
+}
+
+std::string Encode(const RepairOrder& message) {
+  wire::RepairOrder out;
+  out.set_epoch(message.epoch);
+  for (const int32_t member : message.members) out.add_members(member);
+  for (const int64_t epoch : message.since) out.add_since(epoch);
+  return out.SerializeAsString();
+}
+
+absl::Status Decode(std::string_view bytes, RepairOrder* message) {
+  wire::RepairOrder in;
+  FM_RETURN_IF_ERROR(Parse(bytes, "RepairOrder", &in));
+  FM_RETURN_IF_ERROR(CheckRange("members", in.members_size(), 1, kMostRanks));
+  FM_RETURN_IF_ERROR(CheckSince(in.since(), in.members_size(), in.epoch()));
+  for (const int32_t member : in.members()) {
+    FM_RETURN_IF_ERROR(CheckRange("members", member, 0, 2 * kMostRanks));
+  }
+  *message = {.epoch = in.epoch(),
+              .members = {in.members().begin(), in.members().end()},
+              .since = {in.since().begin(), in.since().end()}};
   return absl::OkStatus();
 }
 
@@ -83,6 +118,7 @@ std::string Encode(const EngineHello& message) {
   out.set_placement_version(message.placement_version);
   for (const int32_t rank : message.rank_of_expert) out.add_rank_of_expert(rank);
   out.set_embeddings(message.embeddings);
+  for (const int64_t epoch : message.since) out.add_since(epoch);
   return out.SerializeAsString();
 }
 
@@ -92,13 +128,15 @@ absl::Status Decode(std::string_view bytes, EngineHello* message) {
   FM_RETURN_IF_ERROR(CheckRange("ranks", in.ranks(), 1, kMostRanks));
   FM_RETURN_IF_ERROR(CheckRange("context", in.context(), 1, int64_t{1} << 40));
   FM_RETURN_IF_ERROR(CheckRange("blocks_per_rank", in.blocks_per_rank(), 1, int64_t{1} << 31));
+  FM_RETURN_IF_ERROR(CheckSince(in.since(), in.ranks(), in.epoch()));
   *message = {.epoch = in.epoch(),
               .ranks = in.ranks(),
               .tensor_parallel = in.tensor_parallel(),
               .context = in.context(),
               .blocks_per_rank = in.blocks_per_rank(),
               .placement_version = in.placement_version(),
-              .embeddings = in.embeddings()};
+              .embeddings = in.embeddings(),
+              .since = {in.since().begin(), in.since().end()}};
   for (const wire::EngineHello::Field& field : in.fields()) {
     message->fields.emplace_back(field.name(), field.value());
   }
@@ -156,6 +194,7 @@ std::string Encode(const EngineNews& message) {
   out.set_state(static_cast<uint32_t>(message.state));
   out.set_reason(message.reason);
   out.set_restarts(message.restarts);
+  out.set_repairs(message.repairs);
   return out.SerializeAsString();
 }
 
@@ -166,7 +205,8 @@ absl::Status Decode(std::string_view bytes, EngineNews* message) {
       CheckRange("state", in.state(), 0, static_cast<int64_t>(EngineState::kFailed)));
   *message = {.state = static_cast<EngineState>(in.state()),
               .reason = in.reason(),
-              .restarts = in.restarts()};
+              .restarts = in.restarts(),
+              .repairs = in.repairs()};
   return absl::OkStatus();
 }
 

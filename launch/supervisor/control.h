@@ -2,6 +2,7 @@
 // The messages between the processes of a supervised server (proto/control.proto):
 //
 //   rank -> supervisor       RankHello once, then RankBeat, several a second
+//   supervisor -> rank       RepairOrder, when another rank has died and a spare process can be it
 //   rank 0 -> front end      EngineHello once, then a StepReply per plan
 //   front end -> rank 0      EngineWelcome once, then plans (launch/plan_codec.h)
 //   supervisor -> front end  EngineNews
@@ -21,9 +22,10 @@
 namespace folkmoot {
 
 struct RankHello {
-  int64_t epoch = 0;  // life of the engine that the rank belongs to
-  int32_t rank = 0;
+  int64_t epoch = 0;    // life of the engine that the process belongs to
+  int32_t process = 0;  // its number in the job: its first rank; from `ranks` on: a spare
   int32_t ranks = 1;
+  int32_t spares = 0;
 };
 
 // kIdle: rank 0 has no plan. kLeaving: its work is done, the process ends.
@@ -38,6 +40,15 @@ struct RankBeat {
   RankActivity state = RankActivity::kLoading;
   double cpu_seconds = 0;  // that the process has used
   int64_t steps = 0;       // answered in this life
+  int64_t epoch = 0;       // the life: the process has come so far
+};
+
+// Some ranks are dead, and spare processes take their places: another life of the engine, in which
+// the others keep what they have. Who gets it ends what it does and begins that life.
+struct RepairOrder {
+  int64_t epoch = 0;             // of the next life
+  std::vector<int32_t> members;  // the process that each rank is
+  std::vector<int64_t> since;    // the life in which each rank's process became it
 };
 
 struct EngineHello {
@@ -50,6 +61,9 @@ struct EngineHello {
   uint64_t placement_version = 0;
   std::vector<int32_t> rank_of_expert;
   bool embeddings = false;
+  // The life since which each rank has its pages of keys and values; one that is new in this life
+  // has none.
+  std::vector<int64_t> since;
 };
 
 struct EngineWelcome {
@@ -62,17 +76,19 @@ struct StepReply {
   StepSeconds seconds;              // broadcast, model, sample, gather
 };
 
-// kFailed: it will not be started again.
-enum class EngineState : uint8_t { kStarting, kUp, kStalled, kFailed };
+// kRepairing: dead ranks are being replaced. kFailed: it will not be started again.
+enum class EngineState : uint8_t { kStarting, kUp, kStalled, kRepairing, kFailed };
 
 struct EngineNews {
   EngineState state = EngineState::kStarting;
   std::string reason;    // of the last failure or stall, in words
   int64_t restarts = 0;  // since the server started
+  int64_t repairs = 0;   // the same
 };
 
 std::string Encode(const RankHello& message);
 std::string Encode(const RankBeat& message);
+std::string Encode(const RepairOrder& message);
 std::string Encode(const EngineHello& message);
 std::string Encode(const EngineWelcome& message);
 std::string Encode(const StepReply& message);
@@ -80,6 +96,7 @@ std::string Encode(const EngineNews& message);
 
 absl::Status Decode(std::string_view bytes, RankHello* message);
 absl::Status Decode(std::string_view bytes, RankBeat* message);
+absl::Status Decode(std::string_view bytes, RepairOrder* message);
 absl::Status Decode(std::string_view bytes, EngineHello* message);
 absl::Status Decode(std::string_view bytes, EngineWelcome* message);
 absl::Status Decode(std::string_view bytes, StepReply* message);

@@ -112,14 +112,16 @@ EngineJob::~EngineJob() {
 std::vector<std::string> EngineJob::Command(int64_t epoch) const {
   std::vector<std::string> command = WordsOf(options_.launcher);
   const std::string program = fs::path(command.front()).filename();
-  command.insert(command.end(), {"-n", std::to_string(options_.ranks)});
+  command.insert(command.end(), {"-n", std::to_string(options_.ranks + options_.spares)});
   if (program == "mpirun" || program == "mpiexec" || program == "orterun") {
-    // As many ranks as were asked for, whatever the cores; a dead rank ends the job at once.
+    // As many ranks as were asked for, whatever the cores; a dead rank ends the job at once, or not
+    // at all.
     command.insert(command.end(), {"--oversubscribe", "--mca", "odls_base_sigkill_timeout", "0",
                                    "--mca", "orte_tmpdir_base", scratch_});
     if (!shared_.empty()) {
       command.insert(command.end(), {"--mca", "btl_vader_backing_directory", shared_});
     }
+    if (options_.spares > 0) command.emplace_back("--enable-recovery");
     if (geteuid() == 0) command.emplace_back("--allow-run-as-root");
   }
   command.insert(command.end(), options_.rank_command.begin(), options_.rank_command.end());

@@ -13,6 +13,7 @@ namespace folkmoot {
 
 struct EngineJobOptions {
   int ranks = 1;
+  int spares = 0;                         // further processes, to take the place of dead ranks
   std::string launcher = "mpirun";        // with arguments, if any; it is given -n N
   std::vector<std::string> rank_command;  // `folkmoot serve MODEL ...`, as the user gave it
 };
@@ -54,6 +55,7 @@ class EngineJob {
   bool running() const { return launcher_ > 0; }
   pid_t launcher() const { return launcher_; }  // -1: none
   int ranks() const { return options_.ranks; }
+  int spares() const { return options_.spares; }
 
  private:
   std::vector<std::string> Command(int64_t epoch) const;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the supervisor decides about the engine, life after life: when one works, when it must end,
-// when the next may start, when there is no point in another. Pure logic: time is an argument, and
-// processes and sockets are the supervisor's.
+// when the next may start, when there is no point in another. A life follows another in new
+// processes, or, repaired, in those that are left. Pure logic: time is an argument, and processes
+// and sockets are the supervisor's.
 #pragma once
 
 #include <chrono>
@@ -22,6 +23,8 @@ class EngineLives {
   using Milliseconds = std::chrono::milliseconds;
   // From the launcher's start to the last rank's hello.
   static constexpr Milliseconds kFirstHello{60'000};
+  // From the end of a rank until all work again, beside the time in which a rank loads and gets on.
+  static constexpr Milliseconds kRepair{3000};
   // Between two ticks; a longer one: the machine was busy or asleep.
   static constexpr Milliseconds kStoodStill{1000};
 
@@ -33,6 +36,11 @@ class EngineLives {
   void OnHello(int rank, Time now) { watch_.OnHello(rank, now); }
   void OnBeat(int rank, const RankBeat& beat, Time now) { watch_.OnBeat(rank, beat, now); }
 
+  // Ranks of the life under way are dead, or must be. True: `spares` other processes suffice to
+  // take their places, and the next life has begun, in which the others keep what they have; it is
+  // up when all ranks say that they are in it. False: there is no repairing it, so Fail: ranks died
+  // before the life was up, or all of them.
+  bool Repair(const std::vector<int>& dead, size_t spares, const std::string& reason, Time now);
   // The life under way must end. False: that is known already.
   bool Fail(const std::string& reason);
   const std::string& failure() const { return failure_; }  // empty: it need not end
@@ -43,7 +51,7 @@ class EngineLives {
   struct Finding {
     std::vector<int> fence;  // ranks to be ended first
     std::string failure;     // why the life must end; empty: it need not
-    bool came_up = false;    // all ranks have loaded the model
+    bool came_up = false;    // all ranks have loaded the model, or are repaired
     bool news = false;       // news() differs
   };
   // How the life under way does; not while it is failing. `came`: ranks that have said hello.
@@ -66,8 +74,14 @@ class EngineLives {
   RankWatch watch_;
   RestartPolicy policy_;
   int64_t epoch_ = 0;
+  int64_t starts_ = 0;
+  int64_t repairs_ = 0;
   Time started_;
   bool up_ = false;
+  std::optional<Time> repair_began_;  // it is not up since
+  // Of the processes of the life before it was repaired.
+  bool was_up_ = false;
+  bool has_computed_ = false;
   std::string failure_;
   std::optional<Time> start_at_;
   Milliseconds pause_{0};

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "launch/supervisor/engine_rank.h"
 
+#include <poll.h>
+
+#include <algorithm>
 #include <csignal>
 #include <memory>
 #include <optional>
@@ -9,6 +12,7 @@
 
 #include "launch/plan_codec.h"
 #include "launch/supervisor/rank_beacon.h"
+#include "parallel/mpi_communicator.h"
 
 namespace folkmoot {
 namespace {
@@ -16,10 +20,14 @@ namespace {
 using std::chrono::milliseconds;
 
 constexpr milliseconds kWelcome{60'000};  // the front end may be reading the model's files
-constexpr milliseconds kNextPlan{std::chrono::hours(24 * 365)};  // its end is heard at once
 constexpr milliseconds kSendReply{60'000};
+// For the supervisor to say how it goes on without a rank that is gone.
+constexpr milliseconds kOrder{5'000};
+constexpr milliseconds kLookForOrder{1'000};
+// For a rank to load what a dead one had. The supervisor is more exact.
+constexpr milliseconds kLoad{std::chrono::hours(24)};
 
-EngineHello HelloOf(LoadedRank& rank, const EngineRankOptions& life) {
+EngineHello HelloOf(LoadedRank& rank, const RepairOrder& life) {
   EngineHello hello;
   hello.epoch = life.epoch;
   hello.fields = rank.fields();
@@ -32,18 +40,20 @@ EngineHello HelloOf(LoadedRank& rank, const EngineRankOptions& life) {
     hello.rank_of_expert.push_back(rank.placement().rank_of(e));
   }
   hello.embeddings = rank.rules().gives_embeddings();
+  hello.since = life.since;
   return hello;
 }
 
-absl::StatusOr<std::pair<FrameChannel, EngineWelcome>> MeetFrontEnd(LoadedRank& rank,
-                                                                    const EngineRankOptions& life) {
-  FM_ASSIGN_OR_RETURN(FileDescriptor socket, ConnectTo(EngineSocket(life.directory)));
-  FrameChannel channel(std::move(socket), kPlanFrameBytes);
-  FM_RETURN_IF_ERROR(channel.Send(Encode(HelloOf(rank, life)), kSendReply));
-  FM_ASSIGN_OR_RETURN(const std::string answer, channel.Receive(kWelcome));
-  EngineWelcome welcome;
-  FM_RETURN_IF_ERROR(Decode(answer, &welcome));
-  return std::pair(std::move(channel), welcome);
+// The next plan, unless an order comes.
+absl::StatusOr<std::string> ReceivePlan(FrameChannel& channel, const RankBeacon& beacon) {
+  while (true) {
+    FM_ASSIGN_OR_RETURN(std::optional<std::string> plan, channel.Poll());
+    if (plan) return *std::move(plan);
+    pollfd fds[] = {{.fd = channel.fd(), .events = POLLIN, .revents = 0},
+                    {.fd = beacon.order_fd(), .events = POLLIN, .revents = 0}};
+    poll(fds, std::size(fds), static_cast<int>(kLookForOrder.count()));
+    if (fds[1].revents != 0) return Unavailable("rank 0: the group is made anew");
+  }
 }
 
 // On rank 0: plans in, results out, until the front end shuts down or is gone.
@@ -52,7 +62,7 @@ absl::Status Relay(FrameChannel& channel, LocalExecutor& executor, ModelRunner& 
   PlannedStep step;
   for (int64_t number = first_step;; ++number) {
     beacon.SetActivity(RankActivity::kIdle);
-    FM_ASSIGN_OR_RETURN(step.frame, channel.Receive(kNextPlan));
+    FM_ASSIGN_OR_RETURN(step.frame, ReceivePlan(channel, beacon));
     beacon.SetActivity(RankActivity::kStep);
     FM_ASSIGN_OR_RETURN(step.plan,
                         DecodePlan(step.frame, {.epoch = executor.epoch(),
@@ -70,52 +80,156 @@ absl::Status Relay(FrameChannel& channel, LocalExecutor& executor, ModelRunner& 
   }
 }
 
+// A process of the engine, from one life to the next: a rank, or a spare process until it becomes
+// one.
+class EngineRank {
+ public:
+  EngineRank(const EngineOptions& options, const EngineRankOptions& start, Cluster& cluster)
+      : options_(options),
+        directory_(start.directory),
+        first_epoch_(start.epoch),
+        cluster_(cluster),
+        world_(cluster.world()) {
+    life_.epoch = start.epoch;
+    life_.since.assign(static_cast<size_t>(world_.size()), start.epoch);
+  }
+
+  absl::Status Run();
+
+ private:
+  absl::Status Live();
+  absl::Status Meet();
+  bool CanBeRepaired(const absl::Status& status) const;
+  absl::Status AwaitRepair(const absl::Status& failure);
+  absl::Status Repair(const RepairOrder& order);
+  absl::Status Join(bool fresh);
+  // Each life of the job has a group of its own.
+  int GroupOf(const RepairOrder& order) const {
+    return static_cast<int>(order.epoch - first_epoch_);
+  }
+
+  const EngineOptions& options_;
+  const std::string directory_;
+  const int64_t first_epoch_;  // of the job
+  Cluster& cluster_;
+  Communicator& world_;
+  RepairOrder life_;  // the one under way
+  std::unique_ptr<RankBeacon> beacon_;
+  std::unique_ptr<LoadedRank> rank_;       // null: a spare process
+  std::optional<FrameChannel> front_end_;  // of rank 0
+  EngineWelcome welcome_;
+};
+
+absl::Status EngineRank::Run() {
+  MpiCommunicator* const group = cluster_.group();
+  const RankHello hello = {.epoch = life_.epoch,
+                           .process = group == nullptr ? world_.rank() : group->process(),
+                           .ranks = world_.size(),
+                           .spares = options_.spares};
+  const auto on_order = [this, group](const RepairOrder& order) {
+    if (group != nullptr) group->Cancel(GroupOf(order));
+  };
+  FM_ASSIGN_OR_RETURN(
+      beacon_, RankBeacon::Start(RankSocket(directory_), hello, cluster_.progress(), on_order));
+  if (world_.rank() >= 0) {
+    FM_ASSIGN_OR_RETURN(rank_, LoadWithProgress(options_, cluster_));
+  }
+  while (true) {
+    const absl::Status status = rank_ != nullptr ? Live() : absl::OkStatus();
+    if (rank_ != nullptr && status.ok()) {
+      beacon_->TellActivity(RankActivity::kLeaving);
+      return status;
+    }
+    if (rank_ != nullptr && !CanBeRepaired(status)) return status;
+    FM_RETURN_IF_ERROR(AwaitRepair(status));
+  }
+}
+
+// A life with ranks that have loaded: meets the front end and computes what it plans.
+absl::Status EngineRank::Live() {
+  // The supervisor knows that this engine can start before anybody can ask it for something.
+  beacon_->TellActivity(world_.rank() == 0 ? RankActivity::kIdle : RankActivity::kStep);
+  FM_RETURN_IF_ERROR(Barrier(world_, {.phase = "start-up"}));
+  const absl::Status met = world_.rank() == 0 ? Meet() : absl::OkStatus();
+  FM_RETURN_IF_ERROR(AgreeOrFail(world_, Annotate(met, "front end"), {}));
+  std::vector<int64_t> first(static_cast<size_t>(world_.size()));
+  FM_RETURN_IF_ERROR(AllGather(world_, std::as_bytes(std::span(&welcome_.first_step, 1)),
+                               std::as_writable_bytes(std::span(first)), {.phase = "first step"}));
+  if (world_.rank() > 0) return RunWorker(world_, rank_->runner(), life_.epoch, first[0]);
+  LocalExecutor executor(world_, rank_->runner(), rank_->rules(), life_.epoch);
+  absl::Status status = Relay(*front_end_, executor, rank_->runner(), *beacon_, first[0]);
+  if (!status.ok()) world_.Abandon(status);
+  return status;
+}
+
+absl::Status EngineRank::Meet() {
+  FM_ASSIGN_OR_RETURN(FileDescriptor socket, ConnectTo(EngineSocket(directory_)));
+  front_end_.emplace(std::move(socket), kPlanFrameBytes);
+  FM_RETURN_IF_ERROR(front_end_->Send(Encode(HelloOf(*rank_, life_)), kSendReply));
+  FM_ASSIGN_OR_RETURN(const std::string answer, front_end_->Receive(kWelcome));
+  return Decode(answer, &welcome_);
+}
+
+// Another rank is gone; what is wrong with this one, or with what it was told, ends it.
+bool EngineRank::CanBeRepaired(const absl::Status& status) const {
+  return cluster_.group() != nullptr && status.code() == absl::StatusCode::kUnavailable;
+}
+
+absl::Status EngineRank::AwaitRepair(const absl::Status& failure) {
+  front_end_.reset();  // it hears that the step is given up
+  std::optional<RepairOrder> order;
+  if (rank_ != nullptr) {
+    order = beacon_->TakeOrder(kOrder);
+    if (!order) return failure;
+  }
+  while (!order) order = beacon_->TakeOrder(kLookForOrder);
+  return Annotate(Repair(*order), "repair");
+}
+
+absl::Status EngineRank::Repair(const RepairOrder& order) {
+  const bool fresh = rank_ == nullptr;
+  FM_RETURN_IF_ERROR(cluster_.group()->Regroup(GroupOf(order), order.members));
+  if (world_.rank() < 0) return FailedPrecondition("this process is none of the ranks");
+  life_ = order;
+  cluster_.set_epoch(order.epoch);
+  beacon_->BeginLife(order.epoch);
+  world_.set_timeout(kLoad);
+  const absl::Status joined = Join(fresh);
+  world_.set_timeout(milliseconds(options_.timeout_ms));
+  return joined;
+}
+
+// The new ranks load what the dead ones had, and the others wait for them.
+absl::Status EngineRank::Join(bool fresh) {
+  int64_t blocks = fresh ? 0 : rank_->scheduler_options().blocks_per_rank;
+  std::vector<int64_t> all(static_cast<size_t>(world_.size()));
+  // From here on nothing of the group before touches our buffers.
+  FM_RETURN_IF_ERROR(AllGather(world_, std::as_bytes(std::span(&blocks, 1)),
+                               std::as_writable_bytes(std::span(all)), {.phase = "repair"}));
+  absl::Status status;
+  if (fresh) {
+    auto loaded = LoadWithProgress(options_, cluster_, *std::max_element(all.begin(), all.end()));
+    status = loaded.status();
+    if (loaded.ok()) rank_ = *std::move(loaded);
+  } else {
+    rank_->runner().Forget();
+  }
+  return AgreeOrFail(world_, status, rank_ == nullptr ? AgreementFields() : rank_->fields());
+}
+
 }  // namespace
 
 std::string RankSocket(const std::string& directory) { return directory + "/ranks"; }
 std::string EngineSocket(const std::string& directory) { return directory + "/engine"; }
 
-absl::Status ServeSteps(const EngineOptions& options, const EngineRankOptions& life,
+absl::Status ServeSteps(const EngineOptions& options, const EngineRankOptions& start,
                         Cluster& cluster) {
   // The supervisor says when to end.
   for (const int signal : {SIGTERM, SIGINT, SIGUSR1, SIGHUP}) std::signal(signal, SIG_IGN);
-  cluster.AddFaults(life.faults, life.epoch);
-  Progress& progress = cluster.Watch();
-  Communicator& world = cluster.world();
-  FM_ASSIGN_OR_RETURN(
-      const std::unique_ptr<RankBeacon> beacon,
-      RankBeacon::Start(RankSocket(life.directory),
-                        {.epoch = life.epoch, .rank = world.rank(), .ranks = world.size()},
-                        progress));
-  FM_ASSIGN_OR_RETURN(const std::unique_ptr<LoadedRank> rank, LoadWithProgress(options, cluster));
-  // The supervisor knows that this engine can start before anybody can ask it for something.
-  beacon->TellActivity(world.rank() == 0 ? RankActivity::kIdle : RankActivity::kStep);
-  FM_RETURN_IF_ERROR(Barrier(world, {.phase = "start-up"}));
-  std::optional<FrameChannel> channel;
-  absl::Status met;
-  EngineWelcome welcome;
-  if (world.rank() == 0) {
-    auto front_end = MeetFrontEnd(*rank, life);
-    met = Annotate(front_end.status(), "front end");
-    if (front_end.ok()) {
-      channel.emplace(std::move(front_end->first));
-      welcome = front_end->second;
-    }
-  }
-  FM_RETURN_IF_ERROR(AgreeOrFail(world, met, {}));
-  std::vector<int64_t> first(static_cast<size_t>(world.size()));
-  FM_RETURN_IF_ERROR(AllGather(world, std::as_bytes(std::span(&welcome.first_step, 1)),
-                               std::as_writable_bytes(std::span(first)), {.phase = "first step"}));
-  absl::Status status;
-  if (world.rank() > 0) {
-    status = RunWorker(world, rank->runner(), life.epoch, first[0]);
-  } else {
-    LocalExecutor executor(world, rank->runner(), rank->rules(), life.epoch);
-    status = Relay(*channel, executor, rank->runner(), *beacon, first[0]);
-    if (!status.ok()) world.Abandon(status);
-  }
-  if (status.ok()) beacon->TellActivity(RankActivity::kLeaving);
-  return status;
+  cluster.set_epoch(start.epoch);
+  cluster.AddFaults(start.faults);
+  cluster.Watch();
+  return EngineRank(options, start, cluster).Run();
 }
 
 }  // namespace folkmoot

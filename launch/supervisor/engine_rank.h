@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // A rank of a supervised engine: loads its part of the model, then computes what the front end
-// plans.
+// plans. When another rank dies and a spare process takes its place, those that live go on with
+// weights, keys and values, and forget their sequences, which the front end begins again.
 #pragma once
 
 #include <string>
@@ -23,8 +24,8 @@ std::string RankSocket(const std::string& directory);    // of the supervisor
 std::string EngineSocket(const std::string& directory);  // of the front end
 
 // Collective over the cluster. Returns when the front end shuts the engine down, or with the error
-// that ended it.
-absl::Status ServeSteps(const EngineOptions& options, const EngineRankOptions& life,
+// that ended it; in a spare process not before it has become a rank.
+absl::Status ServeSteps(const EngineOptions& options, const EngineRankOptions& start,
                         Cluster& cluster);
 
 }  // namespace folkmoot

@@ -47,7 +47,8 @@ class NewsReader {
         server_.OnEngineFailed("the engine has failed and does not come back: " + news.reason);
         continue;
       }
-      server_.OnEngineNews(Trouble(news), news.state == EngineState::kStalled, news.restarts);
+      server_.OnEngineNews(Trouble(news), news.state == EngineState::kStalled,
+                           {.restarts = news.restarts, .repairs = news.repairs});
     }
   }
 
@@ -57,6 +58,8 @@ class NewsReader {
         return "";
       case EngineState::kStalled:
         return news.reason;
+      case EngineState::kRepairing:
+        return "the engine is being repaired: " + news.reason;
       default:
         return news.reason.empty() ? "the engine is starting"
                                    : "the engine is starting again: " + news.reason;
@@ -101,7 +104,7 @@ absl::Status RunFrontEnd(const FrontEndProcessOptions& options, FileDescriptor e
   }
   RemoteExecutor executor(std::move(engine_socket), fields);
   while (true) {
-    const absl::Status met = executor.Renew(/*first_step=*/0, kLook);
+    const absl::Status met = executor.Renew(/*first_step=*/0, kLook).status();
     if (met.ok()) break;
     if (met.code() != absl::StatusCode::kDeadlineExceeded) return met;
     if (server->stopping()) return absl::OkStatus();  // nobody was served yet

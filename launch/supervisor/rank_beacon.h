@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // A rank's line to its supervisor: a thread that tells, several times a second, how far the
-// computing thread has come. When the supervisor is gone, the process ends.
+// computing thread has come, and hears orders. When the supervisor is gone, the process ends.
 #pragma once
 
 #include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <thread>
 
@@ -18,9 +22,10 @@ namespace folkmoot {
 class RankBeacon {
  public:
   // Connects to the supervisor's socket at `path`. `progress` must outlive the beacon.
-  static absl::StatusOr<std::unique_ptr<RankBeacon>> Start(const std::string& path,
-                                                           const RankHello& hello,
-                                                           const Progress& progress);
+  // `on_order`: called on the beacon's thread when an order has come.
+  static absl::StatusOr<std::unique_ptr<RankBeacon>> Start(
+      const std::string& path, const RankHello& hello, const Progress& progress,
+      std::function<void(const RepairOrder&)> on_order);
   ~RankBeacon();
   RankBeacon(const RankBeacon&) = delete;
   RankBeacon& operator=(const RankBeacon&) = delete;
@@ -29,17 +34,29 @@ class RankBeacon {
   void SetActivity(RankActivity activity) { activity_.store(activity, std::memory_order_relaxed); }
   // The same, and the supervisor has been told when this returns.
   void TellActivity(RankActivity activity);
+  // The life of the engine that the computing thread is in, at its beginning.
+  void BeginLife(int64_t epoch);
+  // The next order, which the caller carries out; nullopt: none has come within `patience`.
+  std::optional<RepairOrder> TakeOrder(std::chrono::milliseconds patience);
+  // Can be read, in the sense of poll, while there is an order to take.
+  int order_fd() const { return order_event_.get(); }
   void CountStep() { steps_.fetch_add(1, std::memory_order_relaxed); }
 
  private:
-  RankBeacon(FrameChannel channel, const Progress& progress)
-      : channel_(std::move(channel)), progress_(progress) {}
+  RankBeacon(FrameChannel channel, const Progress& progress,
+             std::function<void(const RepairOrder&)> on_order);
   void Loop();
   absl::Status Beat();
+  absl::Status Hear();
 
   std::mutex mutex_;
-  FrameChannel channel_;  // sends under mutex_
+  FrameChannel channel_;  // sends under mutex_, receives on the thread
   const Progress& progress_;
+  const std::function<void(const RepairOrder&)> on_order_;
+  FileDescriptor order_event_;
+  std::condition_variable ordered_;
+  std::optional<RepairOrder> order_;  // under mutex_
+  std::atomic<int64_t> epoch_{0};
   std::atomic<RankActivity> activity_{RankActivity::kLoading};
   std::atomic<int64_t> steps_{0};
   std::atomic<bool> leaving_{false};

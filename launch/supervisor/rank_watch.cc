@@ -2,6 +2,7 @@
 #include "launch/supervisor/rank_watch.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace folkmoot {
 namespace {
@@ -20,7 +21,15 @@ WaitLabel LabelOf(const RankBeat& beat) {
 
 }  // namespace
 
-void RankWatch::Reset(int ranks) { ranks_.assign(static_cast<size_t>(ranks), {}); }
+void RankWatch::Reset(int ranks, int64_t epoch) {
+  epoch_ = epoch;
+  ranks_.assign(static_cast<size_t>(ranks), {});
+}
+
+void RankWatch::Continue(int64_t epoch, Time now) {
+  epoch_ = epoch;
+  for (size_t r = 0; r < ranks_.size(); ++r) OnHello(static_cast<int>(r), now);
+}
 
 void RankWatch::OnHello(int rank, Time now) {
   Rank& known = ranks_.at(static_cast<size_t>(rank));
@@ -29,13 +38,14 @@ void RankWatch::OnHello(int rank, Time now) {
 
 void RankWatch::OnBeat(int rank, const RankBeat& beat, Time now) {
   Rank& known = ranks_.at(static_cast<size_t>(rank));
+  const Time heard = std::exchange(known.heard, now);
+  if (beat.epoch != epoch_) return;
   const bool moved = beat.progress != known.beat.progress || beat.steps != known.beat.steps ||
                      beat.state != known.beat.state;
   if (moved) known.got_on = now;
-  const double since = std::max(1e-3, Seconds(now - known.heard));
+  const double since = std::max(1e-3, Seconds(now - heard));
   if (moved || beat.cpu_seconds - known.cpu > kBusyShare * since) known.cpu_since = now;
   known.cpu = beat.cpu_seconds;
-  known.heard = now;
   known.beat = beat;
 }
 
@@ -47,6 +57,16 @@ bool RankWatch::up() const {
   return !ranks_.empty() && std::all_of(ranks_.begin(), ranks_.end(), [](const Rank& rank) {
     return rank.known && rank.beat.state != RankActivity::kLoading;
   });
+}
+
+std::optional<RankWatch::Time> RankWatch::loading() const {
+  std::optional<Time> latest;
+  for (const Rank& rank : ranks_) {
+    const bool loads = rank.known && rank.beat.epoch == epoch_ && !rank.beat.waiting &&
+                       rank.beat.state == RankActivity::kLoading;
+    if (loads) latest = std::max({latest.value_or(Time()), rank.got_on, rank.cpu_since});
+  }
+  return latest;
 }
 
 int64_t RankWatch::steps() const { return ranks_.empty() ? 0 : ranks_.front().beat.steps; }

@@ -9,6 +9,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -32,7 +33,10 @@ class RankWatch {
   explicit RankWatch(const WatchLimits& limits) : limits_(limits) {}
 
   // A new life of the engine begins; nobody is known.
-  void Reset(int ranks);
+  void Reset(int ranks, int64_t epoch);
+  // A life begins with the same ranks, some of them other processes. Beats of the life before are
+  // signs of life and nothing else.
+  void Continue(int64_t epoch, Time now);
   void OnHello(int rank, Time now);
   void OnBeat(int rank, const RankBeat& beat, Time now);
   // The supervisor itself stood still for `gap`: no silence counts against anybody.
@@ -47,6 +51,8 @@ class RankWatch {
 
   // All ranks have loaded the model.
   bool up() const;
+  // When a rank that loads was last seen to get on, or to use its processor; nullopt: none loads.
+  std::optional<Time> loading() const;
   // Steps that rank 0 has answered.
   int64_t steps() const;
 
@@ -65,6 +71,7 @@ class RankWatch {
   std::string Stall(const std::vector<int>& missing, Time now) const;
 
   WatchLimits limits_;
+  int64_t epoch_ = 0;
   std::vector<Rank> ranks_;
 };
 

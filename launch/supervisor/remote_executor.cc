@@ -47,7 +47,18 @@ absl::Status RemoteExecutor::CheckHello(const EngineHello& hello) const {
   return absl::OkStatus();
 }
 
-absl::Status RemoteExecutor::Renew(int64_t first_step, milliseconds patience) {
+// Ranks that have been what they are since the last life that was met here, or longer, have pages
+// that the scheduler knows.
+std::vector<int> RemoteExecutor::EmptyParts(const EngineHello& hello) const {
+  std::vector<int> empty;
+  for (size_t r = 0; r < hello.since.size(); ++r) {
+    if (!hello_ || hello.since[r] > hello_->epoch) empty.push_back(static_cast<int>(r));
+  }
+  if (hello.tensor_parallel && !empty.empty()) return {0};
+  return empty;
+}
+
+absl::StatusOr<std::vector<int>> RemoteExecutor::Renew(int64_t first_step, milliseconds patience) {
   channel_.reset();  // an old engine that still lives sees it and leaves
   pollfd wait = {.fd = listening_.get(), .events = POLLIN, .revents = 0};
   if (poll(&wait, 1, static_cast<int>(patience.count())) <= 0) {
@@ -65,9 +76,10 @@ absl::Status RemoteExecutor::Renew(int64_t first_step, milliseconds patience) {
   const absl::Status welcome =
       channel.Send(Encode(EngineWelcome{.first_step = first_step}), kSendPlan);
   if (!welcome.ok()) return DeadlineExceeded("{}", Message(welcome));
+  std::vector<int> empty = EmptyParts(hello);
   hello_ = std::move(hello);
   channel_.emplace(std::move(channel));
-  return absl::OkStatus();
+  return empty;
 }
 
 bool RemoteExecutor::lost() const { return !channel_ || channel_->closed(); }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The front end's way to the ranks of an engine that lives in other processes, and may die: rank 0
-// of each life connects, says what it has loaded, and answers plans.
+// of each life connects, says what it has loaded and since when, and answers plans.
 #pragma once
 
 #include <chrono>
@@ -33,10 +33,12 @@ class RemoteExecutor : public Executor {
   absl::Status Shutdown(PlannedStep& step) override;
   bool renewable() const override { return true; }
   bool lost() const override;
-  absl::Status Renew(int64_t first_step, std::chrono::milliseconds patience) override;
+  absl::StatusOr<std::vector<int>> Renew(int64_t first_step,
+                                         std::chrono::milliseconds patience) override;
 
  private:
   absl::Status CheckHello(const EngineHello& hello) const;
+  std::vector<int> EmptyParts(const EngineHello& hello) const;
 
   FileDescriptor listening_;
   AgreementFields expected_;

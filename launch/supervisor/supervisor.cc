@@ -14,6 +14,7 @@
 #include <csignal>
 #include <cstring>
 #include <memory>
+#include <numeric>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -34,15 +35,19 @@ constexpr milliseconds kLastWords{5'000};     // for the engine to end, when the
 constexpr milliseconds kFailureHeard{2'000};  // for clients to hear that the engine will not return
 constexpr milliseconds kNewsTimeout{100};
 
-// A rank's connection.
+// The connection of a rank or a spare process.
 struct RankLine {
   FrameChannel channel;
   pid_t process = 0;
-  int rank = -1;  // -1: it has not said
+  int number = -1;  // in the job; -1: it has not said
+  int rank = -1;    // -1: none
   int64_t epoch = 0;
   bool leaving = false;
 
-  std::string Name() const { return fmt::format("rank {} (pid {})", rank, process); }
+  std::string Name() const {
+    return rank < 0 ? fmt::format("spare process {} (pid {})", number, process)
+                    : fmt::format("rank {} (pid {})", rank, process);
+  }
 };
 
 class Supervisor {
@@ -67,10 +72,14 @@ class Supervisor {
   void OnFrontEndEnd(int wait_status);
   void AcceptRanks();
   void ReadRanks();
-  bool Read(RankLine& line);
+  absl::Status Read(RankLine& line);
   absl::Status Hear(RankLine& line, const std::string& message);
   void Watch();
 
+  void LoseRanks(const std::vector<int>& dead, const std::string& reason);
+  bool Repair(const std::vector<int>& dead, const std::string& reason);
+  bool Order(const RepairOrder& order);
+  void EndSpares();
   void FailEngine(const std::string& reason);
   void KillRanks(const std::vector<int>* only = nullptr);
   bool EngineGone() const;
@@ -89,7 +98,10 @@ class Supervisor {
 
   EngineJob job_;
   EngineLives lives_;
-  Clock::time_point started_;
+  Clock::time_point started_;  // the job, or its last repair
+  int64_t job_epoch_ = 0;      // of the life that the job began with
+  RepairOrder group_;          // who is which rank, since when
+  bool left_ = false;          // ranks of the job have ended in order
   std::vector<RankLine> lines_;
 
   std::optional<int> exit_status_;
@@ -129,13 +141,70 @@ absl::Status Supervisor::StartFrontEnd() {
 
 absl::Status Supervisor::StartEngine() {
   started_ = Clock::now();
-  FM_RETURN_IF_ERROR(job_.Start(lives_.Begin(started_)));
+  left_ = false;
+  job_epoch_ = lives_.Begin(started_);
+  group_ = {.epoch = job_epoch_,
+            .members = std::vector<int32_t>(static_cast<size_t>(job_.ranks())),
+            .since = std::vector<int64_t>(static_cast<size_t>(job_.ranks()), job_epoch_)};
+  std::iota(group_.members.begin(), group_.members.end(), 0);
+  FM_RETURN_IF_ERROR(job_.Start(job_epoch_));
   Tell();
   return absl::OkStatus();
 }
 
 void Supervisor::Tell() {
   if (news_) (void)news_->Send(Encode(lives_.news()), kNewsTimeout);  // its end is heard otherwise
+}
+
+// Ranks have ended, or must. Others take their places, or the life is over.
+void Supervisor::LoseRanks(const std::vector<int>& dead, const std::string& reason) {
+  KillRanks(&dead);  // first: a stopped process that goes on later must find no peers
+  if (!Repair(dead, reason)) FailEngine(reason);
+}
+
+bool Supervisor::Repair(const std::vector<int>& dead, const std::string& reason) {
+  std::vector<RankLine*> spares;
+  for (RankLine& line : lines_) {
+    if (line.number >= 0 && line.rank < 0) spares.push_back(&line);
+  }
+  std::sort(spares.begin(), spares.end(),
+            [](const RankLine* a, const RankLine* b) { return a->number < b->number; });
+  const Clock::time_point now = Clock::now();
+  if (exit_status_ || left_ || !lives_.Repair(dead, spares.size(), reason, now)) return false;
+  started_ = now;
+  group_.epoch = lives_.epoch();
+  for (size_t i = 0; i < dead.size(); ++i) {
+    for (RankLine& line : lines_) {
+      if (line.rank == dead[i]) line.rank = line.number = -1;  // its end will be no news
+    }
+    spares[i]->rank = dead[i];
+    group_.members[static_cast<size_t>(dead[i])] = spares[i]->number;
+    group_.since[static_cast<size_t>(dead[i])] = group_.epoch;
+  }
+  spdlog::warn("engine {}: {}; {} take{} the place: engine {} keeps the other ranks",
+               group_.epoch - 1, reason, dead.size() == 1 ? "a spare process" : "spare processes",
+               dead.size() == 1 ? "s" : "", group_.epoch);
+  Tell();
+  if (!Order(group_)) FailEngine("a rank did not hear that the engine is repaired");
+  return true;
+}
+
+bool Supervisor::Order(const RepairOrder& order) {
+  const std::string message = Encode(order);
+  bool heard = true;
+  for (RankLine& line : lines_) {
+    if (line.number < 0) continue;
+    line.epoch = order.epoch;
+    if (line.rank >= 0) heard = line.channel.Send(message, kNewsTimeout).ok() && heard;
+  }
+  return heard;
+}
+
+// The ranks have ended in order: nobody will need the others.
+void Supervisor::EndSpares() {
+  const bool ranks = std::any_of(lines_.begin(), lines_.end(),
+                                 [](const RankLine& line) { return line.rank >= 0; });
+  if (left_ && !ranks) KillRanks();
 }
 
 // Ends the life under way; the loop goes on when nothing of it is left.
@@ -210,9 +279,12 @@ void Supervisor::Reap() {
       OnFrontEndEnd(status);
     } else if (ended == job_.launcher()) {
       job_.Ended();
-      const bool leaving =
-          std::all_of(lines_.begin(), lines_.end(), [](const RankLine& l) { return l.leaving; });
-      const bool orderly = WIFEXITED(status) && WEXITSTATUS(status) == 0 && leaving;
+      const bool leaving = std::all_of(lines_.begin(), lines_.end(), [](const RankLine& line) {
+        return line.rank < 0 || line.leaving;
+      });
+      // Beside spare processes, which are killed, its status means nothing.
+      const bool well = WIFEXITED(status) && (WEXITSTATUS(status) == 0 || job_.spares() > 0);
+      const bool orderly = well && leaving && left_;
       if (!orderly && !exit_status_) FailEngine("the launcher " + DescribeExit(status));
       KillRanks();
     }
@@ -248,54 +320,65 @@ void Supervisor::AcceptRanks() {
 
 absl::Status Supervisor::Hear(RankLine& line, const std::string& message) {
   const Clock::time_point now = Clock::now();
-  if (line.rank < 0) {
+  if (line.epoch == 0) {
     RankHello hello;
     FM_RETURN_IF_ERROR(Decode(message, &hello));
-    if (hello.epoch != lives_.epoch() || hello.ranks != job_.ranks()) {
-      return FailedPrecondition("a rank of life {} with {} ranks came to one of life {} with {}",
-                                hello.epoch, hello.ranks, lives_.epoch(), job_.ranks());
+    if (hello.epoch != job_epoch_ || hello.ranks != job_.ranks() || hello.spares != job_.spares()) {
+      return FailedPrecondition(
+          "a rank of life {} with {} ranks and {} spares came to one of life {} with {} and {}",
+          hello.epoch, hello.ranks, hello.spares, job_epoch_, job_.ranks(), job_.spares());
     }
-    line.rank = hello.rank;
-    line.epoch = hello.epoch;
+    line.number = hello.process;
+    line.epoch = lives_.epoch();
+    if (hello.process >= job_.ranks()) return absl::OkStatus();
+    line.rank = hello.process;
     lives_.OnHello(line.rank, now);
     return absl::OkStatus();
   }
   RankBeat beat;
   FM_RETURN_IF_ERROR(Decode(message, &beat));
+  if (line.rank < 0 || line.epoch != lives_.epoch()) return absl::OkStatus();
   line.leaving = beat.state == RankActivity::kLeaving;
-  if (line.epoch == lives_.epoch()) lives_.OnBeat(line.rank, beat, now);
+  left_ = left_ || line.leaving;
+  lives_.OnBeat(line.rank, beat, now);
   return absl::OkStatus();
 }
 
-// What the rank has said. False: it is gone.
-bool Supervisor::Read(RankLine& line) {
+// What the rank has said. An error: it is gone, or speaks nonsense.
+absl::Status Supervisor::Read(RankLine& line) {
   while (true) {
-    absl::StatusOr<std::optional<std::string>> message = line.channel.Poll();
-    absl::Status status = message.status();
-    if (status.ok()) {
-      if (!message->has_value()) return true;
-      status = Hear(line, **message);
-      if (status.ok()) continue;
-    }
-    const bool gone = status.code() == absl::StatusCode::kUnavailable;
-    if (line.rank < 0) {
-      if (!gone) spdlog::warn("refused a process ({}): {}", line.process, Message(status));
-    } else if (line.epoch == lives_.epoch() && !line.leaving) {
-      FailEngine(gone ? line.Name() + " is gone"
-                      : fmt::format("{}: {}", line.Name(), Message(status)));
-    }
-    return false;
+    FM_ASSIGN_OR_RETURN(const std::optional<std::string> message, line.channel.Poll());
+    if (!message) return absl::OkStatus();
+    FM_RETURN_IF_ERROR(Hear(line, *message));
   }
 }
 
 void Supervisor::ReadRanks() {
+  std::vector<int> lost;
+  std::string reason;
   for (size_t i = 0; i < lines_.size();) {
-    if (Read(lines_[i])) {
+    RankLine& line = lines_[i];
+    const absl::Status status = Read(line);
+    if (status.ok()) {
       ++i;
-    } else {
-      lines_.erase(lines_.begin() + static_cast<std::ptrdiff_t>(i));
+      continue;
     }
+    const bool gone = status.code() == absl::StatusCode::kUnavailable;
+    const std::string what =
+        gone ? line.Name() + " is gone" : fmt::format("{}: {}", line.Name(), Message(status));
+    if (line.epoch == 0) {
+      if (!gone) spdlog::warn("refused a process ({}): {}", line.process, Message(status));
+    } else if (line.rank >= 0 && line.epoch == lives_.epoch() && !line.leaving) {
+      kill(line.process, SIGKILL);  // it may speak nonsense, or be on its way out
+      lost.push_back(line.rank);
+      reason += (reason.empty() ? "" : "; ") + what;
+    } else if (line.number >= job_.ranks() && !left_ && lives_.failure().empty()) {
+      spdlog::warn("engine {}: {}", lives_.epoch(), what);
+    }
+    lines_.erase(lines_.begin() + static_cast<std::ptrdiff_t>(i));
   }
+  if (!lost.empty()) LoseRanks(lost, reason);
+  EndSpares();
 }
 
 void Supervisor::Watch() {
@@ -306,12 +389,13 @@ void Supervisor::Watch() {
       std::count_if(lines_.begin(), lines_.end(), [](const RankLine& l) { return l.rank >= 0; }));
   const EngineLives::Finding finding = lives_.Look(now, came);
   if (finding.came_up) {
-    spdlog::info("engine {}: ready, {} ranks, {:.1f} s after its start", lives_.epoch(),
-                 job_.ranks(), std::chrono::duration<double>(now - started_).count());
+    spdlog::info("engine {}: ready, {} ranks, {:.2f} s after its {}", lives_.epoch(), job_.ranks(),
+                 std::chrono::duration<double>(now - started_).count(),
+                 lives_.epoch() == job_epoch_ ? "start" : "repair began");
   }
   if (!finding.failure.empty()) {
-    KillRanks(&finding.fence);  // first: a stopped process that goes on later must find no peers
-    return FailEngine(finding.failure);
+    if (finding.fence.empty()) return FailEngine(finding.failure);
+    return LoseRanks(finding.fence, finding.failure);
   }
   if (!finding.news) return;
   const EngineNews& news = lives_.news();

@@ -121,12 +121,16 @@ class Load:
 
 
 class Villain:
-    def __init__(self, server, kind, numbers):
-        self.server, self.kind, self.numbers = server, kind, numbers
+    def __init__(self, server, kind, spares, numbers):
+        self.server, self.kind, self.spares, self.numbers = server, kind, spares, numbers
 
     def ranks(self):
-        found = self.server.rank_processes()
-        return found if len(found) == self.server.ranks else None
+        """The ranks of an engine that is whole: with spare processes, those that live with the lowest numbers."""
+        found = sorted(self.server.rank_processes().items())
+        whole = len(found) >= self.server.ranks and (
+            not self.spares or self.server.get("/ready").status == 200
+        )
+        return dict(found[: self.server.ranks]) if whole else None
 
     def strike(self):
         """Does its deed once the engine is whole; when that was."""
@@ -145,7 +149,7 @@ class Villain:
             os.kill(victims[1], signal.SIGKILL)
         if self.kind == "twice":  # while the next engine is on its way
             time.sleep(self.numbers.uniform(0.05, 1.0))
-            for pid in self.server.rank_processes().values():
+            for _, pid in sorted(self.server.rank_processes().items()):
                 os.kill(pid, signal.SIGKILL)
                 break
         return when
@@ -231,13 +235,14 @@ def wanted(options, begin, strikes):
 
 def run(options):
     numbers = random.Random(options.seed)
-    with Server("--shutdown-timeout", "60", supervised=True, ranks=options.ranks, model=options.model) as server:
+    flags = ["--shutdown-timeout", "60", "--spares", str(options.spares), *options.flag]
+    with Server(*flags, supervised=True, ranks=options.ranks, model=options.model) as server:
         expected = [ask(server, index) for index in range(options.kinds)]
         for index, heard in enumerate(expected):
             if heard.error is not None:
                 raise AssertionError(f"request {index} fails without faults: {heard.error}")
         load = Load(server, options, expected)
-        villain = Villain(server, options.kind, numbers)
+        villain = Villain(server, options.kind, options.spares, numbers)
         samples = Samples(server, options.sample_every)
         samples.start()
         begin, strikes = time.monotonic(), []
@@ -251,6 +256,7 @@ def run(options):
         hanging = load.stop()
         longest = pauses(load, strikes)
         restarts = server.metric("moe:engine_restarts_total")
+        repairs = server.metric("moe:engine_repairs_total")
         idle = server.wait_idle()
         server.process.send_signal(signal.SIGTERM)
         status = server.wait(60)
@@ -264,6 +270,7 @@ def run(options):
         "clients": options.clients,
         "kills": len(strikes),
         "restarts": restarts,
+        "repairs": repairs,
         "seconds": round(time.monotonic() - begin, 1),
         "requests": load.done,
         "lost": load.lost + hanging,
@@ -296,6 +303,8 @@ def parse():
     )
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--ranks", type=int, default=4)
+    parser.add_argument("--spares", type=int, default=0, help="processes that take the place of dead ranks")
+    parser.add_argument("--flag", action="append", default=[], help="further words of the server's command line")
     parser.add_argument("--clients", type=int, default=32)
     parser.add_argument("--think", type=float, default=0, help="mean pause of a client, in seconds")
     parser.add_argument("--sample-every", type=float, default=10, help="seconds between samples of memory")

@@ -78,10 +78,18 @@ void Driver::Answer() {
   Hear(scheduler_.Update(std::move(results)));
 }
 
-void Driver::Crash() {
+void Driver::Crash(const std::set<int>& keeping) {
   under_way_.clear();
-  for (FakeRank& rank : ranks_) rank.Restart();
   scheduler_.Restart();
+  for (int r = 0; r < options_.ranks; ++r) {
+    FakeRank& rank = ranks_[static_cast<size_t>(r)];
+    if (keeping.contains(r)) {
+      rank.KeepPages();
+    } else {
+      rank.Restart();
+      scheduler_.ForgetPages(r);
+    }
+  }
 }
 
 StepPlan Driver::Step() {

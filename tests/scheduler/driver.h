@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <deque>
 #include <map>
+#include <set>
 #include <utility>
 #include <vector>
 
@@ -38,8 +39,8 @@ class Driver {
   // Tells the scheduler the results of the oldest step.
   void Answer();
   StepPlan Step();
-  // The ranks fail.
-  void Crash();
+  // The ranks fail; those of `keeping` do not lose their pages.
+  void Crash(const std::set<int>& keeping = {});
   // Steps until all is done. With plan_ahead two steps are under way.
   void Drain();
 

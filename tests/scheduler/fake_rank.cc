@@ -17,6 +17,14 @@ void FakeRank::Restart() {
   for (Page& page : pages_) page = {.rows = std::vector<uint64_t>(page.rows.size())};
 }
 
+void FakeRank::KeepPages() {
+  states_.clear();
+  for (Page& page : pages_) {
+    page.users = 0;
+    page.touched = -1;
+  }
+}
+
 uint64_t& FakeRank::row(const State& state, int64_t position) {
   const int32_t index = state.pages[static_cast<size_t>(position / block_size_)];
   return page(index).rows[static_cast<size_t>(position % block_size_)];

@@ -26,6 +26,8 @@ class FakeRank {
 
   // A new process: it knows nothing.
   void Restart();
+  // The step under way is given up: sequences are forgotten, pages stay.
+  void KeepPages();
 
   // `answered`: the last step whose results the scheduler has.
   StepResult Run(const RankPlan& plan, const std::vector<std::string>& gates, int64_t step,

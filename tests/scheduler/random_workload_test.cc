@@ -73,6 +73,7 @@ TEST(RandomWorkload, KeepsEveryInvariantWhileRanksFail) {
   RecordProperty("crashes", static_cast<int>(all.crashes));
   RecordProperty("given_up", static_cast<int>(all.given_up));
   EXPECT_GT(all.crashes, Share(4000));
+  EXPECT_GT(all.pages_kept, Share(4000));
   EXPECT_GT(all.stopped, Share(2000));
   EXPECT_GT(all.full_length, Share(2000));
   EXPECT_LT(all.given_up * 100, all.requests);  // three failures in a row at the same place

@@ -54,6 +54,70 @@ TEST(Restart, RequestsGoOnFromTheTokensThatWereHeard) {
   EXPECT_EQ(driver.scheduler().preemptions(), 0) << "it was nobody's fault";
 }
 
+// One rank is replaced: whoever was on the other finds its full pages where they were.
+TEST(Restart, ARankThatLivesKeepsItsPages) {
+  for (const int lost : {0, 1}) {
+    Driver driver(SmallOptions());
+    driver.Add(Ask(9, 10));
+    driver.Add(Ask(9, 10, 30));
+    StepPlan plan = driver.Step();
+    const std::vector<int> home = {RankOf(plan, 0), RankOf(plan, 1)};
+    ASSERT_NE(home[0], home[1]);
+    for (int i = 0; i < 4; ++i) driver.Step();  // 13 rows are computed, 12 of them in full pages
+    driver.Plan();
+    driver.Crash(/*keeping=*/{1 - lost});
+    EXPECT_EQ(driver.scheduler().used_blocks(), 0);
+    EXPECT_EQ(driver.scheduler().cached_blocks(lost), 0);
+    EXPECT_EQ(driver.scheduler().free_blocks(lost), SmallOptions().blocks_per_rank);
+    EXPECT_EQ(driver.scheduler().cached_blocks(1 - lost), 3);
+    plan = driver.Step();
+    const int64_t kept = home[0] == lost ? 1 : 0;
+    EXPECT_EQ(RankOf(plan, kept), 1 - lost);
+    EXPECT_EQ(StartOf(plan, kept).cached, 12);
+    EXPECT_EQ(SliceOf(plan, kept).rows(), 2);
+    EXPECT_EQ(StartOf(plan, 1 - kept).cached, 0);
+    EXPECT_EQ(StartOf(plan, 1 - kept).tokens.size(), 14u);
+    driver.Drain();
+    driver.ExpectRight(0);
+    driver.ExpectRight(1);
+    EXPECT_EQ(driver.scheduler().used_blocks(), 0);
+  }
+}
+
+// What may not be read from a prefix cache after a preemption is not kept here either.
+TEST(Restart, WhatMayNotBeSharedIsComputedAgain) {
+  SchedulerOptions uncached = SmallOptions();
+  uncached.prefix_caching = false;
+  Request own_gate = Ask(9, 10);
+  own_gate.gate = kPrivateGate;
+  Request digests = Ask(9, 10);
+  digests.layer_digests = true;
+  const std::vector<std::pair<SchedulerOptions, Request>> cases = {
+      {uncached, Ask(9, 10)}, {SmallOptions(), own_gate}, {SmallOptions(), digests}};
+  for (const auto& [options, request] : cases) {
+    Driver driver(options);
+    driver.Add(request);
+    for (int i = 0; i < 5; ++i) driver.Step();
+    driver.Crash(/*keeping=*/{0, 1});
+    EXPECT_EQ(StartOf(driver.Step(), 0).cached, 0);
+    driver.Drain();
+    driver.ExpectRight(0);
+  }
+}
+
+// A page that a step was filling when it failed is no page.
+TEST(Restart, PagesOfAStepThatWasNotAnsweredAreNotKept) {
+  Driver driver(SmallOptions());
+  driver.Add(Ask(40, 4));
+  driver.Plan();
+  driver.Crash(/*keeping=*/{0, 1});
+  EXPECT_EQ(driver.scheduler().cached_blocks(), 0);
+  EXPECT_EQ(driver.scheduler().used_blocks(), 0);
+  EXPECT_EQ(StartOf(driver.Step(), 0).cached, 0);
+  driver.Drain();
+  driver.ExpectRight(0);
+}
+
 TEST(Restart, TheOldGoBeforeTheNew) {
   SchedulerOptions options = SmallOptions();
   options.max_sequences = 2;

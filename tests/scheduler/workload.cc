@@ -52,6 +52,7 @@ void WorkloadCounts::operator+=(const WorkloadCounts& other) {
   drafted += other.drafted;
   accepted += other.accepted;
   crashes += other.crashes;
+  pages_kept += other.pages_kept;
   given_up += other.given_up;
   longest_wait = std::max(longest_wait, other.longest_wait);
 }
@@ -224,12 +225,25 @@ void Workload::AnswerOne() {
   for (const RequestEvent& event : scheduler_.Update(std::move(results))) Hear(event);
 }
 
-// What the ranks have computed and not told is lost.
+// What the ranks have computed and not told is lost; half of the times all pages are, else those of
+// some ranks.
 void Workload::Crash() {
   ++counts_.crashes;
   under_way_.clear();
-  for (FakeRank& rank : ranks_) rank.Restart();
   scheduler_.Restart();
+  const bool repair = Chance(50);
+  for (int r = 0; r < options_.ranks; ++r) {
+    FakeRank& rank = ranks_[static_cast<size_t>(r)];
+    if (repair && Chance(60)) {
+      rank.KeepPages();
+      counts_.pages_kept += scheduler_.cached_blocks(r);
+      continue;
+    }
+    rank.Restart();
+    scheduler_.ForgetPages(r);
+    Demand(scheduler_.free_blocks(r) == options_.blocks_per_rank, "pages outlive their rank");
+  }
+  Demand(scheduler_.used_blocks() == 0, "pages are in use, and nobody runs");
 }
 
 void Workload::Hear(const RequestEvent& event) {

@@ -28,6 +28,7 @@ struct WorkloadCounts {
   int64_t preemptions = 0, hit_tokens = 0, taken_back = 0, ahead = 0;
   int64_t drafted = 0, accepted = 0;  // guesses
   int64_t crashes = 0, given_up = 0;  // of the ranks; choices that ended for it
+  int64_t pages_kept = 0;             // over crashes
   int64_t longest_wait = 0;           // steps from Add to the last event of a request
 
   void operator+=(const WorkloadCounts& other);

@@ -6,11 +6,17 @@
 
 namespace folkmoot {
 
-SimEngine::SimEngine(std::vector<SimRankTiming> ranks, int exchanges_per_step, uint64_t seed)
-    : per_step_(exchanges_per_step), random_(seed) {
+SimEngine::SimEngine(std::vector<SimRankTiming> ranks, int exchanges_per_step, int64_t epoch,
+                     uint64_t seed)
+    : per_step_(exchanges_per_step),
+      epoch_(epoch),
+      first_epoch_(epoch),
+      since_(ranks.size(), epoch),
+      random_(seed) {
   for (const SimRankTiming& timing : ranks) {
     Rank& rank = ranks_.emplace_back();
     rank.timing = timing;
+    rank.epoch = epoch;
     rank.next_beat = timing.hello_at;
     rank.cpu_at = timing.hello_at;
   }
@@ -81,7 +87,58 @@ RankBeat SimEngine::BeatOf(int r, SimTime now) {
           .step = step,
           .state = rank.state,
           .cpu_seconds = rank.cpu,
-          .steps = r == 0 ? steps_ : 0};
+          .steps = r == 0 ? steps_ : 0,
+          .epoch = rank.epoch};
+}
+
+void SimEngine::Repair(const std::vector<int>& dead, int64_t epoch, SimTime now,
+                       SimTime loaded_at) {
+  epoch_ = epoch;
+  steps_ = 0;
+  for (const int r : dead) {
+    Rank& rank = ranks_[static_cast<size_t>(r)];
+    rank = Rank();
+    rank.timing = {.hello_at = now, .loaded_at = loaded_at};
+    rank.said_hello = true;  // as a spare process
+    rank.next_beat = rank.cpu_at = rank.since = now;
+    rank.epoch = epoch;
+    since_[static_cast<size_t>(r)] = epoch;
+  }
+  // What was lost on the way, and who is gone, is no trouble any more.
+  std::erase_if(troubles_, [&](const Trouble& trouble) {
+    return trouble.fault == SimFault::kLost ||
+           std::find(dead.begin(), dead.end(), trouble.rank) != dead.end();
+  });
+  lost_ = lost_next_ = wants_welcome_ = welcomed_ = plan_waits_ = reply_ = false;
+}
+
+// It gives up its step, and waits for the others.
+void SimEngine::HearOfRepair(Rank* rank, SimTime now) {
+  UseProcessor(rank, now);
+  rank->epoch = epoch_;
+  rank->state = RankActivity::kLoading;
+  rank->waiting = true;
+  rank->since = now;
+  rank->doomed = false;
+  rank->timing.loaded_at = now;
+}
+
+// All have come to the repaired life, and those that are new have loaded.
+void SimEngine::BeginTogether(SimTime now) {
+  for (const Rank& rank : ranks_) {
+    const bool here = rank.alive && rank.epoch == epoch_ && !Frozen(rank, now) &&
+                      rank.state == RankActivity::kLoading && now >= rank.timing.loaded_at;
+    if (!here) return;
+  }
+  for (size_t r = 0; r < ranks_.size(); ++r) {
+    Rank& rank = ranks_[r];
+    UseProcessor(&rank, now);
+    rank.waiting = false;
+    rank.exchange = 0;
+    rank.busy_until = now;
+    rank.state = r == 0 ? RankActivity::kIdle : RankActivity::kStep;
+    ++rank.progress;
+  }
 }
 
 // The rank computes before its next exchange.
@@ -142,7 +199,12 @@ void SimEngine::Live(int r, SimTime now, std::vector<Message>* told) {
     rank.next_beat = now;
     told->push_back({.rank = r, .kind = Message::Kind::kHello, .beat = {}});
   }
-  if (rank.state == RankActivity::kLoading && now >= rank.timing.loaded_at) {
+  if (rank.epoch < epoch_ && now >= rank.busy_until) HearOfRepair(&rank, now);
+  const bool repaired = epoch_ > first_epoch_;
+  if (repaired && rank.state == RankActivity::kLoading && now >= rank.timing.loaded_at) {
+    rank.waiting = true;  // for all others
+  }
+  if (!repaired && rank.state == RankActivity::kLoading && now >= rank.timing.loaded_at) {
     UseProcessor(&rank, now);
     rank.state = r == 0 ? RankActivity::kIdle : RankActivity::kStep;
     told->push_back({.rank = r, .kind = Message::Kind::kBeat, .beat = BeatOf(r, now)});
@@ -151,6 +213,7 @@ void SimEngine::Live(int r, SimTime now, std::vector<Message>* told) {
     told->push_back({.rank = r, .kind = Message::Kind::kBeat, .beat = BeatOf(r, now)});
     rank.next_beat = now + kBeat;
   }
+  if (rank.epoch < epoch_) return;
   if (rank.state == RankActivity::kLoading || rank.waiting || now < rank.busy_until) {
     if (rank.waiting && now - rank.since >= kExchangeDeadline) rank.alive = false;  // gives up
     return;
@@ -193,6 +256,7 @@ bool SimEngine::Complete(SimTime now) {
 
 void SimEngine::Advance(SimTime now, std::vector<Message>* told) {
   now_ = now;
+  if (epoch_ > first_epoch_) BeginTogether(now);
   do {
     for (int r = 0; r < static_cast<int>(ranks_.size()); ++r) Live(r, now, told);
   } while (Complete(now));

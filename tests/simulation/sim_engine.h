@@ -4,6 +4,9 @@
 //
 // A step is a list of exchanges. A rank computes, enters its next exchange and waits there until
 // all have entered it; one that waits longer than the deadline of exchanges gives up and ends.
+//
+// Repaired, it has a further life: who computes goes on with that until it hears of it, the new
+// ranks load, and when all have come they begin as at the start.
 #pragma once
 
 #include <cstdint>
@@ -41,7 +44,7 @@ class SimEngine {
   static constexpr SimTime kExchangeDeadline = 60'000;
   static constexpr int kStartExchanges = 2;  // before the first step
 
-  SimEngine(std::vector<SimRankTiming> ranks, int exchanges_per_step, uint64_t seed);
+  SimEngine(std::vector<SimRankTiming> ranks, int exchanges_per_step, int64_t epoch, uint64_t seed);
 
   // Something a rank tells the supervisor.
   struct Message {
@@ -64,10 +67,17 @@ class SimEngine {
   bool has_greeted(int rank) const { return ranks_[static_cast<size_t>(rank)].said_hello; }
   int alive() const;
 
+  // Spare processes take the place of these ranks and have loaded at `loaded_at`: life `epoch`.
+  void Repair(const std::vector<int>& dead, int64_t epoch, SimTime now, SimTime loaded_at);
+  // Since which life each rank has what it has.
+  const std::vector<int64_t>& since() const { return since_; }
+
   // Rank 0 has loaded, met the others and waits for the front end.
   bool wants_welcome() const { return wants_welcome_ && alive_at(0); }
   void Welcome() { welcomed_ = true; }
-  bool closed() const { return !alive_at(0); }  // the front end's line to rank 0
+  int64_t epoch() const { return epoch_; }
+  // The front end's line to rank 0 of life `epoch`.
+  bool closed(int64_t epoch) const { return !alive_at(0) || ranks_[0].epoch != epoch; }
   // A step for rank 0. One after the other.
   void SendPlan() { plan_waits_ = true; }
   // The step has been computed and answered; once per step.
@@ -99,6 +109,7 @@ class SimEngine {
     double cpu = 0;
     SimTime cpu_at = 0;
     uint64_t progress = 0;
+    int64_t epoch = 0;  // the life that it is in
   };
 
   bool alive_at(int rank) const { return ranks_[static_cast<size_t>(rank)].alive; }
@@ -112,6 +123,8 @@ class SimEngine {
   void Live(int r, SimTime now, std::vector<Message>* told);
   void Enter(Rank* rank, SimTime now);
   bool Complete(SimTime now);
+  void HearOfRepair(Rank* rank, SimTime now);
+  void BeginTogether(SimTime now);
   void Leave(int r, SimTime now);
   void Suffer(int r, SimTime now);
   void Die(int r, SimTime now);
@@ -120,6 +133,9 @@ class SimEngine {
 
   std::vector<Rank> ranks_;
   int per_step_;
+  int64_t epoch_;
+  int64_t first_epoch_;
+  std::vector<int64_t> since_;
   std::mt19937_64 random_;
   bool lost_next_ = false, lost_ = false;
   bool wants_welcome_ = false, welcomed_ = false;

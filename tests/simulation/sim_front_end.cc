@@ -131,11 +131,28 @@ void SimFrontEnd::Lose() {
   under_way_ = met_ = false;
   engine_.reset();
   next_.reset();
-  for (FakeRank& rank : ranks_) rank.Restart();
   scheduler_.Restart();
   for (const RequestEvent& event : scheduler_.TakeEvents()) Hear(event);
   CheckPools();
-  Demand(scheduler_.used_blocks() + scheduler_.cached_blocks() == 0, "pages outlive their ranks");
+  Demand(scheduler_.used_blocks() == 0, "somebody has pages of an engine that is gone");
+}
+
+// Ranks that are new since the last life that was met here have no pages.
+void SimFrontEnd::Welcome() {
+  engine_->Welcome();
+  met_ = true;
+  for (int r = 0; r < options_.ranks; ++r) {
+    FakeRank& rank = ranks_[static_cast<size_t>(r)];
+    if (engine_->since()[static_cast<size_t>(r)] <= met_epoch_) {
+      rank.KeepPages();
+      counts_.pages_kept += scheduler_.cached_blocks(r);
+      continue;
+    }
+    rank.Restart();
+    scheduler_.ForgetPages(r);
+    Demand(scheduler_.free_blocks(r) == options_.blocks_per_rank, "pages outlive their rank");
+  }
+  met_epoch_ = engine_->epoch();
 }
 
 void SimFrontEnd::Turn(SimTime now) {
@@ -144,7 +161,7 @@ void SimFrontEnd::Turn(SimTime now) {
   if (under_way_) {
     if (engine_->TakeReply()) {
       Answer();
-    } else if (engine_->closed()) {
+    } else if (engine_->closed(met_epoch_)) {
       Lose();
     } else {
       return;  // the thread waits for the answer
@@ -156,10 +173,9 @@ void SimFrontEnd::Turn(SimTime now) {
   if (!met_) {
     if (arriving_ != nullptr) engine_ = std::move(arriving_);  // the one before died unseen
     if (!engine_->wants_welcome()) return;
-    engine_->Welcome();
-    met_ = true;
+    Welcome();
   }
-  if (engine_->closed()) return Lose();
+  if (engine_->closed(met_epoch_)) return Lose();
   if (!scheduler_.idle() || now - last_step_ >= kHeartbeat) Step(now);
 }
 

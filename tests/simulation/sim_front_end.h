@@ -33,7 +33,7 @@ class SimFrontEnd {
   void Cancel(int64_t nth);  // of the requests, if it is there
   void Drain() { draining_ = true; }
 
-  // Another engine, which will come.
+  // Another engine, or the same one repaired, which will come.
   void Meet(std::shared_ptr<SimEngine> engine) { arriving_ = std::move(engine); }
   // The engine does not come back.
   void GiveUp();
@@ -50,7 +50,7 @@ class SimFrontEnd {
 
   struct Counts {
     int64_t accepted = 0, ended = 0, refused = 0, cancelled = 0, given_up = 0, dead = 0;
-    int64_t steps = 0, restarts = 0, tokens = 0;
+    int64_t steps = 0, restarts = 0, tokens = 0, pages_kept = 0;
   };
   const Counts& counts() const { return counts_; }
 
@@ -80,6 +80,7 @@ class SimFrontEnd {
   void Compute(const Planned& planned);
   void Answer();
   void Lose();
+  void Welcome();
   void Hear(const RequestEvent& event);
   void CheckLast(const Open& open, const Choice& choice, const RequestEvent& event);
   void CheckPools();
@@ -88,7 +89,8 @@ class SimFrontEnd {
   Scheduler scheduler_;
   std::vector<FakeRank> ranks_;
   std::shared_ptr<SimEngine> arriving_, engine_;
-  bool met_ = false;  // the engine has been welcomed
+  bool met_ = false;       // the engine has been welcomed
+  int64_t met_epoch_ = 0;  // the life that was welcomed last
   bool draining_ = false, dead_ = false;
   bool under_way_ = false;
   std::optional<Planned> next_;

@@ -28,6 +28,9 @@ void SimCounts::operator+=(const SimCounts& other) {
   requests.steps += other.requests.steps;
   requests.restarts += other.requests.restarts;
   requests.tokens += other.requests.tokens;
+  requests.pages_kept += other.requests.pages_kept;
+  repairs += other.repairs;
+  failed_repairs += other.failed_repairs;
   lives += other.lives;
   given_up += other.given_up;
   poisons += other.poisons;
@@ -59,28 +62,53 @@ void SimHistory::BeginLife() {
   launcher_runs_ = true;
   launcher_ends_ = kNever;
   told_.clear();
-  engine_ =
-      std::make_shared<SimEngine>(DrawTimings(), 2 + 2 * static_cast<int>(Draw(3)), random_());
+  spares_ = spares_per_job_;
+  engine_ = std::make_shared<SimEngine>(DrawTimings(), 2 + 2 * static_cast<int>(Draw(3)),
+                                        lives_.epoch(), random_());
   front_end_.Meet(engine_);
 }
 
-// What the supervisor kills is gone at once; the launcher takes a moment.
-void SimHistory::FailEngine(const std::string& reason, const std::vector<int>& fence) {
-  if (!lives_.Fail(reason)) return;
+void SimHistory::CheckFenced(const std::vector<int>& fence, const std::string& reason) {
   const auto& troubles = engine_->troubles();
-  Demand(!troubles.empty() || start_fails_ || launcher_ends_ <= now_,
-         "an engine without a fault was ended: " + reason);
   for (const int rank : fence) {
     Demand(std::any_of(troubles.begin(), troubles.end(),
                        [&](const auto& t) { return t.rank == rank || t.rank < 0; }),
            fmt::format("rank {} was fenced, and has no fault: {}", rank, reason));
   }
-  for (const SimEngine::Trouble& trouble : troubles) {
+}
+
+// They are noticed.
+void SimHistory::CountTroubles() {
+  for (const SimEngine::Trouble& trouble : engine_->troubles()) {
     SimTime& slowest = counts_.slowest_notice[static_cast<size_t>(trouble.fault)];
     const SimTime awake = std::max(trouble.since, sleeps_until_);
     slowest = std::max(slowest, now_ - awake);
     ++counts_.faults[static_cast<size_t>(trouble.fault)];
   }
+}
+
+void SimHistory::LoseRanks(const std::vector<int>& dead, const std::string& reason) {
+  const bool repaired = lives_.Repair(dead, static_cast<size_t>(spares_), reason, Clock());
+  if (!repaired) return FailEngine(reason, dead);
+  CheckFenced(dead, reason);
+  CountTroubles();
+  ++counts_.repairs;
+  spares_ -= static_cast<int>(dead.size());
+  life_began_ = now_;
+  engine_->Repair(dead, lives_.epoch(), now_,
+                  now_ + (Chance(90) ? Between(10, 900) : Between(900, 20'000)));
+  front_end_.Meet(engine_);
+}
+
+// What the supervisor kills is gone at once; the launcher takes a moment.
+void SimHistory::FailEngine(const std::string& reason, const std::vector<int>& fence) {
+  const bool repairing = lives_.news().state == EngineState::kRepairing;
+  if (!lives_.Fail(reason)) return;
+  counts_.failed_repairs += repairing ? 1 : 0;
+  Demand(!engine_->troubles().empty() || start_fails_ || launcher_ends_ <= now_ || repairing,
+         "an engine without a fault was ended: " + reason);
+  CheckFenced(fence, reason);
+  CountTroubles();
   engine_->KillAll();
   if (launcher_ends_ == kNever) launcher_ends_ = now_ + Between(0, 60);
 }
@@ -95,7 +123,7 @@ void SimHistory::Hear(const SimEngine::Message& message) {
       if (message.beat.state != RankActivity::kLoading) loaded_.insert(message.rank);
       return lives_.OnBeat(message.rank, message.beat, Clock());
     case SimEngine::Message::Kind::kEnd:
-      FailEngine(fmt::format("rank {} is gone", message.rank), {});
+      LoseRanks({message.rank}, fmt::format("rank {} is gone", message.rank));
   }
 }
 
@@ -111,7 +139,11 @@ void SimHistory::Supervise() {
   lives_.Tick(Clock());
   if (launcher_runs_ && lives_.failure().empty()) {
     const EngineLives::Finding finding = lives_.Look(Clock(), came_);
-    if (!finding.failure.empty()) FailEngine(finding.failure, finding.fence);
+    if (!finding.fence.empty()) {
+      LoseRanks(finding.fence, finding.failure);
+    } else if (!finding.failure.empty()) {
+      FailEngine(finding.failure, {});
+    }
   }
   switch (lives_.Decide(Clock(), !launcher_runs_ && engine_->gone())) {
     case EngineLives::Next::kWait:
@@ -132,19 +164,20 @@ void SimHistory::Supervise() {
   }
 }
 
-// What docs/reliability.md says.
-SimTime SimHistory::NoticeBound(SimFault fault) {
+// What docs/reliability.md says. A repair that something prevents ends first.
+SimTime SimHistory::NoticeBound(SimFault fault) const {
+  const SimTime repair = spares_per_job_ > 0 ? EngineLives::kRepair.count() + kSlack : 0;
   switch (fault) {
     case SimFault::kKill:
       return kSlack;
     case SimFault::kStop:
-      return 2000 + kSlack;
+      return 2000 + kSlack + repair;
     case SimFault::kWedge:
-      return 2000 + kSlack + kLongestPause;
+      return 2000 + kSlack + kLongestPause + repair;
     case SimFault::kLost:
       return 4000 + kSlack + kLongestPause;
     default:  // mostly the others give up waiting before
-      return 120'000 + kSlack + kLongestPause;
+      return 120'000 + kSlack + kLongestPause + repair;
   }
 }
 
@@ -183,7 +216,7 @@ void SimHistory::Strike() {
     }
   }
   // The launcher sees the end of a rank that the supervisor does not know yet, and ends all.
-  if (launcher_ends_ == kNever && engine_->alive() < options_.ranks) {
+  if (launcher_ends_ == kNever && spares_per_job_ == 0 && engine_->alive() < options_.ranks) {
     start_fails_ = true;
     launcher_ends_ = now_ + Between(20, 1100);
   }
@@ -221,14 +254,15 @@ bool SimHistory::Finished() const {
   // Blows that are left hit an idle engine, until it lives well or is given up.
   const bool struck = std::none_of(blows_.begin(), blows_.end(),
                                    [&](const Blow& blow) { return blow.life == lives_.epoch(); });
-  const bool well = lives_.failure().empty() && ready() && engine_->troubles().empty() &&
-                    launcher_ends_ == kNever;
+  const bool well = lives_.failure().empty() && lives_.news().state == EngineState::kUp &&
+                    engine_->troubles().empty() && launcher_ends_ == kNever;
   return served && (given_up_ || (struck && well));
 }
 
 bool SimHistory::Run() {
   DrawClients();
   DrawBlows();
+  if (Chance(50)) spares_per_job_ = static_cast<int>(1 + Draw(3));
   BeginLife();
   while (complaint_.empty() && !Finished()) {
     Strike();

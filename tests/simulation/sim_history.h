@@ -23,6 +23,7 @@ namespace folkmoot {
 struct SimCounts {
   SimFrontEnd::Counts requests;
   int64_t lives = 0, given_up = 0, poisons = 0, pauses = 0, failed_starts = 0;
+  int64_t repairs = 0, failed_repairs = 0;   // begun; ended by another engine
   std::array<int64_t, kSimFaults> faults{};  // that took effect, by SimFault
   int64_t launchers_killed = 0, stood_still = 0;
   SimTime longest = 0;                               // of a history
@@ -72,9 +73,12 @@ class SimHistory {
   void Supervise();
   void Hear(const SimEngine::Message& message);
   void BeginLife();
+  void LoseRanks(const std::vector<int>& dead, const std::string& reason);
   void FailEngine(const std::string& reason, const std::vector<int>& fence);
+  void CheckFenced(const std::vector<int>& fence, const std::string& reason);
+  void CountTroubles();
   void CheckNoticed();
-  static SimTime NoticeBound(SimFault fault);
+  SimTime NoticeBound(SimFault fault) const;
   SimTime NextEvent() const;
   bool Finished() const;
   bool ready() const { return static_cast<int>(loaded_.size()) == options_.ranks; }
@@ -92,6 +96,8 @@ class SimHistory {
   std::optional<SimTime> drain_at_;
   size_t next_arrival_ = 0;
   int failing_starts_ = 0;
+  int spares_per_job_ = 0;
+  int spares_ = 0;  // that are left
 
   SimTime now_ = 0;
   SimTime life_began_ = 0, next_tick_ = 0, sleeps_until_ = 0;

@@ -34,11 +34,13 @@ void Report(const SimCounts& sum, uint64_t histories, double seconds) {
   fmt::print(
       "{} histories in {:.1f} s: {} requests ({} refused, {} cancelled, {} given up, {} ended with "
       "the engine), {} tokens, {} steps\n{} lives, {} failed starts, {} engines given up, {} "
-      "launchers killed, supervisor stood still {} times; longest {:.0f} s\n",
+      "launchers killed, supervisor stood still {} times; longest {:.0f} s\n{} repairs, {} of them "
+      "failed; {} pages kept\n",
       histories, seconds, requests.accepted, requests.refused, requests.cancelled,
       requests.given_up, requests.dead, requests.tokens, requests.steps, sum.lives,
       sum.failed_starts, sum.given_up, sum.launchers_killed, sum.stood_still,
-      static_cast<double>(sum.longest) / 1000);
+      static_cast<double>(sum.longest) / 1000, sum.repairs, sum.failed_repairs,
+      requests.pages_kept);
   static constexpr const char* kNames[kSimFaults] = {"kill", "stop",    "pause", "wedge",
                                                      "slow", "endless", "lost"};
   for (size_t i = 0; i < sum.faults.size(); ++i) {
@@ -59,6 +61,9 @@ TEST(Simulation, NoRequestIsLostOrChangedWhateverBreaks) {
   EXPECT_GT(sum.requests.cancelled, 100);
   EXPECT_GT(sum.requests.given_up, 100);
   EXPECT_GT(sum.given_up, 10);
+  EXPECT_GT(sum.repairs, 1000);
+  EXPECT_GT(sum.failed_repairs, 100);
+  EXPECT_GT(sum.requests.pages_kept, 1000);
 }
 
 TEST(Simulation, TheSameSeedIsTheSameHistory) {

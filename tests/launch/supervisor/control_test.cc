@@ -20,10 +20,11 @@ T RoundTrip(const T& message) {
 }
 
 TEST(Control, MessagesComeBackAsTheyWere) {
-  const RankHello hello = RoundTrip(RankHello{.epoch = 3, .rank = 2, .ranks = 4});
+  const RankHello hello = RoundTrip(RankHello{.epoch = 3, .process = 4, .ranks = 4, .spares = 1});
   EXPECT_EQ(hello.epoch, 3);
-  EXPECT_EQ(hello.rank, 2);
+  EXPECT_EQ(hello.process, 4);
   EXPECT_EQ(hello.ranks, 4);
+  EXPECT_EQ(hello.spares, 1);
   const RankBeat beat = RoundTrip(RankBeat{.progress = 7,
                                            .waiting = true,
                                            .phase = "combine",
@@ -31,7 +32,8 @@ TEST(Control, MessagesComeBackAsTheyWere) {
                                            .step = 9041,
                                            .state = RankActivity::kStep,
                                            .cpu_seconds = 1.5,
-                                           .steps = 12});
+                                           .steps = 12,
+                                           .epoch = 6});
   EXPECT_EQ(beat.progress, 7u);
   EXPECT_TRUE(beat.waiting);
   EXPECT_EQ(beat.phase, "combine");
@@ -40,11 +42,18 @@ TEST(Control, MessagesComeBackAsTheyWere) {
   EXPECT_EQ(beat.state, RankActivity::kStep);
   EXPECT_EQ(beat.cpu_seconds, 1.5);
   EXPECT_EQ(beat.steps, 12);
-  const EngineNews news = RoundTrip(
-      EngineNews{.state = EngineState::kStalled, .reason = "rank 1 is gone", .restarts = 4});
+  EXPECT_EQ(beat.epoch, 6);
+  const RepairOrder order =
+      RoundTrip(RepairOrder{.epoch = 5, .members = {0, 4, 2}, .since = {1, 5, 1}});
+  EXPECT_EQ(order.epoch, 5);
+  EXPECT_THAT(order.members, testing::ElementsAre(0, 4, 2));
+  EXPECT_THAT(order.since, testing::ElementsAre(1, 5, 1));
+  const EngineNews news = RoundTrip(EngineNews{
+      .state = EngineState::kStalled, .reason = "rank 1 is gone", .restarts = 4, .repairs = 9});
   EXPECT_EQ(news.state, EngineState::kStalled);
   EXPECT_EQ(news.reason, "rank 1 is gone");
   EXPECT_EQ(news.restarts, 4);
+  EXPECT_EQ(news.repairs, 9);
 }
 
 TEST(Control, RepliesCarryResultsOrAnError) {
@@ -62,20 +71,32 @@ TEST(Control, RepliesCarryResultsOrAnError) {
 
 TEST(Control, WhatCannotBeIsNamed) {
   RankHello hello;
-  const absl::Status status = Decode(Encode(RankHello{.rank = 4, .ranks = 4}), &hello);
-  EXPECT_THAT(std::string(status.message()), HasSubstr("rank is 4: it must be 0 to 3"));
+  const absl::Status status = Decode(Encode(RankHello{.process = 4, .ranks = 4}), &hello);
+  EXPECT_THAT(std::string(status.message()), HasSubstr("process is 4: it must be 0 to 3"));
   EngineHello engine;
   EXPECT_THAT(std::string(Decode(Encode(EngineHello{.context = 0}), &engine).message()),
               HasSubstr("context is 0"));
+  RepairOrder order;
+  EXPECT_THAT(
+      std::string(Decode(Encode(RepairOrder{.epoch = 1, .members = {0}}), &order).message()),
+      HasSubstr("since is 0: it must be 1 to 1"));
+  EXPECT_THAT(
+      std::string(
+          Decode(Encode(RepairOrder{.epoch = 1, .members = {0}, .since = {2}}), &order).message()),
+      HasSubstr("since is 2: it must be 0 to 1"));
 }
 
 // Whatever arrives, it is a message or an error.
 TEST(Control, RandomBytesAreNoCrash) {
   std::mt19937_64 random(1);
   const std::vector<std::string> seeds = {
-      Encode(RankHello{.epoch = 1, .rank = 0, .ranks = 2}), Encode(RankBeat{.phase = "x"}),
-      Encode(EngineHello{.epoch = 1, .fields = {{"a", "b"}}, .context = 1, .blocks_per_rank = 1}),
-      Encode(StepReply{.results = {StepResult()}}), Encode(EngineNews{.reason = "r"})};
+      Encode(RankHello{.epoch = 1, .process = 0, .ranks = 2}),
+      Encode(RankBeat{.phase = "x"}),
+      Encode(EngineHello{
+          .epoch = 1, .fields = {{"a", "b"}}, .context = 1, .blocks_per_rank = 1, .since = {1}}),
+      Encode(RepairOrder{.epoch = 1, .members = {0}, .since = {1}}),
+      Encode(StepReply{.results = {StepResult()}}),
+      Encode(EngineNews{.reason = "r"})};
   for (int i = 0; i < 20'000; ++i) {
     std::string bytes = seeds[random() % seeds.size()];
     for (uint64_t n = random() % 4; n > 0 && !bytes.empty(); --n) {
@@ -88,6 +109,8 @@ TEST(Control, RandomBytesAreNoCrash) {
     StepReply reply;
     EngineNews news;
     EngineWelcome welcome;
+    RepairOrder order;
+    (void)Decode(bytes, &order);
     (void)Decode(bytes, &hello);
     (void)Decode(bytes, &beat);
     (void)Decode(bytes, &engine);

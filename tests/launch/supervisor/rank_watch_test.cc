@@ -15,7 +15,7 @@ using testing::IsEmpty;
 class Beats {
  public:
   Beats() : watch_({}) {
-    watch_.Reset(3);
+    watch_.Reset(3, 0);
     beats_.resize(3);
     for (int r = 0; r < 3; ++r) {
       watch_.OnHello(r, now_);

@@ -21,7 +21,8 @@ EngineHello Hello(int64_t epoch) {
           .fields = {{"version", "1"}},
           .ranks = 2,
           .context = 64,
-          .blocks_per_rank = 8};
+          .blocks_per_rank = 8,
+          .since = {epoch, epoch}};
 }
 
 class RemoteExecutorTest : public testing::Test {
@@ -65,7 +66,8 @@ class RemoteExecutorTest : public testing::Test {
 };
 
 TEST_F(RemoteExecutorTest, PlansAreAnsweredUntilTheRanksAreGone) {
-  EXPECT_EQ(executor_->Renew(0, milliseconds(10)).code(), absl::StatusCode::kDeadlineExceeded);
+  EXPECT_EQ(executor_->Renew(0, milliseconds(10)).status().code(),
+            absl::StatusCode::kDeadlineExceeded);
   std::thread rank0 = Rank0(Hello(1), 1);
   ASSERT_TRUE(executor_->Renew(0, kLong).ok());
   EXPECT_EQ(executor_->hello().ranks, 2);
@@ -86,7 +88,8 @@ TEST_F(RemoteExecutorTest, TheNextLifeBeginsWithTheNextStep) {
   StepSeconds seconds;
   EXPECT_FALSE(executor_->Run(step, &seconds).ok());
   first.join();
-  EXPECT_EQ(executor_->Renew(41, milliseconds(10)).code(), absl::StatusCode::kDeadlineExceeded);
+  EXPECT_EQ(executor_->Renew(41, milliseconds(10)).status().code(),
+            absl::StatusCode::kDeadlineExceeded);
   int64_t first_step = -1;
   std::thread second = Rank0(Hello(2), 1, &first_step);
   ASSERT_TRUE(executor_->Renew(41, kLong).ok());
@@ -96,11 +99,37 @@ TEST_F(RemoteExecutorTest, TheNextLifeBeginsWithTheNextStep) {
   EXPECT_EQ(first_step, 41);
 }
 
+// Who has been there since the last life that was met here has its pages still.
+TEST_F(RemoteExecutorTest, RanksThatAreNewHaveNoPages) {
+  const auto meet = [this](EngineHello hello, std::vector<int64_t> since) {
+    hello.since = std::move(since);
+    std::thread rank0 = Rank0(hello, 1);
+    const absl::StatusOr<std::vector<int>> empty = executor_->Renew(0, kLong);
+    PlannedStep step = Step();
+    StepSeconds seconds;
+    EXPECT_TRUE(executor_->Run(step, &seconds).ok());
+    rank0.join();
+    EXPECT_TRUE(empty.ok()) << empty.status();
+    return empty.value_or(std::vector<int>{-1});
+  };
+  EXPECT_THAT(meet(Hello(1), {1, 1}), testing::ElementsAre(0, 1));
+  EXPECT_THAT(meet(Hello(2), {1, 2}), testing::ElementsAre(1));
+  // Life 3, in which rank 0 was replaced, was never met.
+  EXPECT_THAT(meet(Hello(4), {3, 2}), testing::ElementsAre(0));
+  EXPECT_THAT(meet(Hello(5), {5, 5}), testing::ElementsAre(0, 1));
+  EngineHello tensor = Hello(6);
+  tensor.tensor_parallel = true;
+  std::thread rank0 = Rank0(tensor, 0);
+  EXPECT_FALSE(executor_->Renew(0, kLong).ok()) << "another kind of engine";
+  executor_.reset();
+  rank0.join();
+}
+
 TEST_F(RemoteExecutorTest, AnEngineOfOtherFilesIsRefusedByTheFieldsName) {
   EngineHello hello = Hello(1);
   hello.fields = {{"version", "2"}};
   std::thread rank0 = Rank0(hello, 1);
-  const absl::Status status = executor_->Renew(0, kLong);
+  const absl::Status status = executor_->Renew(0, kLong).status();
   EXPECT_THAT(std::string(status.message()), HasSubstr("differs from the front end in version"));
   executor_.reset();
   rank0.join();
@@ -110,7 +139,7 @@ TEST_F(RemoteExecutorTest, ALifeThatIsOverCannotComeBack) {
   std::thread second = Rank0(Hello(2), 0);
   ASSERT_TRUE(executor_->Renew(0, kLong).ok());
   std::thread first = Rank0(Hello(1), 1);
-  const absl::Status status = executor_->Renew(0, kLong);
+  const absl::Status status = executor_->Renew(0, kLong).status();
   EXPECT_THAT(std::string(status.message()), HasSubstr("life 1 came after one of life 2"));
   executor_.reset();
   first.join();
@@ -123,7 +152,7 @@ TEST_F(RemoteExecutorTest, GarbageIsAnError) {
     (void)channel.Send("\xff\xff\xff", kLong);
     (void)channel.Receive(kLong);
   });
-  EXPECT_EQ(executor_->Renew(0, kLong).code(), absl::StatusCode::kDataLoss);
+  EXPECT_EQ(executor_->Renew(0, kLong).status().code(), absl::StatusCode::kDataLoss);
   executor_.reset();
   rank0.join();
 }

@@ -236,8 +236,9 @@ absl::Status Serve(const ServeOptions& given) {
   }
   // A rank that a supervisor started, which may have --ranks and keys from a file.
   if (!starts_ranks) {
+    FM_ASSIGN_OR_RETURN(FileDescriptor line, CallSupervisor(options.life));
     return RunOnRanks(options.engine, [&](Cluster& cluster) {
-      return ServeSteps(options.engine, options.life, cluster);
+      return ServeSteps(options.engine, options.life, std::move(line), cluster);
     });
   }
   FM_RETURN_IF_ERROR(ReadKeys(&options));

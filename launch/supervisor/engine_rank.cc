@@ -94,7 +94,7 @@ class EngineRank {
     life_.since.assign(static_cast<size_t>(world_.size()), start.epoch);
   }
 
-  absl::Status Run();
+  absl::Status Run(FileDescriptor line);
 
  private:
   absl::Status Live();
@@ -120,7 +120,7 @@ class EngineRank {
   EngineWelcome welcome_;
 };
 
-absl::Status EngineRank::Run() {
+absl::Status EngineRank::Run(FileDescriptor line) {
   MpiCommunicator* const group = cluster_.group();
   const RankHello hello = {.epoch = life_.epoch,
                            .process = group == nullptr ? world_.rank() : group->process(),
@@ -129,8 +129,8 @@ absl::Status EngineRank::Run() {
   const auto on_order = [this, group](const RepairOrder& order) {
     if (group != nullptr) group->Cancel(GroupOf(order));
   };
-  FM_ASSIGN_OR_RETURN(
-      beacon_, RankBeacon::Start(RankSocket(directory_), hello, cluster_.progress(), on_order));
+  FM_ASSIGN_OR_RETURN(beacon_,
+                      RankBeacon::Start(std::move(line), hello, cluster_.progress(), on_order));
   if (world_.rank() >= 0) {
     FM_ASSIGN_OR_RETURN(rank_, LoadWithProgress(options_, cluster_));
   }
@@ -222,14 +222,18 @@ absl::Status EngineRank::Join(bool fresh) {
 std::string RankSocket(const std::string& directory) { return directory + "/ranks"; }
 std::string EngineSocket(const std::string& directory) { return directory + "/engine"; }
 
+absl::StatusOr<FileDescriptor> CallSupervisor(const EngineRankOptions& start) {
+  return ConnectTo(RankSocket(start.directory));
+}
+
 absl::Status ServeSteps(const EngineOptions& options, const EngineRankOptions& start,
-                        Cluster& cluster) {
+                        FileDescriptor line, Cluster& cluster) {
   // The supervisor says when to end.
   for (const int signal : {SIGTERM, SIGINT, SIGUSR1, SIGHUP}) std::signal(signal, SIG_IGN);
   cluster.set_epoch(start.epoch);
   cluster.AddFaults(start.faults);
   cluster.Watch();
-  return EngineRank(options, start, cluster).Run();
+  return EngineRank(options, start, cluster).Run(std::move(line));
 }
 
 }  // namespace folkmoot

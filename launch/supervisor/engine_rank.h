@@ -9,6 +9,7 @@
 
 #include "launch/engine_options.h"
 #include "launch/launcher.h"
+#include "launch/supervisor/frame_channel.h"
 
 namespace folkmoot {
 
@@ -23,9 +24,13 @@ struct EngineRankOptions {
 std::string RankSocket(const std::string& directory);    // of the supervisor
 std::string EngineSocket(const std::string& directory);  // of the front end
 
+// The line to the supervisor, before anything that another rank takes part in: who ends then is
+// missed at once.
+absl::StatusOr<FileDescriptor> CallSupervisor(const EngineRankOptions& start);
+
 // Collective over the cluster. Returns when the front end shuts the engine down, or with the error
 // that ended it; in a spare process not before it has become a rank.
 absl::Status ServeSteps(const EngineOptions& options, const EngineRankOptions& start,
-                        Cluster& cluster);
+                        FileDescriptor line, Cluster& cluster);
 
 }  // namespace folkmoot

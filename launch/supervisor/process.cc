@@ -66,6 +66,14 @@ absl::StatusOr<pid_t> StartCopy(const std::function<int()>& body) {
   _exit(status);
 }
 
+pid_t ParentOf(pid_t process) {
+  std::ifstream file(fmt::format("/proc/{}/status", process));
+  for (std::string line; std::getline(file, line);) {
+    if (line.starts_with("PPid:")) return std::atoi(line.c_str() + 5);
+  }
+  return 0;
+}
+
 std::string DescribeExit(int wait_status) {
   if (WIFSIGNALED(wait_status)) {
     const int signal = WTERMSIG(wait_status);

@@ -25,6 +25,9 @@ absl::StatusOr<pid_t> StartProgram(const std::vector<std::string>& command,
 // status.
 absl::StatusOr<pid_t> StartCopy(const std::function<int()>& body);
 
+// The process that started this one; 0: nobody, it has ended.
+pid_t ParentOf(pid_t process);
+
 // What waitpid says, in words: "exited with status 1", "was killed by signal 9 (Killed)".
 std::string DescribeExit(int wait_status);
 

@@ -30,11 +30,10 @@ double CpuSeconds() {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<RankBeacon>> RankBeacon::Start(
-    const std::string& path, const RankHello& hello, const Progress& progress,
+    FileDescriptor line, const RankHello& hello, const Progress& progress,
     std::function<void(const RepairOrder&)> on_order) {
-  FM_ASSIGN_OR_RETURN(FileDescriptor socket, ConnectTo(path));
   std::unique_ptr<RankBeacon> beacon(new RankBeacon(
-      FrameChannel(std::move(socket), kControlFrameBytes), progress, std::move(on_order)));
+      FrameChannel(std::move(line), kControlFrameBytes), progress, std::move(on_order)));
   if (!beacon->order_event_.open()) return Unavailable("eventfd: {}", std::strerror(errno));
   beacon->epoch_ = hello.epoch;
   FM_RETURN_IF_ERROR(beacon->channel_.Send(Encode(hello), kSendTimeout));

@@ -21,10 +21,10 @@ namespace folkmoot {
 
 class RankBeacon {
  public:
-  // Connects to the supervisor's socket at `path`. `progress` must outlive the beacon.
-  // `on_order`: called on the beacon's thread when an order has come.
+  // `line`: to the supervisor's socket. `progress` must outlive the beacon. `on_order`: called on
+  // the beacon's thread when an order has come.
   static absl::StatusOr<std::unique_ptr<RankBeacon>> Start(
-      const std::string& path, const RankHello& hello, const Progress& progress,
+      FileDescriptor line, const RankHello& hello, const Progress& progress,
       std::function<void(const RepairOrder&)> on_order);
   ~RankBeacon();
   RankBeacon(const RankBeacon&) = delete;

@@ -39,9 +39,10 @@ constexpr milliseconds kNewsTimeout{100};
 struct RankLine {
   FrameChannel channel;
   pid_t process = 0;
-  int number = -1;  // in the job; -1: it has not said
-  int rank = -1;    // -1: none
-  int64_t epoch = 0;
+  int number = -1;       // in the job; -1: it has not said
+  int rank = -1;         // -1: none
+  int64_t epoch = 0;     // 0: it has not said
+  bool started = false;  // by the launcher of the life under way
   bool leaving = false;
 
   std::string Name() const {
@@ -181,9 +182,8 @@ bool Supervisor::Repair(const std::vector<int>& dead, const std::string& reason)
     group_.members[static_cast<size_t>(dead[i])] = spares[i]->number;
     group_.since[static_cast<size_t>(dead[i])] = group_.epoch;
   }
-  spdlog::warn("engine {}: {}; {} take{} the place: engine {} keeps the other ranks",
-               group_.epoch - 1, reason, dead.size() == 1 ? "a spare process" : "spare processes",
-               dead.size() == 1 ? "s" : "", group_.epoch);
+  spdlog::warn("engine {}: {}; engine {} is the other ranks and {} spare process{}",
+               group_.epoch - 1, reason, group_.epoch, dead.size(), dead.size() == 1 ? "" : "es");
   Tell();
   if (!Order(group_)) FailEngine("a rank did not hear that the engine is repaired");
   return true;
@@ -202,9 +202,8 @@ bool Supervisor::Order(const RepairOrder& order) {
 
 // The ranks have ended in order: nobody will need the others.
 void Supervisor::EndSpares() {
-  const bool ranks = std::any_of(lines_.begin(), lines_.end(),
-                                 [](const RankLine& line) { return line.rank >= 0; });
-  if (left_ && !ranks) KillRanks();
+  const auto is_rank = [](const RankLine& line) { return line.rank >= 0; };
+  if (left_ && std::none_of(lines_.begin(), lines_.end(), is_rank)) KillRanks();
 }
 
 // Ends the life under way; the loop goes on when nothing of it is left.
@@ -313,8 +312,9 @@ void Supervisor::AcceptRanks() {
       continue;
     }
     const int process = PeerProcess(socket->get());
-    lines_.push_back(
-        {.channel = FrameChannel(*std::move(socket), kControlFrameBytes), .process = process});
+    lines_.push_back({.channel = FrameChannel(*std::move(socket), kControlFrameBytes),
+                      .process = process,
+                      .started = job_.running() && ParentOf(process) == job_.launcher()});
   }
 }
 
@@ -368,6 +368,7 @@ void Supervisor::ReadRanks() {
         gone ? line.Name() + " is gone" : fmt::format("{}: {}", line.Name(), Message(status));
     if (line.epoch == 0) {
       if (!gone) spdlog::warn("refused a process ({}): {}", line.process, Message(status));
+      if (line.started) FailEngine(fmt::format("a process ({}) of it ended early", line.process));
     } else if (line.rank >= 0 && line.epoch == lives_.epoch() && !line.leaving) {
       kill(line.process, SIGKILL);  // it may speak nonsense, or be on its way out
       lost.push_back(line.rank);

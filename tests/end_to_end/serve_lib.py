@@ -133,6 +133,7 @@ class Server:
         self.command = [*launcher, FOLKMOOT, "serve", model, "--threads", "1", *flags]
         self.process = None
         self.port = 0
+        self.directories = []  # of a supervised server that was ready; its shared memory has their names
 
     def launch(self):
         env = mpi_environment()
@@ -153,6 +154,7 @@ class Server:
         except BaseException:
             self.kill()
             raise
+        self.directories = [name for name in os.listdir(self.work) if name.startswith("folkmoot-")]
         return self
 
     def __exit__(self, *_):

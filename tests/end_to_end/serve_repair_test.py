@@ -17,9 +17,6 @@ from serve_supervised_test import COMPLETIONS, GOOD, load
 class RepairTest(unittest.TestCase):
     RANKS = 3
 
-    def setUp(self):
-        self.shared_before = supervised.shared_memory()
-
     def server(self, spares, *flags):
         return Server("--spares", str(spares), *flags, supervised=True, ranks=self.RANKS)
 

@@ -131,14 +131,12 @@ def load(server, while_it_runs=lambda: None, tokens=200):
     return clients
 
 
-def shared_memory():
-    return {name for name in os.listdir("/dev/shm") if name.startswith("folkmoot-")}
+def shared_memory(server):
+    names = tuple(server.directories)
+    return [name for name in os.listdir("/dev/shm") if names and name.startswith(names)]
 
 
 class SupervisedTest(unittest.TestCase):
-    def setUp(self):
-        self.shared_before = shared_memory()
-
     def assert_nothing_lost(self, expected, clients):
         for client, right in zip(clients, expected):
             self.assertIsNone(client.failure)
@@ -149,7 +147,7 @@ class SupervisedTest(unittest.TestCase):
         self.assertEqual(list(server.own_processes()), [])
         left = [name for name in os.listdir(server.work) if name.startswith("folkmoot-")]
         self.assertEqual(left, [])
-        self.assertLessEqual(shared_memory(), self.shared_before)
+        self.assertEqual(shared_memory(server), [])
 
     def restarts(self, server):
         return server.metric("moe:engine_restarts_total")

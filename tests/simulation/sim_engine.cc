@@ -29,6 +29,11 @@ int SimEngine::alive() const {
       std::count_if(ranks_.begin(), ranks_.end(), [](const Rank& rank) { return rank.alive; }));
 }
 
+bool SimEngine::ended_early() const {
+  return std::any_of(ranks_.begin(), ranks_.end(),
+                     [](const Rank& rank) { return !rank.alive && !rank.said_hello; });
+}
+
 void SimEngine::KillAll() {
   for (Rank& rank : ranks_) rank.alive = false;
 }

@@ -66,6 +66,8 @@ class SimEngine {
   bool gone() const;
   bool has_greeted(int rank) const { return ranks_[static_cast<size_t>(rank)].said_hello; }
   int alive() const;
+  // A rank has ended that had not greeted yet.
+  bool ended_early() const;
 
   // Spare processes take the place of these ranks and have loaded at `loaded_at`: life `epoch`.
   void Repair(const std::vector<int>& dead, int64_t epoch, SimTime now, SimTime loaded_at);

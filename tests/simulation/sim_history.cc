@@ -87,10 +87,10 @@ void SimHistory::CountTroubles() {
   }
 }
 
-void SimHistory::LoseRanks(const std::vector<int>& dead, const std::string& reason) {
+void SimHistory::LoseRanks(const std::vector<int>& dead, const std::string& reason, bool fenced) {
   const bool repaired = lives_.Repair(dead, static_cast<size_t>(spares_), reason, Clock());
-  if (!repaired) return FailEngine(reason, dead);
-  CheckFenced(dead, reason);
+  if (!repaired) return FailEngine(reason, fenced ? dead : std::vector<int>());
+  if (fenced) CheckFenced(dead, reason);
   CountTroubles();
   ++counts_.repairs;
   spares_ -= static_cast<int>(dead.size());
@@ -123,7 +123,7 @@ void SimHistory::Hear(const SimEngine::Message& message) {
       if (message.beat.state != RankActivity::kLoading) loaded_.insert(message.rank);
       return lives_.OnBeat(message.rank, message.beat, Clock());
     case SimEngine::Message::Kind::kEnd:
-      LoseRanks({message.rank}, fmt::format("rank {} is gone", message.rank));
+      LoseRanks({message.rank}, fmt::format("rank {} is gone", message.rank), /*fenced=*/false);
   }
 }
 
@@ -136,11 +136,16 @@ void SimHistory::Supervise() {
     FailEngine("the launcher ended", {});
     engine_->KillAll();
   }
+  // A launcher that leaves the others alone does not tell, but the rank had called.
+  if (launcher_runs_ && spares_per_job_ > 0 && engine_->ended_early()) {
+    start_fails_ = true;
+    FailEngine("a rank ended early", {});
+  }
   lives_.Tick(Clock());
   if (launcher_runs_ && lives_.failure().empty()) {
     const EngineLives::Finding finding = lives_.Look(Clock(), came_);
     if (!finding.fence.empty()) {
-      LoseRanks(finding.fence, finding.failure);
+      LoseRanks(finding.fence, finding.failure, /*fenced=*/true);
     } else if (!finding.failure.empty()) {
       FailEngine(finding.failure, {});
     }

@@ -73,7 +73,7 @@ class SimHistory {
   void Supervise();
   void Hear(const SimEngine::Message& message);
   void BeginLife();
-  void LoseRanks(const std::vector<int>& dead, const std::string& reason);
+  void LoseRanks(const std::vector<int>& dead, const std::string& reason, bool fenced);
   void FailEngine(const std::string& reason, const std::vector<int>& fence);
   void CheckFenced(const std::vector<int>& fence, const std::string& reason);
   void CountTroubles();

@@ -62,8 +62,9 @@ bool RankWatch::up() const {
 std::optional<RankWatch::Time> RankWatch::loading() const {
   std::optional<Time> latest;
   for (const Rank& rank : ranks_) {
-    const bool loads = rank.known && rank.beat.epoch == epoch_ && !rank.beat.waiting &&
-                       rank.beat.state == RankActivity::kLoading;
+    if (rank.beat.epoch != epoch_) return std::nullopt;
+    const bool loads =
+        rank.known && !rank.beat.waiting && rank.beat.state == RankActivity::kLoading;
     if (loads) latest = std::max({latest.value_or(Time()), rank.got_on, rank.cpu_since});
   }
   return latest;

@@ -51,7 +51,7 @@ class RankWatch {
 
   // All ranks have loaded the model.
   bool up() const;
-  // When a rank that loads was last seen to get on, or to use its processor; nullopt: none loads.
+  // When a rank that loads last got on or used its processor; nullopt: none, or not all have come.
   std::optional<Time> loading() const;
   // Steps that rank 0 has answered.
   int64_t steps() const;

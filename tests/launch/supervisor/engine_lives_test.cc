@@ -97,6 +97,19 @@ TEST_F(EngineLivesTest, LoadingMayTakeLonger) {
   EXPECT_TRUE(After(milliseconds(100), 2).came_up);
 }
 
+// Meanwhile nobody may be missing.
+TEST_F(EngineLivesTest, LoadingExcusesNobodyElse) {
+  After(milliseconds(200), 1);
+  ASSERT_TRUE(lives_.Repair({1}, 1, "rank 1 is gone", now_));
+  for (int i = 0; i < 31; ++i) {
+    now_ += milliseconds(100);
+    cpu_ += 0.1;
+    lives_.OnBeat(1, {.state = RankActivity::kLoading, .cpu_seconds = cpu_, .epoch = 2}, now_);
+    for (const int r : {0, 2}) lives_.OnBeat(r, {.state = RankActivity::kStep, .epoch = 1}, now_);
+  }
+  EXPECT_THAT(lives_.Look(now_, 3).failure, HasSubstr("not repaired within 3 s"));
+}
+
 TEST_F(EngineLivesTest, ASpareThatDoesNotStirIsFenced) {
   After(milliseconds(200), 1);
   silent_ = {1};

@@ -11,6 +11,7 @@
 #include "launch/command.h"
 #include "launch/progress_bar.h"
 #include "launch/terminal.h"
+#include "parallel/faulty_communicator.h"
 #include "parallel/mpi_communicator.h"
 #include "parallel/mpi_environment.h"
 #include "parallel/thread_communicator.h"
@@ -33,13 +34,12 @@ absl::StatusOr<std::unique_ptr<Cluster>> Cluster::Create(const EngineOptions& op
     cluster->world_ = std::move(MakeThreadCommunicators(1).front());
   }
   cluster->world_->set_timeout(std::chrono::milliseconds(options.timeout_ms));
+  FM_ASSIGN_OR_RETURN(const std::vector<Fault> faults, ReadFaults(options.faults));
+  FM_RETURN_IF_ERROR(ArmFaults(options.faults, cluster->Site(options.faults)));
+  cluster->world_ = AddFaults(std::move(cluster->world_), faults, options.faults.epoch);
   FM_RETURN_IF_ERROR(
       SetUpLog({.level = "", .rank = cluster->world_->rank(), .ranks = cluster->world_->size()}));
   return cluster;
-}
-
-void Cluster::AddFaults(const std::vector<Fault>& plan, int64_t epoch) {
-  world_ = folkmoot::AddFaults(std::move(world_), plan, epoch);
 }
 
 Progress& Cluster::Watch() {
@@ -54,10 +54,15 @@ void Cluster::Fail(const absl::Status& status) {
   AbortJob(1);
 }
 
+FaultSite Cluster::Site(const FaultFlags& faults) const {
+  return {.process = FaultProcess::kRank, .rank = world_->rank(), .epoch = faults.epoch};
+}
+
 absl::Status RunOnRanks(const EngineOptions& options,
                         const std::function<absl::Status(Cluster&)>& body) {
   FM_ASSIGN_OR_RETURN(const std::unique_ptr<Cluster> cluster, Cluster::Create(options));
   absl::Status status = body(*cluster);
+  PrintFaultCounts(options.faults, cluster->Site(options.faults));
   Communicator& world = cluster->world();
   if (world.size() == 1) return status;
   // When every rank comes here the group is whole and all may leave in order. Otherwise somebody is
@@ -79,6 +84,7 @@ absl::StatusOr<std::unique_ptr<LoadedRank>> LoadWithProgress(const EngineOptions
   Communicator& world = cluster.world();
   std::unique_ptr<ProgressBar> bar;
   const auto progress = [&](int64_t bytes, int64_t total) {
+    cluster.progress().GetOn();
     if (bar == nullptr) {
       bar = std::make_unique<ProgressBar>(
           ProgressBar::Options{

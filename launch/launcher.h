@@ -7,7 +7,6 @@
 
 #include "launch/engine.h"
 #include "launch/loaded_rank.h"
-#include "parallel/fault_plan.h"
 #include "parallel/progress.h"
 
 namespace folkmoot {
@@ -17,18 +16,20 @@ class MpiEnvironment;
 // The ranks of this job. One process alone is a group of one and never touches MPI.
 class Cluster {
  public:
-  // Reads threads, pin and timeout_ms of the options.
+  // Reads threads, pin, timeout_ms and faults of the options.
   static absl::StatusOr<std::unique_ptr<Cluster>> Create(const EngineOptions& options);
   ~Cluster();
   Cluster(const Cluster&) = delete;
   Cluster& operator=(const Cluster&) = delete;
 
   Communicator& world() { return *world_; }
-  // Faults on purpose, once, before anybody uses world().
-  void AddFaults(const std::vector<Fault>& plan, int64_t epoch);
   // From here on another thread can see how this rank gets on. Once, before anybody uses world().
   Progress& Watch();
+  // Of Watch(); also told how loading gets on.
+  Progress& progress() { return progress_; }
   const ThreadBudget& threads() const { return threads_; }
+
+  FaultSite Site(const FaultFlags& faults) const;
 
   // Runs after an error: prints it, as the rank that should, and ends the whole job with status 1.
   [[noreturn]] void Fail(const absl::Status& status);

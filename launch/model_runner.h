@@ -31,6 +31,7 @@ class ModelRunner {
   // when the plan does not fit what this rank holds, with the sequence and the reason. What is
   // wrong with one sequence only is in its result; later slices of it are answered with the same
   // error.
+  // ResourceExhausted: memory for the step cannot be had.
   absl::StatusOr<StepResult> Run(const StepPlan& plan);
 
   // Into how many parts a plan is divided: one per rank, or one for all tensor-parallel ranks.
@@ -42,6 +43,7 @@ class ModelRunner {
   double sample_seconds() const { return sample_seconds_; }
 
  private:
+  absl::StatusOr<StepResult> Compute(const StepPlan& plan);
   absl::Status SelectGates(const std::vector<std::string>& gates);
   absl::Status CheckStart(const SequenceStart& start) const;
   absl::Status Begin(const SequenceStart& start);

@@ -138,6 +138,7 @@ class Scheduler {
   int64_t running(int rank) const;
   int64_t preemptions() const { return preemptions_; }
   int64_t suspects() const { return static_cast<int64_t>(suspects_.size()); }  // requests
+  int64_t culprits() const { return culprits_; }  // that Restart has ended, so far
   // Tokens that were looked up in the prefix cache when a sequence began or began again, and those
   // found. Sharing among the choices of one request with prefix caching off does not count.
   int64_t prefix_query_tokens() const { return prefix_query_tokens_; }
@@ -236,6 +237,7 @@ class Scheduler {
   int64_t running_ = 0;
   int64_t held_ = 0;  // choices that wait for the first one of their request
   int64_t preemptions_ = 0;
+  int64_t culprits_ = 0;
   int64_t prefix_query_tokens_ = 0;
   int64_t prefix_hit_tokens_ = 0;
   SpeculationCounts speculation_;

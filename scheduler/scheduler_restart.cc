@@ -28,7 +28,10 @@ std::vector<RequestState*> Scheduler::RequestsUnderWay() const {
 void Scheduler::Blame(RequestState* request, bool alone) {
   ++request->failures;
   if (request->failures < kSuspectFailures) return;
-  if (request->failures > kSuspectFailures && alone) return EndAll(request, FinishReason::kError);
+  if (request->failures > kSuspectFailures && alone) {
+    ++culprits_;
+    return EndAll(request, FinishReason::kError);
+  }
   if (std::find(suspects_.begin(), suspects_.end(), request->id) == suspects_.end()) {
     suspects_.push_back(request->id);
   }

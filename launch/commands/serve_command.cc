@@ -48,8 +48,6 @@ struct ServeOptions {
   std::string api_key_file;
   std::string journal;
   bool journal_sync = false;
-  std::string faults;
-  bool unsafe_faults = false;
   EngineRankOptions life;  // given by the supervisor
 };
 
@@ -165,21 +163,9 @@ absl::Status ReadKeys(ServeOptions* options) {
   return absl::OkStatus();
 }
 
-absl::Status ReadFaults(ServeOptions* options) {
-  if (options->faults.empty()) return absl::OkStatus();
-  if (!options->unsafe_faults) {
-    return UsageError("--fault breaks the engine on purpose: it needs --unsafe-faults");
-  }
-  if (options->ranks == 0 && options->life.directory.empty()) {
-    return UsageError("--fault needs --ranks: nobody would watch the ranks");
-  }
-  absl::StatusOr<std::vector<Fault>> plan = ParseFaultPlan(options->faults);
-  if (!plan.ok()) return UsageError(fmt::format("--fault: {}", Message(plan.status())));
-  options->life.faults = *std::move(plan);
-  return absl::OkStatus();
-}
-
-int FrontEndStatus(const ServeOptions& options, FileDescriptor engine, FileDescriptor news) {
+int FrontEndStatus(const ServeOptions& options, FrontEndLink link) {
+  const FaultSite site = {.process = FaultProcess::kFrontEnd, .epoch = link.life};
+  (void)ArmFaults(options.engine.faults, site);  // the plan has been read before
   const absl::Status confined = Confine();
   if (!confined.ok()) spdlog::warn("the front end is not confined: {}", Message(confined));
   const auto start = std::chrono::steady_clock::now();
@@ -192,7 +178,8 @@ int FrontEndStatus(const ServeOptions& options, FileDescriptor engine, FileDescr
   front_end.adjust = [&](SchedulerOptions scheduler) { return Adjust(options, scheduler); };
   front_end.on_ready = [&](const Server& server, const ServedModel& model,
                            const EngineFacts& facts) { PrintReady(server, model, facts, start); };
-  const absl::Status status = RunFrontEnd(front_end, std::move(engine), std::move(news));
+  const absl::Status status = RunFrontEnd(front_end, std::move(link));
+  PrintFaultCounts(options.engine.faults, site);
   if (status.ok()) return 0;
   fmt::print(stderr, "folkmoot: error: {}\n", Message(status));
   return 1;
@@ -210,10 +197,12 @@ absl::Status ServeSupervised(const ServeOptions& options) {
                        .launcher = options.launcher,
                        .rank_command = RankCommand(words)};
   supervisor.exit_on_engine_failure = options.exit_on_engine_failure;
-  FM_ASSIGN_OR_RETURN(const int status,
-                      Supervise(supervisor, [&](FileDescriptor engine, FileDescriptor news) {
-                        return FrontEndStatus(options, std::move(engine), std::move(news));
+  const FaultSite site = {.process = FaultProcess::kSupervisor};
+  FM_RETURN_IF_ERROR(ArmFaults(options.engine.faults, site));
+  FM_ASSIGN_OR_RETURN(const int status, Supervise(supervisor, [&](FrontEndLink link) {
+                        return FrontEndStatus(options, std::move(link));
                       }));
+  PrintFaultCounts(options.engine.faults, site);
   return status == 0 ? absl::OkStatus() : AlreadySaid(absl::UnknownError("the server failed"));
 }
 
@@ -228,9 +217,9 @@ absl::Status Serve(const ServeOptions& given) {
   options.server.front_end.ping_interval =
       std::chrono::milliseconds(static_cast<int64_t>(options.ping_interval * 1000));
   options.server.shutdown_timeout = std::chrono::seconds(options.shutdown_timeout);
-  FM_RETURN_IF_ERROR(ReadFaults(&options));
   // A rank that a supervisor started, which may have --ranks and keys from a file.
   if (!options.life.directory.empty()) {
+    options.engine.faults.epoch = options.life.epoch;
     return RunOnRanks(options.engine, [&](Cluster& cluster) {
       return ServeSteps(options.engine, options.life, cluster);
     });
@@ -292,12 +281,6 @@ void AddSupervisorFlags(CLI::App& app, ServeOptions* options) {
                  "the front end too; clients ask again with GET /v1/requests/ID");
   app.add_flag("--journal-sync", options->journal_sync,
                "wait for the disk before a token is sent: requests survive the machine");
-  app.add_option(
-      "--fault", options->faults,
-      "with --ranks: faults on purpose, to see what happens: kill, stop, delay, corrupt, "
-      "drop, as in 'kill:rank=2,step=40,layer=3;delay:rank=0,step=9,ms=500'; epoch=N: in "
-      "that life of the engine (1; 0: every one)");
-  app.add_flag("--unsafe-faults", options->unsafe_faults, "I mean it: needed for --fault");
   app.add_option("--supervised", options->life.directory)->group("");
   app.add_option("--epoch", options->life.epoch)->group("");
 }

@@ -68,6 +68,9 @@ class MetricFamilies {
   prometheus::Counter* generation_tokens;
   SumCounter preemptions;
   SumCounter engine_restarts;
+  prometheus::Gauge* journal_writing;
+  SumCounter journal_bytes;
+  SumCounter journal_failures;
   SumCounter prefix_queries;
   SumCounter prefix_hits;
   SumCounter drafts;

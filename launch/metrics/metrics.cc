@@ -223,6 +223,12 @@ void Metrics::Parts::CountSteps(const EngineStats& stats) {
 
 void Metrics::OnEngineRestarts(int64_t restarts) { parts_->families.engine_restarts.Set(restarts); }
 
+void Metrics::OnJournal(const JournalCounts& counts) {
+  parts_->families.journal_writing->Set(counts.writing ? 1 : 0);
+  parts_->families.journal_bytes.Set(counts.bytes);
+  parts_->families.journal_failures.Set(counts.failures);
+}
+
 void Metrics::OnExperts(const ExpertCounts& counts, SteadyTime now) {
   const MoeLayout& moe = parts_->options.moe;
   MetricFamilies& families = parts_->families;

@@ -12,6 +12,7 @@
 #include <string_view>
 #include <vector>
 
+#include "launch/api/request_journal.h"
 #include "launch/engine_service.h"
 #include "launch/metrics/moe_layout.h"
 
@@ -66,6 +67,7 @@ class Metrics {
   void OnSnapshot(const EngineSnapshot& snapshot);
   // How often the engine was started again so far.
   void OnEngineRestarts(int64_t restarts);
+  void OnJournal(const JournalCounts& counts);
   // Now and then, and before Render. Balance is told of the last seconds: about once a second while
   // there are steps. Times must not go back.
   void OnExperts(const ExpertCounts& counts, SteadyTime now);

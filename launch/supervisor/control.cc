@@ -20,6 +20,20 @@ absl::Status CheckRange(const char* field, int64_t value, int64_t least, int64_t
   return DataLoss("{} is {}: it must be {} to {}", field, value, least, most);
 }
 
+void ToWire(const ThreadBeat& thread, wire::FrontEndBeat::Thread* out) {
+  out->set_progress(thread.progress);
+  out->set_waiting(thread.waiting);
+  out->set_phase(thread.phase);
+  out->set_cpu_seconds(thread.cpu_seconds);
+}
+
+ThreadBeat FromWire(const wire::FrontEndBeat::Thread& in) {
+  return {.progress = in.progress(),
+          .waiting = in.waiting(),
+          .phase = in.phase(),
+          .cpu_seconds = in.cpu_seconds()};
+}
+
 }  // namespace
 
 std::string Encode(const RankHello& message) {
@@ -167,6 +181,26 @@ absl::Status Decode(std::string_view bytes, EngineNews* message) {
   *message = {.state = static_cast<EngineState>(in.state()),
               .reason = in.reason(),
               .restarts = in.restarts()};
+  return absl::OkStatus();
+}
+
+std::string Encode(const FrontEndBeat& message) {
+  wire::FrontEndBeat out;
+  ToWire(message.events, out.mutable_events());
+  ToWire(message.engine, out.mutable_engine());
+  out.set_culprits(message.culprits);
+  out.set_steps(message.steps);
+  return out.SerializeAsString();
+}
+
+absl::Status Decode(std::string_view bytes, FrontEndBeat* message) {
+  wire::FrontEndBeat in;
+  FM_RETURN_IF_ERROR(Parse(bytes, "FrontEndBeat", &in));
+  FM_RETURN_IF_ERROR(CheckRange("culprits", in.culprits(), 0, int64_t{1} << 31));
+  *message = {.events = FromWire(in.events()),
+              .engine = FromWire(in.engine()),
+              .culprits = in.culprits(),
+              .steps = in.steps()};
   return absl::OkStatus();
 }
 

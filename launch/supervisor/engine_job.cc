@@ -16,6 +16,7 @@
 
 #include "launch/config_file.h"
 #include "launch/supervisor/process.h"
+#include "launch/supervisor/run_directory.h"
 
 namespace folkmoot {
 namespace {
@@ -62,11 +63,6 @@ std::vector<std::string> WordsOf(const std::string& text) {
   return words;
 }
 
-void RemoveAll(const std::string& path) {
-  std::error_code ignored;
-  if (!path.empty()) fs::remove_all(path, ignored);
-}
-
 }  // namespace
 
 std::vector<std::string> RankCommand(const std::vector<std::string>& words) {
@@ -83,23 +79,6 @@ std::vector<std::string> RankCommand(const std::vector<std::string>& words) {
   }
   return kept;
 }
-
-absl::StatusOr<RunDirectory> RunDirectory::Create() {
-  const char* const base = std::getenv("TMPDIR");
-  std::string path = fmt::format("{}/folkmoot-XXXXXX", base != nullptr ? base : "/tmp");
-  if (mkdtemp(path.data()) == nullptr) {
-    return Unavailable("cannot make a directory like {}: {}; set TMPDIR to where there is room",
-                       path, std::strerror(errno));
-  }
-  RunDirectory directory;
-  directory.path_ = path;
-  return directory;
-}
-
-RunDirectory::RunDirectory(RunDirectory&& other) noexcept
-    : path_(std::exchange(other.path_, std::string())) {}
-
-RunDirectory::~RunDirectory() { RemoveAll(path_); }
 
 EngineJob::EngineJob(EngineJobOptions options, std::string directory)
     : options_(std::move(options)), directory_(std::move(directory)) {}
@@ -132,7 +111,7 @@ absl::Status EngineJob::Start(int64_t epoch) {
   scratch_ = fmt::format("{}/{}", directory_, epoch);
   fs::create_directories(scratch_, error);
   if (error) return Unavailable("cannot make {}: {}", scratch_, error.message());
-  shared_ = fmt::format("/dev/shm/{}-{}", fs::path(directory_).filename().string(), epoch);
+  shared_ = SharedMemoryOf(directory_, epoch);
   if (mkdir(shared_.c_str(), S_IRWXU) != 0) shared_.clear();
   FM_ASSIGN_OR_RETURN(launcher_, StartProgram(Command(epoch), WithoutSupervisorsVariables()));
   return absl::OkStatus();

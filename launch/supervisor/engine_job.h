@@ -21,21 +21,6 @@ struct EngineJobOptions {
 // without what makes it a supervisor's.
 std::vector<std::string> RankCommand(const std::vector<std::string>& words);
 
-// A directory of this server, which only this user may enter; it goes with its owner.
-class RunDirectory {
- public:
-  static absl::StatusOr<RunDirectory> Create();
-  ~RunDirectory();
-  RunDirectory(RunDirectory&& other) noexcept;
-  RunDirectory& operator=(RunDirectory&&) = delete;
-
-  const std::string& path() const { return path_; }
-
- private:
-  RunDirectory() = default;
-  std::string path_;
-};
-
 class EngineJob {
  public:
   // `directory`: of the sockets.
@@ -48,7 +33,8 @@ class EngineJob {
   absl::Status Start(int64_t epoch);
   // Kills the launcher and what it started, as far as that is in its process group.
   void Kill();
-  // The launcher has been waited for: removes what the life has left behind.
+  // The launcher has been waited for, or nobody waits for it any more: removes what the life has
+  // left behind.
   void Ended();
 
   bool running() const { return launcher_ > 0; }

@@ -79,7 +79,6 @@ absl::Status ServeSteps(const EngineOptions& options, const EngineRankOptions& l
                         Cluster& cluster) {
   // The supervisor says when to end.
   for (const int signal : {SIGTERM, SIGINT, SIGUSR1, SIGHUP}) std::signal(signal, SIG_IGN);
-  cluster.AddFaults(life.faults, life.epoch);
   Progress& progress = cluster.Watch();
   Communicator& world = cluster.world();
   FM_ASSIGN_OR_RETURN(

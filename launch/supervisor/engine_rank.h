@@ -4,7 +4,6 @@
 #pragma once
 
 #include <string>
-#include <vector>
 
 #include "launch/engine_options.h"
 #include "launch/launcher.h"
@@ -15,7 +14,6 @@ namespace folkmoot {
 struct EngineRankOptions {
   std::string directory;  // of the sockets; empty: not supervised
   int64_t epoch = 0;
-  std::vector<Fault> faults;  // of all ranks and lives
 };
 
 // The sockets in the directory.

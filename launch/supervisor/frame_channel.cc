@@ -15,6 +15,8 @@
 #include <cstring>
 #include <utility>
 
+#include "runtime/fault_points.h"
+
 namespace folkmoot {
 namespace {
 
@@ -96,6 +98,7 @@ absl::StatusOr<FileDescriptor> ListenAt(const std::string& path) {
 
 absl::StatusOr<FileDescriptor> AcceptFrom(int listening) {
   FileDescriptor socket(accept4(listening, nullptr, nullptr, SOCK_CLOEXEC));
+  if (socket.open() && FaultAt(FaultPoint::kChannelAccept)) socket.Reset();
   if (!socket.open()) return NotFound("accept: {}", std::strerror(errno));
   FM_RETURN_IF_ERROR(PeerOf(socket.get()).status());
   return socket;
@@ -104,7 +107,8 @@ absl::StatusOr<FileDescriptor> AcceptFrom(int listening) {
 absl::StatusOr<FileDescriptor> ConnectTo(const std::string& path) {
   FM_ASSIGN_OR_RETURN(const sockaddr_un address, AddressOf(path));
   FM_ASSIGN_OR_RETURN(FileDescriptor socket, MakeSocket());
-  if (connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0) {
+  if (FaultAt(FaultPoint::kChannelConnect) ||
+      connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0) {
     return Unavailable("cannot reach {}: {}", path, std::strerror(errno));
   }
   FM_RETURN_IF_ERROR(Annotate(PeerOf(socket.get()).status(), path));
@@ -125,6 +129,7 @@ absl::Status FrameChannel::Send(std::string_view message, std::chrono::milliseco
   const auto length = static_cast<Length>(message.size());
   const std::string_view header(reinterpret_cast<const char*>(&length), sizeof(length));
   std::array<std::string_view, 2> parts = {header, message};
+  if (FaultAt(FaultPoint::kChannelSend)) return Gone();
   const Clock::time_point end = Clock::now() + timeout;
   for (std::string_view part : parts) {
     while (!part.empty()) {
@@ -162,6 +167,7 @@ absl::Status FrameChannel::Read() {
   } while (got < 0 && errno == EINTR);
   const int error = errno;
   buffer_.resize(before + static_cast<size_t>(std::max<ssize_t>(0, got)));
+  if (got > 0 && FaultAt(FaultPoint::kChannelReceive)) return Gone();
   if (got > 0 || (got < 0 && error == EAGAIN)) return absl::OkStatus();
   return Gone();
 }

@@ -17,8 +17,9 @@ constexpr milliseconds kSendPlan{60'000};
 
 }  // namespace
 
-RemoteExecutor::RemoteExecutor(FileDescriptor listening, AgreementFields expected)
-    : listening_(std::move(listening)), expected_(std::move(expected)) {}
+RemoteExecutor::RemoteExecutor(FileDescriptor listening, AgreementFields expected,
+                               Progress* progress)
+    : listening_(std::move(listening)), expected_(std::move(expected)), progress_(progress) {}
 
 absl::Status RemoteExecutor::CheckHello(const EngineHello& hello) const {
   for (size_t i = 0; i < std::min(expected_.size(), hello.fields.size()); ++i) {
@@ -49,6 +50,7 @@ absl::Status RemoteExecutor::CheckHello(const EngineHello& hello) const {
 
 absl::Status RemoteExecutor::Renew(int64_t first_step, milliseconds patience) {
   channel_.reset();  // an old engine that still lives sees it and leaves
+  if (progress_ != nullptr) progress_->GetOn();
   pollfd wait = {.fd = listening_.get(), .events = POLLIN, .revents = 0};
   if (poll(&wait, 1, static_cast<int>(patience.count())) <= 0) {
     return DeadlineExceeded("no engine has come");
@@ -70,13 +72,26 @@ absl::Status RemoteExecutor::Renew(int64_t first_step, milliseconds patience) {
   return absl::OkStatus();
 }
 
-bool RemoteExecutor::lost() const { return !channel_ || channel_->closed(); }
+bool RemoteExecutor::lost() const {
+  if (progress_ != nullptr) progress_->GetOn();  // asked again and again while there is no step
+  return !channel_ || channel_->closed();
+}
+
+// The supervisor watches the ranks: they are waited for as long as they are there.
+absl::StatusOr<std::string> RemoteExecutor::Ask(const PlannedStep& step) {
+  if (progress_ != nullptr) {
+    progress_->Begin({.phase = "answer of the engine", .step = step.plan.step});
+  }
+  const absl::Status sent = channel_->Send(step.frame, kSendPlan);
+  absl::StatusOr<std::string> answer = sent.ok() ? channel_->Receive(kReply) : sent;
+  if (progress_ != nullptr) progress_->End();
+  return answer;
+}
 
 absl::StatusOr<std::vector<StepResult>> RemoteExecutor::Run(PlannedStep& step,
                                                             StepSeconds* seconds) {
   if (!channel_) return Unavailable("the engine is gone");
-  FM_RETURN_IF_ERROR(channel_->Send(step.frame, kSendPlan));
-  FM_ASSIGN_OR_RETURN(const std::string message, channel_->Receive(kReply));
+  FM_ASSIGN_OR_RETURN(const std::string message, Ask(step));
   StepReply reply;
   FM_RETURN_IF_ERROR(Decode(message, &reply));
   FM_RETURN_IF_ERROR(reply.status);

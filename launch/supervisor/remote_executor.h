@@ -11,6 +11,7 @@
 #include "launch/executor.h"
 #include "launch/supervisor/control.h"
 #include "launch/supervisor/frame_channel.h"
+#include "parallel/progress.h"
 
 namespace folkmoot {
 
@@ -18,7 +19,8 @@ class RemoteExecutor : public Executor {
  public:
   // `listening`: where rank 0 will connect. `expected`: what the front end knows of the model and
   // the flags; an engine that differs is refused by the name of the field.
-  RemoteExecutor(FileDescriptor listening, AgreementFields expected);
+  // `progress`: told how the calling thread gets on; may be null.
+  RemoteExecutor(FileDescriptor listening, AgreementFields expected, Progress* progress = nullptr);
 
   // Of the last life; not before the first, which Renew waits for as for any other.
   const EngineHello& hello() const { return *hello_; }
@@ -37,9 +39,11 @@ class RemoteExecutor : public Executor {
 
  private:
   absl::Status CheckHello(const EngineHello& hello) const;
+  absl::StatusOr<std::string> Ask(const PlannedStep& step);
 
   FileDescriptor listening_;
   AgreementFields expected_;
+  Progress* progress_;
   std::optional<EngineHello> hello_;
   std::optional<FrameChannel> channel_;
   const ModelRules* rules_ = nullptr;

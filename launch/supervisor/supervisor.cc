@@ -5,7 +5,6 @@
 #include <poll.h>
 #include <spdlog/spdlog.h>
 #include <sys/signalfd.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -13,7 +12,6 @@
 #include <cerrno>
 #include <csignal>
 #include <cstring>
-#include <memory>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -21,7 +19,10 @@
 #include "launch/supervisor/control.h"
 #include "launch/supervisor/engine_lives.h"
 #include "launch/supervisor/engine_rank.h"
+#include "launch/supervisor/front_end_child.h"
+#include "launch/supervisor/front_end_process.h"
 #include "launch/supervisor/process.h"
+#include "launch/supervisor/run_directory.h"
 
 namespace folkmoot {
 namespace {
@@ -32,7 +33,6 @@ using std::chrono::milliseconds;
 constexpr milliseconds kTick{50};
 constexpr milliseconds kLastWords{5'000};     // for the engine to end, when the front end has
 constexpr milliseconds kFailureHeard{2'000};  // for clients to hear that the engine will not return
-constexpr milliseconds kNewsTimeout{100};
 
 // A rank's connection.
 struct RankLine {
@@ -51,6 +51,7 @@ class Supervisor {
       : options_(options),
         body_(front_end),
         directory_(std::move(directory)),
+        front_end_(options.front_end_limits),
         job_(options.engine, directory_),
         lives_(options.engine.ranks, options.limits) {}
 
@@ -73,6 +74,7 @@ class Supervisor {
 
   void FailEngine(const std::string& reason);
   void KillRanks(const std::vector<int>* only = nullptr);
+  void AbandonEngine();
   bool EngineGone() const;
   absl::Status Proceed();
   void GiveUp();
@@ -84,8 +86,8 @@ class Supervisor {
   const std::string directory_;
   FileDescriptor ranks_listening_, engine_listening_, signals_;
 
-  pid_t front_end_ = -1;
-  std::optional<FrameChannel> news_;
+  FrontEndChild front_end_;
+  bool stopping_ = false;  // somebody has asked us to
 
   EngineJob job_;
   EngineLives lives_;
@@ -109,22 +111,13 @@ absl::Status Supervisor::Open() {
 }
 
 absl::Status Supervisor::StartFrontEnd() {
-  int pair[2];
-  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0) {
-    return Unavailable("socketpair: {}", std::strerror(errno));
-  }
-  FileDescriptor mine(pair[0]);
-  FileDescriptor theirs(pair[1]);
-  FM_ASSIGN_OR_RETURN(front_end_, StartCopy([&] {
-                        mine.Reset();
-                        news_.reset();
-                        lines_.clear();
-                        ranks_listening_.Reset();
-                        signals_.Reset();
-                        return body_(std::move(engine_listening_), std::move(theirs));
-                      }));
-  news_.emplace(std::move(mine), kControlFrameBytes);
-  return absl::OkStatus();
+  lives_.OnFrontEndStart();
+  return front_end_.Start([&](FileDescriptor news, int64_t life) {
+    lines_.clear();
+    ranks_listening_.Reset();
+    signals_.Reset();
+    return body_({.engine = std::move(engine_listening_), .news = std::move(news), .life = life});
+  });
 }
 
 absl::Status Supervisor::StartEngine() {
@@ -134,9 +127,7 @@ absl::Status Supervisor::StartEngine() {
   return absl::OkStatus();
 }
 
-void Supervisor::Tell() {
-  if (news_) (void)news_->Send(Encode(lives_.news()), kNewsTimeout);  // its end is heard otherwise
-}
+void Supervisor::Tell() { front_end_.Tell(lives_.news()); }
 
 // Ends the life under way; the loop goes on when nothing of it is left.
 void Supervisor::FailEngine(const std::string& reason) {
@@ -162,6 +153,9 @@ absl::Status Supervisor::Proceed() {
   switch (lives_.Decide(Clock::now(), EngineGone())) {
     case EngineLives::Next::kWait:
       break;
+    case EngineLives::Next::kAbandon:
+      AbandonEngine();
+      break;
     case EngineLives::Next::kPause:
       spdlog::warn("engine {}: starts in {} ms; requests wait and go on", lives_.epoch() + 1,
                    lives_.pause().count());
@@ -172,6 +166,22 @@ absl::Status Supervisor::Proceed() {
       GiveUp();
   }
   return absl::OkStatus();
+}
+
+// What was killed and does not end stands in the kernel, and holds what it holds. The next life
+// does not wait for it.
+void Supervisor::AbandonEngine() {
+  std::string who = job_.running() ? "the launcher" : "";
+  for (const RankLine& line : lines_) {
+    who += fmt::format("{}{}", who.empty() ? "" : ", ",
+                       line.rank < 0 ? fmt::format("process {}", line.process) : line.Name());
+  }
+  spdlog::error(
+      "engine {}: {} does not end {} s after SIGKILL: does a disk or a driver not answer? The next "
+      "engine starts beside it",
+      lives_.epoch(), who, EngineLives::kDying.count() / 1000);
+  lines_.clear();
+  job_.Ended();
 }
 
 void Supervisor::GiveUp() {
@@ -191,7 +201,7 @@ void Supervisor::Finish(int status, milliseconds patience) {
   if (exit_status_) return;
   exit_status_ = status;
   finish_by_ = Clock::now() + patience;
-  if (front_end_ > 0) kill(front_end_, SIGTERM);
+  front_end_.Signal(SIGTERM);
 }
 
 void Supervisor::OnSignals() {
@@ -199,14 +209,15 @@ void Supervisor::OnSignals() {
   while (read(signals_.get(), &info, sizeof(info)) == static_cast<ssize_t>(sizeof(info))) {
     const auto signal = static_cast<int>(info.ssi_signo);
     if (signal == SIGCHLD) continue;  // Reap looks anyway
-    if (front_end_ > 0) kill(front_end_, signal == SIGHUP ? SIGTERM : signal);
+    stopping_ = true;
+    front_end_.Signal(signal == SIGHUP ? SIGTERM : signal);
   }
 }
 
 void Supervisor::Reap() {
   int status = 0;
   for (pid_t ended = 0; (ended = waitpid(-1, &status, WNOHANG)) > 0;) {
-    if (ended == front_end_) {
+    if (ended == front_end_.process()) {
       OnFrontEndEnd(status);
     } else if (ended == job_.launcher()) {
       job_.Ended();
@@ -220,10 +231,15 @@ void Supervisor::Reap() {
 }
 
 void Supervisor::OnFrontEndEnd(int wait_status) {
-  front_end_ = -1;
-  news_.reset();
+  front_end_.Ended();
   if (exit_status_) return;
-  if (WIFEXITED(wait_status)) return Finish(WEXITSTATUS(wait_status), kLastWords);
+  const bool lost = WIFEXITED(wait_status) && WEXITSTATUS(wait_status) == kLostSupervisor;
+  if (WIFEXITED(wait_status) && !lost) return Finish(WEXITSTATUS(wait_status), kLastWords);
+  if (stopping_) {
+    spdlog::error("the front end {} while it was to end: its requests are lost",
+                  DescribeExit(wait_status));
+    return Finish(1, kLastWords);
+  }
   spdlog::error("the front end {}: starting it and the engine again", DescribeExit(wait_status));
   FailEngine("the front end " + DescribeExit(wait_status));
   const absl::Status started = StartFrontEnd();
@@ -323,7 +339,8 @@ void Supervisor::Watch() {
 
 void Supervisor::Wait() {
   std::vector<pollfd> fds = {{.fd = signals_.get(), .events = POLLIN, .revents = 0},
-                             {.fd = ranks_listening_.get(), .events = POLLIN, .revents = 0}};
+                             {.fd = ranks_listening_.get(), .events = POLLIN, .revents = 0},
+                             {.fd = front_end_.fd(), .events = POLLIN, .revents = 0}};
   for (const RankLine& line : lines_) {
     fds.push_back({.fd = line.channel.fd(), .events = POLLIN, .revents = 0});
   }
@@ -339,17 +356,20 @@ absl::StatusOr<int> Supervisor::Run() {
     OnSignals();
     AcceptRanks();
     ReadRanks();
+    front_end_.Read(
+        [&](const FrontEndBeat& beat) { lives_.OnFrontEnd(beat.steps, beat.culprits); });
     Reap();
     Watch();
+    if (!exit_status_) front_end_.Watch(Clock::now());
     if (exit_status_) {
       const bool late = Clock::now() > finish_by_;
-      if (late || (front_end_ < 0 && EngineGone())) break;
+      if (late || (!front_end_.running() && EngineGone())) break;
     } else {
       FM_RETURN_IF_ERROR(Proceed());
     }
   }
   KillRanks();
-  if (front_end_ > 0) kill(front_end_, SIGKILL);
+  front_end_.Signal(SIGKILL);
   return *exit_status_;
 }
 

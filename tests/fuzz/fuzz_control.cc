@@ -25,7 +25,7 @@ void Read(std::string_view bytes) {
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (size == 0) return 0;
   const std::string_view bytes(reinterpret_cast<const char*>(data) + 1, size - 1);
-  switch (data[0] % 6) {
+  switch (data[0] % 7) {
     case 0:
       Read<folkmoot::RankHello>(bytes);
       break;
@@ -40,6 +40,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       break;
     case 4:
       Read<folkmoot::StepReply>(bytes);
+      break;
+    case 6:
+      Read<folkmoot::FrontEndBeat>(bytes);
       break;
     default:
       Read<folkmoot::EngineNews>(bytes);

@@ -126,6 +126,26 @@ TEST(Restart, EveryChoiceOfAPoisonEnds) {
   driver.ExpectRight(1);
 }
 
+// Each of several that bring the ranks down is found out, and counted.
+TEST(Restart, EveryOneOfManyPoisonsIsFound) {
+  Driver driver(SmallOptions());
+  for (int32_t i = 0; i < 5; ++i) driver.Add(Ask(5, 10, 20 * i));
+  int crashes = 0;
+  for (int i = 0; i < 1000 && !driver.scheduler().idle(); ++i) {
+    const StepPlan plan = driver.Plan();
+    bool fails = false;
+    for (const RankPlan& rank : plan.ranks) {
+      for (const SequenceSlice& slice : rank.slices) fails = fails || slice.id % 2 == 0;
+    }
+    crashes += fails ? 1 : 0;
+    fails ? driver.Crash() : driver.Answer();
+  }
+  for (const int64_t id : {0, 2, 4}) EXPECT_EQ(driver.outcome(id).finish, FinishReason::kError);
+  for (const int64_t id : {1, 3}) driver.ExpectRight(id);
+  EXPECT_EQ(driver.scheduler().culprits(), 3);
+  EXPECT_LE(crashes, 3 * 3) << "at most two with others and one alone, for each";
+}
+
 // While a suspect is tried, nobody else is admitted; the next suspect when it came further.
 TEST(Restart, SuspectsAreTriedOneByOne) {
   Driver driver(SmallOptions());

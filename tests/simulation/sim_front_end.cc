@@ -112,6 +112,7 @@ void SimFrontEnd::Step(SimTime now) {
 
 void SimFrontEnd::Answer() {
   under_way_ = false;
+  counts_.answers += plan_.tokens() > 0 ? 1 : 0;
   for (const RequestEvent& event : scheduler_.Update(std::move(results_))) Hear(event);
   results_.clear();
   CheckPools();

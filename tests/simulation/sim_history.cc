@@ -83,6 +83,10 @@ void SimHistory::FailEngine(const std::string& reason, const std::vector<int>& f
   }
   engine_->KillAll();
   if (launcher_ends_ == kNever) launcher_ends_ = now_ + Between(0, 60);
+  if (!Chance(5)) return;
+  // One of them stands in the kernel.
+  ++counts_.faults[static_cast<size_t>(SimFault::kUndying)];
+  undying_until_ = now_ + Between(500, 60'000);
 }
 
 void SimHistory::Hear(const SimEngine::Message& message) {
@@ -96,6 +100,22 @@ void SimHistory::Hear(const SimEngine::Message& message) {
       return lives_.OnBeat(message.rank, message.beat, Clock());
     case SimEngine::Message::Kind::kEnd:
       FailEngine(fmt::format("rank {} is gone", message.rank), {});
+  }
+}
+
+// What the front end has had of the engine. Requests that bring it down do not count against it, up
+// to a number.
+void SimHistory::CountCulprits() {
+  const int64_t culprits = front_end_.culprits();
+  const int64_t answers = front_end_.counts().answers;
+  if (answers > answers_) {
+    useless_ = 0;
+    culprits_in_a_row_ = 0;
+  }
+  answers_ = answers;
+  lives_.OnFrontEnd(answers, culprits);
+  for (; culprits_ < culprits; ++culprits_) {
+    if (++culprits_in_a_row_ <= RestartPolicy::kMostCulprits) useless_ = 0;
   }
 }
 
@@ -113,14 +133,22 @@ void SimHistory::Supervise() {
     const EngineLives::Finding finding = lives_.Look(Clock(), came_);
     if (!finding.failure.empty()) FailEngine(finding.failure, finding.fence);
   }
-  switch (lives_.Decide(Clock(), !launcher_runs_ && engine_->gone())) {
+  CountCulprits();
+  const bool gone = !launcher_runs_ && engine_->gone() && undying_until_ <= now_;
+  switch (lives_.Decide(Clock(), gone)) {
     case EngineLives::Next::kWait:
+      break;
+    case EngineLives::Next::kAbandon:
+      Demand(undying_until_ > now_, "processes that end are not waited for");
+      undying_until_ = 0;
+      launcher_runs_ = false;
       break;
     case EngineLives::Next::kStart:
       BeginLife();
       break;
     case EngineLives::Next::kPause:
     case EngineLives::Next::kGiveUp:
+      if (life_steps_ > 0) culprits_in_a_row_ = 0;
       useless_ = life_steps_ > 0 ? 0 : useless_ + 1;
       ever_ready_ = ever_ready_ || ready();
       given_up_ = lives_.news().state == EngineState::kFailed;
@@ -139,6 +167,8 @@ SimTime SimHistory::NoticeBound(SimFault fault) {
       return kSlack;
     case SimFault::kStop:
       return 2000 + kSlack;
+    case SimFault::kStuck:
+      return 30'000 + kSlack;
     case SimFault::kWedge:
       return 2000 + kSlack + kLongestPause;
     case SimFault::kLost:
@@ -229,6 +259,7 @@ bool SimHistory::Finished() const {
 bool SimHistory::Run() {
   DrawClients();
   DrawBlows();
+  const bool only_poison = blows_.empty() && failing_starts_ == 0;
   BeginLife();
   while (complaint_.empty() && !Finished()) {
     Strike();
@@ -244,6 +275,8 @@ bool SimHistory::Run() {
   }
   if (complaint_.empty()) {
     front_end_.CheckEnd();
+    // However many requests bring the engine down, each is found out.
+    Demand(!only_poison || !given_up_, "the engine was given up for what requests did");
     Demand(front_end_.complaint().empty(), front_end_.complaint());
   }
   counts_.requests = front_end_.counts();

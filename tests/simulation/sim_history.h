@@ -73,6 +73,7 @@ class SimHistory {
   void Hear(const SimEngine::Message& message);
   void BeginLife();
   void FailEngine(const std::string& reason, const std::vector<int>& fence);
+  void CountCulprits();
   void CheckNoticed();
   static SimTime NoticeBound(SimFault fault);
   SimTime NextEvent() const;
@@ -100,7 +101,9 @@ class SimHistory {
   bool start_fails_ = false;  // a rank of this life does not come, or ends while it loads
   bool given_up_ = false;
   int came_ = 0;
-  int useless_ = 0;  // lives in a row
+  SimTime undying_until_ = 0;  // something of the last life is still there
+  int useless_ = 0;            // lives in a row
+  int64_t answers_ = 0, culprits_ = 0, culprits_in_a_row_ = 0;
   bool ever_ready_ = false;
   std::set<int> loaded_;  // ranks of the life under way that say that they have loaded
   int64_t life_steps_ = 0;

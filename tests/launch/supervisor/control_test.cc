@@ -45,6 +45,18 @@ TEST(Control, MessagesComeBackAsTheyWere) {
   EXPECT_EQ(news.state, EngineState::kStalled);
   EXPECT_EQ(news.reason, "rank 1 is gone");
   EXPECT_EQ(news.restarts, 4);
+  const FrontEndBeat front_end = RoundTrip(
+      FrontEndBeat{.events = {.progress = 3, .waiting = true, .phase = "disk", .cpu_seconds = 0.5},
+                   .engine = {.progress = 4},
+                   .culprits = 2,
+                   .steps = 9});
+  EXPECT_EQ(front_end.events.progress, 3u);
+  EXPECT_TRUE(front_end.events.waiting);
+  EXPECT_EQ(front_end.events.phase, "disk");
+  EXPECT_EQ(front_end.events.cpu_seconds, 0.5);
+  EXPECT_EQ(front_end.engine.progress, 4u);
+  EXPECT_EQ(front_end.culprits, 2);
+  EXPECT_EQ(front_end.steps, 9);
 }
 
 TEST(Control, RepliesCarryResultsOrAnError) {

@@ -4,8 +4,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <filesystem>
-
 #include "launch/supervisor/process.h"
 
 namespace folkmoot {
@@ -22,17 +20,6 @@ TEST(RankCommand, KeepsTheUsersFlagsAndNoKeys) {
   ASSERT_FALSE(command.empty());
   command.erase(command.begin());  // this program
   EXPECT_THAT(command, ElementsAre("serve", "MODEL", "--port=80", "--dtype", "bfloat16"));
-}
-
-TEST(RunDirectory, IsPrivateAndGoes) {
-  std::string path;
-  {
-    absl::StatusOr<RunDirectory> directory = RunDirectory::Create();
-    ASSERT_TRUE(directory.ok()) << directory.status();
-    path = directory->path();
-    EXPECT_EQ(std::filesystem::status(path).permissions(), std::filesystem::perms::owner_all);
-  }
-  EXPECT_FALSE(std::filesystem::exists(path));
 }
 
 TEST(Process, SaysHowItEnded) {

@@ -15,13 +15,17 @@
 #include <cstring>
 #include <memory>
 #include <optional>
+#include <tuple>
 #include <utility>
 #include <vector>
 
+#include "launch/supervisor/admission.h"
 #include "launch/supervisor/control.h"
 #include "launch/supervisor/engine_lives.h"
 #include "launch/supervisor/engine_rank.h"
+#include "launch/supervisor/handoff.h"
 #include "launch/supervisor/process.h"
+#include "launch/supervisor/tcp_socket.h"
 
 namespace folkmoot {
 namespace {
@@ -34,15 +38,22 @@ constexpr milliseconds kLastWords{5'000};     // for the engine to end, when the
 constexpr milliseconds kFailureHeard{2'000};  // for clients to hear that the engine will not return
 constexpr milliseconds kNewsTimeout{100};
 
+constexpr milliseconds kFarEnd{5'000};  // for ranks on other hosts to hear that they must end
+
 // A rank's connection.
 struct RankLine {
   FrameChannel channel;
-  pid_t process = 0;
-  int rank = -1;  // -1: it has not said
+  pid_t process = 0;  // 0: not of this host, where alone it could be killed
+  int rank = -1;      // -1: it has not said
   int64_t epoch = 0;
   bool leaving = false;
+  std::string host = {};    // its name; empty: this one
+  int32_t far_process = 0;  // its number there
 
-  std::string Name() const { return fmt::format("rank {} (pid {})", rank, process); }
+  std::string Name() const {
+    if (process > 0) return fmt::format("rank {} (pid {})", rank, process);
+    return fmt::format("rank {} (pid {} on {})", rank, far_process, host);
+  }
 };
 
 class Supervisor {
@@ -66,6 +77,7 @@ class Supervisor {
   void Reap();
   void OnFrontEndEnd(int wait_status);
   void AcceptRanks();
+  void AdmitFarRanks();
   void ReadRanks();
   bool Read(RankLine& line);
   absl::Status Hear(RankLine& line, const std::string& message);
@@ -73,6 +85,8 @@ class Supervisor {
 
   void FailEngine(const std::string& reason);
   void KillRanks(const std::vector<int>* only = nullptr);
+  void DropFarRanks();
+  std::string HostsWithoutRanks() const;
   bool EngineGone() const;
   absl::Status Proceed();
   void GiveUp();
@@ -82,7 +96,14 @@ class Supervisor {
   const SupervisorOptions& options_;
   const FrontEndBody& body_;
   const std::string directory_;
-  FileDescriptor ranks_listening_, engine_listening_, signals_;
+  FileDescriptor ranks_listening_, signals_;
+  FileDescriptor engine_source_;  // of connections, for the front end
+
+  // With ranks on other hosts.
+  std::optional<Admission> admission_;
+  FileDescriptor handoff_;
+  FileDescriptor plans_;  // between the front end and rank 0, to end it when a life ends
+  std::string control_;   // ADDRESS:PORT
 
   pid_t front_end_ = -1;
   std::optional<FrameChannel> news_;
@@ -90,6 +111,7 @@ class Supervisor {
   EngineJob job_;
   EngineLives lives_;
   Clock::time_point started_;
+  Clock::time_point failed_;  // the life under way, if it has
   std::vector<RankLine> lines_;
 
   std::optional<int> exit_status_;
@@ -97,8 +119,17 @@ class Supervisor {
 };
 
 absl::Status Supervisor::Open() {
-  FM_ASSIGN_OR_RETURN(ranks_listening_, ListenAt(RankSocket(directory_)));
-  FM_ASSIGN_OR_RETURN(engine_listening_, ListenAt(EngineSocket(directory_)));
+  if (options_.control_host.empty()) {
+    FM_ASSIGN_OR_RETURN(ranks_listening_, ListenAt(RankSocket(directory_)));
+    FM_ASSIGN_OR_RETURN(engine_source_, ListenAt(EngineSocket(directory_)));
+  } else {
+    FM_ASSIGN_OR_RETURN(FileDescriptor listening,
+                        ListenOnTcp(options_.control_host, options_.control_port));
+    control_ = LocalAddress(listening.get());
+    admission_.emplace(std::move(listening));
+    FM_ASSIGN_OR_RETURN(std::tie(handoff_, engine_source_), MakeHandoff());
+    spdlog::info("ranks find the supervisor at {}", control_);
+  }
   sigset_t mask;
   sigemptyset(&mask);
   for (const int signal : {SIGCHLD, SIGTERM, SIGINT, SIGUSR1, SIGHUP}) sigaddset(&mask, signal);
@@ -120,8 +151,11 @@ absl::Status Supervisor::StartFrontEnd() {
                         news_.reset();
                         lines_.clear();
                         ranks_listening_.Reset();
+                        admission_.reset();
+                        handoff_.Reset();
+                        plans_.Reset();
                         signals_.Reset();
-                        return body_(std::move(engine_listening_), std::move(theirs));
+                        return body_(std::move(engine_source_), std::move(theirs));
                       }));
   news_.emplace(std::move(mine), kControlFrameBytes);
   return absl::OkStatus();
@@ -129,7 +163,14 @@ absl::Status Supervisor::StartFrontEnd() {
 
 absl::Status Supervisor::StartEngine() {
   started_ = Clock::now();
-  FM_RETURN_IF_ERROR(job_.Start(lives_.Begin(started_)));
+  const int64_t epoch = lives_.Begin(started_);
+  if (admission_) {
+    const Token token = RandomToken();
+    admission_->Expect(token, epoch);
+    FM_RETURN_IF_ERROR(job_.Start(epoch, control_, TokenText(token)));
+  } else {
+    FM_RETURN_IF_ERROR(job_.Start(epoch));
+  }
   Tell();
   return absl::OkStatus();
 }
@@ -143,17 +184,49 @@ void Supervisor::FailEngine(const std::string& reason) {
   if (!lives_.Fail(reason)) return;
   spdlog::error("engine {}: {}", lives_.epoch(), reason);
   Tell();
+  failed_ = Clock::now();
   KillRanks();
+  if (plans_.open()) shutdown(plans_.get(), SHUT_RDWR);
+  plans_.Reset();
   job_.Kill();
 }
 
-// The processes of the ranks, which may have left the launcher's group.
+// The processes of the ranks, which may have left the launcher's group. One on another host ends
+// when it hears that nobody listens to it; one that hears nothing there is ended by the launcher's
+// daemon, when the launcher is gone.
 void Supervisor::KillRanks(const std::vector<int>* only) {
   for (const RankLine& line : lines_) {
     const bool meant =
         only == nullptr || std::find(only->begin(), only->end(), line.rank) != only->end();
-    if (line.process > 0 && meant) kill(line.process, SIGKILL);
+    if (!meant) continue;
+    if (line.process > 0) {
+      kill(line.process, SIGKILL);
+    } else {
+      shutdown(line.channel.fd(), SHUT_WR);
+    }
   }
+}
+
+// A host that is out of reach confirms nothing. Its ranks belong to a life whose token and peers
+// are gone: they can do no harm, and end when the kernel there gives their connections up.
+void Supervisor::DropFarRanks() {
+  if (lives_.failure().empty() || Clock::now() - failed_ < kFarEnd) return;
+  std::erase_if(lines_, [](const RankLine& line) {
+    if (line.process > 0) return false;
+    spdlog::warn("{} has not ended within {} s: its host must end it", line.Name(),
+                 kFarEnd.count() / 1000);
+    return true;
+  });
+}
+
+// For a life that fails before all ranks have come; empty: no host is missing.
+std::string Supervisor::HostsWithoutRanks() const {
+  std::vector<std::string> seen;
+  for (const RankLine& line : lines_) {
+    const std::string address = PeerAddress(line.channel.fd());
+    seen.insert(seen.end(), {line.host, address.substr(0, address.rfind(':'))});
+  }
+  return seen.empty() ? "" : MissingHosts(job_.hosts(), seen);
 }
 
 bool Supervisor::EngineGone() const { return !job_.running() && lines_.empty(); }
@@ -213,7 +286,9 @@ void Supervisor::Reap() {
       const bool leaving =
           std::all_of(lines_.begin(), lines_.end(), [](const RankLine& l) { return l.leaving; });
       const bool orderly = WIFEXITED(status) && WEXITSTATUS(status) == 0 && leaving;
-      if (!orderly && !exit_status_) FailEngine("the launcher " + DescribeExit(status));
+      if (!orderly && !exit_status_) {
+        FailEngine("the launcher " + DescribeExit(status) + HostsWithoutRanks());
+      }
       KillRanks();
     }
   }
@@ -221,6 +296,7 @@ void Supervisor::Reap() {
 
 void Supervisor::OnFrontEndEnd(int wait_status) {
   front_end_ = -1;
+  plans_.Reset();
   news_.reset();
   if (exit_status_) return;
   if (WIFEXITED(wait_status)) return Finish(WEXITSTATUS(wait_status), kLastWords);
@@ -233,6 +309,7 @@ void Supervisor::OnFrontEndEnd(int wait_status) {
 }
 
 void Supervisor::AcceptRanks() {
+  if (admission_) return AdmitFarRanks();
   while (true) {
     absl::StatusOr<FileDescriptor> socket = AcceptFrom(ranks_listening_.get());
     if (socket.status().code() == absl::StatusCode::kNotFound) return;
@@ -243,6 +320,18 @@ void Supervisor::AcceptRanks() {
     const int process = PeerProcess(socket->get());
     lines_.push_back(
         {.channel = FrameChannel(*std::move(socket), kControlFrameBytes), .process = process});
+  }
+}
+
+void Supervisor::AdmitFarRanks() {
+  for (Admission::Guest& guest : admission_->Admit(Clock::now())) {
+    if (guest.purpose == Purpose::kBeats) {
+      lines_.push_back({.channel = FrameChannel(std::move(guest.socket), kControlFrameBytes)});
+      continue;
+    }
+    const absl::Status handed = HandOff(handoff_.get(), guest.socket.get());
+    if (!handed.ok()) spdlog::warn("rank 0: {}", Message(handed));
+    plans_ = std::move(guest.socket);
   }
 }
 
@@ -257,6 +346,11 @@ absl::Status Supervisor::Hear(RankLine& line, const std::string& message) {
     }
     line.rank = hello.rank;
     line.epoch = hello.epoch;
+    line.host = hello.host;
+    line.far_process = hello.process;
+    // Whoever knows the token may be believed which process it is.
+    const bool here = admission_ && SameAddress(line.channel.fd()) && hello.host == HostName();
+    if (here) line.process = hello.process;
     lives_.OnHello(line.rank, now);
     return absl::OkStatus();
   }
@@ -311,7 +405,7 @@ void Supervisor::Watch() {
   }
   if (!finding.failure.empty()) {
     KillRanks(&finding.fence);  // first: a stopped process that goes on later must find no peers
-    return FailEngine(finding.failure);
+    return FailEngine(finding.failure + (came < job_.ranks() ? HostsWithoutRanks() : ""));
   }
   if (!finding.news) return;
   const EngineNews& news = lives_.news();
@@ -324,6 +418,7 @@ void Supervisor::Watch() {
 void Supervisor::Wait() {
   std::vector<pollfd> fds = {{.fd = signals_.get(), .events = POLLIN, .revents = 0},
                              {.fd = ranks_listening_.get(), .events = POLLIN, .revents = 0}};
+  if (admission_) admission_->AppendTo(&fds);
   for (const RankLine& line : lines_) {
     fds.push_back({.fd = line.channel.fd(), .events = POLLIN, .revents = 0});
   }
@@ -339,6 +434,7 @@ absl::StatusOr<int> Supervisor::Run() {
     OnSignals();
     AcceptRanks();
     ReadRanks();
+    DropFarRanks();
     Reap();
     Watch();
     if (exit_status_) {

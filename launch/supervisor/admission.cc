@@ -63,10 +63,10 @@ bool SameDigest(const Digest256& a, const Digest256& b) {
   return difference == 0;
 }
 
-absl::Status ReadBytesField(const char* name, bool parsed, const char* field,
-                            const std::string& bytes, Digest256* digest) {
-  if (!parsed) return DataLoss("a {} cannot be read", name);
-  return ReadDigest(field, bytes, digest);
+template <typename Wire>
+absl::Status ParseWire(std::string_view bytes, const char* name, Wire* wire) {
+  if (wire->ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) return absl::OkStatus();
+  return DataLoss("a {} of {} bytes cannot be read", name, bytes.size());
 }
 
 absl::StatusOr<FileDescriptor> EnterOnce(const std::string& address, const Token& token,
@@ -75,17 +75,17 @@ absl::StatusOr<FileDescriptor> EnterOnce(const std::string& address, const Token
   FrameChannel channel(std::move(socket), kGreetingBytes);
   FM_ASSIGN_OR_RETURN(const std::string asked, channel.Receive(kHandshakeStep));
   wire::Challenge challenge;
+  FM_RETURN_IF_ERROR(ParseWire(asked, "Challenge", &challenge));
   Digest256 challenged;
-  FM_RETURN_IF_ERROR(ReadBytesField("Challenge", challenge.ParseFromString(asked), "nonce",
-                                    challenge.nonce(), &challenged));
+  FM_RETURN_IF_ERROR(ReadDigest("nonce", challenge.nonce(), &challenged));
   greeting.nonce = RandomDigest();
   greeting.proof = ProofOf(token, "rank", challenged, greeting);
   FM_RETURN_IF_ERROR(channel.Send(Encode(greeting), kHandshakeStep));
   FM_ASSIGN_OR_RETURN(const std::string answer, channel.Receive(kHandshakeStep));
   wire::Welcome welcome;
+  FM_RETURN_IF_ERROR(ParseWire(answer, "Welcome", &welcome));
   Digest256 proof;
-  FM_RETURN_IF_ERROR(
-      ReadBytesField("Welcome", welcome.ParseFromString(answer), "proof", welcome.proof(), &proof));
+  FM_RETURN_IF_ERROR(ReadDigest("proof", welcome.proof(), &proof));
   if (!SameDigest(proof, ProofOf(token, "supervisor", challenged, greeting))) {
     return FailedPrecondition("what listens there is not the supervisor of this engine");
   }
@@ -125,9 +125,7 @@ std::string Encode(const Greeting& message) {
 
 absl::Status Decode(std::string_view bytes, Greeting* message) {
   wire::Greeting in;
-  if (!in.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) {
-    return DataLoss("a Greeting of {} bytes cannot be read", bytes.size());
-  }
+  FM_RETURN_IF_ERROR(ParseWire(bytes, "Greeting", &in));
   if (in.purpose() > static_cast<uint32_t>(Purpose::kPlans)) {
     return DataLoss("purpose is {}: it must be 0 or 1", in.purpose());
   }

@@ -123,8 +123,6 @@ std::vector<std::string> EngineJob::Command(int64_t epoch, const std::string& co
       if (!shared_.empty()) add({"--mca", "btl_vader_backing_directory", shared_});
     } else {
       add(LauncherWords(options_.hosts, WithoutSupervisorsVariables()));
-      // The daemons of other hosts have their own places, and clear them up.
-      add({"--mca", "orte_local_tmpdir_base", scratch_});
     }
   }
   add(options_.rank_command);
@@ -140,9 +138,11 @@ absl::Status EngineJob::Start(int64_t epoch, const std::string& control, const s
   if (error) return Unavailable("cannot make {}: {}", scratch_, error.message());
   shared_ = fmt::format("/dev/shm/{}-{}", fs::path(directory_).filename().string(), epoch);
   if (mkdir(shared_.c_str(), S_IRWXU) != 0) shared_.clear();
-  FM_ASSIGN_OR_RETURN(launcher_,
-                      StartProgram(Command(epoch, control), WithoutSupervisorsVariables(),
-                                   token.empty() ? token : token + '\n'));
+  EnvironmentChanges changes = WithoutSupervisorsVariables();
+  // In place of orte_tmpdir_base, which would be a directory of this host on the others too.
+  if (!control.empty()) changes.emplace_back("TMPDIR", scratch_);
+  FM_ASSIGN_OR_RETURN(launcher_, StartProgram(Command(epoch, control), changes,
+                                              token.empty() ? token : token + '\n'));
   return absl::OkStatus();
 }
 

@@ -86,7 +86,7 @@ class Supervisor {
   void FailEngine(const std::string& reason);
   void KillRanks(const std::vector<int>* only = nullptr);
   void DropFarRanks();
-  std::string HostsWithoutRanks() const;
+  std::string WhereNobodyCame() const;
   bool EngineGone() const;
   absl::Status Proceed();
   void GiveUp();
@@ -113,6 +113,7 @@ class Supervisor {
   Clock::time_point started_;
   Clock::time_point failed_;  // the life under way, if it has
   std::vector<RankLine> lines_;
+  std::vector<std::string> hosts_;  // of the ranks that have come in this life: name, address
 
   std::optional<int> exit_status_;
   Clock::time_point finish_by_;
@@ -164,6 +165,7 @@ absl::Status Supervisor::StartFrontEnd() {
 absl::Status Supervisor::StartEngine() {
   started_ = Clock::now();
   const int64_t epoch = lives_.Begin(started_);
+  hosts_.clear();
   if (admission_) {
     const Token token = RandomToken();
     admission_->Expect(token, epoch);
@@ -219,14 +221,10 @@ void Supervisor::DropFarRanks() {
   });
 }
 
-// For a life that fails before all ranks have come; empty: no host is missing.
-std::string Supervisor::HostsWithoutRanks() const {
-  std::vector<std::string> seen;
-  for (const RankLine& line : lines_) {
-    const std::string address = PeerAddress(line.channel.fd());
-    seen.insert(seen.end(), {line.host, address.substr(0, address.rfind(':'))});
-  }
-  return seen.empty() ? "" : MissingHosts(job_.hosts(), seen);
+// Of a life that fails, behind the reason.
+std::string Supervisor::WhereNobodyCame() const {
+  const bool all = hosts_.size() == 2 * static_cast<size_t>(job_.ranks());
+  return all ? "" : MissingHosts(job_.hosts(), hosts_);
 }
 
 bool Supervisor::EngineGone() const { return !job_.running() && lines_.empty(); }
@@ -287,7 +285,7 @@ void Supervisor::Reap() {
           std::all_of(lines_.begin(), lines_.end(), [](const RankLine& l) { return l.leaving; });
       const bool orderly = WIFEXITED(status) && WEXITSTATUS(status) == 0 && leaving;
       if (!orderly && !exit_status_) {
-        FailEngine("the launcher " + DescribeExit(status) + HostsWithoutRanks());
+        FailEngine("the launcher " + DescribeExit(status) + WhereNobodyCame());
       }
       KillRanks();
     }
@@ -351,6 +349,8 @@ absl::Status Supervisor::Hear(RankLine& line, const std::string& message) {
     // Whoever knows the token may be believed which process it is.
     const bool here = admission_ && SameAddress(line.channel.fd()) && hello.host == HostName();
     if (here) line.process = hello.process;
+    const std::string address = PeerAddress(line.channel.fd());
+    hosts_.insert(hosts_.end(), {hello.host, address.substr(0, address.rfind(':'))});
     lives_.OnHello(line.rank, now);
     return absl::OkStatus();
   }
@@ -405,7 +405,7 @@ void Supervisor::Watch() {
   }
   if (!finding.failure.empty()) {
     KillRanks(&finding.fence);  // first: a stopped process that goes on later must find no peers
-    return FailEngine(finding.failure + (came < job_.ranks() ? HostsWithoutRanks() : ""));
+    return FailEngine(finding.failure + WhereNobodyCame());
   }
   if (!finding.news) return;
   const EngineNews& news = lives_.news();

@@ -15,16 +15,14 @@
 #include <cstring>
 #include <memory>
 #include <optional>
-#include <tuple>
 #include <utility>
 #include <vector>
 
-#include "launch/supervisor/admission.h"
 #include "launch/supervisor/control.h"
 #include "launch/supervisor/engine_lives.h"
-#include "launch/supervisor/engine_rank.h"
-#include "launch/supervisor/handoff.h"
+#include "launch/supervisor/listening_sockets.h"
 #include "launch/supervisor/process.h"
+#include "launch/supervisor/rank_entrance.h"
 #include "launch/supervisor/tcp_socket.h"
 
 namespace folkmoot {
@@ -77,7 +75,6 @@ class Supervisor {
   void Reap();
   void OnFrontEndEnd(int wait_status);
   void AcceptRanks();
-  void AdmitFarRanks();
   void ReadRanks();
   bool Read(RankLine& line);
   absl::Status Hear(RankLine& line, const std::string& message);
@@ -96,14 +93,8 @@ class Supervisor {
   const SupervisorOptions& options_;
   const FrontEndBody& body_;
   const std::string directory_;
-  FileDescriptor ranks_listening_, signals_;
-  FileDescriptor engine_source_;  // of connections, for the front end
-
-  // With ranks on other hosts.
-  std::optional<Admission> admission_;
-  FileDescriptor handoff_;
-  FileDescriptor plans_;  // between the front end and rank 0, to end it when a life ends
-  std::string control_;   // ADDRESS:PORT
+  std::optional<RankEntrance> entrance_;
+  FileDescriptor signals_;
 
   pid_t front_end_ = -1;
   std::optional<FrameChannel> news_;
@@ -120,16 +111,10 @@ class Supervisor {
 };
 
 absl::Status Supervisor::Open() {
-  if (options_.control_host.empty()) {
-    FM_ASSIGN_OR_RETURN(ranks_listening_, ListenAt(RankSocket(directory_)));
-    FM_ASSIGN_OR_RETURN(engine_source_, ListenAt(EngineSocket(directory_)));
-  } else {
-    FM_ASSIGN_OR_RETURN(FileDescriptor listening,
-                        ListenOnTcp(options_.control_host, options_.control_port));
-    control_ = LocalAddress(listening.get());
-    admission_.emplace(std::move(listening));
-    FM_ASSIGN_OR_RETURN(std::tie(handoff_, engine_source_), MakeHandoff());
-    spdlog::info("ranks find the supervisor at {}", control_);
+  FM_ASSIGN_OR_RETURN(entrance_,
+                      RankEntrance::Open(directory_, options_.control_host, options_.control_port));
+  if (entrance_->across_hosts()) {
+    spdlog::info("ranks find the supervisor at {}", entrance_->control());
   }
   sigset_t mask;
   sigemptyset(&mask);
@@ -151,12 +136,8 @@ absl::Status Supervisor::StartFrontEnd() {
                         mine.Reset();
                         news_.reset();
                         lines_.clear();
-                        ranks_listening_.Reset();
-                        admission_.reset();
-                        handoff_.Reset();
-                        plans_.Reset();
                         signals_.Reset();
-                        return body_(std::move(engine_source_), std::move(theirs));
+                        return body_(entrance_->BecomeFrontEnds(), std::move(theirs));
                       }));
   news_.emplace(std::move(mine), kControlFrameBytes);
   return absl::OkStatus();
@@ -166,13 +147,7 @@ absl::Status Supervisor::StartEngine() {
   started_ = Clock::now();
   const int64_t epoch = lives_.Begin(started_);
   hosts_.clear();
-  if (admission_) {
-    const Token token = RandomToken();
-    admission_->Expect(token, epoch);
-    FM_RETURN_IF_ERROR(job_.Start(epoch, control_, TokenText(token)));
-  } else {
-    FM_RETURN_IF_ERROR(job_.Start(epoch));
-  }
+  FM_RETURN_IF_ERROR(job_.Start(epoch, entrance_->control(), entrance_->BeginLife(epoch)));
   Tell();
   return absl::OkStatus();
 }
@@ -188,8 +163,7 @@ void Supervisor::FailEngine(const std::string& reason) {
   Tell();
   failed_ = Clock::now();
   KillRanks();
-  if (plans_.open()) shutdown(plans_.get(), SHUT_RDWR);
-  plans_.Reset();
+  entrance_->EndLife();
   job_.Kill();
 }
 
@@ -294,7 +268,7 @@ void Supervisor::Reap() {
 
 void Supervisor::OnFrontEndEnd(int wait_status) {
   front_end_ = -1;
-  plans_.Reset();
+  entrance_->FrontEndEnded();
   news_.reset();
   if (exit_status_) return;
   if (WIFEXITED(wait_status)) return Finish(WEXITSTATUS(wait_status), kLastWords);
@@ -307,29 +281,9 @@ void Supervisor::OnFrontEndEnd(int wait_status) {
 }
 
 void Supervisor::AcceptRanks() {
-  if (admission_) return AdmitFarRanks();
-  while (true) {
-    absl::StatusOr<FileDescriptor> socket = AcceptFrom(ranks_listening_.get());
-    if (socket.status().code() == absl::StatusCode::kNotFound) return;
-    if (!socket.ok()) {
-      spdlog::warn("{}", Message(socket.status()));
-      continue;
-    }
-    const int process = PeerProcess(socket->get());
-    lines_.push_back(
-        {.channel = FrameChannel(*std::move(socket), kControlFrameBytes), .process = process});
-  }
-}
-
-void Supervisor::AdmitFarRanks() {
-  for (Admission::Guest& guest : admission_->Admit(Clock::now())) {
-    if (guest.purpose == Purpose::kBeats) {
-      lines_.push_back({.channel = FrameChannel(std::move(guest.socket), kControlFrameBytes)});
-      continue;
-    }
-    const absl::Status handed = HandOff(handoff_.get(), guest.socket.get());
-    if (!handed.ok()) spdlog::warn("rank 0: {}", Message(handed));
-    plans_ = std::move(guest.socket);
+  for (RankEntrance::Arrival& arrival : entrance_->Arrivals(Clock::now())) {
+    lines_.push_back({.channel = FrameChannel(std::move(arrival.socket), kControlFrameBytes),
+                      .process = arrival.process});
   }
 }
 
@@ -347,7 +301,8 @@ absl::Status Supervisor::Hear(RankLine& line, const std::string& message) {
     line.host = hello.host;
     line.far_process = hello.process;
     // Whoever knows the token may be believed which process it is.
-    const bool here = admission_ && SameAddress(line.channel.fd()) && hello.host == HostName();
+    const bool here =
+        entrance_->across_hosts() && SameAddress(line.channel.fd()) && hello.host == HostName();
     if (here) line.process = hello.process;
     const std::string address = PeerAddress(line.channel.fd());
     hosts_.insert(hosts_.end(), {hello.host, address.substr(0, address.rfind(':'))});
@@ -402,6 +357,10 @@ void Supervisor::Watch() {
   if (finding.came_up) {
     spdlog::info("engine {}: ready, {} ranks, {:.1f} s after its start", lives_.epoch(),
                  job_.ranks(), std::chrono::duration<double>(now - started_).count());
+    if (lives_.epoch() == 1) {
+      WarnOfListeners(
+          {.supervisor = getpid(), .front_end = front_end_, .ranks = entrance_->across_hosts()});
+    }
   }
   if (!finding.failure.empty()) {
     KillRanks(&finding.fence);  // first: a stopped process that goes on later must find no peers
@@ -416,9 +375,8 @@ void Supervisor::Watch() {
 }
 
 void Supervisor::Wait() {
-  std::vector<pollfd> fds = {{.fd = signals_.get(), .events = POLLIN, .revents = 0},
-                             {.fd = ranks_listening_.get(), .events = POLLIN, .revents = 0}};
-  if (admission_) admission_->AppendTo(&fds);
+  std::vector<pollfd> fds = {{.fd = signals_.get(), .events = POLLIN, .revents = 0}};
+  entrance_->AppendTo(&fds);
   for (const RankLine& line : lines_) {
     fds.push_back({.fd = line.channel.fd(), .events = POLLIN, .revents = 0});
   }

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "launch/supervisor/engine_hosts.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <fstream>
+
+#include "launch/supervisor/listening_sockets.h"
+#include "launch/supervisor/tcp_socket.h"
+
+namespace folkmoot {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+TEST(EngineHosts, OfAList) {
+  const auto hosts = ReadHosts("a:2,b.example.org:16,10.0.0.3,a", "");
+  ASSERT_TRUE(hosts.ok()) << hosts.status();
+  EXPECT_THAT(hosts->names, ElementsAre("a", "b.example.org", "10.0.0.3"));
+  EXPECT_TRUE(ReadHosts("", "")->names.empty());
+  for (const char* const bad : {"a:", "a:x", "a:-1", "-oProxyCommand=sh:1", "a;b", ",a", "a b"}) {
+    EXPECT_EQ(ReadHosts(bad, "").status().code(), absl::StatusCode::kInvalidArgument) << bad;
+  }
+  EXPECT_THAT(std::string(Message(ReadHosts("a", "f").status())), HasSubstr("give one of them"));
+}
+
+TEST(EngineHosts, OfAFile) {
+  const std::string path = testing::TempDir() + "/folkmoot-hostfile";
+  const auto read = [&](const std::string& text) {
+    std::ofstream(path) << text;
+    return ReadHosts("", path);
+  };
+  EXPECT_THAT(read("# mine\na slots=2\n\n  b max_slots=4 # the other\na\n")->names,
+              ElementsAre("a", "b"));
+  EXPECT_THAT(std::string(Message(read("# nobody\n").status())), HasSubstr("no host"));
+  EXPECT_THAT(std::string(Message(read("a\n-x\n").status())), HasSubstr("'-x'"));
+  EXPECT_EQ(ReadHosts("", "/nowhere").status().code(), absl::StatusCode::kNotFound);
+}
+
+TEST(EngineHosts, TheLauncherIsToldAndGetsOurVariables) {
+  EXPECT_TRUE(IsOpenMpiLauncher("/usr/bin/mpirun --bind-to core"));
+  EXPECT_FALSE(IsOpenMpiLauncher("srun --mpi=pmix"));
+  EXPECT_FALSE(IsOpenMpiLauncher(""));
+  setenv("FOLKMOOT_THREADS", "2", 1);
+  setenv("FOLKMOOT_API_KEY", "s3cret", 1);
+  const std::vector<std::string> words =
+      LauncherWords(*ReadHosts("a:2,b:2", ""), {{"FOLKMOOT_API_KEY", std::nullopt}});
+  unsetenv("FOLKMOOT_THREADS");
+  unsetenv("FOLKMOOT_API_KEY");
+  EXPECT_EQ(words[0], "--host");
+  EXPECT_EQ(words[1], "a:2,b:2");
+  EXPECT_NE(std::find(words.begin(), words.end(), "FOLKMOOT_THREADS"), words.end());
+  EXPECT_EQ(std::find(words.begin(), words.end(), "FOLKMOOT_API_KEY"), words.end());
+}
+
+TEST(EngineHosts, SaysWhereNobodyCameFrom) {
+  EXPECT_EQ(MissingHosts({"a", "b"}, {"b.example.org", "a"}), "");
+  EXPECT_EQ(MissingHosts({"a", "b", "c"}, {"b"}), "; none from a, c");
+  EXPECT_EQ(MissingHosts({}, {}), "");
+}
+
+TEST(ListeningSockets, AreFound) {
+  const FileDescriptor near = *ListenOnTcp("127.0.0.1", 0);
+  std::vector<std::string> found;
+  for (const ListeningSocket& socket : ListeningSocketsOf(getpid())) {
+    EXPECT_EQ(socket.process, getpid());
+    EXPECT_EQ(socket.program, "supervisor_test");
+    if (socket.loopback) found.push_back(socket.address);
+  }
+  EXPECT_THAT(found, ElementsAre(LocalAddress(near.get())));
+}
+
+}  // namespace
+}  // namespace folkmoot

@@ -20,6 +20,7 @@
 #include "launch/supervisor/confine.h"
 #include "launch/supervisor/engine_rank.h"
 #include "launch/supervisor/front_end_process.h"
+#include "launch/supervisor/host_shared_memory.h"
 #include "launch/supervisor/process.h"
 #include "launch/supervisor/supervisor.h"
 #include "launch/supervisor/tcp_socket.h"
@@ -260,6 +261,9 @@ absl::Status Serve(const ServeOptions& given) {
   FM_RETURN_IF_ERROR(ReadFaults(&options));
   // A rank that a supervisor started, which may have --ranks and keys from a file.
   if (!options.life.directory.empty()) {
+    if (!options.life.control.empty()) {
+      UseSharedMemoryDirectory(options.life.directory, options.life.epoch);
+    }
     return RunOnRanks(options.engine, [&](Cluster& cluster) {
       return ServeSteps(options.engine, options.life, cluster);
     });

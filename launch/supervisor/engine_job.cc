@@ -14,6 +14,7 @@
 #include <utility>
 
 #include "launch/config_file.h"
+#include "launch/supervisor/host_shared_memory.h"
 #include "launch/supervisor/process.h"
 
 namespace folkmoot {
@@ -136,7 +137,7 @@ absl::Status EngineJob::Start(int64_t epoch, const std::string& control, const s
   scratch_ = fmt::format("{}/{}", directory_, epoch);
   fs::create_directories(scratch_, error);
   if (error) return Unavailable("cannot make {}: {}", scratch_, error.message());
-  shared_ = fmt::format("/dev/shm/{}-{}", fs::path(directory_).filename().string(), epoch);
+  shared_ = SharedMemoryDirectory(directory_, epoch);
   if (mkdir(shared_.c_str(), S_IRWXU) != 0) shared_.clear();
   EnvironmentChanges changes = WithoutSupervisorsVariables();
   // In place of orte_tmpdir_base, which would be a directory of this host on the others too.
@@ -147,11 +148,14 @@ absl::Status EngineJob::Start(int64_t epoch, const std::string& control, const s
 }
 
 void EngineJob::Kill() {
-  if (launcher_ > 0) kill(-launcher_, SIGKILL);
+  if (launcher_ <= 0) return;
+  const bool at_once = IsOpenMpiLauncher(options_.launcher) || std::exchange(asked_, true);
+  kill(-launcher_, at_once ? SIGKILL : SIGTERM);
 }
 
 void EngineJob::Ended() {
   launcher_ = -1;
+  asked_ = false;
   RemoveAll(std::exchange(scratch_, std::string()));
   RemoveAll(std::exchange(shared_, std::string()));
 }

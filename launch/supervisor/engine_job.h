@@ -49,7 +49,9 @@ class EngineJob {
   // Not while another life runs. `control`: where ranks on other hosts find the supervisor,
   // ADDRESS:PORT, and `token` what rank 0 gets on its standard input; empty: all are on this host.
   absl::Status Start(int64_t epoch, const std::string& control = "", const std::string& token = "");
-  // Kills the launcher and what it started, as far as that is in its process group.
+  // Kills the launcher and what it started, as far as that is in its process group. mpirun's
+  // daemons end with it; another launcher is asked to end first (srun would leave tasks on other
+  // hosts), and killed when it is told again.
   void Kill();
   // The launcher has been waited for: removes what the life has left behind.
   void Ended();
@@ -67,6 +69,7 @@ class EngineJob {
   std::string scratch_;  // files of the launcher and the ranks in this life
   std::string shared_;   // their shared memory; empty: wherever they like
   pid_t launcher_ = -1;
+  bool asked_ = false;  // to end
 };
 
 }  // namespace folkmoot

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "launch/plan_codec.h"
+#include "launch/supervisor/host_shared_memory.h"
 #include "launch/supervisor/rank_beacon.h"
 #include "launch/supervisor/supervisor_line.h"
 #include "launch/supervisor/tcp_socket.h"
@@ -101,6 +102,7 @@ absl::Status ServeSteps(const EngineOptions& options, const EngineRankOptions& l
   // The supervisor knows that this engine can start before anybody can ask it for something.
   beacon->TellActivity(world.rank() == 0 ? RankActivity::kIdle : RankActivity::kStep);
   FM_RETURN_IF_ERROR(Barrier(world, {.phase = "start-up"}));
+  if (!life.control.empty()) UnlinkSharedMemory(life.directory, life.epoch);
   std::optional<FrameChannel> channel;
   absl::Status met;
   EngineWelcome welcome;

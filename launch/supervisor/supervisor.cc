@@ -36,7 +36,8 @@ constexpr milliseconds kLastWords{5'000};     // for the engine to end, when the
 constexpr milliseconds kFailureHeard{2'000};  // for clients to hear that the engine will not return
 constexpr milliseconds kNewsTimeout{100};
 
-constexpr milliseconds kFarEnd{5'000};  // for ranks on other hosts to hear that they must end
+constexpr milliseconds kLauncherEnd{2'000};  // for a launcher that was asked to end
+constexpr milliseconds kFarEnd{5'000};       // for ranks on other hosts to hear that they must end
 
 // A rank's connection.
 struct RankLine {
@@ -82,7 +83,7 @@ class Supervisor {
 
   void FailEngine(const std::string& reason);
   void KillRanks(const std::vector<int>* only = nullptr);
-  void DropFarRanks();
+  void EndLeftovers();
   std::string WhereNobodyCame() const;
   bool EngineGone() const;
   absl::Status Proceed();
@@ -183,10 +184,14 @@ void Supervisor::KillRanks(const std::vector<int>* only) {
   }
 }
 
+// What is left of a life some time after its end.
+//
 // A host that is out of reach confirms nothing. Its ranks belong to a life whose token and peers
 // are gone: they can do no harm, and end when the kernel there gives their connections up.
-void Supervisor::DropFarRanks() {
-  if (lives_.failure().empty() || Clock::now() - failed_ < kFarEnd) return;
+void Supervisor::EndLeftovers() {
+  if (lives_.failure().empty() || Clock::now() - failed_ < kLauncherEnd) return;
+  job_.Kill();
+  if (Clock::now() - failed_ < kFarEnd) return;
   std::erase_if(lines_, [](const RankLine& line) {
     if (line.process > 0) return false;
     spdlog::warn("{} has not ended within {} s: its host must end it", line.Name(),
@@ -392,7 +397,7 @@ absl::StatusOr<int> Supervisor::Run() {
     OnSignals();
     AcceptRanks();
     ReadRanks();
-    DropFarRanks();
+    EndLeftovers();
     Reap();
     Watch();
     if (exit_status_) {

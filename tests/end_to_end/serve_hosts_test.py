@@ -266,6 +266,8 @@ class HostsTest(unittest.TestCase):
     def test_failures_on_either_host(self):
         noticed = []
         with HostsServer(self.cluster) as server:
+            run_directory = [n for n in os.listdir(server.work) if n.startswith("folkmoot-")][0]
+            ours = (run_directory, "vader_segment.a.", "vader_segment.b.")
             self.assert_nothing_lost(load(server))
             failures = [
                 self.kill(server, 0),
@@ -285,6 +287,9 @@ class HostsTest(unittest.TestCase):
             server.process.send_signal(signal.SIGTERM)
             self.assertEqual(server.wait(), 0, server.log())
             self.assertTrue(eventually(lambda: not list(server.own_processes()), 5))
+            left = [name for name in os.listdir("/dev/shm") if name.startswith(ours)]
+            self.assertEqual(left, [])
+            self.assertEqual(os.listdir(os.path.join(server.work, "b")), [])
 
     def test_a_cut_link(self):
         with HostsServer(self.cluster) as server:

@@ -261,12 +261,13 @@ absl::Status Serve(const ServeOptions& given) {
   FM_RETURN_IF_ERROR(ReadFaults(&options));
   // A rank that a supervisor started, which may have --ranks and keys from a file.
   if (!options.life.directory.empty()) {
-    if (!options.life.control.empty()) {
-      UseSharedMemoryDirectory(options.life.directory, options.life.epoch);
-    }
-    return RunOnRanks(options.engine, [&](Cluster& cluster) {
-      return ServeSteps(options.engine, options.life, cluster);
+    const EngineRankOptions& life = options.life;
+    if (!life.control.empty()) UseSharedMemoryDirectory(life.directory, life.epoch);
+    const absl::Status status = RunOnRanks(options.engine, [&](Cluster& cluster) {
+      return ServeSteps(options.engine, life, cluster);
     });
+    if (!life.control.empty()) LeaveSharedMemoryDirectory(life.directory, life.epoch);
+    return status;
   }
   FM_RETURN_IF_ERROR(ReadKeys(&options));
   if (options.ranks > 0) return ServeSupervised(options);

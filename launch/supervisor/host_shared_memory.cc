@@ -3,9 +3,11 @@
 
 #include <fmt/format.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
 #include <system_error>
 
 namespace folkmoot {
@@ -38,8 +40,18 @@ void UseSharedMemoryDirectory(const std::string& directory, int64_t epoch) {
 }
 
 void UnlinkSharedMemory(const std::string& directory, int64_t epoch) {
-  std::error_code ignored;
-  fs::remove_all(SharedMemoryDirectory(directory, epoch), ignored);
+  const fs::path mine = SharedMemoryDirectory(directory, epoch);
+  const fs::path empty = mine / fmt::format(".{}", getpid());
+  std::error_code error;
+  for (const fs::directory_entry& entry : fs::directory_iterator(mine, error)) {
+    if (entry.path().filename().string().starts_with('.')) continue;
+    // At once, so that the other ranks of this host may do the same.
+    if (std::ofstream(empty)) fs::rename(empty, entry.path(), error);
+  }
+}
+
+void LeaveSharedMemoryDirectory(const std::string& directory, int64_t epoch) {
+  rmdir(SharedMemoryDirectory(directory, epoch).c_str());
 }
 
 }  // namespace folkmoot

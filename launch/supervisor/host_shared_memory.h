@@ -15,7 +15,11 @@ std::string SharedMemoryDirectory(const std::string& directory, int64_t epoch);
 // of earlier lives of the server, which died too early to do it themselves.
 void UseSharedMemoryDirectory(const std::string& directory, int64_t epoch);
 
-// When all ranks have attached to each other: the files go, the memory stays until its users end.
+// When all ranks have attached to each other: the files are replaced by empty ones, for
+// MPI_Finalize wants to find some; the memory stays until its users end.
 void UnlinkSharedMemory(const std::string& directory, int64_t epoch);
+
+// After MPI has ended in order: the last rank of this host removes the directory.
+void LeaveSharedMemoryDirectory(const std::string& directory, int64_t epoch);
 
 }  // namespace folkmoot

@@ -3,11 +3,14 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
 
+#include "launch/supervisor/host_shared_memory.h"
 #include "launch/supervisor/listening_sockets.h"
 #include "launch/supervisor/tcp_socket.h"
 
@@ -61,6 +64,29 @@ TEST(EngineHosts, SaysWhereNobodyCameFrom) {
   EXPECT_EQ(MissingHosts({"a", "b"}, {"b.example.org", "a"}), "");
   EXPECT_EQ(MissingHosts({"a", "b", "c"}, {"b"}), "; none from a, c");
   EXPECT_EQ(MissingHosts({}, {}), "");
+}
+
+TEST(HostSharedMemory, GoesWithItsUsers) {
+  const std::string server = fmt::format("/anywhere/folkmoot-test-{}", getpid());
+  const std::filesystem::path old = SharedMemoryDirectory(server, 1);
+  const std::filesystem::path mine = SharedMemoryDirectory(server, 2);
+  std::filesystem::create_directories(old);
+  std::ofstream(old / "segment") << "left by a rank that was killed";
+  UseSharedMemoryDirectory(server, 2);
+  EXPECT_FALSE(std::filesystem::exists(old));
+  EXPECT_EQ(std::filesystem::status(mine).permissions(), std::filesystem::perms::owner_all);
+  EXPECT_EQ(std::getenv("OMPI_MCA_btl_vader_backing_directory"), mine.string());
+  unsetenv("OMPI_MCA_btl_vader_backing_directory");
+  std::ofstream(mine / "segment") << "in use";
+  std::ifstream user(mine / "segment");
+  UnlinkSharedMemory(server, 2);
+  EXPECT_EQ(std::filesystem::file_size(mine / "segment"), 0u);
+  EXPECT_EQ(std::string(std::istreambuf_iterator<char>(user), {}), "in use");
+  LeaveSharedMemoryDirectory(server, 2);
+  EXPECT_TRUE(std::filesystem::exists(mine));  // another rank is not done
+  std::filesystem::remove(mine / "segment");
+  LeaveSharedMemoryDirectory(server, 2);
+  EXPECT_FALSE(std::filesystem::exists(mine));
 }
 
 TEST(ListeningSockets, AreFound) {

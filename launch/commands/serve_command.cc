@@ -235,10 +235,9 @@ absl::Status ServeSupervised(const ServeOptions& options) {
   FM_RETURN_IF_ERROR(SetUpLog({.level = "", .rank = 0, .ranks = 1}));
   if (std::getenv("FOLKMOOT_LOG_LEVEL") == nullptr) spdlog::set_level(spdlog::level::info);
   FM_ASSIGN_OR_RETURN(const std::vector<std::string> words, OwnCommandLine());
-  supervisor.engine = {.ranks = static_cast<int>(options.ranks),
-                       .launcher = options.launcher,
-                       .rank_command = RankCommand(words),
-                       .hosts = std::move(supervisor.engine.hosts)};
+  supervisor.engine.ranks = static_cast<int>(options.ranks);
+  supervisor.engine.launcher = options.launcher;
+  supervisor.engine.rank_command = RankCommand(words);
   supervisor.exit_on_engine_failure = options.exit_on_engine_failure;
   FM_ASSIGN_OR_RETURN(const int status,
                       Supervise(supervisor, [&](FileDescriptor engine, FileDescriptor news) {

@@ -35,9 +35,8 @@ constexpr milliseconds kTick{50};
 constexpr milliseconds kLastWords{5'000};     // for the engine to end, when the front end has
 constexpr milliseconds kFailureHeard{2'000};  // for clients to hear that the engine will not return
 constexpr milliseconds kNewsTimeout{100};
-
-constexpr milliseconds kLauncherEnd{2'000};  // for a launcher that was asked to end
-constexpr milliseconds kFarEnd{5'000};       // for ranks on other hosts to hear that they must end
+// For a launcher that was asked to end, and for ranks on other hosts to hear that they must.
+constexpr milliseconds kFarEnd{5'000};
 
 // A rank's connection.
 struct RankLine {
@@ -189,9 +188,8 @@ void Supervisor::KillRanks(const std::vector<int>* only) {
 // A host that is out of reach confirms nothing. Its ranks belong to a life whose token and peers
 // are gone: they can do no harm, and end when the kernel there gives their connections up.
 void Supervisor::EndLeftovers() {
-  if (lives_.failure().empty() || Clock::now() - failed_ < kLauncherEnd) return;
+  if (lives_.failure().empty() || Clock::now() - failed_ < kFarEnd) return;
   job_.Kill();
-  if (Clock::now() - failed_ < kFarEnd) return;
   std::erase_if(lines_, [](const RankLine& line) {
     if (line.process > 0) return false;
     spdlog::warn("{} has not ended within {} s: its host must end it", line.Name(),

@@ -288,6 +288,28 @@ TEST(RankEntrance, OnOneHostOpensNoPort) {
   EXPECT_EQ(arrivals[0].process, getpid());
 }
 
+// Whatever rank 0's host does, and whoever else has the connection.
+TEST(RankEntrance, ALifesEndIsTheEndOfItsPlans) {
+  auto entrance = RankEntrance::Open("", "127.0.0.1", 0);
+  ASSERT_TRUE(entrance.ok()) << entrance.status();
+  const Token token = *ParseToken(entrance->BeginLife(1));
+  std::atomic<bool> entered{false};
+  absl::StatusOr<FileDescriptor> rank = NotFound("");
+  std::thread rank0([&] {
+    rank = EnterAt(entrance->control(), token, Purpose::kPlans, 1, kAmple);
+    entered = true;
+  });
+  while (!entered) EXPECT_TRUE(entrance->Arrivals(Clock::now()).empty());
+  rank0.join();
+  ASSERT_TRUE(rank.ok()) << rank.status();
+  const FrameChannel channel(*std::move(rank), kPlanFrameBytes);
+  EXPECT_FALSE(channel.closed());
+  entrance->EndLife();
+  pollfd wait = {.fd = channel.fd(), .events = POLLRDHUP, .revents = 0};
+  EXPECT_EQ(poll(&wait, 1, static_cast<int>(kAmple.count())), 1);
+  EXPECT_TRUE(channel.closed());
+}
+
 TEST(RankEntrance, AcrossHostsEveryLifeHasItsToken) {
   auto entrance = RankEntrance::Open("", "127.0.0.1", 0);
   ASSERT_TRUE(entrance.ok()) << entrance.status();

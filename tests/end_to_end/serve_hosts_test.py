@@ -4,7 +4,8 @@
 to the control port, and no request is lost or changed.
 
 Both hosts are on this machine: network and host name of their own, joined by a virtual cable. That
-needs the rights of root or user namespaces; without, nothing is tested, and status 77 says so.
+needs the rights of root (in a user namespace Open MPI 4.1.4 does not start its ranks); without,
+nothing is tested, and status 77 says so.
 """
 
 import hashlib
@@ -29,11 +30,9 @@ NAMESPACES = ["unshare", "--net", "--uts", "--mount"]
 
 def enter():
     """Runs this test again, as host a."""
-    become_root = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
-    command = [*NAMESPACES, *become_root]
     make = "ip link set lo up && ip link add cable type veth peer name other"
     try:
-        tried = subprocess.run([*command, "sh", "-c", make], capture_output=True, check=False)
+        tried = subprocess.run([*NAMESPACES, "sh", "-c", make], capture_output=True, check=False)
         failure = tried.stderr.decode().strip() if tried.returncode else ""
     except OSError as error:
         failure = str(error)
@@ -41,7 +40,7 @@ def enter():
         print(f"SKIPPED: several hosts were NOT tested: no network of their own: {failure}")
         sys.exit(77)
     os.environ[INSIDE] = "1"
-    os.execvp(command[0], [*command, sys.executable, "-W", "ignore", *sys.argv])
+    os.execvp(NAMESPACES[0], [*NAMESPACES, sys.executable, "-W", "ignore", *sys.argv])
 
 
 if __name__ == "__main__" and INSIDE not in os.environ:
@@ -62,7 +61,18 @@ class Cluster:
     """Host a, where we are, and host b at the other end of the cable."""
 
     def __init__(self):
-        self.far = subprocess.Popen(["unshare", "--net", "--uts", "sleep", "1000"])
+        self.far = subprocess.Popen(
+            ["unshare", "--net", "--uts", "sleep", "1000"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+        )
+        try:
+            self.join()
+        except BaseException:
+            self.end()
+            raise
+
+    def join(self):
         ours = os.readlink("/proc/self/ns/net")
         eventually(lambda: os.readlink(f"/proc/{self.far.pid}/ns/net") != ours)
         self.inside_b = ["nsenter", "-t", str(self.far.pid), "--net", "--uts"]
@@ -244,12 +254,9 @@ class HostsTest(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         cls.cluster = Cluster()
+        cls.addClassCleanup(cls.cluster.end)
         with Server(supervised=True, ranks=4) as server:
             cls.expected = load(server)
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.cluster.end()
 
     def assert_nothing_lost(self, clients):
         for client, right in zip(clients, self.expected):

@@ -13,6 +13,7 @@ import hmac
 import os
 import re
 import shlex
+import shutil
 import signal
 import socket
 import stat
@@ -369,9 +370,11 @@ class HostsTest(unittest.TestCase):
     def test_a_rank_that_hears_nothing_ends_by_itself(self):
         # A rank without a launcher on host b, and a supervisor that we play.
         token, nonce = os.urandom(32), os.urandom(32)
+        name = f"alone-{os.getpid()}"
+        self.addCleanup(shutil.rmtree, f"/dev/shm/{name}-1", ignore_errors=True)
         with socket.create_server((HOST_A, 0)) as listening:
             address = f"{HOST_A}:{listening.getsockname()[1]}"
-            flags = ["--supervised", "/nowhere/here", "--epoch", "1", "--control", address]
+            flags = ["--supervised", f"/nowhere/{name}", "--epoch", "1", "--control", address]
             rank = subprocess.Popen(
                 [*self.cluster.inside_b, FOLKMOOT, "serve", DEMO, "--threads", "1", *flags],
                 stdin=subprocess.PIPE,

@@ -5,6 +5,8 @@
 
 #include <utility>
 
+#include "launch/supervisor/handoff.h"
+
 namespace folkmoot {
 namespace {
 
@@ -17,8 +19,8 @@ constexpr milliseconds kSendPlan{60'000};
 
 }  // namespace
 
-RemoteExecutor::RemoteExecutor(FileDescriptor listening, AgreementFields expected)
-    : listening_(std::move(listening)), expected_(std::move(expected)) {}
+RemoteExecutor::RemoteExecutor(FileDescriptor source, AgreementFields expected)
+    : source_(std::move(source)), expected_(std::move(expected)) {}
 
 absl::Status RemoteExecutor::CheckHello(const EngineHello& hello) const {
   for (size_t i = 0; i < std::min(expected_.size(), hello.fields.size()); ++i) {
@@ -48,12 +50,13 @@ absl::Status RemoteExecutor::CheckHello(const EngineHello& hello) const {
 }
 
 absl::Status RemoteExecutor::Renew(int64_t first_step, milliseconds patience) {
-  channel_.reset();  // an old engine that still lives sees it and leaves
-  pollfd wait = {.fd = listening_.get(), .events = POLLIN, .revents = 0};
+  if (channel_) channel_->HangUp();  // an old engine that still lives sees it and leaves
+  channel_.reset();
+  pollfd wait = {.fd = source_.get(), .events = POLLIN, .revents = 0};
   if (poll(&wait, 1, static_cast<int>(patience.count())) <= 0) {
     return DeadlineExceeded("no engine has come");
   }
-  absl::StatusOr<FileDescriptor> socket = AcceptFrom(listening_.get());
+  absl::StatusOr<FileDescriptor> socket = NextConnection(source_.get());
   if (!socket.ok()) return DeadlineExceeded("{}", Message(socket.status()));
   FrameChannel channel(*std::move(socket), kPlanFrameBytes);
   const absl::StatusOr<std::string> message = channel.Receive(kHello);

@@ -16,9 +16,9 @@ namespace folkmoot {
 
 class RemoteExecutor : public Executor {
  public:
-  // `listening`: where rank 0 will connect. `expected`: what the front end knows of the model and
-  // the flags; an engine that differs is refused by the name of the field.
-  RemoteExecutor(FileDescriptor listening, AgreementFields expected);
+  // `source`: where connections of rank 0 come from (handoff.h). `expected`: what the front end
+  // knows of the model and the flags; an engine that differs is refused by the name of the field.
+  RemoteExecutor(FileDescriptor source, AgreementFields expected);
 
   // Of the last life; not before the first, which Renew waits for as for any other.
   const EngineHello& hello() const { return *hello_; }
@@ -38,7 +38,7 @@ class RemoteExecutor : public Executor {
  private:
   absl::Status CheckHello(const EngineHello& hello) const;
 
-  FileDescriptor listening_;
+  FileDescriptor source_;
   AgreementFields expected_;
   std::optional<EngineHello> hello_;
   std::optional<FrameChannel> channel_;

@@ -20,8 +20,10 @@
 
 #include "launch/supervisor/control.h"
 #include "launch/supervisor/engine_lives.h"
-#include "launch/supervisor/engine_rank.h"
+#include "launch/supervisor/listening_sockets.h"
 #include "launch/supervisor/process.h"
+#include "launch/supervisor/rank_entrance.h"
+#include "launch/supervisor/tcp_socket.h"
 
 namespace folkmoot {
 namespace {
@@ -33,16 +35,23 @@ constexpr milliseconds kTick{50};
 constexpr milliseconds kLastWords{5'000};     // for the engine to end, when the front end has
 constexpr milliseconds kFailureHeard{2'000};  // for clients to hear that the engine will not return
 constexpr milliseconds kNewsTimeout{100};
+// For a launcher that was asked to end, and for ranks on other hosts to hear that they must.
+constexpr milliseconds kFarEnd{5'000};
 
 // A rank's connection.
 struct RankLine {
   FrameChannel channel;
-  pid_t process = 0;
-  int rank = -1;  // -1: it has not said
+  pid_t process = 0;  // 0: not of this host, where alone it could be killed
+  int rank = -1;      // -1: it has not said
   int64_t epoch = 0;
   bool leaving = false;
+  std::string host = {};    // its name; empty: this one
+  int32_t far_process = 0;  // its number there
 
-  std::string Name() const { return fmt::format("rank {} (pid {})", rank, process); }
+  std::string Name() const {
+    if (process > 0) return fmt::format("rank {} (pid {})", rank, process);
+    return fmt::format("rank {} (pid {} on {})", rank, far_process, host);
+  }
 };
 
 class Supervisor {
@@ -73,6 +82,8 @@ class Supervisor {
 
   void FailEngine(const std::string& reason);
   void KillRanks(const std::vector<int>* only = nullptr);
+  void EndLeftovers();
+  std::string WhereNobodyCame() const;
   bool EngineGone() const;
   absl::Status Proceed();
   void GiveUp();
@@ -82,7 +93,8 @@ class Supervisor {
   const SupervisorOptions& options_;
   const FrontEndBody& body_;
   const std::string directory_;
-  FileDescriptor ranks_listening_, engine_listening_, signals_;
+  std::optional<RankEntrance> entrance_;
+  FileDescriptor signals_;
 
   pid_t front_end_ = -1;
   std::optional<FrameChannel> news_;
@@ -90,15 +102,20 @@ class Supervisor {
   EngineJob job_;
   EngineLives lives_;
   Clock::time_point started_;
+  Clock::time_point failed_;  // the life under way, if it has
   std::vector<RankLine> lines_;
+  std::vector<std::string> hosts_;  // of the ranks that have come in this life: name, address
 
   std::optional<int> exit_status_;
   Clock::time_point finish_by_;
 };
 
 absl::Status Supervisor::Open() {
-  FM_ASSIGN_OR_RETURN(ranks_listening_, ListenAt(RankSocket(directory_)));
-  FM_ASSIGN_OR_RETURN(engine_listening_, ListenAt(EngineSocket(directory_)));
+  FM_ASSIGN_OR_RETURN(entrance_,
+                      RankEntrance::Open(directory_, options_.control_host, options_.control_port));
+  if (entrance_->across_hosts()) {
+    spdlog::info("ranks find the supervisor at {}", entrance_->control());
+  }
   sigset_t mask;
   sigemptyset(&mask);
   for (const int signal : {SIGCHLD, SIGTERM, SIGINT, SIGUSR1, SIGHUP}) sigaddset(&mask, signal);
@@ -119,9 +136,8 @@ absl::Status Supervisor::StartFrontEnd() {
                         mine.Reset();
                         news_.reset();
                         lines_.clear();
-                        ranks_listening_.Reset();
                         signals_.Reset();
-                        return body_(std::move(engine_listening_), std::move(theirs));
+                        return body_(entrance_->BecomeFrontEnds(), std::move(theirs));
                       }));
   news_.emplace(std::move(mine), kControlFrameBytes);
   return absl::OkStatus();
@@ -129,7 +145,9 @@ absl::Status Supervisor::StartFrontEnd() {
 
 absl::Status Supervisor::StartEngine() {
   started_ = Clock::now();
-  FM_RETURN_IF_ERROR(job_.Start(lives_.Begin(started_)));
+  const int64_t epoch = lives_.Begin(started_);
+  hosts_.clear();
+  FM_RETURN_IF_ERROR(job_.Start(epoch, entrance_->control(), entrance_->BeginLife(epoch)));
   Tell();
   return absl::OkStatus();
 }
@@ -143,17 +161,47 @@ void Supervisor::FailEngine(const std::string& reason) {
   if (!lives_.Fail(reason)) return;
   spdlog::error("engine {}: {}", lives_.epoch(), reason);
   Tell();
+  failed_ = Clock::now();
   KillRanks();
+  entrance_->EndLife();
   job_.Kill();
 }
 
-// The processes of the ranks, which may have left the launcher's group.
+// The processes of the ranks, which may have left the launcher's group. One on another host ends
+// when it hears that nobody listens to it; one that hears nothing there is ended by the launcher's
+// daemon, when the launcher is gone.
 void Supervisor::KillRanks(const std::vector<int>* only) {
   for (const RankLine& line : lines_) {
     const bool meant =
         only == nullptr || std::find(only->begin(), only->end(), line.rank) != only->end();
-    if (line.process > 0 && meant) kill(line.process, SIGKILL);
+    if (!meant) continue;
+    if (line.process > 0) {
+      kill(line.process, SIGKILL);
+    } else {
+      shutdown(line.channel.fd(), SHUT_WR);
+    }
   }
+}
+
+// What is left of a life some time after its end.
+//
+// A host that is out of reach confirms nothing. Its ranks belong to a life whose token and peers
+// are gone: they can do no harm, and end when the kernel there gives their connections up.
+void Supervisor::EndLeftovers() {
+  if (lives_.failure().empty() || Clock::now() - failed_ < kFarEnd) return;
+  job_.Kill();
+  std::erase_if(lines_, [](const RankLine& line) {
+    if (line.process > 0) return false;
+    spdlog::warn("{} has not ended within {} s: its host must end it", line.Name(),
+                 kFarEnd.count() / 1000);
+    return true;
+  });
+}
+
+// Of a life that fails, behind the reason.
+std::string Supervisor::WhereNobodyCame() const {
+  const bool all = hosts_.size() == 2 * static_cast<size_t>(job_.ranks());
+  return all ? "" : MissingHosts(job_.hosts(), hosts_);
 }
 
 bool Supervisor::EngineGone() const { return !job_.running() && lines_.empty(); }
@@ -213,7 +261,9 @@ void Supervisor::Reap() {
       const bool leaving =
           std::all_of(lines_.begin(), lines_.end(), [](const RankLine& l) { return l.leaving; });
       const bool orderly = WIFEXITED(status) && WEXITSTATUS(status) == 0 && leaving;
-      if (!orderly && !exit_status_) FailEngine("the launcher " + DescribeExit(status));
+      if (!orderly && !exit_status_) {
+        FailEngine("the launcher " + DescribeExit(status) + WhereNobodyCame());
+      }
       KillRanks();
     }
   }
@@ -221,6 +271,7 @@ void Supervisor::Reap() {
 
 void Supervisor::OnFrontEndEnd(int wait_status) {
   front_end_ = -1;
+  entrance_->FrontEndEnded();
   news_.reset();
   if (exit_status_) return;
   if (WIFEXITED(wait_status)) return Finish(WEXITSTATUS(wait_status), kLastWords);
@@ -233,16 +284,9 @@ void Supervisor::OnFrontEndEnd(int wait_status) {
 }
 
 void Supervisor::AcceptRanks() {
-  while (true) {
-    absl::StatusOr<FileDescriptor> socket = AcceptFrom(ranks_listening_.get());
-    if (socket.status().code() == absl::StatusCode::kNotFound) return;
-    if (!socket.ok()) {
-      spdlog::warn("{}", Message(socket.status()));
-      continue;
-    }
-    const int process = PeerProcess(socket->get());
-    lines_.push_back(
-        {.channel = FrameChannel(*std::move(socket), kControlFrameBytes), .process = process});
+  for (RankEntrance::Arrival& arrival : entrance_->Arrivals(Clock::now())) {
+    lines_.push_back({.channel = FrameChannel(std::move(arrival.socket), kControlFrameBytes),
+                      .process = arrival.process});
   }
 }
 
@@ -257,6 +301,14 @@ absl::Status Supervisor::Hear(RankLine& line, const std::string& message) {
     }
     line.rank = hello.rank;
     line.epoch = hello.epoch;
+    line.host = hello.host;
+    line.far_process = hello.process;
+    // Whoever knows the token may be believed which process it is.
+    const bool here =
+        entrance_->across_hosts() && SameAddress(line.channel.fd()) && hello.host == HostName();
+    if (here) line.process = hello.process;
+    const std::string address = PeerAddress(line.channel.fd());
+    hosts_.insert(hosts_.end(), {hello.host, address.substr(0, address.rfind(':'))});
     lives_.OnHello(line.rank, now);
     return absl::OkStatus();
   }
@@ -308,10 +360,14 @@ void Supervisor::Watch() {
   if (finding.came_up) {
     spdlog::info("engine {}: ready, {} ranks, {:.1f} s after its start", lives_.epoch(),
                  job_.ranks(), std::chrono::duration<double>(now - started_).count());
+    if (lives_.epoch() == 1) {
+      WarnOfListeners(
+          {.supervisor = getpid(), .front_end = front_end_, .ranks = entrance_->across_hosts()});
+    }
   }
   if (!finding.failure.empty()) {
     KillRanks(&finding.fence);  // first: a stopped process that goes on later must find no peers
-    return FailEngine(finding.failure);
+    return FailEngine(finding.failure + WhereNobodyCame());
   }
   if (!finding.news) return;
   const EngineNews& news = lives_.news();
@@ -322,8 +378,8 @@ void Supervisor::Watch() {
 }
 
 void Supervisor::Wait() {
-  std::vector<pollfd> fds = {{.fd = signals_.get(), .events = POLLIN, .revents = 0},
-                             {.fd = ranks_listening_.get(), .events = POLLIN, .revents = 0}};
+  std::vector<pollfd> fds = {{.fd = signals_.get(), .events = POLLIN, .revents = 0}};
+  entrance_->AppendTo(&fds);
   for (const RankLine& line : lines_) {
     fds.push_back({.fd = line.channel.fd(), .events = POLLIN, .revents = 0});
   }
@@ -339,6 +395,7 @@ absl::StatusOr<int> Supervisor::Run() {
     OnSignals();
     AcceptRanks();
     ReadRanks();
+    EndLeftovers();
     Reap();
     Watch();
     if (exit_status_) {

@@ -22,6 +22,10 @@ struct SupervisorOptions {
   EngineJobOptions engine;
   WatchLimits limits;
   bool exit_on_engine_failure = false;  // else the front end stays, and refuses
+  // With ranks on other hosts: the address, of this host, at which they find the supervisor, and
+  // its port (0: any). Empty: all ranks are on this host.
+  std::string control_host;
+  int control_port = 0;
 };
 
 // The body of the front end's process: where rank 0 will connect, and where EngineNews come from.

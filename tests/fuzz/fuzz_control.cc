@@ -6,6 +6,7 @@
 #include <string>
 #include <string_view>
 
+#include "launch/supervisor/admission.h"
 #include "launch/supervisor/control.h"
 #include "runtime/check.h"
 
@@ -25,7 +26,7 @@ void Read(std::string_view bytes) {
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (size == 0) return 0;
   const std::string_view bytes(reinterpret_cast<const char*>(data) + 1, size - 1);
-  switch (data[0] % 6) {
+  switch (data[0] % 7) {
     case 0:
       Read<folkmoot::RankHello>(bytes);
       break;
@@ -41,8 +42,11 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     case 4:
       Read<folkmoot::StepReply>(bytes);
       break;
-    default:
+    case 5:
       Read<folkmoot::EngineNews>(bytes);
+      break;
+    default:
+      Read<folkmoot::Greeting>(bytes);
   }
   return 0;
 }

@@ -20,8 +20,10 @@
 #include "launch/supervisor/confine.h"
 #include "launch/supervisor/engine_rank.h"
 #include "launch/supervisor/front_end_process.h"
+#include "launch/supervisor/host_shared_memory.h"
 #include "launch/supervisor/process.h"
 #include "launch/supervisor/supervisor.h"
+#include "launch/supervisor/tcp_socket.h"
 #include "launch/version.h"
 #include "layers/gates/gate_config.h"
 #include "layers/gates/gate_fields.h"
@@ -44,6 +46,10 @@ struct ServeOptions {
   int64_t shutdown_timeout = 300;
   int64_t ranks = 0;  // 0: not supervised
   std::string launcher = "mpirun";
+  std::string hosts;
+  std::string hostfile;
+  std::string control_host;
+  int control_port = 0;
   bool exit_on_engine_failure = false;
   std::string api_key_file;
   std::string journal;
@@ -185,17 +191,40 @@ int FrontEndStatus(const ServeOptions& options, FrontEndLink link) {
   return 1;
 }
 
+// Where the ranks are, and how they find us.
+absl::Status ChooseHosts(const ServeOptions& options, SupervisorOptions* supervisor) {
+  absl::StatusOr<EngineHosts> hosts = ReadHosts(options.hosts, options.hostfile);
+  if (!hosts.ok()) return UsageError(std::string(Message(hosts.status())));
+  if (!hosts->names.empty() && !IsOpenMpiLauncher(options.launcher)) {
+    return UsageError(
+        "--hosts and --hostfile are for mpirun; tell another --launcher in its own words, and give "
+        "--control-host");
+  }
+  supervisor->control_host = options.control_host;
+  supervisor->control_port = options.control_port;
+  if (!hosts->names.empty() && options.control_host.empty()) {
+    absl::StatusOr<std::string> address = AddressTowards(hosts->names);
+    if (!address.ok()) {
+      return UsageError(fmt::format("{}; name it with --control-host", Message(address.status())));
+    }
+    supervisor->control_host = *std::move(address);
+  }
+  supervisor->engine.hosts = *std::move(hosts);
+  return absl::OkStatus();
+}
+
 absl::Status ServeSupervised(const ServeOptions& options) {
   if (LaunchedByMpi()) {
     return UsageError("--ranks starts ranks by itself: leave mpirun away, or --ranks");
   }
+  SupervisorOptions supervisor;
+  FM_RETURN_IF_ERROR(ChooseHosts(options, &supervisor));
   FM_RETURN_IF_ERROR(SetUpLog({.level = "", .rank = 0, .ranks = 1}));
   if (std::getenv("FOLKMOOT_LOG_LEVEL") == nullptr) spdlog::set_level(spdlog::level::info);
   FM_ASSIGN_OR_RETURN(const std::vector<std::string> words, OwnCommandLine());
-  SupervisorOptions supervisor;
-  supervisor.engine = {.ranks = static_cast<int>(options.ranks),
-                       .launcher = options.launcher,
-                       .rank_command = RankCommand(words)};
+  supervisor.engine.ranks = static_cast<int>(options.ranks);
+  supervisor.engine.launcher = options.launcher;
+  supervisor.engine.rank_command = RankCommand(words);
   supervisor.exit_on_engine_failure = options.exit_on_engine_failure;
   const FaultSite site = {.process = FaultProcess::kSupervisor};
   FM_RETURN_IF_ERROR(ArmFaults(options.engine.faults, site));
@@ -220,9 +249,13 @@ absl::Status Serve(const ServeOptions& given) {
   // A rank that a supervisor started, which may have --ranks and keys from a file.
   if (!options.life.directory.empty()) {
     options.engine.faults.epoch = options.life.epoch;
-    return RunOnRanks(options.engine, [&](Cluster& cluster) {
-      return ServeSteps(options.engine, options.life, cluster);
+    const EngineRankOptions& life = options.life;
+    if (!life.control.empty()) UseSharedMemoryDirectory(life.directory, life.epoch);
+    const absl::Status status = RunOnRanks(options.engine, [&](Cluster& cluster) {
+      return ServeSteps(options.engine, life, cluster);
     });
+    if (!life.control.empty()) LeaveSharedMemoryDirectory(life.directory, life.epoch);
+    return status;
   }
   FM_RETURN_IF_ERROR(ReadKeys(&options));
   if (options.ranks > 0) return ServeSupervised(options);
@@ -270,9 +303,18 @@ void AddSupervisorFlags(CLI::App& app, ServeOptions* options) {
                  "start so many ranks and watch them: one that dies or hangs costs a pause, not a "
                  "request. 0: this process is a rank, alone or under mpirun")
       ->check(CLI::Range(0, 65536));
-  app.add_option(
-      "--launcher", options->launcher,
-      "with --ranks: what starts them on this host, with its arguments; it is given -n N");
+  app.add_option("--launcher", options->launcher,
+                 "with --ranks: what starts them, with its arguments; it is given -n N");
+  app.add_option("--hosts", options->hosts,
+                 "with --ranks: where they run, with the number of ranks of each: 'a:2,b:2'; for "
+                 "mpirun, which must reach the hosts, and find the program and the model there");
+  app.add_option("--hostfile", options->hostfile,
+                 "the same from a file: 'a slots=2' in a line for each");
+  app.add_option("--control-host", options->control_host,
+                 "with ranks on other hosts: the address of this one at which they find it. "
+                 "Default: that of the interface towards them");
+  app.add_option("--control-port", options->control_port, "its port; 0: any free one")
+      ->check(CLI::Range(0, 65535));
   app.add_flag("--exit-on-engine-failure", options->exit_on_engine_failure,
                "with --ranks: end with status 1 when the engine fails again and again, instead of "
                "refusing requests with 503");
@@ -283,6 +325,7 @@ void AddSupervisorFlags(CLI::App& app, ServeOptions* options) {
                "wait for the disk before a token is sent: requests survive the machine");
   app.add_option("--supervised", options->life.directory)->group("");
   app.add_option("--epoch", options->life.epoch)->group("");
+  app.add_option("--control", options->life.control)->group("");
 }
 
 void AddModelFlags(CLI::App& app, ServeOptions* options) {

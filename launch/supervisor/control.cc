@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "launch/supervisor/control.h"
 
+#include <limits>
+
 #include "launch/plan_codec.h"
 #include "proto/control.pb.h"
 
@@ -8,6 +10,7 @@ namespace folkmoot {
 namespace {
 
 constexpr int32_t kMostRanks = 1 << 16;
+constexpr int64_t kLongestName = 255;  // of a host
 
 template <typename Wire>
 absl::Status Parse(std::string_view bytes, const char* name, Wire* wire) {
@@ -41,6 +44,8 @@ std::string Encode(const RankHello& message) {
   out.set_epoch(message.epoch);
   out.set_rank(message.rank);
   out.set_ranks(message.ranks);
+  out.set_host(message.host);
+  out.set_process(message.process);
   return out.SerializeAsString();
 }
 
@@ -49,7 +54,14 @@ absl::Status Decode(std::string_view bytes, RankHello* message) {
   FM_RETURN_IF_ERROR(Parse(bytes, "RankHello", &in));
   FM_RETURN_IF_ERROR(CheckRange("ranks", in.ranks(), 1, kMostRanks));
   FM_RETURN_IF_ERROR(CheckRange("rank", in.rank(), 0, in.ranks() - 1));
-  *message = {.epoch = in.epoch(), .rank = in.rank(), .ranks = in.ranks()};
+  FM_RETURN_IF_ERROR(
+      CheckRange("bytes of host", static_cast<int64_t>(in.host().size()), 0, kLongestName));
+  FM_RETURN_IF_ERROR(CheckRange("process", in.process(), 0, std::numeric_limits<int32_t>::max()));
+  *message = {.epoch = in.epoch(),
+              .rank = in.rank(),
+              .ranks = in.ranks(),
+              .host = in.host(),
+              .process = in.process()};
   return absl::OkStatus();
 }
 

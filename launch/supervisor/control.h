@@ -25,6 +25,8 @@ struct RankHello {
   int64_t epoch = 0;  // life of the engine that the rank belongs to
   int32_t rank = 0;
   int32_t ranks = 1;
+  std::string host;     // its name
+  int32_t process = 0;  // number of the process there
 };
 
 // kIdle: rank 0 has no plan. kLeaving: its work is done, the process ends.

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "launch/supervisor/engine_hosts.h"
 #include "runtime/status.h"
 
 namespace folkmoot {
@@ -15,6 +16,7 @@ struct EngineJobOptions {
   int ranks = 1;
   std::string launcher = "mpirun";        // with arguments, if any; it is given -n N
   std::vector<std::string> rank_command;  // `folkmoot serve MODEL ...`, as the user gave it
+  EngineHosts hosts;                      // none: this one
 };
 
 // The user's command line as one for ranks: without keys, which are none of their business, and
@@ -29,9 +31,12 @@ class EngineJob {
   EngineJob(const EngineJob&) = delete;
   EngineJob& operator=(const EngineJob&) = delete;
 
-  // Not while another life runs.
-  absl::Status Start(int64_t epoch);
-  // Kills the launcher and what it started, as far as that is in its process group.
+  // Not while another life runs. `control`: where ranks on other hosts find the supervisor,
+  // ADDRESS:PORT, and `token` what rank 0 gets on its standard input; empty: all are on this host.
+  absl::Status Start(int64_t epoch, const std::string& control = "", const std::string& token = "");
+  // Kills the launcher and what it started, as far as that is in its process group. mpirun's
+  // daemons end with it; another launcher is asked to end first (srun would leave tasks on other
+  // hosts), and killed when it is told again.
   void Kill();
   // The launcher has been waited for, or nobody waits for it any more: removes what the life has
   // left behind.
@@ -40,15 +45,17 @@ class EngineJob {
   bool running() const { return launcher_ > 0; }
   pid_t launcher() const { return launcher_; }  // -1: none
   int ranks() const { return options_.ranks; }
+  const std::vector<std::string>& hosts() const { return options_.hosts.names; }
 
  private:
-  std::vector<std::string> Command(int64_t epoch) const;
+  std::vector<std::string> Command(int64_t epoch, const std::string& control) const;
 
   EngineJobOptions options_;
   std::string directory_;
   std::string scratch_;  // files of the launcher and the ranks in this life
   std::string shared_;   // their shared memory; empty: wherever they like
   pid_t launcher_ = -1;
+  bool asked_ = false;  // to end
 };
 
 }  // namespace folkmoot

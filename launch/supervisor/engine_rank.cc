@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "launch/supervisor/engine_rank.h"
 
+#include <unistd.h>
+
 #include <csignal>
 #include <memory>
 #include <optional>
@@ -8,7 +10,10 @@
 #include <utility>
 
 #include "launch/plan_codec.h"
+#include "launch/supervisor/host_shared_memory.h"
 #include "launch/supervisor/rank_beacon.h"
+#include "launch/supervisor/supervisor_line.h"
+#include "launch/supervisor/tcp_socket.h"
 
 namespace folkmoot {
 namespace {
@@ -36,8 +41,9 @@ EngineHello HelloOf(LoadedRank& rank, const EngineRankOptions& life) {
 }
 
 absl::StatusOr<std::pair<FrameChannel, EngineWelcome>> MeetFrontEnd(LoadedRank& rank,
-                                                                    const EngineRankOptions& life) {
-  FM_ASSIGN_OR_RETURN(FileDescriptor socket, ConnectTo(EngineSocket(life.directory)));
+                                                                    const EngineRankOptions& life,
+                                                                    const SupervisorLine& line) {
+  FM_ASSIGN_OR_RETURN(FileDescriptor socket, line.ForPlans());
   FrameChannel channel(std::move(socket), kPlanFrameBytes);
   FM_RETURN_IF_ERROR(channel.Send(Encode(HelloOf(rank, life)), kSendReply));
   FM_ASSIGN_OR_RETURN(const std::string answer, channel.Receive(kWelcome));
@@ -81,20 +87,26 @@ absl::Status ServeSteps(const EngineOptions& options, const EngineRankOptions& l
   for (const int signal : {SIGTERM, SIGINT, SIGUSR1, SIGHUP}) std::signal(signal, SIG_IGN);
   Progress& progress = cluster.Watch();
   Communicator& world = cluster.world();
-  FM_ASSIGN_OR_RETURN(
-      const std::unique_ptr<RankBeacon> beacon,
-      RankBeacon::Start(RankSocket(life.directory),
-                        {.epoch = life.epoch, .rank = world.rank(), .ranks = world.size()},
-                        progress));
+  FM_ASSIGN_OR_RETURN(const SupervisorLine line, SupervisorLine::Find(life, world));
+  FM_ASSIGN_OR_RETURN(FileDescriptor supervisor, line.ForBeats());
+  FM_ASSIGN_OR_RETURN(const std::unique_ptr<RankBeacon> beacon,
+                      RankBeacon::Start(std::move(supervisor),
+                                        {.epoch = life.epoch,
+                                         .rank = world.rank(),
+                                         .ranks = world.size(),
+                                         .host = HostName(),
+                                         .process = getpid()},
+                                        progress));
   FM_ASSIGN_OR_RETURN(const std::unique_ptr<LoadedRank> rank, LoadWithProgress(options, cluster));
   // The supervisor knows that this engine can start before anybody can ask it for something.
   beacon->TellActivity(world.rank() == 0 ? RankActivity::kIdle : RankActivity::kStep);
   FM_RETURN_IF_ERROR(Barrier(world, {.phase = "start-up"}));
+  if (!life.control.empty()) UnlinkSharedMemory(life.directory, life.epoch);
   std::optional<FrameChannel> channel;
   absl::Status met;
   EngineWelcome welcome;
   if (world.rank() == 0) {
-    auto front_end = MeetFrontEnd(*rank, life);
+    auto front_end = MeetFrontEnd(*rank, life, line);
     met = Annotate(front_end.status(), "front end");
     if (front_end.ok()) {
       channel.emplace(std::move(front_end->first));

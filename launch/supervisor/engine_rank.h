@@ -13,6 +13,9 @@ namespace folkmoot {
 // How the supervisor starts a rank.
 struct EngineRankOptions {
   std::string directory;  // of the sockets; empty: not supervised
+  // Across hosts: where the supervisor listens, ADDRESS:PORT; rank 0 reads the token from standard
+  // input. Empty: at the sockets in the directory.
+  std::string control;
   int64_t epoch = 0;
 };
 

@@ -206,6 +206,13 @@ absl::StatusOr<std::string> FrameChannel::Receive(std::chrono::milliseconds time
   }
 }
 
+void FrameChannel::HangUp() { shutdown(fd(), SHUT_RDWR); }
+
+absl::StatusOr<FileDescriptor> FrameChannel::Release() {
+  if (taken_ != buffer_.size()) return DataLoss("more was sent than was asked for");
+  return std::move(socket_);
+}
+
 bool FrameChannel::closed() const {
   pollfd wait = {.fd = fd(), .events = POLLRDHUP, .revents = 0};
   return poll(&wait, 1, 0) != 0 && (wait.revents & (POLLRDHUP | POLLHUP | POLLERR)) != 0;

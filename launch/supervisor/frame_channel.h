@@ -57,6 +57,10 @@ class FrameChannel {
   absl::StatusOr<std::optional<std::string>> Poll();
   // Has the other end gone, as far as can be told without reading?
   bool closed() const;
+  // Ends the connection itself, whoever else has descriptors of it.
+  void HangUp();
+  // The socket, for another owner. An error when something was received that nobody took.
+  absl::StatusOr<FileDescriptor> Release();
 
  private:
   absl::Status Read();  // what is there

@@ -35,12 +35,11 @@ uint64_t PagesRead(const rusage& usage) {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<RankBeacon>> RankBeacon::Start(const std::string& path,
+absl::StatusOr<std::unique_ptr<RankBeacon>> RankBeacon::Start(FileDescriptor supervisor,
                                                               const RankHello& hello,
                                                               const Progress& progress) {
-  FM_ASSIGN_OR_RETURN(FileDescriptor socket, ConnectTo(path));
   std::unique_ptr<RankBeacon> beacon(
-      new RankBeacon(FrameChannel(std::move(socket), kControlFrameBytes), progress));
+      new RankBeacon(FrameChannel(std::move(supervisor), kControlFrameBytes), progress));
   FM_RETURN_IF_ERROR(beacon->channel_.Send(Encode(hello), kSendTimeout));
   beacon->thread_ = std::thread([beacon = beacon.get()] { beacon->Loop(); });
   return beacon;

@@ -17,8 +17,8 @@ namespace folkmoot {
 
 class RankBeacon {
  public:
-  // Connects to the supervisor's socket at `path`. `progress` must outlive the beacon.
-  static absl::StatusOr<std::unique_ptr<RankBeacon>> Start(const std::string& path,
+  // `supervisor`: a connection to it. `progress` must outlive the beacon.
+  static absl::StatusOr<std::unique_ptr<RankBeacon>> Start(FileDescriptor supervisor,
                                                            const RankHello& hello,
                                                            const Progress& progress);
   ~RankBeacon();

@@ -5,6 +5,8 @@
 
 #include <utility>
 
+#include "launch/supervisor/handoff.h"
+
 namespace folkmoot {
 namespace {
 
@@ -17,9 +19,8 @@ constexpr milliseconds kSendPlan{60'000};
 
 }  // namespace
 
-RemoteExecutor::RemoteExecutor(FileDescriptor listening, AgreementFields expected,
-                               Progress* progress)
-    : listening_(std::move(listening)), expected_(std::move(expected)), progress_(progress) {}
+RemoteExecutor::RemoteExecutor(FileDescriptor source, AgreementFields expected, Progress* progress)
+    : source_(std::move(source)), expected_(std::move(expected)), progress_(progress) {}
 
 absl::Status RemoteExecutor::CheckHello(const EngineHello& hello) const {
   for (size_t i = 0; i < std::min(expected_.size(), hello.fields.size()); ++i) {
@@ -49,13 +50,14 @@ absl::Status RemoteExecutor::CheckHello(const EngineHello& hello) const {
 }
 
 absl::Status RemoteExecutor::Renew(int64_t first_step, milliseconds patience) {
-  channel_.reset();  // an old engine that still lives sees it and leaves
+  if (channel_) channel_->HangUp();  // an old engine that still lives sees it and leaves
+  channel_.reset();
   if (progress_ != nullptr) progress_->GetOn();
-  pollfd wait = {.fd = listening_.get(), .events = POLLIN, .revents = 0};
+  pollfd wait = {.fd = source_.get(), .events = POLLIN, .revents = 0};
   if (poll(&wait, 1, static_cast<int>(patience.count())) <= 0) {
     return DeadlineExceeded("no engine has come");
   }
-  absl::StatusOr<FileDescriptor> socket = AcceptFrom(listening_.get());
+  absl::StatusOr<FileDescriptor> socket = NextConnection(source_.get());
   if (!socket.ok()) return DeadlineExceeded("{}", Message(socket.status()));
   FrameChannel channel(*std::move(socket), kPlanFrameBytes);
   const absl::StatusOr<std::string> message = channel.Receive(kHello);

@@ -17,10 +17,10 @@ namespace folkmoot {
 
 class RemoteExecutor : public Executor {
  public:
-  // `listening`: where rank 0 will connect. `expected`: what the front end knows of the model and
-  // the flags; an engine that differs is refused by the name of the field.
+  // `source`: where connections of rank 0 come from (handoff.h). `expected`: what the front end
+  // knows of the model and the flags; an engine that differs is refused by the name of the field.
   // `progress`: told how the calling thread gets on; may be null.
-  RemoteExecutor(FileDescriptor listening, AgreementFields expected, Progress* progress = nullptr);
+  RemoteExecutor(FileDescriptor source, AgreementFields expected, Progress* progress = nullptr);
 
   // Of the last life; not before the first, which Renew waits for as for any other.
   const EngineHello& hello() const { return *hello_; }
@@ -41,7 +41,7 @@ class RemoteExecutor : public Executor {
   absl::Status CheckHello(const EngineHello& hello) const;
   absl::StatusOr<std::string> Ask(const PlannedStep& step);
 
-  FileDescriptor listening_;
+  FileDescriptor source_;
   AgreementFields expected_;
   Progress* progress_;
   std::optional<EngineHello> hello_;

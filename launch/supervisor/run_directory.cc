@@ -78,10 +78,6 @@ void RemoveAll(const std::string& path) {
   if (!path.empty()) fs::remove_all(path, ignored);
 }
 
-std::string SharedMemoryOf(const std::string& run_directory, int64_t epoch) {
-  return fmt::format("{}/{}-{}", kShared, fs::path(run_directory).filename().string(), epoch);
-}
-
 absl::StatusOr<RunDirectory> RunDirectory::Create() {
   const char* const tmpdir = std::getenv("TMPDIR");
   const std::string base = tmpdir != nullptr ? tmpdir : "/tmp";

@@ -28,9 +28,6 @@ class RunDirectory {
   FileDescriptor lock_;
 };
 
-// What one life of an engine has in shared memory.
-std::string SharedMemoryOf(const std::string& run_directory, int64_t epoch);
-
 void RemoveAll(const std::string& path);
 
 }  // namespace folkmoot

@@ -18,11 +18,13 @@
 
 #include "launch/supervisor/control.h"
 #include "launch/supervisor/engine_lives.h"
-#include "launch/supervisor/engine_rank.h"
 #include "launch/supervisor/front_end_child.h"
 #include "launch/supervisor/front_end_process.h"
+#include "launch/supervisor/listening_sockets.h"
 #include "launch/supervisor/process.h"
+#include "launch/supervisor/rank_entrance.h"
 #include "launch/supervisor/run_directory.h"
+#include "launch/supervisor/tcp_socket.h"
 
 namespace folkmoot {
 namespace {
@@ -33,16 +35,23 @@ using std::chrono::milliseconds;
 constexpr milliseconds kTick{50};
 constexpr milliseconds kLastWords{5'000};     // for the engine to end, when the front end has
 constexpr milliseconds kFailureHeard{2'000};  // for clients to hear that the engine will not return
+// For a launcher that was asked to end, and for ranks on other hosts to hear that they must.
+constexpr milliseconds kFarEnd{5'000};
 
 // A rank's connection.
 struct RankLine {
   FrameChannel channel;
-  pid_t process = 0;
-  int rank = -1;  // -1: it has not said
+  pid_t process = 0;  // 0: not of this host, where alone it could be killed
+  int rank = -1;      // -1: it has not said
   int64_t epoch = 0;
   bool leaving = false;
+  std::string host = {};    // its name; empty: this one
+  int32_t far_process = 0;  // its number there
 
-  std::string Name() const { return fmt::format("rank {} (pid {})", rank, process); }
+  std::string Name() const {
+    if (process > 0) return fmt::format("rank {} (pid {})", rank, process);
+    return fmt::format("rank {} (pid {} on {})", rank, far_process, host);
+  }
 };
 
 class Supervisor {
@@ -75,6 +84,8 @@ class Supervisor {
   void FailEngine(const std::string& reason);
   void KillRanks(const std::vector<int>* only = nullptr);
   void AbandonEngine();
+  void EndLeftovers();
+  std::string WhereNobodyCame() const;
   bool EngineGone() const;
   absl::Status Proceed();
   void GiveUp();
@@ -84,7 +95,8 @@ class Supervisor {
   const SupervisorOptions& options_;
   const FrontEndBody& body_;
   const std::string directory_;
-  FileDescriptor ranks_listening_, engine_listening_, signals_;
+  std::optional<RankEntrance> entrance_;
+  FileDescriptor signals_;
 
   FrontEndChild front_end_;
   bool stopping_ = false;  // somebody has asked us to
@@ -92,15 +104,20 @@ class Supervisor {
   EngineJob job_;
   EngineLives lives_;
   Clock::time_point started_;
+  Clock::time_point failed_;  // the life under way, if it has
   std::vector<RankLine> lines_;
+  std::vector<std::string> hosts_;  // of the ranks that have come in this life: name, address
 
   std::optional<int> exit_status_;
   Clock::time_point finish_by_;
 };
 
 absl::Status Supervisor::Open() {
-  FM_ASSIGN_OR_RETURN(ranks_listening_, ListenAt(RankSocket(directory_)));
-  FM_ASSIGN_OR_RETURN(engine_listening_, ListenAt(EngineSocket(directory_)));
+  FM_ASSIGN_OR_RETURN(entrance_,
+                      RankEntrance::Open(directory_, options_.control_host, options_.control_port));
+  if (entrance_->across_hosts()) {
+    spdlog::info("ranks find the supervisor at {}", entrance_->control());
+  }
   sigset_t mask;
   sigemptyset(&mask);
   for (const int signal : {SIGCHLD, SIGTERM, SIGINT, SIGUSR1, SIGHUP}) sigaddset(&mask, signal);
@@ -114,15 +131,16 @@ absl::Status Supervisor::StartFrontEnd() {
   lives_.OnFrontEndStart();
   return front_end_.Start([&](FileDescriptor news, int64_t life) {
     lines_.clear();
-    ranks_listening_.Reset();
     signals_.Reset();
-    return body_({.engine = std::move(engine_listening_), .news = std::move(news), .life = life});
+    return body_({.engine = entrance_->BecomeFrontEnds(), .news = std::move(news), .life = life});
   });
 }
 
 absl::Status Supervisor::StartEngine() {
   started_ = Clock::now();
-  FM_RETURN_IF_ERROR(job_.Start(lives_.Begin(started_)));
+  const int64_t epoch = lives_.Begin(started_);
+  hosts_.clear();
+  FM_RETURN_IF_ERROR(job_.Start(epoch, entrance_->control(), entrance_->BeginLife(epoch)));
   Tell();
   return absl::OkStatus();
 }
@@ -134,17 +152,47 @@ void Supervisor::FailEngine(const std::string& reason) {
   if (!lives_.Fail(reason)) return;
   spdlog::error("engine {}: {}", lives_.epoch(), reason);
   Tell();
+  failed_ = Clock::now();
   KillRanks();
+  entrance_->EndLife();
   job_.Kill();
 }
 
-// The processes of the ranks, which may have left the launcher's group.
+// The processes of the ranks, which may have left the launcher's group. One on another host ends
+// when it hears that nobody listens to it; one that hears nothing there is ended by the launcher's
+// daemon, when the launcher is gone.
 void Supervisor::KillRanks(const std::vector<int>* only) {
   for (const RankLine& line : lines_) {
     const bool meant =
         only == nullptr || std::find(only->begin(), only->end(), line.rank) != only->end();
-    if (line.process > 0 && meant) kill(line.process, SIGKILL);
+    if (!meant) continue;
+    if (line.process > 0) {
+      kill(line.process, SIGKILL);
+    } else {
+      shutdown(line.channel.fd(), SHUT_WR);
+    }
   }
+}
+
+// What is left of a life some time after its end.
+//
+// A host that is out of reach confirms nothing. Its ranks belong to a life whose token and peers
+// are gone: they can do no harm, and end when the kernel there gives their connections up.
+void Supervisor::EndLeftovers() {
+  if (lives_.failure().empty() || Clock::now() - failed_ < kFarEnd) return;
+  job_.Kill();
+  std::erase_if(lines_, [](const RankLine& line) {
+    if (line.process > 0) return false;
+    spdlog::warn("{} has not ended within {} s: its host must end it", line.Name(),
+                 kFarEnd.count() / 1000);
+    return true;
+  });
+}
+
+// Of a life that fails, behind the reason.
+std::string Supervisor::WhereNobodyCame() const {
+  const bool all = hosts_.size() == 2 * static_cast<size_t>(job_.ranks());
+  return all ? "" : MissingHosts(job_.hosts(), hosts_);
 }
 
 bool Supervisor::EngineGone() const { return !job_.running() && lines_.empty(); }
@@ -224,7 +272,9 @@ void Supervisor::Reap() {
       const bool leaving =
           std::all_of(lines_.begin(), lines_.end(), [](const RankLine& l) { return l.leaving; });
       const bool orderly = WIFEXITED(status) && WEXITSTATUS(status) == 0 && leaving;
-      if (!orderly && !exit_status_) FailEngine("the launcher " + DescribeExit(status));
+      if (!orderly && !exit_status_) {
+        FailEngine("the launcher " + DescribeExit(status) + WhereNobodyCame());
+      }
       KillRanks();
     }
   }
@@ -232,6 +282,7 @@ void Supervisor::Reap() {
 
 void Supervisor::OnFrontEndEnd(int wait_status) {
   front_end_.Ended();
+  entrance_->FrontEndEnded();
   if (exit_status_) return;
   const bool lost = WIFEXITED(wait_status) && WEXITSTATUS(wait_status) == kLostSupervisor;
   if (WIFEXITED(wait_status) && !lost) return Finish(WEXITSTATUS(wait_status), kLastWords);
@@ -249,16 +300,9 @@ void Supervisor::OnFrontEndEnd(int wait_status) {
 }
 
 void Supervisor::AcceptRanks() {
-  while (true) {
-    absl::StatusOr<FileDescriptor> socket = AcceptFrom(ranks_listening_.get());
-    if (socket.status().code() == absl::StatusCode::kNotFound) return;
-    if (!socket.ok()) {
-      spdlog::warn("{}", Message(socket.status()));
-      continue;
-    }
-    const int process = PeerProcess(socket->get());
-    lines_.push_back(
-        {.channel = FrameChannel(*std::move(socket), kControlFrameBytes), .process = process});
+  for (RankEntrance::Arrival& arrival : entrance_->Arrivals(Clock::now())) {
+    lines_.push_back({.channel = FrameChannel(std::move(arrival.socket), kControlFrameBytes),
+                      .process = arrival.process});
   }
 }
 
@@ -273,6 +317,14 @@ absl::Status Supervisor::Hear(RankLine& line, const std::string& message) {
     }
     line.rank = hello.rank;
     line.epoch = hello.epoch;
+    line.host = hello.host;
+    line.far_process = hello.process;
+    // Whoever knows the token may be believed which process it is.
+    const bool here =
+        entrance_->across_hosts() && SameAddress(line.channel.fd()) && hello.host == HostName();
+    if (here) line.process = hello.process;
+    const std::string address = PeerAddress(line.channel.fd());
+    hosts_.insert(hosts_.end(), {hello.host, address.substr(0, address.rfind(':'))});
     lives_.OnHello(line.rank, now);
     return absl::OkStatus();
   }
@@ -324,10 +376,15 @@ void Supervisor::Watch() {
   if (finding.came_up) {
     spdlog::info("engine {}: ready, {} ranks, {:.1f} s after its start", lives_.epoch(),
                  job_.ranks(), std::chrono::duration<double>(now - started_).count());
+    if (lives_.epoch() == 1) {
+      WarnOfListeners({.supervisor = getpid(),
+                       .front_end = front_end_.process(),
+                       .ranks = entrance_->across_hosts()});
+    }
   }
   if (!finding.failure.empty()) {
     KillRanks(&finding.fence);  // first: a stopped process that goes on later must find no peers
-    return FailEngine(finding.failure);
+    return FailEngine(finding.failure + WhereNobodyCame());
   }
   if (!finding.news) return;
   const EngineNews& news = lives_.news();
@@ -339,8 +396,8 @@ void Supervisor::Watch() {
 
 void Supervisor::Wait() {
   std::vector<pollfd> fds = {{.fd = signals_.get(), .events = POLLIN, .revents = 0},
-                             {.fd = ranks_listening_.get(), .events = POLLIN, .revents = 0},
                              {.fd = front_end_.fd(), .events = POLLIN, .revents = 0}};
+  entrance_->AppendTo(&fds);
   for (const RankLine& line : lines_) {
     fds.push_back({.fd = line.channel.fd(), .events = POLLIN, .revents = 0});
   }
@@ -358,6 +415,7 @@ absl::StatusOr<int> Supervisor::Run() {
     ReadRanks();
     front_end_.Read(
         [&](const FrontEndBeat& beat) { lives_.OnFrontEnd(beat.steps, beat.culprits); });
+    EndLeftovers();
     Reap();
     Watch();
     if (!exit_status_) front_end_.Watch(Clock::now());

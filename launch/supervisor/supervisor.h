@@ -24,6 +24,10 @@ struct SupervisorOptions {
   WatchLimits limits;
   FrontEndLimits front_end_limits;
   bool exit_on_engine_failure = false;  // else the front end stays, and refuses
+  // With ranks on other hosts: the address, of this host, at which they find the supervisor, and
+  // its port (0: any). Empty: all ranks are on this host.
+  std::string control_host;
+  int control_port = 0;
 };
 
 // What the front end's process is given.

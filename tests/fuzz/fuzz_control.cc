@@ -6,6 +6,7 @@
 #include <string>
 #include <string_view>
 
+#include "launch/supervisor/admission.h"
 #include "launch/supervisor/control.h"
 #include "runtime/check.h"
 
@@ -41,11 +42,14 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     case 4:
       Read<folkmoot::StepReply>(bytes);
       break;
-    case 6:
+    case 5:
       Read<folkmoot::FrontEndBeat>(bytes);
       break;
-    default:
+    case 6:
       Read<folkmoot::EngineNews>(bytes);
+      break;
+    default:
+      Read<folkmoot::Greeting>(bytes);
   }
   return 0;
 }

@@ -20,10 +20,13 @@ T RoundTrip(const T& message) {
 }
 
 TEST(Control, MessagesComeBackAsTheyWere) {
-  const RankHello hello = RoundTrip(RankHello{.epoch = 3, .rank = 2, .ranks = 4});
+  const RankHello hello =
+      RoundTrip(RankHello{.epoch = 3, .rank = 2, .ranks = 4, .host = "b", .process = 812});
   EXPECT_EQ(hello.epoch, 3);
   EXPECT_EQ(hello.rank, 2);
   EXPECT_EQ(hello.ranks, 4);
+  EXPECT_EQ(hello.host, "b");
+  EXPECT_EQ(hello.process, 812);
   const RankBeat beat = RoundTrip(RankBeat{.progress = 7,
                                            .waiting = true,
                                            .phase = "combine",

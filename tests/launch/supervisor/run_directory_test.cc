@@ -10,6 +10,8 @@
 #include <filesystem>
 #include <fstream>
 
+#include "launch/supervisor/host_shared_memory.h"
+
 namespace folkmoot {
 namespace {
 
@@ -58,7 +60,7 @@ TEST_F(RunDirectoryTest, TheNextOneCleansUpAfterTheDead) {
   const pid_t child = fork();
   if (child == 0) {
     const auto dead = RunDirectory::Create();
-    fs::create_directory(SharedMemoryOf(dead->path(), 1));
+    fs::create_directory(SharedMemoryDirectory(dead->path(), 1));
     std::ofstream(dead->path() + "/1") << "a socket, say";
     const std::string path = dead->path();
     (void)!write(pipe_ends[1], path.data(), path.size());
@@ -70,7 +72,7 @@ TEST_F(RunDirectoryTest, TheNextOneCleansUpAfterTheDead) {
   close(pipe_ends[0]);
   close(pipe_ends[1]);
   ASSERT_TRUE(fs::exists(dead));
-  ASSERT_TRUE(fs::exists(SharedMemoryOf(dead, 1)));
+  ASSERT_TRUE(fs::exists(SharedMemoryDirectory(dead, 1)));
   fs::create_directory(base_ + "/folkmoot-abcdef");       // somebody's without a lock
   fs::create_directory(base_ + "/folkmoot-longer-name");  // somebody else's
   std::ofstream(base_ + "/folkmoot-longer-name/lock") << "";
@@ -78,7 +80,7 @@ TEST_F(RunDirectoryTest, TheNextOneCleansUpAfterTheDead) {
     const auto next = RunDirectory::Create();
     ASSERT_TRUE(next.ok());
     EXPECT_FALSE(fs::exists(dead));
-    EXPECT_FALSE(fs::exists(SharedMemoryOf(dead, 1)));
+    EXPECT_FALSE(fs::exists(SharedMemoryDirectory(dead, 1)));
     EXPECT_TRUE(fs::exists(alive->path() + "/lock"));
     EXPECT_TRUE(fs::exists(base_ + "/folkmoot-abcdef"));
     EXPECT_TRUE(fs::exists(base_ + "/folkmoot-longer-name"));

@@ -144,7 +144,7 @@ absl::Status Engine::Drain(absl::FunctionRef<void(const RequestEvent&)> on_event
 
 void Engine::Restart() {
   has_next_ = false;
-  scheduler_.Restart();
+  scheduler_.Restart(executor_.begun());
 }
 
 absl::Status Engine::Renew(std::chrono::milliseconds patience) {

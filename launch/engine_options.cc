@@ -132,6 +132,7 @@ void AddEngineFlags(CLI::App& app, EngineOptions* options) {
       "been seen on hardware yet");
   app.add_flag("--enforce-eager", options->enforce_eager,
                "on GPUs: start every kernel of a decode step by itself instead of as one graph");
+  AddFaultFlags(app, &options->faults);
 }
 
 absl::Status CheckEngineOptions(const EngineOptions& options) {
@@ -152,6 +153,7 @@ absl::Status CheckEngineOptions(const EngineOptions& options) {
         fmt::format("--quantization {}: quantised weights run on the CPU only; use --device cpu",
                     options.quantization));
   }
+  FM_RETURN_IF_ERROR(ReadFaults(options.faults).status());
   return CheckSpeculation(options);
 }
 

@@ -8,6 +8,7 @@
 #include <optional>
 #include <string>
 
+#include "launch/fault_flags.h"
 #include "layers/models/model.h"
 #include "layers/weight_loader.h"
 #include "parallel/dispatcher.h"
@@ -56,6 +57,7 @@ struct EngineOptions {
   bool batch_invariant = false;
   bool enforce_eager = false;
   bool wgmma_attention = false;
+  FaultFlags faults;
   const NcclApi* nccl = nullptr;             // not a flag: what tests use in place of the library
   ColumnsKind columns = ColumnsKind::kAuto;  // not a flag: how tensor-parallel ranks exchange
 };

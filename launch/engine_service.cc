@@ -31,6 +31,7 @@ EngineSnapshot SnapshotOf(const Engine& engine) {
   snapshot.waiting = scheduler.waiting();
   snapshot.waiting_tokens = scheduler.waiting_tokens();
   snapshot.preemptions = scheduler.preemptions();
+  snapshot.culprits = scheduler.culprits();
   snapshot.total_blocks = scheduler.total_blocks();
   snapshot.used_blocks = scheduler.used_blocks();
   snapshot.cached_blocks = scheduler.cached_blocks();

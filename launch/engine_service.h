@@ -47,6 +47,7 @@ struct EngineSnapshot {
   int64_t waiting = 0;
   int64_t waiting_tokens = 0;
   int64_t preemptions = 0;
+  int64_t culprits = 0;      // requests that were found to bring the ranks down
   int64_t total_blocks = 0;  // of all ranks
   int64_t used_blocks = 0;
   int64_t cached_blocks = 0;        // free to take, content kept

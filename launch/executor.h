@@ -56,6 +56,8 @@ class Executor {
   virtual bool renewable() const { return false; }
   // Are the ranks known to be lost, though no step has failed?
   virtual bool lost() const { return false; }
+  // After an error of Run: may ranks have begun the step? If not, its requests are not at fault.
+  virtual bool begun() const { return true; }
   // After an error of Run: waits at most `patience` for ranks that know no sequence, whose first
   // step is `first_step`. Returns the parts of the plan whose pages are empty; the others have what
   // answered steps have written to theirs. DeadlineExceeded: not yet; any other error: there will

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "launch/generation_config.h"
 
-#include <fstream>
-
 #include "nlohmann/json.hpp"
 #include "runtime/checkpoint/gguf_model.h"
+#include "runtime/file.h"
 
 namespace folkmoot {
 
@@ -33,9 +32,10 @@ absl::StatusOr<GenerationConfig> LoadGenerationConfig(const std::string& model) 
   if (gguf) return OfGguf(*gguf);
   const std::string path = model + "/generation_config.json";
   GenerationConfig config;
-  std::ifstream file(path);
-  if (!file) return config;
-  const nlohmann::json json = nlohmann::json::parse(file, nullptr, /*allow_exceptions=*/false);
+  FM_ASSIGN_OR_RETURN(const std::optional<std::string> text,
+                      ReadFileIfThere(path, FaultPoint::kConfigRead));
+  if (!text) return config;
+  const nlohmann::json json = nlohmann::json::parse(*text, nullptr, /*allow_exceptions=*/false);
   if (!json.is_object()) return InvalidArgument("{}: not a JSON object", path);
   const auto read = [&](const char* key, auto* value) -> absl::Status {
     if (!json.contains(key) || json[key].is_null()) return absl::OkStatus();

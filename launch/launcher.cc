@@ -12,6 +12,7 @@
 #include "launch/command.h"
 #include "launch/progress_bar.h"
 #include "launch/terminal.h"
+#include "parallel/faulty_communicator.h"
 #include "parallel/mpi_communicator.h"
 #include "parallel/mpi_environment.h"
 #include "parallel/thread_communicator.h"
@@ -42,14 +43,14 @@ absl::StatusOr<std::unique_ptr<Cluster>> Cluster::Create(const EngineOptions& op
     cluster->world_ = std::move(MakeThreadCommunicators(1).front());
   }
   cluster->world_->set_timeout(std::chrono::milliseconds(options.timeout_ms));
+  cluster->epoch_ = options.faults.epoch;
+  FM_ASSIGN_OR_RETURN(const std::vector<Fault> faults, ReadFaults(options.faults));
+  FM_RETURN_IF_ERROR(ArmFaults(options.faults, cluster->Site()));
+  cluster->world_ = AddFaults(std::move(cluster->world_), faults, &cluster->epoch_);
   const int rank =
       cluster->group_ == nullptr ? cluster->world_->rank() : cluster->group_->process();
   FM_RETURN_IF_ERROR(SetUpLog({.level = "", .rank = rank, .ranks = cluster->world_->size()}));
   return cluster;
-}
-
-void Cluster::AddFaults(const std::vector<Fault>& plan) {
-  world_ = folkmoot::AddFaults(std::move(world_), plan, &epoch_);
 }
 
 Progress& Cluster::Watch() {
@@ -66,10 +67,15 @@ void Cluster::Fail(const absl::Status& status) {
   std::_Exit(1);  // whoever watches the job says what becomes of the others
 }
 
+FaultSite Cluster::Site() const {
+  return {.process = FaultProcess::kRank, .rank = world_->rank(), .epoch = epoch_};
+}
+
 absl::Status RunOnRanks(const EngineOptions& options,
                         const std::function<absl::Status(Cluster&)>& body) {
   FM_ASSIGN_OR_RETURN(const std::unique_ptr<Cluster> cluster, Cluster::Create(options));
   absl::Status status = body(*cluster);
+  PrintFaultCounts(options.faults, cluster->Site());
   Communicator& world = cluster->world();
   if (world.size() == 1 || world.rank() < 0) return status;
   // When every rank comes here the group is whole and all may leave in order. Otherwise somebody is
@@ -91,7 +97,7 @@ absl::StatusOr<std::unique_ptr<LoadedRank>> LoadWithProgress(const EngineOptions
   Communicator& world = cluster.world();
   std::unique_ptr<ProgressBar> bar;
   const auto progress = [&](int64_t bytes, int64_t total) {
-    cluster.progress().Advance();
+    cluster.progress().GetOn();
     if (bar == nullptr) {
       bar = std::make_unique<ProgressBar>(
           ProgressBar::Options{

@@ -7,7 +7,6 @@
 
 #include "launch/engine.h"
 #include "launch/loaded_rank.h"
-#include "parallel/fault_plan.h"
 #include "parallel/progress.h"
 
 namespace folkmoot {
@@ -18,23 +17,26 @@ class MpiEnvironment;
 // The ranks of this job. One process alone is a group of one and never touches MPI.
 class Cluster {
  public:
-  // Reads threads, pin, timeout_ms and spares of the options.
+  // Reads threads, pin, timeout_ms, spares and faults of the options.
   static absl::StatusOr<std::unique_ptr<Cluster>> Create(const EngineOptions& options);
   ~Cluster();
   Cluster(const Cluster&) = delete;
   Cluster& operator=(const Cluster&) = delete;
 
   Communicator& world() { return *world_; }
-  // Faults on purpose, once, before anybody uses world(), and the life of the engine that begins.
-  void AddFaults(const std::vector<Fault>& plan);
+  // The life of the engine that begins. Faults at exchanges are those of this life and of the rank
+  // that this process is in it; faults at points are those of the process when it started.
   void set_epoch(int64_t epoch) { epoch_ = epoch; }
   // From here on another thread can see how this rank gets on. Once, before anybody uses world().
   Progress& Watch();
+  // Of Watch(); also told how loading gets on.
   Progress& progress() { return progress_; }
   const ThreadBudget& threads() const { return threads_; }
   // The ranks and spare processes of a job that has some; null: it has none. Its ranks end without
   // waiting for each other.
   MpiCommunicator* group() { return group_; }
+
+  FaultSite Site() const;
 
   // Runs after an error: prints it, as the rank that should, and ends the whole job with status 1.
   [[noreturn]] void Fail(const absl::Status& status);

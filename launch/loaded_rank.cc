@@ -13,6 +13,7 @@
 #include "launch/parallelism.h"
 #include "layers/models/tensor_list.h"
 #include "parallel/thread_communicator.h"
+#include "runtime/memory.h"
 
 namespace folkmoot {
 namespace {
@@ -99,8 +100,9 @@ absl::Status LoadedRank::LoadWeights(const EngineOptions& options, ModelOptions 
     if (progress) progress(bytes_read_, std::max(total, bytes_read_));
   });
   const auto load = gpu_ ? &LoadGpuModel : &LoadModel;
-  absl::StatusOr<std::unique_ptr<Model>> loaded =
-      load(config_, model, *loader_, placement_, tensor_parallel_ ? *alone_ : world, *pool_);
+  absl::StatusOr<std::unique_ptr<Model>> loaded = OrOutOfMemory([&] {
+    return load(config_, model, *loader_, placement_, tensor_parallel_ ? *alone_ : world, *pool_);
+  });
   loader_->set_progress(nullptr);
   FM_RETURN_IF_ERROR(AgreeOrFail(peers, loaded.status(), {}));
   model_ = *std::move(loaded);
@@ -116,7 +118,7 @@ absl::Status LoadedRank::LoadDraft(const EngineOptions& options, int64_t context
   draft.dummy_seed = DummySeed(options);
   draft.context = context;
   absl::StatusOr<std::unique_ptr<DraftModel>> loaded =
-      DraftModel::Load(draft, config_, options.model, *pool_);
+      OrOutOfMemory([&] { return DraftModel::Load(draft, config_, options.model, *pool_); });
   AgreementFields fields;
   if (loaded.ok()) (*loaded)->weights().AddFields("--speculative-model: ", fields);
   FM_RETURN_IF_ERROR(AgreeOrFail(peers, loaded.status(), fields));
@@ -171,9 +173,12 @@ absl::StatusOr<std::unique_ptr<LoadedRank>> LoadedRank::Load(const EngineOptions
   rank->scheduler_options_ = SchedulerOf(options, opened, rank->placement_.ranks(), blocks);
   rank->fields_ = std::move(fields);
   const CachePages pages = {.blocks = blocks, .block_size = kKvBlockSize};
-  absl::Status made = rank->model_->MakeCache(pages);
-  if (made.ok() && rank->draft_ != nullptr) made = rank->draft_->MakeCache(pages);
-  FM_RETURN_IF_ERROR(AgreeOrFail(peers, made, {}));
+  const absl::Status made = OrOutOfMemory([&]() -> absl::Status {
+    FM_RETURN_IF_ERROR(rank->model_->MakeCache(pages));
+    return rank->draft_ == nullptr ? absl::OkStatus() : rank->draft_->MakeCache(pages);
+  });
+  FM_RETURN_IF_ERROR(AgreeOrFail(
+      peers, Annotate(made, "lower --kv-cache-blocks, --max-num-seqs or --max-model-len"), {}));
   rank->runner_ = std::make_unique<ModelRunner>(
       *rank->model_, *rank->pool_, parallelism.tensor ? *rank->alone_ : world, rank->draft_.get());
   rank->rules_ = std::make_unique<ModelRules>(rank->config_, rank->model_->gate_config(),

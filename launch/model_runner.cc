@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <chrono>
 
+#include "runtime/memory.h"
+
 namespace folkmoot {
 namespace {
 
@@ -61,6 +63,10 @@ ModelRunner::ModelRunner(Model& model, ThreadPool& pool, Communicator& experts, 
       samplers_(static_cast<size_t>(pool.threads())) {}
 
 absl::StatusOr<StepResult> ModelRunner::Run(const StepPlan& plan) {
+  return OrOutOfMemory([&] { return Compute(plan); });
+}
+
+absl::StatusOr<StepResult> ModelRunner::Compute(const StepPlan& plan) {
   model_seconds_ = sample_seconds_ = 0;
   const RankPlan& mine = plan.ranks[static_cast<size_t>(experts_.rank())];
   for (const int64_t id : mine.finished) states_.erase(id);

@@ -31,6 +31,7 @@ class ModelRunner {
   // when the plan does not fit what this rank holds, with the sequence and the reason. What is
   // wrong with one sequence only is in its result; later slices of it are answered with the same
   // error.
+  // ResourceExhausted: memory for the step cannot be had.
   absl::StatusOr<StepResult> Run(const StepPlan& plan);
 
   // A step has failed, and the communicator works again: sequences are as if they had never begun.
@@ -46,6 +47,7 @@ class ModelRunner {
   double sample_seconds() const { return sample_seconds_; }
 
  private:
+  absl::StatusOr<StepResult> Compute(const StepPlan& plan);
   absl::Status SelectGates(const std::vector<std::string>& gates);
   absl::Status CheckStart(const SequenceStart& start) const;
   absl::Status Begin(const SequenceStart& start);

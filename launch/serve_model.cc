@@ -2,7 +2,6 @@
 #include "launch/serve_model.h"
 
 #include <filesystem>
-#include <fstream>
 #include <iterator>
 
 #include "launch/api/output/formats.h"
@@ -10,6 +9,7 @@
 #include "layers/models/model.h"
 #include "nlohmann/json.hpp"
 #include "runtime/checkpoint/gguf_model.h"
+#include "runtime/file.h"
 #include "runtime/grammar/grammar_compiler.h"
 #include "runtime/jinja/chat_template.h"
 #include "runtime/jinja/message_style.h"
@@ -20,16 +20,15 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-// The file's text; empty when it is not there.
-std::string ReadText(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), {}};
-}
-
 // The text of tokenizer_config.json, or what it would be for a GGUF file; empty when there is none.
 absl::StatusOr<std::string> TokenizerConfigOf(const std::string& model) {
   FM_ASSIGN_OR_RETURN(const std::optional<std::string> gguf, FindGguf(model));
-  if (!gguf) return ReadText(model + "/tokenizer_config.json");
+  if (!gguf) {
+    FM_ASSIGN_OR_RETURN(
+        std::optional<std::string> text,
+        ReadFileIfThere(model + "/tokenizer_config.json", FaultPoint::kTokenizerRead));
+    return std::move(text).value_or("");
+  }
   FM_ASSIGN_OR_RETURN(const std::unique_ptr<GgufModel> file, GgufModel::Open(*gguf));
   return GgufTokenizerConfig(*file);
 }
@@ -70,9 +69,10 @@ absl::StatusOr<ChatTemplates> FindTemplates(const ServeModelOptions& options,
     return NotFound("--chat-template {}: no such file", options.chat_template);
   }
   ChatTemplates given;
+  FM_ASSIGN_OR_RETURN(const std::string text,
+                      ReadFile(options.chat_template, FaultPoint::kConfigRead));
   FM_ASSIGN_OR_RETURN(given.standard,
-                      ChatTemplate::Parse(ReadText(options.chat_template), options.chat_template,
-                                          SpecialTokensOf(tokenizer)));
+                      ChatTemplate::Parse(text, options.chat_template, SpecialTokensOf(tokenizer)));
   return given;
 }
 

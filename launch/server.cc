@@ -15,7 +15,8 @@ using namespace std::chrono_literals;
 
 constexpr auto kStatisticsInterval = 10s;
 constexpr auto kExpertsInterval = 1s;  // how often counters of experts are copied under load
-constexpr auto kLastAnswers = 5s;      // for clients to read them before the process ends
+constexpr auto kPulse = 100ms;
+constexpr auto kLastAnswers = 5s;  // for clients to read them before the process ends
 
 }  // namespace
 
@@ -47,6 +48,12 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(ServerOptions options) {
                       HttpServer::Start(server->loop_, server->options_.http, server->Routes()));
   Server* self = server.get();
   server->loop_.CatchSignals([self](int) { self->OnSignal(); });
+  if (server->options_.pulse != nullptr) {
+    server->loop_.Post([self] {
+      self->options_.pulse->events.Adopt();
+      self->Beat();
+    });
+  }
   server->thread_ = std::thread([self] { self->loop_.Run(); });
   return server;
 }
@@ -110,8 +117,9 @@ absl::Status Server::Run(Engine& engine, std::chrono::milliseconds heartbeat, Lo
     const std::string name = loaded.metrics.model_name;
     metrics_ = std::make_unique<Metrics>(std::move(loaded.metrics));
     metrics_->OnEngineLives(engine_lives_);
-    metrics_handler_ = [this](const std::shared_ptr<HttpExchange>& exchange) {
+    metrics_handler_ = [this, journal](const std::shared_ptr<HttpExchange>& exchange) {
       metrics_->OnSnapshot(service_->Snapshot());
+      if (journal != nullptr) metrics_->OnJournal(journal->counts());
       LookAtExperts();
       exchange->Respond(
           {.status = 200, .body = metrics_->Render(), .content_type = kMetricsContentType});
@@ -181,8 +189,20 @@ void Server::Abort() {
   service_->Stop();
 }
 
+// The loop's sign of life, and news for who reads it.
+void Server::Beat() {
+  options_.pulse->events.progress.GetOn();
+  if (metrics_ != nullptr) {
+    const EngineSnapshot snapshot = service_->Snapshot();
+    culprits_ = snapshot.culprits;
+    steps_ = snapshot.stats.steps;
+  }
+  pulse_timer_ = loop_.After(kPulse, [this] { Beat(); });
+}
+
 // After the engine's last step: lets clients read their answers, then ends the loop.
 void Server::Close(const absl::Status& status) {
+  if (options_.pulse != nullptr) options_.pulse->engine.progress.Begin({.phase = "last answers"});
   RunOnLoop([&] {
     statistics_timer_.reset();
     shutdown_timer_.reset();
@@ -200,6 +220,7 @@ void Server::Close(const absl::Status& status) {
     RunOnLoop([&] { open = http_->connections(); });
     if (open > 0) std::this_thread::sleep_for(10ms);
   }
+  if (options_.pulse != nullptr) options_.pulse->events.progress.Begin({.phase = "shutdown"});
   loop_.Stop();
   thread_.join();
 }

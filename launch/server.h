@@ -18,14 +18,22 @@
 #include "launch/http/io_loop.h"
 #include "launch/metrics/metrics.h"
 #include "launch/metrics/moe_status.h"
+#include "launch/thread_pulse.h"
 
 namespace folkmoot {
+
+// How the two threads of a server get on, for a third one to read.
+struct ServerPulse {
+  ThreadPulse events;  // of clients
+  ThreadPulse engine;  // that calls Run
+};
 
 struct ServerOptions {
   HttpServerOptions http;
   FrontEndOptions front_end;  // `after` and `queue_places` are set by the server
   EngineServiceOptions queue;
   std::chrono::seconds shutdown_timeout{300};  // for requests under way, after the first signal
+  ServerPulse* pulse = nullptr;                // must outlive the server; null: nobody looks
 };
 
 // What is known once the model is loaded.
@@ -54,6 +62,9 @@ class Server {
   void OnEngineNews(std::string trouble, bool stalled, EngineLivesCount lives);
   // It will not come back: what is under way and to come fails with 503, and the process lives on.
   void OnEngineFailed(std::string reason);
+  // Requests that were found to bring the engine down. From any thread.
+  int64_t culprits() const { return culprits_; }
+  int64_t steps() const { return steps_; }  // of the engine, with tokens
   // A signal asked to stop. From any thread.
   bool stopping() const { return signals_ > 0; }
 
@@ -76,6 +87,7 @@ class Server {
   void OnEvents(std::vector<OutputEvent> events);
   void LookAtExperts();
   void PrintStatistics();
+  void Beat();
   void RunOnLoop(const std::function<void()>& task);  // from another thread; returns when done
   void Close(const absl::Status& status);
 
@@ -89,10 +101,11 @@ class Server {
   std::unique_ptr<HttpServer> http_;
   std::unique_ptr<EngineService> service_;
   std::unique_ptr<EnginePort> port_;
-  std::shared_ptr<IoLoop::Timer> statistics_timer_, shutdown_timer_;
+  std::shared_ptr<IoLoop::Timer> statistics_timer_, shutdown_timer_, pulse_timer_;
   TrafficCounts last_traffic_;
   SteadyTime experts_seen_;
   std::atomic<int> signals_{0};
+  std::atomic<int64_t> culprits_{0}, steps_{0};
   EngineLivesCount engine_lives_;
   bool aborted_ = false;
   std::thread thread_;

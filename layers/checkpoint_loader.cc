@@ -10,6 +10,7 @@
 
 #include "fmt/ranges.h"
 #include "layers/weight_loader.h"
+#include "runtime/checkpoint/readable.h"
 
 namespace folkmoot {
 namespace {
@@ -69,6 +70,7 @@ class CheckpointLoader : public WeightLoader {
     auto codes = std::make_unique<BlockMatrix>(
         *info->blocks, ref.n, ref.k,
         BlockMatrix::Place{.data = info->data, .first_row = first_row, .order = info->order});
+    FM_RETURN_IF_ERROR(CheckReadable(*info, ref.name, codes->storage().bytes));
     FM_RETURN_IF_ERROR(
         codes->CheckFinite(fmt::format("{}: tensor '{}'", info->file, info->stored_name)));
     return codes;
@@ -95,6 +97,7 @@ class CheckpointLoader : public WeightLoader {
       return InvalidArgument("{}: tensor '{}' is stored as {}; vectors must be plain", info->file,
                              name, info->type_name());
     }
+    FM_RETURN_IF_ERROR(CheckReadable(*info, name, {info->data, static_cast<size_t>(info->bytes)}));
     if (info->order.head_dim == 0) return WeightView{info->data, info->dtype, 1, n};
     const WeightView ordered = InOrder(*info, {.n = n, .k = 1}, &scratch_[0]);
     return WeightView{ordered.data, ordered.dtype, 1, n};
@@ -142,8 +145,13 @@ class CheckpointLoader : public WeightLoader {
     if (ref.transposed || ref.row_step > 1) return Rearranged(ref, memory);
     FM_ASSIGN_OR_RETURN(const TensorInfo* info, Checked(ref.name, StoredShape(ref)));
     if (info->order.head_dim != 0) return InOrder(*info, ref, memory);
-    const int64_t skipped = (ref.slice * ref.slice_rows + ref.first_row) * ref.k;
-    return WeightView{info->data + skipped * DTypeBytes(info->dtype), info->dtype, ref.n, ref.k};
+    const int64_t row_bytes = ref.k * DTypeBytes(info->dtype);
+    const std::span rows(info->data + (ref.slice * ref.slice_rows + ref.first_row) * row_bytes,
+                         static_cast<size_t>(ref.n * row_bytes));
+    // A table that is read in place is not brought into memory as a whole.
+    const bool kept = !kept_.empty() && memory == &kept_.back();
+    if (!kept) FM_RETURN_IF_ERROR(CheckReadable(*info, ref.name, rows));
+    return WeightView{rows.data(), info->dtype, ref.n, ref.k};
   }
 
   static WeightView Dequantised(const CodeMatrix& codes, DType type,

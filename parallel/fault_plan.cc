@@ -2,25 +2,67 @@
 #include "parallel/fault_plan.h"
 
 #include <algorithm>
-#include <array>
 #include <charconv>
-#include <csignal>
-#include <thread>
+#include <string>
 #include <utility>
-
-#include "parallel/forwarding_communicator.h"
 
 namespace folkmoot {
 namespace {
 
-constexpr std::array<std::pair<std::string_view, FaultKind>, 5> kKinds = {
-    {{"kill", FaultKind::kKill},
-     {"stop", FaultKind::kStop},
-     {"delay", FaultKind::kDelay},
-     {"corrupt", FaultKind::kCorrupt},
-     {"drop", FaultKind::kDrop}}};
+struct KindName {
+  std::string_view name;
+  FaultKind kind;
+  std::optional<PointFaultKind> at_point;  // nullopt: not at points
+  bool at_exchanges = false;
+};
+constexpr KindName kKinds[] = {
+    {"kill", FaultKind::kKill, PointFaultKind::kKill, true},
+    {"stop", FaultKind::kStop, PointFaultKind::kStop, true},
+    {"delay", FaultKind::kDelay, PointFaultKind::kDelay, true},
+    {"corrupt", FaultKind::kCorrupt, std::nullopt, true},
+    {"drop", FaultKind::kDrop, std::nullopt, true},
+    {"fail", FaultKind::kFail, PointFaultKind::kFail},
+    {"enospc", FaultKind::kNoSpace, PointFaultKind::kNoSpace},
+    {"short-read", FaultKind::kShortRead, PointFaultKind::kShortRead},
+    {"count", FaultKind::kCount, std::nullopt},
+};
 
-absl::Status Set(std::string_view name, int64_t value, Fault* fault) {
+const KindName& NameOf(FaultKind kind) {
+  return *std::find_if(std::begin(kKinds), std::end(kKinds),
+                       [kind](const KindName& k) { return k.kind == kind; });
+}
+
+constexpr std::pair<std::string_view, FaultProcess> kProcesses[] = {
+    {"supervisor", FaultProcess::kSupervisor},
+    {"front-end", FaultProcess::kFrontEnd},
+    {"rank", FaultProcess::kRank}};
+
+absl::Status SetPoint(std::string_view value, Fault* fault) {
+  fault->at = FindFaultPoint(value);
+  if (fault->at) return absl::OkStatus();
+  std::string known;
+  for (const FaultPointInfo& info : FaultPoints()) {
+    known += fmt::format("{}{}", known.empty() ? "" : ", ", info.name);
+  }
+  return InvalidArgument("there is no point '{}'; there are {}", value, known);
+}
+
+absl::Status SetProcess(std::string_view value, Fault* fault) {
+  for (const auto& [name, process] : kProcesses) {
+    if (name != value) continue;
+    fault->process = process;
+    return absl::OkStatus();
+  }
+  return InvalidArgument("process '{}' is none of supervisor, front-end, rank", value);
+}
+
+absl::Status SetNumber(std::string_view name, std::string_view text, Fault* fault) {
+  int64_t value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || end != text.data() + text.size() || value < 0 ||
+      value > int64_t{1} << 31) {
+    return InvalidArgument("'{}={}': expected NAME=NUMBER, as in step=40", name, text);
+  }
   if (name == "rank") {
     fault->rank = static_cast<int>(value);
   } else if (name == "step") {
@@ -31,107 +73,62 @@ absl::Status Set(std::string_view name, int64_t value, Fault* fault) {
     fault->ms = value;
   } else if (name == "epoch") {
     fault->epoch = value;
+  } else if (name == "nth") {
+    fault->nth = value;
   } else {
-    return InvalidArgument("'{}' is none of rank, step, layer, ms, epoch", name);
+    return InvalidArgument("'{}' is none of at, nth, process, rank, step, layer, ms, epoch", name);
   }
   return absl::OkStatus();
+}
+
+absl::Status SetField(std::string_view pair, Fault* fault) {
+  const size_t equals = std::min(pair.find('='), pair.size());
+  const std::string_view name = pair.substr(0, equals);
+  const std::string_view value = pair.substr(std::min(equals + 1, pair.size()));
+  if (name == "at") return SetPoint(value, fault);
+  if (name == "process") return SetProcess(value, fault);
+  return SetNumber(name, value, fault);
+}
+
+absl::Status Check(const KindName& kind, const Fault& fault) {
+  if (kind.kind == FaultKind::kCount) return absl::OkStatus();
+  if (!fault.at) {
+    if (kind.at_exchanges) return absl::OkStatus();
+    return InvalidArgument("'{}' needs a point, as in at=journal.write", kind.name);
+  }
+  const FaultPointInfo& point = InfoOf(*fault.at);
+  if (!kind.at_point || !CanHappen(*kind.at_point, *fault.at)) {
+    return InvalidArgument("'{}' cannot happen at {}", kind.name, point.name);
+  }
+  if (fault.rank >= 0 && fault.process != FaultProcess::kAny &&
+      fault.process != FaultProcess::kRank) {
+    return InvalidArgument("a rank of a process that is none");
+  }
+  if (fault.step == 0 && fault.layer < 0) return absl::OkStatus();
+  return InvalidArgument("step and layer are for faults at exchanges, without `at`");
 }
 
 absl::StatusOr<Fault> ParseFault(std::string_view text) {
   Fault fault;
   const size_t colon = std::min(text.find(':'), text.size());
   const std::string_view name = text.substr(0, colon);
-  const auto* kind =
-      std::find_if(kKinds.begin(), kKinds.end(), [&](const auto& k) { return k.first == name; });
-  if (kind == kKinds.end()) {
-    return InvalidArgument("'{}' is none of kill, stop, delay, corrupt, drop", name);
+  const auto* kind = std::find_if(std::begin(kKinds), std::end(kKinds),
+                                  [&](const KindName& k) { return k.name == name; });
+  if (kind == std::end(kKinds)) {
+    return InvalidArgument(
+        "'{}' is none of kill, stop, delay, corrupt, drop, fail, enospc, short-read, count", name);
   }
-  fault.kind = kind->second;
+  fault.kind = kind->kind;
   std::string_view rest = text.substr(std::min(colon + 1, text.size()));
   while (!rest.empty()) {
     const size_t comma = std::min(rest.find(','), rest.size());
-    const std::string_view pair = rest.substr(0, comma);
-    const size_t equals = std::min(pair.find('='), pair.size());
-    const std::string_view digits = pair.substr(std::min(equals + 1, pair.size()));
-    int64_t value = 0;
-    const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
-    if (error != std::errc() || end != digits.data() + digits.size() || value < 0 ||
-        value > int64_t{1} << 31) {
-      return InvalidArgument("'{}': expected NAME=NUMBER, as in step=40", pair);
-    }
-    FM_RETURN_IF_ERROR(Set(pair.substr(0, equals), value, &fault));
+    FM_RETURN_IF_ERROR(SetField(rest.substr(0, comma), &fault));
     rest.remove_prefix(std::min(comma + 1, rest.size()));
   }
+  FM_RETURN_IF_ERROR(Check(*kind, fault));
+  if (!fault.at && fault.rank < 0) fault.rank = 0;
   return fault;
 }
-
-class FaultyCommunicator : public ForwardingCommunicator {
- public:
-  FaultyCommunicator(std::unique_ptr<Communicator> inner, std::vector<Fault> faults,
-                     const int64_t* epoch)
-      : ForwardingCommunicator(std::move(inner)), faults_(std::move(faults)), epoch_(*epoch) {}
-
-  absl::StatusOr<Exchange> Start(std::span<const ConstBytes> send,
-                                 std::span<const MutableBytes> recv,
-                                 const WaitLabel& label) override {
-    const auto due = std::find_if(faults_.begin(), faults_.end(), [&](const Fault& fault) {
-      const bool own = fault.rank == rank() && (fault.epoch == 0 || fault.epoch == epoch_);
-      return own && label.step >= fault.step && (fault.layer < 0 || label.layer >= fault.layer) &&
-             (!NeedsBytes(fault) || Target(send) >= 0);
-    });
-    if (due == faults_.end()) return inner().Start(send, recv, label);
-    const Fault fault = *due;
-    faults_.erase(due);
-    if (NeedsBytes(fault)) return StartWrong(fault.kind, send, recv, label);
-    Happen(fault);
-    return inner().Start(send, recv, label);
-  }
-
- private:
-  static bool NeedsBytes(const Fault& fault) {
-    return fault.kind == FaultKind::kCorrupt || fault.kind == FaultKind::kDrop;
-  }
-
-  // The first peer that is sent something; -1: none.
-  int Target(std::span<const ConstBytes> send) const {
-    for (int q = 0; q < size(); ++q) {
-      if (q != rank() && !send[static_cast<size_t>(q)].empty()) return q;
-    }
-    return -1;
-  }
-
-  static void Happen(const Fault& fault) {
-    switch (fault.kind) {
-      case FaultKind::kKill:
-        std::raise(SIGKILL);
-        break;
-      case FaultKind::kStop:
-        std::raise(SIGSTOP);
-        break;
-      default:
-        std::this_thread::sleep_for(std::chrono::milliseconds(fault.ms));
-        break;
-    }
-  }
-
-  absl::StatusOr<Exchange> StartWrong(FaultKind kind, std::span<const ConstBytes> send,
-                                      std::span<const MutableBytes> recv, const WaitLabel& label) {
-    std::vector<ConstBytes> wrong(send.begin(), send.end());
-    ConstBytes& range = wrong[static_cast<size_t>(Target(send))];
-    if (kind == FaultKind::kDrop) {
-      range = {};
-    } else {
-      altered_.assign(range.begin(), range.end());
-      altered_.front() ^= std::byte{0x40};
-      range = altered_;
-    }
-    return inner().Start(wrong, recv, label);
-  }
-
-  std::vector<Fault> faults_;       // that have not happened, of all ranks
-  const int64_t& epoch_;            // the life under way
-  std::vector<std::byte> altered_;  // what is sent instead, until the exchange is over
-};
 
 }  // namespace
 
@@ -149,10 +146,30 @@ absl::StatusOr<std::vector<Fault>> ParseFaultPlan(std::string_view text) {
   return plan;
 }
 
-std::unique_ptr<Communicator> AddFaults(std::unique_ptr<Communicator> inner,
-                                        std::vector<Fault> plan, const int64_t* epoch) {
-  if (plan.empty()) return inner;
-  return std::make_unique<FaultyCommunicator>(std::move(inner), std::move(plan), epoch);
+std::vector<PointFault> PointFaultsOf(const std::vector<Fault>& plan, const FaultSite& site) {
+  std::vector<PointFault> own;
+  for (const Fault& fault : plan) {
+    if (!fault.at || (fault.epoch != 0 && fault.epoch != site.epoch)) continue;
+    const bool ranks_only = fault.process == FaultProcess::kRank || fault.rank >= 0;
+    if (ranks_only && site.process != FaultProcess::kRank) continue;
+    if (fault.rank >= 0 && fault.rank != site.rank) continue;
+    if (fault.process != FaultProcess::kAny && fault.process != site.process) continue;
+    own.push_back({.point = *fault.at,
+                   .kind = *NameOf(fault.kind).at_point,
+                   .nth = fault.nth,
+                   .ms = fault.ms});
+  }
+  return own;
+}
+
+bool IsAtExchangesOf(const Fault& fault, int rank, int64_t epoch) {
+  const bool now = fault.epoch == 0 || fault.epoch == epoch;
+  return now && !fault.at && fault.kind != FaultKind::kCount && fault.rank == rank;
+}
+
+bool Counts(const std::vector<Fault>& plan) {
+  return std::any_of(plan.begin(), plan.end(),
+                     [](const Fault& fault) { return fault.kind == FaultKind::kCount; });
 }
 
 }  // namespace folkmoot

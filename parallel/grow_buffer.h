@@ -7,6 +7,8 @@
 #include <memory>
 #include <new>
 
+#include "runtime/memory.h"
+
 namespace folkmoot {
 
 // At least `bytes` of uninitialised, 64-byte aligned memory; what was in it is lost.
@@ -14,8 +16,9 @@ class GrowBuffer {
  public:
   std::byte* Get(int64_t bytes) {
     if (bytes > capacity_) {
-      capacity_ = bytes + bytes / 2;  // few steps to the greatest batch
-      storage_.reset(new (kAlignment) std::byte[static_cast<size_t>(capacity_)]);
+      const int64_t capacity = bytes + bytes / 2;  // few steps to the greatest batch
+      storage_.reset(AllocateAligned(FaultPoint::kBufferAllocate, capacity, kAlignment));
+      capacity_ = capacity;
     }
     return storage_.get();
   }

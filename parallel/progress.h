@@ -12,7 +12,7 @@ namespace folkmoot {
 class Progress {
  public:
   struct View {
-    uint64_t count = 0;  // grows with every exchange that begins or ends
+    uint64_t count = 0;  // grows with every exchange that begins or ends, and with GetOn
     WaitLabel label;     // of the exchange that it is in, or was in last
     bool waiting = false;
   };
@@ -29,8 +29,8 @@ class Progress {
     Count();
   }
 
-  // Gets on without an exchange.
-  void Advance() { Count(); }
+  // Outside of exchanges.
+  void GetOn() { Count(); }
 
   // The parts may be of two moments; `count` is then still growing.
   View Read() const {

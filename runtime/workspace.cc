@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <bit>
 
+#include "runtime/memory.h"
+
 namespace folkmoot {
 namespace {
 
@@ -27,6 +29,7 @@ void* Workspace::GetBytes(int64_t bytes) {
   }
   Block block;
   block.size = std::max(kMinBlock, std::bit_ceil(wanted));
+  RefuseMemoryIfDue(FaultPoint::kScratchAllocate, static_cast<int64_t>(block.size));
   block.storage = std::make_unique_for_overwrite<std::byte[]>(block.size + kAlignment);
   const auto address = reinterpret_cast<uintptr_t>(block.storage.get());
   block.begin = block.storage.get() + (kAlignment - address % kAlignment) % kAlignment;

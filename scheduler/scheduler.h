@@ -115,11 +115,11 @@ class Scheduler {
 
   // The ranks have failed, and know no sequence any more. Steps under way are as if they had never
   // been planned, and running sequences wait again before all others. Pages that were published
-  // stay cached: those of answered steps, which nobody has written to since. A request that was
-  // under way in kSuspectFailures failures and came no further between them is a suspect: it goes
-  // on with nobody else admitted until it does, and when the ranks fail while it is alone, it ends
-  // with kError.
-  void Restart();
+  // stay cached: those of answered steps, which nobody has written to since. `begun`: the ranks may
+  // have begun the oldest step under way. A request that was in the begun step of kSuspectFailures
+  // failures and came no further between them is a suspect: it goes on with nobody else admitted
+  // until it does, and when the ranks fail while it is alone, it ends with kError.
+  void Restart(bool begun);
   // After Restart and before the next step: this rank has lost its pages too.
   void ForgetPages(int rank);
 
@@ -142,6 +142,7 @@ class Scheduler {
   int64_t running(int rank) const;
   int64_t preemptions() const { return preemptions_; }
   int64_t suspects() const { return static_cast<int64_t>(suspects_.size()); }  // requests
+  int64_t culprits() const { return culprits_; }  // that Restart has ended, so far
   // Tokens that were looked up in the prefix cache when a sequence began or began again, and those
   // found. Sharing among the choices of one request with prefix caching off does not count.
   int64_t prefix_query_tokens() const { return prefix_query_tokens_; }
@@ -240,6 +241,7 @@ class Scheduler {
   int64_t running_ = 0;
   int64_t held_ = 0;  // choices that wait for the first one of their request
   int64_t preemptions_ = 0;
+  int64_t culprits_ = 0;
   int64_t prefix_query_tokens_ = 0;
   int64_t prefix_hit_tokens_ = 0;
   SpeculationCounts speculation_;

@@ -9,15 +9,15 @@
 
 namespace folkmoot {
 
-// Those with a slice in a step that is not answered, in order of arrival.
+// Those with a slice in the oldest step that is not answered, in order of arrival. Ranks have not
+// seen the one after it.
 std::vector<RequestState*> Scheduler::RequestsUnderWay() const {
   std::vector<RequestState*> under_way;
-  for (const Flight& flight : flights_) {
-    for (const auto& slices : flight.ranks) {
-      for (const FlightSlice& slice : slices) {
-        const auto found = sequences_.find(slice.id);
-        if (found != sequences_.end()) under_way.push_back(found->second->request);
-      }
+  if (flights_.empty()) return under_way;
+  for (const auto& slices : flights_.front().ranks) {
+    for (const FlightSlice& slice : slices) {
+      const auto found = sequences_.find(slice.id);
+      if (found != sequences_.end()) under_way.push_back(found->second->request);
     }
   }
   const auto older = [](const RequestState* a, const RequestState* b) { return a->id < b->id; };
@@ -29,7 +29,10 @@ std::vector<RequestState*> Scheduler::RequestsUnderWay() const {
 void Scheduler::Blame(RequestState* request, bool alone) {
   ++request->failures;
   if (request->failures < kSuspectFailures) return;
-  if (request->failures > kSuspectFailures && alone) return EndAll(request, FinishReason::kError);
+  if (request->failures > kSuspectFailures && alone) {
+    ++culprits_;
+    return EndAll(request, FinishReason::kError);
+  }
   if (std::find(suspects_.begin(), suspects_.end(), request->id) == suspects_.end()) {
     suspects_.push_back(request->id);
   }
@@ -41,8 +44,9 @@ void Scheduler::Trust(RequestState* request) {
   if (!suspects_.empty()) std::erase(suspects_, request->id);
 }
 
-void Scheduler::Restart() {
-  const std::vector<RequestState*> under_way = RequestsUnderWay();
+void Scheduler::Restart(bool begun) {
+  std::vector<RequestState*> under_way;
+  if (begun) under_way = RequestsUnderWay();
   flights_.clear();
   for (const auto& [id, sequence] : sequences_) {
     sequence->rows_in_flight = sequence->samples_in_flight = sequence->drafts_in_flight = 0;

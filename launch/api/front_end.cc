@@ -152,8 +152,9 @@ void FrontEnd::Parts::Generate(const std::shared_ptr<HttpExchange>& exchange, Bu
   }
   ++traffic.requests;
   SetDeadline(job);
-  answer->OnGone([this, weak = std::weak_ptr<Job>(job)] {
+  answer->OnGone([this, weak = std::weak_ptr<Job>(job), kept_answer = std::weak_ptr(answer)] {
     if (const auto alive = weak.lock()) jobs->Abandon(alive);
+    if (const auto left = kept_answer.lock()) kept.Forget(*left);
   });
 }
 

@@ -26,6 +26,12 @@ struct JournaledRequest {
   bool ended = false;
 };
 
+struct JournalCounts {
+  bool writing = true;  // false: it has ended, and requests survive no longer
+  int64_t bytes = 0;    // written by this process
+  int64_t failures = 0;
+};
+
 // On the I/O thread.
 class RequestJournal {
  public:
@@ -38,6 +44,7 @@ class RequestJournal {
   virtual void End(uint64_t id) = 0;
   // What was added so far survives this process from here on.
   virtual void Commit() = 0;
+  virtual JournalCounts counts() const = 0;
 };
 
 }  // namespace folkmoot

@@ -88,6 +88,11 @@ std::shared_ptr<ResumableExchange> KeptAnswers::Keep(const HttpRequest& request,
   return answer;
 }
 
+void KeptAnswers::Forget(const HttpExchange& answer) {
+  const auto found = by_id_.find(answer.request().id);
+  if (found != by_id_.end() && found->second.answer.get() == &answer) by_id_.erase(found);
+}
+
 void KeptAnswers::Resume(const std::shared_ptr<HttpExchange>& exchange) {
   const HttpRequest& request = exchange->request();
   std::string id = request.path.substr(std::min(kPath.size(), request.path.size()));

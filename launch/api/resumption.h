@@ -34,6 +34,8 @@ class KeptAnswers {
   // The answer to `request`, kept from now on under its id. `client`: who waits; may be null.
   std::shared_ptr<ResumableExchange> Keep(const HttpRequest& request,
                                           std::shared_ptr<HttpExchange> client);
+  // Its client has left, and it will not be completed: nobody may come back for it.
+  void Forget(const HttpExchange& answer);
   // GET /v1/requests/ID, with Last-Event-ID or ?after=N.
   void Resume(const std::shared_ptr<HttpExchange>& exchange);
 

@@ -108,7 +108,8 @@ absl::Status Prepare(const GenerateOptions& options, const LoadedRank& rank, Gen
   absl::StatusOr<std::unique_ptr<Tokenizer>> tokenizer = Tokenizer::OfModel(options.engine.model);
   if (tokenizer.ok()) {
     run->tokenizer = *std::move(tokenizer);
-  } else if (options.prompt_ids.empty() || !options.stop.empty()) {
+  } else if (!absl::IsNotFound(tokenizer.status()) || options.prompt_ids.empty() ||
+             !options.stop.empty()) {
     return tokenizer.status();
   }
   run->request.prompt = options.prompt_ids;

@@ -25,6 +25,7 @@ struct Flags {
 
 absl::Status Pack(const Flags& flags) {
   if (LaunchedByMpi()) return UsageError("pack works alone: start it without mpirun");
+  FM_RETURN_IF_ERROR(ArmFaults(flags.engine.faults, {}));
   const std::string& model = flags.engine.model;
   FM_RETURN_IF_ERROR(CheckModelDirectory(model, "pack"));
   FM_ASSIGN_OR_RETURN(const auto directory, UnfinishedDirectory::Create(flags.out));
@@ -70,7 +71,12 @@ Command MakePackCommand(CLI::App& app) {
       ->check(CLI::IsMember({"auto", "dummy"}));
   sub->add_option("--threads", flags->engine.threads, "Threads; 0: one per core")
       ->check(CLI::Range(0, 4096));
-  return {sub, [flags] { return Pack(*flags); }};
+  AddFaultFlags(*sub, &flags->engine.faults);
+  return {sub, [flags] {
+            const absl::Status status = Pack(*flags);
+            PrintFaultCounts(flags->engine.faults, {});
+            return status;
+          }};
 }
 
 }  // namespace folkmoot

@@ -13,6 +13,7 @@
 #include "launch/commands/commands.h"
 #include "launch/commands/quantize_model.h"
 #include "launch/commands/text_bits.h"
+#include "launch/fault_flags.h"
 #include "launch/progress_bar.h"
 #include "launch/table.h"
 #include "launch/thread_budget.h"
@@ -26,6 +27,7 @@ struct Flags {
   std::string format = "int4";
   std::string text;
   int threads = 0;
+  FaultFlags faults;
 };
 
 const std::map<std::string, EncodeType>& Formats() {
@@ -93,6 +95,7 @@ absl::StatusOr<std::string> CompareOnText(const Flags& flags, const std::string&
 
 absl::Status Quantize(Flags flags) {
   if (LaunchedByMpi()) return UsageError("quantize works alone: start it without mpirun");
+  FM_RETURN_IF_ERROR(ArmFaults(flags.faults, {}));
   flags.options.type = Formats().at(flags.format);
   if (flags.options.type == EncodeType::kMxfp4 && flags.options.group != 0 &&
       flags.options.group != 32) {
@@ -143,7 +146,12 @@ Command MakeQuantizeCommand(CLI::App& app) {
   sub->add_option("--text", flags->text, "A text: also print its bits per byte with both models");
   sub->add_option("--threads", flags->threads, "Threads; 0: one per core")
       ->check(CLI::Range(0, 4096));
-  return {sub, [flags] { return Quantize(*flags); }};
+  AddFaultFlags(*sub, &flags->faults);
+  return {sub, [flags] {
+            const absl::Status status = Quantize(*flags);
+            PrintFaultCounts(flags->faults, {});
+            return status;
+          }};
 }
 
 }  // namespace folkmoot

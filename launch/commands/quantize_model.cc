@@ -5,7 +5,9 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cerrno>
 #include <cmath>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <functional>
@@ -15,6 +17,7 @@
 #include "layers/models/load_config.h"
 #include "layers/weight_loader.h"
 #include "nlohmann/json.hpp"
+#include "runtime/fault_points.h"
 
 namespace folkmoot {
 namespace {
@@ -26,10 +29,13 @@ using Json = nlohmann::ordered_json;
 constexpr int64_t kBand = 128;
 
 absl::Status WriteText(const fs::path& path, const std::string& text) {
+  if (FaultAt(FaultPoint::kOutputOpen)) {
+    return ResourceExhausted("{}: cannot be written: {}", path.string(), std::strerror(errno));
+  }
   std::ofstream file(path, std::ios::binary);
   file << text;
   file.close();
-  if (file) return absl::OkStatus();
+  if (file && !FaultAt(FaultPoint::kOutputWrite)) return absl::OkStatus();
   return ResourceExhausted("{}: cannot be written", path.string());
 }
 

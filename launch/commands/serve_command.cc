@@ -20,8 +20,10 @@
 #include "launch/supervisor/confine.h"
 #include "launch/supervisor/engine_rank.h"
 #include "launch/supervisor/front_end_process.h"
+#include "launch/supervisor/host_shared_memory.h"
 #include "launch/supervisor/process.h"
 #include "launch/supervisor/supervisor.h"
+#include "launch/supervisor/tcp_socket.h"
 #include "launch/version.h"
 #include "layers/gates/gate_config.h"
 #include "layers/gates/gate_fields.h"
@@ -44,12 +46,14 @@ struct ServeOptions {
   int64_t shutdown_timeout = 300;
   int64_t ranks = 0;  // 0: not supervised
   std::string launcher = "mpirun";
+  std::string hosts;
+  std::string hostfile;
+  std::string control_host;
+  int control_port = 0;
   bool exit_on_engine_failure = false;
   std::string api_key_file;
   std::string journal;
   bool journal_sync = false;
-  std::string faults;
-  bool unsafe_faults = false;
   EngineRankOptions life;  // given by the supervisor
 };
 
@@ -165,21 +169,9 @@ absl::Status ReadKeys(ServeOptions* options) {
   return absl::OkStatus();
 }
 
-absl::Status ReadFaults(ServeOptions* options) {
-  if (options->faults.empty()) return absl::OkStatus();
-  if (!options->unsafe_faults) {
-    return UsageError("--fault breaks the engine on purpose: it needs --unsafe-faults");
-  }
-  if (options->ranks == 0 && options->life.directory.empty()) {
-    return UsageError("--fault needs --ranks: nobody would watch the ranks");
-  }
-  absl::StatusOr<std::vector<Fault>> plan = ParseFaultPlan(options->faults);
-  if (!plan.ok()) return UsageError(fmt::format("--fault: {}", Message(plan.status())));
-  options->life.faults = *std::move(plan);
-  return absl::OkStatus();
-}
-
-int FrontEndStatus(const ServeOptions& options, FileDescriptor engine, FileDescriptor news) {
+int FrontEndStatus(const ServeOptions& options, FrontEndLink link) {
+  const FaultSite site = {.process = FaultProcess::kFrontEnd, .epoch = link.life};
+  (void)ArmFaults(options.engine.faults, site);  // the plan has been read before
   const absl::Status confined = Confine();
   if (!confined.ok()) spdlog::warn("the front end is not confined: {}", Message(confined));
   const auto start = std::chrono::steady_clock::now();
@@ -192,30 +184,86 @@ int FrontEndStatus(const ServeOptions& options, FileDescriptor engine, FileDescr
   front_end.adjust = [&](SchedulerOptions scheduler) { return Adjust(options, scheduler); };
   front_end.on_ready = [&](const Server& server, const ServedModel& model,
                            const EngineFacts& facts) { PrintReady(server, model, facts, start); };
-  const absl::Status status = RunFrontEnd(front_end, std::move(engine), std::move(news));
+  const absl::Status status = RunFrontEnd(front_end, std::move(link));
+  PrintFaultCounts(options.engine.faults, site);
   if (status.ok()) return 0;
   fmt::print(stderr, "folkmoot: error: {}\n", Message(status));
   return 1;
+}
+
+// Where the ranks are, and how they find us.
+absl::Status ChooseHosts(const ServeOptions& options, SupervisorOptions* supervisor) {
+  absl::StatusOr<EngineHosts> hosts = ReadHosts(options.hosts, options.hostfile);
+  if (!hosts.ok()) return UsageError(std::string(Message(hosts.status())));
+  if (!hosts->names.empty() && !IsOpenMpiLauncher(options.launcher)) {
+    return UsageError(
+        "--hosts and --hostfile are for mpirun; tell another --launcher in its own words, and give "
+        "--control-host");
+  }
+  supervisor->control_host = options.control_host;
+  supervisor->control_port = options.control_port;
+  if (!hosts->names.empty() && options.control_host.empty()) {
+    absl::StatusOr<std::string> address = AddressTowards(hosts->names);
+    if (!address.ok()) {
+      return UsageError(fmt::format("{}; name it with --control-host", Message(address.status())));
+    }
+    supervisor->control_host = *std::move(address);
+  }
+  supervisor->engine.hosts = *std::move(hosts);
+  return absl::OkStatus();
 }
 
 absl::Status ServeSupervised(const ServeOptions& options) {
   if (LaunchedByMpi()) {
     return UsageError("--ranks starts ranks by itself: leave mpirun away, or --ranks");
   }
+  SupervisorOptions supervisor;
+  FM_RETURN_IF_ERROR(ChooseHosts(options, &supervisor));
   FM_RETURN_IF_ERROR(SetUpLog({.level = "", .rank = 0, .ranks = 1}));
   if (std::getenv("FOLKMOOT_LOG_LEVEL") == nullptr) spdlog::set_level(spdlog::level::info);
   FM_ASSIGN_OR_RETURN(const std::vector<std::string> words, OwnCommandLine());
-  SupervisorOptions supervisor;
-  supervisor.engine = {.ranks = static_cast<int>(options.ranks),
-                       .spares = options.engine.spares,
-                       .launcher = options.launcher,
-                       .rank_command = RankCommand(words)};
+  supervisor.engine.ranks = static_cast<int>(options.ranks);
+  supervisor.engine.spares = options.engine.spares;
+  supervisor.engine.launcher = options.launcher;
+  supervisor.engine.rank_command = RankCommand(words);
   supervisor.exit_on_engine_failure = options.exit_on_engine_failure;
-  FM_ASSIGN_OR_RETURN(const int status,
-                      Supervise(supervisor, [&](FileDescriptor engine, FileDescriptor news) {
-                        return FrontEndStatus(options, std::move(engine), std::move(news));
+  const FaultSite site = {.process = FaultProcess::kSupervisor};
+  FM_RETURN_IF_ERROR(ArmFaults(options.engine.faults, site));
+  FM_ASSIGN_OR_RETURN(const int status, Supervise(supervisor, [&](FrontEndLink link) {
+                        return FrontEndStatus(options, std::move(link));
                       }));
+  PrintFaultCounts(options.engine.faults, site);
   return status == 0 ? absl::OkStatus() : AlreadySaid(absl::UnknownError("the server failed"));
+}
+
+// A rank of the life that the supervisor has begun.
+absl::Status ServeAsRank(ServeOptions* options) {
+  EngineOptions& engine = options->engine;
+  const EngineRankOptions& life = options->life;
+  engine.faults.epoch = life.epoch;
+  FileDescriptor supervisor;
+  if (engine.spares > 0) {
+    FM_ASSIGN_OR_RETURN(supervisor, CallSupervisor(life));
+  }
+  if (!life.control.empty()) UseSharedMemoryDirectory(life.directory, life.epoch);
+  const absl::Status status = RunOnRanks(engine, [&](Cluster& cluster) {
+    return ServeSteps(engine, life, std::move(supervisor), cluster);
+  });
+  if (!life.control.empty()) LeaveSharedMemoryDirectory(life.directory, life.epoch);
+  return status;
+}
+
+absl::Status CheckSpares(const ServeOptions& options) {
+  if (options.engine.spares == 0) return absl::OkStatus();
+  if (options.ranks < 2) {
+    return UsageError("--spares needs --ranks of two or more: others must live on");
+  }
+  if (options.hosts.empty() && options.hostfile.empty() && options.control_host.empty()) {
+    return absl::OkStatus();
+  }
+  return UsageError(
+      "--spares is for ranks on one host: leave --hosts, --hostfile and --control-host away, or "
+      "--spares");
 }
 
 absl::Status Serve(const ServeOptions& given) {
@@ -229,18 +277,9 @@ absl::Status Serve(const ServeOptions& given) {
   options.server.front_end.ping_interval =
       std::chrono::milliseconds(static_cast<int64_t>(options.ping_interval * 1000));
   options.server.shutdown_timeout = std::chrono::seconds(options.shutdown_timeout);
-  FM_RETURN_IF_ERROR(ReadFaults(&options));
-  const bool starts_ranks = options.life.directory.empty();
-  if (options.engine.spares > 0 && starts_ranks && options.ranks < 2) {
-    return UsageError("--spares needs --ranks of two or more: others must live on");
-  }
   // A rank that a supervisor started, which may have --ranks and keys from a file.
-  if (!starts_ranks) {
-    FM_ASSIGN_OR_RETURN(FileDescriptor line, CallSupervisor(options.life));
-    return RunOnRanks(options.engine, [&](Cluster& cluster) {
-      return ServeSteps(options.engine, options.life, std::move(line), cluster);
-    });
-  }
+  if (!options.life.directory.empty()) return ServeAsRank(&options);
+  FM_RETURN_IF_ERROR(CheckSpares(options));
   FM_RETURN_IF_ERROR(ReadKeys(&options));
   if (options.ranks > 0) return ServeSupervised(options);
   if (!options.journal.empty()) {
@@ -288,13 +327,22 @@ void AddSupervisorFlags(CLI::App& app, ServeOptions* options) {
                  "request. 0: this process is a rank, alone or under mpirun")
       ->check(CLI::Range(0, 65536));
   app.add_option("--spares", options->engine.spares,
-                 "with --ranks: start so many processes more, which load nothing and wait. When a "
-                 "rank dies, one takes its place, and the others keep weights, keys and values; "
-                 "without one left all ranks start again. CPUs only")
+                 "with --ranks, on one host: start so many processes more, which load nothing and "
+                 "wait. When a rank dies, one takes its place, and the others keep weights, keys "
+                 "and values; without one left all ranks start again. CPUs only")
       ->check(CLI::Range(0, 64));
-  app.add_option(
-      "--launcher", options->launcher,
-      "with --ranks: what starts them on this host, with its arguments; it is given -n N");
+  app.add_option("--launcher", options->launcher,
+                 "with --ranks: what starts them, with its arguments; it is given -n N");
+  app.add_option("--hosts", options->hosts,
+                 "with --ranks: where they run, with the number of ranks of each: 'a:2,b:2'; for "
+                 "mpirun, which must reach the hosts, and find the program and the model there");
+  app.add_option("--hostfile", options->hostfile,
+                 "the same from a file: 'a slots=2' in a line for each");
+  app.add_option("--control-host", options->control_host,
+                 "with ranks on other hosts: the address of this one at which they find it. "
+                 "Default: that of the interface towards them");
+  app.add_option("--control-port", options->control_port, "its port; 0: any free one")
+      ->check(CLI::Range(0, 65535));
   app.add_flag("--exit-on-engine-failure", options->exit_on_engine_failure,
                "with --ranks: end with status 1 when the engine fails again and again, instead of "
                "refusing requests with 503");
@@ -303,14 +351,9 @@ void AddSupervisorFlags(CLI::App& app, ServeOptions* options) {
                  "the front end too; clients ask again with GET /v1/requests/ID");
   app.add_flag("--journal-sync", options->journal_sync,
                "wait for the disk before a token is sent: requests survive the machine");
-  app.add_option(
-      "--fault", options->faults,
-      "with --ranks: faults on purpose, to see what happens: kill, stop, delay, corrupt, "
-      "drop, as in 'kill:rank=2,step=40,layer=3;delay:rank=0,step=9,ms=500'; epoch=N: in "
-      "that life of the engine (1; 0: every one)");
-  app.add_flag("--unsafe-faults", options->unsafe_faults, "I mean it: needed for --fault");
   app.add_option("--supervised", options->life.directory)->group("");
   app.add_option("--epoch", options->life.epoch)->group("");
+  app.add_option("--control", options->life.control)->group("");
 }
 
 void AddModelFlags(CLI::App& app, ServeOptions* options) {

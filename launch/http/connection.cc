@@ -13,6 +13,8 @@
 #include <boost/asio/post.hpp>
 #include <typeinfo>
 
+#include "runtime/fault_points.h"
+
 namespace folkmoot {
 namespace {
 
@@ -130,6 +132,7 @@ asio::awaitable<void> Connection::Read(std::shared_ptr<Connection> self) {
     if (self->phase_ == Phase::kClosed) co_return;
     std::string& buffer = self->server_->scratch;
     const size_t bytes = error ? 0 : self->socket_.read_some(asio::buffer(buffer), error);
+    if (bytes > 0 && FaultAt(FaultPoint::kHttpRead)) error = asio::error::connection_reset;
     if (error == asio::error::would_block || error == asio::error::interrupted) continue;
     if (error == asio::error::eof) {
       self->peer_closed_ = true;
@@ -322,7 +325,11 @@ asio::awaitable<void> Connection::Write(std::shared_ptr<Connection> self) {
     }
     error_code error;
     const auto rest = asio::buffer(self->sending_) + self->sent_;
-    self->sent_ += self->socket_.write_some(rest, error);
+    if (FaultAt(FaultPoint::kHttpWrite)) {
+      error = asio::error::connection_reset;
+    } else {
+      self->sent_ += self->socket_.write_some(rest, error);
+    }
     if (error == asio::error::would_block) {
       co_await self->socket_.async_wait(tcp::socket::wait_write,
                                         asio::redirect_error(asio::use_awaitable, error));

@@ -9,6 +9,7 @@
 #include <random>
 
 #include "launch/http/connection.h"
+#include "runtime/fault_points.h"
 
 namespace folkmoot {
 namespace {
@@ -117,6 +118,7 @@ asio::awaitable<void> HttpServer::Parts::Accept(std::shared_ptr<Parts> parts) {
     error_code error;
     tcp::socket socket =
         co_await parts->acceptor.async_accept(asio::redirect_error(asio::use_awaitable, error));
+    if (!error && FaultAt(FaultPoint::kHttpAccept)) error = asio::error::connection_aborted;
     if (!error) {
       parts->Welcome(std::move(socket));
     } else if (parts->acceptor.is_open()) {

@@ -150,14 +150,22 @@ void Apply(const wire::JournalRecords& records, std::map<uint64_t, JournaledRequ
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<FileJournal>> FileJournal::Open(const FileJournalOptions& options) {
-  std::error_code error;
-  fs::create_directories(options.directory, error);
-  if (error) return Unavailable("--journal {}: {}", options.directory, error.message());
-  fs::permissions(options.directory, fs::perms::owner_all, error);
   std::unique_ptr<FileJournal> journal(new FileJournal(options));
-  FM_RETURN_IF_ERROR(Annotate(journal->ReadAll(), "--journal"));
-  FM_RETURN_IF_ERROR(Annotate(journal->Rewrite(), "--journal"));
+  const absl::Status begun = Annotate(journal->Begin(), "--journal");
+  if (begun.ok()) return journal;
+  journal->RemoveOwnSegment();
+  if (!options.may_end) return begun;
+  journal->Fail(begun);
   return journal;
+}
+
+absl::Status FileJournal::Begin() {
+  std::error_code error;
+  fs::create_directories(options_.directory, error);
+  if (error) return Unavailable("{}: {}", options_.directory, error.message());
+  fs::permissions(options_.directory, fs::perms::owner_all, error);
+  FM_RETURN_IF_ERROR(ReadAll());
+  return Rewrite();
 }
 
 absl::Status FileJournal::ReadAll() {
@@ -218,7 +226,9 @@ absl::Status FileJournal::BeginSegment() {
   const int64_t number = segments_.empty() ? 1 : segments_.back() + 1;
   FM_ASSIGN_OR_RETURN(writer_, FrameWriter::Create(PathOf(options_.directory, number)));
   segments_.push_back(number);
-  return writer_->Append(HeaderFrame(options_.fields), options_.sync);
+  FM_RETURN_IF_ERROR(writer_->Append(HeaderFrame(options_.fields), options_.sync));
+  bytes_ += writer_->bytes();
+  return absl::OkStatus();
 }
 
 std::vector<JournaledRequest> FileJournal::TakeRequests() {
@@ -259,9 +269,17 @@ void FileJournal::End(uint64_t id) {
 
 void FileJournal::Commit() {
   if (!status_.ok() || pending_.empty()) return;
+  if (options_.progress != nullptr) options_.progress->Begin({.phase = "write to the journal"});
+  Write();
+  if (options_.progress != nullptr) options_.progress->End();
+}
+
+void FileJournal::Write() {
   const std::string frame = kRecordsLetter + std::exchange(pending_, std::string());
+  const int64_t before = writer_->bytes();
   const absl::Status written = writer_->Append(frame, options_.sync);
   if (!written.ok()) return Fail(written);
+  bytes_ += writer_->bytes() - before;
   if (writer_->bytes() < options_.segment_bytes) return;
   const absl::Status begun = BeginSegment();
   if (!begun.ok()) return Fail(begun);
@@ -286,6 +304,12 @@ void FileJournal::RemoveOldSegments() {
     fs::remove(PathOf(options_.directory, segments_.front()), ignored);
     segments_.erase(segments_.begin());
   }
+}
+
+void FileJournal::RemoveOwnSegment() {
+  if (!writer_) return;
+  std::error_code ignored;
+  fs::remove(writer_->path(), ignored);
 }
 
 void FileJournal::Fail(const absl::Status& status) {

@@ -17,6 +17,7 @@
 #include "launch/agreement.h"
 #include "launch/api/request_journal.h"
 #include "launch/journal/journal_segment.h"
+#include "parallel/progress.h"
 
 namespace folkmoot {
 
@@ -26,6 +27,10 @@ struct FileJournalOptions {
   AgreementFields fields;  // requests of another program, model or flags cannot go on
   int64_t segment_bytes = int64_t{64} << 20;  // a file that is longer is followed by another
   int64_t retention_seconds = 600;            // for clients of ended requests to come back
+  // A disk that fails while the journal opens is no error: what could be read of requests is there,
+  // and nothing is written down. For a process that comes back.
+  bool may_end = false;
+  Progress* progress = nullptr;  // told while a commit waits for the disk
 };
 
 class FileJournal : public RequestJournal {
@@ -38,6 +43,9 @@ class FileJournal : public RequestJournal {
   void Add(uint64_t id, size_t prompt, const OutputEvent& event) override;
   void End(uint64_t id) override;
   void Commit() override;
+  JournalCounts counts() const override {
+    return {.writing = status_.ok(), .bytes = bytes_, .failures = status_.ok() ? 0 : 1};
+  }
 
   // Why nothing is written any more; OK: it is.
   const absl::Status& status() const { return status_; }
@@ -49,10 +57,13 @@ class FileJournal : public RequestJournal {
   };
 
   explicit FileJournal(const FileJournalOptions& options) : options_(options) {}
+  absl::Status Begin();
   absl::Status ReadAll();
   absl::Status Rewrite();
   absl::Status BeginSegment();
   void RemoveOldSegments();
+  void RemoveOwnSegment();  // one that was begun and is of no use
+  void Write();
   void Fail(const absl::Status& status);
 
   FileJournalOptions options_;
@@ -63,6 +74,7 @@ class FileJournal : public RequestJournal {
   std::map<uint64_t, Live> live_;  // and those that ended lately
   uint64_t next_id_ = 1;
   std::string pending_;  // records that are not committed, encoded
+  int64_t bytes_ = 0;    // written
   absl::Status status_;
 };
 

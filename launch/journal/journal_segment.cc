@@ -8,9 +8,9 @@
 #include <bit>
 #include <cerrno>
 #include <cstring>
-#include <fstream>
-#include <iterator>
 #include <utility>
+
+#include "runtime/file.h"
 
 namespace folkmoot {
 namespace {
@@ -50,14 +50,13 @@ std::vector<std::string> FramesOf(std::string_view bytes) {
 }
 
 absl::StatusOr<std::vector<std::string>> ReadFrames(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  if (!file) return NotFound("{}: {}", path, std::strerror(errno));
-  const std::string bytes{std::istreambuf_iterator<char>(file), {}};
+  FM_ASSIGN_OR_RETURN(const std::string bytes, ReadFile(path, FaultPoint::kJournalRead));
   return FramesOf(bytes);
 }
 
 absl::StatusOr<FrameWriter> FrameWriter::Create(const std::string& path) {
-  const int fd = open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, 0600);
+  constexpr int kFlags = O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC;
+  const int fd = FaultAt(FaultPoint::kJournalOpen) ? -1 : open(path.c_str(), kFlags, 0600);
   if (fd < 0) return Unavailable("{}: {}", path, std::strerror(errno));
   return FrameWriter(path, fd);
 }
@@ -80,13 +79,15 @@ absl::Status FrameWriter::Append(std::string_view frame, bool sync) {
   const std::string bytes = Framed(frame);
   std::string_view rest = bytes;
   while (!rest.empty()) {
-    const ssize_t written = write(fd_, rest.data(), rest.size());
+    const ssize_t written =
+        FaultAt(FaultPoint::kJournalWrite) ? -1 : write(fd_, rest.data(), rest.size());
     if (written < 0 && errno == EINTR) continue;
     if (written <= 0) return Unavailable("{}: {}", path_, std::strerror(errno));
     rest.remove_prefix(static_cast<size_t>(written));
   }
   bytes_ += static_cast<int64_t>(bytes.size());
-  if (sync && fdatasync(fd_) != 0) return Unavailable("{}: {}", path_, std::strerror(errno));
+  if (sync && (FaultAt(FaultPoint::kJournalSync) || fdatasync(fd_) != 0))
+    return Unavailable("{}: {}", path_, std::strerror(errno));
   return absl::OkStatus();
 }
 

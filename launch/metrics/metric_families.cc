@@ -109,6 +109,13 @@ void MetricFamilies::AddState(const MetricsOptions& options) {
   engine_repairs =
       SumCounter(AddCounter("moe:engine_repairs_total",
                             "Times that dead ranks were replaced while the others lived on."));
+  journal_writing = AddGauge("moe:journal_writing",
+                             "1 while requests are written down; 0: the journal has ended, or "
+                             "there is none.");
+  journal_bytes =
+      SumCounter(AddCounter("moe:journal_bytes_total", "Bytes written to the journal."));
+  journal_failures = SumCounter(AddCounter(
+      "moe:journal_failures_total", "Times that the journal has ended because of its disk."));
   for (const char* reason : {"queue_full", "draining", "invalid"}) Refused(reason);
   const std::pair<FinishReason, const char*> reasons[] = {{FinishReason::kStop, "stop"},
                                                           {FinishReason::kLength, "length"},

@@ -69,6 +69,9 @@ class MetricFamilies {
   SumCounter preemptions;
   SumCounter engine_restarts;
   SumCounter engine_repairs;
+  prometheus::Gauge* journal_writing;
+  SumCounter journal_bytes;
+  SumCounter journal_failures;
   SumCounter prefix_queries;
   SumCounter prefix_hits;
   SumCounter drafts;

@@ -226,6 +226,12 @@ void Metrics::OnEngineLives(const EngineLivesCount& lives) {
   parts_->families.engine_repairs.Set(lives.repairs);
 }
 
+void Metrics::OnJournal(const JournalCounts& counts) {
+  parts_->families.journal_writing->Set(counts.writing ? 1 : 0);
+  parts_->families.journal_bytes.Set(counts.bytes);
+  parts_->families.journal_failures.Set(counts.failures);
+}
+
 void Metrics::OnExperts(const ExpertCounts& counts, SteadyTime now) {
   const MoeLayout& moe = parts_->options.moe;
   MetricFamilies& families = parts_->families;

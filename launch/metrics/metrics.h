@@ -12,6 +12,7 @@
 #include <string_view>
 #include <vector>
 
+#include "launch/api/request_journal.h"
 #include "launch/engine_service.h"
 #include "launch/metrics/moe_layout.h"
 
@@ -71,6 +72,7 @@ class Metrics {
   // After every step, or now and then: between two calls only differences count.
   void OnSnapshot(const EngineSnapshot& snapshot);
   void OnEngineLives(const EngineLivesCount& lives);
+  void OnJournal(const JournalCounts& counts);
   // Now and then, and before Render. Balance is told of the last seconds: about once a second while
   // there are steps. Times must not go back.
   void OnExperts(const ExpertCounts& counts, SteadyTime now);

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "launch/supervisor/control.h"
 
+#include <limits>
+
 #include "launch/plan_codec.h"
 #include "proto/control.pb.h"
 
@@ -8,6 +10,7 @@ namespace folkmoot {
 namespace {
 
 constexpr int32_t kMostRanks = 1 << 16;
+constexpr int64_t kLongestName = 255;  // of a host
 
 template <typename Wire>
 absl::Status Parse(std::string_view bytes, const char* name, Wire* wire) {
@@ -28,14 +31,30 @@ absl::Status CheckSince(const Lives& since, int64_t ranks, int64_t epoch) {
   return absl::OkStatus();
 }
 
+void ToWire(const ThreadBeat& thread, wire::FrontEndBeat::Thread* out) {
+  out->set_progress(thread.progress);
+  out->set_waiting(thread.waiting);
+  out->set_phase(thread.phase);
+  out->set_cpu_seconds(thread.cpu_seconds);
+}
+
+ThreadBeat FromWire(const wire::FrontEndBeat::Thread& in) {
+  return {.progress = in.progress(),
+          .waiting = in.waiting(),
+          .phase = in.phase(),
+          .cpu_seconds = in.cpu_seconds()};
+}
+
 }  // namespace
 
 std::string Encode(const RankHello& message) {
   wire::RankHello out;
   out.set_epoch(message.epoch);
-  out.set_process(message.process);
+  out.set_number(message.number);
   out.set_ranks(message.ranks);
   out.set_spares(message.spares);
+  out.set_host(message.host);
+  out.set_process(message.process);
   return out.SerializeAsString();
 }
 
@@ -44,9 +63,16 @@ absl::Status Decode(std::string_view bytes, RankHello* message) {
   FM_RETURN_IF_ERROR(Parse(bytes, "RankHello", &in));
   FM_RETURN_IF_ERROR(CheckRange("ranks", in.ranks(), 1, kMostRanks));
   FM_RETURN_IF_ERROR(CheckRange("spares", in.spares(), 0, kMostRanks));
-  FM_RETURN_IF_ERROR(CheckRange("process", in.process(), 0, in.ranks() + in.spares() - 1));
-  *message = {
-      .epoch = in.epoch(), .process = in.process(), .ranks = in.ranks(), .spares = in.spares()};
+  FM_RETURN_IF_ERROR(CheckRange("number", in.number(), 0, in.ranks() + in.spares() - 1));
+  FM_RETURN_IF_ERROR(
+      CheckRange("bytes of host", static_cast<int64_t>(in.host().size()), 0, kLongestName));
+  FM_RETURN_IF_ERROR(CheckRange("process", in.process(), 0, std::numeric_limits<int32_t>::max()));
+  *message = {.epoch = in.epoch(),
+              .number = in.number(),
+              .ranks = in.ranks(),
+              .spares = in.spares(),
+              .host = in.host(),
+              .process = in.process()};
   return absl::OkStatus();
 }
 
@@ -207,6 +233,26 @@ absl::Status Decode(std::string_view bytes, EngineNews* message) {
               .reason = in.reason(),
               .restarts = in.restarts(),
               .repairs = in.repairs()};
+  return absl::OkStatus();
+}
+
+std::string Encode(const FrontEndBeat& message) {
+  wire::FrontEndBeat out;
+  ToWire(message.events, out.mutable_events());
+  ToWire(message.engine, out.mutable_engine());
+  out.set_culprits(message.culprits);
+  out.set_steps(message.steps);
+  return out.SerializeAsString();
+}
+
+absl::Status Decode(std::string_view bytes, FrontEndBeat* message) {
+  wire::FrontEndBeat in;
+  FM_RETURN_IF_ERROR(Parse(bytes, "FrontEndBeat", &in));
+  FM_RETURN_IF_ERROR(CheckRange("culprits", in.culprits(), 0, int64_t{1} << 31));
+  *message = {.events = FromWire(in.events()),
+              .engine = FromWire(in.engine()),
+              .culprits = in.culprits(),
+              .steps = in.steps()};
   return absl::OkStatus();
 }
 

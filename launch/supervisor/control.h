@@ -6,6 +6,7 @@
 //   rank 0 -> front end      EngineHello once, then a StepReply per plan
 //   front end -> rank 0      EngineWelcome once, then plans (launch/plan_codec.h)
 //   supervisor -> front end  EngineNews
+//   front end -> supervisor  FrontEndBeat, several a second
 //
 // What is wrong with a received message is a DataLoss that names the field.
 #pragma once
@@ -22,10 +23,12 @@
 namespace folkmoot {
 
 struct RankHello {
-  int64_t epoch = 0;    // life of the engine that the process belongs to
-  int32_t process = 0;  // its number in the job: its first rank; from `ranks` on: a spare
+  int64_t epoch = 0;   // life of the engine that the process belongs to
+  int32_t number = 0;  // in the job: its first rank; from `ranks` on: a spare
   int32_t ranks = 1;
   int32_t spares = 0;
+  std::string host;     // its name
+  int32_t process = 0;  // number of the process there
 };
 
 // kIdle: rank 0 has no plan. kLeaving: its work is done, the process ends.
@@ -86,6 +89,21 @@ struct EngineNews {
   int64_t repairs = 0;   // the same
 };
 
+// Of one thread of the front end.
+struct ThreadBeat {
+  uint64_t progress = 0;  // grows while it gets on
+  bool waiting = false;   // for another process, or for the disk
+  std::string phase;      // what for
+  double cpu_seconds = 0;
+};
+
+struct FrontEndBeat {
+  ThreadBeat events;     // clients
+  ThreadBeat engine;     // scheduler
+  int64_t culprits = 0;  // requests that were found to bring the engine down, since it started
+  int64_t steps = 0;     // with tokens that it has had an answer to
+};
+
 std::string Encode(const RankHello& message);
 std::string Encode(const RankBeat& message);
 std::string Encode(const RepairOrder& message);
@@ -93,6 +111,7 @@ std::string Encode(const EngineHello& message);
 std::string Encode(const EngineWelcome& message);
 std::string Encode(const StepReply& message);
 std::string Encode(const EngineNews& message);
+std::string Encode(const FrontEndBeat& message);
 
 absl::Status Decode(std::string_view bytes, RankHello* message);
 absl::Status Decode(std::string_view bytes, RankBeat* message);
@@ -101,5 +120,6 @@ absl::Status Decode(std::string_view bytes, EngineHello* message);
 absl::Status Decode(std::string_view bytes, EngineWelcome* message);
 absl::Status Decode(std::string_view bytes, StepReply* message);
 absl::Status Decode(std::string_view bytes, EngineNews* message);
+absl::Status Decode(std::string_view bytes, FrontEndBeat* message);
 
 }  // namespace folkmoot

@@ -10,12 +10,13 @@
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
-#include <sstream>
 #include <string_view>
 #include <utility>
 
 #include "launch/config_file.h"
+#include "launch/supervisor/host_shared_memory.h"
 #include "launch/supervisor/process.h"
+#include "launch/supervisor/run_directory.h"
 
 namespace folkmoot {
 namespace {
@@ -27,8 +28,15 @@ struct SupervisorsFlag {
   std::string_view name;
   bool many = false;  // values up to the next flag
 };
-constexpr std::array<SupervisorsFlag, 5> kSupervisorsFlags = {
-    {{"ranks"}, {"launcher"}, {"api-key", true}, {"api-key-file"}, {"journal"}}};
+constexpr std::array<SupervisorsFlag, 9> kSupervisorsFlags = {{{"ranks"},
+                                                               {"launcher"},
+                                                               {"api-key", true},
+                                                               {"api-key-file"},
+                                                               {"journal"},
+                                                               {"hosts"},
+                                                               {"hostfile"},
+                                                               {"control-host"},
+                                                               {"control-port"}}};
 
 // The flag that a word of the command line is, with its value behind '=' or without; null: none.
 const SupervisorsFlag* FlagOf(std::string_view word) {
@@ -55,18 +63,6 @@ std::string OwnProgram() {
   return error ? "folkmoot" : path.string();
 }
 
-std::vector<std::string> WordsOf(const std::string& text) {
-  std::istringstream stream(text);
-  std::vector<std::string> words;
-  for (std::string word; stream >> word;) words.push_back(std::move(word));
-  return words;
-}
-
-void RemoveAll(const std::string& path) {
-  std::error_code ignored;
-  if (!path.empty()) fs::remove_all(path, ignored);
-}
-
 }  // namespace
 
 std::vector<std::string> RankCommand(const std::vector<std::string>& words) {
@@ -84,23 +80,6 @@ std::vector<std::string> RankCommand(const std::vector<std::string>& words) {
   return kept;
 }
 
-absl::StatusOr<RunDirectory> RunDirectory::Create() {
-  const char* const base = std::getenv("TMPDIR");
-  std::string path = fmt::format("{}/folkmoot-XXXXXX", base != nullptr ? base : "/tmp");
-  if (mkdtemp(path.data()) == nullptr) {
-    return Unavailable("cannot make a directory like {}: {}; set TMPDIR to where there is room",
-                       path, std::strerror(errno));
-  }
-  RunDirectory directory;
-  directory.path_ = path;
-  return directory;
-}
-
-RunDirectory::RunDirectory(RunDirectory&& other) noexcept
-    : path_(std::exchange(other.path_, std::string())) {}
-
-RunDirectory::~RunDirectory() { RemoveAll(path_); }
-
 EngineJob::EngineJob(EngineJobOptions options, std::string directory)
     : options_(std::move(options)), directory_(std::move(directory)) {}
 
@@ -109,43 +88,55 @@ EngineJob::~EngineJob() {
   Ended();
 }
 
-std::vector<std::string> EngineJob::Command(int64_t epoch) const {
+std::vector<std::string> EngineJob::Command(int64_t epoch, const std::string& control) const {
   std::vector<std::string> command = WordsOf(options_.launcher);
-  const std::string program = fs::path(command.front()).filename();
-  command.insert(command.end(), {"-n", std::to_string(options_.ranks + options_.spares)});
-  if (program == "mpirun" || program == "mpiexec" || program == "orterun") {
+  const auto add = [&command](const std::vector<std::string>& words) {
+    command.insert(command.end(), words.begin(), words.end());
+  };
+  add({"-n", std::to_string(options_.ranks + options_.spares)});
+  if (IsOpenMpiLauncher(options_.launcher)) {
     // As many ranks as were asked for, whatever the cores; a dead rank ends the job at once, or not
     // at all.
-    command.insert(command.end(), {"--oversubscribe", "--mca", "odls_base_sigkill_timeout", "0",
-                                   "--mca", "orte_tmpdir_base", scratch_});
-    if (!shared_.empty()) {
-      command.insert(command.end(), {"--mca", "btl_vader_backing_directory", shared_});
+    add({"--oversubscribe", "--mca", "odls_base_sigkill_timeout", "0"});
+    if (options_.spares > 0) add({"--enable-recovery"});
+    if (geteuid() == 0) add({"--allow-run-as-root"});
+    if (control.empty()) {
+      add({"--mca", "orte_tmpdir_base", scratch_});
+      if (!shared_.empty()) add({"--mca", "btl_vader_backing_directory", shared_});
+    } else {
+      add(LauncherWords(options_.hosts, WithoutSupervisorsVariables()));
     }
-    if (options_.spares > 0) command.emplace_back("--enable-recovery");
-    if (geteuid() == 0) command.emplace_back("--allow-run-as-root");
   }
-  command.insert(command.end(), options_.rank_command.begin(), options_.rank_command.end());
-  command.insert(command.end(), {"--supervised", directory_, "--epoch", std::to_string(epoch)});
+  add(options_.rank_command);
+  add({"--supervised", directory_, "--epoch", std::to_string(epoch)});
+  if (!control.empty()) add({"--control", control});
   return command;
 }
 
-absl::Status EngineJob::Start(int64_t epoch) {
+absl::Status EngineJob::Start(int64_t epoch, const std::string& control, const std::string& token) {
   std::error_code error;
   scratch_ = fmt::format("{}/{}", directory_, epoch);
   fs::create_directories(scratch_, error);
   if (error) return Unavailable("cannot make {}: {}", scratch_, error.message());
-  shared_ = fmt::format("/dev/shm/{}-{}", fs::path(directory_).filename().string(), epoch);
+  shared_ = SharedMemoryDirectory(directory_, epoch);
   if (mkdir(shared_.c_str(), S_IRWXU) != 0) shared_.clear();
-  FM_ASSIGN_OR_RETURN(launcher_, StartProgram(Command(epoch), WithoutSupervisorsVariables()));
+  EnvironmentChanges changes = WithoutSupervisorsVariables();
+  // In place of orte_tmpdir_base, which would be a directory of this host on the others too.
+  if (!control.empty()) changes.emplace_back("TMPDIR", scratch_);
+  FM_ASSIGN_OR_RETURN(launcher_, StartProgram(Command(epoch, control), changes,
+                                              token.empty() ? token : token + '\n'));
   return absl::OkStatus();
 }
 
 void EngineJob::Kill() {
-  if (launcher_ > 0) kill(-launcher_, SIGKILL);
+  if (launcher_ <= 0) return;
+  const bool at_once = IsOpenMpiLauncher(options_.launcher) || std::exchange(asked_, true);
+  kill(-launcher_, at_once ? SIGKILL : SIGTERM);
 }
 
 void EngineJob::Ended() {
   launcher_ = -1;
+  asked_ = false;
   RemoveAll(std::exchange(scratch_, std::string()));
   RemoveAll(std::exchange(shared_, std::string()));
 }

@@ -16,6 +16,7 @@ void EngineLives::SetNews(EngineState state, const std::string& reason) {
 
 int64_t EngineLives::Begin(Time now) {
   start_at_.reset();
+  dying_since_.reset();
   failure_.clear();
   up_ = was_up_ = has_computed_ = false;
   repair_began_.reset();
@@ -47,6 +48,12 @@ bool EngineLives::Fail(const std::string& reason) {
   failure_ = reason;
   SetNews(EngineState::kStarting, reason);
   return true;
+}
+
+void EngineLives::OnFrontEnd(int64_t steps, int64_t culprits) {
+  if (steps > steps_) policy_.OnComputed();
+  steps_ = steps;
+  for (; culprits_ < culprits; ++culprits_) policy_.OnCulprit();
 }
 
 void EngineLives::Tick(Time now) {
@@ -86,7 +93,11 @@ EngineLives::Finding EngineLives::Look(Time now, int came) {
 
 EngineLives::Next EngineLives::Decide(Time now, bool gone) {
   if (start_at_) return now >= *start_at_ ? Next::kStart : Next::kWait;
-  if (failure_.empty() || !gone || news_.state == EngineState::kFailed) return Next::kWait;
+  if (failure_.empty() || news_.state == EngineState::kFailed) return Next::kWait;
+  if (!gone) {
+    if (!dying_since_) dying_since_ = now;
+    return now - *dying_since_ < kDying ? Next::kWait : Next::kAbandon;
+  }
   const EngineLife life = watch_.steps() > 0 || has_computed_ ? EngineLife::kComputed
                           : up_ || watch_.up() || was_up_     ? EngineLife::kReady
                                                               : EngineLife::kNeverReady;

@@ -25,6 +25,9 @@ class EngineLives {
   static constexpr Milliseconds kFirstHello{60'000};
   // From the end of a rank until all work again, beside the time in which a rank loads and gets on.
   static constexpr Milliseconds kRepair{3000};
+  // For processes that were killed to end. Longer: they stand in the kernel, for a disk or a
+  // driver.
+  static constexpr Milliseconds kDying{10'000};
   // Between two ticks; a longer one: the machine was busy or asleep.
   static constexpr Milliseconds kStoodStill{1000};
 
@@ -57,9 +60,16 @@ class EngineLives {
   // How the life under way does; not while it is failing. `came`: ranks that have said hello.
   Finding Look(Time now, int came);
 
-  // kPause: nothing is left of the life that failed, and the next starts after pause(). kGiveUp:
-  // there will be no other.
-  enum class Next : uint8_t { kWait, kPause, kStart, kGiveUp };
+  // What the front end has had of the engine since it started: answers to steps, which a life that
+  // ended at once did not come to tell, and requests that were found to bring the engine down.
+  void OnFrontEnd(int64_t steps, int64_t culprits);
+  // Another front end, which counts anew.
+  void OnFrontEndStart() { steps_ = culprits_ = 0; }
+
+  // kAbandon: what is left of the life that failed does not end although it was killed; whoever
+  // asks must forget it. kPause: nothing is left of the life that failed, and the next starts after
+  // pause(). kGiveUp: there will be no other.
+  enum class Next : uint8_t { kWait, kAbandon, kPause, kStart, kGiveUp };
   // What is to be done; `gone`: nothing is left of the last life.
   Next Decide(Time now, bool gone);
   Milliseconds pause() const { return pause_; }
@@ -83,7 +93,8 @@ class EngineLives {
   bool was_up_ = false;
   bool has_computed_ = false;
   std::string failure_;
-  std::optional<Time> start_at_;
+  std::optional<Time> start_at_, dying_since_;
+  int64_t steps_ = 0, culprits_ = 0;  // as the front end counts
   Milliseconds pause_{0};
   std::optional<Time> last_tick_;
   EngineNews news_;

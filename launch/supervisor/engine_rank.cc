@@ -2,6 +2,7 @@
 #include "launch/supervisor/engine_rank.h"
 
 #include <poll.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <csignal>
@@ -11,7 +12,10 @@
 #include <utility>
 
 #include "launch/plan_codec.h"
+#include "launch/supervisor/host_shared_memory.h"
 #include "launch/supervisor/rank_beacon.h"
+#include "launch/supervisor/supervisor_line.h"
+#include "launch/supervisor/tcp_socket.h"
 #include "parallel/mpi_communicator.h"
 
 namespace folkmoot {
@@ -84,17 +88,14 @@ absl::Status Relay(FrameChannel& channel, LocalExecutor& executor, ModelRunner& 
 // one.
 class EngineRank {
  public:
-  EngineRank(const EngineOptions& options, const EngineRankOptions& start, Cluster& cluster)
-      : options_(options),
-        directory_(start.directory),
-        first_epoch_(start.epoch),
-        cluster_(cluster),
-        world_(cluster.world()) {
+  EngineRank(const EngineOptions& options, const EngineRankOptions& start,
+             const SupervisorLine& line, Cluster& cluster)
+      : options_(options), start_(start), line_(line), cluster_(cluster), world_(cluster.world()) {
     life_.epoch = start.epoch;
     life_.since.assign(static_cast<size_t>(world_.size()), start.epoch);
   }
 
-  absl::Status Run(FileDescriptor line);
+  absl::Status Run(FileDescriptor supervisor);
 
  private:
   absl::Status Live();
@@ -105,12 +106,12 @@ class EngineRank {
   absl::Status Join(bool fresh);
   // Each life of the job has a group of its own.
   int GroupOf(const RepairOrder& order) const {
-    return static_cast<int>(order.epoch - first_epoch_);
+    return static_cast<int>(order.epoch - start_.epoch);
   }
 
   const EngineOptions& options_;
-  const std::string directory_;
-  const int64_t first_epoch_;  // of the job
+  const EngineRankOptions& start_;  // of the job
+  const SupervisorLine& line_;
   Cluster& cluster_;
   Communicator& world_;
   RepairOrder life_;  // the one under way
@@ -120,17 +121,19 @@ class EngineRank {
   EngineWelcome welcome_;
 };
 
-absl::Status EngineRank::Run(FileDescriptor line) {
+absl::Status EngineRank::Run(FileDescriptor supervisor) {
   MpiCommunicator* const group = cluster_.group();
   const RankHello hello = {.epoch = life_.epoch,
-                           .process = group == nullptr ? world_.rank() : group->process(),
+                           .number = group == nullptr ? world_.rank() : group->process(),
                            .ranks = world_.size(),
-                           .spares = options_.spares};
+                           .spares = options_.spares,
+                           .host = HostName(),
+                           .process = getpid()};
   const auto on_order = [this, group](const RepairOrder& order) {
     if (group != nullptr) group->Cancel(GroupOf(order));
   };
-  FM_ASSIGN_OR_RETURN(beacon_,
-                      RankBeacon::Start(std::move(line), hello, cluster_.progress(), on_order));
+  FM_ASSIGN_OR_RETURN(
+      beacon_, RankBeacon::Start(std::move(supervisor), hello, cluster_.progress(), on_order));
   if (world_.rank() >= 0) {
     FM_ASSIGN_OR_RETURN(rank_, LoadWithProgress(options_, cluster_));
   }
@@ -150,6 +153,7 @@ absl::Status EngineRank::Live() {
   // The supervisor knows that this engine can start before anybody can ask it for something.
   beacon_->TellActivity(world_.rank() == 0 ? RankActivity::kIdle : RankActivity::kStep);
   FM_RETURN_IF_ERROR(Barrier(world_, {.phase = "start-up"}));
+  if (!start_.control.empty()) UnlinkSharedMemory(start_.directory, start_.epoch);
   const absl::Status met = world_.rank() == 0 ? Meet() : absl::OkStatus();
   FM_RETURN_IF_ERROR(AgreeOrFail(world_, Annotate(met, "front end"), {}));
   std::vector<int64_t> first(static_cast<size_t>(world_.size()));
@@ -163,7 +167,7 @@ absl::Status EngineRank::Live() {
 }
 
 absl::Status EngineRank::Meet() {
-  FM_ASSIGN_OR_RETURN(FileDescriptor socket, ConnectTo(EngineSocket(directory_)));
+  FM_ASSIGN_OR_RETURN(FileDescriptor socket, line_.ForPlans());
   front_end_.emplace(std::move(socket), kPlanFrameBytes);
   FM_RETURN_IF_ERROR(front_end_->Send(Encode(HelloOf(*rank_, life_)), kSendReply));
   FM_ASSIGN_OR_RETURN(const std::string answer, front_end_->Receive(kWelcome));
@@ -227,13 +231,15 @@ absl::StatusOr<FileDescriptor> CallSupervisor(const EngineRankOptions& start) {
 }
 
 absl::Status ServeSteps(const EngineOptions& options, const EngineRankOptions& start,
-                        FileDescriptor line, Cluster& cluster) {
+                        FileDescriptor supervisor, Cluster& cluster) {
   // The supervisor says when to end.
   for (const int signal : {SIGTERM, SIGINT, SIGUSR1, SIGHUP}) std::signal(signal, SIG_IGN);
-  cluster.set_epoch(start.epoch);
-  cluster.AddFaults(start.faults);
   cluster.Watch();
-  return EngineRank(options, start, cluster).Run(std::move(line));
+  FM_ASSIGN_OR_RETURN(const SupervisorLine line, SupervisorLine::Find(start, cluster.world()));
+  if (!supervisor.open()) {
+    FM_ASSIGN_OR_RETURN(supervisor, line.ForBeats());
+  }
+  return EngineRank(options, start, line, cluster).Run(std::move(supervisor));
 }
 
 }  // namespace folkmoot

@@ -5,7 +5,6 @@
 #pragma once
 
 #include <string>
-#include <vector>
 
 #include "launch/engine_options.h"
 #include "launch/launcher.h"
@@ -16,21 +15,24 @@ namespace folkmoot {
 // How the supervisor starts a rank.
 struct EngineRankOptions {
   std::string directory;  // of the sockets; empty: not supervised
+  // Across hosts: where the supervisor listens, ADDRESS:PORT; rank 0 reads the token from standard
+  // input. Empty: at the sockets in the directory.
+  std::string control;
   int64_t epoch = 0;
-  std::vector<Fault> faults;  // of all ranks and lives
 };
 
 // The sockets in the directory.
 std::string RankSocket(const std::string& directory);    // of the supervisor
 std::string EngineSocket(const std::string& directory);  // of the front end
 
-// The line to the supervisor, before anything that another rank takes part in: who ends then is
-// missed at once.
+// A connection to the supervisor on this host, before anything that another process takes part in:
+// who ends then is missed at once, also where the launcher says nothing of it.
 absl::StatusOr<FileDescriptor> CallSupervisor(const EngineRankOptions& start);
 
 // Collective over the cluster. Returns when the front end shuts the engine down, or with the error
-// that ended it; in a spare process not before it has become a rank.
+// that ended it; in a spare process not before it has become a rank. `supervisor`: from
+// CallSupervisor, or closed: it is called when the ranks know each other.
 absl::Status ServeSteps(const EngineOptions& options, const EngineRankOptions& start,
-                        FileDescriptor line, Cluster& cluster);
+                        FileDescriptor supervisor, Cluster& cluster);
 
 }  // namespace folkmoot

@@ -15,11 +15,12 @@
 #include <cstring>
 #include <utility>
 
+#include "runtime/fault_points.h"
+
 namespace folkmoot {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-constexpr size_t kReadBytes = size_t{1} << 16;
 constexpr int kBacklog = 1024;
 
 absl::StatusOr<sockaddr_un> AddressOf(const std::string& path) {
@@ -96,6 +97,7 @@ absl::StatusOr<FileDescriptor> ListenAt(const std::string& path) {
 
 absl::StatusOr<FileDescriptor> AcceptFrom(int listening) {
   FileDescriptor socket(accept4(listening, nullptr, nullptr, SOCK_CLOEXEC));
+  if (socket.open() && FaultAt(FaultPoint::kChannelAccept)) socket.Reset();
   if (!socket.open()) return NotFound("accept: {}", std::strerror(errno));
   FM_RETURN_IF_ERROR(PeerOf(socket.get()).status());
   return socket;
@@ -104,7 +106,8 @@ absl::StatusOr<FileDescriptor> AcceptFrom(int listening) {
 absl::StatusOr<FileDescriptor> ConnectTo(const std::string& path) {
   FM_ASSIGN_OR_RETURN(const sockaddr_un address, AddressOf(path));
   FM_ASSIGN_OR_RETURN(FileDescriptor socket, MakeSocket());
-  if (connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0) {
+  if (FaultAt(FaultPoint::kChannelConnect) ||
+      connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0) {
     return Unavailable("cannot reach {}: {}", path, std::strerror(errno));
   }
   FM_RETURN_IF_ERROR(Annotate(PeerOf(socket.get()).status(), path));
@@ -125,6 +128,7 @@ absl::Status FrameChannel::Send(std::string_view message, std::chrono::milliseco
   const auto length = static_cast<Length>(message.size());
   const std::string_view header(reinterpret_cast<const char*>(&length), sizeof(length));
   std::array<std::string_view, 2> parts = {header, message};
+  if (FaultAt(FaultPoint::kChannelSend)) return Gone();
   const Clock::time_point end = Clock::now() + timeout;
   for (std::string_view part : parts) {
     while (!part.empty()) {
@@ -146,45 +150,45 @@ absl::Status FrameChannel::Send(std::string_view message, std::chrono::milliseco
   return absl::OkStatus();
 }
 
-absl::Status FrameChannel::Read() {
-  if (taken_ > 0 && taken_ == buffer_.size()) buffer_.clear(), taken_ = 0;
+absl::StatusOr<bool> FrameChannel::Read() {
   const size_t before = buffer_.size();
-  // As much as the frame under way still needs, when that is known.
-  size_t want = kReadBytes;
-  if (before - taken_ >= sizeof(Length)) {
-    const size_t whole = sizeof(Length) + LengthIn(buffer_.data() + taken_);
-    if (whole > before - taken_) want = std::max(want, whole - (before - taken_));
-  }
-  buffer_.resize(before + want);
+  // No more than the frame under way needs: what follows it stays unread until it is asked for.
+  size_t whole = sizeof(Length);
+  if (before >= whole) whole += LengthIn(buffer_.data());
+  const size_t want = whole - before;
+  buffer_.resize(whole);
   ssize_t got = 0;
   do {
     got = recv(fd(), buffer_.data() + before, want, 0);
   } while (got < 0 && errno == EINTR);
   const int error = errno;
   buffer_.resize(before + static_cast<size_t>(std::max<ssize_t>(0, got)));
-  if (got > 0 || (got < 0 && error == EAGAIN)) return absl::OkStatus();
+  if (got > 0 && FaultAt(FaultPoint::kChannelReceive)) return Gone();
+  if (got > 0) return true;
+  if (got < 0 && error == EAGAIN) return false;
+  left_unread_ = got < 0 && error == ECONNRESET;  // what the kernel makes of it, in both families
   return Gone();
 }
 
 absl::StatusOr<std::optional<std::string>> FrameChannel::Take() {
-  const size_t here = buffer_.size() - taken_;
-  if (here < sizeof(Length)) return std::nullopt;
-  const size_t length = LengthIn(buffer_.data() + taken_);
+  if (buffer_.size() < sizeof(Length)) return std::nullopt;
+  const size_t length = LengthIn(buffer_.data());
   if (length > cap_) {
     return DataLoss("a message of {} bytes was announced; at most {} are taken", length, cap_);
   }
-  if (here < sizeof(Length) + length) return std::nullopt;
-  std::string message = buffer_.substr(taken_ + sizeof(Length), length);
-  taken_ += sizeof(Length) + length;
-  if (taken_ == buffer_.size()) buffer_.clear(), taken_ = 0;
+  if (buffer_.size() < sizeof(Length) + length) return std::nullopt;
+  std::string message = buffer_.substr(sizeof(Length));
+  buffer_.clear();
   return std::optional<std::string>(std::move(message));
 }
 
 absl::StatusOr<std::optional<std::string>> FrameChannel::Poll() {
-  absl::StatusOr<std::optional<std::string>> message = Take();
-  if (!message.ok() || message->has_value()) return message;
-  FM_RETURN_IF_ERROR(Read());
-  return Take();
+  while (true) {
+    absl::StatusOr<std::optional<std::string>> message = Take();
+    if (!message.ok() || message->has_value()) return message;
+    FM_ASSIGN_OR_RETURN(const bool more, Read());
+    if (!more) return std::nullopt;
+  }
 }
 
 absl::StatusOr<std::string> FrameChannel::Receive(std::chrono::milliseconds timeout) {
@@ -198,6 +202,13 @@ absl::StatusOr<std::string> FrameChannel::Receive(std::chrono::milliseconds time
       return DeadlineExceeded("no message within {} ms", timeout.count());
     }
   }
+}
+
+void FrameChannel::HangUp() { shutdown(fd(), SHUT_RDWR); }
+
+absl::StatusOr<FileDescriptor> FrameChannel::Release() {
+  if (!buffer_.empty()) return DataLoss("more was sent than was asked for");
+  return std::move(socket_);
 }
 
 bool FrameChannel::closed() const {

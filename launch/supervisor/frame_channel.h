@@ -57,15 +57,21 @@ class FrameChannel {
   absl::StatusOr<std::optional<std::string>> Poll();
   // Has the other end gone, as far as can be told without reading?
   bool closed() const;
+  // Has the other end gone without having read all that was sent?
+  bool left_unread() const { return left_unread_; }
+  // Ends the connection itself, whoever else has descriptors of it.
+  void HangUp();
+  // The socket, for another owner. An error when something was received that nobody took.
+  absl::StatusOr<FileDescriptor> Release();
 
  private:
-  absl::Status Read();  // what is there
+  absl::StatusOr<bool> Read();  // what is there of the frame under way; false: nothing
   absl::StatusOr<std::optional<std::string>> Take();
 
   FileDescriptor socket_;
   size_t cap_;
-  std::string buffer_;  // received, not taken yet
-  size_t taken_ = 0;
+  std::string buffer_;  // what has come of the frame under way
+  bool left_unread_ = false;
 };
 
 }  // namespace folkmoot

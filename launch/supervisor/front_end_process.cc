@@ -18,13 +18,23 @@ namespace {
 using std::chrono::milliseconds;
 
 constexpr milliseconds kLook{100};
+constexpr milliseconds kBeat{10'000};  // for the supervisor to take a beat
 
-// Hears the supervisor, on a thread of its own.
+ThreadBeat BeatOf(const ThreadPulse& pulse) {
+  const Progress::View view = pulse.progress.Read();
+  return {.progress = view.count,
+          .waiting = view.waiting,
+          .phase = view.label.phase,
+          .cpu_seconds = pulse.cpu_seconds()};
+}
+
+// Hears the supervisor and tells it how the other threads get on, on a thread of its own.
 class NewsReader {
  public:
-  NewsReader(FileDescriptor news, Server& server)
+  NewsReader(FileDescriptor news, Server& server, const ServerPulse& pulse)
       : channel_(std::move(news), kControlFrameBytes),
         server_(server),
+        pulse_(pulse),
         thread_([this] { Loop(); }) {}
   ~NewsReader() {
     leaving_ = true;
@@ -36,13 +46,11 @@ class NewsReader {
  private:
   void Loop() {
     while (!leaving_) {
+      if (!Beat().ok()) Leave();
       const absl::StatusOr<std::string> message = channel_.Receive(kLook);
       if (message.status().code() == absl::StatusCode::kDeadlineExceeded) continue;
       EngineNews news;
-      if (!message.ok() || !Decode(*message, &news).ok()) {
-        std::fputs("folkmoot: the supervisor is gone\n", stderr);
-        std::_Exit(1);
-      }
+      if (!message.ok() || !Decode(*message, &news).ok()) Leave();
       if (news.state == EngineState::kFailed) {
         server_.OnEngineFailed("the engine has failed and does not come back: " + news.reason);
         continue;
@@ -50,6 +58,19 @@ class NewsReader {
       server_.OnEngineNews(Trouble(news), news.state == EngineState::kStalled,
                            {.restarts = news.restarts, .repairs = news.repairs});
     }
+  }
+
+  absl::Status Beat() {
+    return channel_.Send(Encode(FrontEndBeat{.events = BeatOf(pulse_.events),
+                                             .engine = BeatOf(pulse_.engine),
+                                             .culprits = server_.culprits(),
+                                             .steps = server_.steps()}),
+                         kBeat);
+  }
+
+  [[noreturn]] static void Leave() {
+    std::fputs("folkmoot: the supervisor is gone\n", stderr);
+    std::_Exit(kLostSupervisor);
   }
 
   static std::string Trouble(const EngineNews& news) {
@@ -68,6 +89,7 @@ class NewsReader {
 
   FrameChannel channel_;
   Server& server_;
+  const ServerPulse& pulse_;
   std::atomic<bool> leaving_{false};
   std::thread thread_;
 };
@@ -89,10 +111,16 @@ ServedEngine DescribeEngine(const FrontEndProcessOptions& options, const OpenedM
 
 }  // namespace
 
-absl::Status RunFrontEnd(const FrontEndProcessOptions& options, FileDescriptor engine_socket,
-                         FileDescriptor news) {
-  FM_ASSIGN_OR_RETURN(const std::unique_ptr<Server> server, Server::Start(options.server));
-  const NewsReader reader(std::move(news), *server);
+absl::Status RunFrontEnd(const FrontEndProcessOptions& options, FrontEndLink link) {
+  ServerPulse pulse;
+  Progress& progress = pulse.engine.progress;
+  pulse.engine.Adopt();
+  progress.Begin({.phase = "loading"});
+  ServerOptions server_options = options.server;
+  server_options.pulse = &pulse;
+  FM_ASSIGN_OR_RETURN(const std::unique_ptr<Server> server,
+                      Server::Start(std::move(server_options)));
+  const NewsReader reader(std::move(link.news), *server, pulse);
   FM_ASSIGN_OR_RETURN(const OpenedModel opened,
                       OpenModel(options.engine, options.ranks, /*gpu=*/std::nullopt));
   const AgreementFields fields = FieldsOf(options.engine, opened);
@@ -100,9 +128,12 @@ absl::Status RunFrontEnd(const FrontEndProcessOptions& options, FileDescriptor e
   if (!options.journal.directory.empty()) {
     FileJournalOptions own = options.journal;
     own.fields = fields;
+    own.may_end = link.life > 1;
+    own.progress = &pulse.events.progress;
     FM_ASSIGN_OR_RETURN(journal, FileJournal::Open(own));
   }
-  RemoteExecutor executor(std::move(engine_socket), fields);
+  RemoteExecutor executor(std::move(link.engine), fields, &progress);
+  progress.End();
   while (true) {
     const absl::Status met = executor.Renew(/*first_step=*/0, kLook).status();
     if (met.ok()) break;
@@ -112,7 +143,9 @@ absl::Status RunFrontEnd(const FrontEndProcessOptions& options, FileDescriptor e
   const ModelRules rules(opened.config, opened.gate, executor.hello().embeddings);
   executor.set_rules(rules);
   const ServedEngine served = DescribeEngine(options, opened, executor.hello());
+  progress.Begin({.phase = "loading"});
   FM_ASSIGN_OR_RETURN(LoadedModel loaded, DescribeModel(options.model, options.engine, served));
+  progress.End();
   Engine engine(served.scheduler, executor);
   const EngineFacts facts = loaded.facts;
   const ServedModel& model = *loaded.model;

@@ -9,7 +9,7 @@
 #include "launch/journal/file_journal.h"
 #include "launch/serve_model.h"
 #include "launch/server.h"
-#include "launch/supervisor/frame_channel.h"
+#include "launch/supervisor/supervisor.h"
 
 namespace folkmoot {
 
@@ -24,8 +24,10 @@ struct FrontEndProcessOptions {
   std::function<void(const Server&, const ServedModel&, const EngineFacts&)> on_ready;
 };
 
+// The exit status of a front end that has lost its supervisor, or thinks so.
+constexpr int kLostSupervisor = 75;
+
 // Serves until the supervisor or a signal says otherwise.
-absl::Status RunFrontEnd(const FrontEndProcessOptions& options, FileDescriptor engine,
-                         FileDescriptor news);
+absl::Status RunFrontEnd(const FrontEndProcessOptions& options, FrontEndLink link);
 
 }  // namespace folkmoot

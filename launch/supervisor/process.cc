@@ -7,12 +7,16 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <climits>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
 #include <iterator>
+
+#include "launch/supervisor/frame_channel.h"
+#include "runtime/check.h"
 
 namespace folkmoot {
 namespace {
@@ -27,10 +31,24 @@ bool BecomeChild(pid_t parent) {
   return getppid() == parent;
 }
 
+// A descriptor from which `input` can be read, and then the end.
+absl::StatusOr<FileDescriptor> InputOf(std::string_view input) {
+  int pair[2];
+  if (pipe2(pair, O_CLOEXEC) != 0) return Unavailable("pipe: {}", std::strerror(errno));
+  FileDescriptor output(pair[0]);
+  const FileDescriptor filling(pair[1]);
+  FM_CHECK(input.size() <= PIPE_BUF);  // a pipe has room for that: nobody is waited for
+  if (write(filling.get(), input.data(), input.size()) != static_cast<ssize_t>(input.size())) {
+    return Unavailable("pipe: {}", std::strerror(errno));
+  }
+  return output;
+}
+
 }  // namespace
 
 absl::StatusOr<pid_t> StartProgram(const std::vector<std::string>& command,
-                                   const EnvironmentChanges& environment) {
+                                   const EnvironmentChanges& environment, std::string_view input) {
+  FM_ASSIGN_OR_RETURN(const FileDescriptor standard_input, InputOf(input));
   std::vector<char*> words;
   words.reserve(command.size() + 1);
   for (const std::string& word : command) words.push_back(const_cast<char*>(word.c_str()));
@@ -47,8 +65,7 @@ absl::StatusOr<pid_t> StartProgram(const std::vector<std::string>& command,
       unsetenv(name.c_str());
     }
   }
-  const int nothing = open("/dev/null", O_RDONLY | O_CLOEXEC);
-  if (nothing >= 0) dup2(nothing, STDIN_FILENO);
+  dup2(standard_input.get(), STDIN_FILENO);
   execvp(words[0], words.data());
   std::fprintf(stderr, "folkmoot: error: %s: %s\n", words[0], std::strerror(errno));
   _exit(127);

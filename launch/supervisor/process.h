@@ -7,6 +7,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -17,9 +18,11 @@ namespace folkmoot {
 // Variables with the values that they get; nullopt: they are removed.
 using EnvironmentChanges = std::vector<std::pair<std::string, std::optional<std::string>>>;
 
-// Starts a program in a process group of its own, with nothing on its standard input.
+// Starts a program in a process group of its own, with `input`, at most 4096 bytes, on its standard
+// input.
 absl::StatusOr<pid_t> StartProgram(const std::vector<std::string>& command,
-                                   const EnvironmentChanges& environment);
+                                   const EnvironmentChanges& environment,
+                                   std::string_view input = {});
 
 // Runs `body` in a copy of this process, which must have one thread; it exits with the returned
 // status.

@@ -18,22 +18,31 @@ namespace {
 constexpr int kBeatMilliseconds = 100;
 constexpr std::chrono::milliseconds kSendTimeout{10'000};
 
-double CpuSeconds() {
+rusage Usage() {
   rusage usage = {};
   getrusage(RUSAGE_SELF, &usage);
+  return usage;
+}
+
+double CpuSeconds(const rusage& usage) {
   const auto seconds = [](const timeval& time) {
     return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_usec) * 1e-6;
   };
   return seconds(usage.ru_utime) + seconds(usage.ru_stime);
 }
 
+// Grows with every page that comes from a disk, mapped files included.
+uint64_t PagesRead(const rusage& usage) {
+  return static_cast<uint64_t>(usage.ru_majflt) + static_cast<uint64_t>(usage.ru_inblock);
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<RankBeacon>> RankBeacon::Start(
-    FileDescriptor line, const RankHello& hello, const Progress& progress,
+    FileDescriptor supervisor, const RankHello& hello, const Progress& progress,
     std::function<void(const RepairOrder&)> on_order) {
   std::unique_ptr<RankBeacon> beacon(new RankBeacon(
-      FrameChannel(std::move(line), kControlFrameBytes), progress, std::move(on_order)));
+      FrameChannel(std::move(supervisor), kControlFrameBytes), progress, std::move(on_order)));
   if (!beacon->order_event_.open()) return Unavailable("eventfd: {}", std::strerror(errno));
   beacon->epoch_ = hello.epoch;
   FM_RETURN_IF_ERROR(beacon->channel_.Send(Encode(hello), kSendTimeout));
@@ -93,13 +102,16 @@ absl::Status RankBeacon::Hear() {
 absl::Status RankBeacon::Beat() {
   const int64_t epoch = epoch_.load(std::memory_order_acquire);  // first: the rest is of it
   const Progress::View view = progress_.Read();
-  const RankBeat beat = {.progress = view.count,
+  const rusage usage = Usage();
+  const RankActivity activity = activity_.load(std::memory_order_relaxed);
+  const bool loading = activity == RankActivity::kLoading;
+  const RankBeat beat = {.progress = view.count + (loading ? PagesRead(usage) : 0),
                          .waiting = view.waiting,
                          .phase = view.label.phase,
                          .layer = view.label.layer,
                          .step = view.label.step,
-                         .state = activity_.load(std::memory_order_relaxed),
-                         .cpu_seconds = CpuSeconds(),
+                         .state = activity,
+                         .cpu_seconds = CpuSeconds(usage),
                          .steps = steps_.load(std::memory_order_relaxed),
                          .epoch = epoch};
   const std::lock_guard lock(mutex_);

@@ -21,10 +21,10 @@ namespace folkmoot {
 
 class RankBeacon {
  public:
-  // `line`: to the supervisor's socket. `progress` must outlive the beacon. `on_order`: called on
-  // the beacon's thread when an order has come.
+  // `supervisor`: a connection to it. `progress` must outlive the beacon. `on_order`: called on the
+  // beacon's thread when an order has come.
   static absl::StatusOr<std::unique_ptr<RankBeacon>> Start(
-      FileDescriptor line, const RankHello& hello, const Progress& progress,
+      FileDescriptor supervisor, const RankHello& hello, const Progress& progress,
       std::function<void(const RepairOrder&)> on_order);
   ~RankBeacon();
   RankBeacon(const RankBeacon&) = delete;

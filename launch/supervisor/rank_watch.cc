@@ -112,6 +112,26 @@ std::string RankWatch::Stall(const std::vector<int>& missing, Time now) const {
                      waiting.size() == 1 ? "waits" : "wait", Seconds(now - since));
 }
 
+// Loading, not waiting, and no further.
+RankWatch::Verdict RankWatch::StuckLoading(Time now) const {
+  Verdict verdict;
+  Time::duration longest{0};
+  for (size_t r = 0; r < ranks_.size(); ++r) {
+    const Rank& rank = ranks_[r];
+    if (!rank.known || rank.beat.waiting || rank.beat.state != RankActivity::kLoading) continue;
+    const bool idle = now - rank.cpu_since >= limits_.idle_load;
+    if (now - rank.got_on < (idle ? limits_.idle_load : limits_.busy_load)) continue;
+    verdict.fence.push_back(static_cast<int>(r));
+    longest = std::max(longest, now - rank.got_on);
+  }
+  if (verdict.fence.empty()) return verdict;
+  verdict.reason = fmt::format(
+      "{} {} come no further with loading the model for {:.0f} s: do its files lie on a disk that "
+      "does not answer?",
+      FormatRanks(verdict.fence), verdict.fence.size() == 1 ? "has" : "have", Seconds(longest));
+  return verdict;
+}
+
 // In a step, not waiting, and no further.
 RankWatch::Verdict RankWatch::Wedged(Time now) const {
   Verdict verdict;
@@ -152,7 +172,8 @@ RankWatch::Verdict RankWatch::Deadlocked(Time now) const {
 
 RankWatch::Verdict RankWatch::Check(Time now) const {
   Verdict silent = Silent(now);
-  if (!silent.fence.empty() || !up()) return silent;
+  if (!silent.fence.empty()) return silent;
+  if (!up()) return StuckLoading(now);
   // While rank 0 has nothing to do, the others rightly wait for it.
   if (ranks_.front().beat.state == RankActivity::kIdle) return {};
   Verdict wedged = Wedged(now);

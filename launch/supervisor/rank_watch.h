@@ -4,7 +4,8 @@
 //
 // A rank that is silent is stopped or lost. One that beats, does not wait for a peer, and neither
 // gets on nor uses its processor is wedged; a long product of matrices uses the processor, so that
-// a long prefill is no wedge. When all of them wait for each other, nobody will ever get on.
+// a long prefill is no wedge. While it loads the model, every page that it reads is progress. When
+// all of them wait for each other, nobody will ever get on.
 #pragma once
 
 #include <chrono>
@@ -23,7 +24,10 @@ struct WatchLimits {
   Milliseconds idle_cpu{2000};     // in a step, without progress, its processor unused
   Milliseconds busy_cpu{120'000};  // the same, but the processor is used
   Milliseconds deadlock{4000};     // all ranks wait
-  Milliseconds report{1000};       // from here on a stall is told
+  // While the model is loaded, without progress: the processor unused and no page read, or used.
+  Milliseconds idle_load{30'000};
+  Milliseconds busy_load{600'000};
+  Milliseconds report{1000};  // from here on a stall is told
 };
 
 class RankWatch {
@@ -66,6 +70,7 @@ class RankWatch {
     double cpu = 0;  // seconds, then
   };
   Verdict Silent(Time now) const;
+  Verdict StuckLoading(Time now) const;
   Verdict Wedged(Time now) const;
   Verdict Deadlocked(Time now) const;
   std::string Stall(const std::vector<int>& missing, Time now) const;

@@ -5,6 +5,8 @@
 
 #include <utility>
 
+#include "launch/supervisor/handoff.h"
+
 namespace folkmoot {
 namespace {
 
@@ -17,8 +19,8 @@ constexpr milliseconds kSendPlan{60'000};
 
 }  // namespace
 
-RemoteExecutor::RemoteExecutor(FileDescriptor listening, AgreementFields expected)
-    : listening_(std::move(listening)), expected_(std::move(expected)) {}
+RemoteExecutor::RemoteExecutor(FileDescriptor source, AgreementFields expected, Progress* progress)
+    : source_(std::move(source)), expected_(std::move(expected)), progress_(progress) {}
 
 absl::Status RemoteExecutor::CheckHello(const EngineHello& hello) const {
   for (size_t i = 0; i < std::min(expected_.size(), hello.fields.size()); ++i) {
@@ -59,12 +61,14 @@ std::vector<int> RemoteExecutor::EmptyParts(const EngineHello& hello) const {
 }
 
 absl::StatusOr<std::vector<int>> RemoteExecutor::Renew(int64_t first_step, milliseconds patience) {
-  channel_.reset();  // an old engine that still lives sees it and leaves
-  pollfd wait = {.fd = listening_.get(), .events = POLLIN, .revents = 0};
+  if (channel_) channel_->HangUp();  // an old engine that still lives sees it and leaves
+  channel_.reset();
+  if (progress_ != nullptr) progress_->GetOn();
+  pollfd wait = {.fd = source_.get(), .events = POLLIN, .revents = 0};
   if (poll(&wait, 1, static_cast<int>(patience.count())) <= 0) {
     return DeadlineExceeded("no engine has come");
   }
-  absl::StatusOr<FileDescriptor> socket = AcceptFrom(listening_.get());
+  absl::StatusOr<FileDescriptor> socket = NextConnection(source_.get());
   if (!socket.ok()) return DeadlineExceeded("{}", Message(socket.status()));
   FrameChannel channel(*std::move(socket), kPlanFrameBytes);
   const absl::StatusOr<std::string> message = channel.Receive(kHello);
@@ -82,13 +86,29 @@ absl::StatusOr<std::vector<int>> RemoteExecutor::Renew(int64_t first_step, milli
   return empty;
 }
 
-bool RemoteExecutor::lost() const { return !channel_ || channel_->closed(); }
+bool RemoteExecutor::lost() const {
+  if (progress_ != nullptr) progress_->GetOn();  // asked again and again while there is no step
+  return !channel_ || channel_->closed();
+}
+
+// The supervisor watches the ranks: they are waited for as long as they are there.
+absl::StatusOr<std::string> RemoteExecutor::Ask(const PlannedStep& step) {
+  if (progress_ != nullptr) {
+    progress_->Begin({.phase = "answer of the engine", .step = step.plan.step});
+  }
+  const absl::Status sent = channel_->Send(step.frame, kSendPlan);
+  absl::StatusOr<std::string> answer = sent.ok() ? channel_->Receive(kReply) : sent;
+  // Between its hello and its first plan rank 0 may hear that another rank has died.
+  begun_ = sent.ok() && !channel_->left_unread();
+  if (progress_ != nullptr) progress_->End();
+  return answer;
+}
 
 absl::StatusOr<std::vector<StepResult>> RemoteExecutor::Run(PlannedStep& step,
                                                             StepSeconds* seconds) {
+  begun_ = false;
   if (!channel_) return Unavailable("the engine is gone");
-  FM_RETURN_IF_ERROR(channel_->Send(step.frame, kSendPlan));
-  FM_ASSIGN_OR_RETURN(const std::string message, channel_->Receive(kReply));
+  FM_ASSIGN_OR_RETURN(const std::string message, Ask(step));
   StepReply reply;
   FM_RETURN_IF_ERROR(Decode(message, &reply));
   FM_RETURN_IF_ERROR(reply.status);

@@ -11,14 +11,16 @@
 #include "launch/executor.h"
 #include "launch/supervisor/control.h"
 #include "launch/supervisor/frame_channel.h"
+#include "parallel/progress.h"
 
 namespace folkmoot {
 
 class RemoteExecutor : public Executor {
  public:
-  // `listening`: where rank 0 will connect. `expected`: what the front end knows of the model and
-  // the flags; an engine that differs is refused by the name of the field.
-  RemoteExecutor(FileDescriptor listening, AgreementFields expected);
+  // `source`: where connections of rank 0 come from (handoff.h). `expected`: what the front end
+  // knows of the model and the flags; an engine that differs is refused by the name of the field.
+  // `progress`: told how the calling thread gets on; may be null.
+  RemoteExecutor(FileDescriptor source, AgreementFields expected, Progress* progress = nullptr);
 
   // Of the last life; not before the first, which Renew waits for as for any other.
   const EngineHello& hello() const { return *hello_; }
@@ -33,18 +35,22 @@ class RemoteExecutor : public Executor {
   absl::Status Shutdown(PlannedStep& step) override;
   bool renewable() const override { return true; }
   bool lost() const override;
+  bool begun() const override { return begun_; }
   absl::StatusOr<std::vector<int>> Renew(int64_t first_step,
                                          std::chrono::milliseconds patience) override;
 
  private:
   absl::Status CheckHello(const EngineHello& hello) const;
   std::vector<int> EmptyParts(const EngineHello& hello) const;
+  absl::StatusOr<std::string> Ask(const PlannedStep& step);
 
-  FileDescriptor listening_;
+  FileDescriptor source_;
   AgreementFields expected_;
+  Progress* progress_;
   std::optional<EngineHello> hello_;
   std::optional<FrameChannel> channel_;
   const ModelRules* rules_ = nullptr;
+  bool begun_ = false;
 };
 
 }  // namespace folkmoot

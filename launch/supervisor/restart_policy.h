@@ -17,16 +17,28 @@ class RestartPolicy {
   // Lives in a row that computed nothing, after which it is given up. More than a request that
   // kills the engine takes to be found out (Scheduler::kSuspectFailures).
   static constexpr int kMostFailures = 5;
+  // A life that found a culprit was of use, but an engine that blames everybody is broken: so many
+  // culprits in a row count.
+  static constexpr int kMostCulprits = 16;
 
   // How long to wait before the next life; nullopt: give up. An engine that was never ready at all
   // is given up at once: its first message says what is wrong.
   std::optional<std::chrono::milliseconds> OnFailure(EngineLife life) {
     ++failures_;
     was_ready_ = was_ready_ || life != EngineLife::kNeverReady;
-    in_a_row_ = life == EngineLife::kComputed ? 0 : in_a_row_ + 1;
+    ++in_a_row_;
+    if (life == EngineLife::kComputed) OnComputed();
     if (!was_ready_ || in_a_row_ >= kMostFailures) return std::nullopt;
     const int doublings = in_a_row_ - 2;  // at once, at once, then after 0.5, 1, 2 s
     return std::chrono::milliseconds(doublings < 0 ? 0 : 500 << doublings);
+  }
+
+  // Something was computed.
+  void OnComputed() { in_a_row_ = culprits_ = 0; }
+
+  // A request was found to bring the engine down, with nothing beside it, and is gone.
+  void OnCulprit() {
+    if (++culprits_ <= kMostCulprits) in_a_row_ = 0;
   }
 
   int64_t failures() const { return failures_; }
@@ -34,6 +46,7 @@ class RestartPolicy {
  private:
   int64_t failures_ = 0;
   int in_a_row_ = 0;
+  int culprits_ = 0;  // since something was computed
   bool was_ready_ = false;
 };
 

@@ -5,7 +5,6 @@
 #include <poll.h>
 #include <spdlog/spdlog.h>
 #include <sys/signalfd.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -13,16 +12,20 @@
 #include <cerrno>
 #include <csignal>
 #include <cstring>
-#include <memory>
-#include <numeric>
 #include <optional>
 #include <utility>
 #include <vector>
 
 #include "launch/supervisor/control.h"
 #include "launch/supervisor/engine_lives.h"
-#include "launch/supervisor/engine_rank.h"
+#include "launch/supervisor/front_end_child.h"
+#include "launch/supervisor/front_end_process.h"
+#include "launch/supervisor/listening_sockets.h"
 #include "launch/supervisor/process.h"
+#include "launch/supervisor/rank_entrance.h"
+#include "launch/supervisor/rank_lines.h"
+#include "launch/supervisor/run_directory.h"
+#include "launch/supervisor/tcp_socket.h"
 
 namespace folkmoot {
 namespace {
@@ -33,23 +36,9 @@ using std::chrono::milliseconds;
 constexpr milliseconds kTick{50};
 constexpr milliseconds kLastWords{5'000};     // for the engine to end, when the front end has
 constexpr milliseconds kFailureHeard{2'000};  // for clients to hear that the engine will not return
-constexpr milliseconds kNewsTimeout{100};
-
-// The connection of a rank or a spare process.
-struct RankLine {
-  FrameChannel channel;
-  pid_t process = 0;
-  int number = -1;       // in the job; -1: it has not said
-  int rank = -1;         // -1: none
-  int64_t epoch = 0;     // 0: it has not said
-  bool started = false;  // by the launcher of the life under way
-  bool leaving = false;
-
-  std::string Name() const {
-    return rank < 0 ? fmt::format("spare process {} (pid {})", number, process)
-                    : fmt::format("rank {} (pid {})", rank, process);
-  }
-};
+// For a launcher that was asked to end, and for ranks on other hosts to hear that they must.
+constexpr milliseconds kFarEnd{5'000};
+constexpr milliseconds kHearOrder{100};  // for a rank to hear of a repair
 
 class Supervisor {
  public:
@@ -57,6 +46,7 @@ class Supervisor {
       : options_(options),
         body_(front_end),
         directory_(std::move(directory)),
+        front_end_(options.front_end_limits),
         job_(options.engine, directory_),
         lives_(options.engine.ranks, options.limits) {}
 
@@ -79,10 +69,11 @@ class Supervisor {
 
   void LoseRanks(const std::vector<int>& dead, const std::string& reason);
   bool Repair(const std::vector<int>& dead, const std::string& reason);
-  bool Order(const RepairOrder& order);
   void EndSpares();
   void FailEngine(const std::string& reason);
-  void KillRanks(const std::vector<int>* only = nullptr);
+  void AbandonEngine();
+  void EndLeftovers();
+  std::string WhereNobodyCame() const;
   bool EngineGone() const;
   absl::Status Proceed();
   void GiveUp();
@@ -92,26 +83,30 @@ class Supervisor {
   const SupervisorOptions& options_;
   const FrontEndBody& body_;
   const std::string directory_;
-  FileDescriptor ranks_listening_, engine_listening_, signals_;
+  std::optional<RankEntrance> entrance_;
+  FileDescriptor signals_;
 
-  pid_t front_end_ = -1;
-  std::optional<FrameChannel> news_;
+  FrontEndChild front_end_;
+  bool stopping_ = false;  // somebody has asked us to
 
   EngineJob job_;
   EngineLives lives_;
   Clock::time_point started_;  // the job, or its last repair
-  int64_t job_epoch_ = 0;      // of the life that the job began with
-  RepairOrder group_;          // who is which rank, since when
+  Clock::time_point failed_;   // the life under way, if it has
   bool left_ = false;          // ranks of the job have ended in order
-  std::vector<RankLine> lines_;
+  RankLines lines_;
+  std::vector<std::string> hosts_;  // of the ranks that have come in this life: name, address
 
   std::optional<int> exit_status_;
   Clock::time_point finish_by_;
 };
 
 absl::Status Supervisor::Open() {
-  FM_ASSIGN_OR_RETURN(ranks_listening_, ListenAt(RankSocket(directory_)));
-  FM_ASSIGN_OR_RETURN(engine_listening_, ListenAt(EngineSocket(directory_)));
+  FM_ASSIGN_OR_RETURN(entrance_,
+                      RankEntrance::Open(directory_, options_.control_host, options_.control_port));
+  if (entrance_->across_hosts()) {
+    spdlog::info("ranks find the supervisor at {}", entrance_->control());
+  }
   sigset_t mask;
   sigemptyset(&mask);
   for (const int signal : {SIGCHLD, SIGTERM, SIGINT, SIGUSR1, SIGHUP}) sigaddset(&mask, signal);
@@ -122,88 +117,49 @@ absl::Status Supervisor::Open() {
 }
 
 absl::Status Supervisor::StartFrontEnd() {
-  int pair[2];
-  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0) {
-    return Unavailable("socketpair: {}", std::strerror(errno));
-  }
-  FileDescriptor mine(pair[0]);
-  FileDescriptor theirs(pair[1]);
-  FM_ASSIGN_OR_RETURN(front_end_, StartCopy([&] {
-                        mine.Reset();
-                        news_.reset();
-                        lines_.clear();
-                        ranks_listening_.Reset();
-                        signals_.Reset();
-                        return body_(std::move(engine_listening_), std::move(theirs));
-                      }));
-  news_.emplace(std::move(mine), kControlFrameBytes);
-  return absl::OkStatus();
+  lives_.OnFrontEndStart();
+  return front_end_.Start([&](FileDescriptor news, int64_t life) {
+    lines_.all().clear();
+    signals_.Reset();
+    return body_({.engine = entrance_->BecomeFrontEnds(), .news = std::move(news), .life = life});
+  });
 }
 
 absl::Status Supervisor::StartEngine() {
   started_ = Clock::now();
   left_ = false;
-  job_epoch_ = lives_.Begin(started_);
-  group_ = {.epoch = job_epoch_,
-            .members = std::vector<int32_t>(static_cast<size_t>(job_.ranks())),
-            .since = std::vector<int64_t>(static_cast<size_t>(job_.ranks()), job_epoch_)};
-  std::iota(group_.members.begin(), group_.members.end(), 0);
-  FM_RETURN_IF_ERROR(job_.Start(job_epoch_));
+  hosts_.clear();
+  const int64_t epoch = lives_.Begin(started_);
+  lines_.Begin(job_.ranks(), epoch);
+  FM_RETURN_IF_ERROR(job_.Start(epoch, entrance_->control(), entrance_->BeginLife(epoch)));
   Tell();
   return absl::OkStatus();
 }
 
-void Supervisor::Tell() {
-  if (news_) (void)news_->Send(Encode(lives_.news()), kNewsTimeout);  // its end is heard otherwise
-}
+void Supervisor::Tell() { front_end_.Tell(lives_.news()); }
 
 // Ranks have ended, or must. Others take their places, or the life is over.
 void Supervisor::LoseRanks(const std::vector<int>& dead, const std::string& reason) {
-  KillRanks(&dead);  // first: a stopped process that goes on later must find no peers
+  lines_.Kill(dead);  // first: a stopped process that goes on later must find no peers
   if (!Repair(dead, reason)) FailEngine(reason);
 }
 
 bool Supervisor::Repair(const std::vector<int>& dead, const std::string& reason) {
-  std::vector<RankLine*> spares;
-  for (RankLine& line : lines_) {
-    if (line.number >= 0 && line.rank < 0) spares.push_back(&line);
-  }
-  std::sort(spares.begin(), spares.end(),
-            [](const RankLine* a, const RankLine* b) { return a->number < b->number; });
   const Clock::time_point now = Clock::now();
-  if (exit_status_ || left_ || !lives_.Repair(dead, spares.size(), reason, now)) return false;
+  if (exit_status_ || left_ || !lives_.Repair(dead, lines_.spares(), reason, now)) return false;
   started_ = now;
-  group_.epoch = lives_.epoch();
-  for (size_t i = 0; i < dead.size(); ++i) {
-    for (RankLine& line : lines_) {
-      if (line.rank == dead[i]) line.rank = line.number = -1;  // its end will be no news
-    }
-    spares[i]->rank = dead[i];
-    group_.members[static_cast<size_t>(dead[i])] = spares[i]->number;
-    group_.since[static_cast<size_t>(dead[i])] = group_.epoch;
-  }
   spdlog::warn("engine {}: {}; engine {} is the other ranks and {} spare process{}",
-               group_.epoch - 1, reason, group_.epoch, dead.size(), dead.size() == 1 ? "" : "es");
+               lives_.epoch() - 1, reason, lives_.epoch(), dead.size(),
+               dead.size() == 1 ? "" : "es");
   Tell();
-  if (!Order(group_)) FailEngine("a rank did not hear that the engine is repaired");
+  lines_.Replace(dead, lives_.epoch());
+  if (!lines_.Announce(kHearOrder)) FailEngine("a rank did not hear that the engine is repaired");
   return true;
-}
-
-bool Supervisor::Order(const RepairOrder& order) {
-  const std::string message = Encode(order);
-  bool heard = true;
-  for (RankLine& line : lines_) {
-    if (line.number < 0) continue;
-    line.epoch = order.epoch;
-    if (line.rank >= 0) heard = line.channel.Send(message, kNewsTimeout).ok() && heard;
-  }
-  return heard;
 }
 
 // The ranks have ended in order: nobody will need the others.
 void Supervisor::EndSpares() {
-  const auto is_rank = [](const RankLine& line) { return line.rank >= 0; };
-  if (left_ && std::none_of(lines_.begin(), lines_.end(), is_rank)) KillRanks();
+  if (left_ && lines_.ranks() == 0) lines_.KillAll();
 }
 
 // Ends the life under way; the loop goes on when nothing of it is left.
@@ -211,24 +167,39 @@ void Supervisor::FailEngine(const std::string& reason) {
   if (!lives_.Fail(reason)) return;
   spdlog::error("engine {}: {}", lives_.epoch(), reason);
   Tell();
-  KillRanks();
+  failed_ = Clock::now();
+  lines_.KillAll();
+  entrance_->EndLife();
   job_.Kill();
 }
 
-// The processes of the ranks, which may have left the launcher's group.
-void Supervisor::KillRanks(const std::vector<int>* only) {
-  for (const RankLine& line : lines_) {
-    const bool meant =
-        only == nullptr || std::find(only->begin(), only->end(), line.rank) != only->end();
-    if (line.process > 0 && meant) kill(line.process, SIGKILL);
+// What is left of a life some time after its end.
+//
+// A host that is out of reach confirms nothing. Its ranks belong to a life whose token and peers
+// are gone: they can do no harm, and end when the kernel there gives their connections up.
+void Supervisor::EndLeftovers() {
+  if (lives_.failure().empty() || Clock::now() - failed_ < kFarEnd) return;
+  job_.Kill();
+  for (const std::string& name : lines_.ForgetFar()) {
+    spdlog::warn("{} has not ended within {} s: its host must end it", name,
+                 kFarEnd.count() / 1000);
   }
 }
 
-bool Supervisor::EngineGone() const { return !job_.running() && lines_.empty(); }
+// Of a life that fails, behind the reason.
+std::string Supervisor::WhereNobodyCame() const {
+  const bool all = hosts_.size() == 2 * static_cast<size_t>(job_.ranks());
+  return all ? "" : MissingHosts(job_.hosts(), hosts_);
+}
+
+bool Supervisor::EngineGone() const { return !job_.running() && lines_.all().empty(); }
 
 absl::Status Supervisor::Proceed() {
   switch (lives_.Decide(Clock::now(), EngineGone())) {
     case EngineLives::Next::kWait:
+      break;
+    case EngineLives::Next::kAbandon:
+      AbandonEngine();
       break;
     case EngineLives::Next::kPause:
       spdlog::warn("engine {}: starts in {} ms; requests wait and go on", lives_.epoch() + 1,
@@ -240,6 +211,19 @@ absl::Status Supervisor::Proceed() {
       GiveUp();
   }
   return absl::OkStatus();
+}
+
+// What was killed and does not end stands in the kernel, and holds what it holds. The next life
+// does not wait for it.
+void Supervisor::AbandonEngine() {
+  std::vector<std::string> who = lines_.Names();
+  if (job_.running()) who.emplace_back("the launcher");
+  spdlog::error(
+      "engine {}: {} does not end {} s after SIGKILL: does a disk or a driver not answer? The next "
+      "engine starts beside it",
+      lives_.epoch(), fmt::join(who, ", "), EngineLives::kDying.count() / 1000);
+  lines_.all().clear();
+  job_.Ended();
 }
 
 void Supervisor::GiveUp() {
@@ -259,7 +243,7 @@ void Supervisor::Finish(int status, milliseconds patience) {
   if (exit_status_) return;
   exit_status_ = status;
   finish_by_ = Clock::now() + patience;
-  if (front_end_ > 0) kill(front_end_, SIGTERM);
+  front_end_.Signal(SIGTERM);
 }
 
 void Supervisor::OnSignals() {
@@ -267,34 +251,39 @@ void Supervisor::OnSignals() {
   while (read(signals_.get(), &info, sizeof(info)) == static_cast<ssize_t>(sizeof(info))) {
     const auto signal = static_cast<int>(info.ssi_signo);
     if (signal == SIGCHLD) continue;  // Reap looks anyway
-    if (front_end_ > 0) kill(front_end_, signal == SIGHUP ? SIGTERM : signal);
+    stopping_ = true;
+    front_end_.Signal(signal == SIGHUP ? SIGTERM : signal);
   }
 }
 
 void Supervisor::Reap() {
   int status = 0;
   for (pid_t ended = 0; (ended = waitpid(-1, &status, WNOHANG)) > 0;) {
-    if (ended == front_end_) {
+    if (ended == front_end_.process()) {
       OnFrontEndEnd(status);
     } else if (ended == job_.launcher()) {
       job_.Ended();
-      const bool leaving = std::all_of(lines_.begin(), lines_.end(), [](const RankLine& line) {
-        return line.rank < 0 || line.leaving;
-      });
       // Beside spare processes, which are killed, its status means nothing.
-      const bool well = WIFEXITED(status) && (WEXITSTATUS(status) == 0 || job_.spares() > 0);
-      const bool orderly = well && leaving && left_;
-      if (!orderly && !exit_status_) FailEngine("the launcher " + DescribeExit(status));
-      KillRanks();
+      const bool well = job_.spares() > 0 ? left_ : WEXITSTATUS(status) == 0;
+      if (!(WIFEXITED(status) && well && lines_.leaving()) && !exit_status_) {
+        FailEngine("the launcher " + DescribeExit(status) + WhereNobodyCame());
+      }
+      lines_.KillAll();
     }
   }
 }
 
 void Supervisor::OnFrontEndEnd(int wait_status) {
-  front_end_ = -1;
-  news_.reset();
+  front_end_.Ended();
+  entrance_->FrontEndEnded();
   if (exit_status_) return;
-  if (WIFEXITED(wait_status)) return Finish(WEXITSTATUS(wait_status), kLastWords);
+  const bool lost = WIFEXITED(wait_status) && WEXITSTATUS(wait_status) == kLostSupervisor;
+  if (WIFEXITED(wait_status) && !lost) return Finish(WEXITSTATUS(wait_status), kLastWords);
+  if (stopping_) {
+    spdlog::error("the front end {} while it was to end: its requests are lost",
+                  DescribeExit(wait_status));
+    return Finish(1, kLastWords);
+  }
   spdlog::error("the front end {}: starting it and the engine again", DescribeExit(wait_status));
   FailEngine("the front end " + DescribeExit(wait_status));
   const absl::Status started = StartFrontEnd();
@@ -304,17 +293,12 @@ void Supervisor::OnFrontEndEnd(int wait_status) {
 }
 
 void Supervisor::AcceptRanks() {
-  while (true) {
-    absl::StatusOr<FileDescriptor> socket = AcceptFrom(ranks_listening_.get());
-    if (socket.status().code() == absl::StatusCode::kNotFound) return;
-    if (!socket.ok()) {
-      spdlog::warn("{}", Message(socket.status()));
-      continue;
-    }
-    const int process = PeerProcess(socket->get());
-    lines_.push_back({.channel = FrameChannel(*std::move(socket), kControlFrameBytes),
-                      .process = process,
-                      .started = job_.running() && ParentOf(process) == job_.launcher()});
+  for (RankEntrance::Arrival& arrival : entrance_->Arrivals(Clock::now())) {
+    const bool started =
+        job_.spares() > 0 && job_.running() && ParentOf(arrival.process) == job_.launcher();
+    lines_.all().push_back({.channel = FrameChannel(std::move(arrival.socket), kControlFrameBytes),
+                            .process = arrival.process,
+                            .started = started});
   }
 }
 
@@ -323,15 +307,19 @@ absl::Status Supervisor::Hear(RankLine& line, const std::string& message) {
   if (line.epoch == 0) {
     RankHello hello;
     FM_RETURN_IF_ERROR(Decode(message, &hello));
-    if (hello.epoch != job_epoch_ || hello.ranks != job_.ranks() || hello.spares != job_.spares()) {
+    const int64_t life = lines_.first_epoch();
+    if (hello.epoch != life || hello.ranks != job_.ranks() || hello.spares != job_.spares()) {
       return FailedPrecondition(
           "a rank of life {} with {} ranks and {} spares came to one of life {} with {} and {}",
-          hello.epoch, hello.ranks, hello.spares, job_epoch_, job_.ranks(), job_.spares());
+          hello.epoch, hello.ranks, hello.spares, life, job_.ranks(), job_.spares());
     }
-    line.number = hello.process;
+    line.number = hello.number;
     line.epoch = lives_.epoch();
-    if (hello.process >= job_.ranks()) return absl::OkStatus();
-    line.rank = hello.process;
+    if (hello.number >= job_.ranks()) return absl::OkStatus();
+    line.rank = hello.number;
+    line.SetPlace(hello, entrance_->across_hosts());
+    const std::string address = PeerAddress(line.channel.fd());
+    hosts_.insert(hosts_.end(), {hello.host, address.substr(0, address.rfind(':'))});
     lives_.OnHello(line.rank, now);
     return absl::OkStatus();
   }
@@ -356,8 +344,9 @@ absl::Status Supervisor::Read(RankLine& line) {
 void Supervisor::ReadRanks() {
   std::vector<int> lost;
   std::string reason;
-  for (size_t i = 0; i < lines_.size();) {
-    RankLine& line = lines_[i];
+  std::vector<RankLine>& lines = lines_.all();
+  for (size_t i = 0; i < lines.size();) {
+    RankLine& line = lines[i];
     const absl::Status status = Read(line);
     if (status.ok()) {
       ++i;
@@ -370,13 +359,13 @@ void Supervisor::ReadRanks() {
       if (!gone) spdlog::warn("refused a process ({}): {}", line.process, Message(status));
       if (line.started) FailEngine(fmt::format("a process ({}) of it ended early", line.process));
     } else if (line.rank >= 0 && line.epoch == lives_.epoch() && !line.leaving) {
-      kill(line.process, SIGKILL);  // it may speak nonsense, or be on its way out
+      line.Kill();  // it may speak nonsense, or be on its way out
       lost.push_back(line.rank);
       reason += (reason.empty() ? "" : "; ") + what;
     } else if (line.number >= job_.ranks() && !left_ && lives_.failure().empty()) {
       spdlog::warn("engine {}: {}", lives_.epoch(), what);
     }
-    lines_.erase(lines_.begin() + static_cast<std::ptrdiff_t>(i));
+    lines.erase(lines.begin() + static_cast<std::ptrdiff_t>(i));
   }
   if (!lost.empty()) LoseRanks(lost, reason);
   EndSpares();
@@ -386,17 +375,21 @@ void Supervisor::Watch() {
   const Clock::time_point now = Clock::now();
   lives_.Tick(now);
   if (!job_.running() || !lives_.failure().empty() || exit_status_) return;
-  const auto came = static_cast<int>(
-      std::count_if(lines_.begin(), lines_.end(), [](const RankLine& l) { return l.rank >= 0; }));
-  const EngineLives::Finding finding = lives_.Look(now, came);
+  const EngineLives::Finding finding = lives_.Look(now, lines_.ranks());
   if (finding.came_up) {
-    spdlog::info("engine {}: ready, {} ranks, {:.2f} s after its {}", lives_.epoch(), job_.ranks(),
-                 std::chrono::duration<double>(now - started_).count(),
-                 lives_.epoch() == job_epoch_ ? "start" : "repair began");
+    const bool repaired = lives_.epoch() != lines_.first_epoch();
+    spdlog::info("engine {}: ready, {} ranks, {:.{}f} s after its {}", lives_.epoch(), job_.ranks(),
+                 std::chrono::duration<double>(now - started_).count(), repaired ? 2 : 1,
+                 repaired ? "repair began" : "start");
+    if (lives_.epoch() == 1) {
+      WarnOfListeners({.supervisor = getpid(),
+                       .front_end = front_end_.process(),
+                       .ranks = entrance_->across_hosts()});
+    }
   }
   if (!finding.failure.empty()) {
-    if (finding.fence.empty()) return FailEngine(finding.failure);
-    return LoseRanks(finding.fence, finding.failure);
+    const std::string failure = finding.failure + WhereNobodyCame();
+    return finding.fence.empty() ? FailEngine(failure) : LoseRanks(finding.fence, failure);
   }
   if (!finding.news) return;
   const EngineNews& news = lives_.news();
@@ -408,8 +401,9 @@ void Supervisor::Watch() {
 
 void Supervisor::Wait() {
   std::vector<pollfd> fds = {{.fd = signals_.get(), .events = POLLIN, .revents = 0},
-                             {.fd = ranks_listening_.get(), .events = POLLIN, .revents = 0}};
-  for (const RankLine& line : lines_) {
+                             {.fd = front_end_.fd(), .events = POLLIN, .revents = 0}};
+  entrance_->AppendTo(&fds);
+  for (const RankLine& line : lines_.all()) {
     fds.push_back({.fd = line.channel.fd(), .events = POLLIN, .revents = 0});
   }
   poll(fds.data(), fds.size(), static_cast<int>(kTick.count()));
@@ -424,17 +418,21 @@ absl::StatusOr<int> Supervisor::Run() {
     OnSignals();
     AcceptRanks();
     ReadRanks();
+    front_end_.Read(
+        [&](const FrontEndBeat& beat) { lives_.OnFrontEnd(beat.steps, beat.culprits); });
+    EndLeftovers();
     Reap();
     Watch();
+    if (!exit_status_) front_end_.Watch(Clock::now());
     if (exit_status_) {
       const bool late = Clock::now() > finish_by_;
-      if (late || (front_end_ < 0 && EngineGone())) break;
+      if (late || (!front_end_.running() && EngineGone())) break;
     } else {
       FM_RETURN_IF_ERROR(Proceed());
     }
   }
-  KillRanks();
-  if (front_end_ > 0) kill(front_end_, SIGKILL);
+  lines_.KillAll();
+  front_end_.Signal(SIGKILL);
   return *exit_status_;
 }
 

@@ -2,13 +2,12 @@
 #include "layers/models/load_config.h"
 
 #include <filesystem>
-#include <fstream>
 #include <optional>
-#include <sstream>
 
 #include "layers/models/encoder_parts.h"
 #include "layers/models/family.h"
 #include "runtime/checkpoint/gguf_model.h"
+#include "runtime/file.h"
 #include "runtime/model_config_gguf.h"
 
 namespace folkmoot {
@@ -16,18 +15,14 @@ namespace {
 
 constexpr uintmax_t kMaxFileBytes = 64 << 20;
 
-absl::StatusOr<std::string> ReadFile(const std::string& path) {
+absl::StatusOr<std::string> ReadConfig(const std::string& path) {
   std::error_code error;
   const uintmax_t size = std::filesystem::file_size(path, error);
   if (error) return NotFound("{}: cannot be read: {}", path, error.message());
   if (size > kMaxFileBytes) {
     return InvalidArgument("{}: {} bytes is over the limit of {}", path, size, kMaxFileBytes);
   }
-  std::ifstream file(path, std::ios::binary);
-  std::ostringstream text;
-  text << file.rdbuf();
-  if (!file) return NotFound("{}: cannot be read", path);
-  return text.str();
+  return ReadFile(path, FaultPoint::kConfigRead);
 }
 
 }  // namespace
@@ -53,11 +48,11 @@ absl::StatusOr<ModelConfig> LoadModelConfig(const std::string& model) {
     return NotFound("{}: no such file or directory", model);
   }
   const std::string path = (base / "config.json").string();
-  FM_ASSIGN_OR_RETURN(const std::string text, ReadFile(path));
+  FM_ASSIGN_OR_RETURN(const std::string text, ReadConfig(path));
   FM_ASSIGN_OR_RETURN(ModelConfig config, ParseModelConfig(text, path));
   const std::string generation_path = (base / "generation_config.json").string();
   if (std::filesystem::exists(generation_path, ignored)) {
-    FM_ASSIGN_OR_RETURN(const std::string generation, ReadFile(generation_path));
+    FM_ASSIGN_OR_RETURN(const std::string generation, ReadConfig(generation_path));
     FM_ASSIGN_OR_RETURN(auto ends, ParseEndTokens(generation, generation_path));
     if (ends) config.eos_ids = *std::move(ends);
     if (config.has_encoder()) {

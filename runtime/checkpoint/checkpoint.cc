@@ -18,6 +18,7 @@
 #include "runtime/checkpoint/mapped_file.h"
 #include "runtime/checkpoint/safetensors.h"
 #include "runtime/checkpoint/shard_index.h"
+#include "runtime/memory.h"
 
 namespace folkmoot {
 namespace {
@@ -110,7 +111,7 @@ struct Tensor {
     const auto element = static_cast<uintptr_t>(DTypeBytes(info.dtype));
     if (reinterpret_cast<uintptr_t>(info.data) % element == 0) return;
     auto copy = MappedFile::Copy({info.data, static_cast<size_t>(info.bytes)});
-    FM_CHECK(copy.ok());  // out of memory
+    if (!copy.ok()) throw OutOfMemory(std::string(Message(copy.status())));
     aligned.emplace(std::move(*copy));
     info.data = aligned->bytes().data();
   }

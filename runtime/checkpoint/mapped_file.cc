@@ -10,6 +10,8 @@
 #include <cstring>
 #include <utility>
 
+#include "runtime/fault_points.h"
+
 namespace folkmoot {
 namespace {
 
@@ -41,9 +43,11 @@ absl::StatusOr<MappedFile> MappedFile::Open(const std::string& path) {
     return DataLoss("{}: its size cannot be read: {}", path, std::strerror(errno));
   }
   if (!S_ISREG(status.st_mode)) return InvalidArgument("{}: is not a regular file", path);
-  const auto size = static_cast<size_t>(status.st_size);
+  auto size = static_cast<size_t>(status.st_size);
   if (size == 0) return MappedFile(nullptr, 0);
-  void* data = mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file.fd(), 0);
+  void* data = FaultAt(FaultPoint::kWeightsMap, &size)
+                   ? MAP_FAILED
+                   : mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file.fd(), 0);
   if (data == MAP_FAILED) {
     return ResourceExhausted("{}: {} bytes cannot be mapped: {}", path, size, std::strerror(errno));
   }
@@ -54,7 +58,9 @@ absl::StatusOr<MappedFile> MappedFile::Copy(std::span<const std::byte> bytes) {
   if (bytes.empty()) return MappedFile(nullptr, 0);
   // Shared, because private anonymous pages are zero after MADV_DONTNEED.
   void* data =
-      mmap(nullptr, bytes.size(), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+      FaultAt(FaultPoint::kPanelsAllocate)
+          ? MAP_FAILED
+          : mmap(nullptr, bytes.size(), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   if (data == MAP_FAILED) {
     return ResourceExhausted("{} bytes of memory cannot be had: {}", bytes.size(),
                              std::strerror(errno));

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/checkpoint/panel_file.h"
 
+#include <unistd.h>
 #include <xxhash.h>
 
 #include <algorithm>
@@ -8,6 +9,7 @@
 #include <cstring>
 
 #include "nlohmann/json.hpp"
+#include "runtime/fault_points.h"
 #include "runtime/ops/gemm.h"
 
 namespace folkmoot {
@@ -201,7 +203,9 @@ const PanelEntry* PanelFile::Find(PanelKind kind, const PanelSource& rows, size_
 absl::StatusOr<PanelFileWriter> PanelFileWriter::Create(const std::string& path) {
   PanelFileWriter writer;
   writer.path_ = path;
-  writer.file_.reset(std::fopen((path + ".part").c_str(), "wb"));
+  if (!FaultAt(FaultPoint::kOutputOpen)) {
+    writer.file_.reset(std::fopen((path + ".part").c_str(), "wb"));
+  }
   if (writer.file_ == nullptr) {
     return FailedPrecondition("{}.part: cannot be written: {}", path, std::strerror(errno));
   }
@@ -214,7 +218,8 @@ PanelFileWriter::~PanelFileWriter() {
 }
 
 absl::Status PanelFileWriter::Write(const void* data, size_t bytes) {
-  if (bytes > 0 && std::fwrite(data, 1, bytes, file_.get()) != bytes) {
+  if (bytes > 0 &&
+      (FaultAt(FaultPoint::kOutputWrite) || std::fwrite(data, 1, bytes, file_.get()) != bytes)) {
     return ResourceExhausted("{}.part: {} bytes cannot be written: {}", path_, bytes,
                              std::strerror(errno));
   }
@@ -247,7 +252,14 @@ absl::Status PanelFileWriter::Finish() {
   FM_RETURN_IF_ERROR(Write(text.data(), text.size()));
   FM_RETURN_IF_ERROR(Write(place, sizeof(place)));
   FM_RETURN_IF_ERROR(Write(kMagic.data(), kMagic.size()));
+  const bool synced = std::fflush(file_.get()) == 0 && !FaultAt(FaultPoint::kOutputSync) &&
+                      fsync(fileno(file_.get())) == 0;
+  const int error = errno;
   const bool closed = std::fclose(file_.release()) == 0;
+  if (!synced) {
+    (void)std::remove((path_ + ".part").c_str());
+    return ResourceExhausted("{}: cannot be brought to disk: {}", path_, std::strerror(error));
+  }
   if (!closed || std::rename((path_ + ".part").c_str(), path_.c_str()) != 0) {
     return FailedPrecondition("{}: cannot be written: {}", path_, std::strerror(errno));
   }

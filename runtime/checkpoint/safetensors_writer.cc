@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 
 #include "runtime/check.h"
+#include "runtime/fault_points.h"
 
 namespace folkmoot {
 namespace {
@@ -17,7 +18,8 @@ namespace {
 absl::Status WriteAll(int file, const std::string& path, int64_t at,
                       std::span<const std::byte> bytes) {
   while (!bytes.empty()) {
-    const ssize_t written = pwrite(file, bytes.data(), bytes.size(), at);
+    const ssize_t written =
+        FaultAt(FaultPoint::kOutputWrite) ? -1 : pwrite(file, bytes.data(), bytes.size(), at);
     if (written < 0 && errno == EINTR) continue;
     if (written <= 0) {
       return ResourceExhausted("{}: cannot be written: {}", path,
@@ -39,7 +41,9 @@ int64_t NewTensor::bytes() const {
 
 absl::StatusOr<std::unique_ptr<SafetensorsWriter>> SafetensorsWriter::Create(
     const std::string& path, const std::vector<NewTensor>& tensors) {
-  const int file = open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+  const int file = FaultAt(FaultPoint::kOutputOpen)
+                       ? -1
+                       : open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
   if (file < 0) return NotFound("{}: cannot be created: {}", path, std::strerror(errno));
   std::unique_ptr<SafetensorsWriter> writer(new SafetensorsWriter(path, file));
 
@@ -87,7 +91,7 @@ absl::Status SafetensorsWriter::Write(const std::string& tensor, int64_t offset,
 }
 
 absl::Status SafetensorsWriter::Finish() {
-  const bool synced = fsync(file_) == 0;
+  const bool synced = !FaultAt(FaultPoint::kOutputSync) && fsync(file_) == 0;
   const int error = errno;
   const bool closed = close(std::exchange(file_, -1)) == 0;
   if (synced && closed) return absl::OkStatus();

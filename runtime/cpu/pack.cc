@@ -7,6 +7,7 @@
 
 #include "runtime/check.h"
 #include "runtime/cpu/gemm.h"
+#include "runtime/memory.h"
 
 namespace folkmoot::cpu {
 namespace {
@@ -51,12 +52,10 @@ int64_t PanelBytes(DType dtype, int64_t k) {
 
 std::byte* AllocatePanels(int64_t bytes) {
   if (bytes == 0) return nullptr;
-  void* data = mmap(nullptr, static_cast<size_t>(bytes), PROT_READ | PROT_WRITE,
-                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  FM_CHECK(data != MAP_FAILED);
+  std::byte* data = MapPages(FaultPoint::kPanelsAllocate, bytes);
   // Only a wish: without huge pages everything works the same.
   if (bytes >= (int64_t{1} << 21)) (void)madvise(data, static_cast<size_t>(bytes), MADV_HUGEPAGE);
-  return static_cast<std::byte*>(data);
+  return data;
 }
 
 void FreePanels(std::byte* data, int64_t bytes) {

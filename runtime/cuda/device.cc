@@ -10,6 +10,7 @@
 #include "runtime/check.h"
 #include "runtime/cuda/error.h"
 #include "runtime/cuda/launch.h"
+#include "runtime/fault_points.h"
 
 namespace folkmoot::cuda {
 namespace {
@@ -156,8 +157,9 @@ absl::StatusOr<Memory> Memory::Allocate(int64_t bytes, const char* what, MemoryK
   memory.kind_ = kind;
   if (bytes == 0) return memory;
   const bool pinned = kind == MemoryKind::kPinnedHost;
-  const cudaError_t error = pinned ? cudaMallocHost(&memory.data_, static_cast<size_t>(bytes))
-                                   : cudaMalloc(&memory.data_, static_cast<size_t>(bytes));
+  const cudaError_t error = FaultAt(FaultPoint::kGpuAllocate) ? cudaErrorMemoryAllocation
+                            : pinned ? cudaMallocHost(&memory.data_, static_cast<size_t>(bytes))
+                                     : cudaMalloc(&memory.data_, static_cast<size_t>(bytes));
   if (error == cudaErrorMemoryAllocation) {
     cudaGetLastError();
     if (pinned) {

@@ -2,12 +2,11 @@
 #include <algorithm>
 #include <array>
 #include <filesystem>
-#include <fstream>
 #include <nlohmann/json.hpp>
 #include <optional>
-#include <sstream>
 
 #include "runtime/checkpoint/gguf_model.h"
+#include "runtime/file.h"
 #include "runtime/jinja/chat_template.h"
 #include "runtime/tokenizer/gguf_tokenizer.h"
 
@@ -28,11 +27,7 @@ absl::StatusOr<std::optional<std::string>> ReadIfThere(const fs::path& path) {
   if (fs::file_size(path, error) > kMaxFileBytes || error) {
     return InvalidArgument("{}: not a file of at most {} bytes", path.string(), kMaxFileBytes);
   }
-  std::ifstream file(path, std::ios::binary);
-  std::ostringstream bytes;
-  bytes << file.rdbuf();
-  if (!file) return InvalidArgument("{}: cannot be read", path.string());
-  return std::optional<std::string>(std::move(bytes).str());
+  return ReadFileIfThere(path.string(), FaultPoint::kConfigRead);
 }
 
 // An empty object when the file is not there.

@@ -5,6 +5,7 @@
 
 #include "runtime/check.h"
 #include "runtime/cpu/attention.h"
+#include "runtime/memory.h"
 
 namespace folkmoot {
 namespace {
@@ -32,10 +33,7 @@ void KvCache::Unmap::operator()(std::byte* p) const {
 
 KvCache::Pages KvCache::Map(int64_t bytes) {
   if (bytes == 0) return {};
-  void* data = mmap(nullptr, static_cast<size_t>(bytes), PROT_READ | PROT_WRITE,
-                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  FM_CHECK(data != MAP_FAILED);
-  return {static_cast<std::byte*>(data), Unmap{bytes}};
+  return {MapPages(FaultPoint::kKvAllocate, bytes), Unmap{bytes}};
 }
 
 void KvCache::SetBytes() {

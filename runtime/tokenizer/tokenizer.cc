@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <utility>
 
+#include "runtime/file.h"
 #include "runtime/tokenizer/added_tokens.h"
 #include "runtime/tokenizer/bpe_model.h"
 #include "runtime/tokenizer/decoder.h"
@@ -216,13 +217,14 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::FromJson(std::string_view 
 }
 
 absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::Load(const std::string& path) {
-  FM_ASSIGN_OR_RETURN(const std::string json, ReadTextFile(path));
+  FM_ASSIGN_OR_RETURN(const std::string json, ReadFile(path, FaultPoint::kTokenizerRead));
   FM_ASSIGN_OR_RETURN(std::unique_ptr<Parts> parts, ParseParts(json, path));
   const std::filesystem::path config_path =
       std::filesystem::path(path).parent_path() / "tokenizer_config.json";
   std::error_code error;
   if (std::filesystem::exists(config_path, error)) {
-    FM_ASSIGN_OR_RETURN(const std::string config_json, ReadTextFile(config_path.string()));
+    FM_ASSIGN_OR_RETURN(const std::string config_json,
+                        ReadFile(config_path.string(), FaultPoint::kTokenizerRead));
     FM_ASSIGN_OR_RETURN(const std::unique_ptr<JsonDocument> config,
                         JsonDocument::Parse(config_json, config_path.string()));
     FM_RETURN_IF_ERROR(parts->ReadConfig(config->root()));

@@ -4,8 +4,6 @@
 #include <absl/strings/ascii.h>
 
 #include <algorithm>
-#include <fstream>
-#include <sstream>
 
 #include "runtime/tokenizer/utf8.h"
 
@@ -170,17 +168,6 @@ absl::Status JsonNode::AllowOnly(std::initializer_list<std::string_view> keys) c
     }
   }
   return absl::OkStatus();
-}
-
-absl::StatusOr<std::string> ReadTextFile(const std::string& path) {
-  std::ifstream stream(path, std::ios::binary);
-  std::ostringstream content;
-  if (stream && stream.peek() == std::char_traits<char>::eof() && !stream.bad())
-    return "";  // which << takes for a failure
-  if (!stream || !(content << stream.rdbuf())) {
-    return NotFound("{}: cannot be read; is it there, is it a file, and may you read it?", path);
-  }
-  return std::move(content).str();
 }
 
 absl::StatusOr<std::unique_ptr<JsonDocument>> JsonDocument::Parse(std::string_view json,

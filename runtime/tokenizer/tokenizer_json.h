@@ -64,9 +64,6 @@ class JsonNode {
   const std::string* file_;
 };
 
-// The whole file. Error: NotFound when it cannot be read.
-absl::StatusOr<std::string> ReadTextFile(const std::string& path);
-
 class JsonDocument {
  public:
   // `name` stands for the file in messages. Error: InvalidArgument when it is not a JSON object.

@@ -53,6 +53,12 @@ def eventually(condition, seconds=10.0, pause=0.02):
         time.sleep(pause)
 
 
+def free_port():
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return sock.getsockname()[1]
+
+
 class Reply:
     """An answer that was read to its end."""
 

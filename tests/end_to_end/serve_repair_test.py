@@ -159,13 +159,16 @@ class RepairTest(unittest.TestCase):
         for flags, words in {
             ("--spares", "1"): "--spares needs --ranks",
             ("--spares", "1", "--ranks", "1"): "--spares needs --ranks",
+            ("--spares", "1", "--ranks", "2", "--hosts", "a:1,b:1"): "--spares is for ranks on one",
+            ("--spares", "1", "--ranks", "2", "--hostfile", "/none"): "--spares is for ranks on one",
+            ("--spares", "1", "--ranks", "2", "--control-host", "127.0.0.1"): "on one host",
             ("--spares", "1", "--ranks", "2", "--parallelism", "tensor"): "nothing to keep",
         }.items():
             run = subprocess.run(
                 [FOLKMOOT, "serve", DEMO, "--port", "0", *flags],
                 capture_output=True, text=True, timeout=30, check=False,
             )
-            self.assertNotEqual(run.returncode, 0)
+            self.assertEqual(run.returncode, 1 if "tensor" in flags else 2, run.stderr)
             self.assertIn(words, run.stderr)
 
 

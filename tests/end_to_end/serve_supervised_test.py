@@ -14,7 +14,7 @@ import threading
 import time
 import unittest
 
-from serve_lib import DEMO, FOLKMOOT, PROMPT, Server, eventually, main, mpi_environment
+from serve_lib import DEMO, FOLKMOOT, PROMPT, Server, eventually, free_port, main, mpi_environment
 
 COMPLETIONS = "/v1/completions"
 GOOD = {"prompt": PROMPT, "max_tokens": 4, "temperature": 0}
@@ -412,14 +412,6 @@ class SupervisedTest(unittest.TestCase):
             capture_output=True, text=True, timeout=30, check=False, env=mpi_environment(),
         )
         self.assertIn("leave mpirun away", run.stderr)
-
-
-def free_port():
-    import socket  # pylint: disable=import-outside-toplevel
-
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@
 #include <string>
 #include <string_view>
 
+#include "launch/supervisor/admission.h"
 #include "launch/supervisor/control.h"
 #include "runtime/check.h"
 
@@ -25,7 +26,7 @@ void Read(std::string_view bytes) {
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (size == 0) return 0;
   const std::string_view bytes(reinterpret_cast<const char*>(data) + 1, size - 1);
-  switch (data[0] % 7) {
+  switch (data[0] % 9) {
     case 0:
       Read<folkmoot::RankHello>(bytes);
       break;
@@ -42,7 +43,13 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       Read<folkmoot::StepReply>(bytes);
       break;
     case 5:
+      Read<folkmoot::FrontEndBeat>(bytes);
+      break;
+    case 6:
       Read<folkmoot::EngineNews>(bytes);
+      break;
+    case 7:
+      Read<folkmoot::Greeting>(bytes);
       break;
     default:
       Read<folkmoot::RepairOrder>(bytes);

@@ -25,6 +25,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (overridden.ok()) (void)gate.Validate();
   const auto faults = folkmoot::ParseFaultPlan(text);
   if (!faults.ok()) return 0;
-  for (const folkmoot::Fault& fault : *faults) FM_CHECK(fault.rank >= 0 && fault.step >= 0);
+  for (const folkmoot::Fault& fault : *faults) {
+    FM_CHECK((fault.rank >= 0 || fault.at) && fault.step >= 0 && fault.nth >= 0);
+  }
   return 0;
 }

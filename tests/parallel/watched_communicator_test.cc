@@ -6,7 +6,7 @@
 #include <string_view>
 #include <thread>
 
-#include "parallel/fault_plan.h"
+#include "parallel/faulty_communicator.h"
 #include "parallel/thread_communicator.h"
 #include "tests/support/test_exchange.h"
 

@@ -78,9 +78,9 @@ void Driver::Answer() {
   Hear(scheduler_.Update(std::move(results)));
 }
 
-void Driver::Crash(const std::set<int>& keeping) {
+void Driver::Crash(const std::set<int>& keeping, bool begun) {
   under_way_.clear();
-  scheduler_.Restart();
+  scheduler_.Restart(begun);
   for (int r = 0; r < options_.ranks; ++r) {
     FakeRank& rank = ranks_[static_cast<size_t>(r)];
     if (keeping.contains(r)) {

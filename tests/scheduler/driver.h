@@ -40,7 +40,7 @@ class Driver {
   void Answer();
   StepPlan Step();
   // The ranks fail; those of `keeping` do not lose their pages.
-  void Crash(const std::set<int>& keeping = {});
+  void Crash(const std::set<int>& keeping = {}, bool begun = true);
   // Steps until all is done. With plan_ahead two steps are under way.
   void Drain();
 

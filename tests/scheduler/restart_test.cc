@@ -143,6 +143,46 @@ TEST(Restart, FailuresBetweenStepsAreNobodysFault) {
   driver.ExpectRight(0);
 }
 
+// Another rank dies before a plan has come to those that are there again.
+TEST(Restart, AStepThatNoRankHasBegunAccusesNobody) {
+  Driver driver(SmallOptions());
+  driver.Add(Ask(5, 10));
+  for (int i = 0; i < 10; ++i) {
+    driver.Plan();
+    driver.Crash({}, /*begun=*/false);
+  }
+  EXPECT_EQ(driver.scheduler().suspects(), 0);
+  for (const size_t suspects : {0, 1}) {
+    driver.Plan();
+    driver.Crash();
+    for (const std::set<int>& keeping : {std::set<int>{0}, std::set<int>{}}) {
+      driver.Plan();
+      driver.Crash(keeping, /*begun=*/false);
+      EXPECT_EQ(driver.scheduler().suspects(), suspects);
+    }
+  }
+  driver.Drain();
+  driver.ExpectRight(0);
+}
+
+// Ranks do not know the step that was planned while they computed the one before it.
+TEST(Restart, AStepPlannedAheadAccusesNobody) {
+  SchedulerOptions options = SmallOptions();
+  options.plan_ahead = true;
+  Driver driver(options);
+  driver.Add(Ask(5, 10));
+  EXPECT_EQ(CountSlices(driver.Plan()), 1);
+  driver.Add(Ask(5, 10, 20));
+  EXPECT_EQ(CountSlices(driver.Plan()), 2);
+  driver.Crash();
+  EXPECT_EQ(CountSlices(driver.Plan()), 2);
+  driver.Crash();
+  EXPECT_EQ(driver.scheduler().suspects(), 1) << "the second one was under way once";
+  driver.Drain();
+  driver.ExpectRight(0);
+  driver.ExpectRight(1);
+}
+
 TEST(Restart, WhoComesFurtherIsNoSuspect) {
   Driver driver(SmallOptions());
   driver.Add(Ask(5, 20));
@@ -188,6 +228,26 @@ TEST(Restart, EveryChoiceOfAPoisonEnds) {
     EXPECT_EQ(driver.outcome(0, c).events.size(), 1u);
   }
   driver.ExpectRight(1);
+}
+
+// Each of several that bring the ranks down is found out, and counted.
+TEST(Restart, EveryOneOfManyPoisonsIsFound) {
+  Driver driver(SmallOptions());
+  for (int32_t i = 0; i < 5; ++i) driver.Add(Ask(5, 10, 20 * i));
+  int crashes = 0;
+  for (int i = 0; i < 1000 && !driver.scheduler().idle(); ++i) {
+    const StepPlan plan = driver.Plan();
+    bool fails = false;
+    for (const RankPlan& rank : plan.ranks) {
+      for (const SequenceSlice& slice : rank.slices) fails = fails || slice.id % 2 == 0;
+    }
+    crashes += fails ? 1 : 0;
+    fails ? driver.Crash() : driver.Answer();
+  }
+  for (const int64_t id : {0, 2, 4}) EXPECT_EQ(driver.outcome(id).finish, FinishReason::kError);
+  for (const int64_t id : {1, 3}) driver.ExpectRight(id);
+  EXPECT_EQ(driver.scheduler().culprits(), 3);
+  EXPECT_LE(crashes, 3 * 3) << "at most two with others and one alone, for each";
 }
 
 // While a suspect is tried, nobody else is admitted; the next suspect when it came further.

@@ -230,7 +230,7 @@ void Workload::AnswerOne() {
 void Workload::Crash() {
   ++counts_.crashes;
   under_way_.clear();
-  scheduler_.Restart();
+  scheduler_.Restart(/*begun=*/true);
   const bool repair = Chance(50);
   for (int r = 0; r < options_.ranks; ++r) {
     FakeRank& rank = ranks_[static_cast<size_t>(r)];

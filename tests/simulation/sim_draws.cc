@@ -39,8 +39,7 @@ Request SimHistory::DrawRequest() {
 }
 
 void SimHistory::DrawClients() {
-  // Two that kill the engine at once are found out; of more the engine is given up first.
-  uint64_t poisons = Chance(15) ? 1 + Draw(2) : 0;
+  uint64_t poisons = Chance(15) ? 1 + Draw(6) : 0;
   const SimTime span = Between(0, 4000);
   for (uint64_t i = 1 + Draw(10); i > 0; --i) {
     Arrival& arrival = arrivals_.emplace_back();
@@ -67,7 +66,7 @@ void SimHistory::DrawBlows() {
     blow.life = life;
     blow.after = Chance(20) ? Between(0, 300) : Between(300, 3000);
     blow.rank = static_cast<int>(Draw(static_cast<uint64_t>(options_.ranks)));
-    blow.fault = static_cast<SimFault>(Draw(kSimFaults));
+    blow.fault = static_cast<SimFault>(Draw(kSimBlows));
     blow.launcher = Chance(5);
     blow.supervisor = Chance(5);
     if (blow.supervisor) {
@@ -102,6 +101,8 @@ std::vector<SimRankTiming> SimHistory::DrawTimings() {
   SimRankTiming& bad = timings[Draw(timings.size())];
   if (Chance(20)) {
     bad.hello_at = bad.loaded_at = kNever;
+  } else if (Chance(25)) {
+    bad.loaded_at = kNever;
   } else {
     // It ends while it loads.
     blows_.push_back({.life = lives_.epoch(),

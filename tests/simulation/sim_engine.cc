@@ -70,7 +70,8 @@ void SimEngine::Die(int r, SimTime now) {
 }
 
 void SimEngine::UseProcessor(Rank* rank, SimTime now) {
-  const bool loads = rank->state == RankActivity::kLoading && !rank->timing.loads_idle;
+  const bool stuck = rank->timing.loaded_at == kNever;
+  const bool loads = rank->state == RankActivity::kLoading && !rank->timing.loads_idle && !stuck;
   // Waiting ranks poll now and then; computing ones use all of it.
   double share = loads ? 1.0 : 0.02;
   if (rank->state == RankActivity::kStep && !rank->waiting) share = rank->wedged ? 0.0 : 0.9;
@@ -203,6 +204,7 @@ void SimEngine::Live(int r, SimTime now, std::vector<Message>* told) {
     rank.said_hello = true;
     rank.next_beat = now;
     told->push_back({.rank = r, .kind = Message::Kind::kHello, .beat = {}});
+    if (rank.timing.loaded_at == kNever) troubles_.push_back({SimFault::kStuck, now, r});
   }
   if (rank.epoch < epoch_ && now >= rank.busy_until) HearOfRepair(&rank, now);
   const bool repaired = epoch_ > first_epoch_;

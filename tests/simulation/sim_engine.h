@@ -29,12 +29,15 @@ enum class SimFault : uint8_t {
   kSlow,     // computes for long: nobody may notice
   kEndless,  // computes for ever
   kLost,     // an exchange that all have entered never ends
+  kStuck,    // loads for ever, its processor unused and no page read
+  kUndying,  // killed, and there for a while
 };
-constexpr int kSimFaults = 7;
+constexpr int kSimFaults = 9;
+constexpr int kSimBlows = 7;  // those that happen to an engine that runs
 
 struct SimRankTiming {
-  SimTime hello_at = 0;  // kNever: does not come at all
-  SimTime loaded_at = 0;
+  SimTime hello_at = 0;     // kNever: does not come at all
+  SimTime loaded_at = 0;    // kNever: stuck
   bool loads_idle = false;  // waits for a disk, its processor unused
 };
 

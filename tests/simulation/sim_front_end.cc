@@ -112,6 +112,7 @@ void SimFrontEnd::Step(SimTime now) {
 
 void SimFrontEnd::Answer() {
   under_way_ = false;
+  counts_.answers += plan_.tokens() > 0 ? 1 : 0;
   for (const RequestEvent& event : scheduler_.Update(std::move(results_))) Hear(event);
   results_.clear();
   CheckPools();
@@ -121,9 +122,7 @@ void SimFrontEnd::Answer() {
 void SimFrontEnd::Lose() {
   ++counts_.restarts;
   if (under_way_) {
-    std::set<int64_t> blamed = RequestsIn(plan_);
-    if (next_) blamed.merge(RequestsIn(next_->plan));
-    for (const int64_t id : blamed) {
+    for (const int64_t id : RequestsIn(plan_)) {
       const auto found = open_.find(id);
       if (found != open_.end()) ++found->second.failures;
     }
@@ -131,7 +130,7 @@ void SimFrontEnd::Lose() {
   under_way_ = met_ = false;
   engine_.reset();
   next_.reset();
-  scheduler_.Restart();
+  scheduler_.Restart(/*begun=*/true);
   for (const RequestEvent& event : scheduler_.TakeEvents()) Hear(event);
   CheckPools();
   Demand(scheduler_.used_blocks() == 0, "somebody has pages of an engine that is gone");

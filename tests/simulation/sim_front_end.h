@@ -50,9 +50,10 @@ class SimFrontEnd {
 
   struct Counts {
     int64_t accepted = 0, ended = 0, refused = 0, cancelled = 0, given_up = 0, dead = 0;
-    int64_t steps = 0, restarts = 0, tokens = 0, pages_kept = 0;
+    int64_t steps = 0, answers = 0, restarts = 0, tokens = 0, pages_kept = 0;
   };
   const Counts& counts() const { return counts_; }
+  int64_t culprits() const { return scheduler_.culprits(); }
 
  private:
   struct Choice {

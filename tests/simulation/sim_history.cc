@@ -111,6 +111,10 @@ void SimHistory::FailEngine(const std::string& reason, const std::vector<int>& f
   CountTroubles();
   engine_->KillAll();
   if (launcher_ends_ == kNever) launcher_ends_ = now_ + Between(0, 60);
+  if (!Chance(5)) return;
+  // One of them stands in the kernel.
+  ++counts_.faults[static_cast<size_t>(SimFault::kUndying)];
+  undying_until_ = now_ + Between(500, 60'000);
 }
 
 void SimHistory::Hear(const SimEngine::Message& message) {
@@ -124,6 +128,22 @@ void SimHistory::Hear(const SimEngine::Message& message) {
       return lives_.OnBeat(message.rank, message.beat, Clock());
     case SimEngine::Message::Kind::kEnd:
       LoseRanks({message.rank}, fmt::format("rank {} is gone", message.rank), /*fenced=*/false);
+  }
+}
+
+// What the front end has had of the engine. Requests that bring it down do not count against it, up
+// to a number.
+void SimHistory::CountCulprits() {
+  const int64_t culprits = front_end_.culprits();
+  const int64_t answers = front_end_.counts().answers;
+  if (answers > answers_) {
+    useless_ = 0;
+    culprits_in_a_row_ = 0;
+  }
+  answers_ = answers;
+  lives_.OnFrontEnd(answers, culprits);
+  for (; culprits_ < culprits; ++culprits_) {
+    if (++culprits_in_a_row_ <= RestartPolicy::kMostCulprits) useless_ = 0;
   }
 }
 
@@ -150,14 +170,22 @@ void SimHistory::Supervise() {
       FailEngine(finding.failure, {});
     }
   }
-  switch (lives_.Decide(Clock(), !launcher_runs_ && engine_->gone())) {
+  CountCulprits();
+  const bool gone = !launcher_runs_ && engine_->gone() && undying_until_ <= now_;
+  switch (lives_.Decide(Clock(), gone)) {
     case EngineLives::Next::kWait:
+      break;
+    case EngineLives::Next::kAbandon:
+      Demand(undying_until_ > now_, "processes that end are not waited for");
+      undying_until_ = 0;
+      launcher_runs_ = false;
       break;
     case EngineLives::Next::kStart:
       BeginLife();
       break;
     case EngineLives::Next::kPause:
     case EngineLives::Next::kGiveUp:
+      if (life_steps_ > 0) culprits_in_a_row_ = 0;
       useless_ = life_steps_ > 0 ? 0 : useless_ + 1;
       ever_ready_ = ever_ready_ || ready();
       given_up_ = lives_.news().state == EngineState::kFailed;
@@ -177,6 +205,8 @@ SimTime SimHistory::NoticeBound(SimFault fault) const {
       return kSlack;
     case SimFault::kStop:
       return 2000 + kSlack + repair;
+    case SimFault::kStuck:
+      return 30'000 + kSlack;
     case SimFault::kWedge:
       return 2000 + kSlack + kLongestPause + repair;
     case SimFault::kLost:
@@ -267,6 +297,7 @@ bool SimHistory::Finished() const {
 bool SimHistory::Run() {
   DrawClients();
   DrawBlows();
+  const bool only_poison = blows_.empty() && failing_starts_ == 0;
   if (Chance(50)) spares_per_job_ = static_cast<int>(1 + Draw(3));
   BeginLife();
   while (complaint_.empty() && !Finished()) {
@@ -283,6 +314,8 @@ bool SimHistory::Run() {
   }
   if (complaint_.empty()) {
     front_end_.CheckEnd();
+    // However many requests bring the engine down, each is found out.
+    Demand(!only_poison || !given_up_, "the engine was given up for what requests did");
     Demand(front_end_.complaint().empty(), front_end_.complaint());
   }
   counts_.requests = front_end_.counts();

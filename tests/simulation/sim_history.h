@@ -77,6 +77,7 @@ class SimHistory {
   void FailEngine(const std::string& reason, const std::vector<int>& fence);
   void CheckFenced(const std::vector<int>& fence, const std::string& reason);
   void CountTroubles();
+  void CountCulprits();
   void CheckNoticed();
   SimTime NoticeBound(SimFault fault) const;
   SimTime NextEvent() const;
@@ -106,7 +107,9 @@ class SimHistory {
   bool start_fails_ = false;  // a rank of this life does not come, or ends while it loads
   bool given_up_ = false;
   int came_ = 0;
-  int useless_ = 0;  // lives in a row
+  SimTime undying_until_ = 0;  // something of the last life is still there
+  int useless_ = 0;            // lives in a row
+  int64_t answers_ = 0, culprits_ = 0, culprits_in_a_row_ = 0;
   bool ever_ready_ = false;
   std::set<int> loaded_;  // ranks of the life under way that say that they have loaded
   int64_t life_steps_ = 0;

@@ -41,8 +41,8 @@ void Report(const SimCounts& sum, uint64_t histories, double seconds) {
       sum.failed_starts, sum.given_up, sum.launchers_killed, sum.stood_still,
       static_cast<double>(sum.longest) / 1000, sum.repairs, sum.failed_repairs,
       requests.pages_kept);
-  static constexpr const char* kNames[kSimFaults] = {"kill", "stop",    "pause", "wedge",
-                                                     "slow", "endless", "lost"};
+  static constexpr const char* kNames[kSimFaults] = {"kill",    "stop", "pause", "wedge",  "slow",
+                                                     "endless", "lost", "stuck", "undying"};
   for (size_t i = 0; i < sum.faults.size(); ++i) {
     fmt::print("{}: {}, noticed after at most {} ms\n", kNames[i], sum.faults[i],
                sum.slowest_notice[i]);
@@ -92,6 +92,8 @@ TEST(Simulation, AWatchThatIsTooStrictOrTooLaxIsFoundOut) {
   EXPECT_GT(Complaints({.busy_cpu = std::chrono::milliseconds(3000)}), 0);
   EXPECT_GT(Complaints({.silence = std::chrono::milliseconds(4000)}), 0);
   EXPECT_GT(Complaints({.idle_cpu = std::chrono::milliseconds(6000)}), 0);
+  EXPECT_GT(Complaints({.idle_load = std::chrono::milliseconds(300)}), 0);
+  EXPECT_GT(Complaints({.idle_load = std::chrono::milliseconds(60'000)}), 0);
   EXPECT_GT(Complaints({.deadlock = std::chrono::milliseconds(8000)}), 0);
 }
 

@@ -30,6 +30,7 @@ class FakeJournal : public RequestJournal {
     ++commits;
     if (on_commit) on_commit();
   }
+  JournalCounts counts() const override { return {}; }
 
   std::vector<JournaledRequest> found, requests;
   int commits = 0;
@@ -122,6 +123,20 @@ TEST_F(Resumption, WhatNobodyHasHeardOfBeginsAnew) {
   ComeBack();
   EXPECT_TRUE(taken().so_far.empty());
   EXPECT_EQ(taken().prompt, Ids("And the king"));
+}
+
+// A client that leaves ends its request: an answer that nobody completes is not waited for.
+TEST_F(Resumption, WhoLeavesDoesNotComeBack) {
+  AttachWithJournal();
+  const auto first = Post("/v1/completions", kStream);
+  Emit(Event(engine.last, 40));
+  ASSERT_TRUE(first->gone);
+  std::exchange(first->gone, nullptr)();
+  EXPECT_EQ(Return(0)->response.status, 404);
+  // A later request of the same id is another one.
+  const auto second = Post("/v1/completions", kStream);
+  Emit(Event(engine.last, 40));
+  EXPECT_TRUE(Return(0)->streaming);
 }
 
 TEST_F(Resumption, AnswersAreTheirOwnersAlone) {

@@ -3,11 +3,16 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/mount.h>
 #include <sys/resource.h>
 
+#include <cerrno>
 #include <csignal>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
+
+#include "runtime/fault_points.h"
 
 namespace folkmoot {
 namespace {
@@ -188,6 +193,76 @@ TEST_F(FileJournalTest, AFullDiskEndsTheJournalAndNothingElse) {
   const size_t kept = Open()->TakeRequests().size();
   EXPECT_GT(kept, 0u);
   EXPECT_LT(kept, 100u);
+}
+
+// The same on a disk that is really full: a small one of its own.
+TEST_F(FileJournalTest, ASmallDisk) {
+  const std::string disk = testing::TempDir() + "/folkmoot-small-disk";
+  fs::create_directories(disk);
+  if (mount("none", disk.c_str(), "tmpfs", 0, "size=64k") != 0) {
+    fs::remove_all(disk);
+    GTEST_SKIP() << "SKIPPED: only root may mount a small disk: " << std::strerror(errno);
+  }
+  options_.directory = disk + "/journal";
+  {
+    auto journal = Open();
+    for (int i = 0; i < 2000; ++i) {
+      const uint64_t id = journal->Accept(Http(std::to_string(i)), 1, 1);
+      journal->Add(id, 0, Event(i));
+      journal->Commit();
+    }
+    EXPECT_EQ(journal->status().code(), absl::StatusCode::kUnavailable);
+    EXPECT_THAT(std::string(Message(journal->status())), testing::HasSubstr("No space left"));
+    const JournalCounts counts = journal->counts();
+    EXPECT_FALSE(counts.writing);
+    EXPECT_EQ(counts.failures, 1);
+    EXPECT_GT(counts.bytes, 10'000);
+    EXPECT_LE(counts.bytes, 64 << 10);
+  }
+  // Another process: there is no room for a file of its own. The first one of a server is told; one
+  // that comes back goes on with what it can read.
+  EXPECT_FALSE(FileJournal::Open(options_).ok());
+  const size_t files = Files().size();
+  options_.may_end = true;
+  auto again = Open();
+  EXPECT_FALSE(again->counts().writing);
+  const auto requests = again->TakeRequests();
+  EXPECT_GT(requests.size(), 100u);
+  for (const JournaledRequest& request : requests) EXPECT_LE(request.events.size(), 1u);
+  EXPECT_EQ(Files().size(), files) << "nothing half written stays";
+  again.reset();
+  EXPECT_EQ(umount(disk.c_str()), 0);
+  fs::remove_all(disk);
+}
+
+// "The n-th call fails": whatever fails, what had been committed is there for the next process.
+TEST_F(FileJournalTest, AnyCallMayFail) {
+  for (const FaultPoint point :
+       {FaultPoint::kJournalOpen, FaultPoint::kJournalWrite, FaultPoint::kJournalSync}) {
+    for (int64_t nth = 1; nth < 30; ++nth) {
+      fs::remove_all(options_.directory);
+      options_.sync = true;
+      options_.segment_bytes = 300;
+      options_.may_end = false;
+      Open()->Accept(Http("before"), 1, 1);
+      auto earlier = Open();
+      (void)earlier->Accept(Http("earlier"), 1, 1);
+      earlier->Commit();
+      PlanPointFaults({{.point = point, .kind = PointFaultKind::kNoSpace, .nth = nth}});
+      options_.may_end = true;
+      auto journal = Open();
+      size_t committed = journal->TakeRequests().size();
+      EXPECT_EQ(committed, 1u) << InfoOf(point).name << " " << nth;
+      for (int i = 0; i < 20; ++i) {
+        (void)journal->Accept(Http(std::to_string(i)), 1, 1);
+        journal->Commit();
+        committed += journal->status().ok() ? 1 : 0;
+      }
+      EXPECT_EQ(journal->counts().failures, journal->status().ok() ? 0 : 1);
+      PlanPointFaults({});
+      EXPECT_GE(Open()->TakeRequests().size(), committed) << InfoOf(point).name << " " << nth;
+    }
+  }
 }
 
 TEST_F(FileJournalTest, APlaceThatCannotBeIsNamed) {

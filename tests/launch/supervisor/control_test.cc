@@ -20,11 +20,14 @@ T RoundTrip(const T& message) {
 }
 
 TEST(Control, MessagesComeBackAsTheyWere) {
-  const RankHello hello = RoundTrip(RankHello{.epoch = 3, .process = 4, .ranks = 4, .spares = 1});
+  const RankHello hello = RoundTrip(
+      RankHello{.epoch = 3, .number = 4, .ranks = 4, .spares = 1, .host = "b", .process = 812});
   EXPECT_EQ(hello.epoch, 3);
-  EXPECT_EQ(hello.process, 4);
+  EXPECT_EQ(hello.number, 4);
   EXPECT_EQ(hello.ranks, 4);
   EXPECT_EQ(hello.spares, 1);
+  EXPECT_EQ(hello.host, "b");
+  EXPECT_EQ(hello.process, 812);
   const RankBeat beat = RoundTrip(RankBeat{.progress = 7,
                                            .waiting = true,
                                            .phase = "combine",
@@ -54,6 +57,18 @@ TEST(Control, MessagesComeBackAsTheyWere) {
   EXPECT_EQ(news.reason, "rank 1 is gone");
   EXPECT_EQ(news.restarts, 4);
   EXPECT_EQ(news.repairs, 9);
+  const FrontEndBeat front_end = RoundTrip(
+      FrontEndBeat{.events = {.progress = 3, .waiting = true, .phase = "disk", .cpu_seconds = 0.5},
+                   .engine = {.progress = 4},
+                   .culprits = 2,
+                   .steps = 9});
+  EXPECT_EQ(front_end.events.progress, 3u);
+  EXPECT_TRUE(front_end.events.waiting);
+  EXPECT_EQ(front_end.events.phase, "disk");
+  EXPECT_EQ(front_end.events.cpu_seconds, 0.5);
+  EXPECT_EQ(front_end.engine.progress, 4u);
+  EXPECT_EQ(front_end.culprits, 2);
+  EXPECT_EQ(front_end.steps, 9);
 }
 
 TEST(Control, RepliesCarryResultsOrAnError) {
@@ -71,8 +86,8 @@ TEST(Control, RepliesCarryResultsOrAnError) {
 
 TEST(Control, WhatCannotBeIsNamed) {
   RankHello hello;
-  const absl::Status status = Decode(Encode(RankHello{.process = 4, .ranks = 4}), &hello);
-  EXPECT_THAT(std::string(status.message()), HasSubstr("process is 4: it must be 0 to 3"));
+  const absl::Status status = Decode(Encode(RankHello{.number = 4, .ranks = 4}), &hello);
+  EXPECT_THAT(std::string(status.message()), HasSubstr("number is 4: it must be 0 to 3"));
   EngineHello engine;
   EXPECT_THAT(std::string(Decode(Encode(EngineHello{.context = 0}), &engine).message()),
               HasSubstr("context is 0"));
@@ -90,7 +105,7 @@ TEST(Control, WhatCannotBeIsNamed) {
 TEST(Control, RandomBytesAreNoCrash) {
   std::mt19937_64 random(1);
   const std::vector<std::string> seeds = {
-      Encode(RankHello{.epoch = 1, .process = 0, .ranks = 2}),
+      Encode(RankHello{.epoch = 1, .number = 0, .ranks = 2}),
       Encode(RankBeat{.phase = "x"}),
       Encode(EngineHello{
           .epoch = 1, .fields = {{"a", "b"}}, .context = 1, .blocks_per_rank = 1, .since = {1}}),

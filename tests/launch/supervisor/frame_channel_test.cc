@@ -9,6 +9,8 @@
 #include <filesystem>
 #include <thread>
 
+#include "launch/supervisor/tcp_socket.h"
+
 namespace folkmoot {
 namespace {
 
@@ -39,6 +41,30 @@ TEST(FrameChannel, MessagesArriveWholeAndInOrder) {
     EXPECT_EQ(*received, message);
   }
   sender.join();
+}
+
+// A message that nobody asked for stays in the socket, and whoever sent it hears that.
+TEST(FrameChannel, WhatWasNotReadIsKnown) {
+  const auto listening = ListenOnTcp("127.0.0.1", 0);
+  ASSERT_TRUE(listening.ok()) << listening.status();
+  for (const bool tcp : {false, true}) {
+    for (const bool reads : {false, true}) {
+      Ends ends;
+      if (tcp) {
+        ends.a.emplace(*ConnectToTcp(LocalAddress(listening->get()), milliseconds(10'000)), 100);
+        ends.b.emplace(*AcceptTcp(listening->get()), 100);
+      }
+      EXPECT_TRUE(ends.a->Send("one", milliseconds(1000)).ok());
+      EXPECT_TRUE(ends.a->Send("two", milliseconds(1000)).ok());
+      EXPECT_EQ(*ends.b->Receive(milliseconds(1000)), "one");
+      if (reads) {
+        EXPECT_EQ(*ends.b->Receive(milliseconds(1000)), "two");
+      }
+      ends.b.reset();
+      EXPECT_FALSE(ends.a->Receive(milliseconds(1000)).ok());
+      EXPECT_EQ(ends.a->left_unread(), !reads) << tcp;
+    }
+  }
 }
 
 TEST(FrameChannel, BytesMayComeOneByOne) {

@@ -129,10 +129,27 @@ TEST(RankWatch, AnIdleEngineMayWaitForEver) {
 TEST(RankWatch, LoadingTakesAsLongAsItTakes) {
   Beats beats;
   for (int r = 0; r < 3; ++r) beats.At(r).state = RankActivity::kLoading;
-  EXPECT_THAT(beats.After(milliseconds(600'000)).fence, IsEmpty());
+  beats.Compute(0);
+  beats.Move(1);  // from a slow disk
+  Wait(beats.At(2), "start-up", -1, -1);
+  beats.At(2).state = RankActivity::kLoading;
+  EXPECT_THAT(beats.After(milliseconds(590'000)).fence, IsEmpty());
   EXPECT_FALSE(beats.watch().up());
   beats.Silence(0);
   EXPECT_THAT(beats.After(milliseconds(3000)).fence, ElementsAre(0));
+}
+
+TEST(RankWatch, ARankThatHangsWhileItLoadsIsFound) {
+  Beats beats;
+  for (int r = 0; r < 3; ++r) beats.At(r).state = RankActivity::kLoading;
+  beats.Move(0);
+  beats.Compute(1);
+  EXPECT_THAT(beats.After(milliseconds(29'000)).fence, IsEmpty());
+  const RankWatch::Verdict verdict = beats.After(milliseconds(1500));
+  EXPECT_THAT(verdict.fence, ElementsAre(2));
+  EXPECT_EQ(verdict.reason,
+            "rank 2 has come no further with loading the model for 30 s: do its files lie on a "
+            "disk that does not answer?");
 }
 
 TEST(RankWatch, WhenTheSupervisorStoodStillNobodyIsBlamed) {

@@ -4,6 +4,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <poll.h>
 
 #include <filesystem>
 #include <thread>
@@ -97,6 +98,38 @@ TEST_F(RemoteExecutorTest, TheNextLifeBeginsWithTheNextStep) {
   EXPECT_TRUE(executor_->Run(step, &seconds).ok());
   second.join();
   EXPECT_EQ(first_step, 41);
+}
+
+// Whether the plan has come into the hands of rank 0 tells whether its requests can be at fault.
+TEST_F(RemoteExecutorTest, APlanThatRank0HasNotReadIsNotBegun) {
+  StepSeconds seconds;
+  PlannedStep step = Step();
+  int64_t epoch = 0;
+  for (const size_t bytes : {size_t{10}, size_t{1} << 24}) {
+    step.frame.assign(bytes, 'p');
+    std::thread reads = Rank0(Hello(++epoch), 0);
+    ASSERT_TRUE(executor_->Renew(0, kLong).ok());
+    EXPECT_FALSE(executor_->Run(step, &seconds).ok());
+    EXPECT_TRUE(executor_->begun());
+    reads.join();
+    std::thread reads_not([this, hello = Hello(++epoch)] {
+      FrameChannel channel(*ConnectTo(path_), kPlanFrameBytes);
+      EXPECT_TRUE(channel.Send(Encode(hello), kLong).ok());
+      EXPECT_TRUE(channel.Receive(kLong).ok());
+      pollfd plan = {.fd = channel.fd(), .events = POLLIN, .revents = 0};
+      EXPECT_EQ(poll(&plan, 1, static_cast<int>(kLong.count())), 1);
+    });
+    ASSERT_TRUE(executor_->Renew(0, kLong).ok());
+    EXPECT_FALSE(executor_->Run(step, &seconds).ok());
+    EXPECT_FALSE(executor_->begun());
+    reads_not.join();
+  }
+  std::thread answers = Rank0(Hello(++epoch), 1);
+  ASSERT_TRUE(executor_->Renew(0, kLong).ok());
+  EXPECT_TRUE(executor_->Run(step, &seconds).ok());
+  answers.join();
+  EXPECT_FALSE(executor_->Run(step, &seconds).ok()) << "it is gone";
+  EXPECT_FALSE(executor_->begun());
 }
 
 // Who has been there since the last life that was met here has its pages still.

@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "layers/models/family.h"
+#include "layers/models/model.h"
 #include "runtime/quant/weight_format.h"
 
 namespace folkmoot {

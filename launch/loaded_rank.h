@@ -48,6 +48,7 @@ class LoadedRank {
     const int64_t block = model_->cache_pages().block_size;
     return model_->CacheBytesPerBlock(block) / block;
   }
+  int64_t state_bytes_per_sequence() const { return model_->CacheBytesPerSlot(); }
   int64_t epoch() const { return epoch_; }
   // What all ranks have agreed on, but for the device.
   const AgreementFields& fields() const { return fields_; }

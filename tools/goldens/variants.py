@@ -10,6 +10,7 @@ from .variants_gemma import GEMMA
 from .variants_granite import GRANITE
 from .variants_grok import GROK
 from .variants_latent import LATENT
+from .variants_linear import LINEAR
 from .variants_more import MORE
 from .variants_olmo import OLMO
 from .variants_other import OTHER
@@ -332,6 +333,7 @@ VARIANTS = [
     *MIXTRAL, *GRANITE, *OLMOE, *QWEN2_MOE, *QWEN3_MOE,
     *DENSE, *GEMMA, *GROK,
     *LATENT,
+    *LINEAR,
     *MORE,
     *OLMO,
     *OTHER,

@@ -93,7 +93,8 @@ absl::Status RunOnRanks(const EngineOptions& options,
 }
 
 absl::StatusOr<std::unique_ptr<LoadedRank>> LoadWithProgress(const EngineOptions& options,
-                                                             Cluster& cluster, int64_t blocks) {
+                                                             Cluster& cluster,
+                                                             const CachePages& others) {
   Communicator& world = cluster.world();
   std::unique_ptr<ProgressBar> bar;
   const auto progress = [&](int64_t bytes, int64_t total) {
@@ -107,7 +108,7 @@ absl::StatusOr<std::unique_ptr<LoadedRank>> LoadWithProgress(const EngineOptions
     bar->Update(bytes);
   };
   FM_ASSIGN_OR_RETURN(std::unique_ptr<LoadedRank> rank,
-                      LoadedRank::Load(options, world, cluster.threads(), progress, blocks));
+                      LoadedRank::Load(options, world, cluster.threads(), progress, others));
   if (bar != nullptr) bar->Finish();
   if (world.rank() == 0 && !rank->gpu()) {
     const ThreadBudget& threads = cluster.threads();

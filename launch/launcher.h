@@ -56,10 +56,11 @@ class Cluster {
 absl::Status RunOnRanks(const EngineOptions& options,
                         const std::function<absl::Status(Cluster&)>& body);
 
-// Loads this rank's part of the model; rank 0 shows a progress bar. Collective, unless `blocks`
-// says what the other ranks have (LoadedRank::Load).
+// Loads this rank's part of the model; rank 0 shows a progress bar. Collective, unless `others`
+// say what the other ranks have (LoadedRank::Load).
 absl::StatusOr<std::unique_ptr<LoadedRank>> LoadWithProgress(const EngineOptions& options,
-                                                             Cluster& cluster, int64_t blocks = 0);
+                                                             Cluster& cluster,
+                                                             const CachePages& others = {});
 
 // Loads the model on every rank, runs `body` on rank 0 with an engine while the
 // others work for it, and shuts down. Returns body's error on rank 0.

@@ -45,18 +45,35 @@ ModelOptions ModelOptionsOf(const EngineOptions& options, const OpenedModel& ope
   return model;
 }
 
-// The fewest pages that any rank has room for, at most as many as max_num_seqs sequences can use.
-// Collective.
-absl::StatusOr<int64_t> BlocksPerRank(const EngineOptions& options, int64_t context,
-                                      const Model& model, const DraftModel* draft,
-                                      Communicator& world) {
+// The least that any rank has. Collective.
+absl::StatusOr<int64_t> FewestOf(int64_t mine, Communicator& world) {
+  std::vector<int64_t> all(static_cast<size_t>(world.size()));
+  FM_RETURN_IF_ERROR(AllGather(world, std::as_bytes(std::span(&mine, 1)),
+                               std::as_writable_bytes(std::span(all)), {.phase = "start-up"}));
+  return *std::min_element(all.begin(), all.end());
+}
+
+// Slots for as many sequences as may run at once, in half of the room at most.
+int64_t SlotsIn(const EngineOptions& options, const Model& model, int64_t room) {
+  const int64_t bytes = model.CacheBytesPerSlot();
+  if (bytes == 0) return 0;
+  return std::clamp<int64_t>(room / 2 / bytes, 1, options.max_num_seqs);
+}
+
+// The fewest slots and pages that any rank has room for, at most as many as max_num_seqs sequences
+// can use. Collective.
+absl::StatusOr<CachePages> PagesPerRank(const EngineOptions& options, int64_t context,
+                                        const Model& model, const DraftModel* draft,
+                                        Communicator& world) {
   const int64_t per_sequence = (context + kKvBlockSize - 1) / kKvBlockSize;
   const int64_t bytes = model.CacheBytesPerBlock(kKvBlockSize) +
                         (draft == nullptr ? 0 : draft->CacheBytesPerBlock(kKvBlockSize));
   absl::Status status;
   int64_t room = 0;
+  int64_t slots = 0;
   if (absl::StatusOr<CacheRoom> memory = model.CacheMemory(); memory.ok()) {
-    room = memory->bytes / bytes;
+    slots = SlotsIn(options, model, memory->bytes);
+    room = std::max<int64_t>(0, memory->bytes - slots * model.CacheBytesPerSlot()) / bytes;
     if (memory->lazy) room = std::max(room, per_sequence);
   } else {
     status = memory.status();
@@ -68,12 +85,12 @@ absl::StatusOr<int64_t> BlocksPerRank(const EngineOptions& options, int64_t cont
         context, per_sequence * bytes >> 20, room * bytes >> 20);
   }
   FM_RETURN_IF_ERROR(AgreeOrFail(world, status, {}));
-  std::vector<int64_t> rooms(static_cast<size_t>(world.size()));
-  FM_RETURN_IF_ERROR(AllGather(world, std::as_bytes(std::span(&room, 1)),
-                               std::as_writable_bytes(std::span(rooms)), {.phase = "start-up"}));
-  if (options.kv_cache_blocks > 0) return options.kv_cache_blocks;
-  return std::min(*std::min_element(rooms.begin(), rooms.end()),
-                  per_sequence * options.max_num_seqs);
+  FM_ASSIGN_OR_RETURN(slots, FewestOf(slots, world));
+  FM_ASSIGN_OR_RETURN(room, FewestOf(room, world));
+  const int64_t blocks = options.kv_cache_blocks > 0
+                             ? options.kv_cache_blocks
+                             : std::min(room, per_sequence * options.max_num_seqs);
+  return CachePages{.blocks = blocks, .block_size = kKvBlockSize, .slots = slots};
 }
 
 }  // namespace
@@ -130,13 +147,13 @@ absl::StatusOr<std::unique_ptr<LoadedRank>> LoadedRank::Load(const EngineOptions
                                                              Communicator& world,
                                                              ThreadBudget budget,
                                                              const LoadProgress& progress,
-                                                             int64_t blocks) {
+                                                             const CachePages& others) {
   const auto begin = std::chrono::steady_clock::now();
   OpenedModel opened;
   AgreementFields fields;
   const absl::Status status = Open(options, world.rank(), world.size(), &opened, &fields);
   std::unique_ptr<Communicator> alone = std::move(MakeThreadCommunicators(1).front());
-  Communicator& peers = blocks > 0 ? *alone : world;
+  Communicator& peers = others.blocks > 0 ? *alone : world;
   AgreementFields agreed = fields;
   agreed.emplace_back("--device", opened.gpu ? "cuda" : "cpu");
   FM_RETURN_IF_ERROR(AgreeOrFail(peers, status, agreed));
@@ -166,13 +183,13 @@ absl::StatusOr<std::unique_ptr<LoadedRank>> LoadedRank::Load(const EngineOptions
 
   if (HasDraftModel(options)) FM_RETURN_IF_ERROR(rank->LoadDraft(options, opened.context, peers));
 
-  if (blocks == 0) {
+  CachePages pages = others;
+  if (pages.blocks == 0) {
     FM_ASSIGN_OR_RETURN(
-        blocks, BlocksPerRank(options, opened.context, *rank->model_, rank->draft_.get(), world));
+        pages, PagesPerRank(options, opened.context, *rank->model_, rank->draft_.get(), world));
   }
-  rank->scheduler_options_ = SchedulerOf(options, opened, rank->placement_.ranks(), blocks);
+  rank->scheduler_options_ = SchedulerOf(options, opened, rank->placement_.ranks(), pages);
   rank->fields_ = std::move(fields);
-  const CachePages pages = {.blocks = blocks, .block_size = kKvBlockSize};
   const absl::Status made = OrOutOfMemory([&]() -> absl::Status {
     FM_RETURN_IF_ERROR(rank->model_->MakeCache(pages));
     return rank->draft_ == nullptr ? absl::OkStatus() : rank->draft_->MakeCache(pages);

@@ -31,12 +31,12 @@ class LoadedRank {
   // without reading weights and they compare notes: build, files, flags. A rank that fails or
   // differs is named, and all return the same error, before anything is loaded. Then each reads its
   // part.
-  // With `blocks`, the pages that each of the others has, the rank joins ranks that have loaded:
+  // With the pages that each of the others has, the rank joins ranks that have loaded:
   // nothing is collective, and whoever calls it compares fields() with theirs.
   static absl::StatusOr<std::unique_ptr<LoadedRank>> Load(const EngineOptions& options,
                                                           Communicator& world, ThreadBudget budget,
                                                           const LoadProgress& progress,
-                                                          int64_t blocks = 0);
+                                                          const CachePages& others = {});
 
   const ModelConfig& config() const { return config_; }
   const GateConfig& gate() const { return model_->gate_config(); }
@@ -51,6 +51,8 @@ class LoadedRank {
     const int64_t block = model_->cache_pages().block_size;
     return model_->CacheBytesPerBlock(block) / block;
   }
+  CachePages pages() const { return model_->cache_pages(); }
+  int64_t state_bytes_per_sequence() const { return model_->CacheBytesPerSlot(); }
   int64_t epoch() const { return epoch_; }
   // What all ranks have agreed on, but for the device.
   const AgreementFields& fields() const { return fields_; }

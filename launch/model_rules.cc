@@ -41,7 +41,7 @@ bool ModelRules::GateIsCacheable(const std::string& overrides) const {
 }
 
 bool ModelRules::GateCanSpeculate(const std::string& overrides) const {
-  if (config_.has_encoder()) return false;  // a step without sources sees nothing of guesses
+  if (!WhyNotSpeculative(config_).empty()) return false;
   if (overrides.empty()) return gate_.CanSpeculate();
   const auto gate = OverrideGate(config_, gate_, overrides);
   return gate.ok() && gate->CanSpeculate();

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <numeric>
 
 #include "runtime/memory.h"
 
@@ -60,7 +61,14 @@ ModelRunner::ModelRunner(Model& model, ThreadPool& pool, Communicator& experts, 
       experts_(experts),
       pages_(model.cache_pages().blocks, model.cache_pages().block_size, model.moe_layers(),
              model.config().moe.outputs()),
-      samplers_(static_cast<size_t>(pool.threads())) {}
+      samplers_(static_cast<size_t>(pool.threads())) {
+  FreeSlots();
+}
+
+void ModelRunner::FreeSlots() {
+  free_slots_.resize(static_cast<size_t>(model_.cache_pages().slots));
+  std::iota(free_slots_.rbegin(), free_slots_.rend(), 0);  // the first are taken first
+}
 
 absl::StatusOr<StepResult> ModelRunner::Run(const StepPlan& plan) {
   return OrOutOfMemory([&] { return Compute(plan); });
@@ -69,7 +77,7 @@ absl::StatusOr<StepResult> ModelRunner::Run(const StepPlan& plan) {
 absl::StatusOr<StepResult> ModelRunner::Compute(const StepPlan& plan) {
   model_seconds_ = sample_seconds_ = 0;
   const RankPlan& mine = plan.ranks[static_cast<size_t>(experts_.rank())];
-  for (const int64_t id : mine.finished) states_.erase(id);
+  for (const int64_t id : mine.finished) Forget(id);
   for (const SequenceStart& start : mine.starts) FM_RETURN_IF_ERROR(Begin(start));
   StepResult result;
   if (plan.tokens() == 0) return result;  // on no rank
@@ -94,6 +102,7 @@ absl::StatusOr<StepResult> ModelRunner::Compute(const StepPlan& plan) {
 
 void ModelRunner::Forget() {
   states_.clear();
+  FreeSlots();
   active_.clear();
   batch_.Clear();
   workspace_.Reset();
@@ -142,6 +151,28 @@ absl::Status ModelRunner::CheckStart(const SequenceStart& start) const {
   return absl::OkStatus();
 }
 
+absl::Status ModelRunner::TakeSlot(SequenceState* state) {
+  if (model_.cache_pages().slots == 0) return absl::OkStatus();
+  if (state->start.cached > 0) {
+    return DataLoss("sequence {} starts behind {} cached tokens, of which no state is known",
+                    state->start.id, state->start.cached);
+  }
+  if (free_slots_.empty()) {
+    return DataLoss("sequence {} starts, but all {} slots of this rank are taken", state->start.id,
+                    model_.cache_pages().slots);
+  }
+  state->slot = free_slots_.back();
+  free_slots_.pop_back();
+  return absl::OkStatus();
+}
+
+void ModelRunner::Forget(int64_t id) {
+  const auto found = states_.find(id);
+  if (found == states_.end()) return;
+  if (found->second->slot >= 0) free_slots_.push_back(found->second->slot);
+  states_.erase(found);
+}
+
 absl::Status ModelRunner::Begin(const SequenceStart& start) {
   FM_RETURN_IF_ERROR(CheckStart(start));
   auto state = std::make_unique<SequenceState>();
@@ -150,6 +181,7 @@ absl::Status ModelRunner::Begin(const SequenceStart& start) {
   state->blocks.swap(state->start.cached_blocks);
   state->computed = state->drafted = start.cached;
   FM_RETURN_IF_ERROR(BindGate(state.get()));
+  FM_RETURN_IF_ERROR(TakeSlot(state.get()));
   if (start.layer_digests) state->digests.assign(model_.config().layers.size(), 0);
   if (start.pooling == Pooling::kMean) {
     state->hidden_sum.assign(static_cast<size_t>(model_.config().hidden), 0);
@@ -242,6 +274,10 @@ absl::Status ModelRunner::CheckGuesses(const SequenceSlice& slice,
   if (slice.drafts < 1 || slice.count != 1 || !slice.sample) {
     return DataLoss("sequence {} has {} guesses behind {} tokens", slice.id, slice.drafts,
                     slice.count);
+  }
+  if (state.slot >= 0) {
+    return DataLoss("sequence {} has {} guesses, which its recurrent state could not take back",
+                    slice.id, slice.drafts);
   }
   if (draft_ == nullptr && slice.draft.empty()) {
     return DataLoss("sequence {} wants guesses, but this rank has no model that guesses", slice.id);
@@ -348,6 +384,7 @@ absl::Status ModelRunner::AddSequence(const StepPlan& plan, const ActiveSlice& a
                               .expert_places = state.expert_places,
                               .page_size = pages_.block_size(),
                               .gate = static_cast<int32_t>(gate - plan.gates.begin()),
+                              .slot = state.slot,
                               .source = state.start.source});
   page_ends_begin_.push_back(page_ends_.size());
   pages_.Write(state, state.computed, state.computed + active.slice->rows(), state.stream,

@@ -42,6 +42,8 @@ class ModelRunner {
   int plan_parts() const { return experts_.size(); }
   uint64_t placement_version() const { return model_.placement_version(); }
   const Workspace& workspace() const { return workspace_; }
+  // Slots of recurrent state that no sequence has.
+  int64_t free_slots() const { return std::ssize(free_slots_); }
   // Of the last Run.
   double model_seconds() const { return model_seconds_; }
   double sample_seconds() const { return sample_seconds_; }
@@ -51,6 +53,9 @@ class ModelRunner {
   absl::Status SelectGates(const std::vector<std::string>& gates);
   absl::Status CheckStart(const SequenceStart& start) const;
   absl::Status Begin(const SequenceStart& start);
+  void FreeSlots();
+  absl::Status TakeSlot(SequenceState* state);
+  void Forget(int64_t id);
   absl::Status BindGate(SequenceState* state);
   absl::Status CheckSlice(const SequenceSlice& slice, int64_t step,
                           const SequenceState& state) const;
@@ -90,6 +95,7 @@ class ModelRunner {
   Workspace guessed_memory_;  // of the step's recorder
   PageLedger pages_;
   absl::flat_hash_map<int64_t, std::unique_ptr<SequenceState>> states_;
+  std::vector<int32_t> free_slots_;
   std::vector<Sampler> samplers_;  // by thread
 
   // Of the step under way.

@@ -49,11 +49,12 @@ absl::StatusOr<OpenedModel> OpenModel(const EngineOptions& options, int ranks,
   FM_RETURN_IF_ERROR(CheckGpuKernels(options, &opened));
   FM_ASSIGN_OR_RETURN(opened.gate, GateOf(options, opened.config));
   FM_RETURN_IF_ERROR(CheckGuessing(options, opened.gate));
-  if (opened.config.has_encoder() && SpeculationOf(options).tokens > 0) {
+  if (const std::string_view why = WhyNotSpeculative(opened.config);
+      !why.empty() && SpeculationOf(options).tokens > 0) {
     return InvalidArgument(
-        "--speculative-tokens is {}, but nobody guesses for a model with an encoder: leave out the "
-        "flags of speculation",
-        SpeculationOf(options).tokens);
+        "--speculative-tokens is {}, but nobody guesses for {}: {}; leave out the flags of "
+        "speculation",
+        SpeculationOf(options).tokens, opened.config.architecture, why);
   }
   FM_ASSIGN_OR_RETURN(opened.context, ContextOf(options, opened.config));
   FM_ASSIGN_OR_RETURN(opened.placement,
@@ -97,7 +98,7 @@ AgreementFields FieldsOf(const EngineOptions& options, const OpenedModel& opened
 }
 
 SchedulerOptions SchedulerOf(const EngineOptions& options, const OpenedModel& opened, int ranks,
-                             int64_t blocks) {
+                             const CachePages& pages) {
   SchedulerOptions scheduler;
   scheduler.ranks = ranks;
   scheduler.vocab = opened.config.vocab;
@@ -106,8 +107,10 @@ SchedulerOptions SchedulerOf(const EngineOptions& options, const OpenedModel& op
   scheduler.max_batched_tokens = options.max_num_batched_tokens;
   scheduler.prefill_chunk =
       options.prefill_chunk > 0 ? options.prefill_chunk : options.max_num_batched_tokens;
-  scheduler.block_size = kKvBlockSize;
-  scheduler.blocks_per_rank = blocks;
+  scheduler.block_size = pages.block_size;
+  scheduler.blocks_per_rank = pages.blocks;
+  scheduler.slots_per_rank = pages.slots;
+  scheduler.prefix_caching = opened.config.linear_layers() == 0;
   scheduler.speculation = SpeculationOf(options);
   return scheduler;
 }

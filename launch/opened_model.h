@@ -34,8 +34,8 @@ absl::StatusOr<OpenedModel> OpenModel(const EngineOptions& options, int ranks,
 // device.
 AgreementFields FieldsOf(const EngineOptions& options, const OpenedModel& opened);
 
-// `ranks`: parts of a plan; `blocks`: pages of each.
+// `ranks`: parts of a plan; `pages`: of each.
 SchedulerOptions SchedulerOf(const EngineOptions& options, const OpenedModel& opened, int ranks,
-                             int64_t blocks);
+                             const CachePages& pages);
 
 }  // namespace folkmoot

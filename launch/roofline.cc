@@ -15,7 +15,7 @@ StepCost CostOfStep(const ModelConfig& config, const StepWeights& weights, int64
                     double attended, int64_t logit_rows) {
   const auto t = static_cast<double>(tokens);
   const double head = static_cast<double>(config.vocab) * static_cast<double>(config.hidden);
-  const auto layers = static_cast<double>(config.layers.size());
+  const auto layers = static_cast<double>(config.cache_layers());
   const auto per_score =
       static_cast<double>(config.heads * (config.cache_key_dim() + config.cache_value_dim()));
   const double expert =
@@ -52,9 +52,9 @@ StepCost CostOfPrefill(const ModelConfig& config, const StepWeights& weights, in
 }
 
 StepCost CostOfDecode(const ModelConfig& config, const StepWeights& weights,
-                      int64_t cache_bytes_per_token, int64_t batch, int64_t context) {
+                      const SequenceBytes& kept, int64_t batch, int64_t context) {
   StepCost cost = CostOfStep(config, weights, batch, static_cast<double>(context + 1), batch);
-  cost.bytes += static_cast<double>(batch * context * cache_bytes_per_token);
+  cost.bytes += static_cast<double>(batch * (context * kept.per_token + 2 * kept.state));
   return cost;
 }
 

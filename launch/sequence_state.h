@@ -18,6 +18,7 @@ struct SequenceState {
   SequenceStart start;          // its tokens and blocks have moved to the vectors below
   std::vector<int32_t> tokens;  // prompt, and the output as far as it is known
   std::vector<int32_t> blocks;  // pages
+  int32_t slot = -1;            // of recurrent state; -1: the model has none
   int64_t computed = 0;         // positions whose keys and values are in the pages
   int64_t drafted = 0;          // the same for the pages of the draft model
   uint64_t stream = 0;          // hash of the tokens at those positions

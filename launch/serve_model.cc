@@ -14,6 +14,7 @@
 #include "runtime/jinja/chat_template.h"
 #include "runtime/jinja/message_style.h"
 #include "runtime/tokenizer/gguf_tokenizer.h"
+#include "spdlog/spdlog.h"
 
 namespace folkmoot {
 namespace {
@@ -170,6 +171,13 @@ absl::StatusOr<LoadedModel> DescribeModel(const ServeModelOptions& options,
                                                              std::span<const int32_t> ids) {
       return MakeSourcePrompt(config, tokens, source, ids);
     };
+  }
+  if (engine.config.linear_layers() > 0) {
+    spdlog::warn(
+        "no prefix cache: {} keeps a state per sequence, which pages of keys and values do not "
+        "hold; "
+        "every prompt is computed whole",
+        engine.config.architecture);
   }
   LoadedModel loaded;
   loaded.facts = {.ranks = engine.ranks,

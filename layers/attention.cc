@@ -3,20 +3,21 @@
 
 #include <cmath>
 
+#include "layers/gated_delta_net.h"
 #include "layers/grouped_attention.h"
 #include "layers/latent_attention.h"
 #include "layers/mixture_attention.h"
 
 namespace folkmoot {
 
-absl::Status UniformAttention::LoadOutput(ThreadPool& pool, WeightLoader& loader,
-                                          const ModelConfig& config, const std::string& module) {
-  output_ = OutputSplit(config.hidden, columns_->size());
-  const TensorRef o = {.name = module + ".weight", .n = config.hidden, .k = heads_.cols()};
+absl::Status UniformAttention::LoadOutput(ThreadPool& pool, WeightLoader& loader, int64_t hidden,
+                                          bool bias, const std::string& module) {
+  output_ = OutputSplit(hidden, columns_->size());
+  const TensorRef o = {.name = module + ".weight", .n = hidden, .k = heads_.cols()};
   FM_ASSIGN_OR_RETURN(o_, loader.Pack(pool, o.Rows(output_.begin(rank()), output_.width(rank()))));
-  if (!config.output_bias) return absl::OkStatus();
-  FM_ASSIGN_OR_RETURN(o_bias_, loader.VectorPart(module + ".bias", config.hidden,
-                                                 output_.begin(rank()), output_.width(rank())));
+  if (!bias) return absl::OkStatus();
+  FM_ASSIGN_OR_RETURN(o_bias_, loader.VectorPart(module + ".bias", hidden, output_.begin(rank()),
+                                                 output_.width(rank())));
   return absl::OkStatus();
 }
 
@@ -45,15 +46,18 @@ float ScoreScale(const ModelConfig& config) {
 
 absl::StatusOr<std::unique_ptr<Attention>> LoadAttention(ThreadPool& pool, WeightLoader& loader,
                                                          const ModelConfig& config, int64_t layer,
-                                                         const AttentionNames& names,
+                                                         const LayerNames& names,
                                                          ColumnExchange& columns) {
+  if (config.layers[static_cast<size_t>(layer)].linear) {
+    return GatedDeltaNet::Load(pool, loader, config, layer, names.linear, columns);
+  }
   if (config.latent.kv_rank > 0) {
-    return LatentAttention::Load(pool, loader, config, layer, names, columns);
+    return LatentAttention::Load(pool, loader, config, layer, names.attention, columns);
   }
   if (config.attention_experts > 0) {
-    return MixtureAttention::Load(pool, loader, config, layer, names, columns);
+    return MixtureAttention::Load(pool, loader, config, layer, names.attention, columns);
   }
-  return GroupedAttention::Load(pool, loader, config, layer, names, columns);
+  return GroupedAttention::Load(pool, loader, config, layer, names.attention, columns);
 }
 
 }  // namespace folkmoot

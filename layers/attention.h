@@ -20,6 +20,7 @@
 #include "runtime/model_config.h"
 #include "runtime/ops/attention.h"
 #include "runtime/ops/norm.h"
+#include "runtime/ops/recurrent_state.h"
 
 namespace folkmoot {
 
@@ -37,6 +38,7 @@ struct AttentionStep {
   std::span<const float> temperature;    // [T], of q in layers without rotation; empty: none
   std::span<const float> position_bias;  // AttentionParams::position_bias of all heads, and reach
   int64_t reach = 0;
+  RecurrentState* state = nullptr;  // of linear layers; null: the model has none
 };
 
 class Attention {
@@ -44,8 +46,8 @@ class Attention {
   virtual ~Attention() = default;
 
   // x [T, H] normalised input. Returns [T, H], which lives as matrices of ColumnExchange do. Writes
-  // this step's keys and values to `cache`, which has this rank's heads. Collective over the
-  // ranks of the exchange.
+  // this step's keys and values to `cache`, which has this rank's heads, or takes step.state
+  // further. Collective over the ranks of the exchange.
   virtual absl::StatusOr<Matrix> Forward(LayerContext& ctx, const AttentionStep& step,
                                          KvCache& cache, ConstMatrix x) const = 0;
 };
@@ -57,10 +59,10 @@ class UniformAttention : public Attention {
                                  ConstMatrix x) const override;
 
  protected:
-  // `layer` is that of the cache. `columns` must outlive the layer. heads_ is the caller's to set,
+  // `layer` is that of the model. `columns` must outlive the layer. heads_ is the caller's to set,
   // and LoadOutput to call.
   UniformAttention(int64_t layer, ColumnExchange& columns) : layer_(layer), columns_(&columns) {}
-  absl::Status LoadOutput(ThreadPool& pool, WeightLoader& loader, const ModelConfig& config,
+  absl::Status LoadOutput(ThreadPool& pool, WeightLoader& loader, int64_t hidden, bool bias,
                           const std::string& module);
   int rank() const { return columns_->rank(); }
   int64_t layer() const { return layer_; }
@@ -82,10 +84,10 @@ class UniformAttention : public Attention {
 // What scores are multiplied with, where heads have keys of their own.
 float ScoreScale(const ModelConfig& config);
 
-// Multi-head, grouped-query or latent attention, or a mixture of heads, as the config says.
+// Linear, multi-head, grouped-query or latent attention, or a mixture of heads, as the config says.
 absl::StatusOr<std::unique_ptr<Attention>> LoadAttention(ThreadPool& pool, WeightLoader& loader,
                                                          const ModelConfig& config, int64_t layer,
-                                                         const AttentionNames& names,
+                                                         const LayerNames& names,
                                                          ColumnExchange& columns);
 
 }  // namespace folkmoot

@@ -91,8 +91,8 @@ class CheckpointLoader : public WeightLoader {
   }
 
  protected:
-  absl::StatusOr<WeightView> ViewVector(const std::string& name, int64_t n) override {
-    FM_ASSIGN_OR_RETURN(const TensorInfo* info, Checked(name, {n}));
+  absl::StatusOr<WeightView> ViewVector(const std::string& name, int64_t n, int64_t taps) override {
+    FM_ASSIGN_OR_RETURN(const TensorInfo* info, Checked(name, VectorShape(n, taps)));
     if (info->blocks != nullptr) {
       return InvalidArgument("{}: tensor '{}' is stored as {}; vectors must be plain", info->file,
                              name, info->type_name());

@@ -17,6 +17,11 @@ inline ColumnSplit KvHeadSplit(const ModelConfig& config, int ranks) {
   return ColumnSplit::Even(config.kv_heads, 1, ranks);
 }
 
+// The same of linear attention: key heads, with which go the value heads that they serve.
+inline ColumnSplit LinearHeadSplit(const ModelConfig& config, int ranks) {
+  return ColumnSplit::Even(config.linear.key_heads, 1, ranks);
+}
+
 // Whole panels of `panel` columns; parts of them where there are fewer panels than ranks.
 inline ColumnSplit PanelSplit(int64_t cols, int64_t panel, int ranks) {
   while (panel > 1 && (cols + panel - 1) / panel < ranks) panel /= 2;

@@ -27,6 +27,7 @@ struct BatchSequence {
   std::span<int32_t* const> page_ends = {};
   int64_t page_size = 0;  // positions in a page of the KV cache
   int32_t gate = 0;       // index in ForwardBatch::gates
+  int32_t slot = -1;      // of recurrent state; -1: the model has none
   int64_t source = 0;     // the first so many positions are the encoder's, all in one step
 };
 

@@ -13,13 +13,14 @@ GroupedAttention::GroupedAttention(const ModelConfig& config, int64_t layer,
       kind_(config.layers[static_cast<size_t>(layer)]),
       rotary_{.head_dim = config.head_dim, .neighbours = config.rope.neighbours},
       norm_eps_(config.rms_norm_eps),
-      clip_(config.clip_qkv) {
+      clip_(config.clip_qkv),
+      gated_queries_(config.attention_gate == AttentionGate::kBehindQueries) {
   const ColumnSplit kv_heads = KvHeadSplit(config, columns.size());
   const int64_t queries = config.heads / config.kv_heads;  // heads that share keys and values
   kv_ = kv_heads.Times(config.head_dim);
   heads_ = kv_.Times(queries);
   kv_heads_ = kv_heads.width(rank());
-  params_ = {.layer = layer,
+  params_ = {.layer = config.place_in_kind(layer),
              .heads = kv_heads_ * queries,
              .scale = ScoreScale(config),
              .window = kind_.sliding_window,
@@ -32,9 +33,9 @@ absl::StatusOr<std::unique_ptr<Attention>> GroupedAttention::Load(
     const AttentionNames& names, ColumnExchange& columns) {
   std::unique_ptr<GroupedAttention> a(new GroupedAttention(config, layer, columns));
   FM_RETURN_IF_ERROR(a->LoadProjections(pool, loader, config, names));
-  FM_RETURN_IF_ERROR(a->LoadOutput(pool, loader, config, names.o));
+  FM_RETURN_IF_ERROR(a->LoadOutput(pool, loader, config.hidden, config.output_bias, names.o));
   FM_RETURN_IF_ERROR(a->LoadNorms(loader, config, names));
-  if (config.attention_gate) {
+  if (config.attention_gate == AttentionGate::kOwn) {
     const TensorRef gate = {
         .name = names.gate + ".weight", .n = a->heads_.cols(), .k = config.hidden};
     FM_ASSIGN_OR_RETURN(a->gate_, loader.Pack(pool, gate.Rows(a->heads_.begin(a->rank()),
@@ -57,10 +58,11 @@ absl::Status GroupedAttention::LoadProjections(ThreadPool& pool, WeightLoader& l
     const ColumnSplit& outputs;
     int64_t fused_row;  // where it begins in names.qkv
   };
-  const Part parts[] = {{names.q, heads_, 0},
-                        {names.k, kv_, heads_.cols()},
-                        {names.v, kv_, heads_.cols() + kv_.cols()}};
-  const int64_t fused_rows = heads_.cols() + 2 * kv_.cols();
+  const ColumnSplit queries = heads_.Times(gated_queries_ ? 2 : 1);
+  const Part parts[] = {{names.q, queries, 0},
+                        {names.k, kv_, queries.cols()},
+                        {names.v, kv_, queries.cols() + kv_.cols()}};
+  const int64_t fused_rows = queries.cols() + 2 * kv_.cols();
   std::vector<TensorRef> refs;
   for (const Part& part : parts) {
     const int64_t begin = part.outputs.begin(rank());
@@ -129,11 +131,17 @@ void GroupedAttention::NormaliseHeads(LayerContext& ctx, Matrix q, Matrix k) con
 
 void GroupedAttention::Attend(LayerContext& ctx, const AttentionStep& step, KvCache& cache,
                               ConstMatrix x, Matrix attended) const {
-  const int64_t q_width = attended.cols;
+  const int64_t q_width = gated_queries_ ? 2 * attended.cols : attended.cols;
   const int64_t kv_width = kv_heads_ * rotary_.head_dim;
   const Matrix qkv = ctx.workspace.GetMatrix(x.rows, q_width + 2 * kv_width);
   Project(ctx, x, qkv);
-  const Matrix q = qkv.Columns(0, q_width);
+  Matrix q = qkv.Columns(0, q_width);
+  Matrix gate;
+  if (gated_queries_) {
+    q = ctx.workspace.GetMatrix(x.rows, attended.cols);
+    gate = ctx.workspace.GetMatrix(x.rows, attended.cols);
+    SplitHeads(ctx.pool, rotary_.head_dim, qkv.Columns(0, q_width), q, gate);
+  }
   const Matrix k = qkv.Columns(q_width, kv_width);
   const Matrix v = qkv.Columns(q_width + kv_width, kv_width);
   if (!norm_after_rope_) NormaliseHeads(ctx, q, k);
@@ -146,14 +154,16 @@ void GroupedAttention::Attend(LayerContext& ctx, const AttentionStep& step, KvCa
     ScaleRows(ctx.pool, step.temperature, q);
   }
   if (norm_after_rope_) NormaliseHeads(ctx, q, k);
-  StoreKv(ctx.pool, layer(), step.sequences, k, v, cache);
+  StoreKv(ctx.pool, params_.layer, step.sequences, k, v, cache);
   AttentionParams params = params_;
   params.position_bias = step.position_bias;
   params.reach = step.reach;
   PagedAttention(ctx.pool, params, step.sequences, q, cache, ctx.workspace, attended);
-  if (gate_.empty()) return;
-  Gemm(ctx.pool, x, gate_, {}, ctx.workspace, q);  // the queries have done their work
-  MultiplySigmoid(ctx.pool, q, attended);
+  if (!gate_.empty()) {
+    gate = q;  // the queries have done their work
+    Gemm(ctx.pool, x, gate_, {}, ctx.workspace, gate);
+  }
+  if (gate.rows > 0) MultiplySigmoid(ctx.pool, gate, attended);
 }
 
 }  // namespace folkmoot

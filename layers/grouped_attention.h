@@ -40,6 +40,7 @@ class GroupedAttention final : public UniformAttention {
   std::vector<float> sinks_;            // [heads of this rank] or empty
   PackedMatrix gate_;                   // [columns of this rank's heads, H] or empty
   float clip_ = 0;                      // 0: none
+  bool gated_queries_ = false;          // AttentionGate::kBehindQueries
 };
 
 }  // namespace folkmoot

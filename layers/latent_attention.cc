@@ -29,7 +29,7 @@ absl::StatusOr<std::unique_ptr<Attention>> LatentAttention::Load(
   std::unique_ptr<LatentAttention> a(new LatentAttention(config, layer, columns));
   FM_RETURN_IF_ERROR(a->LoadQueries(pool, loader, config, names));
   FM_RETURN_IF_ERROR(a->LoadKeys(pool, loader, config, names));
-  FM_RETURN_IF_ERROR(a->LoadOutput(pool, loader, config, names.o));
+  FM_RETURN_IF_ERROR(a->LoadOutput(pool, loader, config.hidden, config.output_bias, names.o));
   return a;
 }
 

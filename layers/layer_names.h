@@ -12,7 +12,7 @@ struct AttentionNames {
   std::string qkv;             // one module in place of the three, rows of q, k and v; empty: none
   std::string q_norm, k_norm;  // modules
   std::string sinks;           // [heads]
-  std::string gate;            // module; ModelConfig::attention_gate
+  std::string gate;            // module; AttentionGate::kOwn
   // Latent attention, modules: q where it is of low rank, its norm, and what makes q of it; the
   // same of keys and values, whose first matrix has the shared rotated key too.
   std::string q_a, q_a_norm, q_b;
@@ -20,6 +20,17 @@ struct AttentionNames {
   // A mixture of heads, whole names: k and then v rows, [2 kv, H], of kv rows each; the router of E
   // experts, [E, H]; their queries, [E, kv, H], and outputs, [E, H, kv]; and the bias of the sum.
   std::string kv, router, experts_q, experts_o, experts_bias;
+};
+
+// Linear attention: modules of projections, in one matrix of two or each by itself (an empty qkvz
+// says which).
+struct LinearNames {
+  std::string qkvz, ba;      // rows of one key head after the other: q, k, v, z; b, a
+  std::string qkv, z, b, a;  // all q, all k, all v
+  std::string convolution;   // [channels, 1, kernel]
+  std::string rates;         // [value heads]: logarithms
+  std::string step_bias;     // [value heads]
+  std::string norm, o;       // modules
 };
 
 // Where a family keeps its experts. The packed layout is used when its tensors exist.
@@ -68,6 +79,7 @@ struct LayerNames {
   std::string attention_post_norm;  // ModelConfig::post_norms
   std::string ffn_post_norm;
   AttentionNames attention;
+  LinearNames linear;        // in its place: LayerConfig::linear
   std::string dense_prefix;  // of {gate,up,down}_proj
   bool dense_fused = false;  // gate_up_proj in place of two: gate rows, then up
   // In place of the prefix, of networks without a gate: modules.

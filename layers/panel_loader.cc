@@ -86,7 +86,7 @@ class PanelLoader : public WeightLoader {
     return Rows(PanelKind::kGateUp, gate);
   }
 
-  absl::StatusOr<std::vector<float>> Vector(const std::string& name, int64_t n) override {
+  absl::StatusOr<std::vector<float>> Vector(const std::string& name, int64_t n, int64_t) override {
     FM_ASSIGN_OR_RETURN(const PanelEntry* entry,
                         Find(PanelKind::kVector, {.name = name, .n = n, .k = 1}, nullptr));
     if (entry->n != n) {
@@ -100,7 +100,7 @@ class PanelLoader : public WeightLoader {
   }
   absl::StatusOr<std::vector<float>> Row(const std::string& name, int64_t n, int64_t row,
                                          int64_t rows) override {
-    return Vector(RowName(name, row, rows), n);
+    return Vector(RowName(name, row, rows), n, 0);
   }
 
   absl::StatusOr<RowTable> Table(const TensorRef& ref) override {
@@ -126,7 +126,7 @@ class PanelLoader : public WeightLoader {
   }
 
  protected:
-  absl::StatusOr<WeightView> ViewVector(const std::string& name, int64_t) override {
+  absl::StatusOr<WeightView> ViewVector(const std::string& name, int64_t, int64_t) override {
     return OnlyPanels(name);
   }
   void Release(std::span<const std::byte>) override {}
@@ -219,8 +219,9 @@ class PanelRecorder : public WeightLoader {
     FM_ASSIGN_OR_RETURN(const PackedMatrix matrix, from_.PackGateUp(pool, gate, up));
     return Recorded(PanelKind::kGateUp, {PartOf(gate), PartOf(up)}, matrix);
   }
-  absl::StatusOr<std::vector<float>> Vector(const std::string& name, int64_t n) override {
-    FM_ASSIGN_OR_RETURN(std::vector<float> values, from_.Vector(name, n));
+  absl::StatusOr<std::vector<float>> Vector(const std::string& name, int64_t n,
+                                            int64_t taps) override {
+    FM_ASSIGN_OR_RETURN(std::vector<float> values, from_.Vector(name, n, taps));
     FM_RETURN_IF_ERROR(Record(name, values));
     return values;
   }
@@ -259,7 +260,7 @@ class PanelRecorder : public WeightLoader {
   }
 
  protected:
-  absl::StatusOr<WeightView> ViewVector(const std::string& name, int64_t) override {
+  absl::StatusOr<WeightView> ViewVector(const std::string& name, int64_t, int64_t) override {
     return FailedPrecondition("'{}' was read past the packed file", name);
   }
   void Release(std::span<const std::byte>) override {}

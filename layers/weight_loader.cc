@@ -17,6 +17,10 @@ std::vector<int64_t> StoredShape(const TensorRef& ref) {
   return shape;
 }
 
+std::vector<int64_t> VectorShape(int64_t n, int64_t taps) {
+  return taps > 0 ? std::vector<int64_t>{n / taps, 1, taps} : std::vector<int64_t>{n};
+}
+
 bool FitsShape(std::span<const int64_t> stored, std::span<const int64_t> wanted) {
   if (std::equal(stored.begin(), stored.end(), wanted.begin(), wanted.end())) return true;
   return wanted.size() == 3 && stored.size() == 2 && stored[1] == wanted[2] && wanted[0] > 0 &&
@@ -155,8 +159,9 @@ absl::StatusOr<RowTable> WeightLoader::Table(const TensorRef& ref) {
   return table;
 }
 
-absl::StatusOr<std::vector<float>> WeightLoader::Vector(const std::string& name, int64_t n) {
-  FM_ASSIGN_OR_RETURN(const WeightView view, ViewVector(name, n));
+absl::StatusOr<std::vector<float>> WeightLoader::Vector(const std::string& name, int64_t n,
+                                                        int64_t taps) {
+  FM_ASSIGN_OR_RETURN(const WeightView view, ViewVector(name, n, taps));
   return Widen(view);
 }
 

@@ -32,6 +32,9 @@ struct RowTable {
 // The shape of the tensor that `ref` is a part of.
 std::vector<int64_t> StoredShape(const TensorRef& ref);
 
+// That of the tensor of WeightLoader::Vector.
+std::vector<int64_t> VectorShape(int64_t n, int64_t taps);
+
 // Has a checkpoint the tensor as it is asked for? The experts of one tensor [E, I, H] may lie in
 // [E * I, H] (DBRX): it is the same memory.
 bool FitsShape(std::span<const int64_t> stored, std::span<const int64_t> wanted);
@@ -92,8 +95,10 @@ class WeightLoader {
   // their types in memory differ, one for each.
   virtual absl::StatusOr<std::vector<PackedMatrix>> PackStack(ThreadPool& pool,
                                                               std::span<const TensorRef> refs);
-  // A vector tensor [n] widened to float32.
-  virtual absl::StatusOr<std::vector<float>> Vector(const std::string& name, int64_t n);
+  // A vector tensor [n] widened to float32; with `taps`, the kernel of a convolution, which is
+  // stored as [n / taps, 1, taps].
+  virtual absl::StatusOr<std::vector<float>> Vector(const std::string& name, int64_t n,
+                                                    int64_t taps = 0);
   // Elements first .. first + count of it.
   absl::StatusOr<std::vector<float>> VectorPart(const std::string& name, int64_t n, int64_t first,
                                                 int64_t count);
@@ -110,7 +115,8 @@ class WeightLoader {
   }
 
  protected:
-  virtual absl::StatusOr<WeightView> ViewVector(const std::string& name, int64_t n) = 0;
+  virtual absl::StatusOr<WeightView> ViewVector(const std::string& name, int64_t n,
+                                                int64_t taps) = 0;
   // The loader may give memory of a view back that will not be read again.
   virtual void Release(std::span<const std::byte> bytes) = 0;
   void ReleaseView(const WeightView& view);

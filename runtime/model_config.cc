@@ -294,6 +294,17 @@ absl::Status ReadWeightFormat(const ConfigReader& keys, ModelConfig& config) {
 
 }  // namespace
 
+int64_t ModelConfig::linear_layers() const {
+  return std::count_if(layers.begin(), layers.end(),
+                       [](const LayerConfig& layer) { return layer.linear; });
+}
+
+int64_t ModelConfig::place_in_kind(int64_t index) const {
+  const LayerConfig& own = layers[static_cast<size_t>(index)];
+  return std::count_if(layers.begin(), layers.begin() + index,
+                       [&own](const LayerConfig& layer) { return layer.linear == own.linear; });
+}
+
 absl::StatusOr<ModelConfig> ParseConfigOf(std::span<const ConfigFamily* const> families,
                                           std::string_view text, std::string_view name_for_errors) {
   FM_ASSIGN_OR_RETURN(const json root, ParseConfigJson(text, name_for_errors));

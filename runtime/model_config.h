@@ -52,6 +52,7 @@ struct RopeConfig {
 };
 
 struct LayerConfig {
+  bool linear = false;         // in place of attention: LinearAttentionConfig
   bool moe = false;            // routed experts; else one dense FFN
   bool shortcut = false;       // both; what the experts give joins behind the next layer (LongCat)
   int64_t sliding_window = 0;  // keys that a query sees, itself included; 0 = all
@@ -111,6 +112,20 @@ struct LatentConfig {
   float kv_scale = 1.0f;
 };
 
+// Attention by the gated delta rule (Qwen3-Next): a matrix per value head in place of keys and
+// values (runtime/ops/delta_rule.h).
+struct LinearAttentionConfig {
+  int64_t key_heads = 0;
+  int64_t value_heads = 0;
+  int64_t key_dim = 0;  // of a head
+  int64_t value_dim = 0;
+  int64_t kernel = 0;  // rows that the convolution of q, k and v sees
+};
+
+// What heads give is multiplied with sigmoids: of a matrix of their own (Trinity), or of outputs
+// that stand behind the queries of each head in theirs (Qwen3-Next).
+enum class AttentionGate : uint8_t { kNone, kOwn, kBehindQueries };
+
 // q of layers without rotation is multiplied with 1 + scale * ln(1 + floor((position + 1) / floor))
 // (Llama 4).
 struct TemperatureConfig {
@@ -163,10 +178,11 @@ struct ModelConfig {
   float attention_softcap = 0.0f;  // AttentionParams::softcap
   float logits_softcap = 0.0f;     // the same of logits; 0: none
   bool sinks = false;              // AttentionParams::sinks
-  bool attention_gate = false;     // what heads give is multiplied with sigmoids (Trinity)
-  bool head_bias = false;          // of the output head
-  float swiglu_limit = 0.0f;       // of Activation::kClampedSwiglu
-  LatentConfig latent;             // kv_rank == 0: attention has keys and values of its own
+  AttentionGate attention_gate = AttentionGate::kNone;
+  bool head_bias = false;        // of the output head
+  float swiglu_limit = 0.0f;     // of Activation::kClampedSwiglu
+  LatentConfig latent;           // kv_rank == 0: attention has keys and values of its own
+  LinearAttentionConfig linear;  // of LayerConfig::linear
   // Each has queries for all keys and an output; a token chooses heads / kv_heads (JetMoE). 0:
   // none.
   int64_t attention_experts = 0;
@@ -189,6 +205,11 @@ struct ModelConfig {
 
   bool has_encoder() const { return encoder.layers > 0; }
   int64_t decoder_layers() const { return static_cast<int64_t>(layers.size()) - encoder.layers; }
+  // Layers whose state a sequence has beside its pages, and those with keys and values in them.
+  int64_t linear_layers() const;
+  int64_t cache_layers() const { return static_cast<int64_t>(layers.size()) - linear_layers(); }
+  // The place of layer `index` among those of its kind, linear or not.
+  int64_t place_in_kind(int64_t index) const;
   int64_t top_k(const LayerConfig& layer) const {
     return layer.top_k > 0 ? layer.top_k : moe.top_k;
   }

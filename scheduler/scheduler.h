@@ -40,6 +40,8 @@ struct SchedulerOptions {
   int64_t prefill_chunk = 512;       // of one sequence in one step
   int64_t blocks_per_rank = 0;
   int64_t block_size = 16;
+  // Sequences that a rank can hold at once, beside what their pages allow; 0: any number.
+  int64_t slots_per_rank = 0;
   bool prefix_caching = true;
   Policy policy = Policy::kFcfs;
   bool plan_ahead = false;  // one step may be planned while another is under way
@@ -192,6 +194,7 @@ class Scheduler {
   Sequence* NextToAdmit() const;
   int64_t CacheLimit(const Sequence& sequence) const;
   void FindPrefixes(const Sequence& head);
+  bool HasSlot(const RankState& rank) const;
   bool Fits(const RankState& rank, const Sequence& head, const KvPool::Match& match,
             int64_t extra_pages) const;
   static int64_t FirstTokens(const Sequence& head, const KvPool::Match& match);

@@ -225,6 +225,11 @@ bool Scheduler::Fits(const RankState& rank, const Sequence& head, const KvPool::
   return rank.pool.available() + extra_pages - rank.reserved_pages >= need + headroom;
 }
 
+// Who leaves is forgotten by the rank before anybody begins.
+bool Scheduler::HasSlot(const RankState& rank) const {
+  return options_.slots_per_rank == 0 || std::ssize(rank.running) < options_.slots_per_rank;
+}
+
 // Tokens that the sequence needs in its first step: its whole source, unless that is cached.
 int64_t Scheduler::FirstTokens(const Sequence& head, const KvPool::Match& match) {
   return match.pages.empty() ? std::max<int64_t>(1, head.request->request.source) : 1;
@@ -236,7 +241,7 @@ int Scheduler::Place(const Sequence& head) {
   for (size_t r = 0; r < ranks_.size(); ++r) {
     const RankState& rank = *ranks_[r];
     loads[r] = {
-        .fits = rank.budget >= FirstTokens(head, matches_[r]) && !rank.closed &&
+        .fits = rank.budget >= FirstTokens(head, matches_[r]) && !rank.closed && HasSlot(rank) &&
                 Fits(rank, head, matches_[r], 0),
         .prefill_tokens = rank.prefill_tokens,
         .running = static_cast<int64_t>(rank.running.size()),

@@ -261,9 +261,10 @@ class ThroughputBench {
 
   void Add(const char* phase, int64_t size, const std::vector<double>& seconds, size_t cell) {
     const bool decode = std::string_view(phase) == "decode";
+    const SequenceBytes kept = {.per_token = rank_.cache_bytes_per_token(),
+                                .state = rank_.state_bytes_per_sequence()};
     const StepCost cost =
-        decode ? CostOfDecode(rank_.config(), step_weights_, rank_.cache_bytes_per_token(), size,
-                              options_.decode_context)
+        decode ? CostOfDecode(rank_.config(), step_weights_, kept, size, options_.decode_context)
                : CostOfPrefill(rank_.config(), step_weights_, size);
     const MachineRates rates = {
         .bytes = Median(bandwidth_), .operations = Median(product_peak_), .flops = Median(peak_)};

@@ -202,6 +202,9 @@ std::string RenderInspect(const InspectReport& report, const Terminal& terminal)
   }
   if (config.weight_format != nullptr) table.Add("quantised", config.weight_format->description());
   table.Add("KV cache", Size(inventory.kv_bytes_per_token) + " per token (float32)");
+  if (inventory.state_bytes > 0) {
+    table.Add("recurrent state", Size(inventory.state_bytes) + " per sequence (float32)");
+  }
   if (report.has_weights || packed) {
     table.Add("fingerprint", fmt::format("{:016x}", report.fingerprint));
   }
@@ -222,6 +225,7 @@ std::string RenderInspectJson(const InspectReport& report) {
     json["dtypes"][name] = {{"tensors", share.tensors}, {"bytes", share.bytes}};
   }
   json["kv_bytes_per_token"] = inventory.kv_bytes_per_token;
+  json["state_bytes_per_sequence"] = inventory.state_bytes;
   json["fingerprint"] = fmt::format("{:016x}", report.fingerprint);
   json["parallelism"] = ParallelismName(report.tensor_parallel);
   json["ranks"] = RanksJson(report);

@@ -48,6 +48,7 @@ std::string_view ActivationName(Activation activation) {
 struct LayerCounts {
   int64_t moe = 0;
   int64_t dense = 0;
+  int64_t linear = 0;
   int64_t sliding = 0;
   int64_t window = 0;
 };
@@ -56,6 +57,7 @@ LayerCounts CountLayers(const ModelConfig& config) {
   LayerCounts counts;
   for (const LayerConfig& layer : config.layers) {
     (layer.moe ? counts.moe : counts.dense) += 1;
+    counts.linear += layer.linear ? 1 : 0;
     if (layer.sliding_window == 0) continue;
     counts.sliding += 1;
     counts.window = layer.sliding_window;
@@ -68,6 +70,7 @@ std::string LayersText(const ModelConfig& config) {
   std::string text =
       fmt::format("{} ({} MoE, {} dense", config.layers.size(), counts.moe, counts.dense);
   if (config.has_encoder()) text += fmt::format("; {} encode", config.encoder.layers);
+  if (counts.linear > 0) text += fmt::format("; {} with linear attention", counts.linear);
   if (counts.sliding > 0) {
     text += fmt::format("; {} with a sliding window of {}", counts.sliding, counts.window);
   }
@@ -105,7 +108,7 @@ std::string AttentionText(const ModelConfig& config) {
   text += QkNormText(config.qk_norm);
   if (config.clip_qkv > 0) text += fmt::format(", q/k/v clipped to {}", config.clip_qkv);
   if (config.sinks) text += ", sinks";
-  if (config.attention_gate) text += ", gated";
+  if (config.attention_gate != AttentionGate::kNone) text += ", gated";
   if (config.attention_experts > 0) {
     text += fmt::format(", queries and outputs of {} in {} experts", config.heads / config.kv_heads,
                         config.attention_experts);
@@ -121,6 +124,15 @@ std::string RopeText(const RopeConfig& rope) {
   if (rope.type != RopeType::kDefault)
     text += fmt::format(", factor {}", FormatNumber(rope.factor));
   return text;
+}
+
+void AddLinearRows(const ModelConfig& config, KeyValues& table) {
+  if (config.linear_layers() == 0) return;
+  const LinearAttentionConfig& linear = config.linear;
+  table.Add("linear attention",
+            fmt::format("{} value heads of {}, {} key heads of {}, convolution over {} rows",
+                        linear.value_heads, linear.value_dim, linear.key_heads, linear.key_dim,
+                        linear.kernel));
 }
 
 void AddMoeRows(const ModelConfig& config, KeyValues& table) {
@@ -158,6 +170,7 @@ void AddConfigRows(const ModelConfig& config, KeyValues& table) {
   table.Add("hidden", fmt::format("{}, dense FFN {}, {}", config.hidden, config.intermediate,
                                   ActivationName(config.activation)));
   table.Add("attention", AttentionText(config));
+  AddLinearRows(config, table);
   AddMoeRows(config, table);
   if (config.has_encoder()) {
     table.Add("positions", config.sinusoidal
@@ -182,6 +195,7 @@ nlohmann::ordered_json ConfigJson(const ModelConfig& config) {
   json["layers"] = config.layers.size();
   json["moe_layers"] = counts.moe;
   json["dense_layers"] = counts.dense;
+  json["linear_layers"] = counts.linear;
   json["sliding_layers"] = counts.sliding;
   json["sliding_window"] = counts.window;
   json["hidden"] = config.hidden;

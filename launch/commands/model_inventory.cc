@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "layers/models/family.h"
+#include "layers/models/model.h"
 #include "runtime/quant/weight_format.h"
 
 namespace folkmoot {
@@ -159,8 +160,9 @@ absl::StatusOr<ModelInventory> TakeInventory(const ModelConfig& config,
   inventory.active_parameters = active_parameters;
   SaturatingAdd(inventory.active_parameters, ActiveOfExperts(config, inventory.expert_parameters));
   inventory.kv_bytes_per_token = SaturatingProduct(
-      {config.decoder_layers(), config.cache_heads(),
+      {config.cache_layers() - config.encoder.layers, config.cache_heads(),
        config.cache_key_dim() + config.cache_value_dim(), static_cast<int64_t>(sizeof(float))});
+  inventory.state_bytes = StateBytesPerSequence(config);
   if (checkpoint == nullptr) return inventory;
   inventory.bytes = checkpoint->total_bytes();
   const Unused may_be_there(config);

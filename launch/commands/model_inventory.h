@@ -36,6 +36,7 @@ struct ModelInventory {
   std::vector<int64_t> expert_bytes;  // [experts], summed over layers
   std::map<std::string, DTypeShare> dtypes;
   int64_t kv_bytes_per_token = 0;  // keys and values of all layers in float32
+  int64_t state_bytes = 0;         // recurrent state of a sequence; 0: the model has none
 
   int64_t unused_bytes = 0;  // of tensors that this model has and does not read (Family::unused)
 

@@ -58,7 +58,7 @@ struct ServeOptions {
 };
 
 SchedulerOptions Adjust(const ServeOptions& options, SchedulerOptions scheduler) {
-  scheduler.prefix_caching = options.prefix_caching;
+  scheduler.prefix_caching = scheduler.prefix_caching && options.prefix_caching;
   scheduler.policy = options.scheduling_policy == "priority" ? Policy::kPriority : Policy::kFcfs;
   scheduler.plan_ahead = options.plan_ahead;
   std::random_device device;

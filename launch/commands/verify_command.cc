@@ -82,7 +82,7 @@ struct Workload {
   std::vector<std::vector<int32_t>> prompts;
   int64_t tight_pages = 0;  // per rank, when sequences are to be preempted
   std::string no_hits;      // why the prefix cache cannot help; empty: it must
-  bool no_guesses = false;  // the gate looks at all rows of a step
+  std::string no_guesses;   // why there are none; empty: there must be some
 };
 
 int64_t PagesOf(int64_t tokens) { return (tokens + kKvBlockSize - 1) / kKvBlockSize; }
@@ -119,8 +119,11 @@ absl::StatusOr<Workload> MakeWorkload(const VerifyOptions& options, const ModelC
   const auto length = [&](size_t p) { return static_cast<int64_t>(workload.prompts[p].size()); };
   workload.tight_pages = std::max(PagesOf(length(0)) + PagesOf(length(1)) + 1,
                                   PagesOf(std::max(length(0), length(1)) + options.max_tokens));
-  workload.no_guesses = !gate.CanSpeculate();
-  if (!PrefixCacheable(config, gate)) {
+  workload.no_guesses = WhyNotSpeculative(config);
+  if (!gate.CanSpeculate()) workload.no_guesses = "the gate looks at all rows of a step";
+  if (config.linear_layers() > 0) {
+    workload.no_hits = "pages do not hold the state of its linear attention";
+  } else if (!PrefixCacheable(config, gate)) {
     workload.no_hits = "a token's values depend on more than the tokens before it";
   } else if (length(0) <= kKvBlockSize) {  // the last token of a prompt is always computed
     workload.no_hits = "no prompt is longer than a page";
@@ -269,7 +272,7 @@ std::string ProvesNothing(const Workload& workload, const Variant& variant, cons
   }
   const bool mixed =
       run.speculation.accepted > 0 && run.speculation.accepted < run.speculation.drafted;
-  if (variant.guesses && !workload.no_guesses && !mixed) {
+  if (variant.guesses && workload.no_guesses.empty() && !mixed) {
     return "there were not both right and wrong guesses";
   }
   return "";
@@ -281,8 +284,8 @@ std::string Remark(const Workload& workload, const Variant& variant, const Varia
   }
   if (variant.prefix) return fmt::format(" ({} cached tokens)", run.prefix_hit_tokens);
   if (variant.preempted) return fmt::format(" ({} preemptions)", run.preemptions);
-  if (variant.guesses && workload.no_guesses) {
-    return " (guesses are not applicable: the gate looks at all rows of a step)";
+  if (variant.guesses && !workload.no_guesses.empty()) {
+    return fmt::format(" (guesses are not applicable: {})", workload.no_guesses);
   }
   if (variant.guesses || variant.own_method) {
     return fmt::format(" ({} of {} guesses right)", run.speculation.accepted,

@@ -39,6 +39,7 @@ EngineHello HelloOf(LoadedRank& rank, const RepairOrder& life) {
   hello.tensor_parallel = rank.tensor_parallel();
   hello.context = rank.scheduler_options().max_model_len;
   hello.blocks_per_rank = rank.scheduler_options().blocks_per_rank;
+  hello.slots_per_rank = rank.scheduler_options().slots_per_rank;
   hello.placement_version = rank.runner().placement_version();
   for (int e = 0; e < rank.placement().experts(); ++e) {
     hello.rank_of_expert.push_back(rank.placement().rank_of(e));
@@ -205,14 +206,16 @@ absl::Status EngineRank::Repair(const RepairOrder& order) {
 
 // The new ranks load what the dead ones had, and the others wait for them.
 absl::Status EngineRank::Join(bool fresh) {
-  int64_t blocks = fresh ? 0 : rank_->scheduler_options().blocks_per_rank;
-  std::vector<int64_t> all(static_cast<size_t>(world_.size()));
+  const CachePages pages = fresh ? CachePages() : rank_->pages();
+  std::vector<CachePages> all(static_cast<size_t>(world_.size()));
   // From here on nothing of the group before touches our buffers.
-  FM_RETURN_IF_ERROR(AllGather(world_, std::as_bytes(std::span(&blocks, 1)),
+  FM_RETURN_IF_ERROR(AllGather(world_, std::as_bytes(std::span(&pages, 1)),
                                std::as_writable_bytes(std::span(all)), {.phase = "repair"}));
   absl::Status status;
   if (fresh) {
-    auto loaded = LoadWithProgress(options_, cluster_, *std::max_element(all.begin(), all.end()));
+    const auto less = [](const CachePages& a, const CachePages& b) { return a.blocks < b.blocks; };
+    auto loaded =
+        LoadWithProgress(options_, cluster_, *std::max_element(all.begin(), all.end(), less));
     status = loaded.status();
     if (loaded.ok()) rank_ = *std::move(loaded);
   } else {

@@ -100,8 +100,9 @@ ServedEngine DescribeEngine(const FrontEndProcessOptions& options, const OpenedM
   engine.config = opened.config;
   engine.gate = opened.gate;
   const int parts = hello.tensor_parallel ? 1 : hello.ranks;
-  engine.scheduler =
-      options.adjust(SchedulerOf(options.engine, opened, parts, hello.blocks_per_rank));
+  const CachePages pages = {
+      .blocks = hello.blocks_per_rank, .block_size = kKvBlockSize, .slots = hello.slots_per_rank};
+  engine.scheduler = options.adjust(SchedulerOf(options.engine, opened, parts, pages));
   engine.scheduler.max_model_len = hello.context;
   engine.ranks = hello.ranks;
   engine.tensor_parallel = hello.tensor_parallel;

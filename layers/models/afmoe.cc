@@ -23,7 +23,7 @@ constexpr std::string_view kOwnKeys[] = {
 
 absl::Status Read(const ConfigSource& source, ModelConfig& config) {
   const ConfigReader& keys = source.keys;
-  config.attention_gate = true;
+  config.attention_gate = AttentionGate::kOwn;
   config.post_norms = true;
   config.moe.selection_bias = true;
   for (LayerConfig& layer : config.layers) layer.rope = layer.sliding_window > 0;

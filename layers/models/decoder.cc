@@ -8,6 +8,7 @@
 #include <cmath>
 
 #include "layers/column_splits.h"
+#include "layers/gated_delta_net.h"
 #include "layers/models/ends.h"
 #include "parallel/local_dispatcher.h"
 #include "runtime/ops/norm.h"
@@ -92,10 +93,14 @@ absl::StatusOr<Matrix> DecoderModel::Feed(LayerContext& ctx, const ForwardBatch&
 AttentionStep DecoderModel::StepOf(LayerContext& ctx, const ForwardBatch& batch) {
   attention_sequences_.clear();
   for (const BatchSequence& s : batch.sequences) {
-    attention_sequences_.push_back(
-        {.first_row = s.first_row, .rows = s.rows, .start = s.start, .blocks = s.blocks});
+    attention_sequences_.push_back({.first_row = s.first_row,
+                                    .rows = s.rows,
+                                    .start = s.start,
+                                    .blocks = s.blocks,
+                                    .slot = s.slot});
   }
   AttentionStep step = {.sequences = attention_sequences_, .rope = FillRope(ctx, batch, rope_)};
+  if (state_) step.state = &*state_;
   if (local_rope_) step.local_rope = FillRope(ctx, batch, *local_rope_);
   if (config_.temperature.scale == 0) return step;
   const std::span<float> factors = ctx.workspace.Get<float>(batch.tokens());
@@ -181,7 +186,8 @@ absl::Status DecoderModel::MakeColumns(const ModelOptions& options) {
         std::max(config_.intermediate,
                  config_.moe.experts * config_.moe.intermediate + config_.moe.shared_intermediate);
     const int64_t widest =
-        std::max({config_.heads * config_.value_dim(), config_.hidden, hidden, config_.vocab});
+        std::max({config_.heads * config_.value_dim(), config_.hidden, hidden, config_.vocab,
+                  config_.linear.value_heads * config_.linear.value_dim});
     constexpr int64_t kSlack = 1024;  // two matrices are aligned
     FM_ASSIGN_OR_RETURN(
         columns_, MakeColumnExchange(options.tensor.exchange, *options.tensor.ranks,
@@ -192,7 +198,7 @@ absl::Status DecoderModel::MakeColumns(const ModelOptions& options) {
 }
 
 KvCache::Shape DecoderModel::CacheShape(const CachePages& pages, int64_t kv_heads) const {
-  return {.layers = static_cast<int64_t>(config_.layers.size()),
+  return {.layers = config_.cache_layers(),
           .blocks = pages.blocks,
           .block_size = pages.block_size,
           .kv_heads = config_.latent.kv_rank > 0 ? config_.cache_heads() : kv_heads,
@@ -201,10 +207,22 @@ KvCache::Shape DecoderModel::CacheShape(const CachePages& pages, int64_t kv_head
           .dtype = cache_dtype_};
 }
 
+RecurrentState::Shape DecoderModel::StateShape(int64_t slots, int64_t key_heads) const {
+  return {.layers = config_.linear_layers(),
+          .slots = slots,
+          .layer = GatedDeltaNet::HeadsOf(config_, key_heads).state()};
+}
+
 // Of the rank that holds the most heads.
 int64_t DecoderModel::CacheBytesPerBlock(int64_t block_size) const {
   return KvCache::BytesPerBlock(CacheShape({.blocks = 1, .block_size = block_size},
                                            KvHeadSplit(config_, columns_->size()).widest()));
+}
+
+int64_t DecoderModel::CacheBytesPerSlot() const {
+  if (config_.linear_layers() == 0) return 0;
+  return RecurrentState::BytesPerSlot(
+      StateShape(0, LinearHeadSplit(config_, columns_->size()).widest()));
 }
 
 // Half of the machine, shared among the ranks.
@@ -213,13 +231,19 @@ absl::StatusOr<CacheRoom> DecoderModel::CacheMemory() const {
 }
 
 absl::Status DecoderModel::MakeCache(const CachePages& pages) {
-  cache_.emplace(CacheShape(pages, KvHeadSplit(config_, columns_->size()).width(columns_->rank())));
+  const int rank = columns_->rank();
+  cache_.emplace(CacheShape(pages, KvHeadSplit(config_, columns_->size()).width(rank)));
+  if (config_.linear_layers() > 0) {
+    state_.emplace(StateShape(pages.slots, LinearHeadSplit(config_, columns_->size()).width(rank)));
+  }
   return absl::OkStatus();
 }
 
 CachePages DecoderModel::cache_pages() const {
   if (!cache_) return {};
-  return {.blocks = cache_->shape().blocks, .block_size = cache_->shape().block_size};
+  return {.blocks = cache_->shape().blocks,
+          .block_size = cache_->shape().block_size,
+          .slots = state_ ? state_->shape().slots : 0};
 }
 
 absl::Status DecoderModel::LoadLayers(const Family& family, WeightLoader& loader,
@@ -249,7 +273,7 @@ absl::Status DecoderModel::LoadBlock(const LayerNames& names, WeightLoader& load
     FM_ASSIGN_OR_RETURN(block.ffn_post_norm, norm(names.ffn_post_norm));
   }
   FM_ASSIGN_OR_RETURN(block.attention,
-                      LoadAttention(pool, loader, config_, index, names.attention, *columns_));
+                      LoadAttention(pool, loader, config_, index, names, *columns_));
   const LayerConfig& layer = config_.layers[static_cast<size_t>(index)];
   if (layer.moe) {
     FM_ASSIGN_OR_RETURN(block.moe, MoeLayer::Load(pool, loader, config_, names.moe, placement,

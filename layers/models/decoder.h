@@ -39,6 +39,7 @@ class DecoderModel : public Model {
     return gates_.For(overrides);
   }
   int64_t CacheBytesPerBlock(int64_t block_size) const override;
+  int64_t CacheBytesPerSlot() const override;
   absl::StatusOr<CacheRoom> CacheMemory() const override;
   absl::Status MakeCache(const CachePages& pages) override;
   CachePages cache_pages() const override;
@@ -66,6 +67,8 @@ class DecoderModel : public Model {
   void BindGates(int blocks_per_layer);
   // Of a rank that holds `kv_heads` heads.
   KvCache::Shape CacheShape(const CachePages& pages, int64_t kv_heads) const;
+  // Of a rank that holds `key_heads` heads.
+  RecurrentState::Shape StateShape(int64_t slots, int64_t key_heads) const;
   absl::Status MakeColumns(const ModelOptions& options);
   AttentionStep StepOf(LayerContext& ctx, const ForwardBatch& batch);
   static RopeRows FillRope(LayerContext& ctx, const ForwardBatch& batch, const Rope& rope);
@@ -92,6 +95,7 @@ class DecoderModel : public Model {
   PackedMatrix head_;             // [V of this rank, H]
   std::vector<float> head_bias_;  // [V of this rank] or empty
   std::optional<KvCache> cache_;
+  std::optional<RecurrentState> state_;  // of linear layers
   std::vector<AttentionSequence> attention_sequences_;
   ConstMatrix hidden_;  // of the last Forward, in its workspace
 };

@@ -118,7 +118,7 @@ absl::Status EncoderDecoderModel::LoadBlock(const LayerNames& names, WeightLoade
   // The encoder keeps the keys and values of one layer only.
   const int64_t cached = stack == &encoder_ ? 0 : index;
   FM_ASSIGN_OR_RETURN(block.attention,
-                      LoadAttention(pool, loader, config, cached, names.attention, *columns_));
+                      LoadAttention(pool, loader, config, cached, names, *columns_));
   if (stack == &decoder_) {
     FM_ASSIGN_OR_RETURN(block.cross_norm, norm(names.cross_norm));
     FM_ASSIGN_OR_RETURN(block.cross,

@@ -50,6 +50,12 @@ GateConfig TopKGate(const ModelConfig& config) {
   return gate;
 }
 
+GateConfig SigmoidSharedGate(const ModelConfig& config) {
+  GateConfig gate = TopKGate(config);
+  if (gate.shared) gate.shared_gate = SharedGate::kSigmoid;
+  return gate;
+}
+
 GateConfig SelectedSoftmaxGate(const ModelConfig& config) {
   GateConfig gate = TopKGate(config);
   gate.normalize = Normalize::kNone;  // the softmax over the chosen adds up to 1

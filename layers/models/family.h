@@ -74,7 +74,10 @@ struct Family {
   F(kQwen2Moe)               \
   F(kQwen3)                  \
   F(kQwen3Moe)               \
+  F(kQwen3Next)              \
   F(kQwen3VlMoe)             \
+  F(kQwen35)                 \
+  F(kQwen35Moe)              \
   F(kSeedOss)                \
   F(kSolarOpen)              \
   F(kSwitchTransformers)
@@ -87,6 +90,8 @@ std::span<const Family* const> Families();
 
 // Softmax over all experts, top-k, renormalised as config.moe.norm_topk_prob says.
 GateConfig TopKGate(const ModelConfig& config);
+// The same beside a shared expert with a sigmoid gate.
+GateConfig SigmoidSharedGate(const ModelConfig& config);
 // The top-k logits, weighed by the softmax over them alone.
 GateConfig SelectedSoftmaxGate(const ModelConfig& config);
 

@@ -26,10 +26,12 @@ namespace folkmoot {
 struct NcclApi;
 
 // Pages of keys and values on one rank: `blocks` of them, each for block_size positions of one
-// sequence in all layers.
+// sequence in all layers; and `slots`, each for the recurrent state of one sequence, where a model
+// has such layers.
 struct CachePages {
   int64_t blocks = 0;
   int64_t block_size = 0;
+  int64_t slots = 0;
 };
 
 // What all pages of a rank may take: what is free now, less what the model will need besides.
@@ -53,9 +55,11 @@ class Model {
   virtual absl::StatusOr<std::shared_ptr<const Gate>> GateFor(const std::string& overrides) = 0;
 
   virtual int64_t CacheBytesPerBlock(int64_t block_size) const = 0;
+  // Of the recurrent state that a sequence has beside its pages; 0: none.
+  virtual int64_t CacheBytesPerSlot() const { return 0; }
   virtual absl::StatusOr<CacheRoom> CacheMemory() const = 0;
-  // Makes the pages that Forward reads and writes. Once, before the first Forward; once more
-  // empties them. ResourceExhausted when there is not enough memory.
+  // Makes the pages and slots that Forward reads and writes. Once, before the first Forward; once
+  // more empties them. ResourceExhausted when there is not enough memory.
   virtual absl::Status MakeCache(const CachePages& pages) = 0;
   virtual CachePages cache_pages() const = 0;
 
@@ -119,11 +123,18 @@ absl::StatusOr<GateConfig> OverrideGate(const ModelConfig& config, const GateCon
                                         std::string_view overrides);
 
 // May requests share keys and values of equal prefixes? Not when routing depends on more than the
-// prefix, nor when rotary angles depend on how long the prompt is.
+// prefix, when rotary angles depend on how long the prompt is, nor when layers have recurrent
+// state.
 bool PrefixCacheable(const ModelConfig& config, const GateConfig& gate);
 
 // What of a model has no kernels on GPUs ("clipped q, k and v"); empty: nothing.
 std::string_view WhyCpuOnly(const ModelConfig& config);
+
+// Of the recurrent state of a sequence, where one rank has all heads; 0: it has none.
+int64_t StateBytesPerSequence(const ModelConfig& config);
+
+// Why guesses for its tokens cannot be verified, or taken back; empty: they can.
+std::string_view WhyNotSpeculative(const ModelConfig& config);
 
 // Why no rank can hold a part of every matrix; empty: it can.
 std::string_view WhyNotTensorParallel(const ModelConfig& config);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Models as the rest of the program asks for them: gates, limits, loading.
+#include "layers/gated_delta_net.h"
 #include "layers/gates/gate.h"
 #include "layers/models/decoder.h"
 #include "layers/models/encoder_decoder.h"
@@ -115,6 +116,7 @@ bool PrefixCacheable(const ModelConfig& config, const GateConfig& gate) {
     // of the decoder are groups of their own.
     return !gate.UsesRandom() || gate.rng_scope == RngScope::kPrefix;
   }
+  if (config.linear_layers() > 0) return false;  // pages do not hold the state
   if (by_length(config.rope) || (config.local_rope && by_length(*config.local_rope))) return false;
   return config.moe.experts == 0 || gate.PrefixCacheable();
 }
@@ -127,11 +129,12 @@ absl::StatusOr<const Family*> CheckModel(const ModelConfig& config, const GateCo
 
 std::string_view WhyCpuOnly(const ModelConfig& config) {
   if (config.has_encoder()) return "an encoder";
+  if (config.linear_layers() > 0) return "linear attention";
   if (config.qk_norm == QkNormKind::kRows) return "q and k normalised over all heads";
   if (config.clip_qkv > 0) return "clipped q, k and v";
   if (config.latent.kv_rank > 0) return "latent attention";
   if (config.attention_experts > 0) return "mixtures of attention heads";
-  if (config.attention_gate) return "gated attention";
+  if (config.attention_gate != AttentionGate::kNone) return "gated attention";
   if (config.attention_multiplier > 0 || config.embedding_multiplier != 1.0f ||
       config.residual_multiplier != 1.0f || config.logits_scaling != 1.0f) {
     return "multipliers";
@@ -165,6 +168,19 @@ std::string_view WhyCpuOnly(const ModelConfig& config) {
   }
   if (!names.attention.qkv.empty() || names.dense_fused) return "fused projections";
   return "";
+}
+
+int64_t StateBytesPerSequence(const ModelConfig& config) {
+  if (config.linear_layers() == 0) return 0;
+  return RecurrentState::BytesPerSlot(
+      {.layers = config.linear_layers(),
+       .layer = GatedDeltaNet::HeadsOf(config, config.linear.key_heads).state()});
+}
+
+std::string_view WhyNotSpeculative(const ModelConfig& config) {
+  if (config.has_encoder()) return "it has an encoder, and steps without sources leave it out";
+  if (config.linear_layers() == 0) return "";
+  return "its linear attention keeps a state, which a wrong guess would change for good";
 }
 
 std::string_view WhyNotTensorParallel(const ModelConfig& config) {

@@ -13,12 +13,6 @@ LayerNames Qwen2Names(const std::string& prefix) {
   return names;
 }
 
-GateConfig Qwen2Gate(const ModelConfig& config) {
-  GateConfig gate = TopKGate(config);
-  if (gate.shared) gate.shared_gate = SharedGate::kSigmoid;
-  return gate;
-}
-
 }  // namespace
 
 const Family kQwen2Moe = {
@@ -43,7 +37,7 @@ const Family kQwen2Moe = {
                .dense = DenseRule::kSparseStep,
                .norm_topk_key = true},
     .layer_names = Qwen2Names,
-    .gate = Qwen2Gate,
+    .gate = SigmoidSharedGate,
 };
 
 const Family kQwen3Moe = {

@@ -69,8 +69,9 @@ class ListingLoader : public WeightLoader {
     }
     return stack;
   }
-  absl::StatusOr<std::vector<float>> Vector(const std::string& name, int64_t n) override {
-    Add(name, {n}, ExpertOf(name, false)).values += n;
+  absl::StatusOr<std::vector<float>> Vector(const std::string& name, int64_t n,
+                                            int64_t taps) override {
+    Add(name, VectorShape(n, taps), ExpertOf(name, false)).values += n;
     return Zeros(name, n);
   }
   absl::StatusOr<std::vector<float>> Row(const std::string& name, int64_t n, int64_t,
@@ -94,7 +95,7 @@ class ListingLoader : public WeightLoader {
   }
 
  protected:
-  absl::StatusOr<WeightView> ViewVector(const std::string& name, int64_t) override {
+  absl::StatusOr<WeightView> ViewVector(const std::string& name, int64_t, int64_t) override {
     return Past(name);
   }
   void Release(std::span<const std::byte>) override {}
@@ -178,6 +179,7 @@ absl::StatusOr<int64_t> WeightsToLoad(const ModelConfig& config, const ListedPar
 
 absl::StatusOr<std::vector<int64_t>> WeightsOfRanks(const ModelConfig& config, int ranks) {
   const ColumnSplit splits[] = {KvHeadSplit(config, ranks),
+                                LinearHeadSplit(config, ranks),
                                 OutputSplit(config.hidden, ranks),
                                 OutputSplit(config.vocab, ranks),
                                 IntermediateSplit(config.intermediate, ranks),

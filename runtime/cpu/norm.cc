@@ -228,6 +228,16 @@ void HeadRmsNorm(ThreadPool& pool, int64_t head_dim, std::span<const float> weig
   });
 }
 
+void SplitHeads(ThreadPool& pool, int64_t head_dim, ConstMatrix x, Matrix first, Matrix second) {
+  ForRows(pool, x.rows, x.cols, [&](int64_t r) {
+    for (int64_t column = 0; column < first.cols; column += head_dim) {
+      const float* head = x.Row(r) + 2 * column;
+      std::copy_n(head, head_dim, first.Row(r) + column);
+      std::copy_n(head + head_dim, head_dim, second.Row(r) + column);
+    }
+  });
+}
+
 void EmbeddingLookup(ThreadPool& pool, const WeightView& table, std::span<const int32_t> ids,
                      Matrix out) {
   ForRows(pool, out.rows, out.cols, [&](int64_t r) {

@@ -21,6 +21,7 @@ void SoftCap(ThreadPool& pool, float limit, Matrix x);
 void Clamp(ThreadPool& pool, float limit, Matrix x);
 void HeadRmsNorm(ThreadPool& pool, int64_t head_dim, std::span<const float> weight, float eps,
                  Matrix x);
+void SplitHeads(ThreadPool& pool, int64_t head_dim, ConstMatrix x, Matrix first, Matrix second);
 void EmbeddingLookup(ThreadPool& pool, const WeightView& table, std::span<const int32_t> ids,
                      Matrix out);
 void ApplyRope(ThreadPool& pool, ConstMatrix cos, ConstMatrix sin, const RotaryPart& part,

@@ -1,11 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/ops/attention.h"
 
-#include <sys/mman.h>
-
 #include "runtime/check.h"
 #include "runtime/cpu/attention.h"
-#include "runtime/memory.h"
 
 namespace folkmoot {
 namespace {
@@ -27,15 +24,6 @@ void CheckSequences(std::span<const AttentionSequence> sequences, const KvCache&
 
 }  // namespace
 
-void KvCache::Unmap::operator()(std::byte* p) const {
-  if (p != nullptr) (void)munmap(p, static_cast<size_t>(bytes));
-}
-
-KvCache::Pages KvCache::Map(int64_t bytes) {
-  if (bytes == 0) return {};
-  return {MapPages(FaultPoint::kKvAllocate, bytes), Unmap{bytes}};
-}
-
 void KvCache::SetBytes() {
   FM_CHECK(shape_.layers >= 0 && shape_.blocks >= 0 && shape_.block_size > 0 &&
            shape_.kv_heads >= 0 && shape_.head_dim > 0 && shape_.value_dim >= 0);
@@ -50,8 +38,8 @@ void KvCache::SetBytes() {
 KvCache::KvCache(const Shape& shape) : shape_(shape) {
   SetBytes();
   const int64_t heads = shape.layers * shape.blocks * shape.kv_heads;
-  keys_ = Map(heads * key_bytes_);
-  values_ = Map(heads * value_bytes_);
+  keys_ = LazyMemory(heads * key_bytes_);
+  values_ = LazyMemory(heads * value_bytes_);
 }
 
 int64_t KvCache::BytesPerBlock(const Shape& shape) {

@@ -6,10 +6,10 @@
 #pragma once
 
 #include <cstdint>
-#include <memory>
 #include <span>
 
 #include "runtime/dtype.h"
+#include "runtime/lazy_memory.h"
 #include "runtime/tensor.h"
 #include "runtime/thread_pool.h"
 #include "runtime/workspace.h"
@@ -38,22 +38,22 @@ class KvCache {
 
   const Shape& shape() const { return shape_; }
   int64_t value_dim() const { return shape_.value_dim > 0 ? shape_.value_dim : shape_.head_dim; }
-  int64_t bytes() const { return keys_.get_deleter().bytes + values_.get_deleter().bytes; }
+  int64_t bytes() const { return keys_.bytes() + values_.bytes(); }
 
   // One head of one block: keys as [ceil(block_size / 16), head_dim, 16], sixteen positions side by
   // side, so that their scores are computed in lanes; values as [block_size, value_stride()]. With
   // int8, float scales follow, one per position.
   std::byte* Keys(int64_t layer, int64_t block, int64_t head) {
-    return keys_.get() + Index(layer, block, head) * key_bytes_;
+    return keys_.data() + Index(layer, block, head) * key_bytes_;
   }
   std::byte* Values(int64_t layer, int64_t block, int64_t head) {
-    return values_.get() + Index(layer, block, head) * value_bytes_;
+    return values_.data() + Index(layer, block, head) * value_bytes_;
   }
   const std::byte* Keys(int64_t layer, int64_t block, int64_t head) const {
-    return keys_.get() + Index(layer, block, head) * key_bytes_;
+    return keys_.data() + Index(layer, block, head) * key_bytes_;
   }
   const std::byte* Values(int64_t layer, int64_t block, int64_t head) const {
-    return values_.get() + Index(layer, block, head) * value_bytes_;
+    return values_.data() + Index(layer, block, head) * value_bytes_;
   }
   // Elements of the keys, and of the values, of one head of one block.
   int64_t key_elements() const {
@@ -67,20 +67,13 @@ class KvCache {
   int64_t Index(int64_t layer, int64_t block, int64_t head) const {
     return (layer * shape_.blocks + block) * shape_.kv_heads + head;
   }
-  struct Unmap {
-    int64_t bytes;
-    void operator()(std::byte* p) const;
-  };
   void SetBytes();  // of shape_
-  using Pages =
-      std::unique_ptr<std::byte[], Unmap>;  // mapped lazily: untouched blocks cost nothing
-  static Pages Map(int64_t bytes);
 
   Shape shape_;
   int64_t key_bytes_ = 0;  // of one head of one block
   int64_t value_bytes_ = 0;
-  Pages keys_;
-  Pages values_;
+  LazyMemory keys_;
+  LazyMemory values_;
 };
 
 // The part of one sequence that this step computes: rows first_row .. first_row + rows of the batch
@@ -93,6 +86,7 @@ struct AttentionSequence {
   std::span<const int32_t> blocks;
   int64_t first_key = 0;
   int64_t keys_end = 0;  // at most start + rows
+  int64_t slot = -1;     // of a RecurrentState; -1: it has none
 };
 
 struct AttentionParams {

@@ -68,6 +68,13 @@ void HeadRmsNorm(ThreadPool& pool, int64_t head_dim, std::span<const float> weig
   cpu::HeadRmsNorm(pool, head_dim, weight, eps, x);
 }
 
+void SplitHeads(ThreadPool& pool, int64_t head_dim, ConstMatrix x, Matrix first, Matrix second) {
+  CheckSameShape(first, second);
+  FM_CHECK(head_dim > 0 && first.cols % head_dim == 0);
+  FM_CHECK(x.rows == first.rows && x.cols == 2 * first.cols);
+  cpu::SplitHeads(pool, head_dim, x, first, second);
+}
+
 void EmbeddingLookup(ThreadPool& pool, const WeightView& table, std::span<const int32_t> ids,
                      Matrix out) {
   FM_CHECK(out.rows == static_cast<int64_t>(ids.size()) && out.cols == table.k);

@@ -44,6 +44,10 @@ void Clamp(ThreadPool& pool, float limit, Matrix x);
 void HeadRmsNorm(ThreadPool& pool, int64_t head_dim, std::span<const float> weight, float eps,
                  Matrix x);
 
+// Each head of x [T, heads * 2 * head_dim] has two halves: first and second, [T, heads * head_dim]
+// each.
+void SplitHeads(ThreadPool& pool, int64_t head_dim, ConstMatrix x, Matrix first, Matrix second);
+
 // out[t] = row ids[t] of table [V, H], widened to float32. ids must be in range.
 void EmbeddingLookup(ThreadPool& pool, const WeightView& table, std::span<const int32_t> ids,
                      Matrix out);

@@ -69,7 +69,7 @@ TEST_P(DecodeAllocation, SteadyStepsAllocateNothing) {
   const auto model = LoadModel(*config, {.gate = *gate}, *loader, placement, *worlds[0], pool);
   ASSERT_TRUE(model.ok()) << model.status();
 
-  ASSERT_TRUE((*model)->MakeCache({.blocks = 2, .block_size = 32}).ok());
+  ASSERT_TRUE((*model)->MakeCache({.blocks = 2, .block_size = 32, .slots = 2}).ok());
   const std::vector<std::vector<int32_t>> pages = {{0}, {1}};
   std::vector<std::vector<int32_t>> places(
       2, std::vector<int32_t>(static_cast<size_t>((*model)->moe_layers() * config->moe.experts)));
@@ -91,6 +91,7 @@ TEST_P(DecodeAllocation, SteadyStepsAllocateNothing) {
                                  .blocks = pages[s],
                                  .expert_places = places[s],
                                  .gate = mixed ? static_cast<int32_t>(s) : 0,
+                                 .slot = static_cast<int32_t>(s),
                                  .source = config->has_encoder() ? 1 : 0});
       batch.token_ids.push_back(position + 3);
       batch.positions.push_back(position);
@@ -112,7 +113,7 @@ INSTANTIATE_TEST_SUITE_P(
     testing::Values(std::tuple("mixtral-classic", false), std::tuple("mixtral-classic", true),
                     std::tuple("qwen2_moe-classic", false), std::tuple("qwen2_moe-classic", true),
                     std::tuple("qwen3_moe-classic", false), std::tuple("llama-classic", false),
-                    std::tuple("nllb-moe-classic", false)),
+                    std::tuple("nllb-moe-classic", false), std::tuple("qwen3_next-classic", false)),
     [](const auto& test) {
       std::string name = std::get<0>(test.param);
       std::replace(name.begin(), name.end(), '-', '_');

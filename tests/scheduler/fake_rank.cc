@@ -47,6 +47,7 @@ void FakeRank::Forget(int64_t id) {
 void FakeRank::Begin(const SequenceStart& start) {
   Demand(states_.count(start.id) == 0, "starts twice", start.id);
   State& state = states_[start.id];
+  Demand(slots_ == 0 || std::ssize(states_) <= slots_, "starts where no slot is free", start.id);
   state.start = start;
   state.tokens = start.tokens;
   state.pages = start.cached_blocks;

@@ -15,7 +15,9 @@ namespace folkmoot {
 
 class FakeRank {
  public:
-  FakeRank(int64_t blocks, int64_t block_size) : block_size_(block_size) {
+  // `slots`: sequences that it can hold at once; 0: any number.
+  FakeRank(int64_t blocks, int64_t block_size, int64_t slots)
+      : block_size_(block_size), slots_(slots) {
     pages_.resize(static_cast<size_t>(blocks));
     for (Page& page : pages_) page.rows.resize(static_cast<size_t>(block_size));
   }
@@ -71,6 +73,7 @@ class FakeRank {
   static void Answer(int64_t begin, int64_t end, const State& state, SequenceResult* result);
 
   int64_t block_size_;
+  int64_t slots_;
   int64_t step_ = 0, answered_ = 0;
   std::vector<Page> pages_;
   std::map<int64_t, State> states_;

@@ -45,6 +45,44 @@ TEST(Scheduler, ARequestThatCanNeverRunIsRefused) {
               HasSubstr("needs 4 KV pages of 16 tokens, but a rank has only 2"));
 }
 
+// The fake ranks complain when a sequence starts where no slot is free.
+TEST(Scheduler, ARankRunsNoMoreSequencesThanItHasSlots) {
+  for (const bool ahead : {false, true}) {
+    SchedulerOptions options = SmallOptions();
+    options.slots_per_rank = 2;
+    options.plan_ahead = ahead;
+    Driver driver(options);
+    std::vector<int64_t> requests;
+    for (int32_t i = 0; i < 7; ++i) requests.push_back(driver.Add(Ask(5, 3 + i, i)));
+    driver.Step();
+    EXPECT_EQ(driver.scheduler().running(0), 2);
+    EXPECT_EQ(driver.scheduler().running(1), 2);
+    EXPECT_EQ(driver.scheduler().waiting(), 3);
+    driver.Drain();
+    for (const int64_t id : requests) driver.ExpectRight(id);
+  }
+}
+
+// The urgent one gets the slot of the one that gives way.
+TEST(Scheduler, SlotsGoToThePriority) {
+  SchedulerOptions options = SmallOptions();
+  options.ranks = 1;
+  options.slots_per_rank = 1;
+  options.policy = Policy::kPriority;
+  Driver driver(options);
+  Request later = Ask(5, 20);
+  later.priority = 5;
+  const int64_t first = driver.Add(later);
+  driver.Step();
+  const int64_t urgent = driver.Add(Ask(5, 2, 9));
+  driver.Step();
+  EXPECT_EQ(driver.scheduler().preemptions(), 1);
+  EXPECT_EQ(driver.scheduler().running(), 1);
+  driver.Drain();
+  driver.ExpectRight(first);
+  driver.ExpectRight(urgent);
+}
+
 TEST(Scheduler, PrefillsInChunksThenDecodes) {
   SchedulerOptions options = SmallOptions();
   options.prefill_chunk = 5;

@@ -33,6 +33,7 @@ SchedulerOptions RandomOptions(uint64_t seed) {
   options.speculation.lookup_min = between(1, 2);
   options.speculation.lookup_max = between(2, 4);
   options.gate_can_speculate = [](const std::string& gate) { return gate != "k=1"; };
+  options.slots_per_rank = between(0, 1) * between(1, 3);
   return options;
 }
 
@@ -60,7 +61,7 @@ void WorkloadCounts::operator+=(const WorkloadCounts& other) {
 Workload::Workload(const SchedulerOptions& options, uint64_t seed, uint64_t crashes)
     : options_(options), random_(seed), scheduler_(options), crashes_(crashes) {
   for (int r = 0; r < options.ranks; ++r) {
-    ranks_.emplace_back(options.blocks_per_rank, options.block_size);
+    ranks_.emplace_back(options.blocks_per_rank, options.block_size, options.slots_per_rank);
   }
   arrivals_ = 10 + Draw(40);
   aborts_ = Draw(6);

@@ -2,6 +2,7 @@
 """The families by model_type; those of a group are in families_<group>.py and joined below."""
 
 from .families_latent import LATENT
+from .families_linear import LINEAR
 from .families_more import MORE
 from .families_other import OTHER
 from .families_pictures import PICTURES
@@ -57,6 +58,7 @@ FAMILIES = {
     "gemma3_text": dense("Gemma3ForCausalLM", draw=_gemma_draw, rope=no_rope),
     **GROK,
     **LATENT,
+    **LINEAR,
     **MORE,
     **OTHER,
     **PICTURES,

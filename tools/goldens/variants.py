@@ -7,8 +7,10 @@ Variants of a group of families are in variants_<group>.py and joined at the end
 from .variant import BASE, DELETE, Variant, variants_of
 from .variants_dense import DENSE
 from .variants_gemma import GEMMA
+from .variants_granite import GRANITE
 from .variants_grok import GROK
 from .variants_latent import LATENT
+from .variants_linear import LINEAR
 from .variants_more import MORE
 from .variants_olmo import OLMO
 from .variants_other import OTHER
@@ -38,12 +40,6 @@ _qwen3_moe = variants_of("qwen3_moe", BASE | {
 _olmoe = variants_of("olmoe", BASE | {
     "intermediate_size": 12, "num_experts": 6, "num_experts_per_tok": 2
 })
-
-
-def _granite(name, description, config, shared=False, **kwargs):
-    family = "granitemoeshared" if shared else "granitemoe"
-    base = BASE | {"intermediate_size": 12, "num_local_experts": 6, "num_experts_per_tok": 2}
-    return Variant(f"{family}-{name}", family, description, base | config, **kwargs)
 
 
 MIXTRAL = [
@@ -164,60 +160,6 @@ OLMOE = [
          "rope_parameters": {"rope_type": "yarn", "rope_theta": 100.0, "factor": 4.0,
                              "original_max_position_embeddings": 32}},
         prompts=(1, 7, 40, 100),
-        matters=[{"hidden_act": "silu"},
-                 {"rope_parameters": {"rope_type": "default", "rope_theta": 100.0}}],
-    ),
-]
-
-# As released; without them Granite multiplies by 1, also where 1 / sqrt(head_dim) is usual.
-_MULTIPLIERS = {"attention_multiplier": 0.3, "embedding_multiplier": 3.0, "logits_scaling": 2.0,
-                "residual_multiplier": 0.6}
-
-GRANITE = [
-    _granite(
-        "classic",
-        "as released: grouped-query, tied head, four multipliers, top 4 of 8",
-        {**_MULTIPLIERS, "embedding_multiplier": 0.5, "num_local_experts": 8,
-         "num_experts_per_tok": 4, "intermediate_size": 8, "tie_word_embeddings": True, "rope_theta": 10000.0, "rope_scaling": None,
-         "attention_bias": False, "attention_dropout": 0.1, "rms_norm_eps": 1e-06},
-        matters=[{key: 1.0} for key in _MULTIPLIERS] + [{"num_experts_per_tok": 2}],
-    ),
-    _granite(
-        "defaults",
-        "every multiplier left to its default of 1, multi-head, own head",
-        {"num_key_value_heads": None},
-        matters=[{"attention_multiplier": 0.35}, {"rms_norm_eps": 0.1}],
-    ),
-    _granite(
-        "bias",
-        "biases of attention, multi-query, gelu, top 1, bfloat16, sharded",
-        {**_MULTIPLIERS, "attention_bias": True, "num_key_value_heads": 1, "hidden_act": "gelu",
-         "num_experts_per_tok": 1},
-        dtype="BF16", shard_bytes=15000,
-        matters=[{"hidden_act": "silu"}, {"residual_multiplier": 1.0}],
-    ),
-    _granite(
-        "shared",
-        "a shared expert beside top 2 of 6, three layers, float16",
-        {**_MULTIPLIERS, "shared_intermediate_size": 20, "num_hidden_layers": 3},
-        shared=True, dtype="F16",
-        matters=[{"logits_scaling": 1.0}, {"embedding_multiplier": 1.0}],
-    ),
-    _granite(
-        "no-shared",
-        "the architecture with a shared expert, without one",
-        {**_MULTIPLIERS, "shared_intermediate_size": 0, "num_experts_per_tok": 3},
-        shared=True,
-        matters=[{"attention_multiplier": 1.0}],
-    ),
-    _granite(
-        "yarn",
-        "a shared expert, yarn, two heads of 16, relu",
-        {**_MULTIPLIERS, "shared_intermediate_size": 12, "num_attention_heads": 2,
-         "hidden_act": "relu", "max_position_embeddings": 128,
-         "rope_parameters": {"rope_type": "yarn", "rope_theta": 100.0, "factor": 4.0,
-                             "original_max_position_embeddings": 32}},
-        shared=True, prompts=(1, 7, 40, 100),
         matters=[{"hidden_act": "silu"},
                  {"rope_parameters": {"rope_type": "default", "rope_theta": 100.0}}],
     ),
@@ -391,6 +333,7 @@ VARIANTS = [
     *MIXTRAL, *GRANITE, *OLMOE, *QWEN2_MOE, *QWEN3_MOE,
     *DENSE, *GEMMA, *GROK,
     *LATENT,
+    *LINEAR,
     *MORE,
     *OLMO,
     *OTHER,

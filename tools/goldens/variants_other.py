@@ -68,6 +68,19 @@ LLAMA4 = [
                  {"no_rope_layers": [1, 1, 1, 0]}, {"attn_temperature_tuning": False}],
     ),
     _llama4(
+        "floors",
+        "the temperature rises at every third position of layers 1 and 3, top 2 of 4, linear rope, "
+        "relu, a wider epsilon, experts in the last layer alone",
+        {"num_hidden_layers": 4, "no_rope_layer_interval": 2, "floor_scale": 3, "attn_scale": 0.3,
+         "num_experts_per_tok": 2, "hidden_act": "relu", "rms_norm_eps": 1e-03,
+         "moe_layers": [3],
+         "rope_parameters": {"rope_type": "linear", "rope_theta": 1000.0, "factor": 2.0}},
+        dtype="BF16", prompts=(1, 7, 40, 70),
+        matters=[{"floor_scale": 8}, {"attn_scale": 0.1}, {"rms_norm_eps": 0.1},
+                 {"hidden_act": "silu"},
+                 {"rope_parameters": {"rope_type": "default", "rope_theta": 1000.0}}],
+    ),
+    _llama4(
         "layer-types",
         "chunks in the layer without rope and in one with it, yarn, two heads of 16, multi-query, "
         "no temperature, float16",

@@ -20,8 +20,9 @@ class ModelRunnerTest : public testing::Test {
  protected:
   ModelRunnerTest() : worlds_(MakeThreadCommunicators(1)) { Load("mixtral-classic"); }
 
-  void Load(const std::string& model) {
+  void Load(const std::string& model, int64_t sequences = 64) {
     EngineOptions options;
+    options.max_num_seqs = sequences;
     options.model = std::string(FOLKMOOT_TEST_DATA) + "/goldens/" + model;
     options.kv_cache_blocks = 32;
     auto rank = LoadedRank::Load(options, *worlds_[0], {.threads = 1}, nullptr);
@@ -201,6 +202,61 @@ TEST_F(ModelRunnerTest, SlicesAfterAnErrorAreAnsweredWithIt) {
   ASSERT_TRUE(ignored.ok()) << ignored.status();
   EXPECT_EQ(ignored->sequences.at(0).error, failed->sequences[0].error);
   EXPECT_EQ(ignored->sequences.at(0).token, -1);
+}
+
+// One slot for each of max_num_seqs sequences: taken at the start, given back at the end.
+TEST_F(ModelRunnerTest, SlotsOfRecurrentStateBalance) {
+  Load("qwen3_next-classic", 2);
+  ModelRunner& runner = rank_->runner();
+  EXPECT_EQ(runner.free_slots(), 2);
+  ASSERT_EQ(Refusal(First()), "");
+  EXPECT_EQ(runner.free_slots(), 1);
+  const auto first = runner.Run(Next(17, 3, true));
+  ASSERT_TRUE(first.ok()) << first.status();
+  // It begins again, as after a preemption, in a slot that holds something else: the same answer.
+  StepPlan again = First();
+  again.ranks[0].finished = {5};
+  ASSERT_EQ(Refusal(again), "");
+  EXPECT_EQ(runner.free_slots(), 1);
+  const auto second = runner.Run(Next(17, 3, true));
+  ASSERT_TRUE(second.ok()) << second.status();
+  EXPECT_EQ(second->sequences[0].token, first->sequences[0].token);
+  EXPECT_EQ(second->sequences[0].token_logprob, first->sequences[0].token_logprob);
+  StepPlan other = First();
+  other.ranks[0].starts[0].id = other.ranks[0].slices[0].id = 6;
+  other.ranks[0].slices[0].new_blocks = {7, 8};
+  ASSERT_EQ(Refusal(other), "");
+  EXPECT_EQ(runner.free_slots(), 0);
+  runner.Forget();  // another rank was replaced: all begin again
+  EXPECT_EQ(runner.free_slots(), 2);
+  ASSERT_EQ(Refusal(First()), "");
+  ASSERT_EQ(Refusal(other), "");
+  EXPECT_EQ(runner.free_slots(), 0);
+  StepPlan end = Empty();
+  end.ranks[0].finished = {5, 6, 7};  // 7 was never there
+  ASSERT_EQ(Refusal(end), "");
+  EXPECT_EQ(runner.free_slots(), 2);
+}
+
+TEST_F(ModelRunnerTest, RefusesWhatRecurrentStateCannotDo) {
+  Load("qwen3_next-classic", 1);
+  ASSERT_EQ(Refusal(First()), "");
+  StepPlan other = First();
+  other.ranks[0].starts[0].id = other.ranks[0].slices[0].id = 6;
+  EXPECT_THAT(Refusal(other),
+              HasSubstr("sequence 6 starts, but all 1 slots of this rank are taken"));
+  Load("qwen3_next-classic", 1);
+  StepPlan cached = First();
+  cached.ranks[0].starts[0].cached = 16;
+  cached.ranks[0].starts[0].cached_blocks = {4};
+  EXPECT_THAT(Refusal(cached), HasSubstr("sequence 5 starts behind 16 cached tokens"));
+  Load("qwen3_next-classic", 1);
+  ASSERT_EQ(Refusal(First()), "");
+  ASSERT_EQ(Refusal(Next(17, 3, true)), "");
+  StepPlan guesses = Next(20, 1, true);
+  guesses.ranks[0].slices[0].drafts = 1;
+  guesses.ranks[0].slices[0].draft = {7};
+  EXPECT_THAT(Refusal(guesses), HasSubstr("sequence 5 has 1 guesses, which its recurrent state"));
 }
 
 TEST_F(ModelRunnerTest, EmptyPlansSkipTheModel) {

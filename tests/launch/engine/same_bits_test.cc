@@ -147,6 +147,8 @@ INSTANTIATE_TEST_SUITE_P(
         ModelCase{"Qwen2MoeDenseLayers", "tests/data/goldens/qwen2_moe-sparse-step", ""},
         ModelCase{"Qwen3MoeDynamicRope", "tests/data/goldens/qwen3_moe-dynamic", ""},
         ModelCase{"GptOssMxfp4", "tests/data/goldens/gpt_oss-mxfp4", ""},
+        ModelCase{"Qwen3Next", "tests/data/goldens/qwen3_next-classic", ""},
+        ModelCase{"Qwen35MoeOdd", "tests/data/goldens/qwen3_5_moe-odd", ""},
         ModelCase{"HunyuanLayers", "tests/data/goldens/hunyuan_v1_moe-topk-list", ""},
         ModelCase{"HunyuanLayersCapacity", "tests/data/goldens/hunyuan_v1_moe-topk-list",
                   kChunkCapacity},

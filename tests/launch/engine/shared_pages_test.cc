@@ -131,6 +131,7 @@ INSTANTIATE_TEST_SUITE_P(
                      "group=sequence_chunk,group_size=24,priority=token_major"}},
         SharingCase{{"DrawsOfTheSequence", kGoldens, "extra_policy=random,rng_scope=sequence_id"},
                     false},
+        SharingCase{{"LinearAttention", "tests/data/goldens/qwen3_next-classic", ""}, false},
         SharingCase{{"DynamicRope", "tests/data/goldens/qwen3_moe-dynamic", ""}, false}),
     [](const auto& param) { return std::string(param.param.name); });
 

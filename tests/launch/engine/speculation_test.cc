@@ -223,6 +223,21 @@ TEST_F(SpeculationTest, RequestsWithSuchAGateAreLeftAlone) {
   EXPECT_EQ(totals_.speculation.drafted, 0);
 }
 
+TEST_F(SpeculationTest, RecurrentStateIsRefusedByName) {
+  const std::string goldens = std::string(FOLKMOOT_SOURCE_DIR) + "/tests/data/goldens/";
+  const std::string plain = setup_.options.model;
+  setup_.options.model = goldens + "qwen3_next-classic";
+  setup_.options.speculative_tokens = 4;
+  const auto refused = testing::AllOf(testing::HasSubstr("Qwen3NextForCausalLM"),
+                                      testing::HasSubstr("linear attention"));
+  EXPECT_THAT(std::string(RunRequests(setup_, {}).status().message()),
+              testing::AllOf(refused, testing::HasSubstr("--speculative-tokens is 4")));
+  setup_.options.model = goldens + "mixtral-classic";
+  setup_.options.speculative_model = goldens + "qwen3_next-classic";
+  EXPECT_THAT(std::string(RunRequests(setup_, {}).status().message()),
+              testing::AllOf(refused, testing::HasSubstr("--speculative-model")));
+}
+
 // With the model itself as its draft model every guess must be right: it has the same keys and
 // values, also behind a shared prefix, and draws with the same random numbers.
 TEST_F(SpeculationTest, AModelGuessesItself) {

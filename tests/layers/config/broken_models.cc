@@ -13,6 +13,14 @@ namespace {
 
 using nlohmann::json;
 
+// A hybrid of linear and full attention.
+json GoodHybridConfig() {
+  return json::parse(R"({"model_type": "qwen3_next", "vocab_size": 96, "hidden_size": 32,
+    "num_hidden_layers": 4, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 16,
+    "linear_num_key_heads": 2, "linear_num_value_heads": 4, "linear_key_head_dim": 8,
+    "linear_value_head_dim": 8, "num_experts": 8, "num_experts_per_tok": 2})");
+}
+
 json GoodConfig() {
   return json::parse(R"({"model_type": "qwen3_moe", "vocab_size": 96, "hidden_size": 32,
     "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 12,
@@ -47,6 +55,40 @@ ModelFiles GoodModel() {
           {"tokenizer.json", WithModel(R"("vocab":{"a":0,"b":1,"ab":2},"merges":["a b"])")},
           {"model.safetensors",
            SafetensorsBytes(R"({"w":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}})", "xxxx")}};
+}
+
+// Each size of linear attention with values of every wrong type and outside of its bounds, and
+// layer_types that name no such model.
+void AddHybridConfigs(std::vector<BrokenModel>* table) {
+  const auto add = [table](const char* key, const char* value) {
+    json config = GoodHybridConfig();
+    config.erase(key);
+    std::string text = config.dump();
+    text.insert(1, fmt::format("\"{}\":{},", key, value));
+    table->push_back(
+        Config(fmt::format("{} is {}", key, value), text, {fmt::format("'{}' is", key)}));
+  };
+  for (const char* key :
+       {"full_attention_interval", "linear_conv_kernel_dim", "linear_key_head_dim",
+        "linear_value_head_dim", "linear_num_key_heads", "linear_num_value_heads"}) {
+    for (const char* value : {"0", "-1", "1.5", "\"8\"", "[8]", "{}", "true", "9223372036854775808",
+                              "18446744073709551616"}) {
+      add(key, value);
+    }
+  }
+  add("linear_conv_kernel_dim", "17");
+  add("linear_key_head_dim", "4097");
+  add("linear_num_value_heads", "3");   // of 2 key heads
+  add("full_attention_interval", "5");  // no layer of 4 attends
+  for (const char* types :
+       {"[]", "[\"full_attention\"]", "\"linear_attention\"", "[1, 2, 3, 4]", "{}",
+        R"(["linear_attention","linear_attention","linear_attention","linear_attention"])",
+        R"(["full_attention","mamba","linear_attention","full_attention"])",
+        R"(["full_attention","sliding_attention","linear_attention","full_attention"])"}) {
+    add("layer_types", types);
+  }
+  add("linear_attention_bias", "true");
+  add("mtp_num_hidden_layers", "1");
 }
 
 // Each size of the model with values of every wrong type and outside of its bounds.
@@ -107,6 +149,7 @@ std::vector<BrokenModel> BrokenConfigs() {
       Config("heads do not divide", with("num_key_value_heads", 3), {"num_key_value_heads"}));
   table.push_back(Config("odd head", with("head_dim", 13), {"head_dim"}));
   table.push_back(Config("unknown model", with("model_type", "gpt9"), {"gpt9"}));
+  AddHybridConfigs(&table);
   table.push_back({.name = "no config.json",
                    .named = {"config.json"},
                    .code = absl::StatusCode::kNotFound,

@@ -290,6 +290,38 @@ TEST(ModelConfig, Hunyuan) {
   EXPECT_DOUBLE_EQ(config.rope.theta, 1e4 * std::pow(1000.0, 96.0 / 94.0));
 }
 
+TEST(ModelConfig, HybridLayers) {
+  const auto linear = [](const ModelConfig& config) {
+    std::string layers;
+    for (const LayerConfig& layer : config.layers) layers += layer.linear ? 'L' : 'F';
+    return layers;
+  };
+  ModelConfig config = Parse({{"model_type", "qwen3_next"}, {"num_hidden_layers", 9}});
+  EXPECT_EQ(linear(config), "LLLFLLLFL");
+  EXPECT_EQ(config.linear_layers(), 7);
+  EXPECT_EQ(config.cache_layers(), 2);
+  EXPECT_EQ(config.place_in_kind(7), 1);  // among layers with keys and values
+  EXPECT_EQ(config.place_in_kind(8), 6);  // among those with a state
+  EXPECT_EQ(config.linear.value_heads, 32);
+  EXPECT_EQ(config.linear.key_heads, 16);
+  EXPECT_EQ(config.linear.kernel, 4);
+  EXPECT_EQ(config.norm, NormKind::kRmsPlusOne);
+  EXPECT_EQ(config.attention_gate, AttentionGate::kBehindQueries);
+  EXPECT_DOUBLE_EQ(config.rope.partial_rotary_factor, 0.25);
+  EXPECT_TRUE(config.moe.norm_topk_prob);
+  // layer_types decides where both are given, as in released files of Qwen3.5.
+  const char* const full = "full_attention";
+  const char* const other = "linear_attention";
+  config = Parse({{"model_type", "qwen3_5"},
+                  {"text_config",
+                   {{"num_hidden_layers", 3},
+                    {"full_attention_interval", 4},
+                    {"layer_types", {full, other, full}}}}});
+  EXPECT_EQ(linear(config), "FLF");
+  EXPECT_DOUBLE_EQ(config.rope.partial_rotary_factor, 0.25);
+  EXPECT_EQ(config.moe.experts, 0);
+}
+
 TEST(ModelConfig, Dbrx) {
   const ModelConfig config =
       Parse({{"model_type", "dbrx"},

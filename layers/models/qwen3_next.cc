@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: Apache-2.0
+// Qwen3-Next (Alibaba 2025) and the text models of Qwen3.5, with experts and without: most layers
+// are linear attention by the gated delta rule (layers/gated_delta_net.h), every few attend to all
+// of the past, with gates that stand behind the queries, heads that rotate in part and norms that
+// multiply by 1 + weight. Experts are those of Qwen2-MoE. The model for multi-token prediction and
+// the part for pictures are not run; in text the three sections of a position are equal, which
+// makes them those of text.
+#include "layers/models/family.h"
+#include "runtime/model_config_rope.h"
+
+namespace folkmoot {
+namespace {
+
+constexpr IntRange kHeads = {1, 1 << 16};
+constexpr IntRange kHeadDim = {1, 1 << 12};
+constexpr IntRange kKernel = {1, 16};
+
+constexpr std::string_view kOwnKeys[] = {"full_attention_interval", "linear_conv_kernel_dim",
+                                         "linear_key_head_dim",     "linear_value_head_dim",
+                                         "linear_num_key_heads",    "linear_num_value_heads"};
+// Also those of multi-token prediction, which is not run.
+constexpr std::string_view kOwnKeys35[] = {
+    "full_attention_interval", "linear_conv_kernel_dim",      "linear_key_head_dim",
+    "linear_value_head_dim",   "linear_num_key_heads",        "linear_num_value_heads",
+    "mtp_num_hidden_layers",   "mtp_use_dedicated_embeddings"};
+constexpr FixedKey kFixed35[] = {{"attn_output_gate", "true"},
+                                 {"mamba_ssm_dtype", "\"float32\""},
+                                 {"mlp_only_layers", "[]"},
+                                 {"norm_topk_prob", "true"}};
+constexpr std::string_view kBesideText[] = {"vision_config", "image_token_id", "video_token_id",
+                                            "vision_start_token_id", "vision_end_token_id"};
+constexpr std::string_view kUnused[] = {"mtp."};
+constexpr std::string_view kUnused35[] = {"mtp.", "model.visual."};
+
+// layer_types, where given; else every layer whose number, from 1, full_attention_interval divides
+// attends.
+absl::Status ReadLinearLayers(const ConfigReader& keys, ModelConfig& config) {
+  const auto layers = static_cast<int64_t>(config.layers.size());
+  FM_ASSIGN_OR_RETURN(const int64_t interval, keys.Int("full_attention_interval", 4));
+  FM_ASSIGN_OR_RETURN(const auto types, keys.Strings("layer_types"));
+  const bool given = keys.HasValue("layer_types");
+  if (given && std::ssize(types) != layers) {
+    return keys.WrongLength("layer_types", config.layers.size());
+  }
+  for (int64_t i = 0; i < layers; ++i) {
+    LayerConfig& layer = config.layers[static_cast<size_t>(i)];
+    layer.linear = (i + 1) % interval != 0;
+    if (!given) continue;
+    const std::string& type = types[static_cast<size_t>(i)];
+    if (type != "linear_attention" && type != "full_attention") {
+      return keys.Wrong(
+          "layer_types",
+          fmt::format("entry {} is '{}'; known: linear_attention, full_attention", i, type));
+    }
+    layer.linear = type == "linear_attention";
+  }
+  if (config.cache_layers() > 0) return absl::OkStatus();
+  return keys.Wrong(given ? "layer_types" : "full_attention_interval",
+                    "at least one layer must have full attention");
+}
+
+absl::Status ReadHybrid(const ConfigReader& keys, ModelConfig& config) {
+  LinearAttentionConfig& linear = config.linear;
+  FM_ASSIGN_OR_RETURN(linear.kernel, keys.Int("linear_conv_kernel_dim", 4, kKernel));
+  FM_ASSIGN_OR_RETURN(linear.key_dim, keys.Int("linear_key_head_dim", 128, kHeadDim));
+  FM_ASSIGN_OR_RETURN(linear.value_dim, keys.Int("linear_value_head_dim", 128, kHeadDim));
+  FM_ASSIGN_OR_RETURN(linear.key_heads, keys.Int("linear_num_key_heads", 16, kHeads));
+  FM_ASSIGN_OR_RETURN(linear.value_heads, keys.Int("linear_num_value_heads", 32, kHeads));
+  if (linear.value_heads % linear.key_heads != 0) {
+    return keys.Wrong(
+        "linear_num_value_heads",
+        fmt::format("it must be a multiple of linear_num_key_heads = {}", linear.key_heads));
+  }
+  config.attention_gate = AttentionGate::kBehindQueries;
+  return ReadLinearLayers(keys, config);
+}
+
+absl::Status Read(const ConfigSource& source, ModelConfig& config) {
+  return ReadHybrid(source.keys, config);
+}
+
+absl::Status Read35(const ConfigSource& source, ModelConfig& config) {
+  FM_ASSIGN_OR_RETURN(config.rope, ParseRope(source.keys, {.theta = source.family.rope_theta,
+                                                           .dim = config.head_dim,
+                                                           .partial = source.family.partial_rotary,
+                                                           .max_positions = config.max_positions,
+                                                           .sections = true}));
+  return ReadHybrid(source.keys, config);
+}
+
+LayerNames NamesWithoutProjections(const std::string& prefix) {
+  const std::string linear = prefix + "linear_attn.";
+  LayerNames names = UsualLayerNames(prefix);
+  names.moe.shared_prefix = prefix + "mlp.shared_expert.";
+  names.moe.shared_gate = prefix + "mlp.shared_expert_gate.weight";
+  names.linear.convolution = linear + "conv1d.weight";
+  names.linear.rates = linear + "A_log";
+  names.linear.step_bias = linear + "dt_bias";
+  names.linear.norm = linear + "norm";
+  names.linear.o = linear + "out_proj";
+  return names;
+}
+
+LayerNames Names(const std::string& prefix) {
+  LayerNames names = NamesWithoutProjections(prefix);
+  names.linear.qkvz = prefix + "linear_attn.in_proj_qkvz";
+  names.linear.ba = prefix + "linear_attn.in_proj_ba";
+  return names;
+}
+
+LayerNames Names35(const std::string& prefix) {
+  LayerNames names = NamesWithoutProjections(prefix);
+  names.linear.qkv = prefix + "linear_attn.in_proj_qkv";
+  names.linear.z = prefix + "linear_attn.in_proj_z";
+  names.linear.b = prefix + "linear_attn.in_proj_b";
+  names.linear.a = prefix + "linear_attn.in_proj_a";
+  return names;
+}
+
+}  // namespace
+
+const Family kQwen3Next = {
+    .config = {.architecture = "Qwen3NextForCausalLM",
+               .model_type = "qwen3_next",
+               .vocab = 151936,
+               .hidden = 2048,
+               .intermediate = 5632,
+               .layers = 48,
+               .heads = 16,
+               .kv_heads = 2,
+               .max_positions = 32768,
+               .head_dim = 256,
+               .norm = NormKind::kRmsPlusOne,
+               .partial_rotary = 0.25,
+               .bias = BiasRule::kAttentionKey,
+               .qk_norm = QkNormKind::kHeads,
+               .window = WindowRule::kOwn,
+               .kv_heads_null = false,
+               .head_dim_null = false,
+               .experts = 512,
+               .top_k = 10,
+               .moe_intermediate = 512,
+               .shared_intermediate = 512,
+               .dense = DenseRule::kSparseStep,
+               .norm_topk_key = true,
+               .norm_topk = true,
+               .own_keys = kOwnKeys,
+               .read = Read},
+    .layer_names = Names,
+    .gate = SigmoidSharedGate,
+    .unused = kUnused,
+};
+
+const Family kQwen35Moe = {
+    .config = {.architecture = "Qwen3_5MoeForConditionalGeneration",
+               .model_type = "qwen3_5_moe",
+               .vocab = 248320,
+               .hidden = 2048,
+               .layers = 40,
+               .heads = 16,
+               .kv_heads = 2,
+               .max_positions = 32768,
+               .head_dim = 256,
+               .norm = NormKind::kRmsPlusOne,
+               .partial_rotary = 0.25,
+               .own_rope = true,
+               .bias = BiasRule::kAttentionKey,
+               .qk_norm = QkNormKind::kHeads,
+               .window = WindowRule::kOwn,
+               .kv_heads_null = false,
+               .head_dim_null = false,
+               .experts = 256,
+               .top_k = 8,
+               .moe_intermediate = 512,
+               .shared_intermediate = 512,
+               .text_model_type = "qwen3_5_moe_text",
+               .beside_text = kBesideText,
+               .fixed = kFixed35,
+               .own_keys = kOwnKeys35,
+               .read = Read35},
+    .layer_names = Names35,
+    .end_names = InnerLanguageModelEndNames,
+    .layers = "model.language_model.layers.",
+    .gate = SigmoidSharedGate,
+    .unused = kUnused35,
+};
+
+const Family kQwen35 = {
+    .config = {.architecture = "Qwen3_5ForConditionalGeneration",
+               .model_type = "qwen3_5",
+               .vocab = 248320,
+               .hidden = 4096,
+               .intermediate = 12288,
+               .layers = 32,
+               .heads = 16,
+               .kv_heads = 4,
+               .max_positions = 32768,
+               .head_dim = 256,
+               .norm = NormKind::kRmsPlusOne,
+               .partial_rotary = 0.25,
+               .own_rope = true,
+               .bias = BiasRule::kAttentionKey,
+               .qk_norm = QkNormKind::kHeads,
+               .window = WindowRule::kOwn,
+               .kv_heads_null = false,
+               .head_dim_null = false,
+               .text_model_type = "qwen3_5_text",
+               .beside_text = kBesideText,
+               .fixed = kFixed35,
+               .own_keys = kOwnKeys35,
+               .read = Read35},
+    .layer_names = Names35,
+    .end_names = InnerLanguageModelEndNames,
+    .layers = "model.language_model.layers.",
+    .unused = kUnused35,
+};
+
+}  // namespace folkmoot

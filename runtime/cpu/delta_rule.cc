@@ -1,0 +1,355 @@
+// SPDX-License-Identifier: Apache-2.0
+// GatedDeltaRule in three passes: rows by themselves (convolution, lengths of q and k, gates);
+// heads by themselves, row after row; rows by themselves again (norm and gate of what heads give).
+// In the second pass a unit of work is some columns of S of one value head of one sequence: every
+// column of S has a recurrence of its own. Threads take units from one counter, since sequences
+// differ in length.
+#include "runtime/cpu/delta_rule.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+
+#include "runtime/cpu/targets.h"
+#include "runtime/exact_math.h"
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "runtime/cpu/delta_rule.cc"
+#include "hwy/foreach_target.h"
+#include "hwy/highway.h"
+#include "runtime/cpu/activation-inl.h"
+#include "runtime/cpu/simd-inl.h"
+
+#ifndef FOLKMOOT_RUNTIME_CPU_DELTA_RULE_ONCE_
+#define FOLKMOOT_RUNTIME_CPU_DELTA_RULE_ONCE_
+namespace folkmoot::cpu {
+
+constexpr int64_t kMostColumns = 64;  // of S in a unit: sums of these stay in registers
+
+struct DeltaJob {
+  const DeltaRuleParams* params;
+  ConstMatrix projected;
+  RecurrentState* state;
+  Matrix mixed;  // [T, channels]: q, k, v behind the convolution
+  Matrix gates;  // [T, 2 * value_heads]: decay and beta of each value head in turn
+  Matrix out;
+};
+
+// A run of channels of the convolution and the columns of projections that are its inputs.
+struct ChannelRun {
+  int64_t column;
+  int64_t channel;
+  int64_t width;
+};
+
+// Calls run(ChannelRun) for q, k and v of each key head.
+template <typename F>
+void ForChannelRuns(const DeltaRuleParams& params, F run) {
+  const DeltaHeads& heads = params.heads;
+  const int64_t values = heads.group * heads.value_dim;
+  for (int64_t h = 0; h < heads.key_heads; ++h) {
+    const auto column = [h](const HeadColumns& of) { return of.first + h * of.stride; };
+    run(ChannelRun{column(params.columns.q), h * heads.key_dim, heads.key_dim});
+    run(ChannelRun{column(params.columns.k), heads.keys() + h * heads.key_dim, heads.key_dim});
+    run(ChannelRun{column(params.columns.v), 2 * heads.keys() + h * values, values});
+  }
+}
+
+}  // namespace folkmoot::cpu
+#endif  // FOLKMOOT_RUNTIME_CPU_DELTA_RULE_ONCE_
+
+HWY_BEFORE_NAMESPACE();
+namespace folkmoot::cpu {
+namespace HWY_NAMESPACE {
+
+// inputs[j] is input j of the kernel for these channels, null before the sequence begins.
+void ConvolveRun(const DeltaRuleParams& params, const ChannelRun& run, const float* const* inputs,
+                 float* out) {
+  const float* weights = params.kernel.data() + run.channel;
+  for (int64_t c = 0; c < run.width; c += kLanes) {
+    Block sum = ZeroBlock();
+    for (int64_t j = 0; j < params.heads.kernel; ++j) {
+      if (inputs[j] == nullptr) continue;
+      const Block x = LoadBlockN(inputs[j] + c, run.width - c);
+      const Block w = LoadBlockN(weights + j * params.heads.channels() + c, run.width - c);
+      for (size_t v = 0; v < kVectors; ++v) sum.v[v] = Fma(w.v[v], x.v[v], sum.v[v]);
+    }
+    for (size_t v = 0; v < kVectors; ++v) sum.v[v] = Activate(params.activation, sum.v[v]);
+    StoreBlockN(sum, out + c, run.width - c);
+  }
+}
+
+// x / sqrt(sum of squares + 1e-6) * factor.
+void NormaliseLength(int64_t n, float factor, float* x) {
+  constexpr float kEps = 1e-6f;
+  const DF d;
+  Block sum = ZeroBlock();
+  for (int64_t i = 0; i < n; i += kLanes) {
+    const Block block = LoadBlockN(x + i, n - i);
+    for (size_t v = 0; v < kVectors; ++v) sum.v[v] = Fma(block.v[v], block.v[v], sum.v[v]);
+  }
+  const VF scale = hn::Set(d, 1.0f / std::sqrt(SumLanes(sum) + kEps));
+  const VF further = hn::Set(d, factor);
+  for (int64_t i = 0; i < n; i += kLanes) {
+    Block block = LoadBlockN(x + i, n - i);
+    for (size_t v = 0; v < kVectors; ++v) {
+      block.v[v] = hn::Mul(hn::Mul(block.v[v], scale), further);
+    }
+    StoreBlockN(block, x + i, n - i);
+  }
+}
+
+// S = decay * S; known = S^T k. Rows of S are `stride` apart.
+template <int64_t kBlocks>
+HWY_INLINE void Forget(float* memory, int64_t stride, int64_t key_dim, VF decay, const float* k,
+                       Block (&known)[kBlocks]) {
+  const DF d;
+  for (Block& block : known) block = ZeroBlock();
+  for (int64_t i = 0; i < key_dim; ++i) {
+    float* row = memory + i * stride;
+    const VF key = hn::Set(d, k[i]);
+    for (Block& block : known) {
+      for (VF& sum : block.v) {
+        const VF kept = hn::Mul(decay, hn::LoadU(d, row));
+        hn::StoreU(kept, d, row);
+        sum = Fma(kept, key, sum);
+        row += kVector;
+      }
+    }
+  }
+}
+
+// S += k change^T; asked = S^T q.
+template <int64_t kBlocks>
+HWY_INLINE void Correct(float* memory, int64_t stride, int64_t key_dim, const float* k,
+                        const Block (&change)[kBlocks], const float* q, Block (&asked)[kBlocks]) {
+  const DF d;
+  for (Block& block : asked) block = ZeroBlock();
+  for (int64_t i = 0; i < key_dim; ++i) {
+    float* row = memory + i * stride;
+    const VF key = hn::Set(d, k[i]);
+    const VF query = hn::Set(d, q[i]);
+    for (int64_t b = 0; b < kBlocks; ++b) {
+      for (size_t j = 0; j < kVectors; ++j) {
+        const VF corrected = Fma(key, change[b].v[j], hn::LoadU(d, row));
+        hn::StoreU(corrected, d, row);
+        asked[b].v[j] = Fma(corrected, query, asked[b].v[j]);
+        row += kVector;
+      }
+    }
+  }
+}
+
+// Columns `column` .. of S of value head `head`, kBlocks blocks of them, over all rows.
+template <int64_t kBlocks>
+void Recur(const DeltaJob& job, const AttentionSequence& sequence, int64_t head, int64_t column) {
+  const DF d;
+  const DeltaHeads& heads = job.params->heads;
+  const int64_t stride = heads.value_stride();
+  const int64_t key_head = head / heads.group;
+  float* const memory =
+      job.state->Memory(job.params->layer, sequence.slot) + head * heads.key_dim * stride + column;
+  if (sequence.start == 0) {
+    for (int64_t i = 0; i < heads.key_dim; ++i) {
+      std::fill_n(memory + i * stride, kBlocks * static_cast<int64_t>(kLanes), 0.0f);
+    }
+  }
+  for (int64_t t = sequence.first_row; t < sequence.first_row + sequence.rows; ++t) {
+    const float* q = job.mixed.Row(t) + key_head * heads.key_dim;
+    const float* k = q + heads.keys();
+    const float* v = job.mixed.Row(t) + 2 * heads.keys() + head * heads.value_dim + column;
+    float* out = job.out.Row(t) + head * heads.value_dim + column;
+    const VF decay = hn::Set(d, job.gates.Row(t)[2 * head]);
+    const VF beta = hn::Set(d, job.gates.Row(t)[2 * head + 1]);
+    Block known[kBlocks];
+    Forget<kBlocks>(memory, stride, heads.key_dim, decay, k, known);
+    Block change[kBlocks];
+    for (int64_t b = 0; b < kBlocks; ++b) {
+      const int64_t at = b * static_cast<int64_t>(kLanes);
+      const Block wanted = LoadBlockN(v + at, heads.value_dim - column - at);
+      for (size_t j = 0; j < kVectors; ++j) {
+        change[b].v[j] = hn::Mul(beta, hn::Sub(wanted.v[j], known[b].v[j]));
+      }
+    }
+    Block asked[kBlocks];
+    Correct<kBlocks>(memory, stride, heads.key_dim, k, change, q, asked);
+    for (int64_t b = 0; b < kBlocks; ++b) {
+      const int64_t at = b * static_cast<int64_t>(kLanes);
+      StoreBlockN(asked[b], out + at, heads.value_dim - column - at);
+    }
+  }
+}
+
+void RecurColumns(const DeltaJob& job, const AttentionSequence& sequence, int64_t head,
+                  int64_t column) {
+  constexpr auto kBlock = static_cast<int64_t>(kLanes);
+  const int64_t columns = std::min(kMostColumns, job.params->heads.value_stride() - column);
+  if (columns == kMostColumns) return Recur<kMostColumns / kBlock>(job, sequence, head, column);
+  for (int64_t c = 0; c < columns; c += kBlock) Recur<1>(job, sequence, head, column + c);
+}
+
+// One value head: RmsNorm(x) * silu(z).
+void NormGatedHead(const DeltaRuleParams& params, const float* z, float* x) {
+  const DF d;
+  const int64_t n = params.heads.value_dim;
+  Block sum = ZeroBlock();
+  for (int64_t i = 0; i < n; i += kLanes) {
+    const Block block = LoadBlockN(x + i, n - i);
+    for (size_t v = 0; v < kVectors; ++v) sum.v[v] = Fma(block.v[v], block.v[v], sum.v[v]);
+  }
+  const float mean = SumLanes(sum) / static_cast<float>(n);
+  const VF scale = hn::Set(d, 1.0f / std::sqrt(mean + params.norm_eps));
+  for (int64_t i = 0; i < n; i += kLanes) {
+    Block block = LoadBlockN(x + i, n - i);
+    const Block weight = LoadBlockN(params.norm.data() + i, n - i);
+    const Block gate = LoadBlockN(z + i, n - i);
+    for (size_t v = 0; v < kVectors; ++v) {
+      const VF normal = hn::Mul(hn::Mul(block.v[v], scale), weight.v[v]);
+      block.v[v] = hn::Mul(normal, TimesSigmoid(gate.v[v], gate.v[v]));
+    }
+    StoreBlockN(block, x + i, n - i);
+  }
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace folkmoot::cpu
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace folkmoot::cpu {
+namespace {
+HWY_EXPORT(ConvolveRun);
+HWY_EXPORT(NormaliseLength);
+HWY_EXPORT(NormGatedHead);
+HWY_EXPORT(RecurColumns);
+
+constexpr int64_t kMostKernel = 16;
+
+// The inputs of `run` at row `row` of the sequence: of this step, remembered, or none.
+const float* InputsAt(const DeltaJob& job, const AttentionSequence& sequence, int64_t row,
+                      const ChannelRun& run) {
+  if (row >= 0) return job.projected.Row(sequence.first_row + row) + run.column;
+  if (sequence.start == 0) return nullptr;
+  const DeltaHeads& heads = job.params->heads;
+  return job.state->Inputs(job.params->layer, sequence.slot) +
+         (heads.kernel - 1 + row) * heads.channels() + run.channel;
+}
+
+void SetGates(const DeltaRuleParams& params, const float* projected, float* gates) {
+  const DeltaHeads& heads = params.heads;
+  for (int64_t h = 0; h < heads.value_heads(); ++h) {
+    const int64_t key_head = h / heads.group;
+    const auto at = [&](const HeadColumns& columns) {
+      return static_cast<double>(
+          projected[columns.first + key_head * columns.stride + h % heads.group]);
+    };
+    const auto head = static_cast<size_t>(h);
+    const double step =
+        exact::Softplus(at(params.columns.a) + static_cast<double>(params.step_bias[head]));
+    const double lost = static_cast<double>(params.rates[head]) * step;
+    gates[2 * h] = static_cast<float>(exact::Exp(-lost));
+    gates[2 * h + 1] = static_cast<float>(exact::Sigmoid(at(params.columns.b)));
+  }
+}
+
+void PrepareRow(const DeltaJob& job, const AttentionSequence& sequence, int64_t row) {
+  const DeltaRuleParams& params = *job.params;
+  const DeltaHeads& heads = params.heads;
+  float* const mixed = job.mixed.Row(sequence.first_row + row);
+  ForChannelRuns(params, [&](const ChannelRun& run) {
+    const float* inputs[kMostKernel];
+    for (int64_t j = 0; j < heads.kernel; ++j) {
+      inputs[j] = InputsAt(job, sequence, row - heads.kernel + 1 + j, run);
+    }
+    HWY_DYNAMIC_DISPATCH(ConvolveRun)(params, run, inputs, mixed + run.channel);
+  });
+  const float query_scale = 1.0f / std::sqrt(static_cast<float>(heads.key_dim));
+  for (int64_t h = 0; h < 2 * heads.key_heads; ++h) {
+    const float factor = h < heads.key_heads ? query_scale : 1.0f;
+    HWY_DYNAMIC_DISPATCH(NormaliseLength)(heads.key_dim, factor, mixed + h * heads.key_dim);
+  }
+  SetGates(params, job.projected.Row(sequence.first_row + row),
+           job.gates.Row(sequence.first_row + row));
+}
+
+// The sequence's last inputs take the place of those that no later row will see.
+void RememberInputs(const DeltaJob& job, const AttentionSequence& sequence) {
+  const DeltaHeads& heads = job.params->heads;
+  float* const memory = job.state->Inputs(job.params->layer, sequence.slot);
+  for (int64_t i = 0; i + 1 < heads.kernel; ++i) {  // in this order, older rows move down
+    ForChannelRuns(*job.params, [&](const ChannelRun& run) {
+      float* const to = memory + i * heads.channels() + run.channel;
+      const float* from = InputsAt(job, sequence, sequence.rows - heads.kernel + 1 + i, run);
+      if (from == nullptr) {
+        std::fill_n(to, run.width, 0.0f);
+      } else {
+        std::copy_n(from, run.width, to);
+      }
+    });
+  }
+}
+
+// Rows of all sequences, which cover the batch in order.
+template <typename F>
+void ForRows(ThreadPool& pool, const DeltaJob& job, std::span<const AttentionSequence> sequences,
+             F each) {
+  constexpr int64_t kWorthAThread = 32768;  // numbers
+  const int64_t grain = kWorthAThread / job.params->heads.channels() + 1;
+  pool.ParallelFor(job.out.rows, grain, [&](int64_t begin, int64_t end, int) {
+    for (int64_t t = begin; t < end; ++t) {
+      const auto behind = std::upper_bound(
+          sequences.begin(), sequences.end(), t,
+          [](int64_t row, const AttentionSequence& sequence) { return row < sequence.first_row; });
+      each(*std::prev(behind), t);
+    }
+  });
+}
+
+void ForHeads(ThreadPool& pool, const DeltaJob& job, std::span<const AttentionSequence> sequences) {
+  const DeltaHeads& heads = job.params->heads;
+  const int64_t parts = (heads.value_dim + kMostColumns - 1) / kMostColumns;
+  const int64_t units = std::ssize(sequences) * heads.value_heads() * parts;
+  std::atomic<int64_t> next{0};
+  pool.ParallelFor(std::min<int64_t>(pool.threads(), units), 1, [&](int64_t, int64_t, int) {
+    for (int64_t unit = next.fetch_add(1); unit < units; unit = next.fetch_add(1)) {
+      const auto sequence = static_cast<size_t>(unit / parts / heads.value_heads());
+      HWY_DYNAMIC_DISPATCH(RecurColumns)
+      (job, sequences[sequence], unit / parts % heads.value_heads(), unit % parts * kMostColumns);
+    }
+  });
+}
+
+}  // namespace
+
+void GatedDeltaRule(ThreadPool& pool, const DeltaRuleParams& params,
+                    std::span<const AttentionSequence> sequences, ConstMatrix projected,
+                    RecurrentState& state, Workspace& workspace, Matrix out) {
+  const DeltaHeads& heads = params.heads;
+  FM_CHECK(heads.kernel <= kMostKernel);
+  if (sequences.empty()) return;
+  const Workspace::Position mark = workspace.Mark();
+  const DeltaJob job = {.params = &params,
+                        .projected = projected,
+                        .state = &state,
+                        .mixed = workspace.GetMatrix(out.rows, heads.channels()),
+                        .gates = workspace.GetMatrix(out.rows, 2 * heads.value_heads()),
+                        .out = out};
+  ForRows(pool, job, sequences, [&](const AttentionSequence& sequence, int64_t t) {
+    PrepareRow(job, sequence, t - sequence.first_row);
+  });
+  pool.ParallelFor(std::ssize(sequences), 1, [&](int64_t begin, int64_t end, int) {
+    for (int64_t s = begin; s < end; ++s) RememberInputs(job, sequences[static_cast<size_t>(s)]);
+  });
+  ForHeads(pool, job, sequences);
+  ForRows(pool, job, sequences, [&](const AttentionSequence&, int64_t t) {
+    for (int64_t h = 0; h < heads.value_heads(); ++h) {
+      const int64_t z = params.columns.z.first + h / heads.group * params.columns.z.stride +
+                        h % heads.group * heads.value_dim;
+      HWY_DYNAMIC_DISPATCH(NormGatedHead)
+      (params, projected.Row(t) + z, out.Row(t) + h * heads.value_dim);
+    }
+  });
+  workspace.Release(mark);
+}
+
+}  // namespace folkmoot::cpu
+#endif  // HWY_ONCE

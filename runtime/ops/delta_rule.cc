@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/ops/delta_rule.h"
+
+#include "runtime/check.h"
+#include "runtime/cpu/delta_rule.h"
+
+namespace folkmoot {
+namespace {
+
+void CheckColumns(const HeadColumns& columns, int64_t width, const DeltaHeads& heads,
+                  int64_t cols) {
+  FM_CHECK(columns.first >= 0 && columns.stride >= width);
+  FM_CHECK(columns.first + (heads.key_heads - 1) * columns.stride + width <= cols);
+}
+
+void CheckHeads(const DeltaHeads& heads) {
+  FM_CHECK(heads.key_heads > 0 && heads.group > 0);
+  FM_CHECK(heads.key_dim > 0 && heads.value_dim > 0 && heads.kernel > 0);
+}
+
+}  // namespace
+
+void GatedDeltaRule(ThreadPool& pool, const DeltaRuleParams& params,
+                    std::span<const AttentionSequence> sequences, ConstMatrix projected,
+                    RecurrentState& state, Workspace& workspace, Matrix out) {
+  const DeltaHeads& heads = params.heads;
+  CheckHeads(heads);
+  const DeltaColumns& columns = params.columns;
+  for (const HeadColumns& keys : {columns.q, columns.k}) {
+    CheckColumns(keys, heads.key_dim, heads, projected.cols);
+  }
+  for (const HeadColumns& values : {columns.v, columns.z}) {
+    CheckColumns(values, heads.group * heads.value_dim, heads, projected.cols);
+  }
+  for (const HeadColumns& gates : {columns.b, columns.a}) {
+    CheckColumns(gates, heads.group, heads, projected.cols);
+  }
+  FM_CHECK(std::ssize(params.kernel) == heads.kernel * heads.channels());
+  FM_CHECK(std::ssize(params.rates) == heads.value_heads());
+  FM_CHECK(std::ssize(params.step_bias) == heads.value_heads());
+  FM_CHECK(std::ssize(params.norm) == heads.value_dim);
+  FM_CHECK(out.rows == projected.rows && out.cols == heads.values());
+  const RecurrentState::Shape& shape = state.shape();
+  FM_CHECK(params.layer >= 0 && params.layer < shape.layers);
+  FM_CHECK(shape.layer.inputs == heads.state().inputs &&
+           shape.layer.memory == heads.state().memory);
+  for (const AttentionSequence& sequence : sequences) {
+    FM_CHECK(sequence.slot >= 0 && sequence.slot < shape.slots);
+    FM_CHECK(sequence.first_row >= 0 && sequence.rows >= 0 && sequence.start >= 0);
+    FM_CHECK(sequence.first_row + sequence.rows <= projected.rows);
+  }
+  cpu::GatedDeltaRule(pool, params, sequences, projected, state, workspace, out);
+}
+
+}  // namespace folkmoot

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Families with linear attention: Qwen3-Next, and the text models of Qwen3.5."""
+
+import torch
+from transformers import AutoModelForCausalLM
+from transformers.models.qwen3_5 import configuration_qwen3_5, modeling_qwen3_5
+from transformers.models.qwen3_5_moe import configuration_qwen3_5_moe, modeling_qwen3_5_moe
+
+from .family import Family, dense, per_expert, unchanged
+
+# As released, below model.language_model: Transformers would read the text model alone.
+AutoModelForCausalLM._model_mapping._extra_content |= {
+    configuration_qwen3_5.Qwen3_5Config: modeling_qwen3_5.Qwen3_5ForConditionalGeneration,
+    configuration_qwen3_5_moe.Qwen3_5MoeConfig:
+        modeling_qwen3_5_moe.Qwen3_5MoeForConditionalGeneration,
+}
+
+
+def _draw(name, noise, config):
+    """Norms multiply by 1 + weight, but for that of linear attention; states last some ten rows."""
+    if name.endswith("norm.weight") and "visual." not in name:
+        return (1.0 if "linear_attn." in name else 0.0) + 0.25 * noise
+    if name.endswith("A_log"):
+        return noise - 1.5
+    return None
+
+
+def _with_prediction(released):
+    """A tensor of the model for multi-token prediction beside the others: not read."""
+    def more(weights, config):
+        tensors = released(weights, config)
+        hidden = next(t for name, t in weights.items() if name.endswith("input_layernorm.weight"))
+        return tensors | {"mtp.norm.weight": torch.ones_like(hidden)}
+    return more
+
+
+def _experts_of_state(weights, config):
+    """All experts of a layer in one tensor, as in the state dict, or, for one variant, apart."""
+    text = config["text_config"]
+    return (per_expert() if text["num_experts"] == 5 else unchanged)(weights, config)
+
+
+def _layers(model):
+    return model.model.language_model.layers
+
+
+def _routers(model):
+    return [(index, module) for index, layer in enumerate(_layers(model))
+            for name, module in layer.named_modules() if name == "mlp.gate"]
+
+
+def _rope(model):
+    rope = model.model.language_model.rotary_emb
+    return rope.inv_freq, rope.attention_scaling
+
+
+LINEAR = {
+    "qwen3_next": Family("Qwen3NextForCausalLM", released=_with_prediction(per_expert()),
+                         draw=_draw),
+    "qwen3_5_moe": Family("Qwen3_5MoeForConditionalGeneration",
+                          released=_with_prediction(_experts_of_state), routers=_routers,
+                          rope=_rope, draw=_draw),
+    "qwen3_5": dense("Qwen3_5ForConditionalGeneration", released=_with_prediction(unchanged),
+                     rope=_rope, draw=_draw),
+}

@@ -2,6 +2,7 @@
 // Main function: Supervisor::Run, one loop over everything that can happen.
 #include "launch/supervisor/supervisor.h"
 
+#include <fmt/ranges.h>
 #include <poll.h>
 #include <spdlog/spdlog.h>
 #include <sys/signalfd.h>

@@ -20,6 +20,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   FM_CHECK(config->moe.top_k <= config->moe.experts);
   for (const folkmoot::LayerConfig& layer : config->layers) FM_CHECK(layer.sliding_window >= 0);
   const folkmoot::Rope rope(config->rope, config->head_dim, config->max_positions);
-  FM_CHECK(rope.rotary_dim() == config->head_dim);
+  FM_CHECK(rope.rotary_dim() > 0 && rope.rotary_dim() % 2 == 0);
+  FM_CHECK(rope.rotary_dim() <= config->head_dim);
   return 0;
 }

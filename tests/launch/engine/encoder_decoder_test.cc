@@ -166,7 +166,8 @@ TEST(EncoderDecoderErrors, NobodyGuesses) {
   EXPECT_FALSE(RunRequests(golden.setup, golden.requests).ok());
   golden.setup.options.gate = "capacity=none";  // which would not mind
   EXPECT_THAT(ErrorOf(golden.setup, golden.requests[1]),
-              HasSubstr("nobody guesses for a model with an encoder"));
+              HasSubstr("nobody guesses for SwitchTransformersForConditionalGeneration: it has an "
+                        "encoder"));
 }
 
 // Letters, an end token and two languages.

@@ -16,6 +16,7 @@ FOLKMOOT_PACKAGES=(
   nlohmann-json3-dev libsimdjson-dev libcli11-dev libabsl-dev libhwy-dev librandom123-dev
   libxxhash-dev libpcre2-dev libutf8proc-dev libyaml-cpp-dev libboost-dev libboost-context-dev
   prometheus-cpp-dev
+  iproute2  # tests: hosts that are namespaces
 )
 
 folkmoot_say() { printf '==> %s\n' "$*" >&2; }

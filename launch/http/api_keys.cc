@@ -34,12 +34,7 @@ bool ApiKeys::Allows(std::string_view authorization) const {
   const Digest256 sent = HmacSha256(secret_, authorization);
   unsigned matches = 0;
   for (const Digest256& digest : digests_) {
-    unsigned difference = 0;
-    for (size_t i = 0; i < digest.size(); ++i) {
-      difference |= static_cast<unsigned>(digest[i] ^ sent[i]);
-    }
-    // 1 for no difference, 0 for any in 1..255, without a branch.
-    matches |= ((difference - 1U) >> 8) & 1U;
+    matches |= static_cast<unsigned>(SameDigest(digest, sent));
   }
   return matches != 0;
 }

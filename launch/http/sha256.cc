@@ -87,4 +87,11 @@ Digest256 HmacSha256(const Digest256& key, std::string_view message) {
   return Sha256(outer.append(reinterpret_cast<const char*>(hash.data()), hash.size()));
 }
 
+bool SameDigest(const Digest256& a, const Digest256& b) {
+  unsigned difference = 0;
+  for (size_t i = 0; i < a.size(); ++i) difference |= static_cast<unsigned>(a[i] ^ b[i]);
+  // 1 for no difference, 0 for any in 1..255.
+  return (((difference - 1U) >> 8) & 1U) != 0;
+}
+
 }  // namespace folkmoot

@@ -56,13 +56,6 @@ Digest256 ProofOf(const Token& token, std::string_view who, const Digest256& cha
   return HmacSha256(token, text);
 }
 
-// In a time that does not depend on the bytes.
-bool SameDigest(const Digest256& a, const Digest256& b) {
-  unsigned difference = 0;
-  for (size_t i = 0; i < a.size(); ++i) difference |= static_cast<unsigned>(a[i] ^ b[i]);
-  return difference == 0;
-}
-
 template <typename Wire>
 absl::Status ParseWire(std::string_view bytes, const char* name, Wire* wire) {
   if (wire->ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) return absl::OkStatus();

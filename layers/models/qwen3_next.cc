@@ -5,6 +5,8 @@
 // multiply by 1 + weight. Experts are those of Qwen2-MoE. The model for multi-token prediction and
 // the part for pictures are not run; in text the three sections of a position are equal, which
 // makes them those of text.
+#include <array>
+
 #include "layers/models/family.h"
 #include "runtime/model_config_rope.h"
 
@@ -15,14 +17,12 @@ constexpr IntRange kHeads = {1, 1 << 16};
 constexpr IntRange kHeadDim = {1, 1 << 12};
 constexpr IntRange kKernel = {1, 16};
 
-constexpr std::string_view kOwnKeys[] = {"full_attention_interval", "linear_conv_kernel_dim",
-                                         "linear_key_head_dim",     "linear_value_head_dim",
-                                         "linear_num_key_heads",    "linear_num_value_heads"};
-// Also those of multi-token prediction, which is not run.
-constexpr std::string_view kOwnKeys35[] = {
+// The last two are of multi-token prediction in Qwen3.5, which is not run.
+constexpr std::array<std::string_view, 8> kOwnKeys35 = {
     "full_attention_interval", "linear_conv_kernel_dim",      "linear_key_head_dim",
     "linear_value_head_dim",   "linear_num_key_heads",        "linear_num_value_heads",
     "mtp_num_hidden_layers",   "mtp_use_dedicated_embeddings"};
+constexpr std::span<const std::string_view> kOwnKeys = std::span(kOwnKeys35).first(6);
 constexpr FixedKey kFixed35[] = {{"attn_output_gate", "true"},
                                  {"mamba_ssm_dtype", "\"float32\""},
                                  {"mlp_only_layers", "[]"},
@@ -117,67 +117,86 @@ LayerNames Names35(const std::string& prefix) {
   return names;
 }
 
+// What the kinds have in common.
+constexpr ConfigFamily Config(std::string_view architecture, std::string_view model_type) {
+  return {.architecture = architecture,
+          .model_type = model_type,
+          .heads = 16,
+          .kv_heads = 2,
+          .max_positions = 32768,
+          .head_dim = 256,
+          .norm = NormKind::kRmsPlusOne,
+          .partial_rotary = 0.25,
+          .bias = BiasRule::kAttentionKey,
+          .qk_norm = QkNormKind::kHeads,
+          .window = WindowRule::kOwn,
+          .kv_heads_null = false,
+          .head_dim_null = false,
+          .own_keys = kOwnKeys,
+          .read = Read};
+}
+
+constexpr ConfigFamily NextConfig() {
+  ConfigFamily config = Config("Qwen3NextForCausalLM", "qwen3_next");
+  config.vocab = 151936;
+  config.hidden = 2048;
+  config.intermediate = 5632;
+  config.layers = 48;
+  config.experts = 512;
+  config.top_k = 10;
+  config.moe_intermediate = 512;
+  config.shared_intermediate = 512;
+  config.dense = DenseRule::kSparseStep;
+  config.norm_topk_key = true;
+  config.norm_topk = true;
+  return config;
+}
+
+constexpr ConfigFamily Config35(std::string_view architecture, std::string_view model_type,
+                                std::string_view text_model_type) {
+  ConfigFamily config = Config(architecture, model_type);
+  config.vocab = 248320;
+  config.own_rope = true;
+  config.text_model_type = text_model_type;
+  config.beside_text = kBesideText;
+  config.fixed = kFixed35;
+  config.own_keys = kOwnKeys35;
+  config.read = Read35;
+  return config;
+}
+
+constexpr ConfigFamily Moe35Config() {
+  ConfigFamily config =
+      Config35("Qwen3_5MoeForConditionalGeneration", "qwen3_5_moe", "qwen3_5_moe_text");
+  config.hidden = 2048;
+  config.layers = 40;
+  config.experts = 256;
+  config.top_k = 8;
+  config.moe_intermediate = 512;
+  config.shared_intermediate = 512;
+  return config;
+}
+
+constexpr ConfigFamily Dense35Config() {
+  ConfigFamily config = Config35("Qwen3_5ForConditionalGeneration", "qwen3_5", "qwen3_5_text");
+  config.hidden = 4096;
+  config.intermediate = 12288;
+  config.layers = 32;
+  config.kv_heads = 4;
+  return config;
+}
+
 }  // namespace
 
 const Family kQwen3Next = {
-    .config = {.architecture = "Qwen3NextForCausalLM",
-               .model_type = "qwen3_next",
-               .vocab = 151936,
-               .hidden = 2048,
-               .intermediate = 5632,
-               .layers = 48,
-               .heads = 16,
-               .kv_heads = 2,
-               .max_positions = 32768,
-               .head_dim = 256,
-               .norm = NormKind::kRmsPlusOne,
-               .partial_rotary = 0.25,
-               .bias = BiasRule::kAttentionKey,
-               .qk_norm = QkNormKind::kHeads,
-               .window = WindowRule::kOwn,
-               .kv_heads_null = false,
-               .head_dim_null = false,
-               .experts = 512,
-               .top_k = 10,
-               .moe_intermediate = 512,
-               .shared_intermediate = 512,
-               .dense = DenseRule::kSparseStep,
-               .norm_topk_key = true,
-               .norm_topk = true,
-               .own_keys = kOwnKeys,
-               .read = Read},
+    .config = NextConfig(),
     .layer_names = Names,
     .gate = SigmoidSharedGate,
     .unused = kUnused,
 };
 
 const Family kQwen35Moe = {
-    .config = {.architecture = "Qwen3_5MoeForConditionalGeneration",
-               .model_type = "qwen3_5_moe",
-               .vocab = 248320,
-               .hidden = 2048,
-               .layers = 40,
-               .heads = 16,
-               .kv_heads = 2,
-               .max_positions = 32768,
-               .head_dim = 256,
-               .norm = NormKind::kRmsPlusOne,
-               .partial_rotary = 0.25,
-               .own_rope = true,
-               .bias = BiasRule::kAttentionKey,
-               .qk_norm = QkNormKind::kHeads,
-               .window = WindowRule::kOwn,
-               .kv_heads_null = false,
-               .head_dim_null = false,
-               .experts = 256,
-               .top_k = 8,
-               .moe_intermediate = 512,
-               .shared_intermediate = 512,
-               .text_model_type = "qwen3_5_moe_text",
-               .beside_text = kBesideText,
-               .fixed = kFixed35,
-               .own_keys = kOwnKeys35,
-               .read = Read35},
+    .config = Moe35Config(),
     .layer_names = Names35,
     .end_names = InnerLanguageModelEndNames,
     .layers = "model.language_model.layers.",
@@ -186,29 +205,7 @@ const Family kQwen35Moe = {
 };
 
 const Family kQwen35 = {
-    .config = {.architecture = "Qwen3_5ForConditionalGeneration",
-               .model_type = "qwen3_5",
-               .vocab = 248320,
-               .hidden = 4096,
-               .intermediate = 12288,
-               .layers = 32,
-               .heads = 16,
-               .kv_heads = 4,
-               .max_positions = 32768,
-               .head_dim = 256,
-               .norm = NormKind::kRmsPlusOne,
-               .partial_rotary = 0.25,
-               .own_rope = true,
-               .bias = BiasRule::kAttentionKey,
-               .qk_norm = QkNormKind::kHeads,
-               .window = WindowRule::kOwn,
-               .kv_heads_null = false,
-               .head_dim_null = false,
-               .text_model_type = "qwen3_5_text",
-               .beside_text = kBesideText,
-               .fixed = kFixed35,
-               .own_keys = kOwnKeys35,
-               .read = Read35},
+    .config = Dense35Config(),
     .layer_names = Names35,
     .end_names = InnerLanguageModelEndNames,
     .layers = "model.language_model.layers.",

@@ -5,30 +5,12 @@
 
 #include "launch/api/common/json_body.h"
 #include "nlohmann/json.hpp"
+#include "runtime/tokenizer/utf8.h"
 
 namespace folkmoot {
 namespace {
 
 constexpr int kMaxNesting = 64;
-
-// Appends the character U+`code` in UTF-8; what is none becomes U+FFFD.
-void AppendCodePoint(uint32_t code, std::string* out) {
-  if (code > 0x10FFFF || (code >= 0xD800 && code < 0xE000)) code = 0xFFFD;
-  const auto byte = [&](uint32_t bits) { out->push_back(static_cast<char>(bits)); };
-  if (code < 0x80) return byte(code);
-  if (code < 0x800) {
-    byte(0xC0 | (code >> 6));
-  } else {
-    if (code < 0x10000) {
-      byte(0xE0 | (code >> 12));
-    } else {
-      byte(0xF0 | (code >> 18));
-      byte(0x80 | ((code >> 12) & 0x3F));
-    }
-    byte(0x80 | ((code >> 6) & 0x3F));
-  }
-  byte(0x80 | (code & 0x3F));
-}
 
 // Python's literals to JSON, appended to a string. False: not one of those that are read.
 class Literals {
@@ -169,7 +151,9 @@ class Literals {
     const bool good = hex.size() == digits &&
                       hex.find_first_not_of("0123456789abcdefABCDEF") == std::string::npos;
     if (!good) return false;
-    AppendCodePoint(static_cast<uint32_t>(std::stoul(hex, nullptr, 16)), value);
+    const auto code = static_cast<char32_t>(std::stoul(hex, nullptr, 16));
+    const bool character = code <= 0x10FFFF && (code < 0xD800 || code >= 0xE000);
+    AppendUtf8(character ? code : char32_t{0xFFFD}, value);
     at_ += digits;
     return true;
   }

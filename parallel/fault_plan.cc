@@ -93,8 +93,14 @@ absl::Status SetField(std::string_view pair, Fault* fault) {
 absl::Status Check(const KindName& kind, const Fault& fault) {
   if (kind.kind == FaultKind::kCount) return absl::OkStatus();
   if (!fault.at) {
-    if (kind.at_exchanges) return absl::OkStatus();
-    return InvalidArgument("'{}' needs a point, as in at=journal.write", kind.name);
+    if (!kind.at_exchanges) {
+      return InvalidArgument("'{}' needs a point, as in at=journal.write", kind.name);
+    }
+    const bool elsewhere =
+        fault.process != FaultProcess::kAny && fault.process != FaultProcess::kRank;
+    if (fault.nth == 1 && !elsewhere) return absl::OkStatus();
+    return InvalidArgument(
+        "nth, and a process that is no rank, need a point, as in at=kv.allocate");
   }
   const FaultPointInfo& point = InfoOf(*fault.at);
   if (!kind.at_point || !CanHappen(*kind.at_point, *fault.at)) {

@@ -32,9 +32,7 @@ std::optional<size_t> LastEventOf(const HttpRequest& request) {
 std::string OwnerOf(const HttpRequest& request) {
   const std::string_view key = request.Header("authorization");
   if (key.empty() || key.starts_with(kDigest)) return std::string(key);
-  std::string owner(kDigest);
-  for (const uint8_t byte : Sha256(key)) owner += fmt::format("{:02x}", byte);
-  return owner;
+  return std::string(kDigest) + HexText(Sha256(key));
 }
 
 HttpRequest WithoutSecrets(HttpRequest request) {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "launch/http/sha256.h"
 
+#include <fmt/format.h>
+
 #include <bit>
 #include <cstddef>
 #include <string>
@@ -85,6 +87,12 @@ Digest256 HmacSha256(const Digest256& key, std::string_view message) {
   }
   const Digest256 hash = Sha256(inner.append(message));
   return Sha256(outer.append(reinterpret_cast<const char*>(hash.data()), hash.size()));
+}
+
+std::string HexText(const Digest256& digest) {
+  std::string text;
+  for (const uint8_t byte : digest) text += fmt::format("{:02x}", byte);
+  return text;
 }
 
 bool SameDigest(const Digest256& a, const Digest256& b) {

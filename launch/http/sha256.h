@@ -5,6 +5,7 @@
 
 #include <array>
 #include <cstdint>
+#include <string>
 #include <string_view>
 
 namespace folkmoot {
@@ -13,6 +14,7 @@ using Digest256 = std::array<uint8_t, 32>;
 
 Digest256 Sha256(std::string_view message);
 Digest256 HmacSha256(const Digest256& key, std::string_view message);
+std::string HexText(const Digest256& digest);  // 64 digits
 // In a time that does not depend on the bytes, without a branch.
 bool SameDigest(const Digest256& a, const Digest256& b);
 

@@ -89,11 +89,7 @@ absl::StatusOr<FileDescriptor> EnterOnce(const std::string& address, const Token
 
 Token RandomToken() { return RandomDigest(); }
 
-std::string TokenText(const Token& token) {
-  std::string text;
-  for (const uint8_t byte : token) text += fmt::format("{:02x}", byte);
-  return text;
-}
+std::string TokenText(const Token& token) { return HexText(token); }
 
 absl::StatusOr<Token> ParseToken(std::string_view text) {
   constexpr std::string_view kDigits = "0123456789abcdef";

@@ -23,17 +23,23 @@ std::string SharedMemoryDirectory(const std::string& directory, int64_t epoch) {
   return fmt::format("{}/{}-{}", kSharedMemory, fs::path(directory).filename().string(), epoch);
 }
 
-void UseSharedMemoryDirectory(const std::string& directory, int64_t epoch) {
-  const std::string mine = SharedMemoryDirectory(directory, epoch);
+void RemoveSharedMemory(const std::string& directory, const std::string& but) {
   const std::string server = fs::path(directory).filename().string() + "-";
   std::error_code error;
-  for (const fs::directory_entry& entry : fs::directory_iterator(kSharedMemory, error)) {
-    const std::string name = entry.path().filename();
+  for (fs::directory_iterator entry(kSharedMemory, error), end; !error && entry != end;
+       entry.increment(error)) {
+    const std::string name = entry->path().filename();
     std::error_code ignored;
-    if (name.starts_with(server) && entry.path() != mine) fs::remove_all(entry.path(), ignored);
+    if (name.starts_with(server) && entry->path() != but) fs::remove_all(entry->path(), ignored);
   }
+}
+
+void UseSharedMemoryDirectory(const std::string& directory, int64_t epoch) {
+  const std::string mine = SharedMemoryDirectory(directory, epoch);
+  RemoveSharedMemory(directory, mine);
   // Another rank of this host may have made it. Without it MPI's own place does.
   mkdir(mine.c_str(), S_IRWXU);
+  std::error_code error;
   if (fs::is_directory(mine, error)) {
     setenv("OMPI_MCA_btl_vader_backing_directory", mine.c_str(), /*overwrite=*/0);
   }

@@ -11,6 +11,9 @@ namespace folkmoot {
 // Of one life, on whichever host; `directory`: of the server, whose name is its own.
 std::string SharedMemoryDirectory(const std::string& directory, int64_t epoch);
 
+// Those of all lives of a server, but for one directory.
+void RemoveSharedMemory(const std::string& directory, const std::string& but = "");
+
 // Before MPI begins: from here on the files are in that directory, which is private. Removes those
 // of earlier lives of the server, which died too early to do it themselves.
 void UseSharedMemoryDirectory(const std::string& directory, int64_t epoch);

@@ -7,12 +7,14 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
-#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <map>
 #include <sstream>
 #include <string_view>
+#include <utility>
+
+#include "launch/supervisor/process.h"
 
 namespace folkmoot {
 namespace {
@@ -34,18 +36,10 @@ std::map<pid_t, ProcessEntry> AllProcesses() {
     const std::string name = entry.path().filename();
     pid_t process = 0;
     std::from_chars(name.data(), name.data() + name.size(), process);
-    std::ifstream file(entry.path() / "stat");
-    std::string line;
-    if (process == 0 || !std::getline(file, line)) continue;
-    // PID (NAME) STATE PARENT ..., and a name may hold anything.
-    const size_t open = line.find('(');
-    const size_t close = line.rfind(')');
-    if (open == std::string::npos || close == std::string::npos) continue;
-    ProcessEntry& known = processes[process];
-    known.program = line.substr(open + 1, close - open - 1);
-    std::istringstream rest(line.substr(close + 1));
-    std::string state;
-    rest >> state >> known.parent;
+    std::ifstream file(entry.path() / "comm");
+    std::string program;
+    if (process == 0 || !std::getline(file, program)) continue;
+    processes[process] = {.parent = ParentOf(process), .program = std::move(program)};
   }
   return processes;
 }
@@ -120,7 +114,7 @@ void WarnOfListeners(const KnownListeners& known) {
     const bool own = socket.process == known.supervisor || socket.process == known.front_end;
     const bool launcher =
         std::find(kLaunchers.begin(), kLaunchers.end(), socket.program) != kLaunchers.end();
-    if (own || launcher || socket.loopback || known.ranks) continue;
+    if (own || launcher || socket.loopback) continue;
     spdlog::warn(
         "{} (pid {}) listens at {}, where nothing protects it; ranks of one host need no port: is "
         "a transport of MPI or NCCL chosen by a variable? See SECURITY.md",

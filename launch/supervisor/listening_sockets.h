@@ -24,7 +24,6 @@ std::vector<ListeningSocket> ListeningSocketsOf(pid_t root);
 struct KnownListeners {
   pid_t supervisor = 0;  // the control port, at an address that the user knows
   pid_t front_end = 0;   // the API port
-  bool ranks = false;    // across hosts MPI's ports are needed
 };
 // Warns of each other one that other hosts can reach, except those of MPI launchers and their
 // daemons, which cannot be told otherwise.

@@ -59,8 +59,7 @@ RankBeacon::RankBeacon(FrameChannel channel, const Progress& progress,
 
 RankBeacon::~RankBeacon() {
   leaving_ = true;
-  if (!thread_.joinable()) return;
-  thread_.join();
+  if (thread_.joinable()) thread_.join();
 }
 
 void RankBeacon::TellActivity(RankActivity activity) {
@@ -92,9 +91,9 @@ absl::Status RankBeacon::Hear() {
     {
       const std::lock_guard lock(mutex_);
       order_ = std::move(order);
+      const uint64_t one = 1;  // under the lock: who takes the order takes this too
+      (void)!write(order_event_.get(), &one, sizeof(one));
     }
-    const uint64_t one = 1;
-    (void)!write(order_event_.get(), &one, sizeof(one));
     ordered_.notify_all();
   }
 }

@@ -43,7 +43,7 @@ class RankWatch {
   void Continue(int64_t epoch, Time now);
   void OnHello(int rank, Time now);
   void OnBeat(int rank, const RankBeat& beat, Time now);
-  // The supervisor itself stood still for `gap`: no silence counts against anybody.
+  // The supervisor itself stood still: no silence counts against anybody.
   void Forgive(Time now);
 
   struct Verdict {

@@ -2,7 +2,6 @@
 // When an engine that failed may start again, and when there is no point in it. Pure logic.
 #pragma once
 
-#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <optional>
@@ -24,7 +23,6 @@ class RestartPolicy {
   // How long to wait before the next life; nullopt: give up. An engine that was never ready at all
   // is given up at once: its first message says what is wrong.
   std::optional<std::chrono::milliseconds> OnFailure(EngineLife life) {
-    ++failures_;
     was_ready_ = was_ready_ || life != EngineLife::kNeverReady;
     ++in_a_row_;
     if (life == EngineLife::kComputed) OnComputed();
@@ -41,10 +39,7 @@ class RestartPolicy {
     if (++culprits_ <= kMostCulprits) in_a_row_ = 0;
   }
 
-  int64_t failures() const { return failures_; }
-
  private:
-  int64_t failures_ = 0;
   int in_a_row_ = 0;
   int culprits_ = 0;  // since something was computed
   bool was_ready_ = false;

@@ -15,6 +15,8 @@
 #include <utility>
 #include <vector>
 
+#include "launch/supervisor/host_shared_memory.h"
+
 namespace folkmoot {
 namespace {
 
@@ -22,7 +24,6 @@ namespace fs = std::filesystem;
 
 constexpr std::string_view kPrefix = "folkmoot-";
 constexpr size_t kNameBytes = kPrefix.size() + 6;  // of mkdtemp
-constexpr char kShared[] = "/dev/shm";
 
 std::string LockOf(const std::string& directory) { return directory + "/lock"; }
 
@@ -51,10 +52,7 @@ std::vector<fs::path> EntriesOf(const std::string& directory) {
 void RemoveDeserted(const std::string& base) {
   for (const fs::path& path : EntriesOf(base)) {
     if (!IsDeserted(path)) continue;
-    const std::string shared = path.filename().string() + "-";
-    for (const fs::path& segment : EntriesOf(kShared)) {
-      if (segment.filename().string().starts_with(shared)) RemoveAll(segment);
-    }
+    RemoveSharedMemory(path);
     RemoveAll(path);
     spdlog::warn("removed {}, which a killed server had left", path.string());
   }

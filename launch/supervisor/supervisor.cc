@@ -9,7 +9,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <cstring>
@@ -288,7 +287,7 @@ void Supervisor::OnFrontEndEnd(int wait_status) {
   spdlog::error("the front end {}: starting it and the engine again", DescribeExit(wait_status));
   FailEngine("the front end " + DescribeExit(wait_status));
   const absl::Status started = StartFrontEnd();
-  if (started.ok()) return;
+  if (started.ok()) return Tell();
   spdlog::error("{}", Message(started));
   Finish(1, kLastWords);
 }
@@ -382,10 +381,9 @@ void Supervisor::Watch() {
     spdlog::info("engine {}: ready, {} ranks, {:.{}f} s after its {}", lives_.epoch(), job_.ranks(),
                  std::chrono::duration<double>(now - started_).count(), repaired ? 2 : 1,
                  repaired ? "repair began" : "start");
-    if (lives_.epoch() == 1) {
-      WarnOfListeners({.supervisor = getpid(),
-                       .front_end = front_end_.process(),
-                       .ranks = entrance_->across_hosts()});
+    // Across hosts MPI's ports are needed.
+    if (lives_.epoch() == 1 && !entrance_->across_hosts()) {
+      WarnOfListeners({.supervisor = getpid(), .front_end = front_end_.process()});
     }
   }
   if (!finding.failure.empty()) {

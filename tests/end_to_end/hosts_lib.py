@@ -64,7 +64,6 @@ class Cluster:
         self.inside_b = ["nsenter", "-t", str(self.far.pid), "--net", "--uts"]
         run("hostname", "a")
         run(*self.inside_b, "hostname", "b")
-        run("ip", "link", "set", "lo", "up")
         run("ip", "link", "add", "cable", "type", "veth", "peer", "name", "cable", "netns",
             str(self.far.pid))  # fmt: skip
         self.plug(("ip", "addr", "add", f"{HOST_A}/24", "dev", "cable"), [])

@@ -39,6 +39,8 @@ TEST(FaultPlan, ErrorsSayWhatThereIs) {
               HasSubstr("fault 1: there is no point 'journal.wrote'; there are kv.allocate, "));
   EXPECT_THAT(ErrorOf("fail:at=journal.wrote"), HasSubstr("journal.write"));
   EXPECT_THAT(ErrorOf("fail:nth=2"), HasSubstr("'fail' needs a point"));
+  EXPECT_THAT(ErrorOf("kill:process=front-end,step=3"), HasSubstr("need a point"));
+  EXPECT_THAT(ErrorOf("kill:nth=2"), HasSubstr("need a point"));
   EXPECT_THAT(ErrorOf("enospc:at=weights.map"), HasSubstr("cannot happen at weights.map"));
   EXPECT_THAT(ErrorOf("short-read:at=journal.write"), HasSubstr("cannot happen"));
   EXPECT_THAT(ErrorOf("corrupt:at=http.read"), HasSubstr("cannot happen"));

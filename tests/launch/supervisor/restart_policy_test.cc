@@ -18,7 +18,6 @@ TEST(RestartPolicy, OneThatWorksStartsAgainForEver) {
   for (int i = 0; i < 1000; ++i) {
     EXPECT_EQ(policy.OnFailure(EngineLife::kComputed), milliseconds(0)) << i;
   }
-  EXPECT_EQ(policy.failures(), 1000);
 }
 
 TEST(RestartPolicy, UselessLivesAreFollowedByPausesAndAnEnd) {

@@ -3,7 +3,7 @@
 """Kills processes of a supervised server under load, and counts what clients lose.
 
 Usage: chaos.py FOLKMOOT_BINARY SOURCE_DIR [--kills 100] [--kind rank] [--seed 1] ...
-A soak: chaos.py FOLKMOOT_BINARY SOURCE_DIR --seconds 7200 --least-pause 60 --most-pause 60 --clients 8 --think 2
+A soak: chaos.py FOLKMOOT_BINARY SOURCE_DIR --seconds 7200 --least-pause 50 --most-pause 55 --clients 4 --think 4 --rest
 
 A run without faults says what every request must hear. Then the same requests come again and again, some tens at a
 time, while processes die at random moments. A request counts as lost when its answer does not end as it should, and
@@ -90,6 +90,8 @@ class Load:
         self.think, seed = options.think, options.seed
         self.numbers, self.lock = random.Random(seed), threading.Lock()
         self.stopping = False
+        self.going, self.asking = threading.Event(), 0
+        self.going.set()
         self.done = self.lost = self.differing = 0
         self.complaints, self.times = [], []
         self.threads = [threading.Thread(target=self.run) for _ in range(options.clients)]
@@ -102,8 +104,16 @@ class Load:
                 index = self.numbers.randrange(self.kinds)
                 pause = self.numbers.uniform(0, 2 * self.think)
             time.sleep(pause)
+            with self.lock:
+                self.asking += 1
+            if not self.going.is_set():
+                with self.lock:
+                    self.asking -= 1
+                self.going.wait()
+                continue
             heard = ask(self.server, index)
             with self.lock:
+                self.asking -= 1
                 self.done += 1
                 self.times.append(array.array("d", heard.times))
                 if heard.error is not None:
@@ -112,6 +122,12 @@ class Load:
                 elif heard.choices != self.expected[index].choices:
                     self.differing += 1
                     self.complaints.append(f"request {index} heard something else")
+
+    def rest(self):
+        """Nobody asks until `going` is set again."""
+        self.going.clear()
+        if not eventually(lambda: self.asking == 0, 180):
+            raise AssertionError("a request does not end")
 
     def stop(self):
         self.stopping = True
@@ -182,11 +198,15 @@ class Samples(threading.Thread):
 
     def run(self):
         while not self.end.wait(self.every):
-            self.taken.append((time.monotonic() - self.begin, self.now()))
+            self.take()
+
+    def take(self):
+        self.taken.append((time.monotonic() - self.begin, self.now()))
 
     def stop(self):
         self.end.set()
-        self.join()
+        if self.is_alive():
+            self.join()
 
     def now(self):
         total = dict.fromkeys(self.NAMES, 0)
@@ -244,10 +264,17 @@ def run(options):
         load = Load(server, options, expected)
         villain = Villain(server, options.kind, options.spares, numbers)
         samples = Samples(server, options.sample_every)
-        samples.start()
+        if not options.rest:
+            samples.start()
         begin, strikes = time.monotonic(), []
         while wanted(options, begin, strikes):
             time.sleep(numbers.uniform(options.least_pause, options.most_pause))
+            if options.rest:
+                load.rest()
+                server.wait_idle()
+                samples.take()
+                load.going.set()
+                time.sleep(options.think + 1)  # the deed is done under load
             strikes.append(villain.strike())
             if sys.stderr.isatty():
                 print(f"\r{len(strikes)} faults, {load.done} requests", end="", file=sys.stderr, flush=True)
@@ -308,6 +335,7 @@ def parse():
     parser.add_argument("--clients", type=int, default=32)
     parser.add_argument("--think", type=float, default=0, help="mean pause of a client, in seconds")
     parser.add_argument("--sample-every", type=float, default=10, help="seconds between samples of memory")
+    parser.add_argument("--rest", action="store_true", help="sample before each deed instead, with nobody asking")
     parser.add_argument("--kinds", type=int, default=64, help="different requests")
     parser.add_argument("--least-pause", type=float, default=0.5, help="seconds between deeds")
     parser.add_argument("--most-pause", type=float, default=3.0)

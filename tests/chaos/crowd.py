@@ -5,22 +5,23 @@
 Usage: crowd.py FOLKMOOT_BINARY SOURCE_DIR overload|readers [options]
 
 overload: twice as many clients as the server runs at once say what it can do, in answers a second; then requests
-arrive at ten times that rate, whatever becomes of them. Printed: goodput beside the peak, the refusals,
-the wait of those who were let in, memory. Exit status 0: at least 90 % of the peak, and every refusal is a 429 with
-Retry-After.
+arrive at ten times that rate, whatever becomes of them (`folkmoot bench serve` asks). Printed: goodput beside the
+peak, the refusals, the wait of those who were let in, memory, and the cores that the clients and the front end take.
+Exit status 0: at least 90 % of the peak, and every refusal is a 429, with Retry-After where it was looked at.
 
 readers: a thousand clients ask for streams that they do not read, and a thousand more vanish at a random moment,
 while others are served. Exit status 0: pages, queue and memory come back to what they were.
 """
 
 import argparse
-import asyncio
 import json
 import os
 import random
 import resource
 import socket
+import subprocess
 import sys
+import threading
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "end_to_end"))
@@ -34,99 +35,110 @@ def http_request(body):
     return head.encode() + data
 
 
-class Answers:
-    """What became of requests."""
+class Load:
+    """What became of the requests of one run of `folkmoot bench serve`."""
 
-    def __init__(self):
-        self.begin = time.monotonic()
-        self.served, self.refused, self.bad = [], 0, []  # served: (when it ended, seconds it took)
+    def __init__(self, server, options, requests, *flags):
+        path = os.path.join(server.work, "load.json")
+        command = [options.folkmoot, "bench", "serve", "--port", str(server.port), "--ignore-eos", "--num-warmups", "0"]
+        command += ["--random-input-len", "16", "--random-output-len", str(options.tokens), "--vocab-size", "512"]
+        command += ["--num-prompts", str(max(1, round(requests))), "--seed", str(options.seed), *flags]
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        done = subprocess.run(
+            [*command, "--save-detailed", "--result-filename", path], capture_output=True, text=True, check=False
+        )
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        if done.returncode != 0:
+            sys.exit(f"bench serve: {done.stderr}")
+        with open(path, encoding="utf-8") as file:
+            run = json.load(file)
+        answers = list(zip(run["errors"], run["start_times"], run["latencies"]))
+        self.seconds = run["duration"]
+        self.served = [(start + took, took) for error, start, took in answers if not error]
+        self.refused = sum(error.startswith("HTTP 429") for error, _, _ in answers)
+        self.bad = [error for error, _, _ in answers if error and not error.startswith("HTTP 429")]
+        self.client_cores = (after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime) / self.seconds
 
-    def rate(self, seconds):
-        """Answers a second that ended in the later three quarters of so many seconds."""
-        ended = sum(0.25 * seconds <= when - self.begin < seconds for when, _ in self.served)
-        return ended / (0.75 * seconds)
+    def rate(self, begin, end):
+        return sum(begin <= when < end for when, _ in self.served) / (end - begin)
 
     def waits(self, share):
         return round(percentile([took for _, took in self.served], share), 3)
 
-    async def ask(self, port, data, timeout):
-        begin = time.monotonic()
-        writer = None
-        try:
-            reader, writer = await asyncio.open_connection("127.0.0.1", port)
-            writer.write(data)
-            answer = await asyncio.wait_for(reader.read(), timeout)
-            head, _, body = answer.partition(b"\r\n\r\n")
-            status = head.split(b" ", 2)[1]
-            if status == b"200" and json.loads(body)["choices"][0]["finish_reason"] == "length":
-                self.served.append((time.monotonic(), time.monotonic() - begin))
-            elif status == b"429" and b"\r\nretry-after: " in head.lower():
-                self.refused += 1
-            else:
-                self.bad.append(answer[:300])
-        except (OSError, ValueError, IndexError, KeyError, asyncio.TimeoutError) as error:
-            self.bad.append(repr(error))
-        finally:
-            if writer is not None:
-                writer.close()
+
+class Sampled:
+    """Now and then a request of our own, for what a refusal says; and the front end's processor time."""
+
+    def __init__(self, server, body):
+        self.server, self.body, self.ended = server, body, threading.Event()
+        self.refusals, self.without_retry_after = 0, []
+        self.thread = threading.Thread(target=self.run, daemon=True)
+
+    def run(self):
+        while not self.ended.wait(0.5):
+            reply = self.server.post("/v1/completions", self.body, timeout=300)
+            if reply.status != 429:
+                continue
+            self.refusals += 1
+            if not reply.headers.get("retry-after", "").isdigit():
+                self.without_retry_after.append(str(reply.headers))
+
+    def __enter__(self):
+        self.thread.start()
+        self.cpu, self.begin = cpu_seconds(self.server), time.monotonic()
+        return self
+
+    def __exit__(self, *_):
+        self.cores = (cpu_seconds(self.server) - self.cpu) / (time.monotonic() - self.begin)
+        self.ended.set()
+        self.thread.join()
 
 
-async def closed_loop(port, data, clients, seconds):
-    """`clients` at a time, one request after the other."""
-    answers, end = Answers(), time.monotonic() + seconds
-
-    async def client():
-        while time.monotonic() < end:
-            await answers.ask(port, data, 300)
-
-    await asyncio.gather(*(client() for _ in range(clients)))
-    return answers
-
-
-async def open_loop(port, data, rate, seconds, seed):
-    """Requests at random moments, `rate` a second in the mean, whatever becomes of earlier ones."""
-    answers, numbers, tasks = Answers(), random.Random(seed), set()
-    now, end = time.monotonic(), time.monotonic() + seconds
-    while now < end:
-        now += numbers.expovariate(rate)
-        await asyncio.sleep(max(0, now - time.monotonic()))
-        task = asyncio.create_task(answers.ask(port, data, 300))
-        tasks.add(task)
-        task.add_done_callback(tasks.discard)
-    await asyncio.gather(*tasks)
-    return answers
+def cpu_seconds(server):
+    with open(f"/proc/{server.front_end()}/stat", encoding="utf-8") as file:
+        fields = file.read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def overload(options):
     body = {"prompt": PROMPT, "max_tokens": options.tokens, "temperature": 0, "ignore_eos": True}
-    data = http_request(body)
     flags = ("--max-num-seqs", str(options.running), "--max-queued-requests", str(4 * options.running))
     with Server(*flags, supervised=True, ranks=options.ranks, model=options.model) as server:
         samples = Samples(server, 1)
-        peak = asyncio.run(closed_loop(server.port, data, 2 * options.running, options.seconds))
-        rate = peak.rate(options.seconds)
+        at_once = ("--max-concurrency", str(2 * options.running))
+        first = Load(server, options, 4 * options.running, *at_once)
+        enough = max(16 * options.running, len(first.served) / first.seconds * options.seconds)
+        peak = Load(server, options, enough, *at_once)
+        edges = (0.1 * peak.seconds, 0.9 * peak.seconds)
+        rate = peak.rate(*edges)
         before = samples.now()
         samples.start()
-        answers = asyncio.run(open_loop(server.port, data, 10 * rate, options.seconds, options.seed))
+        with Sampled(server, body) as sampled:
+            crowd = Load(server, options, 10 * rate * options.seconds, "--request-rate", f"{10 * rate:.3f}")
         samples.stop()
-        goodput = answers.rate(options.seconds)
+        goodput = crowd.rate(0.25 * options.seconds, options.seconds)
         result = {
             "peak_requests_a_second": round(rate, 2),
-            "asked_a_second": round((len(answers.served) + answers.refused + len(answers.bad)) / options.seconds, 1),
+            "asked_a_second": round(10 * rate, 1),
             "goodput_of_peak": round(goodput / rate, 3),
-            "served": len(answers.served),
-            "refused_429": answers.refused,
-            "anything_else": len(answers.bad),
+            "served": len(crowd.served),
+            "refused_429": crowd.refused,
+            "anything_else": len(crowd.bad),
+            "refusals_looked_at": sampled.refusals,
             "peak_p50_s": peak.waits(0.5),
-            "admitted_p50_s": answers.waits(0.5),
-            "admitted_p99_s": answers.waits(0.99),
+            "admitted_p50_s": crowd.waits(0.5),
+            "admitted_p99_s": crowd.waits(0.99),
+            "client_cores_at_peak": round(peak.client_cores, 3),
+            "client_cores": round(crowd.client_cores, 3),
+            "front_end_cores": round(sampled.cores, 3),
             "front_end_mib_before": before["front_end_kib"] >> 10,
             "front_end_mib_most": max(s["front_end_kib"] for _, s in samples.taken) >> 10,
             "front_end_mib_after": samples.now()["front_end_kib"] >> 10,
             "idle_at_the_end": server.wait_idle() == (0, 0, 0),
         }
-        good = goodput >= 0.9 * rate and not answers.bad and not peak.bad and result["idle_at_the_end"]
-    return result, answers.bad + peak.bad, good
+        complaints = crowd.bad + peak.bad + sampled.without_retry_after
+        good = goodput >= 0.9 * rate and not complaints and sampled.refusals > 0 and result["idle_at_the_end"]
+    return result, complaints, good
 
 
 def reader_socket(port, body):

@@ -14,7 +14,7 @@ import threading
 import time
 import unittest
 
-from serve_lib import FOLKMOOT, PROMPT, Server, eventually, free_port, main, together
+from serve_lib import PROMPT, Server, eventually, free_port, main, together
 
 COMPLETIONS = "/v1/completions"
 GOOD = {"prompt": PROMPT, "max_tokens": 8, "temperature": 0}
@@ -79,13 +79,6 @@ class FaultsTest(unittest.TestCase):
         flags += ["--journal", self.journal] if journal else []
         return Server(*flags, supervised=True, ranks=2, **more)
 
-    def front_end(self, server):
-        return [
-            pid
-            for pid, environ in server.own_processes(os.path.basename(FOLKMOOT))
-            if b"OMPI_COMM_WORLD_RANK" not in environ and pid != server.process.pid
-        ][0]
-
     def long_requests(self, server):
         requests = [{**GOOD, "prompt": f"{PROMPT} {i}", "max_tokens": 700, "ignore_eos": True} for i in range(4)]
         return [lambda i=i, r=r: read(server.port, f"long-{i}", r) for i, r in enumerate(requests)]
@@ -99,7 +92,7 @@ class FaultsTest(unittest.TestCase):
 
             def stop():
                 time.sleep(0.5)
-                os.kill(self.front_end(server), signal.SIGSTOP)
+                os.kill(server.front_end(), signal.SIGSTOP)
                 stopped = time.monotonic()
                 self.assertTrue(eventually(lambda: "hangs: it has not given a sign of life" in server.log(), 10))
                 noticed.append(time.monotonic() - stopped)

@@ -205,6 +205,14 @@ class Server:
             if name.startswith(program[:15]) and state != "Z":
                 yield int(pid), environ
 
+    def front_end(self):
+        """The process that has the clients of a supervised server."""
+        return [
+            pid
+            for pid, environ in self.own_processes(os.path.basename(FOLKMOOT))
+            if b"OMPI_COMM_WORLD_RANK" not in environ and pid != self.process.pid
+        ][0]
+
     def wait(self, seconds=20):
         return self.process.wait(seconds)
 

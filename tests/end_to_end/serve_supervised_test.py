@@ -237,21 +237,14 @@ class SupervisedTest(unittest.TestCase):
     def test_the_front_end_comes_back(self):
         with Server("--port", str(free_port()), supervised=True, ranks=2) as server:
             before = server.good(COMPLETIONS, GOOD).json["choices"]
-            with open(f"/proc/{self.front_end(server)}/status", encoding="utf-8") as file:
+            with open(f"/proc/{server.front_end()}/status", encoding="utf-8") as file:
                 status = file.read()
             self.assertRegex(status, r"NoNewPrivs:\s+1\n")
             self.assertRegex(status, r"Seccomp:\s+2\n")
-            os.kill(self.front_end(server), signal.SIGKILL)
+            os.kill(server.front_end(), signal.SIGKILL)
             self.assertTrue(eventually(lambda: "the front end was killed" in server.log(), 5))
             self.assertTrue(eventually(lambda: answers(server), 20), server.log())
             self.assertEqual(server.good(COMPLETIONS, GOOD).json["choices"], before)
-
-    def front_end(self, server):
-        return [
-            pid
-            for pid, environ in server.own_processes(os.path.basename(FOLKMOOT))
-            if b"OMPI_COMM_WORLD_RANK" not in environ and pid != server.process.pid
-        ][0]
 
     def test_a_journal_survives_the_front_end(self):
         work = tempfile.mkdtemp(prefix="folkmoot-journal-")
@@ -264,7 +257,7 @@ class SupervisedTest(unittest.TestCase):
             clients = [Resuming(server, f"cut-{i}", body(i, 600)) for i in range(8)]
             for _ in range(3):
                 time.sleep(0.4)
-                os.kill(self.front_end(server), signal.SIGKILL)
+                os.kill(server.front_end(), signal.SIGKILL)
                 time.sleep(2)
             for client, right in zip(clients, expected):
                 client.join(60)
@@ -280,7 +273,7 @@ class SupervisedTest(unittest.TestCase):
             # Whole answers come back too.
             whole = {**GOOD, "max_tokens": 40}
             first = server.good(COMPLETIONS, whole, headers={"X-Request-Id": "one-piece"})
-            os.kill(self.front_end(server), signal.SIGKILL)
+            os.kill(server.front_end(), signal.SIGKILL)
             self.assertTrue(eventually(lambda: answers(server), 20), server.log())
             again = server.get("/v1/requests/one-piece")
             self.assertEqual((again.status, again.json), (200, first.json))
@@ -338,8 +331,15 @@ class SupervisedTest(unittest.TestCase):
         server.command += ["--launcher", path]
         return server
 
+    def refusal(self, server):
+        try:
+            reply = server.post(COMPLETIONS, GOOD)
+            return reply.status, reply.error["code"]
+        except OSError:
+            return None
+
     def test_an_engine_that_fails_for_good_is_told(self):
-        with self.given_up() as server:
+        with self.given_up("--port", str(free_port())) as server:
             client = Client(server, {**body(1, 900), "n": 8})
             self.kill_rank(server, 1)()
             client.join(30)
@@ -351,6 +351,10 @@ class SupervisedTest(unittest.TestCase):
             self.assertEqual(server.get("/health").status, 503)
             self.assertIsNone(server.process.poll())
             self.assertIn("given up", server.log())
+            # A front end that starts later hears of it, too.
+            os.kill(server.front_end(), signal.SIGKILL)
+            self.assertTrue(eventually(lambda: self.refusal(server) == (503, "engine_dead"), 10), server.log())
+            self.assertEqual(server.get("/ready").status, 503)
             server.process.send_signal(signal.SIGTERM)
             self.assertEqual(server.wait(10), 0)
             self.assert_nothing_left(server)

@@ -59,8 +59,8 @@ class UniformAttention : public Attention {
                                  ConstMatrix x) const override;
 
  protected:
-  // `layer` is that of the model. `columns` must outlive the layer. heads_ is the caller's to set,
-  // and LoadOutput to call.
+  // `layer` is that of the model, or of the cache where these differ. `columns` must outlive the
+  // layer. heads_ is the caller's to set, and LoadOutput to call.
   UniformAttention(int64_t layer, ColumnExchange& columns) : layer_(layer), columns_(&columns) {}
   absl::Status LoadOutput(ThreadPool& pool, WeightLoader& loader, int64_t hidden, bool bias,
                           const std::string& module);

@@ -142,11 +142,7 @@ void GatedDeltaNet::Attend(LayerContext& ctx, const AttentionStep& step, KvCache
   int64_t width = 0;
   for (const PackedMatrix& weights : weights_) width += weights.n();
   const Matrix projected = ctx.workspace.GetMatrix(x.rows, width);
-  int64_t column = 0;
-  for (const PackedMatrix& weights : weights_) {
-    Gemm(ctx.pool, x, weights, {}, ctx.workspace, projected.Columns(column, weights.n()));
-    column += weights.n();
-  }
+  GemmStack(ctx.pool, x, weights_, {}, ctx.workspace, projected);
   FM_CHECK(step.state != nullptr);
   GatedDeltaRule(ctx.pool, params_, step.sequences, projected, *step.state, ctx.workspace,
                  attended);

@@ -111,18 +111,6 @@ absl::Status GroupedAttention::LoadNorms(WeightLoader& loader, const ModelConfig
   return absl::OkStatus();
 }
 
-void GroupedAttention::Project(LayerContext& ctx, ConstMatrix x, Matrix qkv) const {
-  int64_t column = 0;
-  for (const PackedMatrix& weights : qkv_) {
-    std::span<const float> bias = qkv_bias_;
-    if (!bias.empty()) {
-      bias = bias.subspan(static_cast<size_t>(column), static_cast<size_t>(weights.n()));
-    }
-    Gemm(ctx.pool, x, weights, bias, ctx.workspace, qkv.Columns(column, weights.n()));
-    column += weights.n();
-  }
-}
-
 void GroupedAttention::NormaliseHeads(LayerContext& ctx, Matrix q, Matrix k) const {
   if (q_norm_.empty()) return;
   HeadRmsNorm(ctx.pool, std::ssize(q_norm_), q_norm_, norm_eps_, q);
@@ -134,7 +122,7 @@ void GroupedAttention::Attend(LayerContext& ctx, const AttentionStep& step, KvCa
   const int64_t q_width = gated_queries_ ? 2 * attended.cols : attended.cols;
   const int64_t kv_width = kv_heads_ * rotary_.head_dim;
   const Matrix qkv = ctx.workspace.GetMatrix(x.rows, q_width + 2 * kv_width);
-  Project(ctx, x, qkv);
+  GemmStack(ctx.pool, x, qkv_, qkv_bias_, ctx.workspace, qkv);
   Matrix q = qkv.Columns(0, q_width);
   Matrix gate;
   if (gated_queries_) {

@@ -24,7 +24,6 @@ class GroupedAttention final : public UniformAttention {
                          const AttentionNames& names);
   void Attend(LayerContext& ctx, const AttentionStep& step, KvCache& cache, ConstMatrix x,
               Matrix attended) const override;
-  void Project(LayerContext& ctx, ConstMatrix x, Matrix qkv) const;
   void NormaliseHeads(LayerContext& ctx, Matrix q, Matrix k) const;
 
   LayerConfig kind_;

@@ -39,6 +39,13 @@ LayerNames UsualLayerNames(const std::string& prefix) {
   return names;
 }
 
+LayerNames SharedExpertNames(const std::string& prefix) {
+  LayerNames names = UsualLayerNames(prefix);
+  names.moe.shared_prefix = prefix + "mlp.shared_expert.";
+  names.moe.shared_gate = prefix + "mlp.shared_expert_gate.weight";
+  return names;
+}
+
 LayerNames SparseBlockNames(const std::string& prefix) {
   const std::string block = prefix + "block_sparse_moe.";
   LayerNames names = UsualLayerNames(prefix);

@@ -104,7 +104,10 @@ struct EndNames {
 AttentionNames UsualAttentionNames(const std::string& prefix);
 // The names that most families have; `prefix` is "model.layers.3.".
 LayerNames UsualLayerNames(const std::string& prefix);
-// The same with the MoE block of Mixtral: block_sparse_moe with w1, w2 and w3, or, packed, mlp.
+// The same with a shared expert that has a gate, as Qwen2-MoE has it.
+LayerNames SharedExpertNames(const std::string& prefix);
+// The usual ones with the MoE block of Mixtral: block_sparse_moe with w1, w2 and w3, or, packed,
+// mlp.
 LayerNames SparseBlockNames(const std::string& prefix);
 EndNames UsualEndNames();
 // Of text models inside of multimodal ones: all in "language_model.", or the decoder alone in

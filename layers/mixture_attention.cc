@@ -131,11 +131,7 @@ void MixtureAttention::Attend(LayerContext& ctx, const AttentionStep& step, KvCa
   Queries(ctx, x, choices, q);
   const int64_t width = attended.cols / chosen_;
   const Matrix kv = ctx.workspace.GetMatrix(x.rows, 2 * width);
-  int64_t column = 0;
-  for (const PackedMatrix& weights : kv_weights_) {
-    Gemm(ctx.pool, x, weights, {}, ctx.workspace, kv.Columns(column, weights.n()));
-    column += weights.n();
-  }
+  GemmStack(ctx.pool, x, kv_weights_, {}, ctx.workspace, kv);
   const Matrix k = kv.Columns(0, width);
   ApplyRope(ctx.pool, step.rope.cos, step.rope.sin, {.head_dim = head_dim_}, q);
   ApplyRope(ctx.pool, step.rope.cos, step.rope.sin, {.head_dim = head_dim_}, k);

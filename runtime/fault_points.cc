@@ -16,7 +16,7 @@ namespace {
 using Access = FaultPointInfo::Access;
 
 constexpr auto kPoints = std::to_array<FaultPointInfo>({
-    {"kv.allocate", "pages of keys and values", Access::kMemory},
+    {"kv.allocate", "pages of keys and values, or slots of state", Access::kMemory},
     {"panels.allocate", "weights in the layout of the kernels", Access::kMemory},
     {"scratch.allocate", "scratch memory of a step, while it grows", Access::kMemory},
     {"buffer.allocate", "buffers of exchanges between ranks, while they grow", Access::kMemory},

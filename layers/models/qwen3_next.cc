@@ -9,13 +9,14 @@
 
 #include "layers/models/family.h"
 #include "runtime/model_config_rope.h"
+#include "runtime/ops/delta_rule.h"
 
 namespace folkmoot {
 namespace {
 
 constexpr IntRange kHeads = {1, 1 << 16};
 constexpr IntRange kHeadDim = {1, 1 << 12};
-constexpr IntRange kKernel = {1, 16};
+constexpr IntRange kKernel = {1, kMostKernel};
 
 // The last two are of multi-token prediction in Qwen3.5, which is not run.
 constexpr std::array<std::string_view, 8> kOwnKeys35 = {
@@ -90,9 +91,7 @@ absl::Status Read35(const ConfigSource& source, ModelConfig& config) {
 
 LayerNames NamesWithoutProjections(const std::string& prefix) {
   const std::string linear = prefix + "linear_attn.";
-  LayerNames names = UsualLayerNames(prefix);
-  names.moe.shared_prefix = prefix + "mlp.shared_expert.";
-  names.moe.shared_gate = prefix + "mlp.shared_expert_gate.weight";
+  LayerNames names = SharedExpertNames(prefix);
   names.linear.convolution = linear + "conv1d.weight";
   names.linear.rates = linear + "A_log";
   names.linear.step_bias = linear + "dt_bias";
@@ -186,6 +185,15 @@ constexpr ConfigFamily Dense35Config() {
   return config;
 }
 
+constexpr Family Family35(const ConfigFamily& config, GateConfig (*gate)(const ModelConfig&)) {
+  return {.config = config,
+          .layer_names = Names35,
+          .end_names = InnerLanguageModelEndNames,
+          .layers = "model.language_model.layers.",
+          .gate = gate,
+          .unused = kUnused35};
+}
+
 }  // namespace
 
 const Family kQwen3Next = {
@@ -195,21 +203,7 @@ const Family kQwen3Next = {
     .unused = kUnused,
 };
 
-const Family kQwen35Moe = {
-    .config = Moe35Config(),
-    .layer_names = Names35,
-    .end_names = InnerLanguageModelEndNames,
-    .layers = "model.language_model.layers.",
-    .gate = SigmoidSharedGate,
-    .unused = kUnused35,
-};
-
-const Family kQwen35 = {
-    .config = Dense35Config(),
-    .layer_names = Names35,
-    .end_names = InnerLanguageModelEndNames,
-    .layers = "model.language_model.layers.",
-    .unused = kUnused35,
-};
+const Family kQwen35Moe = Family35(Moe35Config(), SigmoidSharedGate);
+const Family kQwen35 = Family35(Dense35Config(), nullptr);
 
 }  // namespace folkmoot

@@ -4,16 +4,6 @@
 #include "layers/models/family.h"
 
 namespace folkmoot {
-namespace {
-
-LayerNames Qwen2Names(const std::string& prefix) {
-  LayerNames names = UsualLayerNames(prefix);
-  names.moe.shared_prefix = prefix + "mlp.shared_expert.";
-  names.moe.shared_gate = prefix + "mlp.shared_expert_gate.weight";
-  return names;
-}
-
-}  // namespace
 
 const Family kQwen2Moe = {
     .config = {.architecture = "Qwen2MoeForCausalLM",
@@ -36,7 +26,7 @@ const Family kQwen2Moe = {
                .shared_intermediate = 5632,
                .dense = DenseRule::kSparseStep,
                .norm_topk_key = true},
-    .layer_names = Qwen2Names,
+    .layer_names = SharedExpertNames,
     .gate = SigmoidSharedGate,
 };
 

@@ -261,7 +261,9 @@ absl::Status PanelFileWriter::Finish() {
     return ResourceExhausted("{}: cannot be brought to disk: {}", path_, std::strerror(error));
   }
   if (!closed || std::rename((path_ + ".part").c_str(), path_.c_str()) != 0) {
-    return FailedPrecondition("{}: cannot be written: {}", path_, std::strerror(errno));
+    const int reason = errno;
+    (void)std::remove((path_ + ".part").c_str());
+    return FailedPrecondition("{}: cannot be written: {}", path_, std::strerror(reason));
   }
   return absl::OkStatus();
 }

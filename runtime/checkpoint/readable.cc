@@ -2,6 +2,7 @@
 #include "runtime/checkpoint/readable.h"
 
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <cstdint>
@@ -17,9 +18,9 @@ absl::Status CheckReadable(const TensorInfo& info, std::string_view name,
 #else
   constexpr int kPopulate = 22;
 #endif
-  constexpr uintptr_t kPage = 4096;
+  const auto page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
   const auto address = reinterpret_cast<uintptr_t>(bytes.data());
-  const uintptr_t begin = address / kPage * kPage;
+  const uintptr_t begin = address / page * page;
   size_t size = bytes.size();
   bool fails = FaultAt(FaultPoint::kWeightsRead, &size) || size < bytes.size();
   if (!fails && size > 0) {
@@ -30,8 +31,7 @@ absl::Status CheckReadable(const TensorInfo& info, std::string_view name,
   if (!fails) return absl::OkStatus();
   return DataLoss(
       "{}: tensor '{}': {} bytes at its byte {} cannot be read: the file has become shorter, or "
-      "its "
-      "disk fails",
+      "its disk fails",
       info.file, info.stored_name.empty() ? name : info.stored_name, bytes.size(),
       bytes.data() - info.data);
 }

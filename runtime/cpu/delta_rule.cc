@@ -222,8 +222,6 @@ HWY_EXPORT(NormaliseLength);
 HWY_EXPORT(NormGatedHead);
 HWY_EXPORT(RecurColumns);
 
-constexpr int64_t kMostKernel = 16;
-
 // The inputs of `run` at row `row` of the sequence: of this step, remembered, or none.
 const float* InputsAt(const DeltaJob& job, const AttentionSequence& sequence, int64_t row,
                       const ChannelRun& run) {
@@ -324,7 +322,6 @@ void GatedDeltaRule(ThreadPool& pool, const DeltaRuleParams& params,
                     std::span<const AttentionSequence> sequences, ConstMatrix projected,
                     RecurrentState& state, Workspace& workspace, Matrix out) {
   const DeltaHeads& heads = params.heads;
-  FM_CHECK(heads.kernel <= kMostKernel);
   if (sequences.empty()) return;
   const Workspace::Position mark = workspace.Mark();
   const DeltaJob job = {.params = &params,

@@ -15,7 +15,8 @@ void CheckColumns(const HeadColumns& columns, int64_t width, const DeltaHeads& h
 
 void CheckHeads(const DeltaHeads& heads) {
   FM_CHECK(heads.key_heads > 0 && heads.group > 0);
-  FM_CHECK(heads.key_dim > 0 && heads.value_dim > 0 && heads.kernel > 0);
+  FM_CHECK(heads.key_dim > 0 && heads.value_dim > 0);
+  FM_CHECK(heads.kernel > 0 && heads.kernel <= kMostKernel);
 }
 
 }  // namespace

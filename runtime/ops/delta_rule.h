@@ -22,6 +22,8 @@
 
 namespace folkmoot {
 
+constexpr int64_t kMostKernel = 16;  // rows that a convolution sees
+
 // Key head h, which has a q and a k, serves value heads h * group .. (h + 1) * group.
 struct DeltaHeads {
   int64_t key_heads = 0;

@@ -194,6 +194,17 @@ void Gemm(ThreadPool& pool, ConstMatrix x, const PackedMatrix& w, std::span<cons
   cpu::Gemm(pool, x, w, bias, workspace, out);
 }
 
+void GemmStack(ThreadPool& pool, ConstMatrix x, std::span<const PackedMatrix> stack,
+               std::span<const float> bias, Workspace& workspace, Matrix out) {
+  int64_t column = 0;
+  for (const PackedMatrix& w : stack) {
+    std::span<const float> own = bias;
+    if (!bias.empty()) own = bias.subspan(static_cast<size_t>(column), static_cast<size_t>(w.n()));
+    Gemm(pool, x, w, own, workspace, out.Columns(column, w.n()));
+    column += w.n();
+  }
+}
+
 void GroupedGateUp(ThreadPool& pool, std::span<const GatedFfnWeights* const> experts,
                    std::span<const int64_t> offsets, Activation activation, ConstMatrix x,
                    Workspace& workspace, Matrix hidden) {

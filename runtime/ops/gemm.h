@@ -122,6 +122,10 @@ std::unique_ptr<CodeMatrix> CodesOf(PackedMatrix matrix);
 void Gemm(ThreadPool& pool, ConstMatrix x, const PackedMatrix& w, std::span<const float> bias,
           Workspace& workspace, Matrix out);
 
+// The same for matrices side by side: out and bias have the columns of one after the other.
+void GemmStack(ThreadPool& pool, ConstMatrix x, std::span<const PackedMatrix> stack,
+               std::span<const float> bias, Workspace& workspace, Matrix out);
+
 // act(gate) * up. kClampedSwiglu is that of gpt-oss: with g = min(gate, limit) and u = up within
 // +-limit, g sigmoid(1.702 g) (u + 1).
 enum class Activation : uint8_t { kSilu, kGelu, kGeluTanh, kRelu, kClampedSwiglu };

@@ -82,8 +82,8 @@ TEST_F(FaultPoints, MemoryThatCannotBeHadIsAnErrorWithItsPurpose) {
     return absl::OkStatus();
   });
   EXPECT_EQ(pages.code(), absl::StatusCode::kResourceExhausted);
-  EXPECT_THAT(Message(pages),
-              HasSubstr("pages of keys and values: 4096 bytes of memory cannot be had: Cannot"));
+  EXPECT_THAT(Message(pages), HasSubstr("pages of keys and values, or slots of state: 4096 bytes "
+                                        "of memory cannot be had: Cannot"));
   Workspace workspace;
   EXPECT_THROW(workspace.Get<float>(10), OutOfMemory);
   EXPECT_EQ(workspace.allocations(), 0);

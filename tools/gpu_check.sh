@@ -191,6 +191,8 @@ if wanted moe; then
   for shape in qwen3-30b-a3b mixtral-8x7b deepseek-v3; do
     step "bench moe $shape" 40 20 "$FOLKMOOT" bench moe --shape "$shape" --seconds 0.05
   done
+  step "bench moe qwen3-30b-a3b, experts in FP8" 30 20 \
+    "$FOLKMOOT" bench moe --shape qwen3-30b-a3b --fp8-experts --seconds 0.05
 fi
 if wanted peers; then
   if python3 -c "import torch, triton" 2>/dev/null; then

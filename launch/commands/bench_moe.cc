@@ -46,6 +46,7 @@ struct BenchMoeFlags {
   std::vector<int> tokens = {1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192};
   std::string dtype = "bfloat16";
   double seconds = 0.2;
+  bool fp8_experts = false;
   bool batch_invariant = false;
   bool json = false;
 };
@@ -61,6 +62,7 @@ nlohmann::json ToJson(const BenchMoeFlags& flags, const MoeBenchReport& report) 
   nlohmann::json json = {{"shape", flags.shape},
                          {"device", report.device},
                          {"dtype", flags.dtype},
+                         {"fp8_experts", flags.fp8_experts},
                          {"batch_invariant", flags.batch_invariant},
                          {"layers_measured", report.layers},
                          {"read_bytes_per_second", report.read_bytes_per_second},
@@ -98,12 +100,13 @@ std::string ToTable(const BenchMoeFlags& flags, const MoeBenchReport& report) {
                   fmt::format("{:.1f}", point.kernels)});
   }
   return fmt::format(
-      "{} on {}, {}: norm, router, gate, experts and combine of one layer ({} measured in turn)\n"
+      "{} on {}, {}{}: norm, router, gate, experts and combine of one layer ({} measured in turn)\n"
       "best: weights and rows once at {:.0f} GB/s, as reading reaches here, or the products at "
       "{:.1f} "
       "TFLOP/s, the rate of its matrix units\n{}",
-      flags.shape, report.device, flags.dtype, report.layers, report.read_bytes_per_second * 1e-9,
-      report.flops_per_second * 1e-12, table.Render(DetectTerminal(STDOUT_FILENO)));
+      flags.shape, report.device, flags.dtype, flags.fp8_experts ? ", experts in FP8" : "",
+      report.layers, report.read_bytes_per_second * 1e-9, report.flops_per_second * 1e-12,
+      table.Render(DetectTerminal(STDOUT_FILENO)));
 }
 
 absl::Status RunBenchMoe(const BenchMoeFlags& flags) {
@@ -115,10 +118,14 @@ absl::Status RunBenchMoe(const BenchMoeFlags& flags) {
   options.shape = *std::find_if(shapes.begin(), shapes.end(), [&](const MoeBenchShape& shape) {
     return shape.name == flags.shape;
   });
+  if (flags.fp8_experts && flags.dtype == "float32") {
+    return UsageError("--fp8-experts: products of codes have inputs of 16 bits: --dtype bfloat16");
+  }
   options.tokens = flags.tokens;
   options.dtype = flags.dtype == "float32"   ? DType::kF32
                   : flags.dtype == "float16" ? DType::kF16
                                              : DType::kBF16;
+  options.fp8_experts = flags.fp8_experts;
   options.batch_invariant = flags.batch_invariant;
   options.seconds = flags.seconds;
   FM_ASSIGN_OR_RETURN(const MoeBenchReport report, BenchGpuMoe(options));
@@ -142,6 +149,8 @@ Command MakeBenchMoe(CLI::App& bench) {
       ->check(CLI::Range(1, 1 << 20));
   command->add_option("--dtype", flags->dtype, "type of the weights")
       ->check(CLI::IsMember({"float32", "bfloat16", "float16"}));
+  command->add_flag("--fp8-experts", flags->fp8_experts,
+                    "weights of experts as FP8 codes; the others as --dtype says");
   command->add_option("--seconds", flags->seconds, "of measurement per line, about")
       ->check(CLI::PositiveNumber);
   command->add_flag("--batch-invariant", flags->batch_invariant,

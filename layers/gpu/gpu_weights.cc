@@ -20,16 +20,21 @@ GpuFfn LayOutFfn(const GpuDims& dims, int64_t intermediate, bool bias, DeviceAre
   return ffn;
 }
 
-GpuMoe LayOutMoe(const ModelConfig& config, const GpuDims& dims, bool float_router,
+GpuMoe LayOutMoe(const ModelConfig& config, const GpuDims& dims, const GpuMoeTraits& traits,
                  DeviceArena& arena) {
   GpuMoe moe;
   moe.router =
-      arena.Matrix(float_router ? DType::kF32 : dims.dtype, config.moe.experts, dims.hidden);
-  const int64_t slots = dims.local_experts;
-  const int64_t bytes = DTypeBytes(dims.dtype);
-  moe.experts.gate_up =
-      arena.Take<std::byte>(slots * 2 * dims.moe_intermediate * dims.hidden * bytes);
-  moe.experts.down = arena.Take<std::byte>(slots * dims.hidden * dims.moe_intermediate * bytes);
+      arena.Matrix(traits.float_router ? DType::kF32 : dims.dtype, config.moe.experts, dims.hidden);
+  const int64_t gate_up_rows = int64_t{2} * dims.local_experts * dims.moe_intermediate;
+  const int64_t down_rows = dims.local_experts * dims.hidden;
+  const int64_t bytes = traits.coded_experts ? 1 : DTypeBytes(dims.dtype);
+  moe.experts.gate_up = arena.Take<std::byte>(gate_up_rows * dims.hidden * bytes);
+  moe.experts.down = arena.Take<std::byte>(down_rows * dims.moe_intermediate * bytes);
+  moe.experts.codes = traits.coded_experts;
+  if (traits.coded_experts) {
+    moe.experts.gate_up_scale = arena.Take<float>(gate_up_rows * cuda::CodeGroups(dims.hidden));
+    moe.experts.down_scale = arena.Take<float>(down_rows * cuda::CodeGroups(dims.moe_intermediate));
+  }
   moe.experts.dtype = dims.dtype;
   moe.experts.hidden = dims.hidden;
   moe.experts.intermediate = dims.moe_intermediate;
@@ -42,7 +47,7 @@ GpuMoe LayOutMoe(const ModelConfig& config, const GpuDims& dims, bool float_rout
 }
 
 GpuLayer LayOutLayer(const ModelConfig& config, const GpuDims& dims, size_t index,
-                     bool float_router, DeviceArena& arena) {
+                     const GpuMoeTraits& traits, DeviceArena& arena) {
   GpuLayer layer;
   layer.input_norm = arena.Take<float>(dims.hidden);
   layer.ffn_norm = arena.Take<float>(dims.hidden);
@@ -55,7 +60,7 @@ GpuLayer LayOutLayer(const ModelConfig& config, const GpuDims& dims, size_t inde
     layer.k_norm = arena.Take<float>(dims.head_dim);
   }
   if (config.layers[index].moe) {
-    layer.moe = LayOutMoe(config, dims, float_router, arena);
+    layer.moe = LayOutMoe(config, dims, traits, arena);
   } else {
     layer.dense = LayOutFfn(dims, dims.intermediate, config.mlp_bias, arena);
   }
@@ -106,7 +111,7 @@ void LayOut(const ModelConfig& config, const GpuWeightTraits& traits, DeviceAren
   weights->final_norm = arena.Take<float>(dims.hidden);
   weights->layers.clear();
   for (size_t i = 0; i < config.layers.size(); ++i) {
-    weights->layers.push_back(LayOutLayer(config, dims, i, traits.float_router[i], arena));
+    weights->layers.push_back(LayOutLayer(config, dims, i, traits.moe[i], arena));
   }
 }
 

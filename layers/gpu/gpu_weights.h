@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Where the weights of a decoder lie on the device. Matrices have one type, the compute type;
-// vectors are float32. The kernels ask for head sizes that are multiples of 16 and widths that are
-// multiples of 8: what a model has less is filled with zeros, which change no result.
+// Where the weights of a decoder lie on the device. Matrices have one type, the compute type, but
+// experts may be codes; vectors are float32. The kernels ask for head sizes that are multiples of
+// 16 and widths that are multiples of 8: what a model has less is filled with zeros, which change
+// no result.
 #pragma once
 
 #include <cstdint>
@@ -78,9 +79,13 @@ struct GpuWeights {
   cuda::Memory memory;  // holds all of them
 };
 
-// Which parts a checkpoint has that config.json does not tell.
+// What a checkpoint has that config.json does not tell.
+struct GpuMoeTraits {
+  bool float_router = false;   // stored in float32
+  bool coded_experts = false;  // as codes that the device runs (runtime/cuda/expert_ffn.h)
+};
 struct GpuWeightTraits {
-  std::vector<bool> float_router;  // [layers] the router is stored in float32
+  std::vector<GpuMoeTraits> moe;  // [layers]
 };
 
 // Places all parts in `arena`.

@@ -143,7 +143,8 @@ class MoeBench {
     FM_ASSIGN_OR_RETURN(weights_.dims, GpuDimsOf(config_, options_.dtype, experts));
     for (size_t count = 8; count > 0; count /= 2) {
       config_.layers.assign(count, {.moe = true});
-      const GpuWeightTraits traits = {.float_router = std::vector<bool>(count, false)};
+      const GpuWeightTraits traits = {
+          .moe = std::vector<GpuMoeTraits>(count, {.coded_experts = options_.fp8_experts})};
       DeviceArena counted;
       LayOut(config_, traits, counted, &weights_);
       if (count > 1 && counted.bytes() > stream_->device().free_bytes * 4 / 10) continue;
@@ -157,11 +158,27 @@ class MoeBench {
     FM_RETURN_IF_ERROR(
         FillRandom(*stream_, weights_.memory.data(), weights_.bytes, options_.dtype, deviation));
     for (const GpuLayer& layer : weights_.layers) {
+      FM_RETURN_IF_ERROR(FillScales(*layer.moe, deviation));
       for (float* norm : {layer.input_norm, layer.ffn_norm}) {
         FM_RETURN_IF_ERROR(FillRandom(*stream_, norm, config_.hidden * 4, DType::kF32, 1.0));
       }
     }
     return absl::OkStatus();
+  }
+
+  // Of codes that are random bytes.
+  absl::Status FillScales(const GpuMoe& moe, double deviation) {
+    if (!options_.fp8_experts) return absl::OkStatus();
+    constexpr double kUsualCode = 128;
+    const cuda::ExpertWeights& experts = moe.experts;
+    const int64_t slots = weights_.dims.local_experts;
+    const auto fill = [&](const float* scales, int64_t rows, int64_t k) {
+      return FillRandom(*stream_, const_cast<float*>(scales),
+                        slots * rows * cuda::CodeGroups(k) * int64_t{sizeof(float)}, DType::kF32,
+                        deviation / kUsualCode);
+    };
+    FM_RETURN_IF_ERROR(fill(experts.gate_up_scale, 2 * experts.intermediate, experts.hidden));
+    return fill(experts.down_scale, experts.hidden, experts.intermediate);
   }
 
   void SetSizes() {
@@ -230,8 +247,10 @@ class MoeBench {
     const double router = hidden * static_cast<double>(sizes_.dims.experts);
     MoeBenchPoint point = {.tokens = tokens, .seconds = seconds, .kernels = kernels};
     point.touched = static_cast<double>(touched) / layers();
-    point.bytes =
-        size * (point.touched * expert + shared + router) + tokens * hidden * 2.0 * sizeof(float);
+    const double expert_size =
+        options_.fp8_experts ? 1.0 + sizeof(float) / double{cuda::kCodeGroup} : size;
+    point.bytes = expert_size * point.touched * expert + size * (shared + router) +
+                  tokens * hidden * 2.0 * sizeof(float);
     point.flops =
         2.0 * tokens * (static_cast<double>(sizes_.dims.top_k) * expert + shared + router);
     return point;

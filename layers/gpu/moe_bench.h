@@ -28,6 +28,7 @@ struct MoeBenchOptions {
   MoeBenchShape shape;
   std::vector<int> tokens;
   DType dtype = DType::kBF16;
+  bool fp8_experts = false;  // as codes
   bool batch_invariant = false;
   int device = 0;
   double seconds = 0.2;  // of measurement per line, about

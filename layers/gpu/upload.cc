@@ -1,97 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "layers/gpu/upload.h"
 
-#include <algorithm>
 #include <array>
 #include <cmath>
-#include <cstring>
 
 #include "layers/experts.h"
+#include "layers/gpu/weight_uploader.h"
 
 namespace folkmoot {
-namespace {
-
-constexpr int64_t kStagingBytes = int64_t{64} << 20;
-
-void Convert(const void* from, DType from_type, int64_t count, void* to, DType to_type) {
-  if (from_type == to_type) {
-    std::memcpy(to, from, static_cast<size_t>(count * DTypeBytes(to_type)));
-    return;
-  }
-  for (int64_t i = 0; i < count; ++i) {
-    StoreElement(LoadElement(from, from_type, i), to, to_type, i);
-  }
-}
-
-void FillRow(const WeightUploader::Source& source, int64_t from, int64_t to_piece,
-             const cuda::MatrixRef& shape, std::byte* row) {
-  const int64_t size = DTypeBytes(shape.dtype);
-  std::memset(row, 0, static_cast<size_t>(shape.stride * size));
-  if (source.view == nullptr) return;
-  const WeightView& view = *source.view;
-  const auto* first =
-      static_cast<const std::byte*>(view.data) + source.row * view.k * DTypeBytes(view.dtype);
-  for (int64_t piece = 0; piece * from < view.k; ++piece) {
-    Convert(first + piece * from * DTypeBytes(view.dtype), view.dtype, from,
-            row + piece * to_piece * size, shape.dtype);
-  }
-}
-
-}  // namespace
-
-absl::StatusOr<std::unique_ptr<WeightUploader>> WeightUploader::Create(cuda::Stream& stream,
-                                                                       ThreadPool& pool) {
-  std::unique_ptr<WeightUploader> uploader(new WeightUploader(stream, pool));
-  FM_ASSIGN_OR_RETURN(uploader->staging_,
-                      cuda::Memory::Allocate(kStagingBytes, "the staging buffer of weights",
-                                             cuda::MemoryKind::kPinnedHost));
-  return uploader;
-}
-
-absl::StatusOr<std::byte*> WeightUploader::Room(int64_t bytes) {
-  FM_CHECK(bytes <= kStagingBytes);
-  if (used_ + bytes > kStagingBytes) {
-    FM_RETURN_IF_ERROR(stream_.Synchronize());
-    used_ = 0;
-  }
-  std::byte* room = staging_.As<std::byte>() + used_;
-  used_ += (bytes + 255) / 256 * 256;
-  return room;
-}
-
-absl::Status WeightUploader::Matrix(const cuda::MatrixRef& to, Pieces pieces,
-                                    const std::function<Source(int64_t row)>& source) {
-  const int64_t row_bytes = to.stride * DTypeBytes(to.dtype);
-  const int64_t most = std::max<int64_t>(1, kStagingBytes / 4 / row_bytes);
-  for (int64_t first = 0; first < to.rows; first += most) {
-    const int64_t rows = std::min(most, to.rows - first);
-    FM_ASSIGN_OR_RETURN(std::byte* const room, Room(rows * row_bytes));
-    pool_.ParallelFor(rows, 8, [&](int64_t begin, int64_t end, int) {
-      for (int64_t r = begin; r < end; ++r) {
-        const Source from = source(first + r);
-        const int64_t k = from.view == nullptr ? 1 : from.view->k;
-        FillRow(from, pieces.from > 0 ? pieces.from : k, pieces.to, to, room + r * row_bytes);
-      }
-    });
-    cuda::CopyToDevice(stream_, static_cast<std::byte*>(to.data) + first * row_bytes, room,
-                       rows * row_bytes);
-  }
-  return stream_.status();
-}
-
-absl::Status WeightUploader::Vector(float* to, const std::vector<float>& values) {
-  const auto bytes = static_cast<int64_t>(values.size() * sizeof(float));
-  FM_ASSIGN_OR_RETURN(std::byte* const room, Room(bytes));
-  std::memcpy(room, values.data(), static_cast<size_t>(bytes));
-  cuda::CopyToDevice(stream_, to, room, bytes);
-  return stream_.status();
-}
-
-absl::Status WeightUploader::Finish() {
-  used_ = 0;
-  return stream_.Synchronize();
-}
-
 namespace {
 
 // Uploads the parts of one model in order of the checkpoint's names.
@@ -237,7 +153,39 @@ class ModelUpload {
     return Vector(prefix + "down_proj.bias", config_.hidden, ffn.down_bias);
   }
 
+  // Codes as they are: one piece of the kernels' layout after the other.
+  absl::Status CodedExpert(const GatedFfnTensors& tensors, int64_t slot,
+                           const cuda::ExpertWeights& to) {
+    FM_ASSIGN_OR_RETURN(const auto gate, CodesOf(tensors.gate));
+    FM_ASSIGN_OR_RETURN(const auto up, CodesOf(tensors.up));
+    FM_ASSIGN_OR_RETURN(const auto down, CodesOf(tensors.down));
+    const auto place = [&](std::span<const CodeMatrix* const> parts, const std::string& name,
+                           const void* codes, const float* scales) {
+      const int64_t rows = parts[0]->n() * std::ssize(parts);
+      const int64_t k = parts[0]->k();
+      return up_.Codes(parts, fmt::format("tensor '{}'", name),
+                       static_cast<std::byte*>(const_cast<void*>(codes)) + slot * rows * k,
+                       const_cast<float*>(scales) + slot * rows * cuda::CodeGroups(k));
+    };
+    FM_RETURN_IF_ERROR(place(std::array<const CodeMatrix*, 2>{gate.get(), up.get()},
+                             tensors.gate.name, to.gate_up, to.gate_up_scale));
+    FM_RETURN_IF_ERROR(place(std::array<const CodeMatrix*, 1>{down.get()}, tensors.down.name,
+                             to.down, to.down_scale));
+    for (const CodeMatrix* codes : {gate.get(), up.get(), down.get()}) loader_.Report(*codes);
+    return absl::OkStatus();
+  }
+
+  absl::StatusOr<std::unique_ptr<CodeMatrix>> CodesOf(const TensorRef& ref) {
+    FM_ASSIGN_OR_RETURN(std::unique_ptr<CodeMatrix> codes, loader_.Codes(ref));
+    if (codes != nullptr && RunsOnDevice(codes->spec(), ref.k)) return codes;
+    return InvalidArgument(
+        "tensor '{}' is not stored as other experts' are; --dtype bfloat16 runs all of them as "
+        "plain weights",
+        ref.name);
+  }
+
   absl::Status Expert(const GatedFfnTensors& tensors, int64_t slot, const cuda::ExpertWeights& to) {
+    if (to.codes) return CodedExpert(tensors, slot, to);
     const int64_t hidden = to.hidden;
     const int64_t inner = to.intermediate;
     const int64_t size = DTypeBytes(to.dtype);
@@ -281,31 +229,47 @@ class ModelUpload {
   GpuWeights& weights_;
 };
 
+// Are the experts of a layer codes that the device runs? The first one here speaks for all.
+absl::StatusOr<bool> HasCodedExperts(const GpuUploadJob& job, const MoeNames& names, DType dtype,
+                                     WeightLoader& loader) {
+  const auto& experts = job.placement.experts_of(job.rank);
+  if (loader.dtype() || dtype == DType::kF32 || experts.empty()) return false;
+  const GatedFfnTensors tensors =
+      TensorsOfExpert(names.experts, LayoutOf(names.experts, loader), experts.front(),
+                      job.placement.experts(), job.config.hidden, job.config.moe.intermediate);
+  for (const TensorRef& ref : {tensors.gate, tensors.down}) {
+    FM_ASSIGN_OR_RETURN(const std::unique_ptr<CodeMatrix> codes, loader.Codes(ref));
+    if (codes == nullptr || !RunsOnDevice(codes->spec(), ref.k)) return false;
+  }
+  return true;
+}
+
 // Routers are stored in float32 by some who know that their logits decide.
-GpuWeightTraits TraitsOf(const GpuUploadJob& job, const WeightLoader& loader) {
+absl::StatusOr<GpuWeightTraits> TraitsOf(const GpuUploadJob& job, DType dtype,
+                                         WeightLoader& loader) {
   GpuWeightTraits traits;
   for (size_t i = 0; i < job.config.layers.size(); ++i) {
-    bool wide = false;
-    if (job.config.layers[i].moe) {
-      const LayerNames names = LayerNamesOf(job.family, loader, static_cast<int64_t>(i));
-      wide = loader.Stored(names.moe.router) == DType::kF32;
-    }
-    traits.float_router.push_back(wide);
+    GpuMoeTraits& moe = traits.moe.emplace_back();
+    if (!job.config.layers[i].moe) continue;
+    const LayerNames names = LayerNamesOf(job.family, loader, static_cast<int64_t>(i));
+    moe.float_router = loader.Stored(names.moe.router) == DType::kF32;
+    FM_ASSIGN_OR_RETURN(moe.coded_experts, HasCodedExperts(job, names.moe, dtype, loader));
   }
   return traits;
 }
 
 }  // namespace
 
-absl::StatusOr<GpuWeights> PlanWeights(const GpuUploadJob& job, const WeightLoader& loader) {
+absl::StatusOr<GpuWeights> PlanWeights(const GpuUploadJob& job, WeightLoader& loader) {
   const std::optional<DType> stored = loader.Stored(job.family.end_names().embedding);
   const DType dtype = loader.dtype().value_or(stored.value_or(job.config.dtype));
   const int local =
       job.config.moe.experts > 0 ? static_cast<int>(job.placement.experts_of(job.rank).size()) : 0;
   GpuWeights weights;
   FM_ASSIGN_OR_RETURN(weights.dims, GpuDimsOf(job.config, dtype, local));
+  FM_ASSIGN_OR_RETURN(const GpuWeightTraits traits, TraitsOf(job, dtype, loader));
   DeviceArena counted;
-  LayOut(job.config, TraitsOf(job, loader), counted, &weights);
+  LayOut(job.config, traits, counted, &weights);
   weights.bytes = counted.bytes();
   return weights;
 }
@@ -313,8 +277,9 @@ absl::StatusOr<GpuWeights> PlanWeights(const GpuUploadJob& job, const WeightLoad
 absl::Status UploadWeights(const GpuUploadJob& job, WeightLoader& loader, cuda::Stream& stream,
                            ThreadPool& pool, GpuWeights* weights) {
   FM_ASSIGN_OR_RETURN(weights->memory, cuda::Memory::Allocate(weights->bytes, "the weights"));
+  FM_ASSIGN_OR_RETURN(const GpuWeightTraits traits, TraitsOf(job, weights->dims.dtype, loader));
   DeviceArena placed(weights->memory.data());
-  LayOut(job.config, TraitsOf(job, loader), placed, weights);
+  LayOut(job.config, traits, placed, weights);
   FM_ASSIGN_OR_RETURN(const std::unique_ptr<WeightUploader> uploader,
                       WeightUploader::Create(stream, pool));
   return ModelUpload(job, loader, *uploader, *weights).Run();

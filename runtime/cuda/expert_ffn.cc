@@ -3,6 +3,8 @@
 // them out is decided by the plan.
 #include "runtime/cuda/expert_ffn.h"
 
+#include <algorithm>
+
 #include "runtime/check.h"
 #include "runtime/cuda/product_task.h"
 
@@ -10,7 +12,7 @@ namespace folkmoot::cuda {
 namespace {
 
 // ExpertFfnPlan::kernel.
-enum ExpertKernel : int { kDotKernel, kMmaKernel, kWgmmaKernel };
+enum ExpertKernel : int { kDotKernel, kMmaKernel, kCodeKernel, kWgmmaKernel };
 
 // From so many rows per expert on, tiles of wgmma are full enough.
 constexpr int kWgmmaRows = 64;
@@ -35,6 +37,8 @@ MmaShape ShapeOfTile(int tile_rows) {
 void Run(Stream& stream, const ExpertFfnPlan& plan, DType dtype, const ProductTask& task) {
   if (plan.kernel == kDotKernel) {
     DotProduct(stream, dtype, dtype, task);
+  } else if (plan.kernel == kCodeKernel) {
+    CodeProduct(stream, ShapeOfTile(plan.tile_rows), dtype, task);
   } else if (plan.kernel == kWgmmaKernel && task.row_weight == nullptr) {
     WgmmaProduct(stream, dtype, task);
   } else {
@@ -49,6 +53,10 @@ ExpertFfnPlan PlanExpertFfn(const DeviceInfo& device, const ExpertWeights& weigh
   FM_CHECK(rows > 0 && k > 0 && experts > 0);
   if (weights.dtype == DType::kF32) return {kDotTokens, kDotKernel};
   const double mean = static_cast<double>(rows) * k / experts;
+  if (weights.codes) {
+    constexpr int kMostTokens = 64;  // of code_product.cu
+    return {std::min(MmaTokens(ShapeForMean(mean)), kMostTokens), kCodeKernel};
+  }
   if (policy == GemmPolicy::kFastest && mean >= kWgmmaRows && HasWgmma(device)) {
     return {kWgmmaTokens, kWgmmaKernel};
   }
@@ -71,6 +79,7 @@ void ExpertFfn(Stream& stream, const ExpertFfnPlan& plan, const ExpertWeights& w
   task.choices_per_row = k;
 
   task.w = weights.gate_up;
+  task.w_scale = weights.gate_up_scale;
   task.n = static_cast<int>(2 * weights.intermediate);
   task.k = static_cast<int>(weights.hidden);
   task.w_stride = weights.hidden;
@@ -86,6 +95,7 @@ void ExpertFfn(Stream& stream, const ExpertFfnPlan& plan, const ExpertWeights& w
   Run(stream, plan, weights.dtype, task);
 
   task.w = weights.down;
+  task.w_scale = weights.down_scale;
   task.n = static_cast<int>(weights.hidden);
   task.k = static_cast<int>(weights.intermediate);
   task.w_stride = weights.intermediate;

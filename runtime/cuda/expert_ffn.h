@@ -21,10 +21,15 @@ namespace folkmoot::cuda {
 struct ExpertWeights {
   const void* gate_up = nullptr;  // [slots, 2I, H]: rows of gate and up alternate in blocks of 8
   const void* down = nullptr;     // [slots, H, I]
-  DType dtype = DType::kBF16;
-  int64_t hidden = 0;        // H, a multiple of 8
-  int64_t intermediate = 0;  // I, a multiple of 8
-  int activation = 0;        // Activation of runtime/ops/gemm.h
+  // The two are E4M3 codes, columns in the order of CodeColumn; else they have the type of x.
+  bool codes = false;
+  // What the codes of a row are multiplied with, for each kCodeGroup columns.
+  const float* gate_up_scale = nullptr;  // [slots, CodeGroups(H), 2I]
+  const float* down_scale = nullptr;     // [slots, CodeGroups(I), H]
+  DType dtype = DType::kBF16;            // of x
+  int64_t hidden = 0;                    // H, a multiple of 8; with codes of 16
+  int64_t intermediate = 0;              // I, likewise
+  int activation = 0;                    // Activation of runtime/ops/gemm.h
 };
 
 // Which kernels: by the rows of the step, the type and the device. `experts`: local ones, among
@@ -44,6 +49,15 @@ ExpertFfnPlan PlanExpertFfn(const DeviceInfo& device, const ExpertWeights& weigh
 void ExpertFfn(Stream& stream, const ExpertFfnPlan& plan, const ExpertWeights& weights,
                const GroupedRows& groups, int k, const MatrixRef& x, const float* row_weight,
                void* hidden, float* out);
+
+// Columns that share a scale, and scales of a row.
+constexpr int64_t kCodeGroup = 128;
+inline int64_t CodeGroups(int64_t k) { return (k + kCodeGroup - 1) / kCodeGroup; }
+// Where code k of a row lies: in each 16, a lane of the tensor cores finds its four side by side.
+inline int64_t CodeColumn(int64_t k) {
+  const int64_t at = k % 16;
+  return k / 16 * 16 + at % 8 / 2 * 4 + at / 8 * 2 + at % 2;
+}
 
 // Bytes of one expert's row in `gate_up` order: where row `r` (< 2I) of [gate; up] goes.
 inline int64_t GateUpRow(int64_t r, int64_t intermediate) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The tensor-core product of product_task.h: the units of product_pipeline.cuh, multiplied and
+// The tensor-core products of product_task.h: the units of product_pipeline.cuh, multiplied and
 // stored.
 //
 // Rows of w are on the 16-row side of mma.m16n8k16 and positions on its 8-column side, so that few
@@ -54,16 +54,26 @@ struct WarpSums {
       MmaBf16(d, a, b);
     }
   }
-  // 16 k at piece `piece`, which is even, of a step. w_byte, x_byte: see MultiplyUnit.
-  template <bool kScaled>
-  __device__ void Multiply(const unsigned char* buffer, int w_byte, int x_byte, int piece,
-                           const float (&scale)[C::kTilesN]) {
-    uint32_t a[C::kTilesM][4];
-    uint32_t b[C::kTilesN][2];
-    const unsigned char* w = buffer + (w_byte ^ piece << 4);
-    const unsigned char* x = buffer + (x_byte ^ piece << 4);
+  // v += factor of the row * step.
+  __device__ void AddScaled(const WarpSums& step, const float* factors) {
+    const int row = static_cast<int>(threadIdx.x) % 32 / 4;
 #pragma unroll
-    for (int m = 0; m < C::kTilesM; ++m) LdMatrixX4(a[m], w + m * 16 * 128);
+    for (int m = 0; m < C::kTilesM; ++m) {
+      const float low = factors[m * 16 + row];
+      const float high = factors[m * 16 + row + 8];
+#pragma unroll
+      for (int n = 0; n < C::kTilesN; ++n) {
+#pragma unroll
+        for (int i = 0; i < 4; ++i) {
+          v[m][n][i] = fmaf(i < 2 ? low : high, step.v[m][n][i], v[m][n][i]);
+        }
+      }
+    }
+  }
+  // 16 k of x, from where this lane begins to read.
+  template <bool kScaled>
+  __device__ static void LoadInput(const unsigned char* x, const float (&scale)[C::kTilesN],
+                                   uint32_t (&b)[C::kTilesN][2]) {
     if constexpr (C::kTilesN == 1) {
       LdMatrixX2(b[0], x);
     } else {
@@ -84,18 +94,69 @@ struct WarpSums {
         b[n][1] = ScalePair<T>(b[n][1], scale[n]);
       }
     }
+  }
+  __device__ void MmaAll(const uint32_t (&a)[C::kTilesM][4], const uint32_t (&b)[C::kTilesN][2]) {
 #pragma unroll
     for (int m = 0; m < C::kTilesM; ++m) {
 #pragma unroll
       for (int n = 0; n < C::kTilesN; ++n) Mma(v[m][n], a[m], b[n]);
     }
   }
+  // The k of pieces `piece`, which is even, and `piece` + 1 of w in a step: 16, or 32 of codes.
+  // w_byte, x_byte: see MultiplyUnit.
+  template <bool kScaled>
+  __device__ void Multiply(const unsigned char* buffer, int w_byte, int x_byte, int piece,
+                           const float (&scale)[C::kTilesN]) {
+    uint32_t w[C::kTilesM][4];
+    uint32_t b[C::kTilesN][2];
+#pragma unroll
+    for (int m = 0; m < C::kTilesM; ++m) {
+      LdMatrixX4(w[m], buffer + (w_byte ^ piece << 4) + m * 16 * 128);
+    }
+    if constexpr (!C::kCodes) {
+      LoadInput<kScaled>(buffer + (x_byte ^ piece << 4), scale, b);
+      MmaAll(w, b);
+    } else {
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        uint32_t a[C::kTilesM][4];
+#pragma unroll
+        for (int m = 0; m < C::kTilesM; ++m) Widen(w[m][2 * half], w[m][2 * half + 1], a[m]);
+        const int k16 = piece + half;
+        const int plane = k16 / 4 * C::kPlaneBytes;
+        LoadInput<kScaled>(buffer + plane + (x_byte ^ k16 % 4 * 2 << 4), scale, b);
+        MmaAll(a, b);
+      }
+    }
+  }
+  // A fragment of mma from four codes of a row and of the row 8 below it, in the order of
+  // CodeColumn.
+  __device__ static void Widen(uint32_t low, uint32_t high, uint32_t (&a)[4]) {
+    constexpr unsigned kFirstTwo = 0x1404;  // to the upper bytes of the halves
+    constexpr unsigned kLastTwo = 0x3424;
+    a[0] = ElementPair<T>::Code(__byte_perm(low, 0, kFirstTwo));
+    a[1] = ElementPair<T>::Code(__byte_perm(high, 0, kFirstTwo));
+    a[2] = ElementPair<T>::Code(__byte_perm(low, 0, kLastTwo));
+    a[3] = ElementPair<T>::Code(__byte_perm(high, 0, kLastTwo));
+  }
   template <bool kScaled>
   __device__ void MultiplyStep(const unsigned char* buffer, int w_byte, int x_byte,
                                const float (&scale)[C::kTilesN]) {
+    if constexpr (C::kCodes) {
+      WarpSums step;
+      step.Clear();
 #pragma unroll
-    for (int piece = 0; piece < 8; piece += 2) {
-      Multiply<kScaled>(buffer, w_byte, x_byte, piece, scale);
+      for (int piece = 0; piece < 8; piece += 2) {
+        step.template Multiply<kScaled>(buffer, w_byte, x_byte, piece, scale);
+      }
+      const int warp = static_cast<int>(threadIdx.x) / 32 % C::kWarpsM;
+      AddScaled(step,
+                reinterpret_cast<const float*>(buffer + C::kScaleByte) + warp * C::kTilesM * 16);
+    } else {
+#pragma unroll
+      for (int piece = 0; piece < 8; piece += 2) {
+        Multiply<kScaled>(buffer, w_byte, x_byte, piece, scale);
+      }
     }
   }
 };
@@ -195,7 +256,7 @@ __device__ WarpSums<T, C> MultiplyUnit(const ProductTask& task, StepPipeline<C>&
   const int w_byte = warp % C::kWarpsM * C::kTilesM * 16 * 128 + SwizzledByte(lane % 16, lane / 16);
   const int x_byte = C::kWeightBytes + warp / C::kWarpsM * C::kTilesN * 8 * 128 +
                      SwizzledByte(lane / 16 * 8 + lane % 8, lane / 8 % 2);
-  const int segment_steps = (task.k + kSegments * kStepK - 1) / (kSegments * kStepK);
+  const int segment_steps = (task.k + kSegments * C::kStepK - 1) / (kSegments * C::kStepK);
   WarpSums<T, C> sums;
   WarpSums<T, C> total;
   sums.Clear();
@@ -203,7 +264,7 @@ __device__ WarpSums<T, C> MultiplyUnit(const ProductTask& task, StepPipeline<C>&
   int left = segment_steps;
   for (int step = 0; step < StepsOfUnit<C>(task); ++step) {
     const unsigned char* buffer = pipeline.Next(task);
-    if (FirstOfGroup<C>(task) + step * kStepK < task.k) {
+    if (FirstOfGroup<C>(task) + step * C::kStepK < task.k) {
       if (task.row_weight == nullptr) {
         sums.template MultiplyStep<false>(buffer, w_byte, x_byte, scales.of);
       } else {

@@ -9,7 +9,9 @@
 
 namespace folkmoot::cuda {
 
-// Two elements in 32 bits, the first in the low half.
+// Two elements in 32 bits, the first in the low half. Code(): those of two E4M3 codes, each in the
+// upper byte of its half; exact: sign, exponent and mantissa get their places, and the exponent's
+// bias is made up for by a factor.
 template <typename T>
 struct ElementPair;
 template <>
@@ -18,6 +20,18 @@ struct ElementPair<__nv_bfloat16> {
   static __device__ float High(uint32_t bits) { return __uint_as_float(bits & 0xffff0000u); }
   static __device__ uint32_t Bits(float value) {
     return __bfloat16_as_ushort(__float2bfloat16_rn(value));
+  }
+  static __device__ uint32_t Code(uint32_t codes) {
+    const uint32_t placed = (codes & 0x80008000u) | (codes & 0x7f007f00u) >> 4;
+    return Times(placed, 0x7b80);  // 2^120
+  }
+  static __device__ uint32_t Times(uint32_t pair, uint16_t factor) {
+    const __nv_bfloat16 one = __ushort_as_bfloat16(factor);
+    const __nv_bfloat162 product =
+        __hmul2(__halves2bfloat162(__ushort_as_bfloat16(static_cast<uint16_t>(pair)),
+                                   __ushort_as_bfloat16(static_cast<uint16_t>(pair >> 16))),
+                __halves2bfloat162(one, one));
+    return __bfloat16_as_ushort(product.x) | uint32_t{__bfloat16_as_ushort(product.y)} << 16;
   }
 };
 template <>
@@ -28,6 +42,18 @@ struct ElementPair<__half> {
   static __device__ float Low(uint32_t bits) { return Half(bits & 0xffffu); }
   static __device__ float High(uint32_t bits) { return Half(bits >> 16); }
   static __device__ uint32_t Bits(float value) { return __half_as_ushort(__float2half_rn(value)); }
+  static __device__ uint32_t Code(uint32_t codes) {
+    const uint32_t placed = (codes & 0x80008000u) | (codes & 0x7f007f00u) >> 1;
+    return Times(placed, 0x5c00);  // 2^8
+  }
+  static __device__ uint32_t Times(uint32_t pair, uint16_t factor) {
+    const __half one = __ushort_as_half(factor);
+    const __half2 product =
+        __hmul2(__halves2half2(__ushort_as_half(static_cast<uint16_t>(pair)),
+                               __ushort_as_half(static_cast<uint16_t>(pair >> 16))),
+                __halves2half2(one, one));
+    return __half_as_ushort(product.x) | uint32_t{__half_as_ushort(product.y)} << 16;
+  }
 };
 // Both scaled and rounded once.
 template <typename T>

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // One matrix product as its kernels are told of it: out = x * w^T for the rows of a dense matrix,
 // or for the tiles of a grouped one, where the tile names the expert and the choices name the rows.
-// Used by gemm.cc and expert_ffn.cc; the kernels are in mma_product, dot_product and wgmma_product.
+// Used by gemm.cc and expert_ffn.cc; the kernels are in mma_product, code_product, dot_product and
+// wgmma_product.
 //
 // A tile covers positions first .. first + count. Dense: position p is row p of x and of out.
 // Grouped: position p is choices[p]; see `gather` and `scatter`.
@@ -18,8 +19,10 @@ struct ProductTask {
   const void* w = nullptr;  // [slots, n, k], k contiguous
   int n = 0;
   int k = 0;
-  int64_t w_stride = 0;     // elements between rows; slots follow each other without a gap
-  const void* x = nullptr;  // [*, k]
+  int64_t w_stride = 0;  // elements between rows; slots follow each other without a gap
+  // Where w has codes: what they are multiplied with, one for each row and 128 k.
+  const float* w_scale = nullptr;  // [slots, ceil(k / 128), n]
+  const void* x = nullptr;         // [*, k]
   int64_t x_stride = 0;
   void* out = nullptr;  // [*, n], or [*, n / 2] when gated
   int64_t out_stride = 0;
@@ -52,6 +55,14 @@ int MmaWeightRows(MmaShape shape);
 // (the last may be short or empty); a segment is summed by instructions of 16 k in rising order,
 // from zero; the segments are added in rising order, from zero.
 void MmaProduct(Stream& stream, MmaShape shape, DType dtype, const ProductTask& task);
+
+// The same with E4M3 codes as w, in the order of CodeColumn (expert_ffn.h); k and w_stride are
+// multiples of 16, n of 8. Codes are widened exactly, so that weights are not rounded.
+//
+// Order of summation, for every shape (up to 64 positions) and device: as above, but 4 segments of
+// a multiple of 128; 128 k are summed from zero, and their sum, times w_scale, is added to the
+// segment by one FMA.
+void CodeProduct(Stream& stream, MmaShape shape, DType x, const ProductTask& task);
 
 // CUDA cores, float32 FMA, straight from memory: for few rows of a large w, float32, and float32 x
 // with 16-bit w. A tile has at most kDotTokens positions.

@@ -11,6 +11,8 @@
 #include "layers/models/load_config.h"
 #include "parallel/thread_communicator.h"
 #include "runtime/checkpoint/checkpoint.h"
+#include "runtime/cuda/device.h"
+#include "runtime/fault_points.h"
 
 namespace folkmoot {
 namespace {
@@ -91,6 +93,19 @@ TEST_F(GpuDecoderTest, ReplaysDecodeSteps) {
   EXPECT_EQ(started->recorded_steps(), 0);
 }
 
+// Whether a step is started, recorded or replayed: all memory of the device was there before.
+TEST_F(GpuDecoderTest, StepsTakeNoDeviceMemory) {
+  for (const bool record : {true, false}) {
+    const auto model = Load("qwen3_moe-classic", record);
+    PlanPointFaults({{.point = FaultPoint::kGpuAllocate, .nth = 0}});
+    EXPECT_FALSE(cuda::Memory::Allocate(16, "a test").ok());
+    for (int32_t position = 0; position < 9; ++position) {
+      EXPECT_FALSE(Decode(*model, position < 5 ? 3 : 2, position).empty());
+    }
+    PlanPointFaults({});
+  }
+}
+
 // The budget of a layer: qkv, rotate and store, attention, output product, norm to grouped choices,
 // experts up and down, combine. Embedding, first norm, gather and head come once.
 TEST_F(GpuDecoderTest, EightKernelsPerLayer) {
@@ -112,19 +127,25 @@ TEST(MoeBench, MeasuresEveryNumberOfTokens) {
   options.shape.gate.shared = true;
   options.tokens = {1, 16, 5};
   options.seconds = 1e-6;
-  const auto report = RunMoeBench(options);
-  ASSERT_TRUE(report.ok()) << report.status();
-  ASSERT_EQ(report->points.size(), 3U);
-  for (size_t i = 0; i < 3; ++i) {
-    const MoeBenchPoint& point = report->points[i];
-    EXPECT_EQ(point.tokens, options.tokens[i]);
-    EXPECT_GT(point.seconds, 0);
-    EXPECT_GE(point.touched, 2);  // a token's experts differ
-    EXPECT_LE(point.touched, 8);
-    EXPECT_GE(point.kernels, 4);
+  double bytes = 0;  // of 16 tokens
+  for (const bool fp8 : {false, true}) {
+    options.fp8_experts = fp8;
+    const auto report = RunMoeBench(options);
+    ASSERT_TRUE(report.ok()) << report.status();
+    ASSERT_EQ(report->points.size(), 3U);
+    for (size_t i = 0; i < 3; ++i) {
+      const MoeBenchPoint& point = report->points[i];
+      EXPECT_EQ(point.tokens, options.tokens[i]);
+      EXPECT_GT(point.seconds, 0);
+      EXPECT_GE(point.touched, 2);  // a token's experts differ
+      EXPECT_LE(point.touched, 8);
+      EXPECT_GE(point.kernels, 4);
+    }
+    EXPECT_GT(report->read_bytes_per_second, 0);
+    EXPECT_GT(report->flops_per_second, 0);
+    EXPECT_TRUE(!fp8 || report->points[1].bytes < bytes);
+    bytes = report->points[1].bytes;
   }
-  EXPECT_GT(report->read_bytes_per_second, 0);
-  EXPECT_GT(report->flops_per_second, 0);
 }
 
 }  // namespace

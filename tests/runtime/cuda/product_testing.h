@@ -11,6 +11,7 @@
 #include "runtime/check.h"
 #include "runtime/cuda/views.h"
 #include "runtime/dtype.h"
+#include "runtime/quant/code_matrix.h"
 #include "tests/runtime/cuda/cuda_testing.h"
 
 namespace folkmoot::cuda {
@@ -54,6 +55,9 @@ struct HostMatrix {
   int64_t rows = 0;
   int64_t cols = 0;
   std::vector<float> values;
+  // Where it is made of codes: values[r, c] = number of codes[r, c] * scales[r, c / 128].
+  std::vector<uint8_t> codes;
+  std::vector<float> scales;
 
   float at(int64_t r, int64_t c) const { return values[static_cast<size_t>(r * cols + c)]; }
 };
@@ -63,6 +67,23 @@ inline HostMatrix RandomMatrix(DType dtype, int64_t rows, int64_t cols, uint32_t
   std::normal_distribution<float> normal(0.0f, 1.0f);
   HostMatrix matrix{rows, cols, std::vector<float>(static_cast<size_t>(rows * cols))};
   for (float& value : matrix.values) value = RoundTo(dtype, normal(random));
+  return matrix;
+}
+
+// Of E4M3 codes, NaN left out, with scales as weights have them.
+inline HostMatrix RandomCodes(int64_t rows, int64_t cols, uint32_t seed) {
+  std::mt19937 random(seed);
+  std::uniform_real_distribution<float> uniform(0.0005f, 0.005f);
+  HostMatrix matrix{.rows = rows, .cols = cols};
+  for (int64_t r = 0; r < rows; ++r) {
+    for (int64_t c = 0; c < cols; ++c) {
+      if (c % 128 == 0) matrix.scales.push_back(uniform(random));
+      auto code = static_cast<uint8_t>(random());
+      if ((code & 0x7f) == 0x7f) code = 0;
+      matrix.codes.push_back(code);
+      matrix.values.push_back(CodeNumber(CodeType::kFp8, code) * matrix.scales.back());
+    }
+  }
   return matrix;
 }
 

@@ -9,13 +9,15 @@
 
 namespace folkmoot {
 
-KvPool::KvPool(int64_t blocks, int64_t block_size, uint64_t hash_seed, uint64_t hash_mask)
+KvPool::KvPool(int64_t blocks, int64_t block_size, int64_t snapshots, uint64_t hash_seed,
+               uint64_t hash_mask)
     : block_size_(block_size),
       hash_seed_(hash_seed),
       hash_mask_(hash_mask),
       pages_(static_cast<size_t>(blocks)),
       tokens_(static_cast<size_t>(blocks * block_size)),
-      index_(0, HashOf{this}, Same{this}) {
+      index_(0, HashOf{this}, Same{this}),
+      snapshots_(snapshots, blocks) {
   FM_CHECK(block_size > 0);
   free_.reserve(pages_.size());
   for (int64_t i = blocks - 1; i >= 0; --i) free_.push_back(static_cast<int32_t>(i));
@@ -63,6 +65,7 @@ void KvPool::Unlink(int32_t index) {
 
 void KvPool::Withdraw(int32_t index) {
   index_.erase(index);
+  snapshots_.Drop(index);
   page(index).node = -1;
   page(index).scope = {};
   ++removals_;
@@ -100,6 +103,12 @@ void KvPool::Find(const CacheScope& scope, std::span<const int32_t> tokens, int6
   }
 }
 
+void KvPool::EndAtSnapshot(Match* match) const {
+  std::vector<int32_t>& pages = match->pages;
+  while (!pages.empty() && snapshots_.OfPage(pages.back()) < 0) pages.pop_back();
+  match->node = pages.empty() ? kRoot : pages_[static_cast<size_t>(pages.back())].node;
+}
+
 int64_t KvPool::CountUnused(std::span<const int32_t> pages) const {
   return std::count_if(pages.begin(), pages.end(), [&](int32_t p) { return references(p) == 0; });
 }
@@ -119,13 +128,13 @@ void KvPool::Acquire(std::span<const int32_t> pages) {
   }
 }
 
-int64_t KvPool::Publish(int32_t index, int64_t parent, const CacheScope& scope,
-                        std::span<const int32_t> tokens) {
+KvPool::Place KvPool::Publish(int32_t index, int64_t parent, const CacheScope& scope,
+                              std::span<const int32_t> tokens) {
   FM_CHECK(references(index) > 0 && !published(index));
   FM_CHECK(static_cast<int64_t>(tokens.size()) == block_size_);
   const Key key = KeyOf(parent, scope, tokens);
   const auto found = index_.find(key);
-  if (found != index_.end()) return page(*found).node;
+  if (found != index_.end()) return {page(*found).node, *found};
   std::copy(tokens.begin(), tokens.end(), tokens_.begin() + index * block_size_);
   Page& entered = page(index);
   entered.node = next_node_++;
@@ -134,7 +143,7 @@ int64_t KvPool::Publish(int32_t index, int64_t parent, const CacheScope& scope,
   entered.keep = scope.keep();
   if (parent == kRoot) entered.scope = scope;
   index_.insert(index);
-  return entered.node;
+  return {entered.node, index};
 }
 
 void KvPool::Forget(const CacheScope& scope, std::span<const int32_t> tokens, int64_t first) {

@@ -21,6 +21,8 @@
 #include <string>
 #include <vector>
 
+#include "scheduler/state_snapshots.h"
+
 namespace folkmoot {
 
 // Who may read a cached page besides having the same tokens.
@@ -45,9 +47,16 @@ class KvPool {
     int64_t removals = -1;  // state of the index that this was found in
   };
 
-  // `hash_seed`: a number that outsiders cannot know makes crafted collisions useless. `hash_mask`:
-  // bits of the hash in use; tests take few to see collisions.
-  KvPool(int64_t blocks, int64_t block_size, uint64_t hash_seed = 0,
+  // A page in the index and its node.
+  struct Place {
+    int64_t node = kRoot;
+    int32_t page = -1;
+  };
+
+  // `snapshots` of recurrent state may belong to pages in the index. `hash_seed`: a number that
+  // outsiders cannot know makes crafted collisions useless. `hash_mask`: bits of the hash in use;
+  // tests take few to see collisions.
+  KvPool(int64_t blocks, int64_t block_size, int64_t snapshots = 0, uint64_t hash_seed = 0,
          uint64_t hash_mask = ~uint64_t{0});
   KvPool(const KvPool&) = delete;
   KvPool& operator=(const KvPool&) = delete;
@@ -70,15 +79,17 @@ class KvPool {
   // pages of `tokens`, at most `limit`. Takes no references.
   void Find(const CacheScope& scope, std::span<const int32_t> tokens, int64_t limit,
             Match* match) const;
+  // Shortens `match` to where a snapshot is.
+  void EndAtSnapshot(Match* match) const;
   // Those of the pages that nobody uses now.
   int64_t CountUnused(std::span<const int32_t> pages) const;
   // A reference to each, for pages that are used or cached.
   void Acquire(std::span<const int32_t> pages);
 
-  // Enters a full page of computed `tokens` [block_size] behind node `parent`. Returns its node.
-  // When the index has such a node already, returns that one and the page stays out of the index.
-  int64_t Publish(int32_t page, int64_t parent, const CacheScope& scope,
-                  std::span<const int32_t> tokens);
+  // Enters a full page of computed `tokens` [block_size] behind node `parent`. When the index has
+  // such a page already, returns that one and this one stays out of the index.
+  Place Publish(int32_t page, int64_t parent, const CacheScope& scope,
+                std::span<const int32_t> tokens);
   // Takes the leading pages of `tokens` from page `first` on out of the index, except those with
   // more than one reference.
   void Forget(const CacheScope& scope, std::span<const int32_t> tokens, int64_t first);
@@ -88,6 +99,10 @@ class KvPool {
   void Release(std::span<const int32_t> pages);
   // Pages of `pages` with one reference only.
   int64_t CountUnshared(std::span<const int32_t> pages) const;
+
+  // Those of pages that leave the index are free.
+  StateSnapshots& snapshots() { return snapshots_; }
+  const StateSnapshots& snapshots() const { return snapshots_; }
 
   int64_t references(int32_t page) const { return pages_[static_cast<size_t>(page)].references; }
   bool published(int32_t page) const { return pages_[static_cast<size_t>(page)].node >= 0; }
@@ -140,6 +155,7 @@ class KvPool {
   int64_t cached_ = 0, used_ = 0;
   int64_t next_node_ = 0;
   int64_t removals_ = 0;  // from the index, ever
+  StateSnapshots snapshots_;
 };
 
 }  // namespace folkmoot

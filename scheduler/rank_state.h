@@ -19,8 +19,8 @@ struct RankState {
     std::vector<int32_t> pages;
   };
 
-  RankState(int64_t blocks, int64_t block_size, uint64_t hash_seed)
-      : pool(blocks, block_size, hash_seed) {}
+  RankState(int64_t blocks, int64_t block_size, int64_t snapshots, uint64_t hash_seed)
+      : pool(blocks, block_size, snapshots, hash_seed) {}
 
   // Keeps the order of importance.
   void Insert(Sequence* sequence, bool by_priority);

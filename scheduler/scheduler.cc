@@ -44,9 +44,10 @@ Scheduler::Scheduler(const SchedulerOptions& options)
   FM_CHECK(options.max_batched_tokens > 0 && options.prefill_chunk > 0);
   for (int r = 0; r < options.ranks; ++r) {
     ranks_.push_back(std::make_unique<RankState>(options.blocks_per_rank, options.block_size,
-                                                 options.hash_seed));
+                                                 options.snapshots_per_rank, options.hash_seed));
   }
   matches_.resize(ranks_.size());
+  known_pages_.resize(ranks_.size());
 }
 
 // Tokens of an earlier life are taken as they are, if they can be.

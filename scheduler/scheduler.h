@@ -42,6 +42,9 @@ struct SchedulerOptions {
   int64_t block_size = 16;
   // Sequences that a rank can hold at once, beside what their pages allow; 0: any number.
   int64_t slots_per_rank = 0;
+  // Copies of recurrent state that a rank keeps for pages of the prefix cache. Above 0: pages are
+  // read up to such a copy only. 0: the model has no such state, or its pages are not shared.
+  int64_t snapshots_per_rank = 0;
   bool prefix_caching = true;
   Policy policy = Policy::kFcfs;
   bool plan_ahead = false;  // one step may be planned while another is under way
@@ -161,6 +164,8 @@ class Scheduler {
     int64_t drafts = 0;  // rows of guesses behind them
     int64_t end = 0;     // position behind the last row that is no guess
     bool sample = false;
+    int rank = 0;
+    int32_t snapshot = -1;  // that is written behind it
   };
   struct Flight {
     int64_t step = 0;
@@ -182,6 +187,7 @@ class Scheduler {
   static int64_t Pending(const Sequence& sequence);
   static bool Decodes(const Sequence& sequence, int64_t rows);
   int64_t ChunkLimit(const Sequence& sequence) const;
+  int64_t StepRows(const Sequence& sequence, int64_t budget) const;
   void Divide(RankState& rank) const;
   void Grow(RankState& rank);
   void GrowOne(RankState& rank, size_t i);
@@ -203,6 +209,13 @@ class Scheduler {
   void Start(Sequence* head, int r);
   StepPlan Commit();
   void PlanSlice(Sequence* sequence, RankPlan* plan, std::vector<FlightSlice>* flight);
+
+  // scheduler_snapshot.cc
+  void BeginAtSnapshot(Sequence* sequence, int64_t known_pages) const;
+  int64_t UpToSnapshot(const Sequence& sequence, int64_t rows) const;
+  int32_t TakeSnapshot(const Sequence& sequence, int64_t end) const;
+  void SettleSnapshot(const FlightSlice& slice, Sequence* sequence) const;
+
   bool PrepareMask(Sequence* sequence) const;
 
   // scheduler_restart.cc
@@ -236,6 +249,7 @@ class Scheduler {
   std::vector<StepResult> results_;  // keeps what events point to
   // What the prefix caches hold of the head of the queue, by rank.
   std::vector<KvPool::Match> matches_;
+  std::vector<int64_t> known_pages_;             // that were found, beyond the last snapshot too
   std::pair<int64_t, int64_t> matched_{-1, -1};  // its id and life
   int64_t next_request_ = 0;
   int64_t next_sequence_ = 0;

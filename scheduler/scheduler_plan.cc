@@ -45,6 +45,11 @@ int64_t Scheduler::ChunkLimit(const Sequence& sequence) const {
   return std::max(whole, scored);
 }
 
+// Rows of a step that the sequence gets out of `budget`.
+int64_t Scheduler::StepRows(const Sequence& sequence, int64_t budget) const {
+  return UpToSnapshot(sequence, std::min({Pending(sequence), budget, ChunkLimit(sequence)}));
+}
+
 StepPlan Scheduler::Schedule() {
   FM_CHECK(steps_under_way() <= (options_.plan_ahead ? 1 : 0));
   for (const auto& rank : ranks_) {
@@ -66,7 +71,7 @@ void Scheduler::Divide(RankState& rank) const {
     for (Sequence* sequence : rank.running) {
       const int64_t pending = Pending(*sequence);
       if (Decodes(*sequence, pending) != decoding) continue;
-      sequence->want = std::min({pending, rank.budget, ChunkLimit(*sequence)});
+      sequence->want = StepRows(*sequence, rank.budget);
       rank.budget -= sequence->want;
     }
   }
@@ -90,7 +95,7 @@ void Scheduler::Grow(RankState& rank) {
   // left without a token. It goes first, or nobody would ever go on.
   Sequence* first = rank.running.front();
   rank.blocked = false;
-  first->want = std::min({Pending(*first), rank.budget, ChunkLimit(*first)});
+  first->want = StepRows(*first, rank.budget);
   rank.budget -= first->want;
   GrowOne(rank, 0);
 }
@@ -159,7 +164,7 @@ void Scheduler::Requeue(Sequence* sequence) {
   sequence->rank = -1;
   sequence->started = false;
   sequence->cached_pages = sequence->new_pages = sequence->chained_pages = 0;
-  sequence->node = KvPool::kRoot;
+  sequence->chain_end = {};
   sequence->computed = 0;
   --running_;
   queue_.AddFront(sequence, next_step_);
@@ -206,9 +211,13 @@ void Scheduler::FindPrefixes(const Sequence& head) {
   const std::pair key(head.id, head.life);
   if (matched_ != key) matches_.assign(ranks_.size(), {});
   matched_ = key;
+  known_pages_.assign(ranks_.size(), 0);
   const int64_t limit = CacheLimit(head);
   for (size_t r = 0; r < ranks_.size() && limit > 0; ++r) {
-    ranks_[r]->pool.Find(head.request->scope, head.tokens, limit, &matches_[r]);
+    const KvPool& pool = ranks_[r]->pool;
+    pool.Find(head.request->scope, head.tokens, limit, &matches_[r]);
+    known_pages_[r] = std::ssize(matches_[r].pages);
+    if (options_.snapshots_per_rank > 0) pool.EndAtSnapshot(&matches_[r]);
     const auto found = static_cast<int64_t>(matches_[r].pages.size()) * options_.block_size;
     if (found < head.request->request.source) matches_[r] = {};  // not a part of a source
   }
@@ -282,11 +291,13 @@ void Scheduler::Start(Sequence* head, int r) {
   const KvPool::Match& match = matches_[static_cast<size_t>(r)];
   rank.pool.Acquire(match.pages);
   head->pages = match.pages;
-  head->node = match.node;
+  head->chain_end.node = match.node;
+  if (!match.pages.empty()) head->chain_end.page = match.pages.back();
   head->cached_pages = head->chained_pages = static_cast<int64_t>(match.pages.size());
   head->computed = head->cached_pages * options_.block_size;
   head->rank = r;
   head->phase = SequencePhase::kRunning;
+  BeginAtSnapshot(head, known_pages_[static_cast<size_t>(r)]);
   if (request->reads_cache && request->scope.keep()) {
     prefix_query_tokens_ += head->length();
     prefix_hit_tokens_ += head->computed;
@@ -300,8 +311,7 @@ void Scheduler::Start(Sequence* head, int r) {
     request->ticket = next_ticket_++;
     if (!request->shares_prompt) ReleaseSiblings(request);
   }
-  const int64_t pending = Pending(*head);
-  head->want = std::min({pending, rank.budget, ChunkLimit(*head)});
+  head->want = StepRows(*head, rank.budget);
   if (!TakePages(rank, head)) FM_CHECK(false);  // it fits
   rank.budget -= head->want;
   rank.Insert(head, by_priority());
@@ -358,6 +368,7 @@ SequenceStart StartOf(const Sequence& sequence, int64_t cached) {
   start.cached = cached;
   start.cached_blocks.assign(sequence.pages.begin(),
                              sequence.pages.begin() + sequence.cached_pages);
+  start.snapshot = sequence.snapshot;
   start.answered = sequence.answered;
   start.gate = request.gate;
   start.sampling = request.sampling;
@@ -390,12 +401,15 @@ void Scheduler::PlanSlice(Sequence* sequence, RankPlan* plan, std::vector<Flight
     sequence->mask_ready = false;
   }
   slice.new_blocks.assign(sequence->pages.end() - sequence->new_pages, sequence->pages.end());
+  slice.snapshot = TakeSnapshot(*sequence, end);
   flight->push_back({.id = slice.id,
                      .life = sequence->life,
                      .count = slice.count,
                      .drafts = slice.drafts,
                      .end = end,
-                     .sample = slice.sample});
+                     .sample = slice.sample,
+                     .rank = sequence->rank,
+                     .snapshot = slice.snapshot});
   if (!sequence->started) plan->starts.push_back(StartOf(*sequence, slice.start));
   plan->slices.push_back(std::move(slice));
   sequence->started = true;

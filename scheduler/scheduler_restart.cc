@@ -47,6 +47,11 @@ void Scheduler::Trust(RequestState* request) {
 void Scheduler::Restart(bool begun) {
   std::vector<RequestState*> under_way;
   if (begun) under_way = RequestsUnderWay();
+  for (const Flight& flight : flights_) {
+    for (const auto& slices : flight.ranks) {
+      for (const FlightSlice& slice : slices) SettleSnapshot(slice, nullptr);
+    }
+  }
   flights_.clear();
   for (const auto& [id, sequence] : sequences_) {
     sequence->rows_in_flight = sequence->samples_in_flight = sequence->drafts_in_flight = 0;
@@ -65,8 +70,9 @@ void Scheduler::Restart(bool begun) {
 
 void Scheduler::ForgetPages(int rank) {
   FM_CHECK(running_ == 0);
-  ranks_[static_cast<size_t>(rank)] = std::make_unique<RankState>(
-      options_.blocks_per_rank, options_.block_size, options_.hash_seed);
+  ranks_[static_cast<size_t>(rank)] =
+      std::make_unique<RankState>(options_.blocks_per_rank, options_.block_size,
+                                  options_.snapshots_per_rank, options_.hash_seed);
   matched_ = {-1, -1};
 }
 

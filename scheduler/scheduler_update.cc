@@ -36,7 +36,10 @@ const std::vector<RequestEvent>& Scheduler::Update(std::vector<StepResult> resul
       const std::span<const SequenceResult> results_of_slice =
           FindResults(results_[r].sequences, slice.id, &next);
       const auto found = sequences_.find(slice.id);
-      if (found == sequences_.end()) continue;  // it has ended
+      if (found == sequences_.end()) {  // it has ended
+        SettleSnapshot(slice, nullptr);
+        continue;
+      }
       Apply(found->second, slice, results_of_slice);
     }
   }
@@ -74,12 +77,16 @@ bool Scheduler::ApplyOne(Sequence* sequence, const FlightSlice& slice, const Seq
   RequestState* request = sequence->request;
   const bool failed = result != nullptr && !result->error.empty();
   FinishReason finish = failed ? FinishReason::kError : FinishReason::kNone;
-  if (!failed) {
+  if (failed) {
+    SettleSnapshot(slice, nullptr);
+  } else {
     if (slice.end > sequence->answered) Trust(request);
     if (slice.life == sequence->life) {
       sequence->computed = slice.end;
       if (request->publishes) PublishPages(sequence);
+      SettleSnapshot(slice, sequence);
     } else {  // preempted meanwhile: the pages are gone, the answer stands
+      SettleSnapshot(slice, nullptr);
       sequence->answered = std::max(sequence->answered, slice.end);
     }
     if (slice.sample) {
@@ -125,8 +132,8 @@ void Scheduler::PublishPages(Sequence* sequence) {
   const std::span<const int32_t> tokens(sequence->tokens);
   while ((sequence->chained_pages + 1) * options_.block_size <= sequence->computed) {
     const auto i = static_cast<size_t>(sequence->chained_pages++);
-    sequence->node = pool.Publish(sequence->pages[i], sequence->node, sequence->request->scope,
-                                  tokens.subspan(i * size, size));
+    sequence->chain_end = pool.Publish(sequence->pages[i], sequence->chain_end.node,
+                                       sequence->request->scope, tokens.subspan(i * size, size));
   }
 }
 

@@ -47,16 +47,21 @@ struct Sequence {
   // This life.
   int64_t life = 0;
   int rank = -1;
-  bool started = false;          // the rank knows it
-  std::vector<int32_t> pages;    // a reference to each
-  int64_t cached_pages = 0;      // leading ones that came from the prefix cache
-  int64_t new_pages = 0;         // last ones that the rank has not heard of
-  int64_t chained_pages = 0;     // leading ones with a place in the prefix tree
-  int64_t node = KvPool::kRoot;  // of the last of those
-  int64_t computed = 0;          // rows whose keys and values are in the cache
-  int64_t want = 0;              // rows of the step being planned
-  int64_t drafts = 0;            // rows of guesses behind them
-  std::vector<int32_t> draft;    // the guesses, when they are made here
+  bool started = false;        // the rank knows it
+  std::vector<int32_t> pages;  // a reference to each
+  int64_t cached_pages = 0;    // leading ones that came from the prefix cache
+  int64_t new_pages = 0;       // last ones that the rank has not heard of
+  int64_t chained_pages = 0;   // leading ones with a place in the prefix tree
+  KvPool::Place chain_end;     // the last of those
+  int64_t computed = 0;        // rows whose keys and values are in the cache
+  int64_t want = 0;            // rows of the step being planned
+  int64_t drafts = 0;          // rows of guesses behind them
+  std::vector<int32_t> draft;  // the guesses, when they are made here
+  // Of models with recurrent state: the snapshot with which it began, -1: none; where steps of its
+  // first tokens end, so that one can be made there; and the newest one made while it decodes.
+  int32_t snapshot = -1;
+  int64_t snapshot_stops[2] = {0, 0};
+  int32_t newest_snapshot = -1, newest_page = -1;
 
   // Length and end of what is computed, when all steps in flight are done. Not known while guesses
   // are in flight.

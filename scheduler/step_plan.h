@@ -26,6 +26,9 @@ struct SequenceStart {
   // pages, and fewer than tokens.size().
   int64_t cached = 0;
   std::vector<int32_t> cached_blocks;
+  // The copy of recurrent state with which it goes on behind them; -1: there is none, it begins at
+  // its first token, or the model has no such state.
+  int32_t snapshot = -1;
   // Positions before this one have been answered in an earlier life: no prompt log-probabilities
   // and routing traces for them.
   int64_t answered = 0;
@@ -51,6 +54,9 @@ struct SequenceSlice {
   // guesses are in `draft`, or, where that is empty, they are the rank's own draft model's.
   int64_t drafts = 0;
   std::vector<int32_t> draft;
+  // Where a copy of the recurrent state behind the last of these goes, once the step is computed;
+  // starts of the same step read what was there before. -1: nowhere.
+  int32_t snapshot = -1;
   // Bit mask over the vocabulary for the choice after the last token, then one for the choice after
   // each guess; empty: all may come.
   std::vector<uint32_t> allowed;

@@ -30,7 +30,7 @@ Request Ask(int64_t length, int64_t max_tokens, int32_t first) {
 
 Driver::Driver(const SchedulerOptions& options) : options_(options), scheduler_(options) {
   for (int r = 0; r < options.ranks; ++r) {
-    ranks_.emplace_back(options.blocks_per_rank, options.block_size, options.slots_per_rank);
+    ranks_.emplace_back(options);
   }
 }
 

@@ -15,6 +15,7 @@ void FakeRank::Demand(bool condition, const char* what, int64_t sequence) {
 void FakeRank::Restart() {
   states_.clear();
   for (Page& page : pages_) page = {.rows = std::vector<uint64_t>(page.rows.size())};
+  std::fill(snapshots_.begin(), snapshots_.end(), 0u);
 }
 
 void FakeRank::KeepPages() {
@@ -72,6 +73,28 @@ void FakeRank::Begin(const SequenceStart& start) {
     content = NextState(content, start.tokens[static_cast<size_t>(p)]);
     state.states.push_back(content);
   }
+  CheckSnapshot(start, content);
+}
+
+// A sequence goes on with the state of its own tokens.
+void FakeRank::CheckSnapshot(const SequenceStart& start, uint64_t content) {
+  if (snapshots_.empty() || start.cached == 0) {
+    return Demand(start.snapshot < 0, "has a snapshot and nothing before it", start.id);
+  }
+  const bool there = start.snapshot >= 0 && start.snapshot < std::ssize(snapshots_);
+  Demand(there, "goes on from no snapshot", start.id);
+  if (!there) return;
+  Demand(snapshots_[static_cast<size_t>(start.snapshot)] == content,
+         "goes on with the state of other tokens", start.id);
+}
+
+void FakeRank::WriteSnapshot(const SequenceSlice& slice, const State& state) {
+  if (slice.snapshot < 0) return;
+  Demand(slice.snapshot < std::ssize(snapshots_), "writes to a snapshot that is not there",
+         slice.id);
+  Demand((slice.start + slice.count) % block_size_ == 0 && slice.drafts == 0,
+         "writes a snapshot that is not behind a page", slice.id);
+  if (complaint_.empty()) snapshots_[static_cast<size_t>(slice.snapshot)] = state.states.back();
 }
 
 void FakeRank::CheckSlice(const SequenceSlice& slice, State* state) {
@@ -145,6 +168,7 @@ void FakeRank::Compute(const SequenceSlice& slice, State* state,
   if (!complaint_.empty()) return;
   const int64_t end = slice.start + slice.count;
   for (int64_t p = slice.start; p < end; ++p) ComputeRow(slice.id, state);
+  WriteSnapshot(slice, *state);
   const size_t words = slice.allowed.size() / static_cast<size_t>(1 + slice.drafts);
   for (int64_t i = 0;; ++i) {
     SequenceResult& result = answer();

@@ -8,18 +8,21 @@
 #include <string>
 #include <vector>
 
-#include "scheduler/step_plan.h"
+#include "scheduler/scheduler.h"
 #include "tests/scheduler/fake_model.h"
 
 namespace folkmoot {
 
 class FakeRank {
  public:
-  // `slots`: sequences that it can hold at once; 0: any number.
-  FakeRank(int64_t blocks, int64_t block_size, int64_t slots)
-      : block_size_(block_size), slots_(slots) {
+  // Pages, slots and snapshots as `options` says.
+  explicit FakeRank(const SchedulerOptions& options)
+      : block_size_(options.block_size),
+        slots_(options.slots_per_rank),
+        snapshots_(static_cast<size_t>(options.snapshots_per_rank)) {
+    const int64_t blocks = options.blocks_per_rank;
     pages_.resize(static_cast<size_t>(blocks));
-    for (Page& page : pages_) page.rows.resize(static_cast<size_t>(block_size));
+    for (Page& page : pages_) page.rows.resize(static_cast<size_t>(block_size_));
   }
 
   // Sequences may share pages only with the same label (that of their salt).
@@ -64,6 +67,8 @@ class FakeRank {
   void Demand(bool condition, const char* what, int64_t sequence);
   void Forget(int64_t id);
   void Begin(const SequenceStart& start);
+  void CheckSnapshot(const SequenceStart& start, uint64_t content);
+  void WriteSnapshot(const SequenceSlice& slice, const State& state);
   void CheckSlice(const SequenceSlice& slice, State* state);
   void Compute(const SequenceSlice& slice, State* state, std::vector<SequenceResult>* results);
   // Computes the row of the sequence's next position.
@@ -74,6 +79,7 @@ class FakeRank {
 
   int64_t block_size_;
   int64_t slots_;
+  std::vector<uint64_t> snapshots_;  // states; 0: not written
   int64_t step_ = 0, answered_ = 0;
   std::vector<Page> pages_;
   std::map<int64_t, State> states_;

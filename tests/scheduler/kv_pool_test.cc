@@ -15,7 +15,7 @@ Pages Enter(KvPool* pool, const std::vector<int32_t>& tokens, const CacheScope& 
   EXPECT_TRUE(pool->Allocate(pool->PagesFor(static_cast<int64_t>(tokens.size())), &pages));
   int64_t node = KvPool::kRoot;
   for (size_t i = 0; 2 * i + 2 <= tokens.size(); ++i) {
-    node = pool->Publish(pages[i], node, scope, std::span(tokens).subspan(2 * i, 2));
+    node = pool->Publish(pages[i], node, scope, std::span(tokens).subspan(2 * i, 2)).node;
   }
   return pages;
 }
@@ -133,7 +133,7 @@ TEST(KvPool, ScopesDoNotMix) {
 
 TEST(KvPool, CollidingHashesGiveNoWrongPage) {
   for (const uint64_t mask : {uint64_t{0}, uint64_t{1}, uint64_t{3}}) {
-    KvPool pool(256, 2, /*hash_seed=*/5, mask);
+    KvPool pool(256, 2, /*snapshots=*/0, /*hash_seed=*/5, mask);
     std::vector<Pages> pages;
     for (int32_t t = 0; t < 60; ++t) {
       pages.push_back(Enter(&pool, {t, 1, 2, t}, {"", static_cast<uint64_t>(t % 2), -1}));

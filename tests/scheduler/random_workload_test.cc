@@ -41,6 +41,7 @@ TEST(RandomWorkload, KeepsEveryInvariantForAMillionSteps) {
   EXPECT_GT(all.failed, Share(1000));
   EXPECT_GT(all.preemptions, Share(5000));
   EXPECT_GT(all.hit_tokens, Share(100'000));
+  EXPECT_GT(all.resumed_tokens, Share(5000));
   EXPECT_GT(all.taken_back, Share(1000));
   EXPECT_GT(all.ahead, Share(100'000));
   EXPECT_GT(all.drafted, Share(100'000));

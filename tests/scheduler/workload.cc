@@ -34,6 +34,10 @@ SchedulerOptions RandomOptions(uint64_t seed) {
   options.speculation.lookup_max = between(2, 4);
   options.gate_can_speculate = [](const std::string& gate) { return gate != "k=1"; };
   options.slots_per_rank = between(0, 1) * between(1, 3);
+  // A state cannot take guesses back.
+  if (options.slots_per_rank > 0 && options.speculation.tokens == 0) {
+    options.snapshots_per_rank = between(0, 1) * between(1, 6);
+  }
   return options;
 }
 
@@ -48,6 +52,7 @@ void WorkloadCounts::operator+=(const WorkloadCounts& other) {
   failed += other.failed;
   preemptions += other.preemptions;
   hit_tokens += other.hit_tokens;
+  resumed_tokens += other.resumed_tokens;
   taken_back += other.taken_back;
   ahead += other.ahead;
   drafted += other.drafted;
@@ -61,7 +66,7 @@ void WorkloadCounts::operator+=(const WorkloadCounts& other) {
 Workload::Workload(const SchedulerOptions& options, uint64_t seed, uint64_t crashes)
     : options_(options), random_(seed), scheduler_(options), crashes_(crashes) {
   for (int r = 0; r < options.ranks; ++r) {
-    ranks_.emplace_back(options.blocks_per_rank, options.block_size, options.slots_per_rank);
+    ranks_.emplace_back(options);
   }
   arrivals_ = 10 + Draw(40);
   aborts_ = Draw(6);
@@ -177,6 +182,10 @@ void Workload::CheckPools() {
     Demand(pool.free() + pool.used() + pool.cached() == options_.blocks_per_rank,
            "free + used + cached is not the total");
     if (under_way_.empty() && scheduler_.idle()) Demand(pool.used() == 0, "a page was lost");
+    if (under_way_.empty()) {
+      const StateSnapshots& snapshots = pool.snapshots();
+      Demand(snapshots.free() + snapshots.kept() == snapshots.total(), "a snapshot was lost");
+    }
     running += scheduler_.running(r);
   }
   Demand(running == scheduler_.running(), "running sequences do not add up");
@@ -358,6 +367,7 @@ bool Workload::Run(int64_t steps) {
   }
   counts_.preemptions = scheduler_.preemptions();
   counts_.hit_tokens = scheduler_.prefix_hit_tokens();
+  if (options_.snapshots_per_rank > 0) counts_.resumed_tokens = counts_.hit_tokens;
   counts_.drafted = scheduler_.speculation().drafted;
   counts_.accepted = scheduler_.speculation().accepted;
   // Those of choices that ended before their answer came are in no event.

@@ -25,7 +25,9 @@ struct WorkloadCounts {
   int64_t requests = 0, refused = 0;
   int64_t stopped = 0, full_length = 0, aborted = 0, failed = 0;  // choices
   int64_t aborted_alone = 0;                                      // choices whose request went on
-  int64_t preemptions = 0, hit_tokens = 0, taken_back = 0, ahead = 0;
+  int64_t preemptions = 0, hit_tokens = 0;
+  int64_t resumed_tokens = 0;  // of hits, those behind snapshots
+  int64_t taken_back = 0, ahead = 0;
   int64_t drafted = 0, accepted = 0;  // guesses
   int64_t crashes = 0, given_up = 0;  // of the ranks; choices that ended for it
   int64_t pages_kept = 0;             // over crashes

@@ -9,7 +9,7 @@ namespace folkmoot {
 
 SimFrontEnd::SimFrontEnd(const SchedulerOptions& options) : options_(options), scheduler_(options) {
   for (int r = 0; r < options.ranks; ++r) {
-    ranks_.emplace_back(options.blocks_per_rank, options.block_size, options.slots_per_rank);
+    ranks_.emplace_back(options);
   }
 }
 

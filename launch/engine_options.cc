@@ -114,6 +114,11 @@ void AddEngineFlags(CLI::App& app, EngineOptions* options) {
   app.add_option("--kv-cache-blocks", options->kv_cache_blocks,
                  "KV cache pages of 16 tokens per rank; 0: enough for --max-num-seqs")
       ->check(CLI::NonNegativeNumber);
+  app.add_option(
+         "--state-snapshots", options->state_snapshots,
+         "copies of recurrent state per rank for the prefix cache; 0: no such cache; -1: in "
+         "a quarter of its memory, at most 4 for each of --max-num-seqs")
+      ->check(CLI::Range(-1, 1 << 20));
   AddSpeculationFlags(app, options);
   app.add_option("--timeout-ms", options->timeout_ms,
                  "deadline of every wait between ranks, in milliseconds")

@@ -40,10 +40,11 @@ struct EngineOptions {
   int64_t max_model_len = 0;  // 0: as config.json says
   int64_t max_num_seqs = 64;
   int64_t max_num_batched_tokens = 512;
-  int64_t prefill_chunk = 0;    // 0: max_num_batched_tokens
-  int64_t kv_cache_blocks = 0;  // per rank; 0: as many as max_num_seqs sequences can use
-  int64_t timeout_ms = 60000;   // of every wait between ranks
-  int spares = 0;               // processes of the job that can take the place of dead ranks
+  int64_t prefill_chunk = 0;     // 0: max_num_batched_tokens
+  int64_t kv_cache_blocks = 0;   // per rank; 0: as many as max_num_seqs sequences can use
+  int64_t state_snapshots = -1;  // per rank, of recurrent state; -1: by memory
+  int64_t timeout_ms = 60000;    // of every wait between ranks
+  int spares = 0;                // processes of the job that can take the place of dead ranks
   uint64_t dummy_seed = 0;
   // Guesses of the next tokens (scheduler/speculation.h).
   std::optional<int64_t> speculative_tokens;  // unset: 4 when a method or model is given, else 0

@@ -60,8 +60,16 @@ int64_t SlotsIn(const EngineOptions& options, const Model& model, int64_t room) 
   return std::clamp<int64_t>(room / 2 / bytes, 1, options.max_num_seqs);
 }
 
-// The fewest slots and pages that any rank has room for, at most as many as max_num_seqs sequences
-// can use. Collective.
+// Copies of states for the prefix cache, beside the slots.
+int64_t SnapshotsIn(const EngineOptions& options, const Model& model, int64_t room) {
+  const int64_t bytes = model.CacheBytesPerSlot();
+  if (bytes == 0) return 0;
+  if (options.state_snapshots >= 0) return options.state_snapshots;
+  return std::min(room / 4 / bytes, 4 * options.max_num_seqs);
+}
+
+// The fewest slots, snapshots and pages that any rank has room for, at most as many as max_num_seqs
+// sequences can use. Collective.
 absl::StatusOr<CachePages> PagesPerRank(const EngineOptions& options, int64_t context,
                                         const Model& model, const DraftModel* draft,
                                         Communicator& world) {
@@ -71,9 +79,12 @@ absl::StatusOr<CachePages> PagesPerRank(const EngineOptions& options, int64_t co
   absl::Status status;
   int64_t room = 0;
   int64_t slots = 0;
+  int64_t snapshots = 0;
   if (absl::StatusOr<CacheRoom> memory = model.CacheMemory(); memory.ok()) {
     slots = SlotsIn(options, model, memory->bytes);
-    room = std::max<int64_t>(0, memory->bytes - slots * model.CacheBytesPerSlot()) / bytes;
+    snapshots = SnapshotsIn(options, model, memory->bytes);
+    const int64_t states = (slots + snapshots) * model.CacheBytesPerSlot();
+    room = std::max<int64_t>(0, memory->bytes - states) / bytes;
     if (memory->lazy) room = std::max(room, per_sequence);
   } else {
     status = memory.status();
@@ -86,11 +97,13 @@ absl::StatusOr<CachePages> PagesPerRank(const EngineOptions& options, int64_t co
   }
   FM_RETURN_IF_ERROR(AgreeOrFail(world, status, {}));
   FM_ASSIGN_OR_RETURN(slots, FewestOf(slots, world));
+  FM_ASSIGN_OR_RETURN(snapshots, FewestOf(snapshots, world));
   FM_ASSIGN_OR_RETURN(room, FewestOf(room, world));
   const int64_t blocks = options.kv_cache_blocks > 0
                              ? options.kv_cache_blocks
                              : std::min(room, per_sequence * options.max_num_seqs);
-  return CachePages{.blocks = blocks, .block_size = kKvBlockSize, .slots = slots};
+  return CachePages{
+      .blocks = blocks, .block_size = kKvBlockSize, .slots = slots, .snapshots = snapshots};
 }
 
 }  // namespace

@@ -49,7 +49,11 @@ bool ModelRules::GateCanSpeculate(const std::string& overrides) const {
 
 SchedulerOptions ModelRules::WithGates(SchedulerOptions options) const {
   if (!options.gate_is_cacheable) {
-    options.gate_is_cacheable = [this](const std::string& gate) { return GateIsCacheable(gate); };
+    // Pages do not hold recurrent state: without copies of it, nobody can go on behind them.
+    const bool resumes = options.slots_per_rank == 0 || options.snapshots_per_rank > 0;
+    options.gate_is_cacheable = [this, resumes](const std::string& gate) {
+      return resumes && GateIsCacheable(gate);
+    };
   }
   if (!options.gate_can_speculate) {
     options.gate_can_speculate = [this](const std::string& gate) { return GateCanSpeculate(gate); };

@@ -94,6 +94,7 @@ absl::StatusOr<StepResult> ModelRunner::Compute(const StepPlan& plan) {
                       .step = plan.step,
                       .observer = &recorder};
   FM_ASSIGN_OR_RETURN(const Matrix logits, model_.Forward(ctx, batch_));
+  WriteSnapshots();
   model_seconds_ = SecondsSince(begin);
   ReadAll(logits, recorder, &result);
   sample_seconds_ = SecondsSince(begin) - model_seconds_;
@@ -107,6 +108,14 @@ void ModelRunner::Forget() {
   batch_.Clear();
   workspace_.Reset();
   guessed_memory_.Reset();
+}
+
+void ModelRunner::WriteSnapshots() {
+  for (const ActiveSlice& active : active_) {
+    if (active.slice->snapshot < 0) continue;
+    const int64_t to = model_.cache_pages().slots + active.slice->snapshot;
+    model_.CopyState(pool_, active.state->slot, to);
+  }
 }
 
 absl::Status ModelRunner::CheckStart(const SequenceStart& start) const {
@@ -152,10 +161,13 @@ absl::Status ModelRunner::CheckStart(const SequenceStart& start) const {
 }
 
 absl::Status ModelRunner::TakeSlot(SequenceState* state) {
-  if (model_.cache_pages().slots == 0) return absl::OkStatus();
-  if (state->start.cached > 0) {
-    return DataLoss("sequence {} starts behind {} cached tokens, of which no state is known",
-                    state->start.id, state->start.cached);
+  const CachePages pages = model_.cache_pages();
+  const SequenceStart& start = state->start;
+  if (pages.slots == 0 && start.snapshot < 0) return absl::OkStatus();
+  if ((start.snapshot >= 0) != (start.cached > 0) || start.snapshot >= pages.snapshots) {
+    return DataLoss(
+        "sequence {} starts behind {} cached tokens with copy {} of the state behind them, of {}",
+        start.id, start.cached, start.snapshot, pages.snapshots);
   }
   if (free_slots_.empty()) {
     return DataLoss("sequence {} starts, but all {} slots of this rank are taken", state->start.id,
@@ -163,6 +175,7 @@ absl::Status ModelRunner::TakeSlot(SequenceState* state) {
   }
   state->slot = free_slots_.back();
   free_slots_.pop_back();
+  if (start.snapshot >= 0) model_.CopyState(pool_, pages.slots + start.snapshot, state->slot);
   return absl::OkStatus();
 }
 
@@ -260,6 +273,10 @@ absl::Status ModelRunner::CheckSlice(const SequenceSlice& slice, int64_t step,
     if (block < 0 || block >= pages_.blocks()) {
       return DataLoss("sequence {}: page {} is not one of {}", slice.id, block, pages_.blocks());
     }
+  }
+  if (slice.snapshot >= model_.cache_pages().snapshots) {
+    return DataLoss("sequence {}: copy {} of its state is not one of {}", slice.id, slice.snapshot,
+                    model_.cache_pages().snapshots);
   }
   if (!slice.allowed.empty() && slice.allowed.size() != masks * words) {
     return DataLoss("sequence {}: a token mask of {} words, where the vocabulary has {}{}",

@@ -54,6 +54,8 @@ class ModelRunner {
   absl::Status CheckStart(const SequenceStart& start) const;
   absl::Status Begin(const SequenceStart& start);
   void FreeSlots();
+  // Copies of the state behind slices that a plan asks for.
+  void WriteSnapshots();
   absl::Status TakeSlot(SequenceState* state);
   void Forget(int64_t id);
   absl::Status BindGate(SequenceState* state);

@@ -83,6 +83,7 @@ void ToWire(const SequenceStart& start, wire::Start* out) {
   out->set_source(start.source);
   out->set_cached(start.cached);
   Append(start.cached_blocks, out->mutable_cached_blocks());
+  out->set_snapshot(start.snapshot);
   out->set_answered(start.answered);
   out->set_gate(start.gate);
   ToWire(start.sampling, out->mutable_sampling());
@@ -101,6 +102,7 @@ absl::Status FromWire(const wire::Start& in, SequenceStart* out) {
   out->source = in.source();
   out->cached = in.cached();
   out->cached_blocks = ToVector<int32_t>(in.cached_blocks());
+  out->snapshot = in.snapshot();
   out->answered = in.answered();
   out->gate = in.gate();
   out->logprobs = in.logprobs();
@@ -123,6 +125,7 @@ void ToWire(const SequenceSlice& slice, wire::Slice* out) {
   out->set_sample(slice.sample);
   out->set_drafts(slice.drafts);
   Append(slice.draft, out->mutable_draft());
+  out->set_snapshot(slice.snapshot);
   if (!slice.allowed.empty()) {
     out->set_allowed(slice.allowed.data(), slice.allowed.size() * sizeof(uint32_t));
   }
@@ -135,6 +138,7 @@ absl::Status FromWire(const wire::Slice& in, SequenceSlice* out) {
   out->new_blocks = ToVector<int32_t>(in.new_blocks());
   out->sample = in.sample();
   out->drafts = in.drafts();
+  out->snapshot = in.snapshot();
   out->draft = ToVector<int32_t>(in.draft());
   const std::string& allowed = in.allowed();
   if (allowed.size() % sizeof(uint32_t) != 0) {

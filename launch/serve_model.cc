@@ -172,11 +172,10 @@ absl::StatusOr<LoadedModel> DescribeModel(const ServeModelOptions& options,
       return MakeSourcePrompt(config, tokens, source, ids);
     };
   }
-  if (engine.config.linear_layers() > 0) {
+  if (scheduler.slots_per_rank > 0 && scheduler.snapshots_per_rank == 0) {
     spdlog::warn(
-        "no prefix cache: {} keeps a state per sequence, which pages of keys and values do not "
-        "hold; "
-        "every prompt is computed whole",
+        "no prefix cache: {} keeps a state per sequence, and --state-snapshots leaves no memory "
+        "for copies of it; every prompt is computed whole",
         engine.config.architecture);
   }
   LoadedModel loaded;

@@ -142,6 +142,7 @@ std::string Encode(const EngineHello& message) {
   out.set_context(message.context);
   out.set_blocks_per_rank(message.blocks_per_rank);
   out.set_slots_per_rank(message.slots_per_rank);
+  out.set_snapshots_per_rank(message.snapshots_per_rank);
   out.set_placement_version(message.placement_version);
   for (const int32_t rank : message.rank_of_expert) out.add_rank_of_expert(rank);
   out.set_embeddings(message.embeddings);
@@ -157,12 +158,14 @@ absl::Status Decode(std::string_view bytes, EngineHello* message) {
   FM_RETURN_IF_ERROR(CheckRange("blocks_per_rank", in.blocks_per_rank(), 1, int64_t{1} << 31));
   FM_RETURN_IF_ERROR(CheckSince(in.since(), in.ranks(), in.epoch()));
   FM_RETURN_IF_ERROR(CheckRange("slots_per_rank", in.slots_per_rank(), 0, int64_t{1} << 31));
+  FM_RETURN_IF_ERROR(CheckRange("snapshots_per_rank", in.snapshots_per_rank(), 0, 1 << 20));
   *message = {.epoch = in.epoch(),
               .ranks = in.ranks(),
               .tensor_parallel = in.tensor_parallel(),
               .context = in.context(),
               .blocks_per_rank = in.blocks_per_rank(),
               .slots_per_rank = in.slots_per_rank(),
+              .snapshots_per_rank = in.snapshots_per_rank(),
               .placement_version = in.placement_version(),
               .embeddings = in.embeddings(),
               .since = {in.since().begin(), in.since().end()}};

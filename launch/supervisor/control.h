@@ -62,6 +62,7 @@ struct EngineHello {
   int64_t context = 0;
   int64_t blocks_per_rank = 0;
   int64_t slots_per_rank = 0;
+  int64_t snapshots_per_rank = 0;
   uint64_t placement_version = 0;
   std::vector<int32_t> rank_of_expert;
   bool embeddings = false;

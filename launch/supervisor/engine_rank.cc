@@ -40,6 +40,7 @@ EngineHello HelloOf(LoadedRank& rank, const RepairOrder& life) {
   hello.context = rank.scheduler_options().max_model_len;
   hello.blocks_per_rank = rank.scheduler_options().blocks_per_rank;
   hello.slots_per_rank = rank.scheduler_options().slots_per_rank;
+  hello.snapshots_per_rank = rank.scheduler_options().snapshots_per_rank;
   hello.placement_version = rank.runner().placement_version();
   for (int e = 0; e < rank.placement().experts(); ++e) {
     hello.rank_of_expert.push_back(rank.placement().rank_of(e));

@@ -100,8 +100,10 @@ ServedEngine DescribeEngine(const FrontEndProcessOptions& options, const OpenedM
   engine.config = opened.config;
   engine.gate = opened.gate;
   const int parts = hello.tensor_parallel ? 1 : hello.ranks;
-  const CachePages pages = {
-      .blocks = hello.blocks_per_rank, .block_size = kKvBlockSize, .slots = hello.slots_per_rank};
+  const CachePages pages = {.blocks = hello.blocks_per_rank,
+                            .block_size = kKvBlockSize,
+                            .slots = hello.slots_per_rank,
+                            .snapshots = hello.snapshots_per_rank};
   engine.scheduler = options.adjust(SchedulerOf(options.engine, opened, parts, pages));
   engine.scheduler.max_model_len = hello.context;
   engine.ranks = hello.ranks;

@@ -40,13 +40,14 @@ absl::Status RemoteExecutor::CheckHello(const EngineHello& hello) const {
   }
   if (hello.ranks != hello_->ranks || hello.blocks_per_rank != hello_->blocks_per_rank ||
       hello.slots_per_rank != hello_->slots_per_rank ||
+      hello.snapshots_per_rank != hello_->snapshots_per_rank ||
       hello.tensor_parallel != hello_->tensor_parallel ||
       hello.rank_of_expert != hello_->rank_of_expert) {
     return FailedPrecondition(
-        "the new engine has {} ranks with {} pages of keys and values and {} slots of recurrent "
-        "state each; the old one had {} with {} and {}",
-        hello.ranks, hello.blocks_per_rank, hello.slots_per_rank, hello_->ranks,
-        hello_->blocks_per_rank, hello_->slots_per_rank);
+        "the new engine has {} ranks with {} pages of keys and values, {} slots of recurrent state "
+        "and {} copies each; the old one had {} with {}, {} and {}",
+        hello.ranks, hello.blocks_per_rank, hello.slots_per_rank, hello.snapshots_per_rank,
+        hello_->ranks, hello_->blocks_per_rank, hello_->slots_per_rank, hello_->snapshots_per_rank);
   }
   return absl::OkStatus();
 }

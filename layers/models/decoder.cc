@@ -234,7 +234,9 @@ absl::Status DecoderModel::MakeCache(const CachePages& pages) {
   const int rank = columns_->rank();
   cache_.emplace(CacheShape(pages, KvHeadSplit(config_, columns_->size()).width(rank)));
   if (config_.linear_layers() > 0) {
-    state_.emplace(StateShape(pages.slots, LinearHeadSplit(config_, columns_->size()).width(rank)));
+    state_.emplace(StateShape(pages.slots + pages.snapshots,
+                              LinearHeadSplit(config_, columns_->size()).width(rank)));
+    slots_ = pages.slots;
   }
   return absl::OkStatus();
 }
@@ -243,7 +245,12 @@ CachePages DecoderModel::cache_pages() const {
   if (!cache_) return {};
   return {.blocks = cache_->shape().blocks,
           .block_size = cache_->shape().block_size,
-          .slots = state_ ? state_->shape().slots : 0};
+          .slots = slots_,
+          .snapshots = state_ ? state_->shape().slots - slots_ : 0};
+}
+
+void DecoderModel::CopyState(ThreadPool& pool, int64_t from, int64_t to) {
+  if (state_) state_->Copy(pool, from, to);
 }
 
 absl::Status DecoderModel::LoadLayers(const Family& family, WeightLoader& loader,

@@ -43,6 +43,7 @@ class DecoderModel : public Model {
   absl::StatusOr<CacheRoom> CacheMemory() const override;
   absl::Status MakeCache(const CachePages& pages) override;
   CachePages cache_pages() const override;
+  void CopyState(ThreadPool& pool, int64_t from, int64_t to) override;
   absl::StatusOr<Matrix> Forward(LayerContext& ctx, const ForwardBatch& batch) override;
   bool KeepsHidden() const override { return true; }
   ConstMatrix hidden() const override { return hidden_; }
@@ -96,6 +97,7 @@ class DecoderModel : public Model {
   std::vector<float> head_bias_;  // [V of this rank] or empty
   std::optional<KvCache> cache_;
   std::optional<RecurrentState> state_;  // of linear layers
+  int64_t slots_ = 0;                    // of state_ that are no snapshots
   std::vector<AttentionSequence> attention_sequences_;
   ConstMatrix hidden_;  // of the last Forward, in its workspace
 };

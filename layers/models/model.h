@@ -26,12 +26,13 @@ namespace folkmoot {
 struct NcclApi;
 
 // Pages of keys and values on one rank: `blocks` of them, each for block_size positions of one
-// sequence in all layers; and `slots`, each for the recurrent state of one sequence, where a model
-// has such layers.
+// sequence in all layers. Where a model has recurrent state: `slots`, each for that of one
+// sequence, and `snapshots` of such, for sequences that go on behind cached pages.
 struct CachePages {
   int64_t blocks = 0;
   int64_t block_size = 0;
   int64_t slots = 0;
+  int64_t snapshots = 0;
 };
 
 // What all pages of a rank may take: what is free now, less what the model will need besides.
@@ -62,6 +63,8 @@ class Model {
   // more empties them. ResourceExhausted when there is not enough memory.
   virtual absl::Status MakeCache(const CachePages& pages) = 0;
   virtual CachePages cache_pages() const = 0;
+  // Copies the recurrent state of a slot to another. Snapshots come behind the slots.
+  virtual void CopyState(ThreadPool&, int64_t /*from*/, int64_t /*to*/) {}
 
   // Computes the batch and returns the logits of batch.logit_rows, a matrix [rows, V] that is valid
   // until the next call. Resets ctx.workspace first. Collective over ctx.experts, also for an empty

@@ -116,7 +116,6 @@ bool PrefixCacheable(const ModelConfig& config, const GateConfig& gate) {
     // of the decoder are groups of their own.
     return !gate.UsesRandom() || gate.rng_scope == RngScope::kPrefix;
   }
-  if (config.linear_layers() > 0) return false;  // pages do not hold the state
   if (by_length(config.rope) || (config.local_rope && by_length(*config.local_rope))) return false;
   return config.moe.experts == 0 || gate.PrefixCacheable();
 }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/ops/recurrent_state.h"
 
+#include <algorithm>
+
 #include "runtime/check.h"
 
 namespace folkmoot {
@@ -23,6 +25,14 @@ RecurrentState::RecurrentState(const Shape& shape)
 int64_t RecurrentState::BytesPerSlot(const Shape& shape) {
   FM_CHECK(shape.layers >= 0 && shape.layer.inputs >= 0 && shape.layer.memory >= 0);
   return shape.layers * FloatsPerLayer(shape.layer) * static_cast<int64_t>(sizeof(float));
+}
+
+void RecurrentState::Copy(ThreadPool& pool, int64_t from, int64_t to) {
+  pool.ParallelFor(shape_.layers, 1, [&](int64_t begin, int64_t end, int) {
+    for (int64_t layer = begin; layer < end; ++layer) {
+      std::copy_n(Inputs(layer, from), FloatsPerLayer(shape_.layer), Inputs(layer, to));
+    }
+  });
 }
 
 float* RecurrentState::Inputs(int64_t layer, int64_t slot) {

@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "runtime/lazy_memory.h"
+#include "runtime/thread_pool.h"
 
 namespace folkmoot {
 
@@ -26,6 +27,8 @@ class RecurrentState {
   };
   explicit RecurrentState(const Shape& shape);
   static int64_t BytesPerSlot(const Shape& shape);
+  // What slot `from` holds, to slot `to`.
+  void Copy(ThreadPool& pool, int64_t from, int64_t to);
 
   const Shape& shape() const { return shape_; }
   // Both begin at multiples of 64 bytes.

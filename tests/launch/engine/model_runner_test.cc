@@ -249,7 +249,11 @@ TEST_F(ModelRunnerTest, RefusesWhatRecurrentStateCannotDo) {
   StepPlan cached = First();
   cached.ranks[0].starts[0].cached = 16;
   cached.ranks[0].starts[0].cached_blocks = {4};
-  EXPECT_THAT(Refusal(cached), HasSubstr("sequence 5 starts behind 16 cached tokens"));
+  EXPECT_THAT(Refusal(cached), HasSubstr("sequence 5 starts behind 16 cached tokens with copy -1"));
+  Load("qwen3_next-classic", 1);
+  StepPlan copied = First();
+  copied.ranks[0].slices[0].snapshot = 1 << 20;
+  EXPECT_THAT(Refusal(copied), HasSubstr("sequence 5: copy 1048576 of its state is not one of"));
   Load("qwen3_next-classic", 1);
   ASSERT_EQ(Refusal(First()), "");
   ASSERT_EQ(Refusal(Next(17, 3, true)), "");

@@ -11,7 +11,8 @@ namespace folkmoot {
 namespace {
 
 struct SharingCase : ModelCase {
-  bool shares = true;  // is reuse exact for this gate and model?
+  bool shares = true;      // is reuse exact for this gate and model?
+  int64_t snapshots = -1;  // EngineOptions::state_snapshots
 };
 
 std::vector<int32_t> RandomTokens(int count, uint32_t seed) {
@@ -25,6 +26,7 @@ class SharedPages : public testing::TestWithParam<SharingCase> {
  protected:
   SharedPages() {
     setup_.options = GetParam().options();
+    setup_.options.state_snapshots = GetParam().snapshots;
     const std::vector<int32_t> common = RandomTokens(53, 1);
     for (const int own : {0, 1, 11, 16, 40}) {
       Request request;
@@ -131,7 +133,11 @@ INSTANTIATE_TEST_SUITE_P(
                      "group=sequence_chunk,group_size=24,priority=token_major"}},
         SharingCase{{"DrawsOfTheSequence", kGoldens, "extra_policy=random,rng_scope=sequence_id"},
                     false},
-        SharingCase{{"LinearAttention", "tests/data/goldens/qwen3_next-classic", ""}, false},
+        SharingCase{{"LinearAttention", "tests/data/goldens/qwen3_next-classic", ""}},
+        SharingCase{
+            {"LinearAttentionFewCopies", "tests/data/goldens/qwen3_next-classic", ""}, true, 3},
+        SharingCase{
+            {"LinearAttentionNoCopies", "tests/data/goldens/qwen3_next-classic", ""}, false, 0},
         SharingCase{{"DynamicRope", "tests/data/goldens/qwen3_moe-dynamic", ""}, false}),
     [](const auto& param) { return std::string(param.param.name); });
 

@@ -45,7 +45,12 @@ int32_t Scheduler::TakeSnapshot(const Sequence& sequence, int64_t end) const {
   if (options_.snapshots_per_rank == 0 || !sequence.request->publishes) return -1;
   const auto& stops = sequence.snapshot_stops;
   if (end % options_.block_size != 0 || (end != stops[0] && end < stops[1])) return -1;
-  return ranks_[static_cast<size_t>(sequence.rank)]->pool.snapshots().Take();
+  StateSnapshots& snapshots = ranks_[static_cast<size_t>(sequence.rank)]->pool.snapshots();
+  // Rather its own than that of somebody else.
+  const int32_t page = sequence.newest_page;
+  const bool has_one = page >= 0 && snapshots.OfPage(page) == sequence.newest_snapshot;
+  if (snapshots.free() == 0 && has_one) snapshots.Drop(page);
+  return snapshots.Take();
 }
 
 // The copy behind a slice is there. `sequence`: whose pages are published so far; null: they are

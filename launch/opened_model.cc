@@ -110,7 +110,7 @@ SchedulerOptions SchedulerOf(const EngineOptions& options, const OpenedModel& op
   scheduler.block_size = pages.block_size;
   scheduler.blocks_per_rank = pages.blocks;
   scheduler.slots_per_rank = pages.slots;
-  scheduler.prefix_caching = opened.config.linear_layers() == 0;
+  scheduler.prefix_caching = opened.config.recurrent_layers() == 0;
   scheduler.speculation = SpeculationOf(options);
   return scheduler;
 }

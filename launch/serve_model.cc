@@ -172,7 +172,7 @@ absl::StatusOr<LoadedModel> DescribeModel(const ServeModelOptions& options,
       return MakeSourcePrompt(config, tokens, source, ids);
     };
   }
-  if (engine.config.linear_layers() > 0) {
+  if (engine.config.recurrent_layers() > 0) {
     spdlog::warn(
         "no prefix cache: {} keeps a state per sequence, which pages of keys and values do not "
         "hold; "

@@ -121,8 +121,8 @@ absl::StatusOr<Workload> MakeWorkload(const VerifyOptions& options, const ModelC
                                   PagesOf(std::max(length(0), length(1)) + options.max_tokens));
   workload.no_guesses = WhyNotSpeculative(config);
   if (!gate.CanSpeculate()) workload.no_guesses = "the gate looks at all rows of a step";
-  if (config.linear_layers() > 0) {
-    workload.no_hits = "pages do not hold the state of its linear attention";
+  if (config.recurrent_layers() > 0) {
+    workload.no_hits = "pages do not hold the state of its recurrent layers";
   } else if (!PrefixCacheable(config, gate)) {
     workload.no_hits = "a token's values depend on more than the tokens before it";
   } else if (length(0) <= kKvBlockSize) {  // the last token of a prompt is always computed

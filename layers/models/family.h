@@ -57,6 +57,8 @@ struct Family {
   F(kHunyuanMoe)             \
   F(kJetMoe)                 \
   F(kKimiK25)                \
+  F(kLfm2)                   \
+  F(kLfm2Moe)                \
   F(kLlama4)                 \
   F(kLlama4Multimodal)       \
   F(kLlama)                  \

@@ -51,6 +51,7 @@ struct Family {
   F(kGlm4vMoe)               \
   F(kGptOss)                 \
   F(kGraniteMoe)             \
+  F(kGraniteMoeHybrid)       \
   F(kGraniteMoeShared)       \
   F(kGrok1)                  \
   F(kHyV3)                   \

@@ -67,6 +67,7 @@ struct Family {
   F(kMinimaxM2)              \
   F(kMistral)                \
   F(kMixtral)                \
+  F(kNemotronH)              \
   F(kNllbMoe)                \
   F(kOlmo2)                  \
   F(kOlmo3)                  \

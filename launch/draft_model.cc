@@ -44,7 +44,7 @@ absl::Status CheckFits(const DraftModelOptions& options, const ModelConfig& conf
         "--max-model-len, or choose another model",
         kFlag, options.directory, config.max_positions, options.context);
   }
-  if (config.linear_layers() > 0) {
+  if (config.recurrent_layers() > 0) {
     return InvalidArgument("{} {}: {}: {}", kFlag, options.directory, config.architecture,
                            WhyNotSpeculative(config));
   }

@@ -111,7 +111,7 @@ SchedulerOptions SchedulerOf(const EngineOptions& options, const OpenedModel& op
   scheduler.blocks_per_rank = pages.blocks;
   scheduler.slots_per_rank = pages.slots;
   scheduler.snapshots_per_rank = pages.snapshots;
-  scheduler.prefix_caching = opened.config.linear_layers() == 0 || pages.snapshots > 0;
+  scheduler.prefix_caching = opened.config.recurrent_layers() == 0 || pages.snapshots > 0;
   scheduler.speculation = SpeculationOf(options);
   return scheduler;
 }

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <vector>
 
+#include "layers/models/family.h"
 #include "layers/models/tensor_list.h"
 
 namespace folkmoot {
@@ -18,8 +19,11 @@ StepCost CostOfStep(const ModelConfig& config, const StepWeights& weights, int64
   const auto layers = static_cast<double>(config.cache_layers());
   const auto per_score =
       static_cast<double>(config.heads * (config.cache_key_dim() + config.cache_value_dim()));
+  const Family* const family = FindFamily(config.architecture);
+  const bool gated = family == nullptr || !NamesOf(*family, "").moe.experts.up.empty();
+  const int64_t matrices = gated ? 3 : 2;
   const double expert =
-      3 * static_cast<double>(config.hidden) * static_cast<double>(config.moe.intermediate);
+      static_cast<double>(matrices * config.expert_width() * config.moe.intermediate);
   const auto experts = static_cast<double>(config.moe.experts);
   double read = weights.dense;
   double used = (weights.dense - head) * t + head * static_cast<double>(logit_rows);

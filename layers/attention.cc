@@ -6,9 +6,29 @@
 #include "layers/gated_delta_net.h"
 #include "layers/grouped_attention.h"
 #include "layers/latent_attention.h"
+#include "layers/mamba2.h"
 #include "layers/mixture_attention.h"
+#include "layers/short_convolution.h"
 
 namespace folkmoot {
+namespace {
+
+absl::StatusOr<std::unique_ptr<Attention>> LoadRecurrent(ThreadPool& pool, WeightLoader& loader,
+                                                         const ModelConfig& config, int64_t layer,
+                                                         const RecurrentNames& names,
+                                                         ColumnExchange& columns) {
+  switch (config.recurrent.kind) {
+    case Recurrence::kDeltaRule:
+      break;
+    case Recurrence::kStateSpace:
+      return Mamba2::Load(pool, loader, config, layer, names, columns);
+    case Recurrence::kShortConvolution:
+      return ShortConvolutionMixer::Load(pool, loader, config, layer, names, columns);
+  }
+  return GatedDeltaNet::Load(pool, loader, config, layer, names, columns);
+}
+
+}  // namespace
 
 absl::Status UniformAttention::LoadOutput(ThreadPool& pool, WeightLoader& loader, int64_t hidden,
                                           bool bias, const std::string& module) {
@@ -44,12 +64,28 @@ float ScoreScale(const ModelConfig& config) {
   return static_cast<float>(1.0 / std::sqrt(static_cast<double>(config.head_dim)));
 }
 
+RecurrentState::Shape StateShape(const ModelConfig& config, int64_t units, int64_t slots) {
+  RecurrentState::Shape shape = {.layers = config.recurrent_layers(), .slots = slots};
+  switch (config.recurrent.kind) {
+    case Recurrence::kDeltaRule:
+      shape.layer = GatedDeltaNet::HeadsOf(config, units).state();
+      break;
+    case Recurrence::kStateSpace:
+      shape.layer = Mamba2::HeadsOf(config, units).state();
+      break;
+    case Recurrence::kShortConvolution:
+      shape.layer = ShortConvolutionMixer::StateOf(config, units);
+      break;
+  }
+  return shape;
+}
+
 absl::StatusOr<std::unique_ptr<Attention>> LoadAttention(ThreadPool& pool, WeightLoader& loader,
                                                          const ModelConfig& config, int64_t layer,
                                                          const LayerNames& names,
                                                          ColumnExchange& columns) {
-  if (config.layers[static_cast<size_t>(layer)].linear) {
-    return GatedDeltaNet::Load(pool, loader, config, layer, names.linear, columns);
+  if (config.layers[static_cast<size_t>(layer)].mixer == Mixer::kRecurrent) {
+    return LoadRecurrent(pool, loader, config, layer, names.recurrent, columns);
   }
   if (config.latent.kv_rank > 0) {
     return LatentAttention::Load(pool, loader, config, layer, names.attention, columns);

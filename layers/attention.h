@@ -38,7 +38,7 @@ struct AttentionStep {
   std::span<const float> temperature;    // [T], of q in layers without rotation; empty: none
   std::span<const float> position_bias;  // AttentionParams::position_bias of all heads, and reach
   int64_t reach = 0;
-  RecurrentState* state = nullptr;  // of linear layers; null: the model has none
+  RecurrentState* state = nullptr;  // of Mixer::kRecurrent; null: the model has none
 };
 
 class Attention {
@@ -84,7 +84,11 @@ class UniformAttention : public Attention {
 // What scores are multiplied with, where heads have keys of their own.
 float ScoreScale(const ModelConfig& config);
 
-// Linear, multi-head, grouped-query or latent attention, or a mixture of heads, as the config says.
+// The state of `slots` sequences on a rank that has so many units of RecurrentSplit.
+RecurrentState::Shape StateShape(const ModelConfig& config, int64_t units, int64_t slots);
+
+// Multi-head, grouped-query or latent attention, a mixture of heads, or what stands in its place,
+// as the config says.
 absl::StatusOr<std::unique_ptr<Attention>> LoadAttention(ThreadPool& pool, WeightLoader& loader,
                                                          const ModelConfig& config, int64_t layer,
                                                          const LayerNames& names,

@@ -17,11 +17,6 @@ inline ColumnSplit KvHeadSplit(const ModelConfig& config, int ranks) {
   return ColumnSplit::Even(config.kv_heads, 1, ranks);
 }
 
-// The same of linear attention: key heads, with which go the value heads that they serve.
-inline ColumnSplit LinearHeadSplit(const ModelConfig& config, int ranks) {
-  return ColumnSplit::Even(config.linear.key_heads, 1, ranks);
-}
-
 // Whole panels of `panel` columns; parts of them where there are fewer panels than ranks.
 inline ColumnSplit PanelSplit(int64_t cols, int64_t panel, int ranks) {
   while (panel > 1 && (cols + panel - 1) / panel < ranks) panel /= 2;
@@ -31,6 +26,15 @@ inline ColumnSplit PanelSplit(int64_t cols, int64_t panel, int ranks) {
 // Outputs of a matrix product.
 inline ColumnSplit OutputSplit(int64_t outputs, int ranks) {
   return PanelSplit(outputs, PackedMatrix::kPanel, ranks);
+}
+
+// What ranks divide of mixers with a state: key heads, with which go the value heads that they
+// serve, groups of a state space with their heads, or channels of a short convolution.
+inline ColumnSplit RecurrentSplit(const ModelConfig& config, int ranks) {
+  if (config.recurrent.kind == Recurrence::kShortConvolution) {
+    return OutputSplit(config.hidden, ranks);
+  }
+  return ColumnSplit::Even(config.recurrent.key_heads, 1, ranks);
 }
 
 // Intermediate columns of a gated feed-forward network, whose panels hold gate and up.

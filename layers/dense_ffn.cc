@@ -19,6 +19,20 @@ GatedFfnTensors FusedTensorsOf(const std::string& gate_up, const std::string& do
           .down = {.name = down, .n = hidden, .k = intermediate}};
 }
 
+GatedFfnTensors TensorsOfDense(const LayerNames& names, int64_t hidden, int64_t intermediate) {
+  if (names.dense_down.empty()) return TensorsOf(names.dense_prefix, hidden, intermediate);
+  const std::string down = names.dense_down + ".weight";
+  if (!names.dense_gate_up.empty()) {
+    return FusedTensorsOf(names.dense_gate_up + ".weight", down, hidden, intermediate);
+  }
+  const TensorRef up = {.name = names.dense_up + ".weight", .n = intermediate, .k = hidden};
+  GatedFfnTensors tensors = {.gate = up, .down = {.name = down, .n = hidden, .k = intermediate}};
+  if (names.dense_gate.empty()) return tensors;
+  tensors.gate.name = names.dense_gate + ".weight";
+  tensors.up = up;
+  return tensors;
+}
+
 absl::StatusOr<std::vector<float>> LoadBiasOf(WeightLoader& loader, const TensorRef& matrix,
                                               const ColumnSplit& outputs, int rank) {
   constexpr std::string_view kWeight = "weight";

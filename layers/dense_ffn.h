@@ -9,6 +9,7 @@
 
 #include "layers/column_splits.h"
 #include "layers/layer_context.h"
+#include "layers/layer_names.h"
 #include "layers/weight_loader.h"
 #include "parallel/column_exchange.h"
 #include "runtime/ops/gemm.h"
@@ -20,6 +21,9 @@ GatedFfnTensors TensorsOf(const std::string& prefix, int64_t hidden, int64_t int
 // Of two tensors: gate and then up rows, [2I, H], and [H, I].
 GatedFfnTensors FusedTensorsOf(const std::string& gate_up, const std::string& down, int64_t hidden,
                                int64_t intermediate);
+
+// Of a dense layer: by LayerNames::dense_prefix or the names in its place.
+GatedFfnTensors TensorsOfDense(const LayerNames& names, int64_t hidden, int64_t intermediate);
 
 // This rank's part of the bias beside a matrix: "x.bias" beside "x.weight", divided as its outputs.
 absl::StatusOr<std::vector<float>> LoadBiasOf(WeightLoader& loader, const TensorRef& matrix,

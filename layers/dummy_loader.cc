@@ -63,8 +63,9 @@ class DummyLoader : public WeightLoader {
 
  private:
   WeightView Fill(const TensorRef& ref, std::vector<std::byte>& storage) {
-    const bool embedding =
-        ref.name.find("embed_tokens") != std::string::npos || ref.name.ends_with(".wte.weight");
+    const bool embedding = ref.name.find("embed_tokens") != std::string::npos ||
+                           ref.name.ends_with(".wte.weight") ||
+                           ref.name.ends_with(".embeddings.weight");
     const float deviation = embedding ? 1.0f : 1.0f / std::sqrt(static_cast<float>(ref.k));
     uint64_t state = XXH3_64bits_withSeed(ref.name.data(), ref.name.size(), seed_) | 1u;
     // One run of values, repeated, so that models of many gigabytes are there in seconds; its

@@ -51,7 +51,7 @@ absl::Status Experts::LoadBiases(WeightLoader& loader, const ModelConfig& config
                       loader.Row(names.packed_gate_up_bias, 2 * inner, expert, config.moe.experts));
   FM_ASSIGN_OR_RETURN(
       const std::vector<float> down,
-      loader.Row(names.packed_down_bias, config.hidden, expert, config.moe.experts));
+      loader.Row(names.packed_down_bias, config.expert_width(), expert, config.moe.experts));
   const auto part = [&](const std::vector<float>& all, int64_t first, int64_t step,
                         const ColumnSplit& split) -> std::span<const float> {
     std::vector<float>& mine = biases_.emplace_back();
@@ -87,13 +87,13 @@ absl::StatusOr<Experts> Experts::Load(ThreadPool& pool, WeightLoader& loader,
                                       ColumnExchange& columns) {
   Experts experts(columns);
   experts.hidden_ = IntermediateSplit(config.moe.intermediate, columns.size());
-  experts.output_ = OutputSplit(config.hidden, columns.size());
+  experts.output_ = OutputSplit(config.expert_width(), columns.size());
   experts.activation_ = config.activation;
   const ExpertLayout layout = LayoutOf(names, loader);
   for (const int expert : placement.experts_of(rank)) {
     GatedFfnWeights& last = experts.weights_.emplace_back();
     const GatedFfnTensors tensors = TensorsOfExpert(names, layout, expert, placement.experts(),
-                                                    config.hidden, config.moe.intermediate);
+                                                    config.expert_width(), config.moe.intermediate);
     FM_RETURN_IF_ERROR(LoadGatedFfn(pool, loader, tensors, columns, &last));
     last.limit = config.swiglu_limit;
     if (config.moe.expert_bias) {

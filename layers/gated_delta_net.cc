@@ -1,9 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "layers/gated_delta_net.h"
 
-#include <iterator>
-#include <utility>
-
 #include "runtime/exact_math.h"
 
 namespace folkmoot {
@@ -39,7 +36,7 @@ DeltaColumns ColumnsByKind(const DeltaHeads& heads) {
 }  // namespace
 
 DeltaHeads GatedDeltaNet::HeadsOf(const ModelConfig& config, int64_t key_heads) {
-  const LinearAttentionConfig& linear = config.linear;
+  const RecurrentConfig& linear = config.recurrent;
   return {.key_heads = key_heads,
           .group = linear.value_heads / linear.key_heads,
           .key_dim = linear.key_dim,
@@ -48,33 +45,30 @@ DeltaHeads GatedDeltaNet::HeadsOf(const ModelConfig& config, int64_t key_heads) 
 }
 
 GatedDeltaNet::GatedDeltaNet(const ModelConfig& config, int64_t layer, ColumnExchange& columns)
-    : UniformAttention(layer, columns),
-      all_(HeadsOf(config, config.linear.key_heads)),
-      key_heads_(LinearHeadSplit(config, columns.size())) {
-  heads_ = key_heads_.Times(all_.group * all_.value_dim);
+    : RecurrentMixer(config, layer, config.recurrent.values() / config.recurrent.key_heads,
+                     columns),
+      all_(HeadsOf(config, config.recurrent.key_heads)) {
   params_ = {.layer = config.place_in_kind(layer),
-             .heads = HeadsOf(config, key_heads_.width(rank())),
-             .activation = config.activation,
+             .heads = HeadsOf(config, own_units()),
              .norm_eps = config.rms_norm_eps};
 }
 
 absl::StatusOr<std::unique_ptr<Attention>> GatedDeltaNet::Load(
     ThreadPool& pool, WeightLoader& loader, const ModelConfig& config, int64_t layer,
-    const LinearNames& names, ColumnExchange& columns) {
+    const RecurrentNames& names, ColumnExchange& columns) {
   std::unique_ptr<GatedDeltaNet> net(new GatedDeltaNet(config, layer, columns));
-  FM_RETURN_IF_ERROR(net->LoadProjections(pool, loader, config, names));
-  FM_RETURN_IF_ERROR(net->LoadKernel(loader, names.convolution));
+  FM_RETURN_IF_ERROR(net->LoadInputs(pool, loader, config, names));
   FM_RETURN_IF_ERROR(net->LoadGates(loader, names));
   FM_RETURN_IF_ERROR(net->LoadOutput(pool, loader, config.hidden, /*bias=*/false, names.o));
   return net;
 }
 
 // b and a decide how long a state remembers: they are not rounded, as routers are not.
-absl::Status GatedDeltaNet::LoadProjections(ThreadPool& pool, WeightLoader& loader,
-                                            const ModelConfig& config, const LinearNames& names) {
+absl::Status GatedDeltaNet::LoadInputs(ThreadPool& pool, WeightLoader& loader,
+                                       const ModelConfig& config, const RecurrentNames& names) {
   const auto rows = [&](const std::string& module, int64_t all, int64_t before, int64_t per_head) {
     return TensorRef{.name = module + ".weight", .n = all, .k = config.hidden}.Rows(
-        before + key_heads_.begin(rank()) * per_head, key_heads_.width(rank()) * per_head);
+        before + first_unit() * per_head, own_units() * per_head);
   };
   const int64_t group = all_.group;
   const int64_t values = group * all_.value_dim;  // of a key head
@@ -95,36 +89,22 @@ absl::Status GatedDeltaNet::LoadProjections(ThreadPool& pool, WeightLoader& load
     params_.columns = ColumnsByKind(params_.heads);
   }
   for (TensorRef& gate : gates) gate.exact = true;
-  FM_ASSIGN_OR_RETURN(weights_, loader.PackStack(pool, vectors));
-  FM_ASSIGN_OR_RETURN(std::vector<PackedMatrix> more, loader.PackStack(pool, gates));
-  std::move(more.begin(), more.end(), std::back_inserter(weights_));
+  FM_RETURN_IF_ERROR(LoadProjections(pool, loader, vectors, /*biased=*/false));
+  FM_RETURN_IF_ERROR(LoadProjections(pool, loader, gates, /*biased=*/false));
+  const int64_t keys = own_units() * all_.key_dim;
+  const int64_t first_key = first_unit() * all_.key_dim;
+  const std::pair<int64_t, int64_t> channels[] = {
+      {first_key, keys},
+      {all_.keys() + first_key, keys},
+      {2 * all_.keys() + first_unit() * values, own_units() * values}};
+  FM_RETURN_IF_ERROR(
+      LoadConvolution(loader, config.recurrent, names.convolution, all_.channels(), channels));
+  params_.convolution = convolution();
   return absl::OkStatus();
 }
 
-// This rank's channels of [channels, 1, kernel] become [kernel, channels].
-absl::Status GatedDeltaNet::LoadKernel(WeightLoader& loader, const std::string& name) {
-  const int64_t taps = all_.kernel;
-  FM_ASSIGN_OR_RETURN(const std::vector<float> stored,
-                      loader.Vector(name, all_.channels() * taps, taps));
-  const DeltaHeads& mine = params_.heads;
-  const int64_t first_key = key_heads_.begin(rank()) * all_.key_dim;
-  const int64_t first_value = key_heads_.begin(rank()) * all_.group * all_.value_dim;
-  kernel_.resize(static_cast<size_t>(mine.channels() * taps));
-  for (int64_t c = 0; c < mine.channels(); ++c) {
-    int64_t from = first_key + c;
-    if (c >= mine.keys()) from = all_.keys() + first_key + c - mine.keys();
-    if (c >= 2 * mine.keys()) from = 2 * all_.keys() + first_value + c - 2 * mine.keys();
-    for (int64_t tap = 0; tap < taps; ++tap) {
-      kernel_[static_cast<size_t>(tap * mine.channels() + c)] =
-          stored[static_cast<size_t>(from * taps + tap)];
-    }
-  }
-  params_.kernel = kernel_;
-  return absl::OkStatus();
-}
-
-absl::Status GatedDeltaNet::LoadGates(WeightLoader& loader, const LinearNames& names) {
-  const int64_t first = key_heads_.begin(rank()) * all_.group;
+absl::Status GatedDeltaNet::LoadGates(WeightLoader& loader, const RecurrentNames& names) {
+  const int64_t first = first_unit() * all_.group;
   const int64_t count = params_.heads.value_heads();
   FM_ASSIGN_OR_RETURN(rates_, loader.VectorPart(names.rates, all_.value_heads(), first, count));
   for (float& rate : rates_) rate = static_cast<float>(exact::Exp(static_cast<double>(rate)));
@@ -139,10 +119,7 @@ absl::Status GatedDeltaNet::LoadGates(WeightLoader& loader, const LinearNames& n
 
 void GatedDeltaNet::Attend(LayerContext& ctx, const AttentionStep& step, KvCache&, ConstMatrix x,
                            Matrix attended) const {
-  int64_t width = 0;
-  for (const PackedMatrix& weights : weights_) width += weights.n();
-  const Matrix projected = ctx.workspace.GetMatrix(x.rows, width);
-  GemmStack(ctx.pool, x, weights_, {}, ctx.workspace, projected);
+  const Matrix projected = Project(ctx, x);
   FM_CHECK(step.state != nullptr);
   GatedDeltaRule(ctx.pool, params_, step.sequences, projected, *step.state, ctx.workspace,
                  attended);

@@ -5,37 +5,33 @@
 #pragma once
 
 #include <memory>
-#include <span>
 #include <vector>
 
-#include "layers/attention.h"
+#include "layers/recurrent_mixer.h"
 #include "runtime/ops/delta_rule.h"
 
 namespace folkmoot {
 
-class GatedDeltaNet final : public UniformAttention {
+class GatedDeltaNet final : public RecurrentMixer {
  public:
   static absl::StatusOr<std::unique_ptr<Attention>> Load(ThreadPool& pool, WeightLoader& loader,
                                                          const ModelConfig& config, int64_t layer,
-                                                         const LinearNames& names,
+                                                         const RecurrentNames& names,
                                                          ColumnExchange& columns);
   // Of a rank that has `key_heads` of the model's.
   static DeltaHeads HeadsOf(const ModelConfig& config, int64_t key_heads);
 
  private:
   GatedDeltaNet(const ModelConfig& config, int64_t layer, ColumnExchange& columns);
-  absl::Status LoadProjections(ThreadPool& pool, WeightLoader& loader, const ModelConfig& config,
-                               const LinearNames& names);
-  absl::Status LoadKernel(WeightLoader& loader, const std::string& name);
-  absl::Status LoadGates(WeightLoader& loader, const LinearNames& names);
+  absl::Status LoadInputs(ThreadPool& pool, WeightLoader& loader, const ModelConfig& config,
+                          const RecurrentNames& names);
+  absl::Status LoadGates(WeightLoader& loader, const RecurrentNames& names);
   void Attend(LayerContext& ctx, const AttentionStep& step, KvCache& cache, ConstMatrix x,
               Matrix attended) const override;
 
-  DeltaHeads all_;  // of all ranks
-  ColumnSplit key_heads_;
-  DeltaRuleParams params_;             // of this rank's heads
-  std::vector<PackedMatrix> weights_;  // q, k, v and z, then b and a, as params_.columns says
-  std::vector<float> kernel_, rates_, step_bias_, norm_;
+  DeltaHeads all_;          // of all ranks
+  DeltaRuleParams params_;  // of this rank's heads
+  std::vector<float> rates_, step_bias_, norm_;
 };
 
 }  // namespace folkmoot

@@ -22,14 +22,16 @@ struct AttentionNames {
   std::string kv, router, experts_q, experts_o, experts_bias;
 };
 
-// Linear attention: modules of projections, in one matrix of two or each by itself (an empty qkvz
-// says which).
-struct LinearNames {
+// Mixers with a state (RecurrentConfig). Modules of the delta rule's projections, in one matrix of
+// two or each by itself (an empty qkvz says which); other mixers have one.
+struct RecurrentNames {
   std::string qkvz, ba;      // rows of one key head after the other: q, k, v, z; b, a
   std::string qkv, z, b, a;  // all q, all k, all v
-  std::string convolution;   // [channels, 1, kernel]
+  std::string in;            // rows of z, x, B, C and dt, or of a short convolution: B, C and x
+  std::string convolution;   // module: [channels, 1, kernel], and perhaps a bias
   std::string rates;         // [value heads]: logarithms
   std::string step_bias;     // [value heads]
+  std::string skip;          // [value heads]: D of a state space
   std::string norm, o;       // modules
 };
 
@@ -68,9 +70,11 @@ struct MoeNames {
   // The shared expert, if there is one: a prefix of {gate,up,down}_proj.weight, or a matrix of gate
   // and then up rows, [2S, H], and [H, S].
   std::string shared_prefix;
+  bool shared_gated = true;  // false: {up,down}_proj alone, a network without a gate
   std::string shared_gate_up;
   std::string shared_down;
-  std::string shared_gate;  // [1, H]: its sigmoid gate; empty: it has none
+  std::string latent_in, latent_out;  // modules [L, H] and [H, L]; MoeConfig::latent
+  std::string shared_gate;            // [1, H]: its sigmoid gate; empty: it has none
 };
 
 struct LayerNames {
@@ -79,11 +83,11 @@ struct LayerNames {
   std::string attention_post_norm;  // ModelConfig::post_norms
   std::string ffn_post_norm;
   AttentionNames attention;
-  LinearNames linear;        // in its place: LayerConfig::linear
+  RecurrentNames recurrent;  // in its place: Mixer::kRecurrent
   std::string dense_prefix;  // of {gate,up,down}_proj
-  bool dense_fused = false;  // gate_up_proj in place of two: gate rows, then up
-  // In place of the prefix, of networks without a gate: modules.
-  std::string dense_up, dense_down;
+  // In place of the prefix: modules. One matrix of gate and then up rows has the first name; where
+  // there is neither that nor a gate, the network has none.
+  std::string dense_gate_up, dense_gate, dense_up, dense_down;
   // Of decoders that read what an encoder gives: the norm before it, and the attention.
   std::string cross_norm;
   AttentionNames cross;

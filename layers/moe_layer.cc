@@ -1,12 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "layers/moe_layer.h"
 
+#include <utility>
+
 #include "runtime/ops/norm.h"
 
 namespace folkmoot {
 
 GatedFfnTensors TensorsOfShared(const MoeNames& names, int64_t hidden, int64_t intermediate) {
-  if (names.shared_gate_up.empty()) return TensorsOf(names.shared_prefix, hidden, intermediate);
+  if (names.shared_gate_up.empty()) {
+    GatedFfnTensors tensors = TensorsOf(names.shared_prefix, hidden, intermediate);
+    if (!names.shared_gated) tensors.gate = std::exchange(tensors.up, {});
+    return tensors;
+  }
   return FusedTensorsOf(names.shared_gate_up, names.shared_down, hidden, intermediate);
 }
 
@@ -16,6 +22,7 @@ absl::StatusOr<MoeLayer> MoeLayer::Load(ThreadPool& pool, WeightLoader& loader,
                                         ColumnExchange& columns) {
   MoeLayer layer(columns);
   layer.output_ = OutputSplit(config.hidden, columns.size());
+  layer.combined_ = OutputSplit(config.expert_width(), columns.size());
   const int64_t outputs = config.moe.outputs();
   FM_ASSIGN_OR_RETURN(
       layer.router_,
@@ -30,6 +37,9 @@ absl::StatusOr<MoeLayer> MoeLayer::Load(ThreadPool& pool, WeightLoader& loader,
   }
   FM_ASSIGN_OR_RETURN(layer.experts_,
                       Experts::Load(pool, loader, config, names.experts, placement, rank, columns));
+  if (config.moe.latent > 0) {
+    FM_RETURN_IF_ERROR(layer.LoadLatent(pool, loader, config, names));
+  }
   if (config.moe.output_bias) {
     FM_ASSIGN_OR_RETURN(layer.output_bias_, loader.VectorPart(names.output_bias, config.hidden,
                                                               layer.output_.begin(columns.rank()),
@@ -46,6 +56,21 @@ absl::StatusOr<MoeLayer> MoeLayer::Load(ThreadPool& pool, WeightLoader& loader,
     }
   }
   return layer;
+}
+
+absl::Status MoeLayer::LoadLatent(ThreadPool& pool, WeightLoader& loader, const ModelConfig& config,
+                                  const MoeNames& names) {
+  const int64_t latent = config.moe.latent;
+  const TensorRef in = {.name = names.latent_in + ".weight", .n = latent, .k = config.hidden};
+  const TensorRef out = {.name = names.latent_out + ".weight", .n = config.hidden, .k = latent};
+  const int rank = columns_->rank();
+  FM_ASSIGN_OR_RETURN(latent_in_, loader.Pack(pool, in));
+  FM_ASSIGN_OR_RETURN(latent_out_,
+                      loader.Pack(pool, out.Rows(output_.begin(rank), output_.width(rank))));
+  if (!config.mlp_bias) return absl::OkStatus();
+  FM_ASSIGN_OR_RETURN(latent_in_bias_, loader.Vector(names.latent_in + ".bias", latent));
+  FM_ASSIGN_OR_RETURN(latent_out_bias_, LoadBiasOf(loader, out, output_, rank));
+  return absl::OkStatus();
 }
 
 void MoeLayer::Bind(int layer, int moe_index, const Gate& gate, int64_t top_k,
@@ -73,6 +98,25 @@ void MoeLayer::AddShared(LayerContext& ctx, ConstMatrix x, ConstMatrix mine, Mat
   }
 }
 
+ConstMatrix MoeLayer::ExpertRows(LayerContext& ctx, ConstMatrix x) const {
+  if (latent_in_.empty()) return x;
+  const Matrix rows = ctx.workspace.GetMatrix(x.rows, latent_in_.n());
+  Gemm(ctx.pool, x, latent_in_, latent_in_bias_, ctx.workspace, rows);
+  return rows;
+}
+
+absl::StatusOr<Matrix> MoeLayer::Combine(LayerContext& ctx, int64_t rows, WaitLabel label) {
+  const Matrix combined = columns_->Take(rows, combined_);
+  FM_RETURN_IF_ERROR(dispatcher_->FinishCombine(*handle_, columns_->Mine(combined, combined_)));
+  if (latent_in_.empty()) return combined;
+  label.phase = "latent gather";
+  FM_RETURN_IF_ERROR(columns_->Gather(label));
+  const Matrix out = columns_->Take(rows, output_);
+  Gemm(ctx.pool, combined, latent_out_, latent_out_bias_, ctx.workspace,
+       columns_->Mine(out, output_));
+  return out;
+}
+
 absl::StatusOr<Matrix> MoeLayer::Forward(LayerContext& ctx, const ForwardBatch& batch,
                                          ConstMatrix x) {
   const Workspace::Position mark = ctx.workspace.Mark();
@@ -82,13 +126,13 @@ absl::StatusOr<Matrix> MoeLayer::Forward(LayerContext& ctx, const ForwardBatch& 
   if (ctx.observer != nullptr) ctx.observer->OnRouting(layer_, routing);
 
   const bool alone = columns_->size() == 1;  // has all columns of its experts
-  const int64_t cols = output_.width(columns_->rank());
   WaitLabel label = {.phase = "dispatch", .layer = layer_, .step = ctx.step};
-  FM_RETURN_IF_ERROR(dispatcher_->StartDispatch(x, routing, label, *handle_));
+  const ConstMatrix sent = ExpertRows(ctx, x);
+  FM_RETURN_IF_ERROR(dispatcher_->StartDispatch(sent, routing, label, *handle_));
   Matrix shared_hidden;
   Matrix shared;
   if (shared_) {
-    shared = ctx.workspace.GetMatrix(x.rows, cols);
+    shared = ctx.workspace.GetMatrix(x.rows, output_.width(columns_->rank()));
     shared_hidden = shared_->Hidden(ctx, x);
     if (alone) shared_->Down(ctx, shared_hidden, shared);  // while the tokens travel
   }
@@ -96,13 +140,13 @@ absl::StatusOr<Matrix> MoeLayer::Forward(LayerContext& ctx, const ForwardBatch& 
   const Matrix expert_hidden = experts_->Hidden(ctx, expert_batch);
   label.phase = "hidden gather";
   FM_RETURN_IF_ERROR(columns_->Gather(label));
-  const Matrix expert_out = ctx.workspace.GetMatrix(expert_batch.rows.rows, cols);
+  const Matrix expert_out =
+      ctx.workspace.GetMatrix(expert_batch.rows.rows, combined_.width(columns_->rank()));
   experts_->Down(ctx, expert_batch, expert_hidden, expert_out);
-  const Matrix out = columns_->Take(x.rows, output_);
-  const Matrix mine = columns_->Mine(out, output_);
   FM_RETURN_IF_ERROR(dispatcher_->StartCombine(expert_out, *handle_));
   if (shared_ && !alone) shared_->Down(ctx, shared_hidden, shared);
-  FM_RETURN_IF_ERROR(dispatcher_->FinishCombine(*handle_, mine));
+  FM_ASSIGN_OR_RETURN(const Matrix out, Combine(ctx, x.rows, label));
+  const Matrix mine = columns_->Mine(out, output_);
   if (!output_bias_.empty()) AddBias(mine);
   // Always after the routed experts, so that the sum has one order.
   if (shared_) AddShared(ctx, x, shared, mine);

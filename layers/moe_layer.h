@@ -6,6 +6,9 @@
 //
 // Over several ranks of `columns` there is nothing to dispatch: every rank routes all tokens, has
 // some columns of every expert, and adds up its own columns of the result.
+//
+// Experts may have a width of their own (MoeConfig::latent): one matrix makes their rows of x,
+// another what they give together [T, H] again; gate and shared expert read x.
 #pragma once
 
 #include <cstdint>
@@ -46,12 +49,19 @@ class MoeLayer {
 
  private:
   explicit MoeLayer(ColumnExchange& columns) : columns_(&columns) {}
+  absl::Status LoadLatent(ThreadPool& pool, WeightLoader& loader, const ModelConfig& config,
+                          const MoeNames& names);
+  // What is sent to experts.
+  ConstMatrix ExpertRows(LayerContext& ctx, ConstMatrix x) const;
+  // This rank's columns of [T, H] from the experts of all.
+  absl::StatusOr<Matrix> Combine(LayerContext& ctx, int64_t rows, WaitLabel label);
   void AddBias(Matrix out) const;
   // Adds the shared expert's columns `mine` to the routed ones.
   void AddShared(LayerContext& ctx, ConstMatrix x, ConstMatrix mine, Matrix out) const;
 
   ColumnExchange* columns_;
   ColumnSplit output_;
+  ColumnSplit combined_;  // columns of what experts give; output_ where they are as wide as that
   int layer_ = 0;
   MoeRouter moe_router_;
   Dispatcher* dispatcher_ = nullptr;
@@ -62,6 +72,10 @@ class MoeLayer {
   std::vector<float> shared_gate_;                   // [H] or empty
   std::vector<float> router_bias_, selection_bias_;  // [E] or empty
   std::vector<float> output_bias_;                   // [this rank's columns] or empty
+  // Where experts have a width of their own: what makes their rows, whole on every rank, and this
+  // rank's columns of what turns their sums back.
+  PackedMatrix latent_in_, latent_out_;
+  std::vector<float> latent_in_bias_, latent_out_bias_;
 };
 
 }  // namespace folkmoot

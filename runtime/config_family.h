@@ -110,6 +110,7 @@ struct ConfigFamily {
   int64_t first_dense = 0;                 // of kFirst
   bool local_experts_alias = false;        // num_local_experts is num_experts
   bool local_experts_only = false;         // and the one name that is known
+  bool experts_optional = false;           // 0 of them: all layers are dense
   bool norm_topk_key = false;              // norm_topk_prob; else weights add up to 1
   bool norm_topk = false;                  // where it is absent
   std::span<const KeyAlias> aliases = {};  // keys that it spells differently

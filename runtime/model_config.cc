@@ -205,7 +205,7 @@ absl::Status ReadBiases(const ConfigSource& source, ModelConfig& config) {
 }
 
 absl::Status ReadActivation(const ConfigSource& source, ModelConfig& config) {
-  constexpr std::array<std::pair<std::string_view, Activation>, 9> kNames = {{
+  constexpr std::array<std::pair<std::string_view, Activation>, 10> kNames = {{
       {"silu", Activation::kSilu},
       {"swish", Activation::kSilu},
       {"gelu", Activation::kGelu},
@@ -215,6 +215,7 @@ absl::Status ReadActivation(const ConfigSource& source, ModelConfig& config) {
       {"gelu_new", Activation::kGeluTanh},
       {"gelu_fast", Activation::kGeluTanh},
       {"relu", Activation::kRelu},
+      {"relu2", Activation::kReluSquared},
   }};
   config.activation = source.family.activation;
   if (!source.keys.Has("hidden_act")) return absl::OkStatus();
@@ -225,7 +226,8 @@ absl::Status ReadActivation(const ConfigSource& source, ModelConfig& config) {
       return absl::OkStatus();
     }
   }
-  return source.keys.Wrong("hidden_act", "known: silu, gelu, gelu_pytorch_tanh, gelu_new, relu");
+  return source.keys.Wrong("hidden_act",
+                           "known: silu, gelu, gelu_pytorch_tanh, gelu_new, relu, relu2");
 }
 
 absl::Status ReadDType(const ConfigSource& source, ModelConfig& config) {
@@ -294,15 +296,15 @@ absl::Status ReadWeightFormat(const ConfigReader& keys, ModelConfig& config) {
 
 }  // namespace
 
-int64_t ModelConfig::linear_layers() const {
+int64_t ModelConfig::layers_with(Mixer mixer) const {
   return std::count_if(layers.begin(), layers.end(),
-                       [](const LayerConfig& layer) { return layer.linear; });
+                       [mixer](const LayerConfig& layer) { return layer.mixer == mixer; });
 }
 
 int64_t ModelConfig::place_in_kind(int64_t index) const {
   const LayerConfig& own = layers[static_cast<size_t>(index)];
   return std::count_if(layers.begin(), layers.begin() + index,
-                       [&own](const LayerConfig& layer) { return layer.linear == own.linear; });
+                       [&own](const LayerConfig& layer) { return layer.mixer == own.mixer; });
 }
 
 absl::StatusOr<ModelConfig> ParseConfigOf(std::span<const ConfigFamily* const> families,

@@ -51,8 +51,13 @@ struct RopeConfig {
   std::vector<double> divisors;
 };
 
+// What mixes the tokens of a layer: attention, or a recurrence (RecurrentConfig). kNone: the layer
+// is a feed-forward network alone (Nemotron-H).
+enum class Mixer : uint8_t { kAttention, kRecurrent, kNone };
+
 struct LayerConfig {
-  bool linear = false;         // in place of attention: LinearAttentionConfig
+  Mixer mixer = Mixer::kAttention;
+  bool ffn = true;             // false: the mixer is all of the layer (Nemotron-H)
   bool moe = false;            // routed experts; else one dense FFN
   bool shortcut = false;       // both; what the experts give joins behind the next layer (LongCat)
   int64_t sliding_window = 0;  // keys that a query sees, itself included; 0 = all
@@ -77,6 +82,9 @@ struct MoeConfig {
   int64_t chosen_groups = 1;
   double routed_scaling = 1.0;  // of the weights
   double norm_min = 0.0;        // what the sum of weights counts as at least (ERNIE)
+  // Routed experts read and write vectors of so many numbers, which one matrix makes of the hidden
+  // ones and another turns back (Nemotron 3 Super); 0: hidden ones.
+  int64_t latent = 0;
   int64_t zero_experts = 0;     // that give back what they get, after the others (LongCat)
   double mixer_eps = 0.0;       // of gates with SparseMixer (Phi-MoE)
   bool router_bias = false;     // added to the logits
@@ -112,14 +120,27 @@ struct LatentConfig {
   float kv_scale = 1.0f;
 };
 
-// Attention by the gated delta rule (Qwen3-Next): a matrix per value head in place of keys and
-// values (runtime/ops/delta_rule.h).
-struct LinearAttentionConfig {
+// What keeps a state of fixed size per sequence in place of keys and values: linear attention by
+// the gated delta rule (Qwen3-Next; runtime/ops/delta_rule.h), the state space of Mamba-2 (Granite
+// 4, Nemotron-H; runtime/ops/state_space.h), or a convolution of few rows alone (LFM2;
+// runtime/ops/short_convolution.h).
+enum class Recurrence : uint8_t { kDeltaRule, kStateSpace, kShortConvolution };
+
+struct RecurrentConfig {
+  Recurrence kind = Recurrence::kDeltaRule;
+  int64_t kernel = 0;  // rows that the causal convolution sees
+  // A state space has key_heads groups of B and C, and value_heads heads, with a state of key_dim
+  // by value_dim numbers each. A short convolution has no heads.
   int64_t key_heads = 0;
   int64_t value_heads = 0;
   int64_t key_dim = 0;  // of a head
   int64_t value_dim = 0;
-  int64_t kernel = 0;  // rows that the convolution of q, k and v sees
+  bool kernel_bias = false;                   // of the convolution
+  bool bias = false;                          // of the projections in and out
+  bool group_norms = false;                   // each group of a state space is normalised by itself
+  Activation activation = Activation::kSilu;  // behind the convolution; a short one has none
+
+  int64_t values() const { return value_heads * value_dim; }
 };
 
 // What heads give is multiplied with sigmoids: of a matrix of their own (Trinity), or of outputs
@@ -179,10 +200,10 @@ struct ModelConfig {
   float logits_softcap = 0.0f;     // the same of logits; 0: none
   bool sinks = false;              // AttentionParams::sinks
   AttentionGate attention_gate = AttentionGate::kNone;
-  bool head_bias = false;        // of the output head
-  float swiglu_limit = 0.0f;     // of Activation::kClampedSwiglu
-  LatentConfig latent;           // kv_rank == 0: attention has keys and values of its own
-  LinearAttentionConfig linear;  // of LayerConfig::linear
+  bool head_bias = false;     // of the output head
+  float swiglu_limit = 0.0f;  // of Activation::kClampedSwiglu
+  LatentConfig latent;        // kv_rank == 0: attention has keys and values of its own
+  RecurrentConfig recurrent;  // of layers with Mixer::kRecurrent
   // Each has queries for all keys and an output; a token chooses heads / kv_heads (JetMoE). 0:
   // none.
   int64_t attention_experts = 0;
@@ -206,10 +227,13 @@ struct ModelConfig {
   bool has_encoder() const { return encoder.layers > 0; }
   int64_t decoder_layers() const { return static_cast<int64_t>(layers.size()) - encoder.layers; }
   // Layers whose state a sequence has beside its pages, and those with keys and values in them.
-  int64_t linear_layers() const;
-  int64_t cache_layers() const { return static_cast<int64_t>(layers.size()) - linear_layers(); }
-  // The place of layer `index` among those of its kind, linear or not.
+  int64_t recurrent_layers() const { return layers_with(Mixer::kRecurrent); }
+  int64_t cache_layers() const { return layers_with(Mixer::kAttention); }
+  int64_t layers_with(Mixer mixer) const;
+  // The place of layer `index` among those with the same mixer.
   int64_t place_in_kind(int64_t index) const;
+  // Numbers of a row that a routed expert reads, and of one that it gives.
+  int64_t expert_width() const { return moe.latent > 0 ? moe.latent : hidden; }
   int64_t top_k(const LayerConfig& layer) const {
     return layer.top_k > 0 ? layer.top_k : moe.top_k;
   }

@@ -10,6 +10,7 @@ namespace folkmoot {
 namespace {
 
 constexpr IntRange kExperts = {1, 1 << 16};
+constexpr IntRange kOptional = {0, kExperts.max};
 
 absl::StatusOr<int64_t> ReadExpertCount(const ConfigSource& source) {
   const ConfigReader& keys = source.keys;
@@ -18,7 +19,9 @@ absl::StatusOr<int64_t> ReadExpertCount(const ConfigSource& source) {
     FM_ASSIGN_OR_RETURN(count, keys.OptionalInt("num_experts", kExperts));
   }
   if (!source.family.local_experts_alias) return count.value_or(source.family.experts);
-  FM_ASSIGN_OR_RETURN(const auto alias, keys.OptionalInt("num_local_experts", kExperts));
+  FM_ASSIGN_OR_RETURN(
+      const auto alias,
+      keys.OptionalInt("num_local_experts", source.family.experts_optional ? kOptional : kExperts));
   if (count && alias && *count != *alias) {
     return keys.Wrong("num_local_experts",
                       fmt::format("it contradicts num_experts = {}; keep one of the two", *count));
@@ -124,6 +127,7 @@ absl::Status ReadMoe(const ConfigSource& source, ModelConfig& config) {
   if (family.experts == 0) return absl::OkStatus();
   MoeConfig& moe = config.moe;
   FM_ASSIGN_OR_RETURN(moe.experts, ReadExpertCount(source));
+  if (moe.experts == 0) return absl::OkStatus();
   FM_ASSIGN_OR_RETURN(moe.top_k, keys.Int("num_experts_per_tok", family.top_k, kExperts));
   if (moe.top_k > moe.experts) {
     return keys.Wrong("num_experts_per_tok",

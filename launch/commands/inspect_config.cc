@@ -41,6 +41,8 @@ std::string_view ActivationName(Activation activation) {
       return "relu";
     case Activation::kClampedSwiglu:
       return "clamped_swiglu";
+    case Activation::kReluSquared:
+      return "relu_squared";
   }
   return "";
 }
@@ -48,7 +50,7 @@ std::string_view ActivationName(Activation activation) {
 struct LayerCounts {
   int64_t moe = 0;
   int64_t dense = 0;
-  int64_t linear = 0;
+  int64_t recurrent = 0;
   int64_t sliding = 0;
   int64_t window = 0;
 };
@@ -56,8 +58,8 @@ struct LayerCounts {
 LayerCounts CountLayers(const ModelConfig& config) {
   LayerCounts counts;
   for (const LayerConfig& layer : config.layers) {
-    (layer.moe ? counts.moe : counts.dense) += 1;
-    counts.linear += layer.linear ? 1 : 0;
+    if (layer.ffn) (layer.moe ? counts.moe : counts.dense) += 1;
+    counts.recurrent += layer.mixer == Mixer::kRecurrent ? 1 : 0;
     if (layer.sliding_window == 0) continue;
     counts.sliding += 1;
     counts.window = layer.sliding_window;
@@ -70,7 +72,9 @@ std::string LayersText(const ModelConfig& config) {
   std::string text =
       fmt::format("{} ({} MoE, {} dense", config.layers.size(), counts.moe, counts.dense);
   if (config.has_encoder()) text += fmt::format("; {} encode", config.encoder.layers);
-  if (counts.linear > 0) text += fmt::format("; {} with linear attention", counts.linear);
+  if (counts.recurrent > 0) {
+    text += fmt::format("; {} with {}", counts.recurrent, RecurrenceName(config.recurrent.kind));
+  }
   if (counts.sliding > 0) {
     text += fmt::format("; {} with a sliding window of {}", counts.sliding, counts.window);
   }
@@ -126,13 +130,25 @@ std::string RopeText(const RopeConfig& rope) {
   return text;
 }
 
-void AddLinearRows(const ModelConfig& config, KeyValues& table) {
-  if (config.linear_layers() == 0) return;
-  const LinearAttentionConfig& linear = config.linear;
-  table.Add("linear attention",
-            fmt::format("{} value heads of {}, {} key heads of {}, convolution over {} rows",
-                        linear.value_heads, linear.value_dim, linear.key_heads, linear.key_dim,
-                        linear.kernel));
+std::string RecurrentText(const RecurrentConfig& recurrent) {
+  switch (recurrent.kind) {
+    case Recurrence::kDeltaRule:
+      break;
+    case Recurrence::kStateSpace:
+      return fmt::format("{} heads of {} in {} groups, state {}, convolution over {} rows",
+                         recurrent.value_heads, recurrent.value_dim, recurrent.key_heads,
+                         recurrent.key_dim, recurrent.kernel);
+    case Recurrence::kShortConvolution:
+      return fmt::format("over {} rows", recurrent.kernel);
+  }
+  return fmt::format("{} value heads of {}, {} key heads of {}, convolution over {} rows",
+                     recurrent.value_heads, recurrent.value_dim, recurrent.key_heads,
+                     recurrent.key_dim, recurrent.kernel);
+}
+
+void AddRecurrentRows(const ModelConfig& config, KeyValues& table) {
+  if (config.recurrent_layers() == 0) return;
+  table.Add(std::string(RecurrenceName(config.recurrent.kind)), RecurrentText(config.recurrent));
 }
 
 void AddMoeRows(const ModelConfig& config, KeyValues& table) {
@@ -142,6 +158,7 @@ void AddMoeRows(const ModelConfig& config, KeyValues& table) {
       fmt::format("{}, top {} chosen, intermediate {}, weights {}", moe.experts, moe.top_k,
                   moe.intermediate, moe.norm_topk_prob ? "renormalised" : "as they are");
   if (moe.expert_bias) experts += ", biases";
+  if (moe.latent > 0) experts += fmt::format(", on vectors of {}", moe.latent);
   if (moe.zero_experts > 0) experts += fmt::format(", {} that do nothing", moe.zero_experts);
   if (moe.groups > 1) {
     experts += fmt::format(", of {} of {} groups", moe.chosen_groups, moe.groups);
@@ -170,7 +187,7 @@ void AddConfigRows(const ModelConfig& config, KeyValues& table) {
   table.Add("hidden", fmt::format("{}, dense FFN {}, {}", config.hidden, config.intermediate,
                                   ActivationName(config.activation)));
   table.Add("attention", AttentionText(config));
-  AddLinearRows(config, table);
+  AddRecurrentRows(config, table);
   AddMoeRows(config, table);
   if (config.has_encoder()) {
     table.Add("positions", config.sinusoidal
@@ -195,7 +212,7 @@ nlohmann::ordered_json ConfigJson(const ModelConfig& config) {
   json["layers"] = config.layers.size();
   json["moe_layers"] = counts.moe;
   json["dense_layers"] = counts.dense;
-  json["linear_layers"] = counts.linear;
+  json["recurrent_layers"] = counts.recurrent;
   json["sliding_layers"] = counts.sliding;
   json["sliding_window"] = counts.window;
   json["hidden"] = config.hidden;
@@ -220,6 +237,7 @@ nlohmann::ordered_json ConfigJson(const ModelConfig& config) {
   json["norm_topk_prob"] = config.moe.norm_topk_prob;
   json["shared_intermediate"] = config.moe.shared_intermediate;
   json["expert_groups"] = config.moe.groups;
+  json["expert_width"] = config.expert_width();
   json["zero_experts"] = config.moe.zero_experts;
   json["rope"] = config.has_encoder() ? nlohmann::ordered_json() : RopeJson(config.rope);
   json["encoder_layers"] = config.encoder.layers;

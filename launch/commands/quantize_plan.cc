@@ -91,10 +91,11 @@ class Planner {
     const MoeNames names = MoeNamesOf(tensor.name);
     for (int e = 0; e < static_cast<int>(config_.moe.experts); ++e) {
       const auto experts = static_cast<int>(config_.moe.experts);
-      const GatedFfnTensors from = TensorsOfExpert(names.experts, ExpertLayout::kPacked, e, experts,
-                                                   config_.hidden, config_.moe.intermediate);
+      const GatedFfnTensors from =
+          TensorsOfExpert(names.experts, ExpertLayout::kPacked, e, experts, config_.expert_width(),
+                          config_.moe.intermediate);
       const GatedFfnTensors to = TensorsOfExpert(names.experts, ExpertLayout::kOneByOne, e, experts,
-                                                 config_.hidden, config_.moe.intermediate);
+                                                 config_.expert_width(), config_.moe.intermediate);
       if (tensor.name == names.experts.packed_gate_up) {
         plan_.items.push_back({.from = from.gate, .to = to.gate.name, .encode = true});
         plan_.items.push_back({.from = from.up, .to = to.up.name, .encode = true});

@@ -121,7 +121,7 @@ absl::StatusOr<Workload> MakeWorkload(const VerifyOptions& options, const ModelC
                                   PagesOf(std::max(length(0), length(1)) + options.max_tokens));
   workload.no_guesses = WhyNotSpeculative(config);
   if (!gate.CanSpeculate()) workload.no_guesses = "the gate looks at all rows of a step";
-  if (config.linear_layers() > 0 && options.engine.state_snapshots == 0) {
+  if (config.recurrent_layers() > 0 && options.engine.state_snapshots == 0) {
     workload.no_hits = "--state-snapshots 0 keeps no state behind pages";
   } else if (!PrefixCacheable(config, gate)) {
     workload.no_hits = "a token's values depend on more than the tokens before it";

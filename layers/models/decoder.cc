@@ -8,7 +8,6 @@
 #include <cmath>
 
 #include "layers/column_splits.h"
-#include "layers/gated_delta_net.h"
 #include "layers/models/ends.h"
 #include "parallel/local_dispatcher.h"
 #include "runtime/ops/norm.h"
@@ -55,26 +54,34 @@ absl::StatusOr<Matrix> DecoderModel::Forward(LayerContext& ctx, const ForwardBat
     shortcut = ctx.workspace.GetMatrix(batch.tokens(), config_.hidden);
   }
   EmbedTokens(ctx, embedding_, batch.token_ids, config_.embedding_multiplier, hidden);
-  blocks_.front().input_norm.Apply(ctx.pool, hidden, normed);
+  NormBefore(0).Apply(ctx.pool, hidden, normed);
   for (size_t i = 0; i < blocks_.size(); ++i) {
     Block& block = blocks_[i];
-    FM_ASSIGN_OR_RETURN(const Matrix attended,
-                        block.attention->Forward(ctx, step, *cache_, normed));
-    const ConstMatrix added = PostNormed(ctx, block.attention_post_norm, attended, normed);
-    block.ffn_norm.AddApply(ctx.pool, added, factor, hidden, normed);
-    FM_ASSIGN_OR_RETURN(const Matrix fed, Feed(ctx, batch, i, normed, shortcut));
-    const ConstMatrix fed_back = PostNormed(ctx, block.ffn_post_norm, fed, normed);
-    const Norm& next = i + 1 < blocks_.size() ? blocks_[i + 1].input_norm : final_norm_;
-    if (i > 0 && config_.layers[i - 1].shortcut) {
-      Add(ctx.pool, fed_back, hidden);
-      next.AddApply(ctx.pool, shortcut, 1.0f, hidden, normed);
-    } else {
+    const Norm& next = NormBefore(i + 1);
+    if (block.attention) {
+      FM_ASSIGN_OR_RETURN(const Matrix attended,
+                          block.attention->Forward(ctx, step, *cache_, normed));
+      const ConstMatrix added = PostNormed(ctx, block.attention_post_norm, attended, normed);
+      (block.feeds() ? block.ffn_norm : next).AddApply(ctx.pool, added, factor, hidden, normed);
+    }
+    if (block.feeds()) {
+      FM_ASSIGN_OR_RETURN(const Matrix fed, Feed(ctx, batch, i, normed, shortcut));
+      ConstMatrix fed_back = PostNormed(ctx, block.ffn_post_norm, fed, normed);
+      if (i > 0 && config_.layers[i - 1].shortcut) {
+        Add(ctx.pool, fed_back, hidden);
+        fed_back = shortcut;
+      }
       next.AddApply(ctx.pool, fed_back, factor, hidden, normed);
     }
     if (watched) ctx.observer->OnLayerOutput(static_cast<int>(i), hidden);
   }
   hidden_ = normed;
   return Logits(ctx, batch, normed);
+}
+
+const Norm& DecoderModel::NormBefore(size_t index) const {
+  if (index == blocks_.size()) return final_norm_;
+  return blocks_[index].attention ? blocks_[index].input_norm : blocks_[index].ffn_norm;
 }
 
 absl::StatusOr<Matrix> DecoderModel::Feed(LayerContext& ctx, const ForwardBatch& batch,
@@ -153,7 +160,7 @@ absl::StatusOr<std::unique_ptr<Model>> DecoderModel::Load(const Family& family,
   const ColumnExchange& columns = *model->columns_;
   model->ranks_ = experts.size() * columns.size();
   if (config.moe.experts > 0 && columns.size() > 1) {
-    const ColumnSplit output = OutputSplit(config.hidden, columns.size());
+    const ColumnSplit output = OutputSplit(config.expert_width(), columns.size());
     model->dispatcher_ = std::make_unique<LocalDispatcher>(placement, output.begin(columns.rank()));
   } else if (config.moe.experts > 0) {
     FM_ASSIGN_OR_RETURN(model->dispatcher_, MakeDispatcher(options.dispatcher, experts, placement));
@@ -187,7 +194,7 @@ absl::Status DecoderModel::MakeColumns(const ModelOptions& options) {
                  config_.moe.experts * config_.moe.intermediate + config_.moe.shared_intermediate);
     const int64_t widest =
         std::max({config_.heads * config_.value_dim(), config_.hidden, hidden, config_.vocab,
-                  config_.linear.value_heads * config_.linear.value_dim});
+                  config_.recurrent.values(), config_.moe.latent});
     constexpr int64_t kSlack = 1024;  // two matrices are aligned
     FM_ASSIGN_OR_RETURN(
         columns_, MakeColumnExchange(options.tensor.exchange, *options.tensor.ranks,
@@ -207,12 +214,6 @@ KvCache::Shape DecoderModel::CacheShape(const CachePages& pages, int64_t kv_head
           .dtype = cache_dtype_};
 }
 
-RecurrentState::Shape DecoderModel::StateShape(int64_t slots, int64_t key_heads) const {
-  return {.layers = config_.linear_layers(),
-          .slots = slots,
-          .layer = GatedDeltaNet::HeadsOf(config_, key_heads).state()};
-}
-
 // Of the rank that holds the most heads.
 int64_t DecoderModel::CacheBytesPerBlock(int64_t block_size) const {
   return KvCache::BytesPerBlock(CacheShape({.blocks = 1, .block_size = block_size},
@@ -220,9 +221,9 @@ int64_t DecoderModel::CacheBytesPerBlock(int64_t block_size) const {
 }
 
 int64_t DecoderModel::CacheBytesPerSlot() const {
-  if (config_.linear_layers() == 0) return 0;
+  if (config_.recurrent_layers() == 0) return 0;
   return RecurrentState::BytesPerSlot(
-      StateShape(0, LinearHeadSplit(config_, columns_->size()).widest()));
+      StateShape(config_, RecurrentSplit(config_, columns_->size()).widest(), 0));
 }
 
 // Half of the machine, shared among the ranks.
@@ -233,9 +234,9 @@ absl::StatusOr<CacheRoom> DecoderModel::CacheMemory() const {
 absl::Status DecoderModel::MakeCache(const CachePages& pages) {
   const int rank = columns_->rank();
   cache_.emplace(CacheShape(pages, KvHeadSplit(config_, columns_->size()).width(rank)));
-  if (config_.linear_layers() > 0) {
-    state_.emplace(StateShape(pages.slots + pages.snapshots,
-                              LinearHeadSplit(config_, columns_->size()).width(rank)));
+  if (config_.recurrent_layers() > 0) {
+    state_.emplace(StateShape(config_, RecurrentSplit(config_, columns_->size()).width(rank),
+                              pages.slots + pages.snapshots));
     slots_ = pages.slots;
   }
   return absl::OkStatus();
@@ -271,27 +272,28 @@ absl::Status DecoderModel::LoadBlock(const LayerNames& names, WeightLoader& load
   const auto norm = [&](const std::string& module) {
     return Norm::Load(loader, config_, module, config_.hidden);
   };
-  if (config_.input_norms) {
+  const LayerConfig& layer = config_.layers[static_cast<size_t>(index)];
+  if (config_.input_norms && layer.mixer != Mixer::kNone) {
     FM_ASSIGN_OR_RETURN(block.input_norm, norm(names.input_norm));
+  }
+  if (config_.input_norms && layer.ffn) {
     FM_ASSIGN_OR_RETURN(block.ffn_norm, norm(names.ffn_norm));
   }
   if (config_.post_norms) {
     FM_ASSIGN_OR_RETURN(block.attention_post_norm, norm(names.attention_post_norm));
     FM_ASSIGN_OR_RETURN(block.ffn_post_norm, norm(names.ffn_post_norm));
   }
-  FM_ASSIGN_OR_RETURN(block.attention,
-                      LoadAttention(pool, loader, config_, index, names, *columns_));
-  const LayerConfig& layer = config_.layers[static_cast<size_t>(index)];
+  if (layer.mixer != Mixer::kNone) {
+    FM_ASSIGN_OR_RETURN(block.attention,
+                        LoadAttention(pool, loader, config_, index, names, *columns_));
+  }
+  if (!layer.ffn) return absl::OkStatus();
   if (layer.moe) {
     FM_ASSIGN_OR_RETURN(block.moe, MoeLayer::Load(pool, loader, config_, names.moe, placement,
                                                   expert_rank, *columns_));
     if (!layer.shortcut) return absl::OkStatus();
   }
-  const std::string& dense = names.dense_prefix;
-  const GatedFfnTensors tensors =
-      names.dense_fused ? FusedTensorsOf(dense + "gate_up_proj.weight", dense + "down_proj.weight",
-                                         config_.hidden, config_.intermediate)
-                        : TensorsOf(dense, config_.hidden, config_.intermediate);
+  const GatedFfnTensors tensors = TensorsOfDense(names, config_.hidden, config_.intermediate);
   FM_ASSIGN_OR_RETURN(block.dense, DenseFfn::Load(pool, loader, tensors, config_.activation,
                                                   config_.mlp_bias, *columns_));
   return absl::OkStatus();

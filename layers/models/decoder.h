@@ -54,9 +54,12 @@ class DecoderModel : public Model {
     Norm ffn_norm;
     std::optional<Norm> attention_post_norm;  // of what attention gives, before it is added
     std::optional<Norm> ffn_post_norm;
-    std::unique_ptr<Attention> attention;
-    std::optional<DenseFfn> dense;  // one of dense and moe, or both: LayerConfig::shortcut
+    std::unique_ptr<Attention> attention;  // null: the block is an FFN alone, Mixer::kNone
+    // One of dense and moe, or both: LayerConfig::shortcut. None: LayerConfig::ffn.
+    std::optional<DenseFfn> dense;
     std::optional<MoeLayer> moe;
+
+    bool feeds() const { return dense || moe; }
   };
 
   DecoderModel(const ModelConfig& config, const ModelOptions& options);
@@ -68,11 +71,11 @@ class DecoderModel : public Model {
   void BindGates(int blocks_per_layer);
   // Of a rank that holds `kv_heads` heads.
   KvCache::Shape CacheShape(const CachePages& pages, int64_t kv_heads) const;
-  // Of a rank that holds `key_heads` heads.
-  RecurrentState::Shape StateShape(int64_t slots, int64_t key_heads) const;
   absl::Status MakeColumns(const ModelOptions& options);
   AttentionStep StepOf(LayerContext& ctx, const ForwardBatch& batch);
   static RopeRows FillRope(LayerContext& ctx, const ForwardBatch& batch, const Rope& rope);
+  // Of what the first part of block `index` reads, or, behind the last block, the head.
+  const Norm& NormBefore(size_t index) const;
   // The output of the FFN of block `index`. `shortcut` gets what joins later.
   absl::StatusOr<Matrix> Feed(LayerContext& ctx, const ForwardBatch& batch, size_t index,
                               ConstMatrix normed, Matrix shortcut);
@@ -96,7 +99,7 @@ class DecoderModel : public Model {
   PackedMatrix head_;             // [V of this rank, H]
   std::vector<float> head_bias_;  // [V of this rank] or empty
   std::optional<KvCache> cache_;
-  std::optional<RecurrentState> state_;  // of linear layers
+  std::optional<RecurrentState> state_;  // of Mixer::kRecurrent
   int64_t slots_ = 0;                    // of state_ that are no snapshots
   std::vector<AttentionSequence> attention_sequences_;
   ConstMatrix hidden_;  // of the last Forward, in its workspace

@@ -129,10 +129,7 @@ absl::Status EncoderDecoderModel::LoadBlock(const LayerNames& names, WeightLoade
                                                   expert_rank, *columns_));
     return absl::OkStatus();
   }
-  const GatedFfnTensors tensors = {
-      .gate = {.name = names.dense_up + ".weight", .n = config.intermediate, .k = config.hidden},
-      .up = {},
-      .down = {.name = names.dense_down + ".weight", .n = config.hidden, .k = config.intermediate}};
+  const GatedFfnTensors tensors = TensorsOfDense(names, config.hidden, config.intermediate);
   FM_ASSIGN_OR_RETURN(block.dense, DenseFfn::Load(pool, loader, tensors, config.activation,
                                                   config.mlp_bias, *columns_));
   return absl::OkStatus();

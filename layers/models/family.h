@@ -51,12 +51,15 @@ struct Family {
   F(kGlm4vMoe)               \
   F(kGptOss)                 \
   F(kGraniteMoe)             \
+  F(kGraniteMoeHybrid)       \
   F(kGraniteMoeShared)       \
   F(kGrok1)                  \
   F(kHyV3)                   \
   F(kHunyuanMoe)             \
   F(kJetMoe)                 \
   F(kKimiK25)                \
+  F(kLfm2)                   \
+  F(kLfm2Moe)                \
   F(kLlama4)                 \
   F(kLlama4Multimodal)       \
   F(kLlama)                  \
@@ -64,6 +67,7 @@ struct Family {
   F(kMinimaxM2)              \
   F(kMistral)                \
   F(kMixtral)                \
+  F(kNemotronH)              \
   F(kNllbMoe)                \
   F(kOlmo2)                  \
   F(kOlmo3)                  \

@@ -133,6 +133,9 @@ bool PrefixCacheable(const ModelConfig& config, const GateConfig& gate);
 // What of a model has no kernels on GPUs ("clipped q, k and v"); empty: nothing.
 std::string_view WhyCpuOnly(const ModelConfig& config);
 
+// What users call layers with such a state: "linear attention".
+std::string_view RecurrenceName(Recurrence kind);
+
 // Of the recurrent state of a sequence, where one rank has all heads; 0: it has none.
 int64_t StateBytesPerSequence(const ModelConfig& config);
 

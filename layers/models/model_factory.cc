@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Models as the rest of the program asks for them: gates, limits, loading.
-#include "layers/gated_delta_net.h"
+#include "layers/attention.h"
 #include "layers/gates/gate.h"
 #include "layers/models/decoder.h"
 #include "layers/models/encoder_decoder.h"
@@ -78,7 +78,7 @@ absl::Status CheckGate(const ModelConfig& config, const GateConfig& gate) {
 
 absl::StatusOr<GateConfig> DefaultGate(const ModelConfig& config) {
   FM_ASSIGN_OR_RETURN(const Family* family, KnownFamily(config));
-  if (family->gate == nullptr) return GateConfig{};
+  if (family->gate == nullptr || config.moe.experts == 0) return GateConfig{};
   return family->gate(config);
 }
 
@@ -126,9 +126,21 @@ absl::StatusOr<const Family*> CheckModel(const ModelConfig& config, const GateCo
   return family;
 }
 
+std::string_view RecurrenceName(Recurrence kind) {
+  switch (kind) {
+    case Recurrence::kDeltaRule:
+      break;
+    case Recurrence::kStateSpace:
+      return "state spaces";
+    case Recurrence::kShortConvolution:
+      return "short convolutions";
+  }
+  return "linear attention";
+}
+
 std::string_view WhyCpuOnly(const ModelConfig& config) {
   if (config.has_encoder()) return "an encoder";
-  if (config.linear_layers() > 0) return "linear attention";
+  if (config.recurrent_layers() > 0) return RecurrenceName(config.recurrent.kind);
   if (config.qk_norm == QkNormKind::kRows) return "q and k normalised over all heads";
   if (config.clip_qkv > 0) return "clipped q, k and v";
   if (config.latent.kv_rank > 0) return "latent attention";
@@ -148,12 +160,14 @@ std::string_view WhyCpuOnly(const ModelConfig& config) {
   if (config.attention_softcap > 0 || config.logits_softcap > 0) return "logit capping";
   if (config.head_bias) return "a biased output head";
   if (config.activation == Activation::kClampedSwiglu) return "clamped SwiGLU";
+  if (config.activation == Activation::kReluSquared) return "squared ReLU";
   if (config.rope.neighbours || config.local_rope || config.rope.dim > 0 ||
       config.rope.partial_rotary_factor != 1.0) {
     return "rotary embeddings of this kind";
   }
   for (const LayerConfig& layer : config.layers) {
     if (layer.chunk > 0 || !layer.rope) return "chunked attention";
+    if (layer.mixer == Mixer::kNone || !layer.ffn) return "layers without attention or FFN";
     if (layer.shortcut) return "experts beside a dense network";
     if (layer.top_k > 0) return "layers that choose different numbers of experts";
   }
@@ -161,31 +175,45 @@ std::string_view WhyCpuOnly(const ModelConfig& config) {
   if (moe.expert_bias) return "biased experts";
   if (moe.router_bias || moe.selection_bias) return "a biased router";
   if (moe.zero_experts > 0) return "zero experts";
+  if (moe.latent > 0) return "experts of a width of their own";
   const LayerNames names = NamesOf(*FindFamily(config.architecture), "");
   if (moe.shared_intermediate > 0 && names.moe.shared_gate.empty()) {
     return "a shared expert without a gate";
   }
-  if (!names.attention.qkv.empty() || names.dense_fused) return "fused projections";
+  if (!names.attention.qkv.empty() || !names.dense_gate_up.empty()) return "fused projections";
   return "";
 }
 
 int64_t StateBytesPerSequence(const ModelConfig& config) {
-  if (config.linear_layers() == 0) return 0;
-  return RecurrentState::BytesPerSlot(
-      {.layers = config.linear_layers(),
-       .layer = GatedDeltaNet::HeadsOf(config, config.linear.key_heads).state()});
+  if (config.recurrent_layers() == 0) return 0;
+  return RecurrentState::BytesPerSlot(StateShape(config, RecurrentSplit(config, 1).cols(), 0));
 }
 
 std::string_view WhyNotSpeculative(const ModelConfig& config) {
   if (config.has_encoder()) return "it has an encoder, and steps without sources leave it out";
-  if (config.linear_layers() == 0) return "";
+  if (config.recurrent_layers() == 0) return "";
+  switch (config.recurrent.kind) {
+    case Recurrence::kDeltaRule:
+      break;
+    case Recurrence::kStateSpace:
+      return "its state spaces remember, and a wrong guess would change what for good";
+    case Recurrence::kShortConvolution:
+      return "its convolutions remember, and a wrong guess would change what for good";
+  }
   return "its linear attention keeps a state, which a wrong guess would change for good";
 }
 
 std::string_view WhyNotTensorParallel(const ModelConfig& config) {
   if (config.has_encoder()) return "it has an encoder, whose layers are not divided";
-  if (config.qk_norm != QkNormKind::kRows) return "";
-  return "q and k are normalised over all heads, and no rank has them all";
+  if (config.qk_norm == QkNormKind::kRows) {
+    return "q and k are normalised over all heads, and no rank has them all";
+  }
+  const bool state_space =
+      config.recurrent_layers() > 0 && config.recurrent.kind == Recurrence::kStateSpace;
+  if (state_space && !config.recurrent.group_norms) {
+    return "its state spaces are normalised over all heads, and no rank has them all";
+  }
+  return "";
 }
 
 absl::StatusOr<std::unique_ptr<Model>> LoadModel(const ModelConfig& config,

@@ -26,7 +26,8 @@ absl::Status Read(const ConfigSource& source, ModelConfig& config) {
 LayerNames Names(const std::string& prefix) {
   LayerNames names = UsualLayerNames(prefix);
   names.attention.qkv = prefix + "self_attn.qkv_proj";
-  names.dense_fused = true;
+  names.dense_gate_up = names.dense_prefix + "gate_up_proj";
+  names.dense_down = names.dense_prefix + "down_proj";
   return names;
 }
 

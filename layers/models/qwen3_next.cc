@@ -8,15 +8,14 @@
 #include <array>
 
 #include "layers/models/family.h"
+#include "layers/models/layer_kinds.h"
 #include "runtime/model_config_rope.h"
-#include "runtime/ops/delta_rule.h"
 
 namespace folkmoot {
 namespace {
 
 constexpr IntRange kHeads = {1, 1 << 16};
 constexpr IntRange kHeadDim = {1, 1 << 12};
-constexpr IntRange kKernel = {1, kMostKernel};
 
 // The last two are of multi-token prediction in Qwen3.5, which is not run.
 constexpr std::array<std::string_view, 8> kOwnKeys35 = {
@@ -38,31 +37,25 @@ constexpr std::string_view kUnused35[] = {"mtp.", "model.visual."};
 absl::Status ReadLinearLayers(const ConfigReader& keys, ModelConfig& config) {
   const auto layers = static_cast<int64_t>(config.layers.size());
   FM_ASSIGN_OR_RETURN(const int64_t interval, keys.Int("full_attention_interval", 4));
-  FM_ASSIGN_OR_RETURN(const auto types, keys.Strings("layer_types"));
-  const bool given = keys.HasValue("layer_types");
-  if (given && std::ssize(types) != layers) {
-    return keys.WrongLength("layer_types", config.layers.size());
-  }
-  for (int64_t i = 0; i < layers; ++i) {
-    LayerConfig& layer = config.layers[static_cast<size_t>(i)];
-    layer.linear = (i + 1) % interval != 0;
-    if (!given) continue;
-    const std::string& type = types[static_cast<size_t>(i)];
-    if (type != "linear_attention" && type != "full_attention") {
-      return keys.Wrong(
-          "layer_types",
-          fmt::format("entry {} is '{}'; known: linear_attention, full_attention", i, type));
+  if (!keys.HasValue("layer_types")) {
+    for (int64_t i = 0; i < layers; ++i) {
+      const bool attends = (i + 1) % interval == 0;
+      config.layers[static_cast<size_t>(i)].mixer = attends ? Mixer::kAttention : Mixer::kRecurrent;
     }
-    layer.linear = type == "linear_attention";
+    return CheckAttends(keys, "full_attention_interval", config);
   }
-  if (config.cache_layers() > 0) return absl::OkStatus();
-  return keys.Wrong(given ? "layer_types" : "full_attention_interval",
-                    "at least one layer must have full attention");
+  constexpr std::array<std::string_view, 2> kKnown = {"linear_attention", "full_attention"};
+  FM_ASSIGN_OR_RETURN(const auto kinds,
+                      ReadLayerKinds(keys, "layer_types", kKnown, config.layers.size()));
+  for (size_t i = 0; i < kinds.size(); ++i) {
+    config.layers[i].mixer = kinds[i] == 0 ? Mixer::kRecurrent : Mixer::kAttention;
+  }
+  return CheckAttends(keys, "layer_types", config);
 }
 
 absl::Status ReadHybrid(const ConfigReader& keys, ModelConfig& config) {
-  LinearAttentionConfig& linear = config.linear;
-  FM_ASSIGN_OR_RETURN(linear.kernel, keys.Int("linear_conv_kernel_dim", 4, kKernel));
+  RecurrentConfig& linear = config.recurrent;
+  FM_ASSIGN_OR_RETURN(linear.kernel, keys.Int("linear_conv_kernel_dim", 4, kKernelRows));
   FM_ASSIGN_OR_RETURN(linear.key_dim, keys.Int("linear_key_head_dim", 128, kHeadDim));
   FM_ASSIGN_OR_RETURN(linear.value_dim, keys.Int("linear_value_head_dim", 128, kHeadDim));
   FM_ASSIGN_OR_RETURN(linear.key_heads, keys.Int("linear_num_key_heads", 16, kHeads));
@@ -72,6 +65,7 @@ absl::Status ReadHybrid(const ConfigReader& keys, ModelConfig& config) {
         "linear_num_value_heads",
         fmt::format("it must be a multiple of linear_num_key_heads = {}", linear.key_heads));
   }
+  linear.activation = config.activation;
   config.attention_gate = AttentionGate::kBehindQueries;
   return ReadLinearLayers(keys, config);
 }
@@ -92,27 +86,27 @@ absl::Status Read35(const ConfigSource& source, ModelConfig& config) {
 LayerNames NamesWithoutProjections(const std::string& prefix) {
   const std::string linear = prefix + "linear_attn.";
   LayerNames names = SharedExpertNames(prefix);
-  names.linear.convolution = linear + "conv1d.weight";
-  names.linear.rates = linear + "A_log";
-  names.linear.step_bias = linear + "dt_bias";
-  names.linear.norm = linear + "norm";
-  names.linear.o = linear + "out_proj";
+  names.recurrent.convolution = linear + "conv1d";
+  names.recurrent.rates = linear + "A_log";
+  names.recurrent.step_bias = linear + "dt_bias";
+  names.recurrent.norm = linear + "norm";
+  names.recurrent.o = linear + "out_proj";
   return names;
 }
 
 LayerNames Names(const std::string& prefix) {
   LayerNames names = NamesWithoutProjections(prefix);
-  names.linear.qkvz = prefix + "linear_attn.in_proj_qkvz";
-  names.linear.ba = prefix + "linear_attn.in_proj_ba";
+  names.recurrent.qkvz = prefix + "linear_attn.in_proj_qkvz";
+  names.recurrent.ba = prefix + "linear_attn.in_proj_ba";
   return names;
 }
 
 LayerNames Names35(const std::string& prefix) {
   LayerNames names = NamesWithoutProjections(prefix);
-  names.linear.qkv = prefix + "linear_attn.in_proj_qkv";
-  names.linear.z = prefix + "linear_attn.in_proj_z";
-  names.linear.b = prefix + "linear_attn.in_proj_b";
-  names.linear.a = prefix + "linear_attn.in_proj_a";
+  names.recurrent.qkv = prefix + "linear_attn.in_proj_qkv";
+  names.recurrent.z = prefix + "linear_attn.in_proj_z";
+  names.recurrent.b = prefix + "linear_attn.in_proj_b";
+  names.recurrent.a = prefix + "linear_attn.in_proj_a";
   return names;
 }
 

@@ -127,7 +127,7 @@ class ListingLoader : public WeightLoader {
     ListedTensor& tensor = Add(ref.name, StoredShape(ref), expert);
     tensor.values += ref.n * ref.k;
     tensor.matrix = true;
-    tensor.exact = ref.exact;
+    tensor.exact |= ref.exact;
   }
 
   const WeightLoader* stored_;
@@ -179,8 +179,9 @@ absl::StatusOr<int64_t> WeightsToLoad(const ModelConfig& config, const ListedPar
 
 absl::StatusOr<std::vector<int64_t>> WeightsOfRanks(const ModelConfig& config, int ranks) {
   const ColumnSplit splits[] = {KvHeadSplit(config, ranks),
-                                LinearHeadSplit(config, ranks),
+                                RecurrentSplit(config, ranks),
                                 OutputSplit(config.hidden, ranks),
+                                OutputSplit(config.expert_width(), ranks),
                                 OutputSplit(config.vocab, ranks),
                                 IntermediateSplit(config.intermediate, ranks),
                                 IntermediateSplit(config.moe.intermediate, ranks),

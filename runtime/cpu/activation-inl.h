@@ -49,6 +49,10 @@ HWY_INLINE VF Activate(Activation activation, VF x) {
       return GeluTanh(x);
     case Activation::kRelu:
       return hn::Max(x, hn::Zero(d));
+    case Activation::kReluSquared: {
+      const VF positive = hn::Max(x, hn::Zero(d));
+      return hn::Mul(positive, positive);
+    }
     case Activation::kSilu:
     case Activation::kClampedSwiglu:  // ClampedSwiglu
       break;

@@ -7,9 +7,10 @@
 #include "runtime/cpu/delta_rule.h"
 
 #include <algorithm>
-#include <atomic>
 #include <cmath>
 
+#include "runtime/cpu/causal_convolution.h"
+#include "runtime/cpu/recurrence.h"
 #include "runtime/cpu/targets.h"
 #include "runtime/exact_math.h"
 #undef HWY_TARGET_INCLUDE
@@ -34,49 +35,12 @@ struct DeltaJob {
   Matrix out;
 };
 
-// A run of channels of the convolution and the columns of projections that are its inputs.
-struct ChannelRun {
-  int64_t column;
-  int64_t channel;
-  int64_t width;
-};
-
-// Calls run(ChannelRun) for q, k and v of each key head.
-template <typename F>
-void ForChannelRuns(const DeltaRuleParams& params, F run) {
-  const DeltaHeads& heads = params.heads;
-  const int64_t values = heads.group * heads.value_dim;
-  for (int64_t h = 0; h < heads.key_heads; ++h) {
-    const auto column = [h](const HeadColumns& of) { return of.first + h * of.stride; };
-    run(ChannelRun{column(params.columns.q), h * heads.key_dim, heads.key_dim});
-    run(ChannelRun{column(params.columns.k), heads.keys() + h * heads.key_dim, heads.key_dim});
-    run(ChannelRun{column(params.columns.v), 2 * heads.keys() + h * values, values});
-  }
-}
-
 }  // namespace folkmoot::cpu
 #endif  // FOLKMOOT_RUNTIME_CPU_DELTA_RULE_ONCE_
 
 HWY_BEFORE_NAMESPACE();
 namespace folkmoot::cpu {
 namespace HWY_NAMESPACE {
-
-// inputs[j] is input j of the kernel for these channels, null before the sequence begins.
-void ConvolveRun(const DeltaRuleParams& params, const ChannelRun& run, const float* const* inputs,
-                 float* out) {
-  const float* weights = params.kernel.data() + run.channel;
-  for (int64_t c = 0; c < run.width; c += kLanes) {
-    Block sum = ZeroBlock();
-    for (int64_t j = 0; j < params.heads.kernel; ++j) {
-      if (inputs[j] == nullptr) continue;
-      const Block x = LoadBlockN(inputs[j] + c, run.width - c);
-      const Block w = LoadBlockN(weights + j * params.heads.channels() + c, run.width - c);
-      for (size_t v = 0; v < kVectors; ++v) sum.v[v] = Fma(w.v[v], x.v[v], sum.v[v]);
-    }
-    for (size_t v = 0; v < kVectors; ++v) sum.v[v] = Activate(params.activation, sum.v[v]);
-    StoreBlockN(sum, out + c, run.width - c);
-  }
-}
 
 // x / sqrt(sum of squares + 1e-6) * factor.
 void NormaliseLength(int64_t n, float factor, float* x) {
@@ -217,19 +181,23 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace folkmoot::cpu {
 namespace {
-HWY_EXPORT(ConvolveRun);
 HWY_EXPORT(NormaliseLength);
 HWY_EXPORT(NormGatedHead);
 HWY_EXPORT(RecurColumns);
 
-// The inputs of `run` at row `row` of the sequence: of this step, remembered, or none.
-const float* InputsAt(const DeltaJob& job, const AttentionSequence& sequence, int64_t row,
-                      const ChannelRun& run) {
-  if (row >= 0) return job.projected.Row(sequence.first_row + row) + run.column;
-  if (sequence.start == 0) return nullptr;
-  const DeltaHeads& heads = job.params->heads;
-  return job.state->Inputs(job.params->layer, sequence.slot) +
-         (heads.kernel - 1 + row) * heads.channels() + run.channel;
+// q, k and v of each key head are inputs of the convolution.
+std::span<const ChannelRun> RunsOf(const DeltaRuleParams& params, Workspace& workspace) {
+  const DeltaHeads& heads = params.heads;
+  const int64_t values = heads.group * heads.value_dim;
+  const std::span<ChannelRun> runs = workspace.Get<ChannelRun>(3 * heads.key_heads);
+  for (int64_t h = 0; h < heads.key_heads; ++h) {
+    const auto column = [h](const HeadColumns& of) { return of.first + h * of.stride; };
+    ChannelRun* const run = runs.data() + 3 * h;
+    run[0] = {column(params.columns.q), h * heads.key_dim, heads.key_dim};
+    run[1] = {column(params.columns.k), heads.keys() + h * heads.key_dim, heads.key_dim};
+    run[2] = {column(params.columns.v), 2 * heads.keys() + h * values, values};
+  }
+  return runs;
 }
 
 void SetGates(const DeltaRuleParams& params, const float* projected, float* gates) {
@@ -249,71 +217,17 @@ void SetGates(const DeltaRuleParams& params, const float* projected, float* gate
   }
 }
 
-void PrepareRow(const DeltaJob& job, const AttentionSequence& sequence, int64_t row) {
-  const DeltaRuleParams& params = *job.params;
-  const DeltaHeads& heads = params.heads;
-  float* const mixed = job.mixed.Row(sequence.first_row + row);
-  ForChannelRuns(params, [&](const ChannelRun& run) {
-    const float* inputs[kMostKernel];
-    for (int64_t j = 0; j < heads.kernel; ++j) {
-      inputs[j] = InputsAt(job, sequence, row - heads.kernel + 1 + j, run);
-    }
-    HWY_DYNAMIC_DISPATCH(ConvolveRun)(params, run, inputs, mixed + run.channel);
-  });
+void PrepareRow(const DeltaJob& job, const ConvolutionJob& convolution,
+                const AttentionSequence& sequence, int64_t t) {
+  const DeltaHeads& heads = job.params->heads;
+  float* const mixed = job.mixed.Row(t);
+  ConvolveRow(convolution, sequence, t - sequence.first_row, mixed);
   const float query_scale = 1.0f / std::sqrt(static_cast<float>(heads.key_dim));
   for (int64_t h = 0; h < 2 * heads.key_heads; ++h) {
     const float factor = h < heads.key_heads ? query_scale : 1.0f;
     HWY_DYNAMIC_DISPATCH(NormaliseLength)(heads.key_dim, factor, mixed + h * heads.key_dim);
   }
-  SetGates(params, job.projected.Row(sequence.first_row + row),
-           job.gates.Row(sequence.first_row + row));
-}
-
-// The sequence's last inputs take the place of those that no later row will see.
-void RememberInputs(const DeltaJob& job, const AttentionSequence& sequence) {
-  const DeltaHeads& heads = job.params->heads;
-  float* const memory = job.state->Inputs(job.params->layer, sequence.slot);
-  for (int64_t i = 0; i + 1 < heads.kernel; ++i) {  // in this order, older rows move down
-    ForChannelRuns(*job.params, [&](const ChannelRun& run) {
-      float* const to = memory + i * heads.channels() + run.channel;
-      const float* from = InputsAt(job, sequence, sequence.rows - heads.kernel + 1 + i, run);
-      if (from == nullptr) {
-        std::fill_n(to, run.width, 0.0f);
-      } else {
-        std::copy_n(from, run.width, to);
-      }
-    });
-  }
-}
-
-// Rows of all sequences, which cover the batch in order.
-template <typename F>
-void ForRows(ThreadPool& pool, const DeltaJob& job, std::span<const AttentionSequence> sequences,
-             F each) {
-  constexpr int64_t kWorthAThread = 32768;  // numbers
-  const int64_t grain = kWorthAThread / job.params->heads.channels() + 1;
-  pool.ParallelFor(job.out.rows, grain, [&](int64_t begin, int64_t end, int) {
-    for (int64_t t = begin; t < end; ++t) {
-      const auto behind = std::upper_bound(
-          sequences.begin(), sequences.end(), t,
-          [](int64_t row, const AttentionSequence& sequence) { return row < sequence.first_row; });
-      each(*std::prev(behind), t);
-    }
-  });
-}
-
-void ForHeads(ThreadPool& pool, const DeltaJob& job, std::span<const AttentionSequence> sequences) {
-  const DeltaHeads& heads = job.params->heads;
-  const int64_t parts = (heads.value_dim + kMostColumns - 1) / kMostColumns;
-  const int64_t units = std::ssize(sequences) * heads.value_heads() * parts;
-  std::atomic<int64_t> next{0};
-  pool.ParallelFor(std::min<int64_t>(pool.threads(), units), 1, [&](int64_t, int64_t, int) {
-    for (int64_t unit = next.fetch_add(1); unit < units; unit = next.fetch_add(1)) {
-      const auto sequence = static_cast<size_t>(unit / parts / heads.value_heads());
-      HWY_DYNAMIC_DISPATCH(RecurColumns)
-      (job, sequences[sequence], unit / parts % heads.value_heads(), unit % parts * kMostColumns);
-    }
-  });
+  SetGates(*job.params, job.projected.Row(t), job.gates.Row(t));
 }
 
 }  // namespace
@@ -330,14 +244,23 @@ void GatedDeltaRule(ThreadPool& pool, const DeltaRuleParams& params,
                         .mixed = workspace.GetMatrix(out.rows, heads.channels()),
                         .gates = workspace.GetMatrix(out.rows, 2 * heads.value_heads()),
                         .out = out};
-  ForRows(pool, job, sequences, [&](const AttentionSequence& sequence, int64_t t) {
-    PrepareRow(job, sequence, t - sequence.first_row);
+  const ConvolutionJob convolution = {.convolution = &params.convolution,
+                                      .runs = RunsOf(params, workspace),
+                                      .inputs = projected,
+                                      .state = &state,
+                                      .layer = params.layer};
+  const auto for_rows = [&](auto each) {
+    ForSequenceRows(pool, out.rows, heads.channels(), sequences, each);
+  };
+  for_rows([&](const AttentionSequence& sequence, int64_t t) {
+    PrepareRow(job, convolution, sequence, t);
   });
-  pool.ParallelFor(std::ssize(sequences), 1, [&](int64_t begin, int64_t end, int) {
-    for (int64_t s = begin; s < end; ++s) RememberInputs(job, sequences[static_cast<size_t>(s)]);
-  });
-  ForHeads(pool, job, sequences);
-  ForRows(pool, job, sequences, [&](const AttentionSequence&, int64_t t) {
+  RememberInputs(pool, convolution, sequences);
+  ForHeadColumns(pool, sequences, heads.value_heads(), heads.value_dim, kMostColumns,
+                 [&](const AttentionSequence& sequence, int64_t head, int64_t column) {
+                   HWY_DYNAMIC_DISPATCH(RecurColumns)(job, sequence, head, column);
+                 });
+  for_rows([&](const AttentionSequence&, int64_t t) {
     for (int64_t h = 0; h < heads.value_heads(); ++h) {
       const int64_t z = params.columns.z.first + h / heads.group * params.columns.z.stride +
                         h % heads.group * heads.value_dim;

@@ -87,6 +87,7 @@ __device__ inline float Activate(int activation, float x) {
       break;
     case Activation::kSilu:
     case Activation::kClampedSwiglu:  // not on GPUs: WhyCpuOnly
+    case Activation::kReluSquared:    // nor this
       break;
   }
   return x / (1.0f + expf(-scaled));

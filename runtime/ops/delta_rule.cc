@@ -15,8 +15,7 @@ void CheckColumns(const HeadColumns& columns, int64_t width, const DeltaHeads& h
 
 void CheckHeads(const DeltaHeads& heads) {
   FM_CHECK(heads.key_heads > 0 && heads.group > 0);
-  FM_CHECK(heads.key_dim > 0 && heads.value_dim > 0);
-  FM_CHECK(heads.kernel > 0 && heads.kernel <= kMostKernel);
+  FM_CHECK(heads.key_dim > 0 && heads.value_dim > 0 && heads.kernel > 0);
 }
 
 }  // namespace
@@ -36,20 +35,14 @@ void GatedDeltaRule(ThreadPool& pool, const DeltaRuleParams& params,
   for (const HeadColumns& gates : {columns.b, columns.a}) {
     CheckColumns(gates, heads.group, heads, projected.cols);
   }
-  FM_CHECK(std::ssize(params.kernel) == heads.kernel * heads.channels());
+  FM_CHECK(params.convolution.rows == heads.kernel);
+  FM_CHECK(params.convolution.channels == heads.channels());
+  CheckConvolution(params.convolution);
   FM_CHECK(std::ssize(params.rates) == heads.value_heads());
   FM_CHECK(std::ssize(params.step_bias) == heads.value_heads());
   FM_CHECK(std::ssize(params.norm) == heads.value_dim);
   FM_CHECK(out.rows == projected.rows && out.cols == heads.values());
-  const RecurrentState::Shape& shape = state.shape();
-  FM_CHECK(params.layer >= 0 && params.layer < shape.layers);
-  FM_CHECK(shape.layer.inputs == heads.state().inputs &&
-           shape.layer.memory == heads.state().memory);
-  for (const AttentionSequence& sequence : sequences) {
-    FM_CHECK(sequence.slot >= 0 && sequence.slot < shape.slots);
-    FM_CHECK(sequence.first_row >= 0 && sequence.rows >= 0 && sequence.start >= 0);
-    FM_CHECK(sequence.first_row + sequence.rows <= projected.rows);
-  }
+  CheckRecurrence(state, heads.state(), params.layer, sequences, projected.rows);
   cpu::GatedDeltaRule(pool, params, sequences, projected, state, workspace, out);
 }
 

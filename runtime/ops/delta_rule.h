@@ -13,16 +13,12 @@
 #include <cstdint>
 #include <span>
 
-#include "runtime/ops/attention.h"
-#include "runtime/ops/gemm.h"
-#include "runtime/ops/recurrent_state.h"
+#include "runtime/ops/causal_convolution.h"
 #include "runtime/tensor.h"
 #include "runtime/thread_pool.h"
 #include "runtime/workspace.h"
 
 namespace folkmoot {
-
-constexpr int64_t kMostKernel = 16;  // rows that a convolution sees
 
 // Key head h, which has a q and a k, serves value heads h * group .. (h + 1) * group.
 struct DeltaHeads {
@@ -61,11 +57,10 @@ struct DeltaRuleParams {
   int64_t layer = 0;  // of the state
   DeltaHeads heads;
   DeltaColumns columns;
-  Activation activation = Activation::kSilu;  // behind the convolution
-  std::span<const float> kernel;              // [kernel, channels], the row's own input last
-  std::span<const float> rates;               // [value_heads]
-  std::span<const float> step_bias;           // [value_heads]
-  std::span<const float> norm;                // [value_dim]
+  CausalConvolution convolution;     // of heads.channels()
+  std::span<const float> rates;      // [value_heads]
+  std::span<const float> step_bias;  // [value_heads]
+  std::span<const float> norm;       // [value_dim]
   float norm_eps = 0;
 };
 

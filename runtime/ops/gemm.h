@@ -127,8 +127,8 @@ void GemmStack(ThreadPool& pool, ConstMatrix x, std::span<const PackedMatrix> st
                std::span<const float> bias, Workspace& workspace, Matrix out);
 
 // act(gate) * up. kClampedSwiglu is that of gpt-oss: with g = min(gate, limit) and u = up within
-// +-limit, g sigmoid(1.702 g) (u + 1).
-enum class Activation : uint8_t { kSilu, kGelu, kGeluTanh, kRelu, kClampedSwiglu };
+// +-limit, g sigmoid(1.702 g) (u + 1). kReluSquared: max(x, 0)^2 (Nemotron-H).
+enum class Activation : uint8_t { kSilu, kGelu, kGeluTanh, kRelu, kClampedSwiglu, kReluSquared };
 
 // One feed-forward network: down(act(gate x) * (up x)), or, without a gate, down(act(up x)).
 struct GatedFfnWeights {

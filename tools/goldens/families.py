@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """The families by model_type; those of a group are in families_<group>.py and joined below."""
 
+from .families_hybrid import GRANITE_NAMES, HYBRID, granite_choices
 from .families_latent import LATENT
 from .families_linear import LINEAR
 from .families_more import MORE
 from .families_other import OTHER
 from .families_pictures import PICTURES
 from .families_recent import RECENT
-from .family import Family, by_key, dense, no_rope, per_expert, renamed, routers_at
+from .family import Family, dense, no_rope, per_expert, renamed, routers_at
 from .grok import GROK
 
 
@@ -21,21 +22,8 @@ def _gemma_draw(name, noise, config):
     return None
 
 
-# How Granite is released, by the names of Transformers: all experts in one tensor.
-_GRANITE_NAMES = {
-    "block_sparse_moe.experts.gate_up_proj": "block_sparse_moe.input_linear.weight",
-    "block_sparse_moe.experts.down_proj": "block_sparse_moe.output_linear.weight",
-    "block_sparse_moe.router.weight": "block_sparse_moe.router.layer.weight",
-}
-
-
-def _granite_choices(module, inputs, output):
-    chosen, weights, logits = output
-    return by_key(logits.float().softmax(-1), chosen, weights.float())
-
-
 def _granite(architecture):
-    return Family(architecture, released=renamed(_GRANITE_NAMES), choices=_granite_choices,
+    return Family(architecture, released=renamed(GRANITE_NAMES), choices=granite_choices,
                   routers=routers_at("block_sparse_moe.router"))
 
 
@@ -57,6 +45,7 @@ FAMILIES = {
     # Layers that slide and those that do not have different frequencies.
     "gemma3_text": dense("Gemma3ForCausalLM", draw=_gemma_draw, rope=no_rope),
     **GROK,
+    **HYBRID,
     **LATENT,
     **LINEAR,
     **MORE,

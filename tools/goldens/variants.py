@@ -9,6 +9,7 @@ from .variants_dense import DENSE
 from .variants_gemma import GEMMA
 from .variants_granite import GRANITE
 from .variants_grok import GROK
+from .variants_hybrid import HYBRID
 from .variants_latent import LATENT
 from .variants_linear import LINEAR
 from .variants_more import MORE
@@ -332,6 +333,7 @@ QWEN3_MOE = [
 VARIANTS = [
     *MIXTRAL, *GRANITE, *OLMOE, *QWEN2_MOE, *QWEN3_MOE,
     *DENSE, *GEMMA, *GROK,
+    *HYBRID,
     *LATENT,
     *LINEAR,
     *MORE,

@@ -293,18 +293,19 @@ TEST(ModelConfig, Hunyuan) {
 TEST(ModelConfig, HybridLayers) {
   const auto linear = [](const ModelConfig& config) {
     std::string layers;
-    for (const LayerConfig& layer : config.layers) layers += layer.linear ? 'L' : 'F';
+    for (const LayerConfig& layer : config.layers)
+      layers += layer.mixer == Mixer::kRecurrent ? 'L' : 'F';
     return layers;
   };
   ModelConfig config = Parse({{"model_type", "qwen3_next"}, {"num_hidden_layers", 9}});
   EXPECT_EQ(linear(config), "LLLFLLLFL");
-  EXPECT_EQ(config.linear_layers(), 7);
+  EXPECT_EQ(config.recurrent_layers(), 7);
   EXPECT_EQ(config.cache_layers(), 2);
   EXPECT_EQ(config.place_in_kind(7), 1);  // among layers with keys and values
   EXPECT_EQ(config.place_in_kind(8), 6);  // among those with a state
-  EXPECT_EQ(config.linear.value_heads, 32);
-  EXPECT_EQ(config.linear.key_heads, 16);
-  EXPECT_EQ(config.linear.kernel, 4);
+  EXPECT_EQ(config.recurrent.value_heads, 32);
+  EXPECT_EQ(config.recurrent.key_heads, 16);
+  EXPECT_EQ(config.recurrent.kernel, 4);
   EXPECT_EQ(config.norm, NormKind::kRmsPlusOne);
   EXPECT_EQ(config.attention_gate, AttentionGate::kBehindQueries);
   EXPECT_DOUBLE_EQ(config.rope.partial_rotary_factor, 0.25);

@@ -55,7 +55,7 @@ struct DeltaCase {
   DeltaRuleParams params() const {
     return {.heads = heads,
             .columns = columns,
-            .kernel = kernel,
+            .convolution = {.rows = heads.kernel, .channels = heads.channels(), .weights = kernel},
             .rates = rates,
             .step_bias = step_bias,
             .norm = norm,

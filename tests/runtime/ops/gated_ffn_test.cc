@@ -47,6 +47,8 @@ double Act(Activation activation, double x, double up) {
       return up * 0.5 * x * (1.0 + std::tanh(std::sqrt(2.0 / M_PI) * (x + 0.044715 * x * x * x)));
     case Activation::kRelu:
       return up * std::max(x, 0.0);
+    case Activation::kReluSquared:
+      return up * std::max(x, 0.0) * std::max(x, 0.0);
   }
   return 0.0;
 }
@@ -163,6 +165,7 @@ INSTANTIATE_TEST_SUITE_P(Cases, GatedFfnTest,
                                          Case{DType::kF16, Activation::kGelu, 32, 17, false},
                                          Case{DType::kF32, Activation::kGeluTanh, 33, 48, true},
                                          Case{DType::kBF16, Activation::kRelu, 64, 64, false},
+                                         Case{DType::kF32, Activation::kReluSquared, 48, 40, true},
                                          Case{DType::kF32, Activation::kClampedSwiglu, 40, 33,
                                               true}));
 

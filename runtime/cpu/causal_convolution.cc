@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/cpu/causal_convolution.h"
+
+#include <algorithm>
+
+#include "runtime/check.h"
+#include "runtime/cpu/targets.h"
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "runtime/cpu/causal_convolution.cc"
+#include "hwy/foreach_target.h"
+#include "hwy/highway.h"
+#include "runtime/cpu/activation-inl.h"
+#include "runtime/cpu/simd-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace folkmoot::cpu {
+namespace HWY_NAMESPACE {
+
+// inputs[j] is input j of these channels, null before the sequence begins.
+void ConvolveRun(const CausalConvolution& convolution, const ChannelRun& run,
+                 const float* const* inputs, float* out) {
+  const float* weights = convolution.weights.data() + run.channel;
+  for (int64_t c = 0; c < run.width; c += kLanes) {
+    Block sum = ZeroBlock();
+    for (int64_t j = 0; j < convolution.rows; ++j) {
+      if (inputs[j] == nullptr) continue;
+      const Block x = LoadBlockN(inputs[j] + c, run.width - c);
+      const Block w = LoadBlockN(weights + j * convolution.channels + c, run.width - c);
+      for (size_t v = 0; v < kVectors; ++v) sum.v[v] = Fma(w.v[v], x.v[v], sum.v[v]);
+    }
+    if (!convolution.bias.empty()) {
+      const Block bias = LoadBlockN(convolution.bias.data() + run.channel + c, run.width - c);
+      for (size_t v = 0; v < kVectors; ++v) sum.v[v] = hn::Add(sum.v[v], bias.v[v]);
+    }
+    if (convolution.activation) {
+      for (size_t v = 0; v < kVectors; ++v) {
+        sum.v[v] = Activate(*convolution.activation, sum.v[v]);
+      }
+    }
+    StoreBlockN(sum, out + c, run.width - c);
+  }
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace folkmoot::cpu
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace folkmoot::cpu {
+namespace {
+HWY_EXPORT(ConvolveRun);
+
+constexpr int64_t kMostRows = 16;
+
+// The inputs of `run` at row `row` of the sequence: of this step, remembered, or none.
+const float* InputsAt(const ConvolutionJob& job, const AttentionSequence& sequence, int64_t row,
+                      const ChannelRun& run) {
+  if (row >= 0) return job.inputs.Row(sequence.first_row + row) + run.column;
+  if (sequence.start == 0) return nullptr;
+  const CausalConvolution& convolution = *job.convolution;
+  return job.state->Inputs(job.layer, sequence.slot) +
+         (convolution.rows - 1 + row) * convolution.channels + run.channel;
+}
+
+void Remember(const ConvolutionJob& job, const AttentionSequence& sequence) {
+  const CausalConvolution& convolution = *job.convolution;
+  float* const memory = job.state->Inputs(job.layer, sequence.slot);
+  for (int64_t i = 0; i + 1 < convolution.rows; ++i) {  // in this order, older rows move down
+    for (const ChannelRun& run : job.runs) {
+      float* const to = memory + i * convolution.channels + run.channel;
+      const float* from = InputsAt(job, sequence, sequence.rows - convolution.rows + 1 + i, run);
+      if (from == nullptr) {
+        std::fill_n(to, run.width, 0.0f);
+      } else {
+        std::copy_n(from, run.width, to);
+      }
+    }
+  }
+}
+
+}  // namespace
+
+void ConvolveRow(const ConvolutionJob& job, const AttentionSequence& sequence, int64_t row,
+                 float* out) {
+  const int64_t rows = job.convolution->rows;
+  FM_CHECK(rows <= kMostRows);
+  for (const ChannelRun& run : job.runs) {
+    const float* inputs[kMostRows];
+    for (int64_t j = 0; j < rows; ++j) inputs[j] = InputsAt(job, sequence, row - rows + 1 + j, run);
+    HWY_DYNAMIC_DISPATCH(ConvolveRun)(*job.convolution, run, inputs, out + run.channel);
+  }
+}
+
+void RememberInputs(ThreadPool& pool, const ConvolutionJob& job,
+                    std::span<const AttentionSequence> sequences) {
+  pool.ParallelFor(std::ssize(sequences), 1, [&](int64_t begin, int64_t end, int) {
+    for (int64_t s = begin; s < end; ++s) Remember(job, sequences[static_cast<size_t>(s)]);
+  });
+}
+
+}  // namespace folkmoot::cpu
+#endif  // HWY_ONCE

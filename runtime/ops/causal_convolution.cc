@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/ops/causal_convolution.h"
+
+#include "runtime/check.h"
+
+namespace folkmoot {
+
+void CheckRecurrence(const RecurrentState& state, const RecurrentState::LayerShape& shape,
+                     int64_t layer, std::span<const AttentionSequence> sequences, int64_t rows) {
+  const RecurrentState::Shape& all = state.shape();
+  FM_CHECK(layer >= 0 && layer < all.layers);
+  FM_CHECK(all.layer.inputs == shape.inputs && all.layer.memory == shape.memory);
+  for (const AttentionSequence& sequence : sequences) {
+    FM_CHECK(sequence.slot >= 0 && sequence.slot < all.slots);
+    FM_CHECK(sequence.first_row >= 0 && sequence.rows >= 0 && sequence.start >= 0);
+    FM_CHECK(sequence.first_row + sequence.rows <= rows);
+  }
+}
+
+void CheckConvolution(const CausalConvolution& convolution) {
+  FM_CHECK(convolution.rows > 0 && convolution.channels > 0);
+  FM_CHECK(std::ssize(convolution.weights) == convolution.rows * convolution.channels);
+  FM_CHECK(convolution.bias.empty() || std::ssize(convolution.bias) == convolution.channels);
+}
+
+}  // namespace folkmoot

@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+// A depthwise causal convolution over the rows of sequences, of which a RecurrentState remembers
+// the last inputs: the front of linear attention and of Mamba-2, and all of LFM2's convolutions.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+
+#include "runtime/ops/attention.h"
+#include "runtime/ops/gemm.h"
+#include "runtime/ops/recurrent_state.h"
+
+namespace folkmoot {
+
+// Channel c of row t becomes act(sum over j of weights[j, c] * input[t - rows + 1 + j, c] +
+// bias[c]), summed in order of j; inputs before the sequence begins are zeros.
+struct CausalConvolution {
+  int64_t rows = 0;  // that it sees, the row's own included
+  int64_t channels = 0;
+  std::span<const float> weights;    // [rows, channels], the row's own last
+  std::span<const float> bias = {};  // [channels] or empty
+  std::optional<Activation> activation = Activation::kSilu;
+
+  // Of a RecurrentState.
+  int64_t inputs() const { return (rows - 1) * channels; }
+};
+
+// What recurrent layers ask of their arguments: the state has `shape` and a layer `layer`, and the
+// slots and rows of sequences exist.
+void CheckRecurrence(const RecurrentState& state, const RecurrentState::LayerShape& shape,
+                     int64_t layer, std::span<const AttentionSequence> sequences, int64_t rows);
+void CheckConvolution(const CausalConvolution& convolution);
+
+}  // namespace folkmoot

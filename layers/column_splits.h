@@ -17,6 +17,11 @@ inline ColumnSplit KvHeadSplit(const ModelConfig& config, int ranks) {
   return ColumnSplit::Even(config.kv_heads, 1, ranks);
 }
 
+// The same of one layer, whose heads may be others.
+inline ColumnSplit KvHeadSplit(const ModelConfig& config, const LayerConfig& layer, int ranks) {
+  return ColumnSplit::Even(config.kv_heads_of(layer), 1, ranks);
+}
+
 // The same of linear attention: key heads, with which go the value heads that they serve.
 inline ColumnSplit LinearHeadSplit(const ModelConfig& config, int ranks) {
   return ColumnSplit::Even(config.linear.key_heads, 1, ranks);

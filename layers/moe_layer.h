@@ -32,9 +32,9 @@ class MoeLayer {
  public:
   // `columns` must outlive the layer.
   static absl::StatusOr<MoeLayer> Load(ThreadPool& pool, WeightLoader& loader,
-                                       const ModelConfig& config, const MoeNames& names,
-                                       const ExpertPlacement& placement, int rank,
-                                       ColumnExchange& columns);
+                                       const ModelConfig& config, const LayerConfig& kind,
+                                       const MoeNames& names, const ExpertPlacement& placement,
+                                       int rank, ColumnExchange& columns);
   // `gate` decides where a batch names no other; `dispatcher` is shared by all layers of the model
   // and combines this rank's columns; both must outlive the layer. moe_index counts the MoE layers
   // of the model from 0. top_k: GateInput::top_k.
@@ -62,6 +62,8 @@ class MoeLayer {
   std::vector<float> shared_gate_;                   // [H] or empty
   std::vector<float> router_bias_, selection_bias_;  // [E] or empty
   std::vector<float> output_bias_;                   // [this rank's columns] or empty
+  float router_softcap_ = 0;                         // MoeConfig
+  float output_scale_ = 1;
 };
 
 }  // namespace folkmoot

@@ -60,8 +60,12 @@ absl::StatusOr<Matrix> DecoderModel::Forward(LayerContext& ctx, const ForwardBat
     Block& block = blocks_[i];
     FM_ASSIGN_OR_RETURN(const Matrix attended,
                         block.attention->Forward(ctx, step, *cache_, normed));
-    const ConstMatrix added = PostNormed(ctx, block.attention_post_norm, attended, normed);
-    block.ffn_norm.AddApply(ctx.pool, added, factor, hidden, normed);
+    if (config_.parallel_blocks) {
+      Add(ctx.pool, attended, hidden);
+    } else {
+      const ConstMatrix added = PostNormed(ctx, block.attention_post_norm, attended, normed);
+      block.ffn_norm.AddApply(ctx.pool, added, factor, hidden, normed);
+    }
     FM_ASSIGN_OR_RETURN(const Matrix fed, Feed(ctx, batch, i, normed, shortcut));
     const ConstMatrix fed_back = PostNormed(ctx, block.ffn_post_norm, fed, normed);
     const Norm& next = i + 1 < blocks_.size() ? blocks_[i + 1].input_norm : final_norm_;
@@ -105,7 +109,8 @@ AttentionStep DecoderModel::StepOf(LayerContext& ctx, const ForwardBatch& batch)
   if (config_.temperature.scale == 0) return step;
   const std::span<float> factors = ctx.workspace.Get<float>(batch.tokens());
   for (size_t t = 0; t < factors.size(); ++t) {
-    const float floors = static_cast<float>(batch.positions[t] + 1) / config_.temperature.floor;
+    const auto position = static_cast<float>(batch.positions[t] + config_.temperature.ahead);
+    const float floors = position / config_.temperature.floor;
     factors[t] = std::log1p(std::floor(floors)) * config_.temperature.scale + 1.0f;
   }
   step.temperature = factors;
@@ -186,7 +191,7 @@ absl::Status DecoderModel::MakeColumns(const ModelOptions& options) {
         std::max(config_.intermediate,
                  config_.moe.experts * config_.moe.intermediate + config_.moe.shared_intermediate);
     const int64_t widest =
-        std::max({config_.heads * config_.value_dim(), config_.hidden, hidden, config_.vocab,
+        std::max({config_.most_heads() * config_.value_dim(), config_.hidden, hidden, config_.vocab,
                   config_.linear.value_heads * config_.linear.value_dim});
     constexpr int64_t kSlack = 1024;  // two matrices are aligned
     FM_ASSIGN_OR_RETURN(
@@ -197,14 +202,21 @@ absl::Status DecoderModel::MakeColumns(const ModelOptions& options) {
   return absl::OkStatus();
 }
 
-KvCache::Shape DecoderModel::CacheShape(const CachePages& pages, int64_t kv_heads) const {
+KvCache::Shape DecoderModel::CacheShape(const CachePages& pages, int rank) const {
+  std::vector<int64_t> heads;
+  for (const LayerConfig& layer : config_.layers) {
+    if (layer.linear) continue;
+    heads.push_back(config_.latent.kv_rank > 0
+                        ? config_.cache_heads(layer)
+                        : KvHeadSplit(config_, layer, columns_->size()).width(rank));
+  }
   return {.layers = config_.cache_layers(),
           .blocks = pages.blocks,
           .block_size = pages.block_size,
-          .kv_heads = config_.latent.kv_rank > 0 ? config_.cache_heads() : kv_heads,
           .head_dim = config_.cache_key_dim(),
           .value_dim = config_.cache_value_dim(),
-          .dtype = cache_dtype_};
+          .dtype = cache_dtype_,
+          .layer_heads = std::move(heads)};
 }
 
 RecurrentState::Shape DecoderModel::StateShape(int64_t slots, int64_t key_heads) const {
@@ -215,8 +227,12 @@ RecurrentState::Shape DecoderModel::StateShape(int64_t slots, int64_t key_heads)
 
 // Of the rank that holds the most heads.
 int64_t DecoderModel::CacheBytesPerBlock(int64_t block_size) const {
-  return KvCache::BytesPerBlock(CacheShape({.blocks = 1, .block_size = block_size},
-                                           KvHeadSplit(config_, columns_->size()).widest()));
+  int64_t most = 0;
+  for (int rank = 0; rank < columns_->size(); ++rank) {
+    most = std::max(most, KvCache::BytesPerBlock(
+                              CacheShape({.blocks = 1, .block_size = block_size}, rank)));
+  }
+  return most;
 }
 
 int64_t DecoderModel::CacheBytesPerSlot() const {
@@ -232,7 +248,7 @@ absl::StatusOr<CacheRoom> DecoderModel::CacheMemory() const {
 
 absl::Status DecoderModel::MakeCache(const CachePages& pages) {
   const int rank = columns_->rank();
-  cache_.emplace(CacheShape(pages, KvHeadSplit(config_, columns_->size()).width(rank)));
+  cache_.emplace(CacheShape(pages, rank));
   if (config_.linear_layers() > 0) {
     state_.emplace(StateShape(pages.slots, LinearHeadSplit(config_, columns_->size()).width(rank)));
   }
@@ -264,20 +280,24 @@ absl::Status DecoderModel::LoadBlock(const LayerNames& names, WeightLoader& load
   const auto norm = [&](const std::string& module) {
     return Norm::Load(loader, config_, module, config_.hidden);
   };
+  const LayerConfig& layer = config_.layers[static_cast<size_t>(index)];
   if (config_.input_norms) {
     FM_ASSIGN_OR_RETURN(block.input_norm, norm(names.input_norm));
+  }
+  if (config_.input_norms && !config_.parallel_blocks) {
     FM_ASSIGN_OR_RETURN(block.ffn_norm, norm(names.ffn_norm));
   }
   if (config_.post_norms) {
     FM_ASSIGN_OR_RETURN(block.attention_post_norm, norm(names.attention_post_norm));
+  }
+  if (config_.post_norms || (config_.expert_post_norms && layer.moe)) {
     FM_ASSIGN_OR_RETURN(block.ffn_post_norm, norm(names.ffn_post_norm));
   }
   FM_ASSIGN_OR_RETURN(block.attention,
                       LoadAttention(pool, loader, config_, index, names, *columns_));
-  const LayerConfig& layer = config_.layers[static_cast<size_t>(index)];
   if (layer.moe) {
-    FM_ASSIGN_OR_RETURN(block.moe, MoeLayer::Load(pool, loader, config_, names.moe, placement,
-                                                  expert_rank, *columns_));
+    FM_ASSIGN_OR_RETURN(block.moe, MoeLayer::Load(pool, loader, config_, layer, names.moe,
+                                                  placement, expert_rank, *columns_));
     if (!layer.shortcut) return absl::OkStatus();
   }
   const std::string& dense = names.dense_prefix;
@@ -286,6 +306,7 @@ absl::Status DecoderModel::LoadBlock(const LayerNames& names, WeightLoader& load
                                          config_.hidden, config_.intermediate)
                         : TensorsOf(dense, config_.hidden, config_.intermediate);
   FM_ASSIGN_OR_RETURN(block.dense, DenseFfn::Load(pool, loader, tensors, config_.activation,
+                                                  FfnLimit(config_, layer.dense_limit),
                                                   config_.mlp_bias, *columns_));
   return absl::OkStatus();
 }

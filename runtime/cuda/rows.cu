@@ -73,6 +73,7 @@ __device__ inline float Activate(int kind, float x) {
       return fmaxf(x, 0.0f);
     case Activation::kSilu:
     case Activation::kClampedSwiglu:  // not on GPUs: WhyCpuOnly
+    case Activation::kLimitedSwiglu:
       break;
   }
   return TimesSigmoid(x, x);

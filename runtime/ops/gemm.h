@@ -123,8 +123,8 @@ void Gemm(ThreadPool& pool, ConstMatrix x, const PackedMatrix& w, std::span<cons
           Workspace& workspace, Matrix out);
 
 // act(gate) * up. kClampedSwiglu is that of gpt-oss: with g = min(gate, limit) and u = up within
-// +-limit, g sigmoid(1.702 g) (u + 1).
-enum class Activation : uint8_t { kSilu, kGelu, kGeluTanh, kRelu, kClampedSwiglu };
+// +-limit, g sigmoid(1.702 g) (u + 1). kLimitedSwiglu is that of Step-3.7: min(silu(gate), limit) u.
+enum class Activation : uint8_t { kSilu, kGelu, kGeluTanh, kRelu, kClampedSwiglu, kLimitedSwiglu };
 
 // One feed-forward network: down(act(gate x) * (up x)), or, without a gate, down(act(up x)).
 struct GatedFfnWeights {
@@ -133,7 +133,7 @@ struct GatedFfnWeights {
   std::span<const float> gate_bias = {};  // [I] each or empty; not owned
   std::span<const float> up_bias = {};
   std::span<const float> down_bias = {};
-  float limit = 0;    // of kClampedSwiglu
+  float limit = 0;    // of kClampedSwiglu and kLimitedSwiglu; may be infinite
   bool gated = true;  // false: gate_bias is that of the one matrix
 
   int64_t outputs() const { return gated ? gate_up.n() / 2 : gate_up.n(); }

@@ -17,6 +17,11 @@ inline ColumnSplit KvHeadSplit(const ModelConfig& config, int ranks) {
   return ColumnSplit::Even(config.kv_heads, 1, ranks);
 }
 
+// The same of one layer, whose heads may be others.
+inline ColumnSplit KvHeadSplit(const ModelConfig& config, const LayerConfig& layer, int ranks) {
+  return ColumnSplit::Even(config.kv_heads_of(layer), 1, ranks);
+}
+
 // Whole panels of `panel` columns; parts of them where there are fewer panels than ranks.
 inline ColumnSplit PanelSplit(int64_t cols, int64_t panel, int ranks) {
   while (panel > 1 && (cols + panel - 1) / panel < ranks) panel /= 2;

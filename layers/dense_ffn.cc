@@ -2,6 +2,7 @@
 #include "layers/dense_ffn.h"
 
 #include <array>
+#include <limits>
 
 namespace folkmoot {
 
@@ -60,13 +61,19 @@ absl::Status LoadGatedFfn(ThreadPool& pool, WeightLoader& loader, const GatedFfn
   return absl::OkStatus();
 }
 
+float FfnLimit(const ModelConfig& config, float own) {
+  if (config.activation != Activation::kLimitedSwiglu) return config.swiglu_limit;
+  return own > 0 ? own : std::numeric_limits<float>::infinity();
+}
+
 absl::StatusOr<DenseFfn> DenseFfn::Load(ThreadPool& pool, WeightLoader& loader,
                                         const GatedFfnTensors& tensors, Activation activation,
-                                        bool biased, ColumnExchange& columns) {
+                                        float limit, bool biased, ColumnExchange& columns) {
   DenseFfn ffn(columns);
   ffn.hidden_ = IntermediateSplit(tensors.gate.n, columns.size());
   ffn.output_ = OutputSplit(tensors.down.n, columns.size());
   ffn.activation_ = activation;
+  ffn.weights_.limit = limit;
   FM_RETURN_IF_ERROR(LoadGatedFfn(pool, loader, tensors, columns, &ffn.weights_));
   if (!biased) return ffn;
   const auto load = [&](const TensorRef& tensor, const ColumnSplit& split,

@@ -33,12 +33,16 @@ absl::StatusOr<std::vector<float>> LoadBiasOf(WeightLoader& loader, const Tensor
 absl::Status LoadGatedFfn(ThreadPool& pool, WeightLoader& loader, const GatedFfnTensors& tensors,
                           const ColumnExchange& columns, GatedFfnWeights* weights);
 
+// GatedFfnWeights::limit where a layer has `own`, LayerConfig::expert_limit or dense_limit.
+float FfnLimit(const ModelConfig& config, float own);
+
 class DenseFfn {
  public:
-  // `biased`: each matrix has a bias beside it. `columns` must outlive the network.
+  // `limit` is that of GatedFfnWeights. `biased`: each matrix has a bias beside it. `columns` must
+  // outlive the network.
   static absl::StatusOr<DenseFfn> Load(ThreadPool& pool, WeightLoader& loader,
                                        const GatedFfnTensors& tensors, Activation activation,
-                                       bool biased, ColumnExchange& columns);
+                                       float limit, bool biased, ColumnExchange& columns);
 
   // x [T, H]. Returns [T, H], which lives as matrices of ColumnExchange do. Collective over its
   // ranks; `layer` is for the names of waits.

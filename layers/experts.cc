@@ -82,9 +82,9 @@ absl::Status Experts::LoadOwnBiases(WeightLoader& loader, const GatedFfnTensors&
 }
 
 absl::StatusOr<Experts> Experts::Load(ThreadPool& pool, WeightLoader& loader,
-                                      const ModelConfig& config, const ExpertNames& names,
-                                      const ExpertPlacement& placement, int rank,
-                                      ColumnExchange& columns) {
+                                      const ModelConfig& config, const LayerConfig& kind,
+                                      const ExpertNames& names, const ExpertPlacement& placement,
+                                      int rank, ColumnExchange& columns) {
   Experts experts(columns);
   experts.hidden_ = IntermediateSplit(config.moe.intermediate, columns.size());
   experts.output_ = OutputSplit(config.expert_width(), columns.size());
@@ -95,7 +95,7 @@ absl::StatusOr<Experts> Experts::Load(ThreadPool& pool, WeightLoader& loader,
     const GatedFfnTensors tensors = TensorsOfExpert(names, layout, expert, placement.experts(),
                                                     config.expert_width(), config.moe.intermediate);
     FM_RETURN_IF_ERROR(LoadGatedFfn(pool, loader, tensors, columns, &last));
-    last.limit = config.swiglu_limit;
+    last.limit = FfnLimit(config, kind.expert_limit);
     if (config.moe.expert_bias) {
       FM_RETURN_IF_ERROR(last.gated ? experts.LoadBiases(loader, config, names, expert)
                                     : experts.LoadOwnBiases(loader, tensors));

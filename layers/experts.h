@@ -27,9 +27,9 @@ class Experts {
   // Reads the experts that `placement` gives to `rank`, in slot order, and of each the columns that
   // this rank of `columns` computes. `columns` must outlive the experts.
   static absl::StatusOr<Experts> Load(ThreadPool& pool, WeightLoader& loader,
-                                      const ModelConfig& config, const ExpertNames& names,
-                                      const ExpertPlacement& placement, int rank,
-                                      ColumnExchange& columns);
+                                      const ModelConfig& config, const LayerConfig& kind,
+                                      const ExpertNames& names, const ExpertPlacement& placement,
+                                      int rank, ColumnExchange& columns);
 
   // In two halves, with a Gather of the exchange between them: Hidden takes and computes this
   // rank's columns of [R, I], Down this rank's columns of the result. Rows in the batch's order.

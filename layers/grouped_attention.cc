@@ -13,12 +13,18 @@ GroupedAttention::GroupedAttention(const ModelConfig& config, int64_t layer,
       kind_(config.layers[static_cast<size_t>(layer)]),
       rotary_{.head_dim = config.head_dim, .neighbours = config.rope.neighbours},
       norm_eps_(config.rms_norm_eps),
+      gate_function_(config.gate_softplus ? GateFunction::kSoftplus : GateFunction::kSigmoid),
+      value_scale_(config.value_multiplier),
       clip_(config.clip_qkv),
       gated_queries_(config.attention_gate == AttentionGate::kBehindQueries) {
-  const ColumnSplit kv_heads = KvHeadSplit(config, columns.size());
-  const int64_t queries = config.heads / config.kv_heads;  // heads that share keys and values
-  kv_ = kv_heads.Times(config.head_dim);
-  heads_ = kv_.Times(queries);
+  const ColumnSplit kv_heads = KvHeadSplit(config, kind_, columns.size());
+  // Heads that share keys and values.
+  const int64_t queries = config.heads_of(kind_) / config.kv_heads_of(kind_);
+  head_split_ = kv_heads.Times(queries);
+  queries_ = head_split_.Times(config.head_dim);
+  keys_ = kv_heads.Times(config.head_dim);
+  values_ = kv_heads.Times(config.value_dim());
+  heads_ = head_split_.Times(config.value_dim());
   kv_heads_ = kv_heads.width(rank());
   params_ = {.layer = config.place_in_kind(layer),
              .heads = kv_heads_ * queries,
@@ -36,18 +42,23 @@ absl::StatusOr<std::unique_ptr<Attention>> GroupedAttention::Load(
   FM_RETURN_IF_ERROR(a->LoadOutput(pool, loader, config.hidden, config.output_bias, names.o));
   FM_RETURN_IF_ERROR(a->LoadNorms(loader, config, names));
   if (config.attention_gate == AttentionGate::kOwn) {
-    const TensorRef gate = {
-        .name = names.gate + ".weight", .n = a->heads_.cols(), .k = config.hidden};
-    FM_ASSIGN_OR_RETURN(a->gate_, loader.Pack(pool, gate.Rows(a->heads_.begin(a->rank()),
-                                                              a->heads_.width(a->rank()))));
+    FM_RETURN_IF_ERROR(a->LoadGate(pool, loader, config, names));
   }
-  if (!config.sinks) return a;
-  const int64_t queries = config.heads / config.kv_heads;
-  const ColumnSplit heads = KvHeadSplit(config, columns.size()).Times(queries);
-  FM_ASSIGN_OR_RETURN(a->sinks_, loader.VectorPart(names.sinks, config.heads,
+  if (!a->kind_.sinks) return a;
+  const ColumnSplit& heads = a->head_split_;
+  FM_ASSIGN_OR_RETURN(a->sinks_, loader.VectorPart(names.sinks, heads.cols(),
                                                    heads.begin(a->rank()), heads.width(a->rank())));
   a->params_.sinks = a->sinks_;
   return a;
+}
+
+absl::Status GroupedAttention::LoadGate(ThreadPool& pool, WeightLoader& loader,
+                                        const ModelConfig& config, const AttentionNames& names) {
+  const ColumnSplit& outputs = config.gate_per_head ? head_split_ : heads_;
+  const TensorRef gate = {.name = names.gate + ".weight", .n = outputs.cols(), .k = config.hidden};
+  FM_ASSIGN_OR_RETURN(gate_,
+                      loader.Pack(pool, gate.Rows(outputs.begin(rank()), outputs.width(rank()))));
+  return absl::OkStatus();
 }
 
 absl::Status GroupedAttention::LoadProjections(ThreadPool& pool, WeightLoader& loader,
@@ -58,11 +69,11 @@ absl::Status GroupedAttention::LoadProjections(ThreadPool& pool, WeightLoader& l
     const ColumnSplit& outputs;
     int64_t fused_row;  // where it begins in names.qkv
   };
-  const ColumnSplit queries = heads_.Times(gated_queries_ ? 2 : 1);
+  const ColumnSplit queries = queries_.Times(gated_queries_ ? 2 : 1);
   const Part parts[] = {{names.q, queries, 0},
-                        {names.k, kv_, queries.cols()},
-                        {names.v, kv_, queries.cols() + kv_.cols()}};
-  const int64_t fused_rows = queries.cols() + 2 * kv_.cols();
+                        {names.k, keys_, queries.cols()},
+                        {names.v, values_, queries.cols() + keys_.cols()}};
+  const int64_t fused_rows = queries.cols() + keys_.cols() + values_.cols();
   std::vector<TensorRef> refs;
   for (const Part& part : parts) {
     const int64_t begin = part.outputs.begin(rank());
@@ -96,9 +107,9 @@ absl::Status GroupedAttention::LoadNorms(WeightLoader& loader, const ModelConfig
       k_norm_ = q_norm_;
       return absl::OkStatus();
     case QkNormKind::kRows:
-      q_width = heads_.cols();
-      k_width = kv_.cols();
-      FM_CHECK(heads_.width(rank()) == q_width);  // WhyNotTensorParallel
+      q_width = queries_.cols();
+      k_width = keys_.cols();
+      FM_CHECK(queries_.width(rank()) == q_width);  // WhyNotTensorParallel
       break;
     case QkNormKind::kHeads:
     case QkNormKind::kHeadsAfterRope:
@@ -119,9 +130,10 @@ void GroupedAttention::NormaliseHeads(LayerContext& ctx, Matrix q, Matrix k) con
 
 void GroupedAttention::Attend(LayerContext& ctx, const AttentionStep& step, KvCache& cache,
                               ConstMatrix x, Matrix attended) const {
-  const int64_t q_width = gated_queries_ ? 2 * attended.cols : attended.cols;
-  const int64_t kv_width = kv_heads_ * rotary_.head_dim;
-  const Matrix qkv = ctx.workspace.GetMatrix(x.rows, q_width + 2 * kv_width);
+  const int64_t q_width = queries_.width(rank()) * (gated_queries_ ? 2 : 1);
+  const int64_t k_width = keys_.width(rank());
+  const int64_t v_width = values_.width(rank());
+  const Matrix qkv = ctx.workspace.GetMatrix(x.rows, q_width + k_width + v_width);
   GemmStack(ctx.pool, x, qkv_, qkv_bias_, ctx.workspace, qkv);
   Matrix q = qkv.Columns(0, q_width);
   Matrix gate;
@@ -130,8 +142,9 @@ void GroupedAttention::Attend(LayerContext& ctx, const AttentionStep& step, KvCa
     gate = ctx.workspace.GetMatrix(x.rows, attended.cols);
     SplitHeads(ctx.pool, rotary_.head_dim, qkv.Columns(0, q_width), q, gate);
   }
-  const Matrix k = qkv.Columns(q_width, kv_width);
-  const Matrix v = qkv.Columns(q_width + kv_width, kv_width);
+  const Matrix k = qkv.Columns(q_width, k_width);
+  const Matrix v = qkv.Columns(q_width + k_width, v_width);
+  if (value_scale_ != 1.0f) Scale(ctx.pool, value_scale_, v);
   if (!norm_after_rope_) NormaliseHeads(ctx, q, k);
   if (clip_ > 0) Clamp(ctx.pool, clip_, qkv);
   if (kind_.rope) {
@@ -148,10 +161,15 @@ void GroupedAttention::Attend(LayerContext& ctx, const AttentionStep& step, KvCa
   params.reach = step.reach;
   PagedAttention(ctx.pool, params, step.sequences, q, cache, ctx.workspace, attended);
   if (!gate_.empty()) {
-    gate = q;  // the queries have done their work
+    gate = ctx.workspace.GetMatrix(x.rows, gate_.n());
     Gemm(ctx.pool, x, gate_, {}, ctx.workspace, gate);
   }
-  if (gate.rows > 0) MultiplySigmoid(ctx.pool, gate, attended);
+  if (gate.rows == 0) return;
+  if (gate_function_ == GateFunction::kSigmoid && gate.cols == attended.cols) {
+    MultiplySigmoid(ctx.pool, gate, attended);
+  } else {
+    MultiplyGates(ctx.pool, gate_function_, gate, attended);
+  }
 }
 
 }  // namespace folkmoot

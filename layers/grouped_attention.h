@@ -20,6 +20,8 @@ class GroupedAttention final : public UniformAttention {
   GroupedAttention(const ModelConfig& config, int64_t layer, ColumnExchange& columns);
   absl::Status LoadProjections(ThreadPool& pool, WeightLoader& loader, const ModelConfig& config,
                                const AttentionNames& names);
+  absl::Status LoadGate(ThreadPool& pool, WeightLoader& loader, const ModelConfig& config,
+                        const AttentionNames& names);
   absl::Status LoadNorms(WeightLoader& loader, const ModelConfig& config,
                          const AttentionNames& names);
   void Attend(LayerContext& ctx, const AttentionStep& step, KvCache& cache, ConstMatrix x,
@@ -28,7 +30,8 @@ class GroupedAttention final : public UniformAttention {
 
   LayerConfig kind_;
   RotaryPart rotary_;
-  ColumnSplit kv_;          // columns of the keys of all ranks, and of the values
+  // Of all ranks: query heads, and columns of queries, keys and values.
+  ColumnSplit head_split_, queries_, keys_, values_;
   AttentionParams params_;  // of this rank's heads
   int64_t kv_heads_ = 0;    // of this rank
   float norm_eps_ = 0;
@@ -37,7 +40,9 @@ class GroupedAttention final : public UniformAttention {
   std::vector<float> qkv_bias_;         // empty: none
   std::vector<float> q_norm_, k_norm_;  // [head_dim], [columns of all heads], or empty
   std::vector<float> sinks_;            // [heads of this rank] or empty
-  PackedMatrix gate_;                   // [columns of this rank's heads, H] or empty
+  PackedMatrix gate_;                   // [columns of this rank's heads, or the heads, H] or empty
+  GateFunction gate_function_ = GateFunction::kSigmoid;
+  float value_scale_ = 1;
   float clip_ = 0;                      // 0: none
   bool gated_queries_ = false;          // AttentionGate::kBehindQueries
 };

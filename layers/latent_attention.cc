@@ -111,6 +111,7 @@ void LatentAttention::Attend(LayerContext& ctx, const AttentionStep& step, KvCac
   const Matrix latents = Latents(ctx, step.rope, x);
   StoreKv(ctx.pool, layer(), step.sequences, latents, latents.Columns(0, dims_.kv_rank), cache);
   const Matrix q = Queries(ctx, step.rope, x);
+  if (!step.temperature.empty()) ScaleRows(ctx.pool, step.temperature, q);
   const int64_t width = dims_.kv_rank + dims_.rope_dim;
   const Matrix absorbed = ctx.workspace.GetMatrix(x.rows, params_.heads * width);
   for (int64_t h = 0; h < params_.heads; ++h) {

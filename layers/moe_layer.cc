@@ -17,10 +17,12 @@ GatedFfnTensors TensorsOfShared(const MoeNames& names, int64_t hidden, int64_t i
 }
 
 absl::StatusOr<MoeLayer> MoeLayer::Load(ThreadPool& pool, WeightLoader& loader,
-                                        const ModelConfig& config, const MoeNames& names,
-                                        const ExpertPlacement& placement, int rank,
-                                        ColumnExchange& columns) {
+                                        const ModelConfig& config, const LayerConfig& kind,
+                                        const MoeNames& names, const ExpertPlacement& placement,
+                                        int rank, ColumnExchange& columns) {
   MoeLayer layer(columns);
+  layer.router_softcap_ = config.moe.router_softcap;
+  layer.output_scale_ = config.moe.output_scale;
   layer.output_ = OutputSplit(config.hidden, columns.size());
   layer.combined_ = OutputSplit(config.expert_width(), columns.size());
   const int64_t outputs = config.moe.outputs();
@@ -35,8 +37,8 @@ absl::StatusOr<MoeLayer> MoeLayer::Load(ThreadPool& pool, WeightLoader& loader,
                                                    ? loader.Row(names.selection_bias, outputs)
                                                    : loader.Vector(names.selection_bias, outputs));
   }
-  FM_ASSIGN_OR_RETURN(layer.experts_,
-                      Experts::Load(pool, loader, config, names.experts, placement, rank, columns));
+  FM_ASSIGN_OR_RETURN(layer.experts_, Experts::Load(pool, loader, config, kind, names.experts,
+                                                    placement, rank, columns));
   if (config.moe.latent > 0) {
     FM_RETURN_IF_ERROR(layer.LoadLatent(pool, loader, config, names));
   }
@@ -48,9 +50,9 @@ absl::StatusOr<MoeLayer> MoeLayer::Load(ThreadPool& pool, WeightLoader& loader,
   if (config.moe.shared_intermediate > 0) {
     FM_ASSIGN_OR_RETURN(
         layer.shared_,
-        DenseFfn::Load(pool, loader,
-                       TensorsOfShared(names, config.hidden, config.moe.shared_intermediate),
-                       config.activation, config.mlp_bias, columns));
+        DenseFfn::Load(
+            pool, loader, TensorsOfShared(names, config.hidden, config.moe.shared_intermediate),
+            config.activation, FfnLimit(config, kind.dense_limit), config.mlp_bias, columns));
     if (!names.shared_gate.empty()) {
       FM_ASSIGN_OR_RETURN(layer.shared_gate_, loader.Row(names.shared_gate, config.hidden));
     }
@@ -122,6 +124,7 @@ absl::StatusOr<Matrix> MoeLayer::Forward(LayerContext& ctx, const ForwardBatch& 
   const Workspace::Position mark = ctx.workspace.Mark();
   const Matrix logits = ctx.workspace.GetMatrix(x.rows, router_.n());
   Gemm(ctx.pool, x, router_, {}, ctx.workspace, logits);
+  if (router_softcap_ > 0) SoftCap(ctx.pool, router_softcap_, logits);
   FM_ASSIGN_OR_RETURN(const Routing routing, moe_router_.Route(ctx, batch, logits));
   if (ctx.observer != nullptr) ctx.observer->OnRouting(layer_, routing);
 
@@ -150,6 +153,7 @@ absl::StatusOr<Matrix> MoeLayer::Forward(LayerContext& ctx, const ForwardBatch& 
   if (!output_bias_.empty()) AddBias(mine);
   // Always after the routed experts, so that the sum has one order.
   if (shared_) AddShared(ctx, x, shared, mine);
+  if (output_scale_ != 1.0f) Scale(ctx.pool, output_scale_, mine);
   label.phase = "output gather";
   FM_RETURN_IF_ERROR(columns_->Gather(label));
   ctx.workspace.Release(mark);

@@ -35,9 +35,9 @@ class MoeLayer {
  public:
   // `columns` must outlive the layer.
   static absl::StatusOr<MoeLayer> Load(ThreadPool& pool, WeightLoader& loader,
-                                       const ModelConfig& config, const MoeNames& names,
-                                       const ExpertPlacement& placement, int rank,
-                                       ColumnExchange& columns);
+                                       const ModelConfig& config, const LayerConfig& kind,
+                                       const MoeNames& names, const ExpertPlacement& placement,
+                                       int rank, ColumnExchange& columns);
   // `gate` decides where a batch names no other; `dispatcher` is shared by all layers of the model
   // and combines this rank's columns; both must outlive the layer. moe_index counts the MoE layers
   // of the model from 0. top_k: GateInput::top_k.
@@ -76,6 +76,8 @@ class MoeLayer {
   // rank's columns of what turns their sums back.
   PackedMatrix latent_in_, latent_out_;
   std::vector<float> latent_in_bias_, latent_out_bias_;
+  float router_softcap_ = 0;  // MoeConfig
+  float output_scale_ = 1;
 };
 
 }  // namespace folkmoot

@@ -122,6 +122,9 @@ struct ConfigFamily {
   std::string_view text_model_type = "";
   std::string_view other_text_model_type = "";  // that some published files have
   std::span<const std::string_view> beside_text = {};
+  // The object in which text_config stands, with other keys beside it, where it is not the file
+  // (Qwen3-Omni).
+  std::string_view around_text = "";
   std::span<const FixedKey> fixed = {};  // keys that may say but one thing
   // Keys that others have and this one does not.
   std::span<const std::string_view> absent_keys = {};

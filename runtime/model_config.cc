@@ -301,6 +301,31 @@ int64_t ModelConfig::layers_with(Mixer mixer) const {
                        [mixer](const LayerConfig& layer) { return layer.mixer == mixer; });
 }
 
+int64_t ModelConfig::most_heads() const {
+  int64_t most = heads;
+  for (const LayerConfig& layer : layers) most = std::max(most, heads_of(layer));
+  return most;
+}
+
+bool ModelConfig::sinks() const {
+  return std::any_of(layers.begin(), layers.end(),
+                     [](const LayerConfig& layer) { return layer.sinks; });
+}
+
+bool ModelConfig::uniform_heads() const {
+  return std::all_of(layers.begin(), layers.end(), [this](const LayerConfig& layer) {
+    return heads_of(layer) == heads && kv_heads_of(layer) == kv_heads;
+  });
+}
+
+int64_t ModelConfig::all_cache_heads() const {
+  int64_t sum = 0;
+  for (size_t i = static_cast<size_t>(encoder.layers); i < layers.size(); ++i) {
+    if (!layers[i].linear) sum += cache_heads(layers[i]);
+  }
+  return sum;
+}
+
 int64_t ModelConfig::place_in_kind(int64_t index) const {
   const LayerConfig& own = layers[static_cast<size_t>(index)];
   return std::count_if(layers.begin(), layers.begin() + index,

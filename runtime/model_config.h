@@ -65,6 +65,12 @@ struct LayerConfig {
   bool rope = true;            // false: q and k are not rotated; see TemperatureConfig
   bool local_rope = false;     // by ModelConfig::local_rope
   int64_t top_k = 0;           // experts of a token, fewer than MoeConfig::top_k; 0 = so many
+  int64_t heads = 0;           // of queries, where not ModelConfig::heads (Laguna)
+  int64_t kv_heads = 0;        // where not ModelConfig::kv_heads (MiMo-V2)
+  bool sinks = false;          // AttentionParams::sinks
+  // Of Activation::kLimitedSwiglu in experts, and in the dense FFN or the shared expert; 0: none.
+  float expert_limit = 0.0f;
+  float dense_limit = 0.0f;
 };
 
 // When a token gets its second expert (NLLB): always, at random by its weight, or the best after a
@@ -76,6 +82,7 @@ struct MoeConfig {
   int64_t top_k = 0;  // of the layer that has most
   int64_t intermediate = 0;
   bool norm_topk_prob = false;
+  bool sigmoid_scores = false;      // of families that have others too (Cohere)
   int64_t shared_intermediate = 0;  // 0 = no shared expert
   // Of gates that choose groups of experts first (DeepSeek).
   int64_t groups = 1;
@@ -91,6 +98,8 @@ struct MoeConfig {
   bool selection_bias = false;  // added to what experts are chosen by, not to their weights
   bool expert_bias = false;     // of gate, up and down of every expert
   bool output_bias = false;     // of the sum of the chosen experts (JetMoE)
+  float router_softcap = 0.0f;  // logits become cap * tanh(logit / cap) (Laguna); 0: they stay
+  float output_scale = 1.0f;    // of the sum of chosen and shared experts (Cohere)
   // Of published gates with capacity: places of an expert, or, where the fraction is above 0, that
   // part of the tokens; and who comes first.
   int64_t capacity = 0;
@@ -147,11 +156,12 @@ struct RecurrentConfig {
 // that stand behind the queries of each head in theirs (Qwen3-Next).
 enum class AttentionGate : uint8_t { kNone, kOwn, kBehindQueries };
 
-// q of layers without rotation is multiplied with 1 + scale * ln(1 + floor((position + 1) / floor))
-// (Llama 4).
+// q of layers without rotation (Llama 4), and of latent attention (Mistral 4), is multiplied with
+// 1 + scale * ln(1 + floor((position + ahead) / floor)).
 struct TemperatureConfig {
   float scale = 0.0f;  // 0: it is not
   float floor = 1.0f;
+  int64_t ahead = 1;
 };
 
 // The encoder of a model that has one (T5, NLLB). Its layers come first in ModelConfig::layers, and
@@ -182,6 +192,8 @@ struct ModelConfig {
   bool norm_bias = false;   // of LayerNorm
   bool input_norms = true;  // of what attention and FFN read; else they read the stream (OLMo 2)
   bool post_norms = false;  // also of what attention and FFN give, before it is added (Gemma 2)
+  bool expert_post_norms = false;  // only of what layers with experts give (A.X-K1)
+  bool parallel_blocks = false;    // attention and FFN read one norm, and both are added (Cohere)
   Activation activation = Activation::kSilu;
   bool tied_embeddings = false;
   bool qkv_bias = false;
@@ -198,12 +210,15 @@ struct ModelConfig {
   float clip_qkv = 0.0f;           // q, k and v are clamped to +- this; 0: they are not
   float attention_softcap = 0.0f;  // AttentionParams::softcap
   float logits_softcap = 0.0f;     // the same of logits; 0: none
-  bool sinks = false;              // AttentionParams::sinks
+  int64_t value_head_dim = 0;      // of heads with keys of their own; 0: head_dim (MiMo-V2)
+  float value_multiplier = 1.0f;   // of v
   AttentionGate attention_gate = AttentionGate::kNone;
-  bool head_bias = false;     // of the output head
-  float swiglu_limit = 0.0f;  // of Activation::kClampedSwiglu
-  LatentConfig latent;        // kv_rank == 0: attention has keys and values of its own
-  RecurrentConfig recurrent;  // of layers with Mixer::kRecurrent
+  bool gate_per_head = false;  // of kOwn: one output for all numbers of a head
+  bool gate_softplus = false;  // of kOwn: softplus, not sigmoid
+  bool head_bias = false;      // of the output head
+  float swiglu_limit = 0.0f;   // of Activation::kClampedSwiglu; see LayerConfig::expert_limit
+  LatentConfig latent;         // kv_rank == 0: attention has keys and values of its own
+  RecurrentConfig recurrent;   // of layers with Mixer::kRecurrent
   // Each has queries for all keys and an output; a token chooses heads / kv_heads (JetMoE). 0:
   // none.
   int64_t attention_experts = 0;
@@ -237,15 +252,28 @@ struct ModelConfig {
   int64_t top_k(const LayerConfig& layer) const {
     return layer.top_k > 0 ? layer.top_k : moe.top_k;
   }
+  int64_t heads_of(const LayerConfig& layer) const { return layer.heads > 0 ? layer.heads : heads; }
+  int64_t kv_heads_of(const LayerConfig& layer) const {
+    return layer.kv_heads > 0 ? layer.kv_heads : kv_heads;
+  }
+  int64_t most_heads() const;  // of any layer
+  bool sinks() const;          // of any layer
+  bool uniform_heads() const;  // all layers have as many
   // Numbers of a head that rotate, and of its value.
   int64_t rope_dim() const { return latent.kv_rank > 0 ? latent.rope_dim : head_dim; }
-  int64_t value_dim() const { return latent.kv_rank > 0 ? latent.value_dim : head_dim; }
+  int64_t value_dim() const {
+    if (latent.kv_rank > 0) return latent.value_dim;
+    return value_head_dim > 0 ? value_head_dim : head_dim;
+  }
   // What a cache has of a token and layer: of latent attention one key and value for all heads.
-  int64_t cache_heads() const { return latent.kv_rank > 0 ? 1 : kv_heads; }
+  int64_t cache_heads(const LayerConfig& layer) const {
+    return latent.kv_rank > 0 ? 1 : kv_heads_of(layer);
+  }
+  int64_t all_cache_heads() const;  // of all layers of the decoder
   int64_t cache_key_dim() const {
     return latent.kv_rank > 0 ? latent.kv_rank + latent.rope_dim : head_dim;
   }
-  int64_t cache_value_dim() const { return latent.kv_rank > 0 ? latent.kv_rank : head_dim; }
+  int64_t cache_value_dim() const { return latent.kv_rank > 0 ? latent.kv_rank : value_dim(); }
 };
 
 }  // namespace folkmoot

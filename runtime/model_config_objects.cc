@@ -14,24 +14,27 @@ constexpr std::string_view kText = "text_config";
 // Of the whole file; text_config may have them instead.
 constexpr std::array kOfFile = {"dtype", "torch_dtype", "quantization_config", "eos_token_id"};
 
-absl::Status CheckBesideText(const ConfigReader& file, const ConfigFamily& family) {
-  constexpr std::array kRead = {"architectures", "model_type", "text_config",
-                                "tie_word_embeddings"};
+// `object` is where the text's keys stand.
+absl::Status CheckBesideText(const ConfigReader& file, const ConfigFamily& family,
+                             std::string_view object) {
+  constexpr std::array kRead = {"architectures", "model_type", "tie_word_embeddings"};
   const auto is = [](const auto& names, std::string_view key) {
     return std::find(names.begin(), names.end(), key) != names.end();
   };
   for (const auto& [key, value] : file.object().items()) {
-    if (is(kRead, key) || is(kOfFile, key) || is(family.beside_text, key)) continue;
+    if (key == object || is(kRead, key) || is(kOfFile, key) || is(family.beside_text, key)) {
+      continue;
+    }
     if (IsHarmlessKey(key)) continue;
     return file.Wrong(key, fmt::format("{} has no such key beside {}; remove it if it is known to "
                                        "change nothing",
-                                       family.architecture, kText));
+                                       family.architecture, object));
   }
   return absl::OkStatus();
 }
 
 absl::StatusOr<json> TextKeys(const ConfigReader& file, const ConfigFamily& family) {
-  FM_RETURN_IF_ERROR(CheckBesideText(file, family));
+  FM_RETURN_IF_ERROR(CheckBesideText(file, family, kText));
   if (!file.HasValue(kText) || !file.Find(kText)->is_object()) {
     return file.Wrong(kText, "it must be an object");
   }
@@ -71,9 +74,33 @@ absl::Status Unfold(const ConfigReader& keys, std::string_view name, json& objec
   return absl::OkStatus();
 }
 
+// The file with what stands in ConfigFamily::around_text brought out of it; keys beside that object
+// describe other models.
+absl::StatusOr<json> WithoutAround(const ConfigReader& file, const ConfigFamily& family) {
+  const std::string around(family.around_text);
+  if (!file.HasValue(around) || !file.Find(around)->is_object()) {
+    return file.Wrong(around, "it must be an object");
+  }
+  FM_RETURN_IF_ERROR(CheckBesideText(file, family, around));
+  json object = *file.Find(around);
+  for (const char* const key : {"architectures", "model_type"}) {
+    object.erase(key);
+    if (file.Has(key)) object[key] = *file.Find(key);
+  }
+  for (const char* const key : kOfFile) {
+    if (!object.contains(key) && file.HasValue(key)) object[key] = *file.Find(key);
+  }
+  return object;
+}
+
 }  // namespace
 
 absl::StatusOr<json> KeysInOneObject(const ConfigReader& file, const ConfigFamily& family) {
+  if (!family.around_text.empty()) {
+    FM_ASSIGN_OR_RETURN(const json inner, WithoutAround(file, family));
+    return TextKeys(ConfigReader(inner, fmt::format("{}{}.", file.prefix(), family.around_text)),
+                    family);
+  }
   if (!family.text_model_type.empty()) return TextKeys(file, family);
   json object = file.object();
   for (const std::string_view name : family.nested) {
@@ -82,8 +109,10 @@ absl::StatusOr<json> KeysInOneObject(const ConfigReader& file, const ConfigFamil
   return object;
 }
 
-std::string_view ObjectOfKeys(const ConfigFamily& family) {
-  return family.text_model_type.empty() ? "" : "text_config.";
+std::string ObjectOfKeys(const ConfigFamily& family) {
+  if (family.text_model_type.empty()) return "";
+  if (family.around_text.empty()) return fmt::format("{}.", kText);
+  return fmt::format("{}.{}.", family.around_text, kText);
 }
 
 }  // namespace folkmoot

@@ -3,6 +3,8 @@
 // to model_config.cc.
 #pragma once
 
+#include <string>
+
 #include "runtime/config_family.h"
 
 namespace folkmoot {
@@ -14,6 +16,6 @@ absl::StatusOr<nlohmann::json> KeysInOneObject(const ConfigReader& file,
                                                const ConfigFamily& family);
 
 // What stands before a key of that object in messages, after the file's name.
-std::string_view ObjectOfKeys(const ConfigFamily& family);
+std::string ObjectOfKeys(const ConfigFamily& family);
 
 }  // namespace folkmoot

@@ -43,6 +43,8 @@ std::string_view ActivationName(Activation activation) {
       return "clamped_swiglu";
     case Activation::kReluSquared:
       return "relu_squared";
+    case Activation::kLimitedSwiglu:
+      return "limited_swiglu";
   }
   return "";
 }
@@ -111,7 +113,8 @@ std::string AttentionText(const ModelConfig& config) {
   if (config.qkv_bias) text += config.output_bias ? ", biases" : ", q/k/v biases";
   text += QkNormText(config.qk_norm);
   if (config.clip_qkv > 0) text += fmt::format(", q/k/v clipped to {}", config.clip_qkv);
-  if (config.sinks) text += ", sinks";
+  if (!config.uniform_heads()) text += ", other numbers of heads in some layers";
+  if (config.sinks()) text += ", sinks";
   if (config.attention_gate != AttentionGate::kNone) text += ", gated";
   if (config.attention_experts > 0) {
     text += fmt::format(", queries and outputs of {} in {} experts", config.heads / config.kv_heads,
@@ -227,7 +230,7 @@ nlohmann::ordered_json ConfigJson(const ModelConfig& config) {
   json["qk_norm"] = config.qk_norm != QkNormKind::kNone;
   json["qk_norm_rows"] = config.qk_norm == QkNormKind::kRows;
   json["clip_qkv"] = config.clip_qkv;
-  json["sinks"] = config.sinks;
+  json["sinks"] = config.sinks();
   json["activation"] = ActivationName(config.activation);
   json["experts"] = config.moe.experts;
   json["top_k"] = config.moe.top_k;

@@ -48,7 +48,9 @@ class Unused {
     const Family& family = *FindFamily(config.architecture);
     if (config.tied_embeddings) tied_head_ = family.end_names().head + ".weight";
     for (const std::string_view prefix : family.unused) {
-      prefixes_.push_back(fmt::format(fmt::runtime(prefix), config.layers.size()));
+      for (size_t i = 0; i < kBehind; ++i) {
+        prefixes_.push_back(fmt::format(fmt::runtime(prefix), config.layers.size() + i));
+      }
     }
   }
   bool operator()(std::string_view name) const {
@@ -58,7 +60,8 @@ class Unused {
   }
 
  private:
-  std::string tied_head_;  // empty: it is not tied
+  static constexpr size_t kBehind = 4;  // layers behind the last that files have at most
+  std::string tied_head_;               // empty: it is not tied
   std::vector<std::string> prefixes_;
 };
 
@@ -160,8 +163,8 @@ absl::StatusOr<ModelInventory> TakeInventory(const ModelConfig& config,
   inventory.active_parameters = active_parameters;
   SaturatingAdd(inventory.active_parameters, ActiveOfExperts(config, inventory.expert_parameters));
   inventory.kv_bytes_per_token = SaturatingProduct(
-      {config.cache_layers() - config.encoder.layers, config.cache_heads(),
-       config.cache_key_dim() + config.cache_value_dim(), static_cast<int64_t>(sizeof(float))});
+      {config.all_cache_heads(), config.cache_key_dim() + config.cache_value_dim(),
+       static_cast<int64_t>(sizeof(float))});
   inventory.state_bytes = StateBytesPerSequence(config);
   if (checkpoint == nullptr) return inventory;
   inventory.bytes = checkpoint->total_bytes();

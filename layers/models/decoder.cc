@@ -61,8 +61,12 @@ absl::StatusOr<Matrix> DecoderModel::Forward(LayerContext& ctx, const ForwardBat
     if (block.attention) {
       FM_ASSIGN_OR_RETURN(const Matrix attended,
                           block.attention->Forward(ctx, step, *cache_, normed));
-      const ConstMatrix added = PostNormed(ctx, block.attention_post_norm, attended, normed);
-      (block.feeds() ? block.ffn_norm : next).AddApply(ctx.pool, added, factor, hidden, normed);
+      if (config_.parallel_blocks) {
+        Add(ctx.pool, attended, hidden);
+      } else {
+        const ConstMatrix added = PostNormed(ctx, block.attention_post_norm, attended, normed);
+        (block.feeds() ? block.ffn_norm : next).AddApply(ctx.pool, added, factor, hidden, normed);
+      }
     }
     if (block.feeds()) {
       FM_ASSIGN_OR_RETURN(const Matrix fed, Feed(ctx, batch, i, normed, shortcut));
@@ -112,7 +116,8 @@ AttentionStep DecoderModel::StepOf(LayerContext& ctx, const ForwardBatch& batch)
   if (config_.temperature.scale == 0) return step;
   const std::span<float> factors = ctx.workspace.Get<float>(batch.tokens());
   for (size_t t = 0; t < factors.size(); ++t) {
-    const float floors = static_cast<float>(batch.positions[t] + 1) / config_.temperature.floor;
+    const auto position = static_cast<float>(batch.positions[t] + config_.temperature.ahead);
+    const float floors = position / config_.temperature.floor;
     factors[t] = std::log1p(std::floor(floors)) * config_.temperature.scale + 1.0f;
   }
   step.temperature = factors;
@@ -193,7 +198,7 @@ absl::Status DecoderModel::MakeColumns(const ModelOptions& options) {
         std::max(config_.intermediate,
                  config_.moe.experts * config_.moe.intermediate + config_.moe.shared_intermediate);
     const int64_t widest =
-        std::max({config_.heads * config_.value_dim(), config_.hidden, hidden, config_.vocab,
+        std::max({config_.most_heads() * config_.value_dim(), config_.hidden, hidden, config_.vocab,
                   config_.recurrent.values(), config_.moe.latent});
     constexpr int64_t kSlack = 1024;  // two matrices are aligned
     FM_ASSIGN_OR_RETURN(
@@ -204,20 +209,31 @@ absl::Status DecoderModel::MakeColumns(const ModelOptions& options) {
   return absl::OkStatus();
 }
 
-KvCache::Shape DecoderModel::CacheShape(const CachePages& pages, int64_t kv_heads) const {
+KvCache::Shape DecoderModel::CacheShape(const CachePages& pages, int rank) const {
+  std::vector<int64_t> heads;
+  for (const LayerConfig& layer : config_.layers) {
+    if (layer.linear) continue;
+    heads.push_back(config_.latent.kv_rank > 0
+                        ? config_.cache_heads(layer)
+                        : KvHeadSplit(config_, layer, columns_->size()).width(rank));
+  }
   return {.layers = config_.cache_layers(),
           .blocks = pages.blocks,
           .block_size = pages.block_size,
-          .kv_heads = config_.latent.kv_rank > 0 ? config_.cache_heads() : kv_heads,
           .head_dim = config_.cache_key_dim(),
           .value_dim = config_.cache_value_dim(),
-          .dtype = cache_dtype_};
+          .dtype = cache_dtype_,
+          .layer_heads = std::move(heads)};
 }
 
 // Of the rank that holds the most heads.
 int64_t DecoderModel::CacheBytesPerBlock(int64_t block_size) const {
-  return KvCache::BytesPerBlock(CacheShape({.blocks = 1, .block_size = block_size},
-                                           KvHeadSplit(config_, columns_->size()).widest()));
+  int64_t most = 0;
+  for (int rank = 0; rank < columns_->size(); ++rank) {
+    most = std::max(
+        most, KvCache::BytesPerBlock(CacheShape({.blocks = 1, .block_size = block_size}, rank)));
+  }
+  return most;
 }
 
 int64_t DecoderModel::CacheBytesPerSlot() const {
@@ -233,7 +249,7 @@ absl::StatusOr<CacheRoom> DecoderModel::CacheMemory() const {
 
 absl::Status DecoderModel::MakeCache(const CachePages& pages) {
   const int rank = columns_->rank();
-  cache_.emplace(CacheShape(pages, KvHeadSplit(config_, columns_->size()).width(rank)));
+  cache_.emplace(CacheShape(pages, rank));
   if (config_.recurrent_layers() > 0) {
     state_.emplace(StateShape(config_, RecurrentSplit(config_, columns_->size()).width(rank),
                               pages.slots + pages.snapshots));
@@ -276,11 +292,13 @@ absl::Status DecoderModel::LoadBlock(const LayerNames& names, WeightLoader& load
   if (config_.input_norms && layer.mixer != Mixer::kNone) {
     FM_ASSIGN_OR_RETURN(block.input_norm, norm(names.input_norm));
   }
-  if (config_.input_norms && layer.ffn) {
+  if (config_.input_norms && layer.ffn && !config_.parallel_blocks) {
     FM_ASSIGN_OR_RETURN(block.ffn_norm, norm(names.ffn_norm));
   }
   if (config_.post_norms) {
     FM_ASSIGN_OR_RETURN(block.attention_post_norm, norm(names.attention_post_norm));
+  }
+  if (config_.post_norms || (config_.expert_post_norms && layer.moe)) {
     FM_ASSIGN_OR_RETURN(block.ffn_post_norm, norm(names.ffn_post_norm));
   }
   if (layer.mixer != Mixer::kNone) {
@@ -289,12 +307,13 @@ absl::Status DecoderModel::LoadBlock(const LayerNames& names, WeightLoader& load
   }
   if (!layer.ffn) return absl::OkStatus();
   if (layer.moe) {
-    FM_ASSIGN_OR_RETURN(block.moe, MoeLayer::Load(pool, loader, config_, names.moe, placement,
-                                                  expert_rank, *columns_));
+    FM_ASSIGN_OR_RETURN(block.moe, MoeLayer::Load(pool, loader, config_, layer, names.moe,
+                                                  placement, expert_rank, *columns_));
     if (!layer.shortcut) return absl::OkStatus();
   }
   const GatedFfnTensors tensors = TensorsOfDense(names, config_.hidden, config_.intermediate);
   FM_ASSIGN_OR_RETURN(block.dense, DenseFfn::Load(pool, loader, tensors, config_.activation,
+                                                  FfnLimit(config_, layer.dense_limit),
                                                   config_.mlp_bias, *columns_));
   return absl::OkStatus();
 }

@@ -69,8 +69,7 @@ class DecoderModel : public Model {
                          const ExpertPlacement& placement, int expert_rank, ThreadPool& pool);
   absl::Status LoadEnds(const EndNames& names, WeightLoader& loader, ThreadPool& pool);
   void BindGates(int blocks_per_layer);
-  // Of a rank that holds `kv_heads` heads.
-  KvCache::Shape CacheShape(const CachePages& pages, int64_t kv_heads) const;
+  KvCache::Shape CacheShape(const CachePages& pages, int rank) const;
   absl::Status MakeColumns(const ModelOptions& options);
   AttentionStep StepOf(LayerContext& ctx, const ForwardBatch& batch);
   static RopeRows FillRope(LayerContext& ctx, const ForwardBatch& batch, const Rope& rope);

@@ -14,6 +14,12 @@ constexpr IntRange kDims = {1, 1 << 16};
 
 absl::Status ReadLatent(const ConfigSource& source, const LatentDefaults& defaults,
                         ModelConfig& config) {
+  FM_RETURN_IF_ERROR(ReadLatentDims(source, defaults, config));
+  return SetLatentScale(source.keys, config);
+}
+
+absl::Status ReadLatentDims(const ConfigSource& source, const LatentDefaults& defaults,
+                            ModelConfig& config) {
   const ConfigReader& keys = source.keys;
   LatentConfig& latent = config.latent;
   FM_ASSIGN_OR_RETURN(latent.q_rank, keys.IntOrNull("q_lora_rank", defaults.q_rank, kDims));
@@ -22,9 +28,11 @@ absl::Status ReadLatent(const ConfigSource& source, const LatentDefaults& defaul
   FM_ASSIGN_OR_RETURN(latent.rope_dim,
                       keys.Int("qk_rope_head_dim", source.family.latent_rope_dim, kDims));
   FM_ASSIGN_OR_RETURN(latent.value_dim, keys.Int("v_head_dim", defaults.value_dim, kDims));
-  if (keys.Has("head_dim") && config.head_dim != latent.rope_dim) {
-    return keys.Wrong("head_dim", fmt::format("where it is given it must be qk_rope_head_dim = {}",
-                                              latent.rope_dim));
+  const int64_t named = latent.rope_dim + (defaults.whole_head_dim ? latent.nope_dim : 0);
+  if (keys.Has("head_dim") && config.head_dim != named) {
+    return keys.Wrong(
+        "head_dim", fmt::format("where it is given it must be {}qk_rope_head_dim = {}",
+                                defaults.whole_head_dim ? "qk_nope_head_dim + " : "", named));
   }
   if (config.kv_heads != config.heads) {
     return keys.Wrong(
@@ -38,6 +46,10 @@ absl::Status ReadLatent(const ConfigSource& source, const LatentDefaults& defaul
                                                  "a head that turn and that do not",
                                                  config.head_dim));
   }
+  return absl::OkStatus();
+}
+
+absl::Status SetLatentScale(const ConfigReader& keys, ModelConfig& config) {
   const RopeConfig& rope = config.rope;
   if (rope.mscale.value_or(1.0) != 1.0 && rope.mscale_all_dim.value_or(0.0) == 0.0) {
     return InvalidArgument(

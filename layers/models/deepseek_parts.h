@@ -16,12 +16,17 @@ struct LatentDefaults {
   int64_t kv_rank = 512;
   int64_t nope_dim = 128;
   int64_t value_dim = 128;
+  bool whole_head_dim = false;  // key head_dim counts what does not turn too (Mistral 4)
 };
 // Keys q_lora_rank (null: none), kv_lora_rank, qk_nope_head_dim, v_head_dim and, if it says the
 // same as qk_rope_head_dim, head_dim. The scale of scores is that of the authors, with YaRN's
 // mscale.
 absl::Status ReadLatent(const ConfigSource& source, const LatentDefaults& defaults,
                         ModelConfig& config);
+// In two halves, for families that read config.rope between them.
+absl::Status ReadLatentDims(const ConfigSource& source, const LatentDefaults& defaults,
+                            ModelConfig& config);
+absl::Status SetLatentScale(const ConfigReader& keys, ModelConfig& config);
 
 // Keys n_group and topk_group. A group has at least `smallest` experts: two, where its score is
 // that of its two best.

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // DeepSeek-V3 and R1 (arXiv 2412.19437), Kimi-K2 and Moonlight: latent attention, leading dense
 // layers, experts chosen in groups by biased sigmoid scores. The layer for multi-token prediction
-// is not used. Of Kimi-K2.5 (Moonshot AI 2026) only the text model is run, which is that of
-// Kimi-K2.
+// is not used. A.X-K1 (SK Telecom 2026) is the same with a norm behind its experts. Of Kimi-K2.5
+// (Moonshot AI 2026) only the text model is run, which is that of Kimi-K2.
 #include "layers/models/deepseek_parts.h"
 
 namespace folkmoot {
@@ -22,6 +22,11 @@ absl::Status Read(const ConfigSource& source, ModelConfig& config) {
       ReadBiasedExperts(source.keys, {.groups = 8, .chosen = 4}, 2.5, 1, config.moe));
   FM_ASSIGN_OR_RETURN(config.rope.neighbours, source.keys.Bool("rope_interleave", true));
   return absl::OkStatus();
+}
+
+absl::Status ReadAx(const ConfigSource& source, ModelConfig& config) {
+  config.expert_post_norms = true;
+  return Read(source, config);
 }
 
 // The authors do not normalise the weight of a token's only expert.
@@ -77,7 +82,33 @@ constexpr ConfigFamily MultimodalConfig() {
   return config;
 }
 
+constexpr ConfigFamily AxConfig() {
+  ConfigFamily config = kText;
+  config.architecture = "AXK1ForCausalLM";
+  config.model_type = "axk1";
+  config.other_model_type = "AXK1";
+  config.vocab = 163840;
+  config.heads = 64;
+  config.max_positions = 32768;
+  config.first_dense = 1;
+  config.experts = 192;
+  config.eos = 163691;
+  config.read = ReadAx;
+  return config;
+}
+
+LayerNames AxNames(const std::string& prefix) {
+  LayerNames names = UsualLayerNames(prefix);
+  names.ffn_post_norm = prefix + "post_mlp_layernorm";
+  return names;
+}
+
 }  // namespace
+
+const Family kAxk1 = {.config = AxConfig(),
+                      .layer_names = AxNames,
+                      .gate = BiasedSigmoidGate,
+                      .unused = kPredictionLayers};
 
 const Family kDeepseekV3 = {.config = kText, .gate = PublishedGate, .unused = kPredictionLayers};
 

@@ -124,14 +124,16 @@ absl::Status EncoderDecoderModel::LoadBlock(const LayerNames& names, WeightLoade
     FM_ASSIGN_OR_RETURN(block.cross,
                         CrossAttention::Load(pool, loader, config, cached, names.cross));
   }
-  if (config.layers[static_cast<size_t>(index)].moe) {
-    FM_ASSIGN_OR_RETURN(block.moe, MoeLayer::Load(pool, loader, config, names.moe, placement,
+  const LayerConfig& kind = config.layers[static_cast<size_t>(index)];
+  if (kind.moe) {
+    FM_ASSIGN_OR_RETURN(block.moe, MoeLayer::Load(pool, loader, config, kind, names.moe, placement,
                                                   expert_rank, *columns_));
     return absl::OkStatus();
   }
   const GatedFfnTensors tensors = TensorsOfDense(names, config.hidden, config.intermediate);
-  FM_ASSIGN_OR_RETURN(block.dense, DenseFfn::Load(pool, loader, tensors, config.activation,
-                                                  config.mlp_bias, *columns_));
+  FM_ASSIGN_OR_RETURN(
+      block.dense, DenseFfn::Load(pool, loader, tensors, config.activation,
+                                  FfnLimit(config, kind.dense_limit), config.mlp_bias, *columns_));
   return absl::OkStatus();
 }
 

@@ -30,12 +30,15 @@ struct Family {
   // The gate of the published model. Null for dense families.
   GateConfig (*gate)(const ModelConfig& config) = nullptr;
   // Beginnings of names that published checkpoints have and this model does not use; "{}" stands
-  // for the number of layers (of the layer behind the last: multi-token prediction).
+  // for the number of layers and a few above it (behind the last: multi-token prediction).
   std::span<const std::string_view> unused = {};
 };
 
 #define FOLKMOOT_FAMILIES(F) \
   F(kAfmoe)                  \
+  F(kAria)                   \
+  F(kAxk1)                   \
+  F(kCohere2Moe)             \
   F(kDbrx)                   \
   F(kDeepseekV2)             \
   F(kDeepseekV3)             \
@@ -53,19 +56,25 @@ struct Family {
   F(kGraniteMoe)             \
   F(kGraniteMoeHybrid)       \
   F(kGraniteMoeShared)       \
+  F(kGraniteMoeSwa)          \
   F(kGrok1)                  \
   F(kHyV3)                   \
   F(kHunyuanMoe)             \
   F(kJetMoe)                 \
   F(kKimiK25)                \
+  F(kLaguna)                 \
   F(kLfm2)                   \
   F(kLfm2Moe)                \
   F(kLlama4)                 \
   F(kLlama4Multimodal)       \
   F(kLlama)                  \
   F(kLongcatFlash)           \
+  F(kMellum)                 \
+  F(kMimoV2Flash)            \
   F(kMinimaxM2)              \
   F(kMistral)                \
+  F(kMistral4)               \
+  F(kMistral4Multimodal)     \
   F(kMixtral)                \
   F(kNemotronH)              \
   F(kNllbMoe)                \
@@ -84,6 +93,8 @@ struct Family {
   F(kQwen35Moe)              \
   F(kSeedOss)                \
   F(kSolarOpen)              \
+  F(kStep3p5)                \
+  F(kStep3p7)                \
   F(kSwitchTransformers)
 
 #define FOLKMOOT_DECLARE(family) extern const Family family;

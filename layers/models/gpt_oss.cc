@@ -40,7 +40,7 @@ absl::Status Read(const ConfigSource& source, ModelConfig& config) {
   }
   FM_ASSIGN_OR_RETURN(config.qkv_bias, keys.Bool("attention_bias", true));
   config.output_bias = config.qkv_bias;
-  config.sinks = true;
+  for (LayerConfig& layer : config.layers) layer.sinks = true;
   config.moe.router_bias = true;
   config.moe.expert_bias = true;
   return absl::OkStatus();

@@ -2,7 +2,9 @@
 // Granite-MoE (IBM 2024), without and with a shared expert: softmax over the chosen logits. Four
 // multipliers scale embeddings, attention, residuals and logits. Granite 4 (IBM 2025) has state
 // spaces of Mamba-2 in place of most attention, or of none, the shared expert in every layer, and
-// perhaps no others.
+// perhaps no others. Granite Swash (IBM 2026) has layers with a window, a learned logit of each
+// head, and rotations by layer.
+#include <algorithm>
 #include <array>
 
 #include "layers/models/family.h"
@@ -116,6 +118,44 @@ absl::Status ReadHybrid(const ConfigSource& source, ModelConfig& config) {
   return ReadHybridLayers(keys, config);
 }
 
+constexpr std::string_view kSwaKeys[] = {
+    "attention_multiplier",     "embedding_multiplier", "logits_scaling",  "residual_multiplier",
+    "shared_intermediate_size", "sliding_window",       "layer_rope_theta"};
+
+// 0: the layer does not rotate. Of other bases there may be two.
+absl::Status ReadThetas(const ConfigReader& keys, ModelConfig& config) {
+  constexpr const char* kThetas = "layer_rope_theta";
+  FM_ASSIGN_OR_RETURN(const auto thetas, keys.Numbers(kThetas, kBelowZero));
+  if (!keys.HasValue(kThetas)) return absl::OkStatus();
+  if (thetas.size() != config.layers.size()) return keys.WrongLength(kThetas, config.layers.size());
+  std::vector<double> bases;
+  for (size_t i = 0; i < thetas.size(); ++i) {
+    config.layers[i].rope = thetas[i] != 0.0;
+    if (thetas[i] == 0.0) continue;
+    const auto found = std::find(bases.begin(), bases.end(), thetas[i]);
+    config.layers[i].local_rope = found - bases.begin() == 1;
+    if (found == bases.end()) bases.push_back(thetas[i]);
+    if (bases.size() > 2) {
+      return keys.Wrong(kThetas, fmt::format("entry {} is a third base of rotations beside {} and "
+                                             "{}; two are supported",
+                                             i, bases[0], bases[1]));
+    }
+  }
+  if (!bases.empty()) config.rope.theta = bases[0];
+  if (bases.size() < 2) return absl::OkStatus();
+  config.local_rope = config.rope;
+  config.local_rope->theta = bases[1];
+  return absl::OkStatus();
+}
+
+absl::Status ReadSwa(const ConfigSource& source, ModelConfig& config) {
+  FM_RETURN_IF_ERROR(ReadShared(source, config));
+  FM_RETURN_IF_ERROR(ReadSlidingLayers(
+      source.keys, 128, [](size_t i) { return i % 4 != 0; }, config));
+  for (LayerConfig& layer : config.layers) layer.sinks = true;
+  return ReadThetas(source.keys, config);
+}
+
 LayerNames Names(const std::string& prefix) {
   const std::string block = prefix + "block_sparse_moe.";
   LayerNames names = UsualLayerNames(prefix);
@@ -144,6 +184,17 @@ LayerNames HybridNames(const std::string& prefix) {
                      .o = mamba + "out_proj"};
   names.dense_gate_up = prefix + "shared_mlp.input_linear";
   names.dense_down = prefix + "shared_mlp.output_linear";
+  return names;
+}
+
+// Those of Transformers, in which it is published.
+LayerNames SwaNames(const std::string& prefix) {
+  const std::string block = prefix + "block_sparse_moe.";
+  LayerNames names = Names(prefix);
+  names.moe.packed_router = names.moe.router;
+  names.moe.router = block + "router.weight";
+  names.moe.experts.packed_gate_up = block + "experts.gate_up_proj";
+  names.moe.experts.packed_down = block + "experts.down_proj";
   return names;
 }
 
@@ -183,7 +234,21 @@ constexpr ConfigFamily HybridConfig() {
   return config;
 }
 
+constexpr ConfigFamily SwaConfig() {
+  ConfigFamily config = Config("GraniteMoeSWAForCausalLM", "granitemoe_swa");
+  config.window = WindowRule::kOwn;
+  config.own_keys = kSwaKeys;
+  config.read = ReadSwa;
+  return config;
+}
+
 }  // namespace
+
+const Family kGraniteMoeSwa = {
+    .config = SwaConfig(),
+    .layer_names = SwaNames,
+    .gate = SelectedSoftmaxGate,
+};
 
 const Family kGraniteMoe = {
     .config = Config("GraniteMoeForCausalLM", "granitemoe"),

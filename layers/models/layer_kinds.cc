@@ -31,4 +31,51 @@ absl::Status CheckAttends(const ConfigReader& keys, std::string_view key,
   return keys.Wrong(key, "at least one layer must have full attention");
 }
 
+absl::Status ReadSlidingLayers(const ConfigReader& keys, int64_t window,
+                               const std::function<bool(size_t)>& slides, ModelConfig& config) {
+  constexpr const char* kTypes = "layer_types";
+  FM_ASSIGN_OR_RETURN(const auto types, keys.Strings(kTypes));
+  const bool given = keys.HasValue(kTypes);
+  if (given && types.size() != config.layers.size()) {
+    return keys.WrongLength(kTypes, config.layers.size());
+  }
+  FM_ASSIGN_OR_RETURN(const auto size, keys.OptionalInt("sliding_window", {0, INT32_MAX}));
+  if (size || keys.Has("sliding_window")) window = size.value_or(0);
+  for (size_t i = 0; i < config.layers.size(); ++i) {
+    if (given && types[i] != "full_attention" && types[i] != "sliding_attention") {
+      return keys.Wrong(
+          kTypes,
+          fmt::format("entry {} is '{}'; known: full_attention, sliding_attention", i, types[i]));
+    }
+    if (given ? types[i] == "full_attention" : !slides(i)) continue;
+    if (window < 1) {
+      return keys.Wrong("sliding_window",
+                        fmt::format("layer {} slides, so it must be at least 1", i));
+    }
+    config.layers[i].sliding_window = window;
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::vector<int64_t>> ReadLayerInts(const ConfigReader& keys, std::string_view key,
+                                                   IntRange range, const ModelConfig& config) {
+  FM_ASSIGN_OR_RETURN(std::vector<int64_t> list, keys.Ints(key, range));
+  if (keys.HasValue(key) && list.size() != config.layers.size()) {
+    return keys.WrongLength(key, config.layers.size());
+  }
+  return list;
+}
+
+absl::Status SetHeads(const ConfigReader& keys, std::string_view key, int64_t heads,
+                      const ModelConfig& config, LayerConfig& layer) {
+  const int64_t kv_heads = config.kv_heads_of(layer);
+  if (heads % kv_heads != 0) {
+    return keys.Wrong(key, fmt::format("{} query heads cannot share {} heads of keys and values; "
+                                       "it must be a multiple",
+                                       heads, kv_heads));
+  }
+  layer.heads = heads;
+  return absl::OkStatus();
+}
+
 }  // namespace folkmoot

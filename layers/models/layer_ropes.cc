@@ -9,6 +9,7 @@ namespace {
 using nlohmann::json;
 
 constexpr const char* kBoth = "rope_parameters";
+constexpr const char* kPart = "partial_rotary_factor";
 
 absl::Status CheckEntries(const ConfigReader& keys, std::span<const std::string_view> older) {
   for (const std::string_view key : older) {
@@ -30,9 +31,14 @@ absl::StatusOr<RopeConfig> ReadKind(const ConfigReader& keys, const char* kind,
     const json& both = *keys.Find(kBoth);
     part = both.contains(kind) ? json{{kBoth, both[kind]}} : json::object();
   }
+  // That of both kinds; ParseRope refuses contradictions.
+  if (older.partial > 0 && keys.HasValue(kPart)) part[kPart] = *keys.Find(kPart);
   return ParseRope(
       ConfigReader(part, fmt::format("config.json: {}: key '", kind)),
-      {.theta = older.theta, .dim = config.head_dim, .max_positions = config.max_positions});
+      {.theta = older.theta,
+       .dim = config.head_dim,
+       .partial = older.partial,
+       .max_positions = config.max_positions});
 }
 
 }  // namespace
@@ -45,6 +51,17 @@ absl::Status ReadLayerRopes(const ConfigReader& keys, std::span<const std::strin
   FM_ASSIGN_OR_RETURN(config.local_rope, ReadKind(keys, "sliding_attention", local, config));
   for (LayerConfig& layer : config.layers) layer.local_rope = layer.sliding_window > 0;
   return absl::OkStatus();
+}
+
+absl::Status CheckThetas(const ConfigReader& keys, const ModelConfig& config) {
+  FM_ASSIGN_OR_RETURN(const auto theta, keys.OptionalNumber("rope_theta", 0.0));
+  if (keys.HasValue("rope_scaling")) {
+    return keys.Wrong("rope_scaling", "rope_parameters decides; remove one of them");
+  }
+  if (!theta || *theta == config.rope.theta) return absl::OkStatus();
+  return keys.Wrong("rope_theta", fmt::format("{} of rope_parameters.full_attention counts: it "
+                                              "must be the same",
+                                              config.rope.theta));
 }
 
 }  // namespace folkmoot

@@ -10,6 +10,7 @@ namespace folkmoot {
 // Keys of one kind in files without rope_parameters, and the theta where there is none.
 struct OlderRopeKeys {
   double theta = 1e4;
+  double partial = 0;  // RopeDefaults::partial
   nlohmann::json keys = nlohmann::json::object();
 };
 
@@ -19,5 +20,8 @@ struct OlderRopeKeys {
 absl::Status ReadLayerRopes(const ConfigReader& keys, std::span<const std::string_view> older,
                             const OlderRopeKeys& full, const OlderRopeKeys& local,
                             ModelConfig& config);
+
+// A rope_theta beside rope_parameters, which nobody reads, must be that of full_attention.
+absl::Status CheckThetas(const ConfigReader& keys, const ModelConfig& config);
 
 }  // namespace folkmoot

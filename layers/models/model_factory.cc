@@ -150,16 +150,24 @@ std::string_view WhyCpuOnly(const ModelConfig& config) {
       config.residual_multiplier != 1.0f || config.logits_scaling != 1.0f) {
     return "multipliers";
   }
-  if (config.norm != NormKind::kRms || config.post_norms || !config.input_norms)
+  if (config.norm != NormKind::kRms || config.post_norms || config.expert_post_norms ||
+      !config.input_norms) {
     return "norms of this kind";
+  }
   if (config.qk_norm == QkNormKind::kHeadsAfterRope ||
       config.qk_norm == QkNormKind::kUnitAfterRope) {
     return "norms of rotated q and k";
   }
-  if (config.sinks) return "attention sinks";
+  if (config.sinks()) return "attention sinks";
+  if (!config.uniform_heads()) return "layers with different numbers of heads";
+  if (config.value_head_dim > 0 || config.value_multiplier != 1.0f) return "values of this kind";
+  if (config.parallel_blocks) return "attention beside the feed-forward network";
   if (config.attention_softcap > 0 || config.logits_softcap > 0) return "logit capping";
   if (config.head_bias) return "a biased output head";
-  if (config.activation == Activation::kClampedSwiglu) return "clamped SwiGLU";
+  if (config.activation == Activation::kClampedSwiglu ||
+      config.activation == Activation::kLimitedSwiglu) {
+    return "clamped SwiGLU";
+  }
   if (config.activation == Activation::kReluSquared) return "squared ReLU";
   if (config.rope.neighbours || config.local_rope || config.rope.dim > 0 ||
       config.rope.partial_rotary_factor != 1.0) {
@@ -176,6 +184,8 @@ std::string_view WhyCpuOnly(const ModelConfig& config) {
   if (moe.router_bias || moe.selection_bias) return "a biased router";
   if (moe.zero_experts > 0) return "zero experts";
   if (moe.latent > 0) return "experts of a width of their own";
+  if (moe.router_softcap > 0) return "logit capping";
+  if (moe.output_scale != 1.0f) return "multipliers";
   const LayerNames names = NamesOf(*FindFamily(config.architecture), "");
   if (moe.shared_intermediate > 0 && names.moe.shared_gate.empty()) {
     return "a shared expert without a gate";

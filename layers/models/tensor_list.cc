@@ -178,14 +178,17 @@ absl::StatusOr<int64_t> WeightsToLoad(const ModelConfig& config, const ListedPar
 }
 
 absl::StatusOr<std::vector<int64_t>> WeightsOfRanks(const ModelConfig& config, int ranks) {
-  const ColumnSplit splits[] = {KvHeadSplit(config, ranks),
-                                RecurrentSplit(config, ranks),
-                                OutputSplit(config.hidden, ranks),
-                                OutputSplit(config.expert_width(), ranks),
-                                OutputSplit(config.vocab, ranks),
-                                IntermediateSplit(config.intermediate, ranks),
-                                IntermediateSplit(config.moe.intermediate, ranks),
-                                IntermediateSplit(config.moe.shared_intermediate, ranks)};
+  std::vector<ColumnSplit> splits = {KvHeadSplit(config, ranks),
+                                     RecurrentSplit(config, ranks),
+                                     OutputSplit(config.hidden, ranks),
+                                     OutputSplit(config.expert_width(), ranks),
+                                     OutputSplit(config.vocab, ranks),
+                                     IntermediateSplit(config.intermediate, ranks),
+                                     IntermediateSplit(config.moe.intermediate, ranks),
+                                     IntermediateSplit(config.moe.shared_intermediate, ranks)};
+  for (const LayerConfig& layer : config.layers) {
+    if (layer.kv_heads > 0) splits.push_back(KvHeadSplit(config, layer, ranks));
+  }
   std::map<std::vector<int64_t>, int64_t> weights_by_widths;
   std::vector<int64_t> result;
   for (int rank = 0; rank < ranks; ++rank) {

@@ -55,19 +55,30 @@ HWY_INLINE VF Activate(Activation activation, VF x) {
     }
     case Activation::kSilu:
     case Activation::kClampedSwiglu:  // ClampedSwiglu
+    case Activation::kLimitedSwiglu:  // LimitedSwiglu
       break;
   }
   return TimesSigmoid(x, x);
 }
 
+// Unlike Min and Max, these keep NaN.
+HWY_INLINE VF AtMost(VF x, VF top) { return hn::IfThenElse(hn::Gt(x, top), top, x); }
+HWY_INLINE VF Within(VF x, float limit) {
+  const DF d;
+  const VF bottom = hn::Set(d, -limit);
+  const VF most = AtMost(x, hn::Set(d, limit));
+  return hn::IfThenElse(hn::Lt(most, bottom), bottom, most);
+}
+
 HWY_INLINE VF ClampedSwiglu(VF gate, VF up, float limit) {
   const DF d;
-  const VF top = hn::Set(d, limit);
-  const VF bottom = hn::Set(d, -limit);
-  const VF g = hn::IfThenElse(hn::Gt(gate, top), top, gate);  // unlike Min, keeps NaN
-  const VF most = hn::IfThenElse(hn::Gt(up, top), top, up);
-  const VF u = hn::IfThenElse(hn::Lt(most, bottom), bottom, most);
+  const VF g = AtMost(gate, hn::Set(d, limit));
+  const VF u = Within(up, limit);
   return hn::Mul(hn::Add(u, hn::Set(d, 1.0f)), TimesSigmoid(g, hn::Mul(g, hn::Set(d, 1.702f))));
+}
+
+HWY_INLINE VF LimitedSwiglu(VF gate, VF up, float limit) {
+  return hn::Mul(AtMost(TimesSigmoid(gate, gate), hn::Set(DF(), limit)), Within(up, limit));
 }
 
 }  // namespace HWY_NAMESPACE

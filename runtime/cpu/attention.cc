@@ -28,7 +28,7 @@ struct AttentionJob {
   Matrix out;
   int64_t score_floats;  // per query
 
-  int64_t Group() const { return params->heads / cache->shape().kv_heads; }
+  int64_t Group() const { return params->heads / cache->heads(params->layer); }
 };
 
 // Queries of one unit: `heads` query heads of one group times `rows` rows.
@@ -77,8 +77,9 @@ void RunAttentionUnit(const AttentionJob& job, const AttentionSequence& sequence
   const AttentionTile tile = TileOf(group);
   const int64_t parts = (group + tile.heads - 1) / tile.heads;
   const int64_t part = index % parts;
-  const int64_t kv_head = index / parts % shape.kv_heads;
-  const int64_t first_row = index / parts / shape.kv_heads * tile.rows;
+  const int64_t kv_heads = job.cache->heads(job.params->layer);
+  const int64_t kv_head = index / parts % kv_heads;
+  const int64_t first_row = index / parts / kv_heads * tile.rows;
   const int64_t rows = std::min(tile.rows, sequence.rows - first_row);
   const int64_t heads = std::min(tile.heads, group - part * tile.heads);
 
@@ -184,7 +185,8 @@ void StoreHead(int64_t layer, const AttentionSequence& sequence, int64_t head, c
 int64_t UnitsOf(const AttentionJob& job, const AttentionSequence& sequence) {
   const AttentionTile tile = HWY_DYNAMIC_DISPATCH(TileOf)(job.Group());
   const int64_t parts = (job.Group() + tile.heads - 1) / tile.heads;
-  return (sequence.rows + tile.rows - 1) / tile.rows * job.cache->shape().kv_heads * parts;
+  const int64_t kv_heads = job.cache->heads(job.params->layer);
+  return (sequence.rows + tile.rows - 1) / tile.rows * kv_heads * parts;
 }
 
 // Unit `index` of the whole batch, counted from the last row of the last sequence, since later rows
@@ -205,7 +207,7 @@ void RunUnit(const AttentionJob& job, int64_t index, float* scratch) {
 void StoreKv(ThreadPool& pool, int64_t layer, std::span<const AttentionSequence> sequences,
              ConstMatrix k, ConstMatrix v, KvCache& cache) {
   constexpr int64_t kMinFloats = 32768;
-  const int64_t heads = cache.shape().kv_heads;
+  const int64_t heads = cache.heads(layer);
   const auto units = static_cast<int64_t>(sequences.size()) * heads;
   const int64_t unit_floats = k.rows * k.cols / std::max<int64_t>(units, 1) + 1;
   pool.ParallelFor(units, kMinFloats / unit_floats + 1, [&](int64_t begin, int64_t end, int) {

@@ -52,9 +52,13 @@ HWY_INLINE void StoreHidden(const FfnJob& job, const GatedFfnWeights& ffn, const
     for (size_t i = 0; i < kVectors; ++i) up.v[i] = hn::Add(up.v[i], bias.v[i]);
   }
   for (size_t i = 0; i < kVectors; ++i) {
-    up.v[i] = job.activation == Activation::kClampedSwiglu
-                  ? ClampedSwiglu(gate.v[i], up.v[i], ffn.limit)
-                  : hn::Mul(Activate(job.activation, gate.v[i]), up.v[i]);
+    if (job.activation == Activation::kClampedSwiglu) {
+      up.v[i] = ClampedSwiglu(gate.v[i], up.v[i], ffn.limit);
+    } else if (job.activation == Activation::kLimitedSwiglu) {
+      up.v[i] = LimitedSwiglu(gate.v[i], up.v[i], ffn.limit);
+    } else {
+      up.v[i] = hn::Mul(Activate(job.activation, gate.v[i]), up.v[i]);
+    }
   }
   StoreBlockN(up, hidden, count);
 }

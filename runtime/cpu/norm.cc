@@ -10,6 +10,7 @@
 #include "hwy/highway.h"
 #include "runtime/cpu/activation-inl.h"
 #include "runtime/cpu/simd-inl.h"
+#include "runtime/exact_math.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace folkmoot::cpu {
@@ -265,6 +266,19 @@ void AddSigmoidGated(ThreadPool& pool, ConstMatrix x, std::span<const float> wei
 void MultiplySigmoid(ThreadPool& pool, ConstMatrix gates, Matrix out) {
   ForRows(pool, out.rows, out.cols, [&](int64_t r) {
     HWY_DYNAMIC_DISPATCH(SigmoidRow)(gates.Row(r), out.cols, out.Row(r));
+  });
+}
+
+void MultiplyGates(ThreadPool& pool, GateFunction f, ConstMatrix gates, Matrix out) {
+  const int64_t neighbours = out.cols / gates.cols;
+  ForRows(pool, out.rows, out.cols, [&](int64_t r) {
+    float* value = out.Row(r);
+    for (int64_t g = 0; g < gates.cols; ++g) {
+      const double gate = gates.Row(r)[g];
+      const auto factor = static_cast<float>(f == GateFunction::kSoftplus ? exact::Softplus(gate)
+                                                                          : exact::Sigmoid(gate));
+      for (int64_t i = 0; i < neighbours; ++i) *value++ *= factor;
+    }
   });
 }
 

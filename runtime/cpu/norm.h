@@ -29,6 +29,7 @@ void ApplyRope(ThreadPool& pool, ConstMatrix cos, ConstMatrix sin, const RotaryP
 void AddSigmoidGated(ThreadPool& pool, ConstMatrix x, std::span<const float> weight, ConstMatrix y,
                      Matrix out);
 void MultiplySigmoid(ThreadPool& pool, ConstMatrix gates, Matrix out);
+void MultiplyGates(ThreadPool& pool, GateFunction f, ConstMatrix gates, Matrix out);
 
 double LogSumExp(std::span<const float> logits);
 void SoftmaxWeights(std::span<const float> logits, float top, float temperature,

@@ -74,6 +74,7 @@ __device__ inline float Activate(int kind, float x) {
     case Activation::kSilu:
     case Activation::kClampedSwiglu:  // not on GPUs: WhyCpuOnly
     case Activation::kReluSquared:    // nor this
+    case Activation::kLimitedSwiglu:
       break;
   }
   return TimesSigmoid(x, x);

@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <span>
+#include <vector>
 
 #include "runtime/dtype.h"
 #include "runtime/lazy_memory.h"
@@ -32,11 +33,19 @@ class KvCache {
     int64_t head_dim = 0;
     int64_t value_dim = 0;      // of values; 0: head_dim
     DType dtype = DType::kF32;  // or kBF16, kI8
+    // Heads of keys of each layer, where they differ; empty: all have kv_heads.
+    std::vector<int64_t> layer_heads = {};
+
+    int64_t all_heads() const;  // of all layers
   };
   explicit KvCache(const Shape& shape);
   static int64_t BytesPerBlock(const Shape& shape);
 
   const Shape& shape() const { return shape_; }
+  int64_t heads(int64_t layer) const {
+    const auto at = first_heads_.begin() + layer;
+    return at[1] - at[0];
+  }
   int64_t value_dim() const { return shape_.value_dim > 0 ? shape_.value_dim : shape_.head_dim; }
   int64_t bytes() const { return keys_.bytes() + values_.bytes(); }
 
@@ -65,13 +74,14 @@ class KvCache {
  private:
   KvCache() = default;
   int64_t Index(int64_t layer, int64_t block, int64_t head) const {
-    return (layer * shape_.blocks + block) * shape_.kv_heads + head;
+    return first_heads_[static_cast<size_t>(layer)] * shape_.blocks + block * heads(layer) + head;
   }
   void SetBytes();  // of shape_
 
   Shape shape_;
   int64_t key_bytes_ = 0;  // of one head of one block
   int64_t value_bytes_ = 0;
+  std::vector<int64_t> first_heads_;  // of the layers before each, and of all
   LazyMemory keys_;
   LazyMemory values_;
 };
@@ -91,7 +101,7 @@ struct AttentionSequence {
 
 struct AttentionParams {
   int64_t layer = 0;
-  int64_t heads = 0;  // query heads; a multiple of the cache's kv_heads
+  int64_t heads = 0;  // query heads; a multiple of the layer's in the cache
   float scale = 1.0f;
   int64_t window = 0;  // a query at p sees keys max(0, p - window + 1) .. p; 0 = all
   int64_t chunk = 0;   // and those of its own chunk of so many positions (Llama 4); 0 = all
@@ -104,7 +114,7 @@ struct AttentionParams {
   int64_t reach = 0;
 };
 
-// Writes k [T, kv_heads * head_dim] and v [T, kv_heads * value_dim] to the pages of their
+// Writes k [T, heads of the layer * head_dim] and v [T, those * value_dim] to the pages of their
 // positions.
 void StoreKv(ThreadPool& pool, int64_t layer, std::span<const AttentionSequence> sequences,
              ConstMatrix k, ConstMatrix v, KvCache& cache);

@@ -127,8 +127,17 @@ void GemmStack(ThreadPool& pool, ConstMatrix x, std::span<const PackedMatrix> st
                std::span<const float> bias, Workspace& workspace, Matrix out);
 
 // act(gate) * up. kClampedSwiglu is that of gpt-oss: with g = min(gate, limit) and u = up within
-// +-limit, g sigmoid(1.702 g) (u + 1). kReluSquared: max(x, 0)^2 (Nemotron-H).
-enum class Activation : uint8_t { kSilu, kGelu, kGeluTanh, kRelu, kClampedSwiglu, kReluSquared };
+// +-limit, g sigmoid(1.702 g) (u + 1). kReluSquared: max(x, 0)^2 (Nemotron-H). kLimitedSwiglu is
+// that of Step-3.7: min(silu(gate), limit) u.
+enum class Activation : uint8_t {
+  kSilu,
+  kGelu,
+  kGeluTanh,
+  kRelu,
+  kClampedSwiglu,
+  kReluSquared,
+  kLimitedSwiglu
+};
 
 // One feed-forward network: down(act(gate x) * (up x)), or, without a gate, down(act(up x)).
 struct GatedFfnWeights {
@@ -137,7 +146,7 @@ struct GatedFfnWeights {
   std::span<const float> gate_bias = {};  // [I] each or empty; not owned
   std::span<const float> up_bias = {};
   std::span<const float> down_bias = {};
-  float limit = 0;    // of kClampedSwiglu
+  float limit = 0;    // of kClampedSwiglu and kLimitedSwiglu; may be infinite
   bool gated = true;  // false: gate_bias is that of the one matrix
 
   int64_t outputs() const { return gated ? gate_up.n() / 2 : gate_up.n(); }

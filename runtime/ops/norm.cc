@@ -119,6 +119,11 @@ void MultiplySigmoid(ThreadPool& pool, ConstMatrix gates, Matrix out) {
   cpu::MultiplySigmoid(pool, gates, out);
 }
 
+void MultiplyGates(ThreadPool& pool, GateFunction f, ConstMatrix gates, Matrix out) {
+  FM_CHECK(gates.rows == out.rows && gates.cols > 0 && out.cols % gates.cols == 0);
+  cpu::MultiplyGates(pool, f, gates, out);
+}
+
 void AddSigmoidGated(ThreadPool& pool, ConstMatrix x, std::span<const float> weight, ConstMatrix y,
                      Matrix out) {
   CheckSameShape(y, out);

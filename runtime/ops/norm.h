@@ -75,6 +75,10 @@ void AddSigmoidGated(ThreadPool& pool, ConstMatrix x, std::span<const float> wei
 // out *= sigmoid(gates), elementwise.
 void MultiplySigmoid(ThreadPool& pool, ConstMatrix gates, Matrix out);
 
+// out *= f(gates), each of the G gates of a row for out.cols / G neighbours.
+enum class GateFunction : uint8_t { kSigmoid, kSoftplus };
+void MultiplyGates(ThreadPool& pool, GateFunction f, ConstMatrix gates, Matrix out);
+
 // log(sum over v of exp(logits[v])) in double, added by index mod 8.
 double LogSumExp(std::span<const float> logits);
 

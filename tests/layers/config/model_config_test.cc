@@ -103,7 +103,7 @@ TEST(ModelConfig, ArchitectureFromEitherKey) {
 TEST(ModelConfig, DefaultsOfGptOss) {
   const ModelConfig config = Parse({{"model_type", "gpt_oss"}, {"num_hidden_layers", 2}});
   EXPECT_EQ(config.heads * config.head_dim, 4096);
-  EXPECT_TRUE(config.qkv_bias && config.output_bias && config.sinks);
+  EXPECT_TRUE(config.qkv_bias && config.output_bias && config.sinks());
   EXPECT_TRUE(config.moe.router_bias && config.moe.expert_bias);
   EXPECT_EQ(config.activation, Activation::kClampedSwiglu);
   EXPECT_EQ(config.swiglu_limit, 7.0f);

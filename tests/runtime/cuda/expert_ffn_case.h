@@ -31,6 +31,8 @@ inline double ActivateDouble(Activation activation, double x) {
              (1.0 + std::tanh(std::sqrt(2.0 / std::acos(-1.0)) * (x + 0.044715 * x * x * x)));
     case Activation::kSilu:
     case Activation::kClampedSwiglu:  // not on GPUs
+    case Activation::kLimitedSwiglu:
+    case Activation::kReluSquared:
       break;
   }
   return x / (1.0 + std::exp(-x));

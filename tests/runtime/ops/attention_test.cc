@@ -106,10 +106,10 @@ std::vector<std::vector<float>> RunSteps(const Case& c,
   KvCache cache({.layers = 2,
                  .blocks = 211,
                  .block_size = c.block_size,
-                 .kv_heads = c.kv_heads,
                  .head_dim = c.head_dim,
                  .value_dim = c.values,
-                 .dtype = c.cache});
+                 .dtype = c.cache,
+                 .layer_heads = {c.kv_heads + 1, c.kv_heads}});
   const std::vector<float> sinks = c.Sinks();
   for (int64_t block = 0; block < 211; ++block) {
     for (int64_t head = 0; head < c.kv_heads; ++head) {
@@ -279,6 +279,8 @@ TEST(KvCache, SaysItsBytes) {
   EXPECT_EQ(KvCache::BytesPerBlock(small), 3 * 16 * 2 * 64 * 2 * 2);
   small.dtype = DType::kI8;
   EXPECT_EQ(KvCache::BytesPerBlock(small), 3 * 16 * 2 * 2 * (64 + 4));
+  small.layer_heads = {2, 4, 1};
+  EXPECT_EQ(KvCache::BytesPerBlock(small), 7 * 16 * 2 * (64 + 4));
 }
 
 TEST(Attention, LargeScoresDoNotOverflow) {

@@ -39,6 +39,9 @@ double Act(Activation activation, double x, double up) {
       x = std::min(x, double{kLimit});
       return x / (1.0 + std::exp(-1.702 * x)) *
              (std::clamp(up, double{-kLimit}, double{kLimit}) + 1.0);
+    case Activation::kLimitedSwiglu:
+      return std::min(x / (1.0 + std::exp(-x)), double{kLimit}) *
+             std::clamp(up, double{-kLimit}, double{kLimit});
     case Activation::kSilu:
       return up * x / (1.0 + std::exp(-x));
     case Activation::kGelu:
@@ -159,15 +162,16 @@ TEST_P(GatedFfnTest, ARowHasTheSameBitsInEveryGrouping) {
   EXPECT_EQ(Bits(apart), Bits(together));
 }
 
-INSTANTIATE_TEST_SUITE_P(Cases, GatedFfnTest,
-                         testing::Values(Case{DType::kF32, Activation::kSilu, 24, 40, false},
-                                         Case{DType::kBF16, Activation::kSilu, 65, 33, true},
-                                         Case{DType::kF16, Activation::kGelu, 32, 17, false},
-                                         Case{DType::kF32, Activation::kGeluTanh, 33, 48, true},
-                                         Case{DType::kBF16, Activation::kRelu, 64, 64, false},
-                                         Case{DType::kF32, Activation::kReluSquared, 48, 40, true},
-                                         Case{DType::kF32, Activation::kClampedSwiglu, 40, 33,
-                                              true}));
+INSTANTIATE_TEST_SUITE_P(
+    Cases, GatedFfnTest,
+    testing::Values(Case{DType::kF32, Activation::kSilu, 24, 40, false},
+                    Case{DType::kBF16, Activation::kSilu, 65, 33, true},
+                    Case{DType::kF16, Activation::kGelu, 32, 17, false},
+                    Case{DType::kF32, Activation::kGeluTanh, 33, 48, true},
+                    Case{DType::kBF16, Activation::kRelu, 64, 64, false},
+                    Case{DType::kF32, Activation::kReluSquared, 48, 40, true},
+                    Case{DType::kF32, Activation::kLimitedSwiglu, 40, 33, true},
+                    Case{DType::kF32, Activation::kClampedSwiglu, 40, 33, true}));
 
 // down(act(up x)), with widths that fill no panel.
 TEST(GatedFfn, WithoutAGateItMatchesDoublesInEveryGrouping) {

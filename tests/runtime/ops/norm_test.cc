@@ -229,6 +229,26 @@ TEST(MultiplySigmoid, MatchesDoubles) {
   }
 }
 
+TEST(MultiplyGates, MatchDoubles) {
+  const std::vector<float> before = RandomFloats(200, 19);
+  std::vector<float> gates = RandomFloats(40, 20);
+  gates[3] = 1000.0f;
+  gates[4] = -1000.0f;
+  for (const GateFunction f : {GateFunction::kSigmoid, GateFunction::kSoftplus}) {
+    const std::vector<float> out =
+        SameOnAllTargets(before, [&](ThreadPool& pool, std::vector<float>& y) {
+          MultiplyGates(pool, f, AsMatrix(gates, 8, 5), AsMatrix(y, 8, 25));
+        });
+    for (size_t i = 0; i < out.size(); ++i) {
+      const double gate = gates[i / 5];
+      const double factor = f == GateFunction::kSigmoid ? 1.0 / (1.0 + std::exp(-gate))
+                            : gate > 100.0              ? gate
+                                                        : std::log1p(std::exp(gate));
+      ASSERT_NEAR(out[i], before[i] * factor, 5e-7 * std::max(1.0, std::abs(factor))) << i;
+    }
+  }
+}
+
 TEST(AddSigmoidGated, MatchesDoubles) {
   const int64_t rows = 21, cols = 45;
   const std::vector<float> x = RandomFloats(rows * cols, 10);

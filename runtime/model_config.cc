@@ -321,7 +321,7 @@ bool ModelConfig::uniform_heads() const {
 int64_t ModelConfig::all_cache_heads() const {
   int64_t sum = 0;
   for (size_t i = static_cast<size_t>(encoder.layers); i < layers.size(); ++i) {
-    if (!layers[i].linear) sum += cache_heads(layers[i]);
+    if (layers[i].mixer == Mixer::kAttention) sum += cache_heads(layers[i]);
   }
   return sum;
 }

@@ -212,7 +212,7 @@ absl::Status DecoderModel::MakeColumns(const ModelOptions& options) {
 KvCache::Shape DecoderModel::CacheShape(const CachePages& pages, int rank) const {
   std::vector<int64_t> heads;
   for (const LayerConfig& layer : config_.layers) {
-    if (layer.linear) continue;
+    if (layer.mixer != Mixer::kAttention) continue;
     heads.push_back(config_.latent.kv_rank > 0
                         ? config_.cache_heads(layer)
                         : KvHeadSplit(config_, layer, columns_->size()).width(rank));

@@ -9,6 +9,7 @@
 
 #include "runtime/model_config.h"
 #include "runtime/model_config_json.h"
+#include "runtime/ops/causal_convolution.h"
 
 namespace folkmoot {
 
@@ -23,7 +24,7 @@ absl::Status CheckAttends(const ConfigReader& keys, std::string_view key,
                           const ModelConfig& config);
 
 // Rows that a causal convolution may see.
-inline constexpr IntRange kKernelRows = {1, 16};
+inline constexpr IntRange kKernelRows = {1, kMostConvolutionRows};
 
 // Key layer_types, or, where it is absent, `slides` by index, says which layers have the window
 // sliding_window (absent: `window`; 0: it must be there if any slides). Of ConfigFamily::window

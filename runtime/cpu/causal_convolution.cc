@@ -50,8 +50,6 @@ namespace folkmoot::cpu {
 namespace {
 HWY_EXPORT(ConvolveRun);
 
-constexpr int64_t kMostRows = 16;
-
 // The inputs of `run` at row `row` of the sequence: of this step, remembered, or none.
 const float* InputsAt(const ConvolutionJob& job, const AttentionSequence& sequence, int64_t row,
                       const ChannelRun& run) {
@@ -83,9 +81,9 @@ void Remember(const ConvolutionJob& job, const AttentionSequence& sequence) {
 void ConvolveRow(const ConvolutionJob& job, const AttentionSequence& sequence, int64_t row,
                  float* out) {
   const int64_t rows = job.convolution->rows;
-  FM_CHECK(rows <= kMostRows);
+  FM_CHECK(rows <= kMostConvolutionRows);
   for (const ChannelRun& run : job.runs) {
-    const float* inputs[kMostRows];
+    const float* inputs[kMostConvolutionRows];
     for (int64_t j = 0; j < rows; ++j) inputs[j] = InputsAt(job, sequence, row - rows + 1 + j, run);
     HWY_DYNAMIC_DISPATCH(ConvolveRun)(*job.convolution, run, inputs, out + run.channel);
   }

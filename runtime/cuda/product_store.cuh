@@ -87,7 +87,8 @@ __device__ inline float Activate(int activation, float x) {
       break;
     case Activation::kSilu:
     case Activation::kClampedSwiglu:  // not on GPUs: WhyCpuOnly
-    case Activation::kReluSquared:    // nor this
+    case Activation::kReluSquared:    // nor these
+    case Activation::kLimitedSwiglu:
       break;
   }
   return x / (1.0f + expf(-scaled));

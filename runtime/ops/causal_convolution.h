@@ -13,6 +13,8 @@
 
 namespace folkmoot {
 
+constexpr int64_t kMostConvolutionRows = 16;  // that it may see
+
 // Channel c of row t becomes act(sum over j of weights[j, c] * input[t - rows + 1 + j, c] +
 // bias[c]), summed in order of j; inputs before the sequence begins are zeros.
 struct CausalConvolution {

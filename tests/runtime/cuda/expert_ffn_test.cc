@@ -29,6 +29,7 @@ double ActivateDouble(Activation activation, double x) {
              (1.0 + std::tanh(std::sqrt(2.0 / std::acos(-1.0)) * (x + 0.044715 * x * x * x)));
     case Activation::kSilu:
     case Activation::kClampedSwiglu:  // not on GPUs
+    case Activation::kReluSquared:    // nor this
       break;
   }
   return x / (1.0 + std::exp(-x));

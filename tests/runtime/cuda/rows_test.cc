@@ -203,6 +203,7 @@ double Reference(Activation activation, double x) {
       return std::max(x, 0.0);
     case Activation::kSilu:
     case Activation::kClampedSwiglu:  // not on GPUs
+    case Activation::kReluSquared:    // nor this
       break;
   }
   return x / (1 + std::exp(-x));

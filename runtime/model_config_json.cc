@@ -4,6 +4,8 @@
 #include <cmath>
 #include <set>
 
+#include "runtime/json_text.h"
+
 namespace folkmoot {
 namespace {
 
@@ -33,32 +35,6 @@ std::string WantedNumber(double above) {
                            : fmt::format("it must be a number greater than {}", above);
 }
 
-// Python writes numbers that JSON does not have, as the Infinity in Nemotron's time_step_limit.
-// They become strings, which no key takes for a number.
-std::string WithQuotedNonNumbers(std::string_view text) {
-  std::string result;
-  bool quoted = false;
-  for (size_t i = 0; i < text.size(); ++i) {
-    const char c = text[i];
-    if (quoted && c == '\\') {
-      result += text.substr(i++, 2);
-      continue;
-    }
-    if (c == '"') quoted = !quoted;
-    size_t length = 0;
-    for (const std::string_view name : {"Infinity", "-Infinity", "NaN"}) {
-      if (!quoted && text.substr(i).starts_with(name)) length = name.size();
-    }
-    if (length == 0) {
-      result += c;
-      continue;
-    }
-    result += fmt::format("\"{}\"", text.substr(i, length));
-    i += length - 1;
-  }
-  return result;
-}
-
 }  // namespace
 
 absl::StatusOr<json> ParseConfigJson(std::string_view text, std::string_view file) {
@@ -75,7 +51,7 @@ absl::StatusOr<json> ParseConfigJson(std::string_view text, std::string_view fil
   };
   json root;
   try {
-    root = json::parse(WithQuotedNonNumbers(text), check);
+    root = json::parse(QuoteNonNumbers(text), check);
   } catch (const json::exception& error) {  // the library's only way to say where
     return InvalidArgument("{}: not JSON: {}", file, error.what());
   }

@@ -134,7 +134,8 @@ def first_reason(reports, key):
 
 def row(model_type, directories, folkmoot, plain, reduced):
     names = [directory.name for directory in directories]
-    reports = [inspect(folkmoot, directory) for directory in directories]
+    released_first = sorted(directories, key=lambda d: not d.name.endswith("-classic"))
+    reports = [inspect(folkmoot, directory) for directory in released_first]
     worst = max(plain[name] for name in names)
     low, own = max((reduced[name] for name in names), key=lambda pair: pair[0] / pair[1])
     gpu = first_reason(reports, "cpu_only")

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "launch/commands/inspect_config.h"
 
+#include <algorithm>
 #include <string>
 #include <string_view>
 
@@ -126,6 +127,12 @@ std::string AttentionText(const ModelConfig& config) {
   return text;
 }
 
+bool Rotates(const ModelConfig& config) {
+  return std::any_of(config.layers.begin(), config.layers.end(), [](const LayerConfig& layer) {
+    return layer.mixer == Mixer::kAttention && layer.rope;
+  });
+}
+
 std::string RopeText(const RopeConfig& rope) {
   std::string text = fmt::format("{}, theta {}", RopeName(rope.type), FormatNumber(rope.theta));
   if (rope.type != RopeType::kDefault)
@@ -198,7 +205,7 @@ void AddConfigRows(const ModelConfig& config, KeyValues& table) {
                                : fmt::format("{} biases by distance, up to {}",
                                              config.position_buckets, config.position_distance));
   } else {
-    table.Add("rope", RopeText(config.rope));
+    table.Add("rope", Rotates(config) ? RopeText(config.rope) : "none");
   }
   table.Add("vocabulary",
             fmt::format("{}{}", FormatCount(config.vocab),
@@ -242,7 +249,8 @@ nlohmann::ordered_json ConfigJson(const ModelConfig& config) {
   json["expert_groups"] = config.moe.groups;
   json["expert_width"] = config.expert_width();
   json["zero_experts"] = config.moe.zero_experts;
-  json["rope"] = config.has_encoder() ? nlohmann::ordered_json() : RopeJson(config.rope);
+  json["rope"] = nullptr;
+  if (!config.has_encoder() && Rotates(config)) json["rope"] = RopeJson(config.rope);
   json["encoder_layers"] = config.encoder.layers;
   json["vocab"] = config.vocab;
   json["context"] = config.max_positions;

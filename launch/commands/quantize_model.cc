@@ -18,6 +18,8 @@
 #include "layers/weight_loader.h"
 #include "nlohmann/json.hpp"
 #include "runtime/fault_points.h"
+#include "runtime/file.h"
+#include "runtime/json_text.h"
 
 namespace folkmoot {
 namespace {
@@ -40,8 +42,9 @@ absl::Status WriteText(const fs::path& path, const std::string& text) {
 }
 
 absl::StatusOr<Json> ReadConfig(const std::string& model) {
-  std::ifstream file(fs::path(model) / "config.json");
-  Json config = Json::parse(file, nullptr, /*allow_exceptions=*/false);
+  FM_ASSIGN_OR_RETURN(const std::string text,
+                      ReadFile(model + "/config.json", FaultPoint::kConfigRead));
+  Json config = Json::parse(QuoteNonNumbers(text), nullptr, /*allow_exceptions=*/false);
   if (!config.is_object()) return InvalidArgument("{}/config.json: not a JSON object", model);
   return config;
 }
@@ -236,7 +239,8 @@ absl::StatusOr<QuantizeReport> QuantizeModel(const QuantizeOptions& options, Thr
   FM_RETURN_IF_ERROR(
       Writer(*checkpoint, pool, progress).Write(plan, directory->path(), shard_bytes, &report));
   json["quantization_config"] = QuantizationConfig(options, plan);
-  FM_RETURN_IF_ERROR(WriteText(directory->path() / "config.json", json.dump(2) + "\n"));
+  FM_RETURN_IF_ERROR(
+      WriteText(directory->path() / "config.json", UnquoteNonNumbers(json.dump(2)) + "\n"));
   FM_RETURN_IF_ERROR(directory->TakeAlong(options.model));
   FM_RETURN_IF_ERROR(directory->Finish());
   return report;

@@ -206,9 +206,9 @@ std::string_view WhyNotSpeculative(const ModelConfig& config) {
     case Recurrence::kDeltaRule:
       break;
     case Recurrence::kStateSpace:
-      return "its state spaces remember, and a wrong guess would change what for good";
+      return "its state spaces keep a state, which a wrong guess would change for good";
     case Recurrence::kShortConvolution:
-      return "its convolutions remember, and a wrong guess would change what for good";
+      return "its convolutions keep a state, which a wrong guess would change for good";
   }
   return "its linear attention keeps a state, which a wrong guess would change for good";
 }

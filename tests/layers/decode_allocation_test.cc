@@ -113,7 +113,8 @@ INSTANTIATE_TEST_SUITE_P(
     testing::Values(std::tuple("mixtral-classic", false), std::tuple("mixtral-classic", true),
                     std::tuple("qwen2_moe-classic", false), std::tuple("qwen2_moe-classic", true),
                     std::tuple("qwen3_moe-classic", false), std::tuple("llama-classic", false),
-                    std::tuple("nllb-moe-classic", false), std::tuple("qwen3_next-classic", false)),
+                    std::tuple("nllb-moe-classic", false), std::tuple("qwen3_next-classic", false),
+                    std::tuple("nemotron_h-super", false), std::tuple("lfm2_moe-classic", false)),
     [](const auto& test) {
       std::string name = std::get<0>(test.param);
       std::replace(name.begin(), name.end(), '-', '_');

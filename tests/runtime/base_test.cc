@@ -6,15 +6,28 @@
 #include <cmath>
 #include <cstdint>
 #include <limits>
+#include <string>
 #include <vector>
 
 #include "runtime/dtype.h"
+#include "runtime/json_text.h"
 #include "runtime/machine_probe.h"
 #include "runtime/random.h"
 #include "runtime/workspace.h"
 
 namespace folkmoot {
 namespace {
+
+TEST(JsonText, NumbersThatJsonDoesNotHave) {
+  const std::string python =
+      R"({"a": [0.0, Infinity], "b": -Infinity, "c": NaN, "Infinity": "\"NaN"})";
+  const std::string quoted = QuoteNonNumbers(python);
+  EXPECT_EQ(quoted,
+            R"({"a": [0.0, "Infinity"], "b": "-Infinity", "c": "NaN", "Infinity": "\"NaN"})");
+  EXPECT_EQ(UnquoteNonNumbers(R"(["Infinity", "-Infinity", "NaN", "not NaN", 1])"),
+            R"([Infinity, -Infinity, NaN, "not NaN", 1])");
+  EXPECT_EQ(QuoteNonNumbers("\"unfinished NaN\\"), "\"unfinished NaN\\");
+}
 
 // The value that the bits of a small float mean, by the definition of IEEE 754.
 double Meaning(uint32_t bits, int exponent_bits, int mantissa_bits) {

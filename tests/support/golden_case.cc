@@ -5,6 +5,9 @@
 #include <cmath>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
+
+#include "runtime/json_text.h"
 
 namespace folkmoot {
 namespace {
@@ -107,7 +110,9 @@ GoldenCase::GoldenCase(const std::string& name, const std::string& folder) : var
   setup.options.model = fmt::format("{}/{}/{}", FOLKMOOT_TEST_DATA, folder, name);
   golden = nlohmann::json::parse(std::ifstream(setup.options.model + "/golden.json"));
   std::ifstream file(setup.options.model + "/config.json");  // GGUF files have none
-  const auto config = file ? nlohmann::json::parse(file) : nlohmann::json::object();
+  const std::string text(std::istreambuf_iterator<char>(file), {});
+  const auto config =
+      text.empty() ? nlohmann::json::object() : nlohmann::json::parse(QuoteNonNumbers(text));
   quantised = config.contains("quantization_config");
   if (config.value("model_type", "") == "phimoe") jump = 0.1;
   if (name.ends_with("-dynamic")) setup.options.max_model_len = 128;

@@ -84,6 +84,7 @@ struct Family {
   F(kQwen3)                  \
   F(kQwen3Moe)               \
   F(kQwen3Next)              \
+  F(kQwen3OmniMoe)           \
   F(kQwen3VlMoe)             \
   F(kQwen35)                 \
   F(kQwen35Moe)              \

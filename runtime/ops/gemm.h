@@ -123,7 +123,7 @@ void Gemm(ThreadPool& pool, ConstMatrix x, const PackedMatrix& w, std::span<cons
           Workspace& workspace, Matrix out);
 
 // act(gate) * up. kClampedSwiglu is that of gpt-oss: with g = min(gate, limit) and u = up within
-// +-limit, g sigmoid(1.702 g) (u + 1). kLimitedSwiglu is that of Step-3.7: min(silu(gate), limit) u.
+// +-limit, g sigmoid(1.702 g) (u + 1). kLimitedSwiglu, of Step-3.7, is min(silu(gate), limit) u.
 enum class Activation : uint8_t { kSilu, kGelu, kGeluTanh, kRelu, kClampedSwiglu, kLimitedSwiglu };
 
 // One feed-forward network: down(act(gate x) * (up x)), or, without a gate, down(act(up x)).

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """The families by model_type; those of a group are in families_<group>.py and joined below."""
 
+from .families_2026 import LATEST
 from .families_latent import LATENT
 from .families_linear import LINEAR
 from .families_more import MORE
+from .families_omni import OMNI
 from .families_other import OTHER
 from .families_pictures import PICTURES
 from .families_recent import RECENT
@@ -58,8 +60,10 @@ FAMILIES = {
     "gemma3_text": dense("Gemma3ForCausalLM", draw=_gemma_draw, rope=no_rope),
     **GROK,
     **LATENT,
+    **LATEST,
     **LINEAR,
     **MORE,
+    **OMNI,
     **OTHER,
     **PICTURES,
     **RECENT,

@@ -29,7 +29,7 @@ std::vector<std::string_view> KeysOf(RopeType type, const RopeDefaults& defaults
   const auto add = [&keys](std::initializer_list<std::string_view> more) {
     keys.insert(keys.end(), more);
   };
-  if (defaults.sections) add({"mrope_section", "mrope_interleaved"});
+  if (defaults.sections) add({"mrope_section", "mrope_interleaved", "interleaved"});
   switch (type) {
     case RopeType::kDefault:
       break;

@@ -35,9 +35,9 @@ struct Family {
 };
 
 #define FOLKMOOT_FAMILIES(F) \
+  F(kAxk1)                   \
   F(kAfmoe)                  \
   F(kAria)                   \
-  F(kAxk1)                   \
   F(kCohere2Moe)             \
   F(kDbrx)                   \
   F(kDeepseekV2)             \
@@ -55,8 +55,8 @@ struct Family {
   F(kGptOss)                 \
   F(kGraniteMoe)             \
   F(kGraniteMoeHybrid)       \
-  F(kGraniteMoeShared)       \
   F(kGraniteMoeSwa)          \
+  F(kGraniteMoeShared)       \
   F(kGrok1)                  \
   F(kHyV3)                   \
   F(kHunyuanMoe)             \
@@ -72,9 +72,9 @@ struct Family {
   F(kMellum)                 \
   F(kMimoV2Flash)            \
   F(kMinimaxM2)              \
-  F(kMistral)                \
-  F(kMistral4)               \
   F(kMistral4Multimodal)     \
+  F(kMistral4)               \
+  F(kMistral)                \
   F(kMixtral)                \
   F(kNemotronH)              \
   F(kNllbMoe)                \
@@ -88,6 +88,7 @@ struct Family {
   F(kQwen3)                  \
   F(kQwen3Moe)               \
   F(kQwen3Next)              \
+  F(kQwen3OmniMoe)           \
   F(kQwen3VlMoe)             \
   F(kQwen35)                 \
   F(kQwen35Moe)              \

@@ -125,8 +125,8 @@ constexpr std::string_view kSwaKeys[] = {
 // 0: the layer does not rotate. Of other bases there may be two.
 absl::Status ReadThetas(const ConfigReader& keys, ModelConfig& config) {
   constexpr const char* kThetas = "layer_rope_theta";
-  FM_ASSIGN_OR_RETURN(const auto thetas, keys.Numbers(kThetas, kBelowZero));
   if (!keys.HasValue(kThetas)) return absl::OkStatus();
+  FM_ASSIGN_OR_RETURN(const auto thetas, keys.Numbers(kThetas, kBelowZero));
   if (thetas.size() != config.layers.size()) return keys.WrongLength(kThetas, config.layers.size());
   std::vector<double> bases;
   for (size_t i = 0; i < thetas.size(); ++i) {

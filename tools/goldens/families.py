@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """The families by model_type; those of a group are in families_<group>.py and joined below."""
 
+from .families_2026 import LATEST
 from .families_hybrid import GRANITE_NAMES, HYBRID, granite_choices
 from .families_latent import LATENT
 from .families_linear import LINEAR
 from .families_more import MORE
+from .families_omni import OMNI
 from .families_other import OTHER
 from .families_pictures import PICTURES
 from .families_recent import RECENT
@@ -47,8 +49,10 @@ FAMILIES = {
     **GROK,
     **HYBRID,
     **LATENT,
+    **LATEST,
     **LINEAR,
     **MORE,
+    **OMNI,
     **OTHER,
     **PICTURES,
     **RECENT,

@@ -5,6 +5,7 @@ Variants of a group of families are in variants_<group>.py and joined at the end
 """
 
 from .variant import BASE, DELETE, Variant, variants_of
+from .variants_2026 import LATEST
 from .variants_dense import DENSE
 from .variants_gemma import GEMMA
 from .variants_granite import GRANITE
@@ -18,6 +19,7 @@ from .variants_other import OTHER
 from .variants_pictures import PICTURES
 from .variants_recent import RECENT
 from .variants_sigmoid import SIGMOID
+from .variants_windows import WINDOWS
 
 _mixtral = variants_of("mixtral", BASE | {
     "intermediate_size": 16, "num_local_experts": 4, "num_experts_per_tok": 2
@@ -335,6 +337,7 @@ VARIANTS = [
     *DENSE, *GEMMA, *GROK,
     *HYBRID,
     *LATENT,
+    *LATEST,
     *LINEAR,
     *MORE,
     *OLMO,
@@ -342,4 +345,5 @@ VARIANTS = [
     *PICTURES,
     *RECENT,
     *SIGMOID,
+    *WINDOWS,
 ]

@@ -148,4 +148,60 @@ GLM = [
     ),
 ]
 
-PICTURES = [*GLM, *KIMI, *QWEN]
+_OMNI_TEXT = BASE | {
+    "model_type": "qwen3_omni_moe_text", "head_dim": 12, "intermediate_size": 20,
+    "moe_intermediate_size": 10, "num_experts": 8, "num_experts_per_tok": 2, "pad_token_id": None,
+    "tie_word_embeddings": False,
+}
+_OMNI_VISION = {"depth": 1, "hidden_size": 16, "intermediate_size": 16, "num_heads": 2,
+                "patch_size": 2, "out_hidden_size": 32, "num_position_embeddings": 16,
+                "deepstack_visual_indexes": [0]}
+_OMNI_AUDIO = {"d_model": 16, "encoder_layers": 1, "encoder_attention_heads": 2,
+               "encoder_ffn_dim": 16, "num_mel_bins": 8, "output_dim": 32,
+               "downsample_hidden_size": 8, "max_source_positions": 16}
+
+
+def _omni(name, description, text, **kwargs):
+    """`matters` names changes of the text model, which stands in the thinker."""
+    def config(text):
+        return {"thinker_config": {
+            "model_type": "qwen3_omni_moe_thinker", "text_config": text,
+            "vision_config": _OMNI_VISION, "audio_config": _OMNI_AUDIO, "audio_token_id": 195,
+            "image_token_id": 196, "video_token_id": 197, "vision_start_token_id": 198,
+            "position_id_per_seconds": 13, "seconds_per_chunk": 2, "user_token_id": 872}}
+    text = _OMNI_TEXT | text
+    kwargs["matters"] = [config(text | change) for change in kwargs["matters"]]
+    outer = {"enable_audio_output": False, "im_start_token_id": 200, "system_token_id": 201}
+    return Variant(f"qwen3_omni_moe-{name}", "qwen3_omni_moe", description, outer | config(text),
+                   **kwargs)
+
+
+OMNI = [
+    _omni(
+        "classic",
+        "as released: top 2 of 8, sections of positions, one tensor per expert",
+        {"decoder_sparse_step": 1, "mlp_only_layers": [], "norm_topk_prob": True,
+         "shared_expert_intermediate_size": 0, "use_qk_norm": True, "sliding_window": None,
+         "use_sliding_window": False, "rope_theta": 1000000,
+         "rope_scaling": {"interleaved": True} | _SECTIONS},
+        dtype="BF16", shard_bytes=60000,
+        matters=[{"norm_topk_prob": False}, {"rope_theta": 100.0}, {"num_experts_per_tok": 1}],
+    ),
+    _omni(
+        "dense",
+        "every second of three layers with experts, weights not normalised, biases, float16",
+        {"num_hidden_layers": 3, "decoder_sparse_step": 2, "norm_topk_prob": False,
+         "attention_bias": True, "num_experts_per_tok": 3, "rms_norm_eps": 0.05},
+        dtype="F16",
+        matters=[{"norm_topk_prob": True}, {"rms_norm_eps": 1e-06}],
+    ),
+    _omni(
+        "listed",
+        "a dense layer by its number, multi-query, gelu",
+        {"mlp_only_layers": [1], "num_key_value_heads": 1, "hidden_act": "gelu",
+         "rope_theta": 500.0},
+        matters=[{"hidden_act": "silu"}, {"rope_theta": 100.0}],
+    ),
+]
+
+PICTURES = [*OMNI, *GLM, *KIMI, *QWEN]

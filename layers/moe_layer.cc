@@ -30,9 +30,8 @@ absl::StatusOr<MoeLayer> MoeLayer::Load(ThreadPool& pool, WeightLoader& loader,
                                                    ? loader.Row(names.selection_bias, outputs)
                                                    : loader.Vector(names.selection_bias, outputs));
   }
-  FM_ASSIGN_OR_RETURN(layer.experts_,
-                      Experts::Load(pool, loader, config, kind, names.experts, placement, rank,
-                                    columns));
+  FM_ASSIGN_OR_RETURN(layer.experts_, Experts::Load(pool, loader, config, kind, names.experts,
+                                                    placement, rank, columns));
   if (config.moe.output_bias) {
     FM_ASSIGN_OR_RETURN(layer.output_bias_, loader.VectorPart(names.output_bias, config.hidden,
                                                               layer.output_.begin(columns.rank()),
@@ -41,10 +40,9 @@ absl::StatusOr<MoeLayer> MoeLayer::Load(ThreadPool& pool, WeightLoader& loader,
   if (config.moe.shared_intermediate > 0) {
     FM_ASSIGN_OR_RETURN(
         layer.shared_,
-        DenseFfn::Load(pool, loader,
-                       TensorsOfShared(names, config.hidden, config.moe.shared_intermediate),
-                       config.activation, FfnLimit(config, kind.dense_limit), config.mlp_bias,
-                       columns));
+        DenseFfn::Load(
+            pool, loader, TensorsOfShared(names, config.hidden, config.moe.shared_intermediate),
+            config.activation, FfnLimit(config, kind.dense_limit), config.mlp_bias, columns));
     if (!names.shared_gate.empty()) {
       FM_ASSIGN_OR_RETURN(layer.shared_gate_, loader.Row(names.shared_gate, config.hidden));
     }

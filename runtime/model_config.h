@@ -77,7 +77,7 @@ struct MoeConfig {
   int64_t top_k = 0;  // of the layer that has most
   int64_t intermediate = 0;
   bool norm_topk_prob = false;
-  bool sigmoid_scores = false;  // of families that have others too (Cohere)
+  bool sigmoid_scores = false;      // of families that have others too (Cohere)
   int64_t shared_intermediate = 0;  // 0 = no shared expert
   // Of gates that choose groups of experts first (DeepSeek).
   int64_t groups = 1;
@@ -192,8 +192,8 @@ struct ModelConfig {
   int64_t value_head_dim = 0;      // of heads with keys of their own; 0: head_dim (MiMo-V2)
   float value_multiplier = 1.0f;   // of v
   AttentionGate attention_gate = AttentionGate::kNone;
-  bool gate_per_head = false;  // of kOwn: one output for all numbers of a head
-  bool gate_softplus = false;  // of kOwn: softplus, not sigmoid
+  bool gate_per_head = false;    // of kOwn: one output for all numbers of a head
+  bool gate_softplus = false;    // of kOwn: softplus, not sigmoid
   bool head_bias = false;        // of the output head
   float swiglu_limit = 0.0f;     // of Activation::kClampedSwiglu; see LayerConfig::expert_limit
   LatentConfig latent;           // kv_rank == 0: attention has keys and values of its own
@@ -228,9 +228,7 @@ struct ModelConfig {
   int64_t top_k(const LayerConfig& layer) const {
     return layer.top_k > 0 ? layer.top_k : moe.top_k;
   }
-  int64_t heads_of(const LayerConfig& layer) const {
-    return layer.heads > 0 ? layer.heads : heads;
-  }
+  int64_t heads_of(const LayerConfig& layer) const { return layer.heads > 0 ? layer.heads : heads; }
   int64_t kv_heads_of(const LayerConfig& layer) const {
     return layer.kv_heads > 0 ? layer.kv_heads : kv_heads;
   }

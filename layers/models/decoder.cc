@@ -229,8 +229,8 @@ RecurrentState::Shape DecoderModel::StateShape(int64_t slots, int64_t key_heads)
 int64_t DecoderModel::CacheBytesPerBlock(int64_t block_size) const {
   int64_t most = 0;
   for (int rank = 0; rank < columns_->size(); ++rank) {
-    most = std::max(most, KvCache::BytesPerBlock(
-                              CacheShape({.blocks = 1, .block_size = block_size}, rank)));
+    most = std::max(
+        most, KvCache::BytesPerBlock(CacheShape({.blocks = 1, .block_size = block_size}, rank)));
   }
   return most;
 }

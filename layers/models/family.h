@@ -35,9 +35,9 @@ struct Family {
 };
 
 #define FOLKMOOT_FAMILIES(F) \
+  F(kAxk1)                   \
   F(kAfmoe)                  \
   F(kAria)                   \
-  F(kAxk1)                   \
   F(kCohere2Moe)             \
   F(kDbrx)                   \
   F(kDeepseekV2)             \
@@ -54,8 +54,8 @@ struct Family {
   F(kGlm4vMoe)               \
   F(kGptOss)                 \
   F(kGraniteMoe)             \
-  F(kGraniteMoeShared)       \
   F(kGraniteMoeSwa)          \
+  F(kGraniteMoeShared)       \
   F(kGrok1)                  \
   F(kHyV3)                   \
   F(kHunyuanMoe)             \
@@ -69,9 +69,9 @@ struct Family {
   F(kMellum)                 \
   F(kMimoV2Flash)            \
   F(kMinimaxM2)              \
-  F(kMistral)                \
-  F(kMistral4)               \
   F(kMistral4Multimodal)     \
+  F(kMistral4)               \
+  F(kMistral)                \
   F(kMixtral)                \
   F(kNllbMoe)                \
   F(kOlmo2)                  \

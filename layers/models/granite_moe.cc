@@ -34,8 +34,8 @@ absl::Status ReadShared(const ConfigSource& source, ModelConfig& config) {
 }
 
 constexpr std::string_view kSwaKeys[] = {
-    "attention_multiplier", "embedding_multiplier", "logits_scaling",   "residual_multiplier",
-    "shared_intermediate_size", "sliding_window",     "layer_rope_theta"};
+    "attention_multiplier",     "embedding_multiplier", "logits_scaling",  "residual_multiplier",
+    "shared_intermediate_size", "sliding_window",       "layer_rope_theta"};
 
 // 0: the layer does not rotate. Of other bases there may be two.
 absl::Status ReadThetas(const ConfigReader& keys, ModelConfig& config) {
@@ -65,8 +65,8 @@ absl::Status ReadThetas(const ConfigReader& keys, ModelConfig& config) {
 
 absl::Status ReadSwa(const ConfigSource& source, ModelConfig& config) {
   FM_RETURN_IF_ERROR(ReadShared(source, config));
-  FM_RETURN_IF_ERROR(
-      ReadSlidingLayers(source.keys, 128, [](size_t i) { return i % 4 != 0; }, config));
+  FM_RETURN_IF_ERROR(ReadSlidingLayers(
+      source.keys, 128, [](size_t i) { return i % 4 != 0; }, config));
   for (LayerConfig& layer : config.layers) layer.sinks = true;
   return ReadThetas(source.keys, config);
 }

@@ -160,16 +160,15 @@ TEST_P(GatedFfnTest, ARowHasTheSameBitsInEveryGrouping) {
   EXPECT_EQ(Bits(apart), Bits(together));
 }
 
-INSTANTIATE_TEST_SUITE_P(Cases, GatedFfnTest,
-                         testing::Values(Case{DType::kF32, Activation::kSilu, 24, 40, false},
-                                         Case{DType::kBF16, Activation::kSilu, 65, 33, true},
-                                         Case{DType::kF16, Activation::kGelu, 32, 17, false},
-                                         Case{DType::kF32, Activation::kGeluTanh, 33, 48, true},
-                                         Case{DType::kBF16, Activation::kRelu, 64, 64, false},
-                                         Case{DType::kF32, Activation::kLimitedSwiglu, 40, 33,
-                                              true},
-                                         Case{DType::kF32, Activation::kClampedSwiglu, 40, 33,
-                                              true}));
+INSTANTIATE_TEST_SUITE_P(
+    Cases, GatedFfnTest,
+    testing::Values(Case{DType::kF32, Activation::kSilu, 24, 40, false},
+                    Case{DType::kBF16, Activation::kSilu, 65, 33, true},
+                    Case{DType::kF16, Activation::kGelu, 32, 17, false},
+                    Case{DType::kF32, Activation::kGeluTanh, 33, 48, true},
+                    Case{DType::kBF16, Activation::kRelu, 64, 64, false},
+                    Case{DType::kF32, Activation::kLimitedSwiglu, 40, 33, true},
+                    Case{DType::kF32, Activation::kClampedSwiglu, 40, 33, true}));
 
 // down(act(up x)), with widths that fill no panel.
 TEST(GatedFfn, WithoutAGateItMatchesDoublesInEveryGrouping) {

@@ -43,8 +43,8 @@ class GroupedAttention final : public UniformAttention {
   PackedMatrix gate_;                   // [columns of this rank's heads, or the heads, H] or empty
   GateFunction gate_function_ = GateFunction::kSigmoid;
   float value_scale_ = 1;
-  float clip_ = 0;                      // 0: none
-  bool gated_queries_ = false;          // AttentionGate::kBehindQueries
+  float clip_ = 0;              // 0: none
+  bool gated_queries_ = false;  // AttentionGate::kBehindQueries
 };
 
 }  // namespace folkmoot

@@ -59,7 +59,8 @@ absl::Status ReadExperts(const ConfigReader& keys, ModelConfig& config) {
 absl::Status Read(const ConfigSource& source, ModelConfig& config) {
   constexpr const char* kHeads = "num_attention_heads_per_layer";
   const ConfigReader& keys = source.keys;
-  FM_RETURN_IF_ERROR(ReadSlidingLayers(keys, 512, [](size_t) { return false; }, config));
+  FM_RETURN_IF_ERROR(ReadSlidingLayers(
+      keys, 512, [](size_t) { return false; }, config));
   FM_ASSIGN_OR_RETURN(const auto heads, ReadLayerInts(keys, kHeads, {1, 1 << 16}, config));
   for (size_t i = 0; i < heads.size(); ++i) {
     FM_RETURN_IF_ERROR(SetHeads(keys, kHeads, heads[i], config, config.layers[i]));

@@ -33,12 +33,11 @@ absl::StatusOr<RopeConfig> ReadKind(const ConfigReader& keys, const char* kind,
   }
   // That of both kinds; ParseRope refuses contradictions.
   if (older.partial > 0 && keys.HasValue(kPart)) part[kPart] = *keys.Find(kPart);
-  return ParseRope(
-      ConfigReader(part, fmt::format("config.json: {}: key '", kind)),
-      {.theta = older.theta,
-       .dim = config.head_dim,
-       .partial = older.partial,
-       .max_positions = config.max_positions});
+  return ParseRope(ConfigReader(part, fmt::format("config.json: {}: key '", kind)),
+                   {.theta = older.theta,
+                    .dim = config.head_dim,
+                    .partial = older.partial,
+                    .max_positions = config.max_positions});
 }
 
 }  // namespace

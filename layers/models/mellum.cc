@@ -14,7 +14,8 @@ constexpr FixedKey kFixed[] = {{"decoder_sparse_step", "1"}, {"mlp_only_layers",
 
 absl::Status Read(const ConfigSource& source, ModelConfig& config) {
   const ConfigReader& keys = source.keys;
-  FM_RETURN_IF_ERROR(ReadSlidingLayers(keys, 1024, [](size_t) { return false; }, config));
+  FM_RETURN_IF_ERROR(ReadSlidingLayers(
+      keys, 1024, [](size_t) { return false; }, config));
   FM_ASSIGN_OR_RETURN(const bool in_use, keys.Bool("use_sliding_window", true));
   for (size_t i = 0; i < config.layers.size() && !in_use; ++i) {
     if (config.layers[i].sliding_window == 0) continue;

@@ -76,8 +76,7 @@ absl::Status ReadWindowHeads(const ConfigReader& keys, ModelConfig& config) {
     layer.sinks = layer.sliding_window > 0 ? sinks : full_sinks;
     if (layer.sliding_window == 0) continue;
     layer.kv_heads = kv_heads;
-    FM_RETURN_IF_ERROR(
-        SetHeads(keys, keys.Has(kHeads) ? kHeads : kKvHeads, heads, config, layer));
+    FM_RETURN_IF_ERROR(SetHeads(keys, keys.Has(kHeads) ? kHeads : kKvHeads, heads, config, layer));
   }
   FM_ASSIGN_OR_RETURN(config.value_head_dim, keys.Int("v_head_dim", 128, kSizes));
   const std::pair<const char*, int64_t> same[] = {{"swa_head_dim", config.head_dim},
@@ -85,8 +84,8 @@ absl::Status ReadWindowHeads(const ConfigReader& keys, ModelConfig& config) {
   for (const auto& [key, size] : same) {
     FM_ASSIGN_OR_RETURN(const auto other, keys.OptionalInt(key));
     if (!other || *other == size) continue;
-    return keys.Wrong(key, fmt::format("heads of other layers have {}, and all must have as many",
-                                       size));
+    return keys.Wrong(
+        key, fmt::format("heads of other layers have {}, and all must have as many", size));
   }
   return absl::OkStatus();
 }

@@ -32,16 +32,15 @@ absl::Status ReadBeside(const ConfigReader& rope, ModelConfig& config) {
   const LatentConfig& latent = config.latent;
   const int64_t whole = latent.nope_dim + latent.rope_dim;
   if (part && static_cast<int64_t>(*part * static_cast<double>(whole)) != latent.rope_dim) {
-    return rope.Wrong("partial_rotary_factor",
-                      fmt::format("qk_rope_head_dim = {} of {} numbers of a head turn",
-                                  latent.rope_dim, whole));
+    return rope.Wrong(
+        "partial_rotary_factor",
+        fmt::format("qk_rope_head_dim = {} of {} numbers of a head turn", latent.rope_dim, whole));
   }
   if (beta.value_or(0.0) == 0.0) return absl::OkStatus();
   FM_ASSIGN_OR_RETURN(const auto context, rope.OptionalInt(kContext));
   if (!context) return rope.Wrong(kContext, fmt::format("{} needs it", kBeta));
-  config.temperature = {.scale = static_cast<float>(*beta),
-                        .floor = static_cast<float>(*context),
-                        .ahead = 0};
+  config.temperature = {
+      .scale = static_cast<float>(*beta), .floor = static_cast<float>(*context), .ahead = 0};
   return absl::OkStatus();
 }
 
@@ -49,8 +48,8 @@ absl::Status ReadRope(const ConfigReader& keys, ModelConfig& config) {
   json all = keys.object();
   const bool given = keys.HasValue("rope_parameters") || keys.HasValue("rope_scaling");
   if (!given) {
-    all["rope_parameters"] = {{"type", "yarn"},          {"factor", 128.0}, {kContext, 8192},
-                              {"mscale_all_dim", 1.0},   {"mscale", 1.0},   {kBeta, 0.1}};
+    all["rope_parameters"] = {{"type", "yarn"},        {"factor", 128.0}, {kContext, 8192},
+                              {"mscale_all_dim", 1.0}, {"mscale", 1.0},   {kBeta, 0.1}};
   }
   for (const char* name : {"rope_parameters", "rope_scaling"}) {
     if (!all.contains(name) || !all[name].is_object()) continue;

@@ -10,13 +10,13 @@ namespace {
 constexpr FixedKey kFixed[] = {{"shared_expert_intermediate_size", "0"}, {"use_qk_norm", "true"}};
 // In the file, and in the thinker.
 constexpr std::string_view kBesideText[] = {
-    "talker_config",          "code2wav_config",    "enable_audio_output",
-    "im_start_token_id",      "im_end_token_id",    "system_token_id",
-    "user_token_id",          "assistant_token_id", "tts_pad_token_id",
-    "tts_bos_token_id",       "tts_eos_token_id",   "audio_config",
-    "vision_config",          "audio_token_id",     "audio_start_token_id",
-    "audio_end_token_id",     "image_token_id",     "video_token_id",
-    "vision_token_id",        "vision_end_token_id", "vision_start_token_id",
+    "talker_config",           "code2wav_config",     "enable_audio_output",
+    "im_start_token_id",       "im_end_token_id",     "system_token_id",
+    "user_token_id",           "assistant_token_id",  "tts_pad_token_id",
+    "tts_bos_token_id",        "tts_eos_token_id",    "audio_config",
+    "vision_config",           "audio_token_id",      "audio_start_token_id",
+    "audio_end_token_id",      "image_token_id",      "video_token_id",
+    "vision_token_id",         "vision_end_token_id", "vision_start_token_id",
     "position_id_per_seconds", "seconds_per_chunk"};
 constexpr std::string_view kNotText[] = {"thinker.audio_tower.", "thinker.visual.", "talker.",
                                          "code2wav."};

@@ -51,9 +51,13 @@ constexpr FixedKey kFixed[] = {{"gating", "true"},
                                {"yarn_only_types", "[\"full_attention\"]"},
                                {"sink", "false"},
                                {"zero_centered", "true"}};
-constexpr std::string_view kBesideText[] = {
-    "vision_config", "image_token_id",        "projector_bias", "im_end_token", "im_patch_token",
-    "im_start_token", "understand_projector_stride"};
+constexpr std::string_view kBesideText[] = {"vision_config",
+                                            "image_token_id",
+                                            "projector_bias",
+                                            "im_end_token",
+                                            "im_patch_token",
+                                            "im_start_token",
+                                            "understand_projector_stride"};
 constexpr std::string_view kUnused[] = {"model.layers.{}.", "vision_model.",
                                         "vit_large_projector."};
 constexpr IntRange kSizes = {1, 1 << 16};
@@ -63,8 +67,8 @@ json CutLists(const ConfigReader& keys, size_t layers) {
   json object = keys.object();
   const auto padded = object.value("num_nextn_predict_layers", json(0));
   const size_t longest = layers + (padded.is_number_unsigned() ? padded.get<size_t>() : 0);
-  for (const char* key : {"layer_types", "mlp_layer_types", "swiglu_limits",
-                          "swiglu_limits_shared", "rope_theta", "partial_rotary_factors"}) {
+  for (const char* key : {"layer_types", "mlp_layer_types", "swiglu_limits", "swiglu_limits_shared",
+                          "rope_theta", "partial_rotary_factors"}) {
     const auto found = object.find(key);
     if (found == object.end() || !found->is_array() || found->size() != longest) continue;
     found->erase(found->begin() + static_cast<int64_t>(layers), found->end());
@@ -73,7 +77,7 @@ json CutLists(const ConfigReader& keys, size_t layers) {
 }
 
 // "3,4,5" or [3, 4, 5].
-absl::StatusOr<std::vector<int64_t>> ListedLayers(const ConfigReader& keys, int64_t layers) {
+absl::StatusOr<std::vector<int64_t>> ListedLayers(const ConfigReader& keys) {
   constexpr const char* kListed = "moe_layers_enum";
   if (!keys.HasValue(kListed) || !keys.Find(kListed)->is_string()) {
     return keys.Ints(kListed, {0, INT32_MAX});
@@ -82,13 +86,13 @@ absl::StatusOr<std::vector<int64_t>> ListedLayers(const ConfigReader& keys, int6
   const json parsed = json::parse(text, nullptr, false);
   if (parsed.is_discarded()) return keys.Wrong(kListed, "it must be a list of layers");
   const json one = {{kListed, parsed}};
-  return ConfigReader(one, keys.prefix()).Ints(kListed, {0, layers - 1});
+  return ConfigReader(one, keys.prefix()).Ints(kListed, {0, INT32_MAX});
 }
 
 absl::Status ReadMoeLayers(const ConfigReader& keys, ModelConfig& config) {
   const auto layers = static_cast<int64_t>(config.layers.size());
   for (size_t i = 0; i < config.layers.size(); ++i) config.layers[i].moe = i >= 3;
-  FM_ASSIGN_OR_RETURN(const auto listed, ListedLayers(keys, layers));
+  FM_ASSIGN_OR_RETURN(const auto listed, ListedLayers(keys));
   if (!keys.HasValue("moe_layers_enum")) return ReadMlpLayerTypes(keys, config);
   if (keys.HasValue("mlp_layer_types")) {
     return keys.Wrong("moe_layers_enum", "mlp_layer_types decides; remove one of them");
@@ -205,7 +209,8 @@ absl::Status Read(const ConfigSource& source, ModelConfig& config) {
   const json cut = CutLists(source.keys, config.layers.size());
   const ConfigReader keys(cut, source.keys.prefix(), kAliases);
   if (config.activation != Activation::kSilu) return keys.Wrong("hidden_act", "known: silu");
-  FM_RETURN_IF_ERROR(ReadSlidingLayers(keys, 0, [](size_t) { return false; }, config));
+  FM_RETURN_IF_ERROR(ReadSlidingLayers(
+      keys, 0, [](size_t) { return false; }, config));
   FM_RETURN_IF_ERROR(ReadMoeLayers(keys, config));
   FM_RETURN_IF_ERROR(ReadWindowHeads(keys, config));
   FM_RETURN_IF_ERROR(ReadExperts(keys, config));

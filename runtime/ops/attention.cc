@@ -42,8 +42,8 @@ KvCache::KvCache(const Shape& shape) : shape_(shape) {
   SetBytes();
   first_heads_.push_back(0);
   for (int64_t layer = 0; layer < shape.layers; ++layer) {
-    const int64_t own = shape.layer_heads.empty() ? shape.kv_heads
-                                                  : shape.layer_heads[static_cast<size_t>(layer)];
+    const int64_t own =
+        shape.layer_heads.empty() ? shape.kv_heads : shape.layer_heads[static_cast<size_t>(layer)];
     first_heads_.push_back(first_heads_.back() + own);
   }
   const int64_t heads = shape.blocks * first_heads_.back();

@@ -188,7 +188,7 @@ INSTANTIATE_TEST_SUITE_P(
     ::testing::Values(
         Refusal{"UnknownArchitecture",
                 {{"architectures", {"GptFiveForCausalLM"}}},
-                {"'GptFiveForCausalLM'", "known: AfmoeForCausalLM", "Qwen3MoeForCausalLM"}},
+                {"'GptFiveForCausalLM'", "known: AXK1ForCausalLM", "Qwen3MoeForCausalLM"}},
         Refusal{
             "UnknownModelType", {{"model_type", "bert"}}, {"'model_type' is \"bert\"", "known:"}},
         Refusal{"TypeOfAnotherArchitecture",

@@ -77,3 +77,15 @@ endfunction()
 function(folkmoot_build_quickly target)
   target_compile_options(${target} PRIVATE $<$<AND:$<CONFIG:Release>,$<COMPILE_LANGUAGE:CXX>>:-O1>)
 endfunction()
+
+# folkmoot_not_fuzzed(<target> <regex>): sources of the target where no input of a fuzz target comes.
+# With sanitizers, counters and every instruction set clang takes minutes for some of them.
+function(folkmoot_not_fuzzed target regex)
+  if(NOT FOLKMOOT_FUZZ)
+    return()
+  endif()
+  get_target_property(sources ${target} SOURCES)
+  list(FILTER sources INCLUDE REGEX "${regex}")
+  set_property(SOURCE ${sources} TARGET_DIRECTORY ${target} APPEND PROPERTY COMPILE_OPTIONS
+    -fno-sanitize=fuzzer-no-link,address,undefined -O0 -g0 -DHWY_COMPILE_ONLY_STATIC)
+endfunction()

@@ -22,8 +22,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     return 0;
   }
   folkmoot::RenderLimits limits;
-  limits.max_steps = 100'000;
-  limits.max_output_bytes = size_t{1} << 20;
+  limits.max_steps = 10'000;
+  limits.max_output_bytes = size_t{1} << 16;
   const auto rendered = (*parsed)->Render(context, limits);
   if (!rendered.ok()) return 0;
   FM_CHECK(rendered->text.size() <= limits.max_output_bytes);

@@ -16,7 +16,7 @@ namespace {
 
 using Constraint = absl::StatusOr<std::shared_ptr<const folkmoot::TokenConstraint>>;
 
-constexpr int64_t kVocab = 4096;
+constexpr int64_t kVocab = 512;  // of the tokens: the special ones, all bytes, short pieces
 constexpr int kTokens = 12;
 
 // Takes an allowed token some times, another one for every input.

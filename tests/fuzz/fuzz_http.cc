@@ -67,7 +67,6 @@ Heard Listen(std::string_view bytes, size_t piece) {
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const std::string_view bytes(reinterpret_cast<const char*>(data), size);
   const Heard whole = Listen(bytes, bytes.size() + 1);
-  FM_CHECK(Listen(bytes, 1) == whole);
-  FM_CHECK(Listen(bytes, 7) == whole);
+  FM_CHECK(Listen(bytes, 1 + size % 7) == whole);
   return 0;
 }

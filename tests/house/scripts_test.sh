@@ -10,11 +10,11 @@ fail() {
   exit 1
 }
 
-scripts=(quickstart.sh test.sh .ci/run scripts/*.sh)
+scripts=(quickstart.sh test.sh .ci/run scripts/*.sh tools/fuzz.sh)
 for script in "${scripts[@]}"; do
   bash -n "$script" || fail "$script does not parse"
 done
-for script in quickstart.sh test.sh .ci/run; do
+for script in quickstart.sh test.sh .ci/run tools/fuzz.sh; do
   [[ -x $script ]] || fail "$script is not executable"
 done
 if command -v shellcheck >/dev/null; then
@@ -31,8 +31,11 @@ expect_usage_error() {
 expect_usage_error ./quickstart.sh --no-such-option
 expect_usage_error ./quickstart.sh one two
 expect_usage_error ./test.sh no-such-preset
+expect_usage_error tools/fuzz.sh gguf
+expect_usage_error tools/fuzz.sh no-such-target 1
 [[ $(./quickstart.sh --help) == usage:* ]] || fail "quickstart.sh --help"
 [[ $(./test.sh --help) == usage:* ]] || fail "test.sh --help"
+[[ $(tools/fuzz.sh --help) == usage:* ]] || fail "tools/fuzz.sh --help"
 
 # shellcheck source=../../scripts/setup.sh
 source scripts/setup.sh

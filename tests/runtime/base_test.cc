@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The ground floor of runtime/: 16-bit floats, Philox draws, scratch memory.
+// The ground floor of runtime/: 16-bit floats, Philox draws, scratch memory, names.
 #include <gtest/gtest.h>
 
 #include <bit>
@@ -12,6 +12,7 @@
 #include "runtime/dtype.h"
 #include "runtime/json_text.h"
 #include "runtime/machine_probe.h"
+#include "runtime/nearest.h"
 #include "runtime/random.h"
 #include "runtime/workspace.h"
 
@@ -215,6 +216,23 @@ TEST(MachineProbe, MeasuresSomething) {
                                  ProductKind::kBfloat16}) {
     EXPECT_GT(MeasurePeak(pool, kind), 1e6) << ProductKindName(kind);
   }
+}
+
+TEST(Nearest, EditsAreCountedWithSwaps) {
+  EXPECT_EQ(EditDistance("", "abc"), 3);
+  EXPECT_EQ(EditDistance("top_k", "topk"), 1);
+  EXPECT_EQ(EditDistance("switch", "swicth"), 1);
+  EXPECT_EQ(EditDistance("ca", "abc"), 3);  // no edit inside of a swap
+  EXPECT_EQ(EditDistance("kitten", "sitting"), 3);
+}
+
+TEST(Nearest, OneThatCanBeMeant) {
+  const std::vector<std::string> known = {"mixtral", "switch", "swatch", "gshard"};
+  EXPECT_EQ(Nearest("swtch", known), &known[1]);  // the first of equals
+  EXPECT_EQ(Nearest("mixtrall", known), &known[0]);
+  EXPECT_EQ(Nearest("abcdef", known), nullptr);
+  EXPECT_EQ(Nearest("", known), nullptr);
+  EXPECT_EQ(Nearest(std::string(10'000'000, 'm'), known), nullptr);  // at once
 }
 
 }  // namespace

@@ -13,8 +13,8 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr char kParam[] = "folkmoot/param";
-constexpr char kCode[] = "folkmoot/code";
+constexpr char kParamPayload[] = "folkmoot/param";
+constexpr char kCodePayload[] = "folkmoot/code";
 // An ordered_json object is a vector underneath, with an operator[] of its own.
 template <typename Members>
 auto At(Members& members, size_t i) {
@@ -209,17 +209,17 @@ void AppendQuoted(std::string_view text, std::string* out) {
 }
 
 absl::Status WithParam(absl::Status status, std::string_view param) {
-  if (!param.empty()) status.SetPayload(kParam, absl::Cord(std::string(param)));
+  if (!param.empty()) status.SetPayload(kParamPayload, absl::Cord(std::string(param)));
   return status;
 }
 
 absl::Status WithCode(absl::Status status, std::string_view code) {
-  if (!code.empty()) status.SetPayload(kCode, absl::Cord(std::string(code)));
+  if (!code.empty()) status.SetPayload(kCodePayload, absl::Cord(std::string(code)));
   return status;
 }
 
-std::string ParamOf(const absl::Status& status) { return Payload(status, kParam); }
-std::string CodeOf(const absl::Status& status) { return Payload(status, kCode); }
+std::string ParamOf(const absl::Status& status) { return Payload(status, kParamPayload); }
+std::string CodeOf(const absl::Status& status) { return Payload(status, kCodePayload); }
 
 HttpResponse ToErrorResponse(const absl::Status& status) {
   const int code = HttpStatusOf(status);

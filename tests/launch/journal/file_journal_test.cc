@@ -100,6 +100,13 @@ TEST_F(FileJournalTest, FilesAreThisUsersAlone) {
             fs::perms::owner_read | fs::perms::owner_write);
 }
 
+// Its hash is right, and it has no letter.
+TEST_F(FileJournalTest, AnEmptyFrameIsNoHarm) {
+  fs::create_directories(options_.directory);
+  std::ofstream(options_.directory + "/0000000001.journal", std::ios::binary) << Framed("");
+  EXPECT_TRUE(Open()->TakeRequests().empty());
+}
+
 // Cut anywhere: what is whole before the cut comes back, and nothing else.
 TEST_F(FileJournalTest, ATornTailIsNoHarm) {
   auto journal = Open();

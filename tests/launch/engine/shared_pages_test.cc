@@ -134,6 +134,8 @@ INSTANTIATE_TEST_SUITE_P(
         SharingCase{{"DrawsOfTheSequence", kGoldens, "extra_policy=random,rng_scope=sequence_id"},
                     false},
         SharingCase{{"LinearAttention", "tests/data/goldens/qwen3_next-classic", ""}},
+        SharingCase{{"StateSpaces", "tests/data/goldens/nemotron_h-classic", ""}},
+        SharingCase{{"ShortConvolutions", "tests/data/goldens/lfm2_moe-classic", ""}},
         SharingCase{
             {"LinearAttentionFewCopies", "tests/data/goldens/qwen3_next-classic", ""}, true, 8},
         SharingCase{

@@ -71,6 +71,8 @@ NAMES = {
     "qwen2_moe": "Qwen1.5-MoE, Qwen2-MoE",
     "qwen3": "Qwen3",
     "qwen3_5": "Qwen3.5 (its text model)",
+    "qwen3_5_text": "Qwen3.5, text alone",
+    "qwen3_5_moe_text": "Qwen3.5 with experts, text alone",
     "qwen3_5_moe": "Qwen3.5 with experts (its text model)",
     "qwen3_moe": "Qwen3-MoE",
     "qwen3_next": "Qwen3-Next",

@@ -90,7 +90,9 @@ struct Family {
   F(kQwen3Next)              \
   F(kQwen3OmniMoe)           \
   F(kQwen3VlMoe)             \
+  F(kQwen35Text)             \
   F(kQwen35)                 \
+  F(kQwen35MoeText)          \
   F(kQwen35Moe)              \
   F(kSeedOss)                \
   F(kSolarOpen)              \

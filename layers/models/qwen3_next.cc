@@ -179,6 +179,15 @@ constexpr ConfigFamily Dense35Config() {
   return config;
 }
 
+// A file of the text model alone, with its keys and tensors one level up.
+constexpr ConfigFamily Alone(ConfigFamily config, std::string_view architecture) {
+  config.architecture = architecture;
+  config.model_type = config.text_model_type;
+  config.text_model_type = {};
+  config.beside_text = {};
+  return config;
+}
+
 constexpr Family Family35(const ConfigFamily& config, GateConfig (*gate)(const ModelConfig&)) {
   return {.config = config,
           .layer_names = Names35,
@@ -199,5 +208,16 @@ const Family kQwen3Next = {
 
 const Family kQwen35Moe = Family35(Moe35Config(), SigmoidSharedGate);
 const Family kQwen35 = Family35(Dense35Config(), nullptr);
+const Family kQwen35MoeText = {
+    .config = Alone(Moe35Config(), "Qwen3_5MoeForCausalLM"),
+    .layer_names = Names35,
+    .gate = SigmoidSharedGate,
+    .unused = kUnused,
+};
+const Family kQwen35Text = {
+    .config = Alone(Dense35Config(), "Qwen3_5ForCausalLM"),
+    .layer_names = Names35,
+    .unused = kUnused,
+};
 
 }  // namespace folkmoot

@@ -36,7 +36,7 @@ def _with_prediction(released):
 
 def _experts_of_state(weights, config):
     """All experts of a layer in one tensor, as in the state dict, or, for one variant, apart."""
-    text = config["text_config"]
+    text = config.get("text_config", config)
     return (per_expert() if text["num_experts"] == 5 else unchanged)(weights, config)
 
 
@@ -60,6 +60,9 @@ LINEAR = {
     "qwen3_5_moe": Family("Qwen3_5MoeForConditionalGeneration",
                           released=_with_prediction(_experts_of_state), routers=_routers,
                           rope=_rope, draw=_draw),
+    "qwen3_5_moe_text": Family("Qwen3_5MoeForCausalLM",
+                               released=_with_prediction(_experts_of_state), draw=_draw),
+    "qwen3_5_text": dense("Qwen3_5ForCausalLM", released=_with_prediction(unchanged), draw=_draw),
     "qwen3_5": dense("Qwen3_5ForConditionalGeneration", released=_with_prediction(unchanged),
                      rope=_rope, draw=_draw),
 }

@@ -5,6 +5,8 @@ Shapes of linear attention that hold as many numbers are among the changes that 
 of another width would fit the same tensors.
 """
 
+from dataclasses import replace
+
 from .variant import BASE, Variant, variants_of
 
 _HYBRID = BASE | {
@@ -215,4 +217,15 @@ QWEN35 = [
     ),
 ]
 
-LINEAR = NEXT + QWEN35_MOE + QWEN35
+
+
+def _alone(variant):
+    """The text model by itself, with the same keys."""
+    family, name = variant.model_type, variant.name.split("-", 1)[1]
+    return replace(variant, name=f"{family}_text-{name}", model_type=f"{family}_text",
+                   description=f"the text model alone: {variant.description}",
+                   config=variant.config["text_config"],
+                   matters=[change["text_config"] for change in variant.matters])
+
+
+LINEAR = NEXT + QWEN35_MOE + QWEN35 + [_alone(v) for v in QWEN35_MOE[:3] + QWEN35[:3]]

@@ -78,11 +78,14 @@ HWY_INLINE void AddStep(const int32_t* word, const std::byte* x, int64_t stride,
   }
 }
 
-// The integer sums of chunk `at` of x with the codes at `codes`, from `column` on.
+// The integer sums of chunk `at` of x with the codes at `codes`, from `column` on. Unrolled: GCC
+// moves all sums between registers, or to memory and back, in every turn of a loop.
 template <class Codes, int kRows, int64_t kChunk>
 HWY_INLINE IntegerSums<kRows> SumChunk(const CodeTile& tile, int64_t at, const std::byte* codes,
                                        int64_t column) {
   const DI d;
+  constexpr int64_t kStepBytes = Codes::kWords * kPanelCols * 4;
+  constexpr int64_t kSteps = kChunk / Codes::kStep;
   const bool fetch =
       column == 0 && (tile.fetch_parts == 1 || at % tile.fetch_parts == tile.fetch_part);
   IntegerSums<kRows> sums;
@@ -94,14 +97,16 @@ HWY_INLINE IntegerSums<kRows> SumChunk(const CodeTile& tile, int64_t at, const s
     for (VI& sum : sums.v[r]) sum = start;
   }
   const std::byte* x = tile.x.q + at * kChunk * Codes::kRowBytes;
-  for (int64_t step = 0; step < kChunk / Codes::kStep; ++step, x += 4 * Codes::kParts) {
-    const std::byte* word = codes + step * Codes::kWords * kPanelCols * 4;
+  const auto* words = reinterpret_cast<const int32_t*>(codes) + column;
+#pragma GCC unroll 8
+  for (int64_t step = 0; step < kSteps; ++step) {
     if (fetch) {
-      for (int64_t line = 0; line < Codes::kWords * kPanelCols * 4; line += 64) {
-        hwy::Prefetch(word + tile.fetch + line);
+      for (int64_t line = 0; line < kStepBytes; line += 64) {
+        hwy::Prefetch(codes + tile.fetch + step * kStepBytes + line);
       }
     }
-    AddStep<Codes, kRows>(reinterpret_cast<const int32_t*>(word) + column, x, tile.x.stride, sums);
+    AddStep<Codes, kRows>(words + step * (kStepBytes / 4), x + step * 4 * Codes::kParts,
+                          tile.x.stride, sums);
   }
   return sums;
 }
@@ -120,14 +125,18 @@ template <class Codes, int kRows, int64_t kChunk>
 HWY_INLINE void AddChunkGroup(const CodeTile& tile, int64_t group, const std::byte* codes,
                               const std::byte* scales, int64_t column) {
   const DF d;
+  constexpr size_t kCount = kTileVectors<kRows>;
   const IntegerSums<kRows> integers = SumChunk<Codes, kRows, kChunk>(tile, group, codes, column);
-  for (size_t i = 0; i < kTileVectors<kRows>; ++i) {
-    const int64_t at = column + static_cast<int64_t>(i * kVector);
-    const VF scale = LoadScale(tile.shape.scale_type, scales, at);
-    for (int r = 0; r < kRows; ++r) {
-      float* sum = tile.sums + r * kPanelCols + at;
-      const VF t = hn::Mul(hn::ConvertTo(d, integers.v[r][i]), ScaleOfRow<Codes>(tile, r, group));
-      hn::Store(Fma(t, scale, hn::Load(d, sum)), d, sum);
+  VF scale[kCount];
+  for (size_t i = 0; i < kCount; ++i) {
+    scale[i] = LoadScale(tile.shape.scale_type, scales, column + static_cast<int64_t>(i * kVector));
+  }
+  for (int r = 0; r < kRows; ++r) {
+    const VF x_scale = ScaleOfRow<Codes>(tile, r, group);
+    for (size_t i = 0; i < kCount; ++i) {
+      float* sum = tile.sums + r * kPanelCols + column + i * kVector;
+      const VF t = hn::Mul(hn::ConvertTo(d, integers.v[r][i]), x_scale);
+      hn::Store(Fma(t, scale[i], hn::Load(d, sum)), d, sum);
     }
   }
 }
@@ -184,7 +193,8 @@ HWY_INLINE void AddOffsets(const CodeTile& tile, int64_t group, const std::byte*
 }
 
 template <class Codes, int kRows>
-HWY_NOINLINE void RunCodeTile(const CodeTile& tile) {
+HWY_NOINLINE void RunCodeTile(const CodeTile& args) {
+  const CodeTile tile = args;  // which stores to sums cannot change
   const CodePanelShape& shape = tile.shape;
   for (int64_t group = 0; group < shape.groups; ++group) {
     const std::byte* codes = tile.panel + group * shape.group_bytes;

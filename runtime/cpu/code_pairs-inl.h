@@ -20,8 +20,8 @@ namespace HWY_NAMESPACE {
 using VI = hn::Vec<DI>;
 
 // Words of two 16-bit halves. AddPairs is sum + low * low + high * high; EvenBytes makes halves of
-// bytes 0 and 2 of each word, OddBytes of bytes 1 and 3; Fp4Halves<p> makes halves of the E2M1
-// codes in nibbles p and p + 4, doubled to integers.
+// bytes 0 and 2 of each word, OddBytes of bytes 1 and 3; NibbleHalves<p> makes halves of nibbles p
+// and p + 4, Fp4Halves<p> of the E2M1 codes that they are, doubled to integers.
 #if HWY_TARGET == HWY_SCALAR
 HWY_INLINE int32_t Halves(int32_t low, int32_t high) {
   return static_cast<int32_t>((static_cast<uint32_t>(low) & 0xffff) | static_cast<uint32_t>(high)
@@ -35,6 +35,10 @@ HWY_INLINE VI EvenBytes(VI v) {
   return VI(Halves(static_cast<int8_t>(v.raw), static_cast<int8_t>(v.raw >> 16)));
 }
 HWY_INLINE VI OddBytes(VI v) { return EvenBytes(VI(v.raw >> 8)); }
+template <int kPair>
+HWY_INLINE VI NibbleHalves(VI v) {
+  return VI((v.raw >> (4 * kPair)) & 0x000f000f);
+}
 template <int kPair>
 HWY_INLINE VI Fp4Halves(VI v) {
   const auto number = [&](int nibble) {
@@ -67,6 +71,16 @@ HWY_INLINE VI EvenBytes(VI v) {
   return hn::BitCast(DI(), hn::ShiftRight<8>(hn::ShiftLeft<8>(hn::BitCast(D16(), v))));
 }
 HWY_INLINE VI OddBytes(VI v) { return hn::BitCast(DI(), hn::ShiftRight<8>(hn::BitCast(D16(), v))); }
+template <int kPair>
+HWY_INLINE VI NibbleHalves(VI v) {
+  const DI d;
+  if constexpr (kVector == 8) {  // two shifts: the sums of a tile leave no register for a mask
+    const hn::Repartition<uint16_t, DI> d16;
+    const auto halves = hn::ShiftLeft<12 - 4 * kPair>(hn::BitCast(d16, v));
+    return hn::BitCast(d, hn::ShiftRight<12>(halves));
+  }
+  return hn::And(hn::ShiftRight<4 * kPair>(v), hn::Set(d, 0x000f000f));
+}
 template <int kPair>
 HWY_INLINE VI Fp4Halves(VI v) {
   const DI d;
@@ -111,9 +125,7 @@ struct Int4Codes : Pairs {
   static constexpr int32_t kZero = kZeroCode;
   template <int kPart>
   static HWY_INLINE VI Part(const int32_t* word) {
-    const DI d;
-    const auto v = hn::Load(DU(), reinterpret_cast<const uint32_t*>(word));
-    return hn::And(hn::BitCast(d, hn::ShiftRight<4 * kPart>(v)), hn::Set(d, 0x000f000f));
+    return NibbleHalves<kPart>(hn::Load(DI(), word));
   }
 };
 

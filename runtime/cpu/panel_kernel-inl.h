@@ -13,7 +13,6 @@
 #include <algorithm>
 #include <cstdint>
 
-#include "hwy/cache_control.h"
 #include "runtime/cpu/bf16_pairs-inl.h"
 #include "runtime/cpu/panel.h"
 #include "runtime/cpu/simd-inl.h"
@@ -76,6 +75,7 @@ struct Sums {
 
 struct F32Panel {
   static constexpr bool kWidenFirst = false;
+  static constexpr int64_t kRows = kTileRows;
   static constexpr int64_t kStep = 1;  // values of k per step
   static constexpr int64_t kStepBytes = 128;
   static constexpr int64_t kBlock = 128;  // values of k whose panel slice is 16 KiB
@@ -89,6 +89,7 @@ struct F32Panel {
 
 struct F16Panel {
   static constexpr bool kWidenFirst = false;
+  static constexpr int64_t kRows = kTileRows;
   static constexpr int64_t kStep = 1;
   static constexpr int64_t kStepBytes = 64;
   static constexpr int64_t kBlock = 256;
@@ -102,6 +103,7 @@ struct F16Panel {
 
 struct BF16Panel {
   static constexpr bool kWidenFirst = true;
+  static constexpr int64_t kRows = kVector == 16 ? 8 : 2;  // widening takes a register
   static constexpr int64_t kStep = 2;
   static constexpr int64_t kStepBytes = 128;
   static constexpr int64_t kBlock = 128;
@@ -151,7 +153,8 @@ struct TileArgs {
   int64_t stride;
   int64_t k;
   // Memory to fetch meanwhile, as many bytes as w has; null fetches none. Of kFetchSteps each, the
-  // tile fetches part fetch_part of every fetch_parts.
+  // tile fetches part fetch_part of every fetch_parts. It goes to L2: this slice and the next are
+  // together as large as an L1 of 32 KiB.
   const std::byte* fetch;
   int64_t fetch_part;
   int64_t fetch_parts;
@@ -179,7 +182,7 @@ HWY_NOINLINE void RunTile(const TileArgs& args) {
       }
       for (; x != stop; x += Panel::kStep, w += Panel::kStepBytes) {
         for (int64_t line = 0; line < Panel::kStepBytes; line += 64) {
-          hwy::Prefetch(w + ahead + line);
+          __builtin_prefetch(w + ahead + line, 0, 2);
         }
         Panel::Step(w, x, stride, sums);
       }
@@ -193,7 +196,7 @@ HWY_NOINLINE void RunTile(const TileArgs& args) {
   sums.Store(args.sums);
 }
 
-template <class Panel, int kRows = kTileRows>
+template <class Panel, int kRows = Panel::kRows>
 HWY_INLINE void RunTileOf(int64_t rows, const TileArgs& args) {
   if constexpr (kRows > 1) {
     if (rows < kRows) return RunTileOf<Panel, kRows - 1>(rows, args);
@@ -206,7 +209,7 @@ HWY_INLINE void RunTileOf(int64_t rows, const TileArgs& args) {
 template <class Panel>
 HWY_INLINE void RunSlice(const std::byte* w, const PanelRows& x, int64_t k, const std::byte* fetch,
                          float* sums) {
-  const int64_t tiles = (x.rows + kTileRows - 1) / kTileRows;
+  const int64_t tiles = (x.rows + Panel::kRows - 1) / Panel::kRows;
   for (int64_t tile = 0; tile < tiles; ++tile) {
     // Tiles of equal height: 4 rows are 2 + 2 and not 3 + 1, which has too few chains.
     const int64_t row = x.rows * tile / tiles;
@@ -221,14 +224,14 @@ template <class Panel>
 HWY_INLINE void RunPanel(const std::byte* panel, const PanelRows& x, int64_t k, float* sums) {
   constexpr int64_t kNear = 8192;  // what one tile fetches ahead of itself
   std::memset(sums, 0, static_cast<size_t>(x.rows * kPanelCols) * sizeof(float));
-  if (x.rows <= kTileRows) return RunSlice<Panel>(panel, x, k, panel + kNear, sums);
+  if (x.rows <= Panel::kRows) return RunSlice<Panel>(panel, x, k, panel + kNear, sums);
   for (int64_t first = 0; first < k; first += Panel::kBlock) {
     const int64_t count = std::min(Panel::kBlock, k - first);
     const std::byte* w = panel + first / Panel::kStep * Panel::kStepBytes;
     const std::byte* next = w + (count + Panel::kStep - 1) / Panel::kStep * Panel::kStepBytes;
     const PanelRows rows{x.x + first, x.stride, x.rows};
     if constexpr (Panel::kWidenFirst) {
-      if (x.rows > 4) {  // two tiles of two rows fit the registers with ease: no need to widen
+      if (x.rows > 10) {  // fewer rows widen in less time than they would take to store
         HWY_ALIGN float wide[Panel::kBlock * kPanelCols];
         Panel::Widen(w, count, wide);
         RunSlice<F32Panel>(reinterpret_cast<const std::byte*>(wide), rows, count, next, sums);

@@ -11,12 +11,19 @@
 namespace folkmoot {
 namespace {
 
-// `tokens` tokens that attend to `attended` positions on average.
+// `tokens` tokens that attend to `attended` positions on average, or choose among them.
 StepCost CostOfStep(const ModelConfig& config, const StepWeights& weights, int64_t tokens,
                     double attended, int64_t logit_rows) {
   const auto t = static_cast<double>(tokens);
   const double head = static_cast<double>(config.vocab) * static_cast<double>(config.hidden);
   const auto per_head = static_cast<double>(config.cache_key_dim() + config.cache_value_dim());
+  const IndexerConfig& indexer = config.indexer;
+  double seen = attended;
+  if (indexer.top_k > 0) seen = std::min(seen, static_cast<double>(indexer.top_k));
+  const double indexed =
+      attended > seen
+          ? static_cast<double>(config.indexers() * indexer.heads * indexer.head_dim) * attended
+          : 0;
   double heads = 0;  // of all layers that look back
   const Family* const family = FindFamily(config.architecture);
   const bool gated = family == nullptr || !NamesOf(*family, "").moe.experts.up.empty();
@@ -36,7 +43,7 @@ StepCost CostOfStep(const ModelConfig& config, const StepWeights& weights, int64
   }
   return {.bytes = read * weights.bytes_per_weight,
           .flops = 2 * used,
-          .score_flops = 2 * heads * per_head * t * attended};
+          .score_flops = 2 * t * (heads * per_head * seen + indexed)};
 }
 
 }  // namespace

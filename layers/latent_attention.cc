@@ -29,6 +29,9 @@ absl::StatusOr<std::unique_ptr<Attention>> LatentAttention::Load(
   std::unique_ptr<LatentAttention> a(new LatentAttention(config, layer, columns));
   FM_RETURN_IF_ERROR(a->LoadQueries(pool, loader, config, names));
   FM_RETURN_IF_ERROR(a->LoadKeys(pool, loader, config, names));
+  if (config.layers[static_cast<size_t>(layer)].indexer) {
+    FM_ASSIGN_OR_RETURN(a->indexer_, LightningIndexer::Load(pool, loader, config, layer, names));
+  }
   FM_RETURN_IF_ERROR(a->LoadOutput(pool, loader, config.hidden, config.output_bias, names.o));
   return a;
 }
@@ -75,21 +78,20 @@ absl::Status LatentAttention::LoadKeys(ThreadPool& pool, WeightLoader& loader,
   return absl::OkStatus();
 }
 
-Matrix LatentAttention::Queries(LayerContext& ctx, const RopeRows& rope, ConstMatrix x) const {
-  const Matrix q = ctx.workspace.GetMatrix(x.rows, q_b_.n());
+ConstMatrix LatentAttention::LowQueries(LayerContext& ctx, ConstMatrix x) const {
+  if (dims_.q_rank == 0) return x;
+  const Matrix low = ctx.workspace.GetMatrix(x.rows, dims_.q_rank);
+  Gemm(ctx.pool, x, q_a_, q_a_bias_, ctx.workspace, low);
+  RmsNorm(ctx.pool, low, q_a_norm_, kNormEps, low);
+  return low;
+}
+
+Matrix LatentAttention::Queries(LayerContext& ctx, const RopeRows& rope, ConstMatrix low) const {
+  const Matrix q = ctx.workspace.GetMatrix(low.rows, q_b_.n());
   const RotaryPart part = {.head_dim = dims_.nope_dim + dims_.rope_dim,
                            .first = dims_.nope_dim,
                            .neighbours = neighbours_};
-  ConstMatrix from = x;
-  const Workspace::Position mark = ctx.workspace.Mark();
-  if (dims_.q_rank > 0) {
-    const Matrix low = ctx.workspace.GetMatrix(x.rows, dims_.q_rank);
-    Gemm(ctx.pool, x, q_a_, q_a_bias_, ctx.workspace, low);
-    RmsNorm(ctx.pool, low, q_a_norm_, kNormEps, low);
-    from = low;
-  }
-  Gemm(ctx.pool, from, q_b_, {}, ctx.workspace, q);
-  ctx.workspace.Release(mark);
+  Gemm(ctx.pool, low, q_b_, {}, ctx.workspace, q);
   if (dims_.q_scale != 1.0f) Scale(ctx.pool, dims_.q_scale, q);
   ApplyRope(ctx.pool, rope.cos, rope.sin, part, q);
   return q;
@@ -110,7 +112,11 @@ void LatentAttention::Attend(LayerContext& ctx, const AttentionStep& step, KvCac
                              ConstMatrix x, Matrix attended) const {
   const Matrix latents = Latents(ctx, step.rope, x);
   StoreKv(ctx.pool, layer(), step.sequences, latents, latents.Columns(0, dims_.kv_rank), cache);
-  const Matrix q = Queries(ctx, step.rope, x);
+  const ConstMatrix low = LowQueries(ctx, x);
+  if (indexer_) indexer_->Choose(ctx, step, x, low);
+  AttentionParams params = params_;
+  params.chosen = step.chosen;
+  const Matrix q = Queries(ctx, step.rope, low);
   if (!step.temperature.empty()) ScaleRows(ctx.pool, step.temperature, q);
   const int64_t width = dims_.kv_rank + dims_.rope_dim;
   const Matrix absorbed = ctx.workspace.GetMatrix(x.rows, params_.heads * width);
@@ -125,7 +131,7 @@ void LatentAttention::Attend(LayerContext& ctx, const AttentionStep& step, KvCac
     }
   }
   const Matrix sums = ctx.workspace.GetMatrix(x.rows, params_.heads * dims_.kv_rank);
-  PagedAttention(ctx.pool, params_, step.sequences, absorbed, cache, ctx.workspace, sums);
+  PagedAttention(ctx.pool, params, step.sequences, absorbed, cache, ctx.workspace, sums);
   for (int64_t h = 0; h < params_.heads; ++h) {
     Gemm(ctx.pool, sums.Columns(h * dims_.kv_rank, dims_.kv_rank), value_[static_cast<size_t>(h)],
          {}, ctx.workspace, attended.Columns(h * dims_.value_dim, dims_.value_dim));

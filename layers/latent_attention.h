@@ -7,13 +7,18 @@
 // (q^T (W c) = (W^T q)^T c), and its value matrix comes after the weighted sum. Prefill does the
 // same as decode: one form has one set of bits.
 //
+// Sparse attention (IndexerConfig) is the same over the keys that an indexer has chosen, of this
+// layer or of one before.
+//
 // Over several ranks every one keeps the whole cache and some of the heads.
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "layers/attention.h"
+#include "layers/lightning_indexer.h"
 #include "layers/norm.h"
 
 namespace folkmoot {
@@ -33,8 +38,10 @@ class LatentAttention final : public UniformAttention {
                         const AttentionNames& names);
   void Attend(LayerContext& ctx, const AttentionStep& step, KvCache& cache, ConstMatrix x,
               Matrix attended) const override;
+  // What queries are made of: x, or its normalised latent, [T, q_rank].
+  ConstMatrix LowQueries(LayerContext& ctx, ConstMatrix x) const;
   // [T, heads of this rank * (nope_dim + rope_dim)], turned.
-  Matrix Queries(LayerContext& ctx, const RopeRows& rope, ConstMatrix x) const;
+  Matrix Queries(LayerContext& ctx, const RopeRows& rope, ConstMatrix low) const;
   // [T, kv_rank + rope_dim], normalised and turned: what the cache keeps.
   Matrix Latents(LayerContext& ctx, const RopeRows& rope, ConstMatrix x) const;
 
@@ -51,6 +58,7 @@ class LatentAttention final : public UniformAttention {
   std::vector<float> kv_a_norm_;     // [kv_rank]
   std::vector<PackedMatrix> key_;    // of each head of this rank [kv_rank, nope_dim]
   std::vector<PackedMatrix> value_;  // and [value_dim, kv_rank]
+  std::optional<LightningIndexer> indexer_;
 };
 
 }  // namespace folkmoot

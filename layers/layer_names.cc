@@ -17,7 +17,11 @@ AttentionNames UsualAttentionNames(const std::string& prefix) {
           .q_b = prefix + "q_b_proj",
           .kv_a = prefix + "kv_a_proj_with_mqa",
           .kv_a_norm = prefix + "kv_a_layernorm",
-          .kv_b = prefix + "kv_b_proj"};
+          .kv_b = prefix + "kv_b_proj",
+          .index_q = prefix + "indexer.wq_b",
+          .index_k = prefix + "indexer.wk",
+          .index_k_norm = prefix + "indexer.k_norm",
+          .index_weights = prefix + "indexer.weights_proj"};
 }
 
 LayerNames UsualLayerNames(const std::string& prefix) {

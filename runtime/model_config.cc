@@ -326,6 +326,11 @@ int64_t ModelConfig::all_cache_heads() const {
   return sum;
 }
 
+int64_t ModelConfig::indexers_before(int64_t index) const {
+  return std::count_if(layers.begin(), layers.begin() + index,
+                       [](const LayerConfig& layer) { return layer.indexer; });
+}
+
 int64_t ModelConfig::place_in_kind(int64_t index) const {
   const LayerConfig& own = layers[static_cast<size_t>(index)];
   return std::count_if(layers.begin(), layers.begin() + index,

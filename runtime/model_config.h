@@ -68,6 +68,8 @@ struct LayerConfig {
   int64_t heads = 0;           // of queries, where not ModelConfig::heads (Laguna)
   int64_t kv_heads = 0;        // where not ModelConfig::kv_heads (MiMo-V2)
   bool sinks = false;          // AttentionParams::sinks
+  // Of sparse attention (IndexerConfig): chooses keys itself; else those of the layer before count.
+  bool indexer = false;
   // Of Activation::kLimitedSwiglu in experts, and in the dense FFN or the shared expert; 0: none.
   float expert_limit = 0.0f;
   float dense_limit = 0.0f;
@@ -127,6 +129,15 @@ struct LatentConfig {
   int64_t value_dim = 0;
   float q_scale = 1.0f;  // of the normalised low-rank vectors (LongCat)
   float kv_scale = 1.0f;
+};
+
+// DeepSeek's sparse attention: a query sees the top_k keys that score best by heads of an indexer,
+// whose first LatentConfig::rope_dim numbers turn (layers/lightning_indexer.h).
+struct IndexerConfig {
+  int64_t top_k = 0;  // 0: attention is not sparse
+  int64_t heads = 0;
+  int64_t head_dim = 0;     // also of its one key per token
+  bool neighbours = false;  // see RopeConfig
 };
 
 // What keeps a state of fixed size per sequence in place of keys and values: linear attention by
@@ -218,6 +229,7 @@ struct ModelConfig {
   bool head_bias = false;      // of the output head
   float swiglu_limit = 0.0f;   // of Activation::kClampedSwiglu; see LayerConfig::expert_limit
   LatentConfig latent;         // kv_rank == 0: attention has keys and values of its own
+  IndexerConfig indexer;       // of latent attention that is sparse
   RecurrentConfig recurrent;   // of layers with Mixer::kRecurrent
   // Each has queries for all keys and an output; a token chooses heads / kv_heads (JetMoE). 0:
   // none.
@@ -247,6 +259,9 @@ struct ModelConfig {
   int64_t layers_with(Mixer mixer) const;
   // The place of layer `index` among those with the same mixer.
   int64_t place_in_kind(int64_t index) const;
+  // Layers that choose keys, and those of them before layer `index`: its place in their cache.
+  int64_t indexers() const { return indexers_before(static_cast<int64_t>(layers.size())); }
+  int64_t indexers_before(int64_t index) const;
   // Numbers of a row that a routed expert reads, and of one that it gives.
   int64_t expert_width() const { return moe.latent > 0 ? moe.latent : hidden; }
   int64_t top_k(const LayerConfig& layer) const {

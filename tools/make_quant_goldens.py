@@ -137,6 +137,8 @@ _DEEPSEEK = _SIZES | {"num_key_value_heads": 4, "q_lora_rank": 32, "kv_lora_rank
                       "intermediate_size": 96, "moe_intermediate_size": 32, "n_routed_experts": 6,
                       "num_experts_per_tok": 2, "n_group": 1, "topk_group": 1,
                       "first_k_dense_replace": 1}
+# Of an indexer only the weights of heads are plain.
+_INDEX = {"index_topk": 8, "index_n_heads": 4, "index_head_dim": 32}
 _MIXTRAL = _SIZES | {"intermediate_size": 96, "num_local_experts": 4, "num_experts_per_tok": 2}
 
 MODELS = {
@@ -147,13 +149,15 @@ MODELS = {
     "qwen2_moe-mxfp4": ("qwen2_moe", _QWEN2, "BF16",
                         floats("mxfp4-pack-quantized", 4, "group", group_size=32)),
     "deepseek_v3-fp8": ("deepseek_v3", _DEEPSEEK, "BF16", Fp8()),
+    "deepseek_v32-fp8": ("deepseek_v32", _DEEPSEEK | _INDEX, "BF16", Fp8()),
     "mixtral-awq": ("mixtral", _MIXTRAL, "F16", Awq(32)),
 }
 
 
 def is_quantised(name):
     """Matrices of attention and of feed-forward networks; routers, embeddings and heads stay."""
-    return name.endswith(("_proj.weight", "_with_mqa.weight")) or name.endswith((".w1.weight", ".w2.weight", ".w3.weight"))
+    ends = ("_proj", "_with_mqa", ".w1", ".w2", ".w3", ".wq_b", ".wk")
+    return name.endswith(tuple(f"{end}.weight" for end in ends)) and "weights_proj" not in name
 
 
 def packed_from(tensors, drawn, model_type, config):

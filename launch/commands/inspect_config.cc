@@ -90,8 +90,12 @@ std::string HeadsText(const ModelConfig& config) {
     return fmt::format("{} heads, {} key/value heads, head_dim {}", config.heads, config.kv_heads,
                        config.head_dim);
   }
-  return fmt::format("{} heads of {} over a latent of {} and a rotated key of {}", config.heads,
-                     config.head_dim, latent.kv_rank, latent.rope_dim);
+  std::string text = fmt::format("{} heads of {} over a latent of {} and a rotated key of {}",
+                                 config.heads, config.head_dim, latent.kv_rank, latent.rope_dim);
+  const IndexerConfig& indexer = config.indexer;
+  if (indexer.top_k == 0) return text;
+  return text + fmt::format(", sparse: {} keys chosen by {} index heads of {} in {} layers",
+                            indexer.top_k, indexer.heads, indexer.head_dim, config.indexers());
 }
 
 std::string_view QkNormText(QkNormKind kind) {
@@ -234,6 +238,10 @@ nlohmann::ordered_json ConfigJson(const ModelConfig& config) {
   json["output_bias"] = config.output_bias;
   json["mlp_bias"] = config.mlp_bias;
   json["latent_rank"] = config.latent.kv_rank;
+  json["index_top_k"] = config.indexer.top_k;
+  json["index_heads"] = config.indexer.heads;
+  json["index_head_dim"] = config.indexer.head_dim;
+  json["index_layers"] = config.indexers();
   json["qk_norm"] = config.qk_norm != QkNormKind::kNone;
   json["qk_norm_rows"] = config.qk_norm == QkNormKind::kRows;
   json["clip_qkv"] = config.clip_qkv;

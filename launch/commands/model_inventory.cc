@@ -165,6 +165,9 @@ absl::StatusOr<ModelInventory> TakeInventory(const ModelConfig& config,
   inventory.kv_bytes_per_token = SaturatingProduct(
       {config.all_cache_heads(), config.cache_key_dim() + config.cache_value_dim(),
        static_cast<int64_t>(sizeof(float))});
+  SaturatingAdd(inventory.kv_bytes_per_token,
+                SaturatingProduct({config.indexers(), config.indexer.head_dim,
+                                   static_cast<int64_t>(sizeof(float))}));
   inventory.state_bytes = StateBytesPerSequence(config);
   if (checkpoint == nullptr) return inventory;
   inventory.bytes = checkpoint->total_bytes();

@@ -112,6 +112,10 @@ AttentionStep DecoderModel::StepOf(LayerContext& ctx, const ForwardBatch& batch)
   }
   AttentionStep step = {.sequences = attention_sequences_, .rope = FillRope(ctx, batch, rope_)};
   if (state_) step.state = &*state_;
+  if (index_keys_) {
+    step.index_keys = &*index_keys_;
+    step.chosen = RoomForChosen(ctx, batch);
+  }
   if (local_rope_) step.local_rope = FillRope(ctx, batch, *local_rope_);
   if (config_.temperature.scale == 0) return step;
   const std::span<float> factors = ctx.workspace.Get<float>(batch.tokens());
@@ -122,6 +126,17 @@ AttentionStep DecoderModel::StepOf(LayerContext& ctx, const ForwardBatch& batch)
   }
   step.temperature = factors;
   return step;
+}
+
+// Null where no query of the step has more keys before it than it may see.
+const ChosenKeys* DecoderModel::RoomForChosen(LayerContext& ctx, const ForwardBatch& batch) {
+  const int64_t most = config_.indexer.top_k;
+  const auto sees_all = [most](const BatchSequence& s) { return s.start + s.rows <= most; };
+  if (std::all_of(batch.sequences.begin(), batch.sequences.end(), sees_all)) return nullptr;
+  chosen_ = {.most = most,
+             .counts = ctx.workspace.Get<int32_t>(batch.tokens()),
+             .positions = ctx.workspace.Get<int32_t>(batch.tokens() * most)};
+  return &chosen_;
 }
 
 RopeRows DecoderModel::FillRope(LayerContext& ctx, const ForwardBatch& batch, const Rope& rope) {
@@ -226,14 +241,25 @@ KvCache::Shape DecoderModel::CacheShape(const CachePages& pages, int rank) const
           .layer_heads = std::move(heads)};
 }
 
+// The same on all ranks.
+KvCache::Shape DecoderModel::IndexShape(const CachePages& pages) const {
+  return {.layers = config_.indexers(),
+          .blocks = pages.blocks,
+          .block_size = pages.block_size,
+          .kv_heads = 1,
+          .head_dim = config_.indexer.head_dim,
+          .dtype = cache_dtype_,
+          .keys_only = true};
+}
+
 // Of the rank that holds the most heads.
 int64_t DecoderModel::CacheBytesPerBlock(int64_t block_size) const {
+  const CachePages page = {.blocks = 1, .block_size = block_size};
   int64_t most = 0;
   for (int rank = 0; rank < columns_->size(); ++rank) {
-    most = std::max(
-        most, KvCache::BytesPerBlock(CacheShape({.blocks = 1, .block_size = block_size}, rank)));
+    most = std::max(most, KvCache::BytesPerBlock(CacheShape(page, rank)));
   }
-  return most;
+  return config_.indexers() > 0 ? most + KvCache::BytesPerBlock(IndexShape(page)) : most;
 }
 
 int64_t DecoderModel::CacheBytesPerSlot() const {
@@ -250,6 +276,7 @@ absl::StatusOr<CacheRoom> DecoderModel::CacheMemory() const {
 absl::Status DecoderModel::MakeCache(const CachePages& pages) {
   const int rank = columns_->rank();
   cache_.emplace(CacheShape(pages, rank));
+  if (config_.indexers() > 0) index_keys_.emplace(IndexShape(pages));
   if (config_.recurrent_layers() > 0) {
     state_.emplace(StateShape(config_, RecurrentSplit(config_, columns_->size()).width(rank),
                               pages.slots + pages.snapshots));

@@ -70,8 +70,10 @@ class DecoderModel : public Model {
   absl::Status LoadEnds(const EndNames& names, WeightLoader& loader, ThreadPool& pool);
   void BindGates(int blocks_per_layer);
   KvCache::Shape CacheShape(const CachePages& pages, int rank) const;
+  KvCache::Shape IndexShape(const CachePages& pages) const;
   absl::Status MakeColumns(const ModelOptions& options);
   AttentionStep StepOf(LayerContext& ctx, const ForwardBatch& batch);
+  const ChosenKeys* RoomForChosen(LayerContext& ctx, const ForwardBatch& batch);
   static RopeRows FillRope(LayerContext& ctx, const ForwardBatch& batch, const Rope& rope);
   // Of what the first part of block `index` reads, or, behind the last block, the head.
   const Norm& NormBefore(size_t index) const;
@@ -98,6 +100,8 @@ class DecoderModel : public Model {
   PackedMatrix head_;             // [V of this rank, H]
   std::vector<float> head_bias_;  // [V of this rank] or empty
   std::optional<KvCache> cache_;
+  std::optional<KvCache> index_keys_;    // of IndexerConfig
+  ChosenKeys chosen_;                    // of a step, in its workspace
   std::optional<RecurrentState> state_;  // of Mixer::kRecurrent
   int64_t slots_ = 0;                    // of state_ that are no snapshots
   std::vector<AttentionSequence> attention_sequences_;

@@ -17,6 +17,7 @@ struct LatentDefaults {
   int64_t nope_dim = 128;
   int64_t value_dim = 128;
   bool whole_head_dim = false;  // key head_dim counts what does not turn too (Mistral 4)
+  bool nope_head_dim = false;   // or, in some files, that alone, to no effect (GLM-5.2)
 };
 // Keys q_lora_rank (null: none), kv_lora_rank, qk_nope_head_dim, v_head_dim and, if it says the
 // same as qk_rope_head_dim, head_dim. The scale of scores is that of the authors, with YaRN's

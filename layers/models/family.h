@@ -41,6 +41,7 @@ struct Family {
   F(kCohere2Moe)             \
   F(kDbrx)                   \
   F(kDeepseekV2)             \
+  F(kDeepseekV32)            \
   F(kDeepseekV3)             \
   F(kDots1)                  \
   F(kErnie45Moe)             \
@@ -52,6 +53,7 @@ struct Family {
   F(kGlm4Moe)                \
   F(kGlm4MoeLite)            \
   F(kGlm4vMoe)               \
+  F(kGlmMoeDsa)              \
   F(kGptOss)                 \
   F(kGraniteMoe)             \
   F(kGraniteMoeHybrid)       \

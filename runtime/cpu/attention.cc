@@ -28,6 +28,7 @@ struct AttentionJob {
   Matrix out;
   int64_t score_floats;  // per query
 
+  bool sparse() const { return params->chosen != nullptr; }
   int64_t Group() const { return params->heads / cache->heads(params->layer); }
 };
 
@@ -45,20 +46,23 @@ namespace folkmoot::cpu {
 namespace HWY_NAMESPACE {
 
 // Floats of AttentionUnit::wide, a multiple of 16.
-int64_t WideFloats(const KvCache& cache) {
-  if (cache.shape().dtype == DType::kF32) return 0;
+int64_t WideFloats(const AttentionJob& job) {
+  const KvCache& cache = *job.cache;
+  if (cache.shape().dtype == DType::kF32 && !job.sparse()) return 0;
   return std::max(kGroup * cache.shape().head_dim, kValueChunk * cache.value_stride());
 }
 
 // Of one thread.
 int64_t ScratchFloats(const AttentionJob& job) {
-  return kMaxQueries * (job.score_floats + job.cache->value_stride()) + WideFloats(*job.cache);
+  return kMaxQueries * (job.score_floats + job.cache->value_stride()) + WideFloats(job);
 }
 
-AttentionTile TileOf(int64_t group) {
+// Rows that choose their keys share none.
+AttentionTile TileOf(const AttentionJob& job) {
+  const int64_t group = job.Group();
   const int64_t parts = (group + kMaxQueries - 1) / kMaxQueries;
   const int64_t heads = (group + parts - 1) / parts;
-  return {heads, kMaxQueries / heads};
+  return {heads, job.sparse() ? 1 : kMaxQueries / heads};
 }
 
 // The first position that a query at `self` sees.
@@ -74,7 +78,7 @@ void RunAttentionUnit(const AttentionJob& job, const AttentionSequence& sequence
                       float* scratch) {
   const KvCache::Shape& shape = job.cache->shape();
   const int64_t group = job.Group();
-  const AttentionTile tile = TileOf(group);
+  const AttentionTile tile = TileOf(job);
   const int64_t parts = (group + tile.heads - 1) / tile.heads;
   const int64_t part = index % parts;
   const int64_t kv_heads = job.cache->heads(job.params->layer);
@@ -85,7 +89,7 @@ void RunAttentionUnit(const AttentionJob& job, const AttentionSequence& sequence
 
   AttentionUnit unit = {};
   unit.wide = scratch;
-  scratch += WideFloats(*job.cache);
+  scratch += WideFloats(job);
   unit.cache = job.cache;
   unit.layer = job.params->layer;
   unit.head = kv_head;
@@ -93,6 +97,7 @@ void RunAttentionUnit(const AttentionJob& job, const AttentionSequence& sequence
   unit.scale = job.params->scale;
   unit.softcap = job.params->softcap;
   unit.reach = job.params->reach;
+  if (job.sparse()) unit.chosen = job.params->chosen->Of(sequence.first_row + first_row);
   for (int64_t r = first_row; r < first_row + rows; ++r) {
     const int64_t self = sequence.start + r;
     const int64_t first = FirstSeen(*job.params, sequence, self);
@@ -106,6 +111,7 @@ void RunAttentionUnit(const AttentionJob& job, const AttentionSequence& sequence
           job.params->sinks.empty() ? kNoSink : job.params->sinks[static_cast<size_t>(head)];
       query.first = first;
       query.last = sequence.keys_end > 0 ? sequence.keys_end - 1 : self;
+      if (!unit.chosen.empty()) query.last = std::ssize(unit.chosen) - 1;
       query.self = self;
       query.bias = job.params->position_bias.empty()
                        ? nullptr
@@ -158,8 +164,9 @@ void StorePosition(const float* key, const float* value, int64_t offset, std::by
   const int64_t value_at = offset * cache.value_stride();
   if (dtype == DType::kI8) {
     auto* key_scales = reinterpret_cast<float*>(keys + cache.key_elements());
-    auto* value_scales = reinterpret_cast<float*>(values + cache.value_elements());
     key_scales[offset] = StoreInt8(key, head_dim, reinterpret_cast<int8_t*>(keys) + key_at, kGroup);
+    if (cache.shape().keys_only) return;
+    auto* value_scales = reinterpret_cast<float*>(values + cache.value_elements());
     value_scales[offset] =
         StoreInt8(value, value_dim, reinterpret_cast<int8_t*>(values) + value_at, 1);
     return;
@@ -183,7 +190,7 @@ void StoreHead(int64_t layer, const AttentionSequence& sequence, int64_t head, c
 }
 
 int64_t UnitsOf(const AttentionJob& job, const AttentionSequence& sequence) {
-  const AttentionTile tile = HWY_DYNAMIC_DISPATCH(TileOf)(job.Group());
+  const AttentionTile tile = HWY_DYNAMIC_DISPATCH(TileOf)(job);
   const int64_t parts = (job.Group() + tile.heads - 1) / tile.heads;
   const int64_t kv_heads = job.cache->heads(job.params->layer);
   return (sequence.rows + tile.rows - 1) / tile.rows * kv_heads * parts;
@@ -223,9 +230,10 @@ void PagedAttention(ThreadPool& pool, const AttentionParams& params,
   constexpr int64_t kMinPositions = 64;  // scores of one unit that are worth waking a thread for
   int64_t longest = 0;
   for (const AttentionSequence& s : sequences) longest = std::max(longest, s.start + s.rows);
+  if (params.chosen != nullptr) longest = std::min(longest, params.chosen->most);
   AttentionJob job{&params, sequences, q, &cache, out, 0};
   // Groups of a block size that 16 does not divide may begin before the first multiple of 16 and
-  // write behind the last position.
+  // write behind the last position; behind chosen keys there is room for one group (ChosenScores).
   job.score_floats = (longest + 4 * KvCache::kGroup) / KvCache::kGroup * KvCache::kGroup;
   int64_t units = 0;
   for (const AttentionSequence& s : sequences) units += UnitsOf(job, s);

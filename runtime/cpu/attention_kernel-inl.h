@@ -32,9 +32,9 @@ constexpr float kNoSink = -std::numeric_limits<float>::infinity();
 struct Query {
   const float* q;  // [head_dim]
   float* out;      // [value_dim]
-  float* scores;   // of positions base.., see AttentionUnit
+  float* scores;   // of positions base.., see AttentionUnit; of chosen keys, in their order
   float* sums;     // [value_stride]
-  int64_t first;   // the positions that it sees
+  int64_t first;   // the positions that it sees, or the places of chosen keys
   int64_t last;
   float sink;         // a logit without a value; kNoSink: none
   const float* bias;  // [2 * reach + 1], see AttentionParams; null: none
@@ -51,6 +51,9 @@ struct AttentionUnit {
   float softcap;  // 0: none
   int64_t reach;  // of position biases
   int64_t base;   // first position in the score rows: a multiple of 16
+  // The positions that all queries of the unit see, ascending; empty: those that each says. Scores
+  // and values of chosen keys stand side by side, so that the rest need not know.
+  std::span<const int32_t> chosen;
   Query queries[kMaxQueries];
   int64_t count;
 
@@ -63,10 +66,11 @@ struct AttentionUnit {
   const std::byte* Values(int64_t block) const {
     return cache->Values(layer, blocks[static_cast<size_t>(block)], head);
   }
+  bool wide_values() const { return cache->shape().dtype != DType::kF32 || !chosen.empty(); }
   // The values at `position`, and of those behind it in the block.
   const float* ValueAt(int64_t position) const {
     const int64_t stride = cache->value_stride();
-    if (cache->shape().dtype != DType::kF32) return wide + (position - wide_first) * stride;
+    if (wide_values()) return wide + (position - wide_first) * stride;
     const int64_t size = cache->shape().block_size;
     return reinterpret_cast<const float*>(Values(position / size)) + position % size * stride;
   }
@@ -111,18 +115,23 @@ HWY_INLINE const float* WideKeys(const AttentionUnit& unit, const std::byte* blo
   return unit.wide;
 }
 
-// Widens the values of positions begin .. end.
+// Widens the values of positions begin .. end, or those of chosen keys, which are gathered.
 HWY_INLINE void WidenValues(AttentionUnit& unit, int64_t begin, int64_t end) {
   const DF d;
   const KvCache::Shape& shape = unit.cache->shape();
-  if (shape.dtype == DType::kF32) return;
+  if (!unit.wide_values()) return;
   unit.wide_first = begin;
   const int64_t stride = unit.cache->value_stride();
   float* to = unit.wide;
-  for (int64_t position = begin; position < end; ++position, to += stride) {
+  for (int64_t place = begin; place < end; ++place, to += stride) {
+    const int64_t position = unit.chosen.empty() ? place : unit.chosen[static_cast<size_t>(place)];
     const std::byte* block = unit.Values(position / shape.block_size);
     const int64_t offset = position % shape.block_size;
     const std::byte* from = block + offset * stride * DTypeBytes(shape.dtype);
+    if (shape.dtype == DType::kF32) {
+      std::copy_n(reinterpret_cast<const float*>(from), stride, to);
+      continue;
+    }
     if (shape.dtype == DType::kBF16) {
       WidenBF16(from, stride, to);
       continue;
@@ -173,25 +182,50 @@ HWY_INLINE void ScoreGroupOf(int64_t count, const float* keys, const Query* quer
   }
 }
 
+// Scores of one stored group of keys for all queries of the unit, to scores[index ..].
+HWY_INLINE void ScoreAll(const AttentionUnit& unit, const float* group, int64_t index) {
+  const int64_t tiles = (unit.count + kScoreTile - 1) / kScoreTile;
+  for (int64_t tile = 0; tile < tiles; ++tile) {
+    const int64_t first = unit.count * tile / tiles;
+    const int64_t count = unit.count * (tile + 1) / tiles - first;
+    ScoreGroupOf(count, group, unit.queries + first, unit.cache->shape().head_dim, unit.scale,
+                 index);
+  }
+}
+
+// Scores of the chosen keys. A stored group that has one is computed whole, behind the scores that
+// count, from where those of its chosen keys go to their places.
+HWY_INLINE void ChosenScores(const AttentionUnit& unit) {
+  const int64_t block_size = unit.cache->shape().block_size;
+  const auto count = std::ssize(unit.chosen);
+  const int64_t spare = (count + kGroup - 1) / kGroup * kGroup;
+  for (int64_t place = 0; place < count;) {
+    const int64_t position = unit.chosen[static_cast<size_t>(place)];
+    const int64_t block = position / block_size;
+    const int64_t offset = position % block_size / kGroup * kGroup;
+    const int64_t begin = block * block_size + offset;
+    const int64_t end = begin + std::min(kGroup, block_size - offset);
+    ScoreAll(unit, WideKeys(unit, unit.Keys(block), offset), spare);
+    for (; place < count && unit.chosen[static_cast<size_t>(place)] < end; ++place) {
+      const int64_t from = spare + unit.chosen[static_cast<size_t>(place)] - begin;
+      for (int64_t i = 0; i < unit.count; ++i) {
+        unit.queries[i].scores[place] = unit.queries[i].scores[from];
+      }
+    }
+  }
+}
+
 // Scores of positions base .. end. A group that is not full (block sizes that 16 does not divide)
 // writes rubbish behind its positions, which the next group replaces.
 HWY_INLINE void Scores(const AttentionUnit& unit, int64_t end) {
   const int64_t block_size = unit.cache->shape().block_size;
-  const int64_t head_dim = unit.cache->shape().head_dim;
-  const int64_t tiles = (unit.count + kScoreTile - 1) / kScoreTile;
   for (int64_t block = unit.base / block_size; block * block_size < end; ++block) {
     const std::byte* keys = unit.Keys(block);
     for (int64_t offset = 0; offset < block_size; offset += kGroup) {
       const int64_t position = block * block_size + offset;
       if (position >= end) break;
       if (position + std::min(kGroup, block_size - offset) <= unit.base) continue;
-      const float* group = WideKeys(unit, keys, offset);
-      for (int64_t tile = 0; tile < tiles; ++tile) {
-        const int64_t first = unit.count * tile / tiles;
-        const int64_t count = unit.count * (tile + 1) / tiles - first;
-        ScoreGroupOf(count, group, unit.queries + first, head_dim, unit.scale,
-                     position - unit.base);
-      }
+      ScoreAll(unit, WideKeys(unit, keys, offset), position - unit.base);
     }
   }
 }
@@ -345,7 +379,11 @@ HWY_INLINE void Attend(AttentionUnit& unit) {
     end = std::max(end, unit.queries[i].last + 1);
     std::fill_n(unit.queries[i].sums, stride, 0.0f);
   }
-  Scores(unit, end);
+  if (unit.chosen.empty()) {
+    Scores(unit, end);
+  } else {
+    ChosenScores(unit);
+  }
   float inverse[kMaxQueries];
   for (int64_t i = 0; i < unit.count; ++i) {
     if (unit.softcap > 0) CapScores(unit.queries[i], unit.base, unit.softcap);

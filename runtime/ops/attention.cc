@@ -24,6 +24,23 @@ void CheckSequences(std::span<const AttentionSequence> sequences, const KvCache&
   }
 }
 
+void CheckChosen(const AttentionParams& params, std::span<const AttentionSequence> sequences,
+                 int64_t rows) {
+  const ChosenKeys& chosen = *params.chosen;
+  FM_CHECK(params.window == 0 && params.chunk == 0 && params.position_bias.empty());
+  FM_CHECK(chosen.most > 0 && std::ssize(chosen.counts) == rows);
+  FM_CHECK(std::ssize(chosen.positions) == rows * chosen.most);
+  for (const AttentionSequence& sequence : sequences) {
+    FM_CHECK(sequence.first_key == 0 && sequence.keys_end == 0);
+    for (int64_t r = 0; r < sequence.rows; ++r) {
+      const int64_t self = sequence.start + r;
+      const std::span<const int32_t> keys = chosen.Of(sequence.first_row + r);
+      FM_CHECK(std::ssize(keys) <= chosen.most);
+      FM_CHECK(keys.empty() ? self < chosen.most : keys.front() >= 0 && keys.back() <= self);
+    }
+  }
+}
+
 }  // namespace
 
 void KvCache::SetBytes() {
@@ -35,7 +52,8 @@ void KvCache::SetBytes() {
   const int64_t groups = (shape_.block_size + kGroup - 1) / kGroup;
   const auto scales = static_cast<int64_t>(shape_.dtype == DType::kI8 ? sizeof(float) : 0);
   key_bytes_ = key_elements() * DTypeBytes(shape_.dtype) + groups * kGroup * scales;
-  value_bytes_ = value_elements() * DTypeBytes(shape_.dtype) + groups * kGroup * scales;
+  value_bytes_ = value_elements() * DTypeBytes(shape_.dtype);
+  if (!shape_.keys_only) value_bytes_ += groups * kGroup * scales;
 }
 
 KvCache::KvCache(const Shape& shape) : shape_(shape) {
@@ -81,6 +99,7 @@ void PagedAttention(ThreadPool& pool, const AttentionParams& params,
   FM_CHECK(params.sinks.empty() || std::ssize(params.sinks) == params.heads);
   FM_CHECK(std::ssize(params.position_bias) ==
            (params.position_bias.empty() ? 0 : params.heads * (2 * params.reach + 1)));
+  if (params.chosen != nullptr) CheckChosen(params, sequences, q.rows);
   FM_CHECK(q.cols == params.heads * cache.shape().head_dim);
   FM_CHECK(out.rows == q.rows && out.cols == params.heads * cache.value_dim());
   cpu::PagedAttention(pool, params, sequences, q, cache, workspace, out);

@@ -35,6 +35,7 @@ class KvCache {
     DType dtype = DType::kF32;  // or kBF16, kI8
     // Heads of keys of each layer, where they differ; empty: all have kv_heads.
     std::vector<int64_t> layer_heads = {};
+    bool keys_only = false;  // there are no values (keys of a lightning indexer)
 
     int64_t all_heads() const;  // of all layers
   };
@@ -46,7 +47,10 @@ class KvCache {
     const auto at = first_heads_.begin() + layer;
     return at[1] - at[0];
   }
-  int64_t value_dim() const { return shape_.value_dim > 0 ? shape_.value_dim : shape_.head_dim; }
+  int64_t value_dim() const {
+    if (shape_.keys_only) return 0;
+    return shape_.value_dim > 0 ? shape_.value_dim : shape_.head_dim;
+  }
   int64_t bytes() const { return keys_.bytes() + values_.bytes(); }
 
   // One head of one block: keys as [ceil(block_size / 16), head_dim, 16], sixteen positions side by
@@ -99,6 +103,19 @@ struct AttentionSequence {
   int64_t slot = -1;     // of a RecurrentState; -1: it has none
 };
 
+// The keys that each query of a step sees, where it does not see all before it: DeepSeek's sparse
+// attention, see key_selection.h. Spans are the caller's.
+struct ChosenKeys {
+  int64_t most = 0;              // of a query
+  std::span<int32_t> counts;     // [T]; 0: the query sees all
+  std::span<int32_t> positions;  // [T, most], of which counts[t] count, ascending
+
+  std::span<const int32_t> Of(int64_t row) const {
+    return positions.subspan(static_cast<size_t>(row * most),
+                             static_cast<size_t>(counts[static_cast<size_t>(row)]));
+  }
+};
+
 struct AttentionParams {
   int64_t layer = 0;
   int64_t heads = 0;  // query heads; a multiple of the layer's in the cache
@@ -112,10 +129,13 @@ struct AttentionParams {
   // query, -reach <= d <= reach, at d + reach; keys further away count as at the end (T5).
   std::span<const float> position_bias = {};
   int64_t reach = 0;
+  // Without window, chunk, biases and borders of the keys. Null: every query sees all. A query that
+  // chose all before it has the bits of one that sees all. At most `most` keys may be seen.
+  const ChosenKeys* chosen = nullptr;
 };
 
 // Writes k [T, heads of the layer * head_dim] and v [T, those * value_dim] to the pages of their
-// positions.
+// positions. Of a cache of keys alone v has no columns.
 void StoreKv(ThreadPool& pool, int64_t layer, std::span<const AttentionSequence> sequences,
              ConstMatrix k, ConstMatrix v, KvCache& cache);
 

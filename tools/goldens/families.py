@@ -10,6 +10,7 @@ from .families_omni import OMNI
 from .families_other import OTHER
 from .families_pictures import PICTURES
 from .families_recent import RECENT
+from .families_sparse import SPARSE
 from .family import Family, dense, no_rope, per_expert, renamed, routers_at
 from .grok import GROK
 
@@ -56,4 +57,5 @@ FAMILIES = {
     **OTHER,
     **PICTURES,
     **RECENT,
+    **SPARSE,
 }

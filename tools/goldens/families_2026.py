@@ -8,7 +8,7 @@ from transformers.models.mistral3 import configuration_mistral3, modeling_mistra
 from transformers.models.mistral4 import configuration_mistral4, modeling_mistral4
 from transformers.models.step3p7 import configuration_step3p7, modeling_step3p7
 
-from .families_latent import _draw as latent_draw
+from .families_latent import latent_draw
 from .families_pictures import _rope as rope_below_pictures
 from .families_pictures import _routers as routers_below_pictures
 from .family import (Family, biased_choices, by_key, groups, is_of_text, no_rope, per_expert,

@@ -28,7 +28,7 @@ def _longcat_choices(module, inputs, output):
     return by_key(probabilities + module.e_score_correction_bias, chosen, weights)
 
 
-def _draw(name, noise, config):
+def latent_draw(name, noise, config):
     if noise.numel() == 0:  # of a shared expert of width 0
         return noise
     gain = None
@@ -55,7 +55,7 @@ def _predictor(weights, prefix, layer, extra):
     return tensors | {f"{prefix}eh_proj.weight": torch.cat((_head(weights)[:norm.numel()],) * 2, 1)}
 
 
-def _released(weights, config):
+def latent_released(weights, config):
     """One tensor per expert, and the layers behind the last that predict tokens."""
     tensors = {name: tensor for name, tensor in per_expert()(weights, config).items()
                if tensor.numel()}
@@ -98,7 +98,7 @@ LongcatFlashExperts.__init__ = _as_many_as_released
 
 
 def _latent(architecture, choices=biased_choices):
-    return Family(architecture, released=_released, choices=choices, draw=_draw)
+    return Family(architecture, released=latent_released, choices=choices, draw=latent_draw)
 
 
 LATENT = {
@@ -108,5 +108,5 @@ LATENT = {
     "glm4_moe_lite": _latent("Glm4MoeLiteForCausalLM"),
     "longcat_flash": Family(
         "LongcatFlashForCausalLM", released=_longcat_released, choices=_longcat_choices,
-        routers=routers_at("mlp.router"), draw=_draw),
+        routers=routers_at("mlp.router"), draw=latent_draw),
 }

@@ -150,6 +150,8 @@ class Family:
     rope: Callable = usual_rope
     # model -> None: repairs what Transformers computes unlike the authors' code, after loading.
     correct: Callable = lambda model: None
+    # model -> what chooses beside routers: each adds to its `margins` how clear that was, [rows].
+    choosers: Callable = lambda model: []
     # name, standard normal noise, config -> values or None.
     draw: Callable = usual_draw
 

@@ -69,9 +69,12 @@ class RouterTrace:
     def __init__(self, model):
         self._family = FAMILIES[model.config.model_type]
         self._routers = self._family.routers(model)
+        self._choosers = self._family.choosers(model)
 
     def __enter__(self):
         self.layers = {index: [] for index, _ in self._routers}
+        for chooser in self._choosers:
+            chooser.margins = []
         self._hooks = [router.register_forward_hook(self._hook(index), with_kwargs=True)
                        for index, router in self._routers]
         return self
@@ -106,6 +109,8 @@ class RouterTrace:
             if choices.margin is not None:
                 gap = torch.minimum(gap, choices.margin)
             result = gap if result is None else torch.minimum(result, gap)
+        for chooser in self._choosers:
+            result = torch.minimum(result, torch.cat(chooser.margins))
         return result
 
 

@@ -19,6 +19,7 @@ from .variants_other import OTHER
 from .variants_pictures import PICTURES
 from .variants_recent import RECENT
 from .variants_sigmoid import SIGMOID
+from .variants_sparse import SPARSE
 from .variants_windows import WINDOWS
 
 _mixtral = variants_of("mixtral", BASE | {
@@ -345,5 +346,6 @@ VARIANTS = [
     *PICTURES,
     *RECENT,
     *SIGMOID,
+    *SPARSE,
     *WINDOWS,
 ]

@@ -4,7 +4,7 @@
 from .variant import BASE, DELETE, variants_of
 
 # Two heads of 12 + 8, values of 10: no width stands for another.
-_MLA = {
+MLA = {
     "num_attention_heads": 2,
     "num_key_value_heads": 2,
     "q_lora_rank": 16,
@@ -13,7 +13,7 @@ _MLA = {
     "qk_rope_head_dim": 8,
     "v_head_dim": 10,
 }
-_MOE = {
+MOE = {
     "intermediate_size": 20,
     "moe_intermediate_size": 8,
     "n_routed_experts": 8,
@@ -22,11 +22,11 @@ _MOE = {
 }
 
 
-def _yarn(factor, original=16, **other):
+def yarn(factor, original=16, **other):
     return {"type": "yarn", "factor": factor, "original_max_position_embeddings": original, **other}
 
 
-_deepseek_v3 = variants_of("deepseek_v3", BASE | _MLA | _MOE | {
+_deepseek_v3 = variants_of("deepseek_v3", BASE | MLA | MOE | {
     "n_group": 1, "topk_group": 1, "first_k_dense_replace": 1
 })
 
@@ -40,14 +40,14 @@ DEEPSEEK_V3 = [
          "routed_scaling_factor": 2.5, "scoring_func": "sigmoid", "topk_method": "noaux_tc",
          "moe_layer_freq": 1, "ep_size": 1, "seq_aux": True, "aux_loss_alpha": 0.001,
          "num_nextn_predict_layers": 0, "rope_theta": 10000, "attention_bias": False,
-         "rope_scaling": _yarn(40, beta_fast=32, beta_slow=1, mscale=1.0, mscale_all_dim=1.0),
+         "rope_scaling": yarn(40, beta_fast=32, beta_slow=1, mscale=1.0, mscale_all_dim=1.0),
          "torch_dtype": "bfloat16"},
         dtype="BF16", shard_bytes=30000, prompts=(1, 7, 40),
         matters=[
             {"topk_group": 4}, {"n_group": 1, "topk_group": 1}, {"norm_topk_prob": False},
             {"routed_scaling_factor": 1.0}, {"rope_interleave": False}, {"rope_scaling": None},
-            {"rope_scaling": _yarn(40, beta_fast=32, beta_slow=1)},
-            {"rope_scaling": _yarn(40, beta_fast=32, beta_slow=1, attention_factor=1.0)},
+            {"rope_scaling": yarn(40, beta_fast=32, beta_slow=1)},
+            {"rope_scaling": yarn(40, beta_fast=32, beta_slow=1, attention_factor=1.0)},
         ],
     ),
     _deepseek_v3(
@@ -75,11 +75,11 @@ DEEPSEEK_V3 = [
         "Kimi-K2: yarn whose beta_fast is its beta_slow, no groups, top 4 of 8, four heads",
         {"num_attention_heads": 4, "num_key_value_heads": 4, "num_experts_per_tok": 4,
          "routed_scaling_factor": 2.827, "rope_theta": 2000.0, "max_position_embeddings": 4096,
-         "rope_scaling": _yarn(32.0, 128, beta_fast=1.0, beta_slow=1.0, mscale=1.0,
+         "rope_scaling": yarn(32.0, 128, beta_fast=1.0, beta_slow=1.0, mscale=1.0,
                                mscale_all_dim=1.0)},
         dtype="BF16", prompts=(1, 7, 60),
-        matters=[{"rope_scaling": _yarn(32.0, 128, mscale=1.0, mscale_all_dim=1.0)},
-                 {"rope_scaling": _yarn(32.0, 128, beta_fast=1.0, beta_slow=1.0)}],
+        matters=[{"rope_scaling": yarn(32.0, 128, mscale=1.0, mscale_all_dim=1.0)},
+                 {"rope_scaling": yarn(32.0, 128, beta_fast=1.0, beta_slow=1.0)}],
     ),
     _deepseek_v3(
         "bias",
@@ -124,7 +124,7 @@ DEEPSEEK_V3 = [
     ),
 ]
 
-_deepseek_v2 = variants_of("deepseek_v2", BASE | _MLA | _MOE | {
+_deepseek_v2 = variants_of("deepseek_v2", BASE | MLA | MOE | {
     "num_key_value_heads": DELETE, "first_k_dense_replace": 1
 })
 
@@ -138,13 +138,13 @@ DEEPSEEK_V2 = [
          "topk_group": 1, "norm_topk_prob": False, "routed_scaling_factor": 1.0,
          "scoring_func": "softmax", "moe_layer_freq": 1, "ep_size": 1, "seq_aux": True,
          "aux_loss_alpha": 0.001, "rope_theta": 10000,
-         "rope_scaling": _yarn(40, beta_fast=32, beta_slow=1, mscale=0.707, mscale_all_dim=0.707),
+         "rope_scaling": yarn(40, beta_fast=32, beta_slow=1, mscale=0.707, mscale_all_dim=0.707),
          "torch_dtype": "bfloat16"},
         dtype="BF16", shard_bytes=30000,
         matters=[
             {"num_experts_per_tok": 2}, {"routed_scaling_factor": 2.0}, {"rope_scaling": None},
-            {"rope_scaling": _yarn(40, beta_fast=32, beta_slow=1, mscale=0.707)},
-            {"rope_scaling": _yarn(40, beta_fast=32, beta_slow=1, attention_factor=1.0)},
+            {"rope_scaling": yarn(40, beta_fast=32, beta_slow=1, mscale=0.707)},
+            {"rope_scaling": yarn(40, beta_fast=32, beta_slow=1, attention_factor=1.0)},
         ],
     ),
     _deepseek_v2(
@@ -153,7 +153,7 @@ DEEPSEEK_V2 = [
         {"n_group": 4, "topk_group": 2, "topk_method": "group_limited_greedy",
          "routed_scaling_factor": 16.0, "norm_topk_prob": False, "rms_norm_eps": 0.02,
          "rope_theta": 10000,
-         "rope_scaling": _yarn(40.0, mscale=0.707, mscale_all_dim=0.707)},
+         "rope_scaling": yarn(40.0, mscale=0.707, mscale_all_dim=0.707)},
         dtype="BF16",
         matters=[{"topk_method": "greedy"}, {"topk_group": 3}, {"n_group": 2, "topk_group": 1},
                  {"routed_scaling_factor": 1.0}, {"rms_norm_eps": 1e-06}],
@@ -206,7 +206,7 @@ DEEPSEEK_V2 = [
     ),
 ]
 
-_glm4_moe_lite = variants_of("glm4_moe_lite", BASE | _MLA | _MOE | {"rope_theta": 1000000.0})
+_glm4_moe_lite = variants_of("glm4_moe_lite", BASE | MLA | MOE | {"rope_theta": 1000000.0})
 
 GLM4_MOE_LITE = [
     _glm4_moe_lite(
@@ -272,7 +272,7 @@ GLM4_MOE_LITE = [
     ),
 ]
 
-_dots1 = variants_of("dots1", BASE | _MOE | {
+_dots1 = variants_of("dots1", BASE | MOE | {
     "first_k_dense_replace": 1, "moe_intermediate_size": 6
 })
 
@@ -364,7 +364,7 @@ _LONGCAT = {
     "q_lora_rank": 12,
 }
 
-_longcat_flash = variants_of("longcat_flash", BASE | _MLA | _LONGCAT)
+_longcat_flash = variants_of("longcat_flash", BASE | MLA | _LONGCAT)
 
 LONGCAT_FLASH = [
     _longcat_flash(
@@ -400,10 +400,10 @@ LONGCAT_FLASH = [
         "packed",
         "packed (gate and up of real experts alone), yarn with equal mscales, one layer",
         {"num_layers": 1, "routed_scaling_factor": 4.0, "rope_theta": 10000.0,
-         "rope_scaling": _yarn(16.0, mscale=1.0, mscale_all_dim=1.0)},
+         "rope_scaling": yarn(16.0, mscale=1.0, mscale_all_dim=1.0)},
         dtype="BF16", packed=True,
-        matters=[{"rope_scaling": None}, {"rope_scaling": _yarn(16.0)},
-                 {"rope_scaling": _yarn(16.0, attention_factor=1.0)}],
+        matters=[{"rope_scaling": None}, {"rope_scaling": yarn(16.0)},
+                 {"rope_scaling": yarn(16.0, attention_factor=1.0)}],
     ),
     _longcat_flash(
         "bias",

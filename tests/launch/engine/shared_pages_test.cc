@@ -127,6 +127,7 @@ INSTANTIATE_TEST_SUITE_P(
     testing::Values(
         SharingCase{{"Dropless", kGoldens, ""}},
         SharingCase{{"Dense", "tests/data/goldens/qwen3-classic", ""}},
+        SharingCase{{"SparseAttention", "tests/data/goldens/glm_moe_dsa-shared", ""}},
         SharingCase{{"RandomSecondExpert", kGoldens, "extra_policy=random"}},
         SharingCase{{"ChunkCapacity", kGoldens,
                      "extra_policy=random,capacity=ceil_k,capacity_factor=0.8,"

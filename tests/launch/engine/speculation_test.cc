@@ -131,6 +131,7 @@ INSTANTIATE_TEST_SUITE_P(
                     ModelCase{"DemoRejectedConsume", "models/demo-kjv", kConsumes},
                     ModelCase{"MixtralChunkCapacity", "tests/data/goldens/mixtral-classic",
                               kChunkCapacity},
+                    ModelCase{"GlmMoeDsaShared", "tests/data/goldens/glm_moe_dsa-shared", ""},
                     ModelCase{"Qwen3MoeDynamicRope", "tests/data/goldens/qwen3_moe-dynamic", ""},
                     ModelCase{"DenseQwen3", "tests/data/goldens/qwen3-classic", ""}),
     ModelCaseName);

@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: Apache-2.0
+// DeepSeek-V3.2 (arXiv 2512.02556) and GLM-5 (arXiv 2602.15763): DeepSeek-V3 whose latent attention
+// is sparse (layers/lightning_indexer.h). In GLM-5.2 some layers take over the keys that the last
+// indexer before them chose (arXiv 2603.12201). The layer for multi-token prediction is not used.
+#include <algorithm>
+#include <vector>
+
+#include "layers/models/deepseek_parts.h"
+
+namespace folkmoot {
+namespace {
+
+// Of GLM: who chooses keys.
+constexpr const char* kTypes = "indexer_types";
+constexpr const char* kPattern = "index_topk_pattern";
+constexpr const char* kEvery = "index_topk_freq";
+constexpr const char* kOffset = "index_skip_topk_offset";
+
+constexpr std::string_view kOwnKeys[] = {
+    "n_group",        "topk_group",    "routed_scaling_factor",    "n_shared_experts",
+    "index_topk",     "index_n_heads", "index_head_dim",           "mlp_layer_types",
+    "aux_loss_alpha", "seq_aux",       "num_nextn_predict_layers", "num_mtp_layers",
+    "ep_size"};
+constexpr std::string_view kGlmKeys[] = {
+    "n_group", "topk_group", "routed_scaling_factor", "n_shared_experts", "index_topk",
+    "index_n_heads", "index_head_dim", "mlp_layer_types", kTypes, kPattern, kEvery, kOffset,
+    "num_mtp_layers", "ep_size", "num_nextn_predict_layers",
+    // Of the layer for multi-token prediction, which is not used.
+    "index_share_for_mtp_iteration"};
+constexpr KeyAlias kAliases[] = {{"num_experts", "n_routed_experts"}};
+// Indexers of DeepSeek turn halves (a demonstration of the authors once turned neighbours, as they
+// say themselves), those of GLM neighbours.
+constexpr FixedKey kFixed[] = {{"scoring_func", "\"sigmoid\""},
+                               {"topk_method", "\"noaux_tc\""},
+                               {"moe_layer_freq", "1"},
+                               {"rope_interleave", "true"},
+                               {"indexer_rope_interleave", "false"}};
+constexpr FixedKey kGlmFixed[] = {{"scoring_func", "\"sigmoid\""},
+                                  {"topk_method", "\"noaux_tc\""},
+                                  {"moe_layer_freq", "1"},
+                                  {"rope_interleave", "true"},
+                                  {"indexer_rope_interleave", "true"},
+                                  {"moe_router_dtype", "\"float32\""}};
+
+absl::Status ReadIndexer(const ConfigReader& keys, int64_t heads, ModelConfig& config) {
+  constexpr IntRange kRange = {1, 1 << 16};
+  IndexerConfig& indexer = config.indexer;
+  FM_ASSIGN_OR_RETURN(indexer.top_k, keys.Int("index_topk", 2048, {1, 1 << 24}));
+  FM_ASSIGN_OR_RETURN(indexer.heads, keys.Int("index_n_heads", heads, kRange));
+  FM_ASSIGN_OR_RETURN(indexer.head_dim, keys.Int("index_head_dim", 128, kRange));
+  if (indexer.head_dim < config.latent.rope_dim) {
+    return keys.Wrong("index_head_dim", fmt::format("its first qk_rope_head_dim = {} numbers turn",
+                                                    config.latent.rope_dim));
+  }
+  if (config.latent.q_rank == 0) {
+    return keys.Wrong("q_lora_rank", "the indexer's queries are made from the latent of queries");
+  }
+  for (LayerConfig& layer : config.layers) layer.indexer = true;
+  return absl::OkStatus();
+}
+
+absl::Status ReadLayerTypes(const ConfigReader& keys, const ModelConfig& config) {
+  constexpr const char* kLayerTypes = "layer_types";
+  constexpr const char* kSparse = "deepseek_sparse_attention";
+  FM_ASSIGN_OR_RETURN(const auto types, keys.Strings(kLayerTypes));
+  if (keys.HasValue(kLayerTypes) && types.size() != config.layers.size()) {
+    return keys.WrongLength(kLayerTypes, config.layers.size());
+  }
+  for (size_t i = 0; i < types.size(); ++i) {
+    if (types[i] == kSparse) continue;
+    return keys.Wrong(kLayerTypes,
+                      fmt::format("entry {} is '{}'; known: {}", i, types[i], kSparse));
+  }
+  return absl::OkStatus();
+}
+
+// The parts that both have.
+absl::Status ReadSparse(const ConfigSource& source, int64_t index_heads, ModelConfig& config) {
+  FM_RETURN_IF_ERROR(ReadIndexer(source.keys, index_heads, config));
+  FM_RETURN_IF_ERROR(ReadLayerTypes(source.keys, config));
+  config.rope.neighbours = true;
+  return ReadMlpLayerTypes(source.keys, config);
+}
+
+absl::Status Read(const ConfigSource& source, ModelConfig& config) {
+  FM_RETURN_IF_ERROR(ReadLatent(source, {}, config));
+  FM_RETURN_IF_ERROR(
+      ReadBiasedExperts(source.keys, {.groups = 8, .chosen = 4}, 2.5, 1, config.moe));
+  return ReadSparse(source, 64, config);
+}
+
+// "FSSF", or a list of the words that it is short for.
+absl::StatusOr<std::vector<std::string>> PatternTypes(const ConfigReader& keys) {
+  if (!keys.HasValue(kPattern) || !keys.Find(kPattern)->is_string()) return keys.Strings(kPattern);
+  FM_ASSIGN_OR_RETURN(const auto pattern, keys.OptionalString(kPattern));
+  std::vector<std::string> types;
+  for (const char letter : *pattern) {
+    types.push_back(letter == 'F' ? "full" : letter == 'S' ? "shared" : std::string(1, letter));
+  }
+  return types;
+}
+
+absl::Status ApplyTypes(const ConfigReader& keys, const char* key,
+                        const std::vector<std::string>& types, ModelConfig& config) {
+  if (types.size() != config.layers.size()) return keys.WrongLength(key, config.layers.size());
+  for (size_t i = 0; i < types.size(); ++i) {
+    if (types[i] != "full" && types[i] != "shared") {
+      return keys.Wrong(key, fmt::format("entry {} is '{}'; known: full, shared", i, types[i]));
+    }
+    config.layers[i].indexer = types[i] == "full";
+  }
+  return absl::OkStatus();
+}
+
+// indexer_types counts, then index_topk_pattern, then index_topk_freq with its offset; what counts
+// and what other programs would read may not contradict each other.
+absl::Status ReadIndexerTypes(const ConfigReader& keys, ModelConfig& config) {
+  FM_ASSIGN_OR_RETURN(const auto types, keys.Strings(kTypes));
+  FM_ASSIGN_OR_RETURN(const auto pattern, PatternTypes(keys));
+  FM_ASSIGN_OR_RETURN(const int64_t every, keys.Int(kEvery, 1, {0, 1 << 20}));
+  FM_ASSIGN_OR_RETURN(const int64_t offset, keys.Int(kOffset, 2, {-(1 << 20), 1 << 20}));
+  const char* rule = kEvery;
+  for (size_t i = 0; i < config.layers.size(); ++i) {
+    const int64_t behind = std::max<int64_t>(static_cast<int64_t>(i) - offset + 1, 0);
+    config.layers[i].indexer = behind % std::max<int64_t>(every, 1) == 0;
+  }
+  if (keys.HasValue(kPattern)) {
+    rule = kPattern;
+    FM_RETURN_IF_ERROR(ApplyTypes(keys, kPattern, pattern, config));
+  }
+  if (keys.HasValue(kTypes)) {
+    const std::vector<LayerConfig> ruled = config.layers;
+    FM_RETURN_IF_ERROR(ApplyTypes(keys, kTypes, types, config));
+    for (size_t i = 0; keys.HasValue(rule) && i < ruled.size(); ++i) {
+      if (ruled[i].indexer == config.layers[i].indexer) continue;
+      return keys.Wrong(rule, fmt::format("it contradicts {} at layer {}", kTypes, i));
+    }
+    rule = kTypes;
+  }
+  if (config.layers.front().indexer) return absl::OkStatus();
+  return keys.Wrong(rule, "the first layer has none before it whose keys it could take over");
+}
+
+absl::Status ReadGlm(const ConfigSource& source, ModelConfig& config) {
+  const ConfigReader& keys = source.keys;
+  FM_RETURN_IF_ERROR(ReadLatent(
+      source, {.q_rank = 2048, .nope_dim = 192, .value_dim = 256, .nope_head_dim = true}, config));
+  FM_RETURN_IF_ERROR(ReadBiasedExperts(keys, {}, 2.5, 1, config.moe));
+  FM_RETURN_IF_ERROR(ReadSparse(source, 32, config));
+  config.indexer.neighbours = true;
+  return ReadIndexerTypes(keys, config);
+}
+
+}  // namespace
+
+const Family kDeepseekV32 = {
+    .config = {.architecture = "DeepseekV32ForCausalLM",
+               .model_type = "deepseek_v32",
+               .vocab = 129280,
+               .hidden = 7168,
+               .intermediate = 18432,
+               .layers = 61,
+               .heads = 128,
+               .kv_heads = 128,
+               .max_positions = 163840,
+               .head_dim = 192,
+               .latent_rope_dim = 64,
+               .eos = 1,
+               .bias = BiasRule::kAttentionKey,
+               .window = WindowRule::kOwn,
+               .kv_heads_null = false,
+               .experts = 256,
+               .top_k = 8,
+               .moe_intermediate = 2048,
+               .dense = DenseRule::kFirst,
+               .first_dense = 3,
+               .local_experts_alias = true,
+               .norm_topk_key = true,
+               .norm_topk = true,
+               .aliases = kAliases,
+               .fixed = kFixed,
+               .own_keys = kOwnKeys,
+               .read = Read},
+    .gate = BiasedSigmoidGate,
+    .unused = kPredictionLayers,
+};
+
+const Family kGlmMoeDsa = {
+    .config = {.architecture = "GlmMoeDsaForCausalLM",
+               .model_type = "glm_moe_dsa",
+               .vocab = 154880,
+               .hidden = 6144,
+               .intermediate = 12288,
+               .layers = 78,
+               .heads = 64,
+               .kv_heads = 64,
+               .max_positions = 202752,
+               .head_dim = 256,
+               .rms_norm_eps = 1e-5,
+               .latent_rope_dim = 64,
+               .eos = 1,
+               .bias = BiasRule::kAttentionKey,
+               .window = WindowRule::kOwn,
+               .kv_heads_null = false,
+               .experts = 256,
+               .top_k = 8,
+               .moe_intermediate = 2048,
+               .dense = DenseRule::kFirst,
+               .first_dense = 3,
+               .local_experts_alias = true,
+               .norm_topk_key = true,
+               .norm_topk = true,
+               .aliases = kAliases,
+               .fixed = kGlmFixed,
+               .own_keys = kGlmKeys,
+               .read = ReadGlm},
+    .gate = BiasedSigmoidGate,
+    .unused = kPredictionLayers,
+};
+
+}  // namespace folkmoot

@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: Apache-2.0
+// SelectKeys: as many rows at a time as have room for their scores. Threads first share runs of
+// pages of all these rows, then the rows, of each of which one finds the greatest scores.
+#include "runtime/cpu/key_selection.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <functional>
+
+#include "runtime/cpu/targets.h"
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "runtime/cpu/key_selection.cc"
+#include "hwy/foreach_target.h"
+#include "hwy/highway.h"
+#include "runtime/cpu/attention_kernel-inl.h"
+
+#ifndef FOLKMOOT_RUNTIME_CPU_KEY_SELECTION_ONCE_
+#define FOLKMOOT_RUNTIME_CPU_KEY_SELECTION_ONCE_
+namespace folkmoot::cpu {
+
+// A row that cannot see all keys before it.
+struct SelectingRow {
+  const AttentionSequence* sequence;
+  int64_t row;   // of the batch
+  int64_t keys;  // up to its own
+  float* scores;
+};
+
+// Scores of the pages first .. first + pages of a row.
+struct SelectionUnit {
+  const SelectingRow* row;
+  int64_t first;
+  int64_t pages;
+};
+
+struct SelectionJob {
+  const KeySelectionParams* params;
+  ConstMatrix q;
+  ConstMatrix weights;
+  const KvCache* keys;
+};
+
+}  // namespace folkmoot::cpu
+#endif  // FOLKMOOT_RUNTIME_CPU_KEY_SELECTION_ONCE_
+
+HWY_BEFORE_NAMESPACE();
+namespace folkmoot::cpu {
+namespace HWY_NAMESPACE {
+
+// Scores of sixteen positions. NaN stays NaN on every machine, which its maximum with 0 might not.
+HWY_INLINE void IndexScores(const SelectionJob& job, int64_t row, const float* keys, float* out) {
+  const DF d;
+  const int64_t head_dim = job.keys->shape().head_dim;
+  const float* const weights = job.weights.Row(row);
+  HWY_ALIGN float lanes[kScoreTile][kGroup];
+  Query queries[kScoreTile] = {};
+  for (int64_t r = 0; r < kScoreTile; ++r) queries[r].scores = lanes[r];
+  Block sums = ZeroBlock();
+  for (int64_t head = 0; head < job.params->heads; head += kScoreTile) {
+    const int64_t count = std::min(kScoreTile, job.params->heads - head);
+    for (int64_t r = 0; r < count; ++r) queries[r].q = job.q.Row(row) + (head + r) * head_dim;
+    ScoreGroupOf(count, keys, queries, head_dim, job.params->scale, 0);
+    for (int64_t r = 0; r < count; ++r) {
+      const VF weight = hn::Set(d, weights[head + r]);
+      for (size_t v = 0; v < kVectors; ++v) {
+        const VF score = hn::Load(d, lanes[r] + v * kVector);
+        const VF kept = hn::IfThenZeroElse(hn::Lt(score, hn::Zero(d)), score);
+        sums.v[v] = Fma(weight, kept, sums.v[v]);
+      }
+    }
+  }
+  StoreBlockN(sums, out, kLanes);
+}
+
+// `wide` has room for a group of keys.
+void RunSelectionUnit(const SelectionJob& job, const SelectionUnit& run, float* wide) {
+  const int64_t block_size = job.keys->shape().block_size;
+  const SelectingRow& row = *run.row;
+  AttentionUnit unit = {};
+  unit.cache = job.keys;
+  unit.layer = job.params->layer;
+  unit.blocks = row.sequence->blocks;
+  unit.wide = wide;
+  HWY_ALIGN float lanes[kGroup];
+  for (int64_t page = run.first; page < run.first + run.pages; ++page) {
+    const std::byte* const keys = unit.Keys(page);
+    for (int64_t offset = 0; offset < block_size; offset += kGroup) {
+      const int64_t position = page * block_size + offset;
+      if (position >= row.keys) return;
+      IndexScores(job, row.row, WideKeys(unit, keys, offset), lanes);
+      // Behind a group that is not full another thread may write.
+      const int64_t count = std::min({kGroup, block_size - offset, row.keys - position});
+      std::copy_n(lanes, count, row.scores + position);
+    }
+  }
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace folkmoot::cpu
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace folkmoot::cpu {
+namespace {
+HWY_EXPORT(RunSelectionUnit);
+
+constexpr int64_t kPositionsOfUnit = 512;
+constexpr int64_t kScoresAtOnce = int64_t{1} << 22;  // 16 MiB
+
+// Numbers in the order of scores, in which both zeros are one and NaN is the greatest.
+uint32_t OrderOf(float score) {
+  if (std::isnan(score)) return UINT32_MAX;
+  const auto bits = std::bit_cast<uint32_t>(score + 0.0f);  // -0 + 0 is 0
+  return (bits >> 31) != 0 ? ~bits : bits | 0x80000000u;
+}
+
+// The positions of the `most` greatest of scores, ascending. `orders` has room for all.
+void KeepGreatest(const SelectingRow& row, int64_t most, uint32_t* orders, int32_t* positions) {
+  std::transform(row.scores, row.scores + row.keys, orders, OrderOf);
+  std::nth_element(orders, orders + most - 1, orders + row.keys, std::greater<>());
+  const uint32_t least = orders[most - 1];
+  int64_t ties = most - std::count_if(orders, orders + most,
+                                      [least](uint32_t order) { return order > least; });
+  for (int64_t position = 0; position < row.keys; ++position) {
+    const uint32_t order = OrderOf(row.scores[position]);
+    if (order < least || (order == least && ties-- <= 0)) continue;
+    *positions++ = static_cast<int32_t>(position);
+  }
+}
+
+int64_t PagesOfUnit(int64_t block_size) {
+  return std::max<int64_t>(1, kPositionsOfUnit / block_size);
+}
+
+// Scores and choices of rows whose scores have memory.
+void SelectForRows(ThreadPool& pool, const SelectionJob& job, std::span<const SelectingRow> rows,
+                   Workspace& workspace, const ChosenKeys& chosen) {
+  const int64_t block_size = job.keys->shape().block_size;
+  const int64_t pages_of_unit = PagesOfUnit(block_size);
+  const auto pages_of = [block_size](const SelectingRow& row) {
+    return (row.keys + block_size - 1) / block_size;
+  };
+  int64_t count = 0;
+  int64_t longest = 0;
+  for (const SelectingRow& row : rows) {
+    count += (pages_of(row) + pages_of_unit - 1) / pages_of_unit;
+    longest = std::max(longest, row.keys);
+  }
+  const std::span<SelectionUnit> units = workspace.Get<SelectionUnit>(count);
+  size_t made = 0;
+  for (const SelectingRow& row : rows) {
+    const int64_t pages = pages_of(row);
+    for (int64_t page = 0; page < pages; page += pages_of_unit) {
+      units[made++] = {&row, page, std::min(pages_of_unit, pages - page)};
+    }
+  }
+  const int64_t wide = job.keys->shape().head_dim * KvCache::kGroup;
+  float* const wides = workspace.Get<float>(wide * pool.threads()).data();
+  pool.ParallelFor(count, 1, [&](int64_t begin, int64_t end, int thread) {
+    for (int64_t u = begin; u < end; ++u) {
+      HWY_DYNAMIC_DISPATCH(RunSelectionUnit)
+      (job, units[static_cast<size_t>(u)], wides + thread * wide);
+    }
+  });
+  uint32_t* const orders = workspace.Get<uint32_t>(longest * pool.threads()).data();
+  pool.ParallelFor(std::ssize(rows), 1, [&](int64_t begin, int64_t end, int thread) {
+    for (int64_t r = begin; r < end; ++r) {
+      const SelectingRow& row = rows[static_cast<size_t>(r)];
+      KeepGreatest(row, chosen.most, orders + thread * longest,
+                   chosen.positions.data() + row.row * chosen.most);
+      chosen.counts[static_cast<size_t>(row.row)] = static_cast<int32_t>(chosen.most);
+    }
+  });
+}
+
+}  // namespace
+
+void SelectKeys(ThreadPool& pool, const KeySelectionParams& params,
+                std::span<const AttentionSequence> sequences, ConstMatrix q, ConstMatrix weights,
+                const KvCache& keys, Workspace& workspace, const ChosenKeys& chosen) {
+  const Workspace::Position mark = workspace.Mark();
+  const SelectionJob job = {&params, q, weights, &keys};
+  std::fill(chosen.counts.begin(), chosen.counts.end(), 0);
+  const std::span<SelectingRow> all = workspace.Get<SelectingRow>(q.rows);
+  size_t count = 0;
+  for (const AttentionSequence& sequence : sequences) {
+    for (int64_t r = 0; r < sequence.rows; ++r) {
+      const int64_t seen = sequence.start + r + 1;
+      if (seen > chosen.most) all[count++] = {&sequence, sequence.first_row + r, seen, nullptr};
+    }
+  }
+  for (size_t first = 0; first < count;) {
+    const Workspace::Position batch = workspace.Mark();
+    size_t end = first;
+    for (int64_t taken = 0; end < count; ++end) {
+      taken += all[end].keys;
+      if (taken > kScoresAtOnce && end > first) break;
+      all[end].scores = workspace.Get<float>(all[end].keys).data();
+    }
+    SelectForRows(pool, job, all.subspan(first, end - first), workspace, chosen);
+    workspace.Release(batch);
+    first = end;
+  }
+  workspace.Release(mark);
+}
+
+}  // namespace folkmoot::cpu
+#endif  // HWY_ONCE

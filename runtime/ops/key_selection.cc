@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/ops/key_selection.h"
+
+#include "runtime/check.h"
+#include "runtime/cpu/key_selection.h"
+
+namespace folkmoot {
+
+void SelectKeys(ThreadPool& pool, const KeySelectionParams& params,
+                std::span<const AttentionSequence> sequences, ConstMatrix q, ConstMatrix weights,
+                const KvCache& keys, Workspace& workspace, const ChosenKeys& chosen) {
+  FM_CHECK(keys.heads(params.layer) == 1 && params.heads > 0);
+  FM_CHECK(q.cols == params.heads * keys.shape().head_dim);
+  FM_CHECK(weights.rows == q.rows && weights.cols == params.heads);
+  FM_CHECK(chosen.most > 0 && std::ssize(chosen.counts) == q.rows);
+  FM_CHECK(std::ssize(chosen.positions) == q.rows * chosen.most);
+  for (const AttentionSequence& sequence : sequences) {
+    FM_CHECK(sequence.first_row >= 0 && sequence.start >= 0);
+    FM_CHECK(sequence.first_row + sequence.rows <= q.rows);
+    const auto pages = static_cast<int64_t>(sequence.blocks.size());
+    FM_CHECK(sequence.start + sequence.rows <= pages * keys.shape().block_size);
+    FM_CHECK(sequence.first_key == 0 && sequence.keys_end == 0);
+  }
+  cpu::SelectKeys(pool, params, sequences, q, weights, keys, workspace, chosen);
+}
+
+}  // namespace folkmoot

@@ -16,7 +16,6 @@ StepCost CostOfStep(const ModelConfig& config, const StepWeights& weights, int64
                     double attended, int64_t logit_rows) {
   const auto t = static_cast<double>(tokens);
   const double head = static_cast<double>(config.vocab) * static_cast<double>(config.hidden);
-  const auto per_head = static_cast<double>(config.cache_key_dim() + config.cache_value_dim());
   const IndexerConfig& indexer = config.indexer;
   double seen = attended;
   if (indexer.top_k > 0) seen = std::min(seen, static_cast<double>(indexer.top_k));
@@ -24,7 +23,7 @@ StepCost CostOfStep(const ModelConfig& config, const StepWeights& weights, int64
       attended > seen
           ? static_cast<double>(config.indexers() * indexer.heads * indexer.head_dim) * attended
           : 0;
-  double heads = 0;  // of all layers that look back
+  double scored = 0;  // numbers of all heads that look back, of their keys and of their values
   const Family* const family = FindFamily(config.architecture);
   const bool gated = family == nullptr || !NamesOf(*family, "").moe.experts.up.empty();
   const int64_t matrices = gated ? 3 : 2;
@@ -34,7 +33,10 @@ StepCost CostOfStep(const ModelConfig& config, const StepWeights& weights, int64
   double read = weights.dense;
   double used = (weights.dense - head) * t + head * static_cast<double>(logit_rows);
   for (const LayerConfig& layer : config.layers) {
-    if (layer.mixer == Mixer::kAttention) heads += static_cast<double>(config.heads_of(layer));
+    if (layer.mixer == Mixer::kAttention) {
+      scored += static_cast<double>(config.heads_of(layer) *
+                                    (config.cache_key_dim(layer) + config.cache_value_dim(layer)));
+    }
     if (!layer.moe) continue;
     const double share =
         static_cast<double>(config.top_k(layer)) / static_cast<double>(config.moe.outputs());
@@ -43,7 +45,7 @@ StepCost CostOfStep(const ModelConfig& config, const StepWeights& weights, int64
   }
   return {.bytes = read * weights.bytes_per_weight,
           .flops = 2 * used,
-          .score_flops = 2 * t * (heads * per_head * seen + indexed)};
+          .score_flops = 2 * t * (scored * seen + indexed)};
 }
 
 }  // namespace

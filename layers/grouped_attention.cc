@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "layers/grouped_attention.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "layers/norm.h"
@@ -11,7 +12,7 @@ GroupedAttention::GroupedAttention(const ModelConfig& config, int64_t layer,
                                    ColumnExchange& columns)
     : UniformAttention(layer, columns),
       kind_(config.layers[static_cast<size_t>(layer)]),
-      rotary_{.head_dim = config.head_dim, .neighbours = config.rope.neighbours},
+      rotary_{.head_dim = config.head_dim_of(kind_), .neighbours = config.rope.neighbours},
       norm_eps_(config.rms_norm_eps),
       gate_function_(config.gate_softplus ? GateFunction::kSoftplus : GateFunction::kSigmoid),
       value_scale_(config.value_multiplier),
@@ -21,10 +22,11 @@ GroupedAttention::GroupedAttention(const ModelConfig& config, int64_t layer,
   // Heads that share keys and values.
   const int64_t queries = config.heads_of(kind_) / config.kv_heads_of(kind_);
   head_split_ = kv_heads.Times(queries);
-  queries_ = head_split_.Times(config.head_dim);
-  keys_ = kv_heads.Times(config.head_dim);
-  values_ = kv_heads.Times(config.value_dim());
-  heads_ = head_split_.Times(config.value_dim());
+  const int64_t value_dim = config.value_dim(kind_);
+  queries_ = head_split_.Times(rotary_.head_dim);
+  keys_ = kv_heads.Times(rotary_.head_dim);
+  values_ = kv_heads.Times(value_dim);
+  heads_ = head_split_.Times(value_dim);
   kv_heads_ = kv_heads.width(rank());
   params_ = {.layer = config.place_in_kind(layer),
              .heads = kv_heads_ * queries,
@@ -70,9 +72,11 @@ absl::Status GroupedAttention::LoadProjections(ThreadPool& pool, WeightLoader& l
     int64_t fused_row;  // where it begins in names.qkv
   };
   const ColumnSplit queries = queries_.Times(gated_queries_ ? 2 : 1);
-  const Part parts[] = {{names.q, queries, 0},
-                        {names.k, keys_, queries.cols()},
-                        {names.v, values_, queries.cols() + keys_.cols()}};
+  std::vector<Part> parts = {{names.q, queries, 0}};
+  if (kind_.kv_layer < 0) parts.push_back({names.k, keys_, queries.cols()});
+  if (kind_.kv_layer < 0 && !kind_.keys_are_values) {
+    parts.push_back({names.v, values_, queries.cols() + keys_.cols()});
+  }
   const int64_t fused_rows = queries.cols() + keys_.cols() + values_.cols();
   std::vector<TensorRef> refs;
   for (const Part& part : parts) {
@@ -97,13 +101,16 @@ absl::Status GroupedAttention::LoadNorms(WeightLoader& loader, const ModelConfig
                                          const AttentionNames& names) {
   norm_after_rope_ =
       config.qk_norm == QkNormKind::kHeadsAfterRope || config.qk_norm == QkNormKind::kUnitAfterRope;
-  int64_t q_width = config.head_dim;
-  int64_t k_width = config.head_dim;
+  if (config.value_norm) {
+    v_norm_.assign(static_cast<size_t>(config.value_dim(kind_)), 1.0f);
+  }
+  int64_t q_width = rotary_.head_dim;
+  int64_t k_width = rotary_.head_dim;
   switch (config.qk_norm) {
     case QkNormKind::kNone:
       return absl::OkStatus();
     case QkNormKind::kUnitAfterRope:
-      if (kind_.rope) q_norm_.assign(static_cast<size_t>(config.head_dim), 1.0f);
+      if (kind_.rope) q_norm_.assign(static_cast<size_t>(q_width), 1.0f);
       k_norm_ = q_norm_;
       return absl::OkStatus();
     case QkNormKind::kRows:
@@ -117,22 +124,33 @@ absl::Status GroupedAttention::LoadNorms(WeightLoader& loader, const ModelConfig
   }
   FM_ASSIGN_OR_RETURN(q_norm_,
                       RmsNormWeights(loader, config.norm, names.q_norm + ".weight", q_width));
+  if (kind_.kv_layer >= 0) return absl::OkStatus();
   FM_ASSIGN_OR_RETURN(k_norm_,
                       RmsNormWeights(loader, config.norm, names.k_norm + ".weight", k_width));
   return absl::OkStatus();
 }
 
 void GroupedAttention::NormaliseHeads(LayerContext& ctx, Matrix q, Matrix k) const {
-  if (q_norm_.empty()) return;
-  HeadRmsNorm(ctx.pool, std::ssize(q_norm_), q_norm_, norm_eps_, q);
-  HeadRmsNorm(ctx.pool, std::ssize(k_norm_), k_norm_, norm_eps_, k);
+  if (!q_norm_.empty()) HeadRmsNorm(ctx.pool, std::ssize(q_norm_), q_norm_, norm_eps_, q);
+  if (!k_norm_.empty()) HeadRmsNorm(ctx.pool, std::ssize(k_norm_), k_norm_, norm_eps_, k);
+}
+
+Matrix GroupedAttention::Values(LayerContext& ctx, ConstMatrix k, Matrix v) const {
+  if (kind_.keys_are_values && kind_.kv_layer < 0) {
+    v = ctx.workspace.GetMatrix(k.rows, k.cols);
+    for (int64_t t = 0; t < k.rows; ++t) std::copy_n(k.Row(t), k.cols, v.Row(t));
+  }
+  if (value_scale_ != 1.0f) Scale(ctx.pool, value_scale_, v);
+  if (!v_norm_.empty()) HeadRmsNorm(ctx.pool, std::ssize(v_norm_), v_norm_, norm_eps_, v);
+  return v;
 }
 
 void GroupedAttention::Attend(LayerContext& ctx, const AttentionStep& step, KvCache& cache,
                               ConstMatrix x, Matrix attended) const {
   const int64_t q_width = queries_.width(rank()) * (gated_queries_ ? 2 : 1);
-  const int64_t k_width = keys_.width(rank());
-  const int64_t v_width = values_.width(rank());
+  const bool caches = kind_.kv_layer < 0;
+  const int64_t k_width = caches ? keys_.width(rank()) : 0;
+  const int64_t v_width = caches && !kind_.keys_are_values ? values_.width(rank()) : 0;
   const Matrix qkv = ctx.workspace.GetMatrix(x.rows, q_width + k_width + v_width);
   GemmStack(ctx.pool, x, qkv_, qkv_bias_, ctx.workspace, qkv);
   Matrix q = qkv.Columns(0, q_width);
@@ -143,8 +161,7 @@ void GroupedAttention::Attend(LayerContext& ctx, const AttentionStep& step, KvCa
     SplitHeads(ctx.pool, rotary_.head_dim, qkv.Columns(0, q_width), q, gate);
   }
   const Matrix k = qkv.Columns(q_width, k_width);
-  const Matrix v = qkv.Columns(q_width + k_width, v_width);
-  if (value_scale_ != 1.0f) Scale(ctx.pool, value_scale_, v);
+  const Matrix v = Values(ctx, k, qkv.Columns(q_width + k_width, v_width));
   if (!norm_after_rope_) NormaliseHeads(ctx, q, k);
   if (clip_ > 0) Clamp(ctx.pool, clip_, qkv);
   if (kind_.rope) {
@@ -155,7 +172,7 @@ void GroupedAttention::Attend(LayerContext& ctx, const AttentionStep& step, KvCa
     ScaleRows(ctx.pool, step.temperature, q);
   }
   if (norm_after_rope_) NormaliseHeads(ctx, q, k);
-  StoreKv(ctx.pool, params_.layer, step.sequences, k, v, cache);
+  if (caches) StoreKv(ctx.pool, params_.layer, step.sequences, k, v, cache);
   AttentionParams params = params_;
   params.position_bias = step.position_bias;
   params.reach = step.reach;

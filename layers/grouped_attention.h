@@ -27,6 +27,8 @@ class GroupedAttention final : public UniformAttention {
   void Attend(LayerContext& ctx, const AttentionStep& step, KvCache& cache, ConstMatrix x,
               Matrix attended) const override;
   void NormaliseHeads(LayerContext& ctx, Matrix q, Matrix k) const;
+  // What is stored, of `v` or, LayerConfig::keys_are_values, of `k`, which nothing was done to yet.
+  Matrix Values(LayerContext& ctx, ConstMatrix k, Matrix v) const;
 
   LayerConfig kind_;
   RotaryPart rotary_;
@@ -39,6 +41,7 @@ class GroupedAttention final : public UniformAttention {
   std::vector<PackedMatrix> qkv_;       // one matrix, or several where their types differ
   std::vector<float> qkv_bias_;         // empty: none
   std::vector<float> q_norm_, k_norm_;  // [head_dim], [columns of all heads], or empty
+  std::vector<float> v_norm_;           // [value_dim] of ones, or empty
   std::vector<float> sinks_;            // [heads of this rank] or empty
   PackedMatrix gate_;                   // [columns of this rank's heads, or the heads, H] or empty
   GateFunction gate_function_ = GateFunction::kSigmoid;

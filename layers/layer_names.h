@@ -75,6 +75,7 @@ struct MoeNames {
   bool shared_gated = true;  // false: {up,down}_proj alone, a network without a gate
   std::string shared_gate_up;
   std::string shared_down;
+  std::string weight_scales;          // [E]; MoeConfig::weight_scales
   std::string latent_in, latent_out;  // modules [L, H] and [H, L]; MoeConfig::latent
   std::string shared_gate;            // [1, H]: its sigmoid gate; empty: it has none
 };
@@ -95,6 +96,12 @@ struct LayerNames {
   AttentionNames cross;
   std::string position_bias;  // [buckets, heads]; where the first layer has one for all
   MoeNames moe;
+  // LayerConfig::beside: norms of what the dense network gives and of what experts read and give,
+  // modules, and the norm of what the router reads, whole: it has a weight alone.
+  std::string dense_post_norm, expert_norm, expert_post_norm, router_norm;
+  // ModelConfig::layer_inputs, modules [P, H], [H, P] and [H]; and layer_scalars, [1].
+  std::string input_gate, input_projection, input_post_norm;
+  std::string scalar;
 };
 
 // What all layers have one of.
@@ -105,6 +112,8 @@ struct EndNames {
   std::string encoder_norm = {};  // module, behind the last layer of an encoder
   // Of the encoder and the decoder, where they do not share the embedding.
   std::string encoder_embedding = {}, decoder_embedding = {};
+  // ModelConfig::layer_inputs: [its vocabulary, layers * P], and modules [layers * P, H] and [P].
+  std::string input_embedding = {}, input_projection = {}, input_norm = {};
 };
 
 AttentionNames UsualAttentionNames(const std::string& prefix);

@@ -37,6 +37,9 @@ absl::StatusOr<MoeLayer> MoeLayer::Load(ThreadPool& pool, WeightLoader& loader,
                                                    ? loader.Row(names.selection_bias, outputs)
                                                    : loader.Vector(names.selection_bias, outputs));
   }
+  if (config.moe.weight_scales) {
+    FM_ASSIGN_OR_RETURN(layer.weight_scales_, loader.Vector(names.weight_scales, outputs));
+  }
   FM_ASSIGN_OR_RETURN(layer.experts_, Experts::Load(pool, loader, config, kind, names.experts,
                                                     placement, rank, columns));
   if (config.moe.latent > 0) {
@@ -119,13 +122,23 @@ absl::StatusOr<Matrix> MoeLayer::Combine(LayerContext& ctx, int64_t rows, WaitLa
   return out;
 }
 
-absl::StatusOr<Matrix> MoeLayer::Forward(LayerContext& ctx, const ForwardBatch& batch,
-                                         ConstMatrix x) {
-  const Workspace::Position mark = ctx.workspace.Mark();
+absl::StatusOr<Routing> MoeLayer::Route(LayerContext& ctx, const ForwardBatch& batch,
+                                        ConstMatrix x) {
   const Matrix logits = ctx.workspace.GetMatrix(x.rows, router_.n());
   Gemm(ctx.pool, x, router_, {}, ctx.workspace, logits);
   if (router_softcap_ > 0) SoftCap(ctx.pool, router_softcap_, logits);
   FM_ASSIGN_OR_RETURN(const Routing routing, moe_router_.Route(ctx, batch, logits));
+  for (size_t i = 0; !weight_scales_.empty() && i < routing.weight.size(); ++i) {
+    if (routing.expert[i] < 0) continue;  // an empty slot
+    routing.weight[i] *= weight_scales_[static_cast<size_t>(routing.expert[i])];
+  }
+  return routing;
+}
+
+absl::StatusOr<Matrix> MoeLayer::Forward(LayerContext& ctx, const ForwardBatch& batch,
+                                         ConstMatrix x, ConstMatrix routed) {
+  const Workspace::Position mark = ctx.workspace.Mark();
+  FM_ASSIGN_OR_RETURN(const Routing routing, Route(ctx, batch, routed));
   if (ctx.observer != nullptr) ctx.observer->OnRouting(layer_, routing);
 
   const bool alone = columns_->size() == 1;  // has all columns of its experts

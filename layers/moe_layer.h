@@ -43,14 +43,17 @@ class MoeLayer {
   // of the model from 0. top_k: GateInput::top_k.
   void Bind(int layer, int moe_index, const Gate& gate, int64_t top_k, Dispatcher& dispatcher);
 
-  // x [T, H]. Returns [T, H], which lives as matrices of ColumnExchange do. Collective over
-  // ctx.experts and the ranks of the exchange, also with T = 0.
-  absl::StatusOr<Matrix> Forward(LayerContext& ctx, const ForwardBatch& batch, ConstMatrix x);
+  // x [T, H], of which `routed`, mostly x itself, is what the router reads. Returns [T, H], which
+  // lives as matrices of ColumnExchange do. Collective over ctx.experts and the ranks of the
+  // exchange, also with T = 0.
+  absl::StatusOr<Matrix> Forward(LayerContext& ctx, const ForwardBatch& batch, ConstMatrix x,
+                                 ConstMatrix routed);
 
  private:
   explicit MoeLayer(ColumnExchange& columns) : columns_(&columns) {}
   absl::Status LoadLatent(ThreadPool& pool, WeightLoader& loader, const ModelConfig& config,
                           const MoeNames& names);
+  absl::StatusOr<Routing> Route(LayerContext& ctx, const ForwardBatch& batch, ConstMatrix x);
   // What is sent to experts.
   ConstMatrix ExpertRows(LayerContext& ctx, ConstMatrix x) const;
   // This rank's columns of [T, H] from the experts of all.
@@ -71,6 +74,7 @@ class MoeLayer {
   std::optional<DenseFfn> shared_;
   std::vector<float> shared_gate_;                   // [H] or empty
   std::vector<float> router_bias_, selection_bias_;  // [E] or empty
+  std::vector<float> weight_scales_;                 // [E] or empty
   std::vector<float> output_bias_;                   // [this rank's columns] or empty
   // Where experts have a width of their own: what makes their rows, whole on every rank, and this
   // rank's columns of what turns their sums back.

@@ -34,6 +34,10 @@ absl::StatusOr<Norm> Norm::Load(WeightLoader& loader, const ModelConfig& config,
   return norm;
 }
 
+void Norm::MultiplyWeights(float factor) {
+  for (float& weight : weight_) weight *= factor;
+}
+
 void Norm::Apply(ThreadPool& pool, ConstMatrix x, Matrix out) const {
   if (weight_.empty()) return CopyRows(x, out);
   if (kind_ == NormKind::kLayer) return LayerNorm(pool, x, weight_, bias_, eps_, out);

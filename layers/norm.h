@@ -20,6 +20,7 @@ class Norm {
                                    const std::string& module, int64_t n);
 
   void set_eps(float eps) { eps_ = eps; }
+  void MultiplyWeights(float factor);
 
   // x [T, n]; out may be x.
   void Apply(ThreadPool& pool, ConstMatrix x, Matrix out) const;

@@ -301,10 +301,22 @@ int64_t ModelConfig::layers_with(Mixer mixer) const {
                        [mixer](const LayerConfig& layer) { return layer.mixer == mixer; });
 }
 
-int64_t ModelConfig::most_heads() const {
-  int64_t most = heads;
-  for (const LayerConfig& layer : layers) most = std::max(most, heads_of(layer));
-  return most;
+int64_t ModelConfig::cache_layers() const {
+  return std::count_if(layers.begin(), layers.end(), caches);
+}
+
+int64_t ModelConfig::widest_attention() const {
+  int64_t widest = 0;
+  for (const LayerConfig& layer : layers) {
+    widest = std::max(widest, heads_of(layer) * value_dim(layer));
+  }
+  return widest;
+}
+
+int64_t ModelConfig::widest_intermediate() const {
+  int64_t widest = intermediate;
+  for (const LayerConfig& layer : layers) widest = std::max(widest, intermediate_of(layer));
+  return widest;
 }
 
 bool ModelConfig::sinks() const {
@@ -314,14 +326,16 @@ bool ModelConfig::sinks() const {
 
 bool ModelConfig::uniform_heads() const {
   return std::all_of(layers.begin(), layers.end(), [this](const LayerConfig& layer) {
-    return heads_of(layer) == heads && kv_heads_of(layer) == kv_heads;
+    return heads_of(layer) == heads && kv_heads_of(layer) == kv_heads &&
+           head_dim_of(layer) == head_dim;
   });
 }
 
-int64_t ModelConfig::all_cache_heads() const {
+int64_t ModelConfig::cache_numbers() const {
   int64_t sum = 0;
   for (size_t i = static_cast<size_t>(encoder.layers); i < layers.size(); ++i) {
-    if (layers[i].mixer == Mixer::kAttention) sum += cache_heads(layers[i]);
+    if (!caches(layers[i])) continue;
+    sum += cache_heads(layers[i]) * (cache_key_dim(layers[i]) + cache_value_dim(layers[i]));
   }
   return sum;
 }
@@ -333,8 +347,10 @@ int64_t ModelConfig::indexers_before(int64_t index) const {
 
 int64_t ModelConfig::place_in_kind(int64_t index) const {
   const LayerConfig& own = layers[static_cast<size_t>(index)];
-  return std::count_if(layers.begin(), layers.begin() + index,
-                       [&own](const LayerConfig& layer) { return layer.mixer == own.mixer; });
+  if (own.kv_layer >= 0) index = own.kv_layer;
+  return std::count_if(layers.begin(), layers.begin() + index, [&own](const LayerConfig& layer) {
+    return layer.mixer == own.mixer && layer.kv_layer < 0;
+  });
 }
 
 absl::StatusOr<ModelConfig> ParseConfigOf(std::span<const ConfigFamily* const> families,

@@ -22,7 +22,17 @@ namespace folkmoot {
 
 class WeightFormat;
 
-enum class RopeType : uint8_t { kDefault, kLinear, kDynamic, kYarn, kLlama3, kLongrope };
+// kProportional: the first partial_rotary_factor of the pairs turn, with the frequencies of a whole
+// head; the others stand still (Gemma 4).
+enum class RopeType : uint8_t {
+  kDefault,
+  kLinear,
+  kDynamic,
+  kYarn,
+  kLlama3,
+  kLongrope,
+  kProportional
+};
 
 // Rotary embedding parameters after defaults are filled in; formulas in runtime/rope.h.
 struct RopeConfig {
@@ -60,6 +70,7 @@ struct LayerConfig {
   bool ffn = true;             // false: the mixer is all of the layer (Nemotron-H)
   bool moe = false;            // routed experts; else one dense FFN
   bool shortcut = false;       // both; what the experts give joins behind the next layer (LongCat)
+  bool beside = false;         // both, with norms of their own, added up (Gemma 4)
   int64_t sliding_window = 0;  // keys that a query sees, itself included; 0 = all
   int64_t chunk = 0;           // a query sees keys of its own chunk of so many positions; 0 = all
   bool rope = true;            // false: q and k are not rotated; see TemperatureConfig
@@ -67,7 +78,11 @@ struct LayerConfig {
   int64_t top_k = 0;           // experts of a token, fewer than MoeConfig::top_k; 0 = so many
   int64_t heads = 0;           // of queries, where not ModelConfig::heads (Laguna)
   int64_t kv_heads = 0;        // where not ModelConfig::kv_heads (MiMo-V2)
-  bool sinks = false;          // AttentionParams::sinks
+  int64_t head_dim = 0;        // where not ModelConfig::head_dim (Gemma 4)
+  bool keys_are_values = false;  // v is what k is before its norm and rotation (Gemma 4)
+  int64_t kv_layer = -1;         // whose keys and values it reads (Gemma 4); -1: it has its own
+  int64_t intermediate = 0;      // of the dense FFN, where not ModelConfig::intermediate
+  bool sinks = false;            // AttentionParams::sinks
   // Of sparse attention (IndexerConfig): chooses keys itself; else those of the layer before count.
   bool indexer = false;
   // Of Activation::kLimitedSwiglu in experts, and in the dense FFN or the shared expert; 0: none.
@@ -100,6 +115,7 @@ struct MoeConfig {
   bool selection_bias = false;  // added to what experts are chosen by, not to their weights
   bool expert_bias = false;     // of gate, up and down of every expert
   bool output_bias = false;     // of the sum of the chosen experts (JetMoE)
+  bool weight_scales = false;   // weights are multiplied with a factor of each expert (Gemma 4)
   float router_softcap = 0.0f;  // logits become cap * tanh(logit / cap) (Laguna); 0: they stay
   float output_scale = 1.0f;    // of the sum of chosen and shared experts (Cohere)
   // Of published gates with capacity: places of an expert, or, where the fraction is above 0, that
@@ -223,11 +239,17 @@ struct ModelConfig {
   float logits_softcap = 0.0f;     // the same of logits; 0: none
   int64_t value_head_dim = 0;      // of heads with keys of their own; 0: head_dim (MiMo-V2)
   float value_multiplier = 1.0f;   // of v
+  bool value_norm = false;         // each head of v is normalised, without weights (Gemma 4)
   AttentionGate attention_gate = AttentionGate::kNone;
   bool gate_per_head = false;  // of kOwn: one output for all numbers of a head
   bool gate_softplus = false;  // of kOwn: softplus, not sigmoid
   bool head_bias = false;      // of the output head
   float swiglu_limit = 0.0f;   // of Activation::kClampedSwiglu; see LayerConfig::expert_limit
+  // A second embedding of each token has so many numbers for each layer, which it adds to the
+  // stream by way of a gate (Gemma 4; layers/models/layer_inputs.h); 0: there is none.
+  int64_t layer_inputs = 0;
+  int64_t layer_input_vocab = 0;
+  bool layer_scalars = false;  // the stream behind a layer is multiplied with a number of it
   LatentConfig latent;         // kv_rank == 0: attention has keys and values of its own
   IndexerConfig indexer;       // of latent attention that is sparse
   RecurrentConfig recurrent;   // of layers with Mixer::kRecurrent
@@ -255,9 +277,10 @@ struct ModelConfig {
   int64_t decoder_layers() const { return static_cast<int64_t>(layers.size()) - encoder.layers; }
   // Layers whose state a sequence has beside its pages, and those with keys and values in them.
   int64_t recurrent_layers() const { return layers_with(Mixer::kRecurrent); }
-  int64_t cache_layers() const { return layers_with(Mixer::kAttention); }
+  int64_t cache_layers() const;
   int64_t layers_with(Mixer mixer) const;
-  // The place of layer `index` among those with the same mixer.
+  // The place of layer `index` among those with the same mixer; of attention among those with keys
+  // and values of their own: that of the ones it reads.
   int64_t place_in_kind(int64_t index) const;
   // Layers that choose keys, and those of them before layer `index`: its place in their cache.
   int64_t indexers() const { return indexers_before(static_cast<int64_t>(layers.size())); }
@@ -271,24 +294,38 @@ struct ModelConfig {
   int64_t kv_heads_of(const LayerConfig& layer) const {
     return layer.kv_heads > 0 ? layer.kv_heads : kv_heads;
   }
-  int64_t most_heads() const;  // of any layer
-  bool sinks() const;          // of any layer
-  bool uniform_heads() const;  // all layers have as many
-  // Numbers of a head that rotate, and of its value.
+  int64_t intermediate_of(const LayerConfig& layer) const {
+    return layer.intermediate > 0 ? layer.intermediate : intermediate;
+  }
+  int64_t widest_attention() const;     // numbers that the heads of any layer give
+  int64_t widest_intermediate() const;  // of any dense FFN
+  bool sinks() const;                   // of any layer
+  bool uniform_heads() const;           // all layers have as many, of the same size
+  // Numbers of a head that rotate, where RopeConfig::dim does not say.
   int64_t rope_dim() const { return latent.kv_rank > 0 ? latent.rope_dim : head_dim; }
-  int64_t value_dim() const {
+  // Those of a head's key, and of its value.
+  int64_t head_dim_of(const LayerConfig& layer) const {
+    return layer.head_dim > 0 ? layer.head_dim : head_dim;
+  }
+  int64_t value_dim(const LayerConfig& layer) const {
     if (latent.kv_rank > 0) return latent.value_dim;
-    return value_head_dim > 0 ? value_head_dim : head_dim;
+    return value_head_dim > 0 ? value_head_dim : head_dim_of(layer);
   }
   // What a cache has of a token and layer: of latent attention one key and value for all heads.
   int64_t cache_heads(const LayerConfig& layer) const {
     return latent.kv_rank > 0 ? 1 : kv_heads_of(layer);
   }
-  int64_t all_cache_heads() const;  // of all layers of the decoder
-  int64_t cache_key_dim() const {
-    return latent.kv_rank > 0 ? latent.kv_rank + latent.rope_dim : head_dim;
+  int64_t cache_key_dim(const LayerConfig& layer) const {
+    return latent.kv_rank > 0 ? latent.kv_rank + latent.rope_dim : head_dim_of(layer);
   }
-  int64_t cache_value_dim() const { return latent.kv_rank > 0 ? latent.kv_rank : value_dim(); }
+  int64_t cache_value_dim(const LayerConfig& layer) const {
+    return latent.kv_rank > 0 ? latent.kv_rank : value_dim(layer);
+  }
+  // Does it have keys and values of its own?
+  static bool caches(const LayerConfig& layer) {
+    return layer.mixer == Mixer::kAttention && layer.kv_layer < 0;
+  }
+  int64_t cache_numbers() const;  // of a token, in all layers of the decoder
 };
 
 }  // namespace folkmoot

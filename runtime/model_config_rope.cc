@@ -13,13 +13,14 @@ namespace {
 
 using nlohmann::json;
 
-constexpr std::array<std::pair<std::string_view, RopeType>, 6> kTypes = {{
+constexpr std::array<std::pair<std::string_view, RopeType>, 7> kTypes = {{
     {"default", RopeType::kDefault},
     {"linear", RopeType::kLinear},
     {"dynamic", RopeType::kDynamic},
     {"yarn", RopeType::kYarn},
     {"llama3", RopeType::kLlama3},
     {"longrope", RopeType::kLongrope},
+    {"proportional", RopeType::kProportional},
 }};
 
 std::vector<std::string_view> KeysOf(RopeType type, const RopeDefaults& defaults) {
@@ -32,6 +33,9 @@ std::vector<std::string_view> KeysOf(RopeType type, const RopeDefaults& defaults
   if (defaults.sections) add({"mrope_section", "mrope_interleaved", "interleaved"});
   switch (type) {
     case RopeType::kDefault:
+      break;
+    case RopeType::kProportional:
+      add({"factor"});
       break;
     case RopeType::kLinear:
     case RopeType::kDynamic:
@@ -81,7 +85,7 @@ absl::StatusOr<RopeObject> FindObject(const ConfigReader& top) {
   return found;
 }
 
-absl::StatusOr<RopeType> ReadType(const ConfigReader& rope) {
+absl::StatusOr<RopeType> ReadType(const ConfigReader& rope, bool proportional) {
   FM_ASSIGN_OR_RETURN(const auto new_name, rope.OptionalString("rope_type"));
   FM_ASSIGN_OR_RETURN(const auto old_name, rope.OptionalString("type"));
   if (new_name && old_name && *new_name != *old_name) {
@@ -89,10 +93,11 @@ absl::StatusOr<RopeType> ReadType(const ConfigReader& rope) {
   }
   const std::string name = new_name.value_or(old_name.value_or("default"));
   for (const auto& [known, type] : kTypes) {
-    if (known == name) return type;
+    if (known == name && (proportional || type != RopeType::kProportional)) return type;
   }
   return rope.Wrong(new_name ? "rope_type" : "type",
-                    "known types: default, linear, dynamic, yarn, llama3, longrope");
+                    fmt::format("known types: default, linear, dynamic, yarn, llama3, longrope{}",
+                                proportional ? ", proportional" : ""));
 }
 
 absl::Status CheckKeys(const json& object, const ConfigReader& rope, RopeType type,
@@ -186,6 +191,11 @@ absl::Status ReadStretching(const ConfigReader& rope, int64_t head_dim,
       return ReadLlama3(rope, config);
     case RopeType::kLongrope:
       return ReadLongrope(rope, head_dim, defaults, config);
+    case RopeType::kProportional: {
+      config.dim = defaults.dim;
+      FM_ASSIGN_OR_RETURN(config.factor, rope.Number("factor", 1.0, 0.0));
+      return absl::OkStatus();
+    }
   }
   return absl::OkStatus();
 }
@@ -231,6 +241,14 @@ absl::StatusOr<int64_t> ReadContext(const ConfigReader& top, const ConfigReader&
   return outer.value_or(inner.value_or(defaults.max_positions));
 }
 
+// The part of the pairs of a head that turn; all have a frequency.
+absl::StatusOr<double> ReadPairs(const ConfigReader& rope) {
+  constexpr std::string_view kKey = "partial_rotary_factor";
+  FM_ASSIGN_OR_RETURN(const double part, rope.Number(kKey, 1.0, kBelowZero));
+  if (part <= 1.0) return part;
+  return rope.Wrong(kKey, "no more than all pairs can turn: it must be at most 1");
+}
+
 // The part of the numbers that may turn which does.
 absl::StatusOr<double> ReadPart(const ConfigReader& top, const ConfigReader& rope,
                                 const RopeDefaults& defaults) {
@@ -261,10 +279,12 @@ absl::StatusOr<RopeConfig> ParseRope(const ConfigReader& top, const RopeDefaults
   const ConfigReader rope(object, fmt::format("{}{}.", top.prefix(), found.name));
 
   RopeConfig result;
-  FM_ASSIGN_OR_RETURN(result.type, ReadType(rope));
+  FM_ASSIGN_OR_RETURN(result.type, ReadType(rope, defaults.proportional));
   FM_RETURN_IF_ERROR(CheckKeys(object, rope, result.type, defaults));
   FM_ASSIGN_OR_RETURN(result.theta, ReadTheta(top, rope, defaults.theta));
-  FM_ASSIGN_OR_RETURN(result.partial_rotary_factor, ReadPart(top, rope, defaults));
+  FM_ASSIGN_OR_RETURN(result.partial_rotary_factor, result.type == RopeType::kProportional
+                                                        ? ReadPairs(rope)
+                                                        : ReadPart(top, rope, defaults));
   FM_ASSIGN_OR_RETURN(result.original_max_positions, ReadContext(top, rope, result.type, defaults));
   const auto turning =
       static_cast<int64_t>(static_cast<double>(defaults.dim) * result.partial_rotary_factor);

@@ -16,8 +16,9 @@ struct RopeDefaults {
   std::string_view absent = "";  // of ConfigFamily: rope_absent, rope_context_inside, rope_mscales
   bool context_inside = false;
   bool mscales = false;
-  bool alpha = false;     // ConfigFamily::rope_alpha
-  bool sections = false;  // mrope_section, which are equal in text (Qwen3-VL)
+  bool alpha = false;         // ConfigFamily::rope_alpha
+  bool proportional = false;  // rope_type may be "proportional" (Gemma 4)
+  bool sections = false;      // mrope_section, which are equal in text (Qwen3-VL)
 };
 
 // Old style: rope_theta and rope_scaling; new style: rope_parameters. Contradictions between the

@@ -131,6 +131,11 @@ float Rope::Frequency(int64_t i, int64_t length) const {
       return YarnFrequency(config_, rotary_dim_, i, scale);
     case RopeType::kLlama3:
       return Llama3Frequency(config_, 1.0f / scale);
+    case RopeType::kProportional: {
+      const double turning = config_.partial_rotary_factor * static_cast<double>(rotary_dim_) / 2.0;
+      if (i >= static_cast<int64_t>(turning)) return 0.0f;
+      return (1.0f / scale) / static_cast<float>(config_.factor);
+    }
     case RopeType::kLongrope: {
       const auto& factors = Stretched(length) ? config_.long_factor : config_.short_factor;
       return 1.0f / (static_cast<float>(factors[index]) * scale);

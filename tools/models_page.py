@@ -35,6 +35,8 @@ NAMES = {
     "gemma": "Gemma",
     "gemma2": "Gemma 2",
     "gemma3_text": "Gemma 3 (text)",
+    "gemma4": "Gemma 4 (its text model)",
+    "gemma4_text": "Gemma 4, text alone",
     "glm4_moe": "GLM-4.5, 4.6, 4.7",
     "glm4_moe_lite": "GLM-4.7-Flash",
     "glm_moe_dsa": "GLM-5, 5.1, 5.2",

@@ -26,6 +26,8 @@ std::string_view RopeName(RopeType type) {
       return "llama3";
     case RopeType::kLongrope:
       return "longrope";
+    case RopeType::kProportional:
+      return "proportional";
   }
   return "";
 }
@@ -118,7 +120,10 @@ std::string AttentionText(const ModelConfig& config) {
   if (config.qkv_bias) text += config.output_bias ? ", biases" : ", q/k/v biases";
   text += QkNormText(config.qk_norm);
   if (config.clip_qkv > 0) text += fmt::format(", q/k/v clipped to {}", config.clip_qkv);
-  if (!config.uniform_heads()) text += ", other numbers of heads in some layers";
+  if (!config.uniform_heads()) text += ", other heads in some layers";
+  const auto lent = std::count_if(config.layers.begin(), config.layers.end(),
+                                  [](const LayerConfig& layer) { return layer.kv_layer >= 0; });
+  if (lent > 0) text += fmt::format(", {} layers read keys and values of others", lent);
   if (config.sinks()) text += ", sinks";
   if (config.attention_gate != AttentionGate::kNone) text += ", gated";
   if (config.attention_experts > 0) {

@@ -41,7 +41,7 @@ std::vector<std::string> PartsOf(const ModelConfig& config, const Checkpoint& ch
 }
 
 // Tensors that are in some checkpoints and change nothing: frequencies are recomputed, a tied head
-// is the embedding, and Family::unused.
+// is the embedding, keys and values of layers that read those of others, and Family::unused.
 class Unused {
  public:
   explicit Unused(const ModelConfig& config) {
@@ -50,6 +50,14 @@ class Unused {
     for (const std::string_view prefix : family.unused) {
       for (size_t i = 0; i < kBehind; ++i) {
         prefixes_.push_back(fmt::format(fmt::runtime(prefix), config.layers.size() + i));
+      }
+    }
+    for (size_t i = 0; i < config.layers.size(); ++i) {
+      if (config.layers[i].kv_layer < 0) continue;
+      const AttentionNames names =
+          NamesOf(family, fmt::format("{}{}.", family.layers, i)).attention;
+      for (const std::string& module : {names.k, names.v, names.k_norm}) {
+        prefixes_.push_back(module + ".");
       }
     }
   }
@@ -82,6 +90,9 @@ int64_t ActiveOfExperts(const ModelConfig& config, int64_t parameters) {
 // are in one tensor [E, ..].
 int64_t ActiveOfDense(const ModelConfig& config, const ListedTensor& tensor) {
   const int64_t parameters = SaturatingProduct(tensor.shape);
+  // A token has one row of it, and the table is not the output head, too.
+  const EndNames names = FindFamily(config.architecture)->end_names();
+  if (tensor.name == names.input_embedding) return parameters / config.layer_input_vocab;
   if (config.attention_experts == 0 || tensor.shape.size() != 3) return parameters;
   return parameters / config.attention_experts * (config.heads / config.kv_heads);
 }
@@ -162,9 +173,8 @@ absl::StatusOr<ModelInventory> TakeInventory(const ModelConfig& config,
   SaturatingAdd(inventory.parameters, inventory.expert_parameters);
   inventory.active_parameters = active_parameters;
   SaturatingAdd(inventory.active_parameters, ActiveOfExperts(config, inventory.expert_parameters));
-  inventory.kv_bytes_per_token = SaturatingProduct(
-      {config.all_cache_heads(), config.cache_key_dim() + config.cache_value_dim(),
-       static_cast<int64_t>(sizeof(float))});
+  inventory.kv_bytes_per_token =
+      SaturatingProduct({config.cache_numbers(), static_cast<int64_t>(sizeof(float))});
   SaturatingAdd(inventory.kv_bytes_per_token,
                 SaturatingProduct({config.indexers(), config.indexer.head_dim,
                                    static_cast<int64_t>(sizeof(float))}));

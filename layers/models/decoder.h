@@ -11,6 +11,7 @@
 #include "layers/attention.h"
 #include "layers/dense_ffn.h"
 #include "layers/models/family.h"
+#include "layers/models/layer_inputs.h"
 #include "layers/models/model.h"
 #include "layers/models/model_gates.h"
 #include "layers/moe_layer.h"
@@ -49,17 +50,32 @@ class DecoderModel : public Model {
   ConstMatrix hidden() const override { return hidden_; }
 
  private:
+  // Of LayerConfig::beside: of what the dense network gives, what experts read and give, and what
+  // the router reads.
+  struct ExpertNorms {
+    Norm dense_post, experts, experts_post, router;
+  };
   struct Block {
     Norm input_norm;
     Norm ffn_norm;
     std::optional<Norm> attention_post_norm;  // of what attention gives, before it is added
     std::optional<Norm> ffn_post_norm;
     std::unique_ptr<Attention> attention;  // null: the block is an FFN alone, Mixer::kNone
-    // One of dense and moe, or both: LayerConfig::shortcut. None: LayerConfig::ffn.
+    // One of dense and moe, or both: LayerConfig::shortcut, beside. None: LayerConfig::ffn.
     std::optional<DenseFfn> dense;
     std::optional<MoeLayer> moe;
+    std::optional<ExpertNorms> beside;
+    // What happens to the stream behind them.
+    std::optional<LayerInput> input;
+    float scalar = 1.0f;
 
     bool feeds() const { return dense || moe; }
+    bool ends() const { return input || scalar != 1.0f; }
+  };
+  // Of one step, [T, H] each: the residual stream, what the next part reads, and what joins later
+  // (LayerConfig::shortcut); and what LayerInputs made.
+  struct Stream {
+    Matrix hidden, normed, shortcut, inputs;
   };
 
   DecoderModel(const ModelConfig& config, const ModelOptions& options);
@@ -68,6 +84,7 @@ class DecoderModel : public Model {
   absl::Status LoadBlock(const LayerNames& names, WeightLoader& loader, int64_t index,
                          const ExpertPlacement& placement, int expert_rank, ThreadPool& pool);
   absl::Status LoadEnds(const EndNames& names, WeightLoader& loader, ThreadPool& pool);
+  absl::StatusOr<ExpertNorms> LoadExpertNorms(const LayerNames& names, WeightLoader& loader) const;
   void BindGates(int blocks_per_layer);
   KvCache::Shape CacheShape(const CachePages& pages, int rank) const;
   KvCache::Shape IndexShape(const CachePages& pages) const;
@@ -77,9 +94,14 @@ class DecoderModel : public Model {
   static RopeRows FillRope(LayerContext& ctx, const ForwardBatch& batch, const Rope& rope);
   // Of what the first part of block `index` reads, or, behind the last block, the head.
   const Norm& NormBefore(size_t index) const;
-  // The output of the FFN of block `index`. `shortcut` gets what joins later.
+  Stream Embed(LayerContext& ctx, const ForwardBatch& batch) const;
+  // The output of the FFN of block `index`; the shortcut gets what joins later.
   absl::StatusOr<Matrix> Feed(LayerContext& ctx, const ForwardBatch& batch, size_t index,
-                              ConstMatrix normed, Matrix shortcut);
+                              const Stream& stream);
+  // Of a dense network and experts beside it.
+  absl::StatusOr<Matrix> FeedBoth(LayerContext& ctx, const ForwardBatch& batch, size_t index,
+                                  const Stream& stream);
+  void End(LayerContext& ctx, size_t index, const Stream& stream) const;
   absl::StatusOr<Matrix> Logits(LayerContext& ctx, const ForwardBatch& batch,
                                 ConstMatrix normed) const;
 
@@ -95,6 +117,7 @@ class DecoderModel : public Model {
   uint64_t placement_version_ = 0;
   std::unique_ptr<Dispatcher> dispatcher_;
   RowTable embedding_;
+  std::optional<LayerInputs> inputs_;
   std::vector<Block> blocks_;
   Norm final_norm_;
   PackedMatrix head_;             // [V of this rank, H]

@@ -84,8 +84,9 @@ absl::Status EncoderDecoderModel::RunBlock(LayerContext& ctx, Stack& stack, size
     block.ffn_norm.AddApply(ctx.pool, attended, 1.0f, hidden, normed);
   }
   const auto layer = static_cast<int>(stack.first_layer) + static_cast<int>(index);
-  FM_ASSIGN_OR_RETURN(const Matrix fed, block.moe ? block.moe->Forward(ctx, part.batch, normed)
-                                                  : block.dense->Forward(ctx, normed, layer));
+  FM_ASSIGN_OR_RETURN(const Matrix fed, block.moe
+                                            ? block.moe->Forward(ctx, part.batch, normed, normed)
+                                            : block.dense->Forward(ctx, normed, layer));
   const bool last = index + 1 == stack.blocks.size();
   const Norm& next = last ? stack.final_norm : stack.blocks[index + 1].attention_norm;
   next.AddApply(ctx.pool, fed, 1.0f, hidden, normed);

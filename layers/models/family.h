@@ -49,6 +49,8 @@ struct Family {
   F(kFlexOlmo)               \
   F(kGemma2)                 \
   F(kGemma3)                 \
+  F(kGemma4)                 \
+  F(kGemma4Multimodal)       \
   F(kGemma)                  \
   F(kGlm4Moe)                \
   F(kGlm4MoeLite)            \

@@ -159,8 +159,9 @@ std::string_view WhyCpuOnly(const ModelConfig& config) {
     return "norms of rotated q and k";
   }
   if (config.sinks()) return "attention sinks";
-  if (!config.uniform_heads()) return "layers with different numbers of heads";
-  if (config.value_head_dim > 0 || config.value_multiplier != 1.0f) return "values of this kind";
+  if (!config.uniform_heads()) return "layers with different heads";
+  if (config.value_head_dim > 0 || config.value_multiplier != 1.0f || config.value_norm)
+    return "values of this kind";
   if (config.parallel_blocks) return "attention beside the feed-forward network";
   if (config.attention_softcap > 0 || config.logits_softcap > 0) return "logit capping";
   if (config.head_bias) return "a biased output head";
@@ -176,16 +177,18 @@ std::string_view WhyCpuOnly(const ModelConfig& config) {
   for (const LayerConfig& layer : config.layers) {
     if (layer.chunk > 0 || !layer.rope) return "chunked attention";
     if (layer.mixer == Mixer::kNone || !layer.ffn) return "layers without attention or FFN";
-    if (layer.shortcut) return "experts beside a dense network";
+    if (layer.shortcut || layer.beside) return "experts beside a dense network";
+    if (layer.kv_layer >= 0 || layer.keys_are_values) return "shared keys and values";
     if (layer.top_k > 0) return "layers that choose different numbers of experts";
   }
+  if (config.layer_inputs > 0) return "embeddings of each layer";
   const MoeConfig& moe = config.moe;
   if (moe.expert_bias) return "biased experts";
   if (moe.router_bias || moe.selection_bias) return "a biased router";
   if (moe.zero_experts > 0) return "zero experts";
   if (moe.latent > 0) return "experts of a width of their own";
   if (moe.router_softcap > 0) return "logit capping";
-  if (moe.output_scale != 1.0f) return "multipliers";
+  if (moe.output_scale != 1.0f || moe.weight_scales || config.layer_scalars) return "multipliers";
   const LayerNames names = NamesOf(*FindFamily(config.architecture), "");
   if (moe.shared_intermediate > 0 && names.moe.shared_gate.empty()) {
     return "a shared expert without a gate";

@@ -188,6 +188,7 @@ absl::StatusOr<std::vector<int64_t>> WeightsOfRanks(const ModelConfig& config, i
                                      IntermediateSplit(config.moe.shared_intermediate, ranks)};
   for (const LayerConfig& layer : config.layers) {
     if (layer.kv_heads > 0) splits.push_back(KvHeadSplit(config, layer, ranks));
+    if (layer.intermediate > 0) splits.push_back(IntermediateSplit(layer.intermediate, ranks));
   }
   std::map<std::vector<int64_t>, int64_t> weights_by_widths;
   std::vector<int64_t> result;

@@ -29,7 +29,8 @@ struct AttentionJob {
   int64_t score_floats;  // per query
 
   bool sparse() const { return params->chosen != nullptr; }
-  int64_t Group() const { return params->heads / cache->heads(params->layer); }
+  const KvCache::Layer& Layer() const { return cache->layer(params->layer); }
+  int64_t Group() const { return params->heads / Layer().heads.count; }
 };
 
 // Queries of one unit: `heads` query heads of one group times `rows` rows.
@@ -47,14 +48,13 @@ namespace HWY_NAMESPACE {
 
 // Floats of AttentionUnit::wide, a multiple of 16.
 int64_t WideFloats(const AttentionJob& job) {
-  const KvCache& cache = *job.cache;
-  if (cache.shape().dtype == DType::kF32 && !job.sparse()) return 0;
-  return std::max(kGroup * cache.shape().head_dim, kValueChunk * cache.value_stride());
+  if (job.cache->shape().dtype == DType::kF32 && !job.sparse()) return 0;
+  return std::max(kGroup * job.Layer().heads.head_dim, kValueChunk * job.Layer().value_stride);
 }
 
 // Of one thread.
 int64_t ScratchFloats(const AttentionJob& job) {
-  return kMaxQueries * (job.score_floats + job.cache->value_stride()) + WideFloats(job);
+  return kMaxQueries * (job.score_floats + job.Layer().value_stride) + WideFloats(job);
 }
 
 // Rows that choose their keys share none.
@@ -76,12 +76,12 @@ int64_t FirstSeen(const AttentionParams& params, const AttentionSequence& sequen
 // Unit `index` of a sequence: tile of rows, kv head, part of the group, in that order.
 void RunAttentionUnit(const AttentionJob& job, const AttentionSequence& sequence, int64_t index,
                       float* scratch) {
-  const KvCache::Shape& shape = job.cache->shape();
+  const KvCache::Layer& layer = job.Layer();
   const int64_t group = job.Group();
   const AttentionTile tile = TileOf(job);
   const int64_t parts = (group + tile.heads - 1) / tile.heads;
   const int64_t part = index % parts;
-  const int64_t kv_heads = job.cache->heads(job.params->layer);
+  const int64_t kv_heads = layer.heads.count;
   const int64_t kv_head = index / parts % kv_heads;
   const int64_t first_row = index / parts / kv_heads * tile.rows;
   const int64_t rows = std::min(tile.rows, sequence.rows - first_row);
@@ -91,6 +91,7 @@ void RunAttentionUnit(const AttentionJob& job, const AttentionSequence& sequence
   unit.wide = scratch;
   scratch += WideFloats(job);
   unit.cache = job.cache;
+  unit.shape = &layer;
   unit.layer = job.params->layer;
   unit.head = kv_head;
   unit.blocks = sequence.blocks;
@@ -105,8 +106,8 @@ void RunAttentionUnit(const AttentionJob& job, const AttentionSequence& sequence
     for (int64_t h = 0; h < heads; ++h) {
       const int64_t head = kv_head * group + part * tile.heads + h;
       Query& query = unit.queries[unit.count++];
-      query.q = job.q.Row(sequence.first_row + r) + head * shape.head_dim;
-      query.out = job.out.Row(sequence.first_row + r) + head * job.cache->value_dim();
+      query.q = job.q.Row(sequence.first_row + r) + head * layer.heads.head_dim;
+      query.out = job.out.Row(sequence.first_row + r) + head * layer.heads.value_dim;
       query.sink =
           job.params->sinks.empty() ? kNoSink : job.params->sinks[static_cast<size_t>(head)];
       query.first = first;
@@ -117,8 +118,8 @@ void RunAttentionUnit(const AttentionJob& job, const AttentionSequence& sequence
                        ? nullptr
                        : job.params->position_bias.data() + head * (2 * job.params->reach + 1);
       query.sums = scratch;
-      query.scores = scratch + job.cache->value_stride() + kGroup;
-      scratch += job.cache->value_stride() + job.score_floats;
+      query.scores = scratch + layer.value_stride + kGroup;
+      scratch += layer.value_stride + job.score_floats;
     }
   }
   Attend(unit);
@@ -155,18 +156,17 @@ float StoreInt8(const float* x, int64_t count, int8_t* to, int64_t stride) {
 
 // One head of one position: its key, whose elements stand 16 apart, and its value.
 void StorePosition(const float* key, const float* value, int64_t offset, std::byte* keys,
-                   std::byte* values, const KvCache& cache) {
+                   std::byte* values, const KvCache::Layer& layer, DType dtype) {
   constexpr int64_t kGroup = KvCache::kGroup;
-  const int64_t head_dim = cache.shape().head_dim;
-  const int64_t value_dim = cache.value_dim();
-  const DType dtype = cache.shape().dtype;
+  const int64_t head_dim = layer.heads.head_dim;
+  const int64_t value_dim = layer.heads.value_dim;
   const int64_t key_at = offset / kGroup * kGroup * head_dim + offset % kGroup;
-  const int64_t value_at = offset * cache.value_stride();
+  const int64_t value_at = offset * layer.value_stride;
   if (dtype == DType::kI8) {
-    auto* key_scales = reinterpret_cast<float*>(keys + cache.key_elements());
+    auto* key_scales = reinterpret_cast<float*>(keys + layer.key_elements);
     key_scales[offset] = StoreInt8(key, head_dim, reinterpret_cast<int8_t*>(keys) + key_at, kGroup);
-    if (cache.shape().keys_only) return;
-    auto* value_scales = reinterpret_cast<float*>(values + cache.value_elements());
+    if (value_dim == 0) return;
+    auto* value_scales = reinterpret_cast<float*>(values + layer.value_elements);
     value_scales[offset] =
         StoreInt8(value, value_dim, reinterpret_cast<int8_t*>(values) + value_at, 1);
     return;
@@ -176,23 +176,24 @@ void StorePosition(const float* key, const float* value, int64_t offset, std::by
 }
 
 // Keys and values of positions start .. start + rows of one head.
-void StoreHead(int64_t layer, const AttentionSequence& sequence, int64_t head, const ConstMatrix& k,
+void StoreHead(int64_t index, const AttentionSequence& sequence, int64_t head, const ConstMatrix& k,
                const ConstMatrix& v, KvCache& cache) {
   const KvCache::Shape& shape = cache.shape();
+  const KvCache::Layer& layer = cache.layer(index);
   for (int64_t r = 0; r < sequence.rows; ++r) {
     const int64_t position = sequence.start + r;
     const int64_t block = sequence.blocks[static_cast<size_t>(position / shape.block_size)];
-    StorePosition(k.Row(sequence.first_row + r) + head * shape.head_dim,
-                  v.Row(sequence.first_row + r) + head * cache.value_dim(),
-                  position % shape.block_size, cache.Keys(layer, block, head),
-                  cache.Values(layer, block, head), cache);
+    StorePosition(k.Row(sequence.first_row + r) + head * layer.heads.head_dim,
+                  v.Row(sequence.first_row + r) + head * layer.heads.value_dim,
+                  position % shape.block_size, cache.Keys(index, block, head),
+                  cache.Values(index, block, head), layer, shape.dtype);
   }
 }
 
 int64_t UnitsOf(const AttentionJob& job, const AttentionSequence& sequence) {
   const AttentionTile tile = HWY_DYNAMIC_DISPATCH(TileOf)(job);
   const int64_t parts = (job.Group() + tile.heads - 1) / tile.heads;
-  const int64_t kv_heads = job.cache->heads(job.params->layer);
+  const int64_t kv_heads = job.Layer().heads.count;
   return (sequence.rows + tile.rows - 1) / tile.rows * kv_heads * parts;
 }
 

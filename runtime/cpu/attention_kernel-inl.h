@@ -44,6 +44,7 @@ struct Query {
 // One head of the cache as one sequence sees it.
 struct AttentionUnit {
   const KvCache* cache;
+  const KvCache::Layer* shape;  // of `layer`
   int64_t layer;
   int64_t head;
   std::span<const int32_t> blocks;
@@ -69,7 +70,7 @@ struct AttentionUnit {
   bool wide_values() const { return cache->shape().dtype != DType::kF32 || !chosen.empty(); }
   // The values at `position`, and of those behind it in the block.
   const float* ValueAt(int64_t position) const {
-    const int64_t stride = cache->value_stride();
+    const int64_t stride = shape->value_stride;
     if (wide_values()) return wide + (position - wide_first) * stride;
     const int64_t size = cache->shape().block_size;
     return reinterpret_cast<const float*>(Values(position / size)) + position % size * stride;
@@ -98,14 +99,14 @@ HWY_INLINE const float* WideKeys(const AttentionUnit& unit, const std::byte* blo
                                  int64_t offset) {
   const DF d;
   const DType dtype = unit.cache->shape().dtype;
-  const int64_t head_dim = unit.cache->shape().head_dim;
+  const int64_t head_dim = unit.shape->heads.head_dim;
   const std::byte* keys = block + offset * head_dim * DTypeBytes(dtype);
   if (dtype == DType::kF32) return reinterpret_cast<const float*>(keys);
   if (dtype == DType::kBF16) {
     WidenBF16(keys, head_dim * kGroup, unit.wide);
     return unit.wide;
   }
-  const auto* scales = reinterpret_cast<const float*>(block + unit.cache->key_elements()) + offset;
+  const auto* scales = reinterpret_cast<const float*>(block + unit.shape->key_elements) + offset;
   for (int64_t i = 0; i < head_dim * kGroup; i += kGroup) {
     for (size_t v = 0; v < kLanes; v += kVector) {
       const int64_t at = i + static_cast<int64_t>(v);
@@ -121,7 +122,7 @@ HWY_INLINE void WidenValues(AttentionUnit& unit, int64_t begin, int64_t end) {
   const KvCache::Shape& shape = unit.cache->shape();
   if (!unit.wide_values()) return;
   unit.wide_first = begin;
-  const int64_t stride = unit.cache->value_stride();
+  const int64_t stride = unit.shape->value_stride;
   float* to = unit.wide;
   for (int64_t place = begin; place < end; ++place, to += stride) {
     const int64_t position = unit.chosen.empty() ? place : unit.chosen[static_cast<size_t>(place)];
@@ -136,7 +137,7 @@ HWY_INLINE void WidenValues(AttentionUnit& unit, int64_t begin, int64_t end) {
       WidenBF16(from, stride, to);
       continue;
     }
-    const std::byte* scales = block + unit.cache->value_elements();
+    const std::byte* scales = block + unit.shape->value_elements;
     const VF scale = hn::Set(d, reinterpret_cast<const float*>(scales)[offset]);
     for (int64_t c = 0; c < stride; c += static_cast<int64_t>(kVector)) {
       hn::StoreU(hn::Mul(LoadInt8(from + c), scale), d, to + c);
@@ -188,8 +189,7 @@ HWY_INLINE void ScoreAll(const AttentionUnit& unit, const float* group, int64_t 
   for (int64_t tile = 0; tile < tiles; ++tile) {
     const int64_t first = unit.count * tile / tiles;
     const int64_t count = unit.count * (tile + 1) / tiles - first;
-    ScoreGroupOf(count, group, unit.queries + first, unit.cache->shape().head_dim, unit.scale,
-                 index);
+    ScoreGroupOf(count, group, unit.queries + first, unit.shape->heads.head_dim, unit.scale, index);
   }
 }
 
@@ -288,7 +288,7 @@ HWY_INLINE void AddColumns(const AttentionUnit& unit, const Query* queries, int6
   constexpr size_t kCount = kCols / kVector;
   const DF d;
   const int64_t block_size = unit.cache->shape().block_size;
-  const int64_t stride = unit.cache->value_stride();
+  const int64_t stride = unit.shape->value_stride;
   VF sums[kQueries][kCount];
   for (int r = 0; r < kQueries; ++r) {
     for (size_t v = 0; v < kCount; ++v) {
@@ -321,7 +321,7 @@ template <int kQueries>
 HWY_NOINLINE void AddValues(const AttentionUnit& unit, const Query* queries, int64_t begin,
                             int64_t end) {
   if (begin >= end) return;
-  const int64_t stride = unit.cache->value_stride();
+  const int64_t stride = unit.shape->value_stride;
   int64_t column = 0;
   for (; column + 32 <= stride; column += 32) {
     AddColumns<kQueries, 32>(unit, queries, column, begin, end);
@@ -372,8 +372,8 @@ HWY_INLINE void WeightedSums(AttentionUnit& unit, int64_t end) {
 }
 
 HWY_INLINE void Attend(AttentionUnit& unit) {
-  const int64_t value_dim = unit.cache->value_dim();
-  const int64_t stride = unit.cache->value_stride();
+  const int64_t value_dim = unit.shape->heads.value_dim;
+  const int64_t stride = unit.shape->value_stride;
   int64_t end = 0;
   for (int64_t i = 0; i < unit.count; ++i) {
     end = std::max(end, unit.queries[i].last + 1);

@@ -80,6 +80,7 @@ void RunSelectionUnit(const SelectionJob& job, const SelectionUnit& run, float* 
   AttentionUnit unit = {};
   unit.cache = job.keys;
   unit.layer = job.params->layer;
+  unit.shape = &job.keys->layer(unit.layer);
   unit.blocks = row.sequence->blocks;
   unit.wide = wide;
   HWY_ALIGN float lanes[kGroup];

@@ -202,6 +202,12 @@ void Add(ThreadPool& pool, ConstMatrix delta, Matrix x) {
   });
 }
 
+void Multiply(ThreadPool& pool, ConstMatrix factors, Matrix x) {
+  ForRows(pool, x.rows, x.cols, [&](int64_t r) {
+    for (int64_t c = 0; c < x.cols; ++c) x.Row(r)[c] *= factors.Row(r)[c];
+  });
+}
+
 void Scale(ThreadPool& pool, float factor, Matrix x) {
   ForElements(pool, x, [&](float& value) { value *= factor; });
 }

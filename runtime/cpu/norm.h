@@ -13,6 +13,7 @@ void RmsNorm(ThreadPool& pool, ConstMatrix x, std::span<const float> weight, flo
 void AddRmsNorm(ThreadPool& pool, ConstMatrix delta, float factor, std::span<const float> weight,
                 float eps, Matrix residual, Matrix out);
 void Add(ThreadPool& pool, ConstMatrix delta, Matrix x);
+void Multiply(ThreadPool& pool, ConstMatrix factors, Matrix x);
 void LayerNorm(ThreadPool& pool, ConstMatrix x, std::span<const float> weight,
                std::span<const float> bias, float eps, Matrix out);
 void Scale(ThreadPool& pool, float factor, Matrix x);

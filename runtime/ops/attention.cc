@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/ops/attention.h"
 
-#include <numeric>
-
 #include "runtime/check.h"
 #include "runtime/cpu/attention.h"
 
@@ -41,52 +39,65 @@ void CheckChosen(const AttentionParams& params, std::span<const AttentionSequenc
   }
 }
 
+KvCache::Layer LayerOf(const KvCache::Shape& shape, const KvCache::Heads& heads) {
+  constexpr int64_t kGroup = KvCache::kGroup;
+  FM_CHECK(heads.count >= 0 && heads.head_dim > 0 && heads.value_dim >= 0);
+  const int64_t positions = (shape.block_size + kGroup - 1) / kGroup * kGroup;
+  const auto scales =
+      shape.dtype == DType::kI8 ? positions * static_cast<int64_t>(sizeof(float)) : 0;
+  KvCache::Layer layer = {.heads = heads};
+  if (heads.value_dim == 0 && !shape.keys_only) layer.heads.value_dim = heads.head_dim;
+  layer.value_stride = (layer.heads.value_dim + kGroup - 1) / kGroup * kGroup;
+  layer.key_elements = positions * heads.head_dim;
+  layer.value_elements = shape.block_size * layer.value_stride;
+  layer.key_bytes = layer.key_elements * DTypeBytes(shape.dtype) + scales;
+  if (!shape.keys_only) {
+    layer.value_bytes = layer.value_elements * DTypeBytes(shape.dtype) + scales;
+  }
+  return layer;
+}
+
+std::vector<KvCache::Layer> LayersOf(const KvCache::Shape& shape) {
+  FM_CHECK(shape.layers >= 0 && shape.blocks >= 0 && shape.block_size > 0);
+  FM_CHECK(shape.layer_heads.empty() || std::ssize(shape.layer_heads) == shape.layers);
+  FM_CHECK(shape.dtype == DType::kF32 || shape.dtype == DType::kBF16 || shape.dtype == DType::kI8);
+  std::vector<KvCache::Layer> layers;
+  for (const KvCache::Heads& heads : shape.layer_heads) layers.push_back(LayerOf(shape, heads));
+  if (!layers.empty() || shape.layers == 0) return layers;
+  const KvCache::Heads all = {shape.kv_heads, shape.head_dim, shape.value_dim};
+  layers.assign(static_cast<size_t>(shape.layers), LayerOf(shape, all));
+  return layers;
+}
+
 }  // namespace
 
-void KvCache::SetBytes() {
-  FM_CHECK(shape_.layers >= 0 && shape_.blocks >= 0 && shape_.block_size > 0 &&
-           shape_.kv_heads >= 0 && shape_.head_dim > 0 && shape_.value_dim >= 0);
-  FM_CHECK(shape_.layer_heads.empty() || std::ssize(shape_.layer_heads) == shape_.layers);
-  FM_CHECK(shape_.dtype == DType::kF32 || shape_.dtype == DType::kBF16 ||
-           shape_.dtype == DType::kI8);
-  const int64_t groups = (shape_.block_size + kGroup - 1) / kGroup;
-  const auto scales = static_cast<int64_t>(shape_.dtype == DType::kI8 ? sizeof(float) : 0);
-  key_bytes_ = key_elements() * DTypeBytes(shape_.dtype) + groups * kGroup * scales;
-  value_bytes_ = value_elements() * DTypeBytes(shape_.dtype);
-  if (!shape_.keys_only) value_bytes_ += groups * kGroup * scales;
-}
-
-KvCache::KvCache(const Shape& shape) : shape_(shape) {
-  SetBytes();
-  first_heads_.push_back(0);
-  for (int64_t layer = 0; layer < shape.layers; ++layer) {
-    const int64_t own =
-        shape.layer_heads.empty() ? shape.kv_heads : shape.layer_heads[static_cast<size_t>(layer)];
-    first_heads_.push_back(first_heads_.back() + own);
+KvCache::KvCache(const Shape& shape) : shape_(shape), layers_(LayersOf(shape)) {
+  int64_t key_bytes = 0;
+  int64_t value_bytes = 0;
+  for (Layer& layer : layers_) {
+    layer.first_key = key_bytes;
+    layer.first_value = value_bytes;
+    key_bytes += shape.blocks * layer.heads.count * layer.key_bytes;
+    value_bytes += shape.blocks * layer.heads.count * layer.value_bytes;
   }
-  const int64_t heads = shape.blocks * first_heads_.back();
-  keys_ = LazyMemory(heads * key_bytes_);
-  values_ = LazyMemory(heads * value_bytes_);
-}
-
-int64_t KvCache::Shape::all_heads() const {
-  if (layer_heads.empty()) return layers * kv_heads;
-  return std::accumulate(layer_heads.begin(), layer_heads.end(), int64_t{0});
+  keys_ = LazyMemory(key_bytes);
+  values_ = LazyMemory(value_bytes);
 }
 
 int64_t KvCache::BytesPerBlock(const Shape& shape) {
-  KvCache sizes;
-  sizes.shape_ = shape;
-  sizes.SetBytes();
-  return shape.all_heads() * (sizes.key_bytes_ + sizes.value_bytes_);
+  int64_t bytes = 0;
+  for (const Layer& layer : LayersOf(shape)) {
+    bytes += layer.heads.count * (layer.key_bytes + layer.value_bytes);
+  }
+  return bytes;
 }
 
 void StoreKv(ThreadPool& pool, int64_t layer, std::span<const AttentionSequence> sequences,
              ConstMatrix k, ConstMatrix v, KvCache& cache) {
   FM_CHECK(k.rows == v.rows);
   CheckSequences(sequences, cache, layer, k.rows);
-  FM_CHECK(k.cols == cache.heads(layer) * cache.shape().head_dim);
-  FM_CHECK(v.cols == cache.heads(layer) * cache.value_dim());
+  const KvCache::Heads& heads = cache.layer(layer).heads;
+  FM_CHECK(k.cols == heads.count * heads.head_dim && v.cols == heads.count * heads.value_dim);
   cpu::StoreKv(pool, layer, sequences, k, v, cache);
 }
 
@@ -94,14 +105,15 @@ void PagedAttention(ThreadPool& pool, const AttentionParams& params,
                     std::span<const AttentionSequence> sequences, ConstMatrix q,
                     const KvCache& cache, Workspace& workspace, Matrix out) {
   CheckSequences(sequences, cache, params.layer, q.rows);
-  FM_CHECK(params.heads > 0 && params.heads % cache.heads(params.layer) == 0);
+  const KvCache::Heads& heads = cache.layer(params.layer).heads;
+  FM_CHECK(params.heads > 0 && params.heads % heads.count == 0);
   FM_CHECK(params.window >= 0 && params.chunk >= 0 && params.softcap >= 0);
   FM_CHECK(params.sinks.empty() || std::ssize(params.sinks) == params.heads);
   FM_CHECK(std::ssize(params.position_bias) ==
            (params.position_bias.empty() ? 0 : params.heads * (2 * params.reach + 1)));
   if (params.chosen != nullptr) CheckChosen(params, sequences, q.rows);
-  FM_CHECK(q.cols == params.heads * cache.shape().head_dim);
-  FM_CHECK(out.rows == q.rows && out.cols == params.heads * cache.value_dim());
+  FM_CHECK(q.cols == params.heads * heads.head_dim);
+  FM_CHECK(out.rows == q.rows && out.cols == params.heads * heads.value_dim);
   cpu::PagedAttention(pool, params, sequences, q, cache, workspace, out);
 }
 

@@ -25,6 +25,12 @@ class KvCache {
   // Positions that share a group of keys, and the unit to which rows of values are padded.
   static constexpr int64_t kGroup = 16;
 
+  // Those of keys and values of one layer.
+  struct Heads {
+    int64_t count = 0;
+    int64_t head_dim = 0;
+    int64_t value_dim = 0;  // 0: head_dim
+  };
   struct Shape {
     int64_t layers = 0;
     int64_t blocks = 0;
@@ -33,59 +39,56 @@ class KvCache {
     int64_t head_dim = 0;
     int64_t value_dim = 0;      // of values; 0: head_dim
     DType dtype = DType::kF32;  // or kBF16, kI8
-    // Heads of keys of each layer, where they differ; empty: all have kv_heads.
-    std::vector<int64_t> layer_heads = {};
+    // Of each layer, where they differ; empty: all layers have the heads above.
+    std::vector<Heads> layer_heads = {};
     bool keys_only = false;  // there are no values (keys of a lightning indexer)
-
-    int64_t all_heads() const;  // of all layers
+  };
+  // What one layer has, and the sizes that follow from it.
+  struct Layer {
+    Heads heads;
+    int64_t value_stride = 0;  // floats from one value to the next
+    // Of the keys, and of the values, of one head of one block.
+    int64_t key_elements = 0;
+    int64_t value_elements = 0;
+    int64_t key_bytes = 0;
+    int64_t value_bytes = 0;
+    int64_t first_key = 0;  // bytes before the first block's, in keys_ and values_
+    int64_t first_value = 0;
   };
   explicit KvCache(const Shape& shape);
   static int64_t BytesPerBlock(const Shape& shape);
 
   const Shape& shape() const { return shape_; }
-  int64_t heads(int64_t layer) const {
-    const auto at = first_heads_.begin() + layer;
-    return at[1] - at[0];
-  }
-  int64_t value_dim() const {
-    if (shape_.keys_only) return 0;
-    return shape_.value_dim > 0 ? shape_.value_dim : shape_.head_dim;
-  }
+  const Layer& layer(int64_t index) const { return layers_[static_cast<size_t>(index)]; }
+  int64_t heads(int64_t index) const { return layer(index).heads.count; }
   int64_t bytes() const { return keys_.bytes() + values_.bytes(); }
 
   // One head of one block: keys as [ceil(block_size / 16), head_dim, 16], sixteen positions side by
-  // side, so that their scores are computed in lanes; values as [block_size, value_stride()]. With
+  // side, so that their scores are computed in lanes; values as [block_size, value_stride]. With
   // int8, float scales follow, one per position.
-  std::byte* Keys(int64_t layer, int64_t block, int64_t head) {
-    return keys_.data() + Index(layer, block, head) * key_bytes_;
+  std::byte* Keys(int64_t index, int64_t block, int64_t head) {
+    return keys_.data() + KeyAt(layer(index), block, head);
   }
-  std::byte* Values(int64_t layer, int64_t block, int64_t head) {
-    return values_.data() + Index(layer, block, head) * value_bytes_;
+  std::byte* Values(int64_t index, int64_t block, int64_t head) {
+    return values_.data() + ValueAt(layer(index), block, head);
   }
-  const std::byte* Keys(int64_t layer, int64_t block, int64_t head) const {
-    return keys_.data() + Index(layer, block, head) * key_bytes_;
+  const std::byte* Keys(int64_t index, int64_t block, int64_t head) const {
+    return keys_.data() + KeyAt(layer(index), block, head);
   }
-  const std::byte* Values(int64_t layer, int64_t block, int64_t head) const {
-    return values_.data() + Index(layer, block, head) * value_bytes_;
+  const std::byte* Values(int64_t index, int64_t block, int64_t head) const {
+    return values_.data() + ValueAt(layer(index), block, head);
   }
-  // Elements of the keys, and of the values, of one head of one block.
-  int64_t key_elements() const {
-    return (shape_.block_size + kGroup - 1) / kGroup * kGroup * shape_.head_dim;
-  }
-  int64_t value_elements() const { return shape_.block_size * value_stride(); }
-  int64_t value_stride() const { return (value_dim() + kGroup - 1) / kGroup * kGroup; }
 
  private:
-  KvCache() = default;
-  int64_t Index(int64_t layer, int64_t block, int64_t head) const {
-    return first_heads_[static_cast<size_t>(layer)] * shape_.blocks + block * heads(layer) + head;
+  static int64_t KeyAt(const Layer& layer, int64_t block, int64_t head) {
+    return layer.first_key + (block * layer.heads.count + head) * layer.key_bytes;
   }
-  void SetBytes();  // of shape_
+  static int64_t ValueAt(const Layer& layer, int64_t block, int64_t head) {
+    return layer.first_value + (block * layer.heads.count + head) * layer.value_bytes;
+  }
 
   Shape shape_;
-  int64_t key_bytes_ = 0;  // of one head of one block
-  int64_t value_bytes_ = 0;
-  std::vector<int64_t> first_heads_;  // of the layers before each, and of all
+  std::vector<Layer> layers_;
   LazyMemory keys_;
   LazyMemory values_;
 };

@@ -36,6 +36,11 @@ void Add(ThreadPool& pool, ConstMatrix delta, Matrix x) {
   cpu::Add(pool, delta, x);
 }
 
+void Multiply(ThreadPool& pool, ConstMatrix factors, Matrix x) {
+  CheckSameShape(factors, x);
+  cpu::Multiply(pool, factors, x);
+}
+
 void LayerNorm(ThreadPool& pool, ConstMatrix x, std::span<const float> weight,
                std::span<const float> bias, float eps, Matrix out) {
   CheckSameShape(x, out);

@@ -37,6 +37,9 @@ void SoftCap(ThreadPool& pool, float limit, Matrix x);
 // x += delta, elementwise.
 void Add(ThreadPool& pool, ConstMatrix delta, Matrix x);
 
+// x *= factors, elementwise.
+void Multiply(ThreadPool& pool, ConstMatrix factors, Matrix x);
+
 // x = min(max(x, -limit), limit), elementwise; NaN stays.
 void Clamp(ThreadPool& pool, float limit, Matrix x);
 

@@ -100,8 +100,8 @@ def per_expert(names=("gate_proj", "up_proj", "down_proj"), rename=lambda name: 
 def is_of_text(name):
     """Not of the part of a multimodal model that looks at pictures, which need not be in a file."""
     return not any(part in name for part in ("visual.", "vision_tower.", "model.vision_model.",
-                                             "audio_tower.", "mm_projector.",
-                                             "multi_modal_projector."))
+                                             "audio_tower.", "mm_projector.", "embed_vision.",
+                                             "embed_audio.", "multi_modal_projector."))
 
 
 def unchanged(weights, config):

@@ -8,6 +8,7 @@ from .variant import BASE, DELETE, Variant, variants_of
 from .variants_2026 import LATEST
 from .variants_dense import DENSE
 from .variants_gemma import GEMMA
+from .variants_gemma4 import GEMMA4, MULTIMODAL
 from .variants_granite import GRANITE
 from .variants_grok import GROK
 from .variants_hybrid import HYBRID
@@ -335,12 +336,13 @@ QWEN3_MOE = [
 
 VARIANTS = [
     *MIXTRAL, *GRANITE, *OLMOE, *QWEN2_MOE, *QWEN3_MOE,
-    *DENSE, *GEMMA, *GROK,
+    *DENSE, *GEMMA, *GEMMA4, *GROK,
     *HYBRID,
     *LATENT,
     *LATEST,
     *LINEAR,
     *MORE,
+    *MULTIMODAL,
     *OLMO,
     *OTHER,
     *PICTURES,

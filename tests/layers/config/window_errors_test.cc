@@ -56,10 +56,10 @@ TEST(MimoV2, ReadsTheAuthorsKeys) {
   EXPECT_EQ(config.layers[1].sliding_window, 128);
   EXPECT_EQ(config.kv_heads_of(config.layers[1]), 8);
   EXPECT_EQ(config.kv_heads_of(config.layers[2]), 4);
-  EXPECT_EQ(config.all_cache_heads(), 16);
+  EXPECT_EQ(config.cache_numbers(), 16 * (192 + 128));
   EXPECT_TRUE(config.layers[1].sinks && config.layers[1].local_rope);
   EXPECT_FALSE(config.layers[2].sinks || config.layers[2].local_rope || config.layers[0].moe);
-  EXPECT_EQ(config.value_dim(), 128);
+  EXPECT_EQ(config.value_dim(config.layers[1]), 128);
   EXPECT_FLOAT_EQ(config.value_multiplier, 0.707f);
   EXPECT_EQ(config.rope.theta, 5e6);
   EXPECT_EQ(config.local_rope->theta, 1e4);
@@ -67,7 +67,7 @@ TEST(MimoV2, ReadsTheAuthorsKeys) {
   const ModelConfig others =
       Parse(AuthorsMimo({{"swa_num_attention_heads", 32}, {"add_full_attention_sink_bias", true}}));
   EXPECT_EQ(others.heads_of(others.layers[1]), 32);
-  EXPECT_EQ(others.most_heads(), 64);
+  EXPECT_EQ(others.widest_attention(), 64 * 128);
   EXPECT_TRUE(others.layers[0].sinks);
 }
 

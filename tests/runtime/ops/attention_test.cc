@@ -106,10 +106,9 @@ std::vector<std::vector<float>> RunSteps(const Case& c,
   KvCache cache({.layers = 2,
                  .blocks = 211,
                  .block_size = c.block_size,
-                 .head_dim = c.head_dim,
-                 .value_dim = c.values,
                  .dtype = c.cache,
-                 .layer_heads = {c.kv_heads + 1, c.kv_heads}});
+                 .layer_heads = {{c.kv_heads + 1, c.head_dim + 6, c.head_dim + 2},
+                                 {c.kv_heads, c.head_dim, c.values}}});
   const std::vector<float> sinks = c.Sinks();
   for (int64_t block = 0; block < 211; ++block) {
     for (int64_t head = 0; head < c.kv_heads; ++head) {
@@ -279,8 +278,10 @@ TEST(KvCache, SaysItsBytes) {
   EXPECT_EQ(KvCache::BytesPerBlock(small), 3 * 16 * 2 * 64 * 2 * 2);
   small.dtype = DType::kI8;
   EXPECT_EQ(KvCache::BytesPerBlock(small), 3 * 16 * 2 * 2 * (64 + 4));
-  small.layer_heads = {2, 4, 1};
+  small.layer_heads = {{2, 64}, {4, 64}, {1, 64}};
   EXPECT_EQ(KvCache::BytesPerBlock(small), 7 * 16 * 2 * (64 + 4));
+  small.layer_heads = {{2, 64}, {1, 128, 48}, {0, 64}};
+  EXPECT_EQ(KvCache::BytesPerBlock(small), 16 * (2 * 2 * (64 + 4) + (128 + 4) + (48 + 4)));
 }
 
 TEST(Attention, LargeScoresDoNotOverflow) {

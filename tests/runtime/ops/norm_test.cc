@@ -92,6 +92,14 @@ TEST(Clamp, BoundsEveryValueAndKeepsNan) {
   EXPECT_EQ(x, (std::vector<float>{-0.5f, -0.5f, 0.0f, 0.5f, 0.5f, 0.0f, 0.5f, -0.5f}));
 }
 
+TEST(Multiply, IsElementwise) {
+  ThreadPool pool(2);
+  const std::vector<float> factors = {2.0f, -1.0f, 0.5f, 0.0f};
+  std::vector<float> x = {1.5f, 3.0f, -8.0f, 7.0f};
+  Multiply(pool, AsMatrix(factors, 2, 2), AsMatrix(x, 2, 2));
+  EXPECT_EQ(x, (std::vector<float>{3.0f, -3.0f, -4.0f, 0.0f}));
+}
+
 TEST(HeadRmsNorm, NormalisesEachHead) {
   const int64_t rows = 9, heads = 5, dim = 24;
   const std::vector<float> x = RandomFloats(rows * heads * dim, 4);

@@ -57,9 +57,9 @@ void FillWithNan(KvCache& cache) {
     const auto bytes = [&cache](int64_t elements) {
       return static_cast<size_t>(elements * DTypeBytes(cache.shape().dtype));
     };
-    std::memset(cache.Keys(0, block, 0), 0xff, bytes(cache.key_elements()));
+    std::memset(cache.Keys(0, block, 0), 0xff, bytes(cache.layer(0).key_elements));
     if (cache.shape().keys_only) continue;
-    std::memset(cache.Values(0, block, 0), 0xff, bytes(cache.value_elements()));
+    std::memset(cache.Values(0, block, 0), 0xff, bytes(cache.layer(0).value_elements));
   }
 }
 

@@ -120,7 +120,10 @@ std::string AttentionText(const ModelConfig& config) {
   if (config.clip_qkv > 0) text += fmt::format(", q/k/v clipped to {}", config.clip_qkv);
   if (!config.uniform_heads()) text += ", other numbers of heads in some layers";
   if (config.sinks()) text += ", sinks";
-  if (config.attention_gate != AttentionGate::kNone) text += ", gated";
+  if (config.attention_gate != AttentionGate::kNone || config.latent.gated) text += ", gated";
+  if (config.norm_gate_rank > 0) {
+    text += fmt::format(", norms with gates of rank {}", config.norm_gate_rank);
+  }
   if (config.attention_experts > 0) {
     text += fmt::format(", queries and outputs of {} in {} experts", config.heads / config.kv_heads,
                         config.attention_experts);

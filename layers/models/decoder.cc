@@ -35,7 +35,7 @@ class NoColumns final : public ColumnExchange {
 ConstMatrix PostNormed(LayerContext& ctx, const std::optional<Norm>& norm, ConstMatrix x,
                        Matrix memory) {
   if (!norm) return x;
-  norm->Apply(ctx.pool, x, memory);
+  norm->Apply(ctx, x, memory);
   return memory;
 }
 
@@ -54,7 +54,7 @@ absl::StatusOr<Matrix> DecoderModel::Forward(LayerContext& ctx, const ForwardBat
     shortcut = ctx.workspace.GetMatrix(batch.tokens(), config_.hidden);
   }
   EmbedTokens(ctx, embedding_, batch.token_ids, config_.embedding_multiplier, hidden);
-  NormBefore(0).Apply(ctx.pool, hidden, normed);
+  NormBefore(0).Apply(ctx, hidden, normed);
   for (size_t i = 0; i < blocks_.size(); ++i) {
     Block& block = blocks_[i];
     const Norm& next = NormBefore(i + 1);
@@ -65,7 +65,7 @@ absl::StatusOr<Matrix> DecoderModel::Forward(LayerContext& ctx, const ForwardBat
         Add(ctx.pool, attended, hidden);
       } else {
         const ConstMatrix added = PostNormed(ctx, block.attention_post_norm, attended, normed);
-        (block.feeds() ? block.ffn_norm : next).AddApply(ctx.pool, added, factor, hidden, normed);
+        (block.feeds() ? block.ffn_norm : next).AddApply(ctx, added, factor, hidden, normed);
       }
     }
     if (block.feeds()) {
@@ -75,7 +75,7 @@ absl::StatusOr<Matrix> DecoderModel::Forward(LayerContext& ctx, const ForwardBat
         Add(ctx.pool, fed_back, hidden);
         fed_back = shortcut;
       }
-      next.AddApply(ctx.pool, fed_back, factor, hidden, normed);
+      next.AddApply(ctx, fed_back, factor, hidden, normed);
     }
     if (watched) ctx.observer->OnLayerOutput(static_cast<int>(i), hidden);
   }
@@ -315,12 +315,16 @@ absl::Status DecoderModel::LoadBlock(const LayerNames& names, WeightLoader& load
   const auto norm = [&](const std::string& module) {
     return Norm::Load(loader, config_, module, config_.hidden);
   };
+  const auto read_norm = [&](const std::string& module, bool may_gate) {
+    if (config_.norm_gate_rank == 0 || !may_gate) return norm(module);
+    return Norm::LoadGated(pool, loader, config_, module, config_.hidden);
+  };
   const LayerConfig& layer = config_.layers[static_cast<size_t>(index)];
   if (config_.input_norms && layer.mixer != Mixer::kNone) {
-    FM_ASSIGN_OR_RETURN(block.input_norm, norm(names.input_norm));
+    FM_ASSIGN_OR_RETURN(block.input_norm, read_norm(names.input_norm, true));
   }
   if (config_.input_norms && layer.ffn && !config_.parallel_blocks) {
-    FM_ASSIGN_OR_RETURN(block.ffn_norm, norm(names.ffn_norm));
+    FM_ASSIGN_OR_RETURN(block.ffn_norm, read_norm(names.ffn_norm, layer.moe));
   }
   if (config_.post_norms) {
     FM_ASSIGN_OR_RETURN(block.attention_post_norm, norm(names.attention_post_norm));

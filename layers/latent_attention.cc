@@ -38,7 +38,7 @@ absl::StatusOr<std::unique_ptr<Attention>> LatentAttention::Load(
 
 absl::Status LatentAttention::LoadQueries(ThreadPool& pool, WeightLoader& loader,
                                           const ModelConfig& config, const AttentionNames& names) {
-  const ColumnSplit outputs = head_split_.Times(dims_.nope_dim + dims_.rope_dim);
+  const ColumnSplit outputs = head_split_.Times(query_width());
   TensorRef q_b = {.name = names.q + ".weight", .n = outputs.cols(), .k = config.hidden};
   if (dims_.q_rank > 0) {
     FM_ASSIGN_OR_RETURN(
@@ -48,7 +48,7 @@ absl::Status LatentAttention::LoadQueries(ThreadPool& pool, WeightLoader& loader
     }
     FM_ASSIGN_OR_RETURN(q_a_norm_, loader.Vector(names.q_a_norm + ".weight", dims_.q_rank));
     q_b.name = names.q_b + ".weight";
-    q_b.k = dims_.q_rank;
+    q_b.k = dims_.q_rank * (dims_.gated ? 2 : 1);
   }
   FM_ASSIGN_OR_RETURN(q_b_,
                       loader.Pack(pool, q_b.Rows(outputs.begin(rank()), outputs.width(rank()))));
@@ -80,17 +80,20 @@ absl::Status LatentAttention::LoadKeys(ThreadPool& pool, WeightLoader& loader,
 
 ConstMatrix LatentAttention::LowQueries(LayerContext& ctx, ConstMatrix x) const {
   if (dims_.q_rank == 0) return x;
-  const Matrix low = ctx.workspace.GetMatrix(x.rows, dims_.q_rank);
+  const Matrix all = ctx.workspace.GetMatrix(x.rows, q_b_.k());
+  const Matrix low = all.Columns(0, dims_.q_rank);
   Gemm(ctx.pool, x, q_a_, q_a_bias_, ctx.workspace, low);
+  for (int64_t t = 0; dims_.gated && t < x.rows; ++t) {
+    std::copy_n(low.Row(t), low.cols, low.Row(t) + low.cols);
+  }
   RmsNorm(ctx.pool, low, q_a_norm_, kNormEps, low);
-  return low;
+  return all;
 }
 
 Matrix LatentAttention::Queries(LayerContext& ctx, const RopeRows& rope, ConstMatrix low) const {
   const Matrix q = ctx.workspace.GetMatrix(low.rows, q_b_.n());
-  const RotaryPart part = {.head_dim = dims_.nope_dim + dims_.rope_dim,
-                           .first = dims_.nope_dim,
-                           .neighbours = neighbours_};
+  const RotaryPart part = {
+      .head_dim = query_width(), .first = dims_.nope_dim, .neighbours = neighbours_};
   Gemm(ctx.pool, low, q_b_, {}, ctx.workspace, q);
   if (dims_.q_scale != 1.0f) Scale(ctx.pool, dims_.q_scale, q);
   ApplyRope(ctx.pool, rope.cos, rope.sin, part, q);
@@ -113,7 +116,7 @@ void LatentAttention::Attend(LayerContext& ctx, const AttentionStep& step, KvCac
   const Matrix latents = Latents(ctx, step.rope, x);
   StoreKv(ctx.pool, layer(), step.sequences, latents, latents.Columns(0, dims_.kv_rank), cache);
   const ConstMatrix low = LowQueries(ctx, x);
-  if (indexer_) indexer_->Choose(ctx, step, x, low);
+  if (indexer_) indexer_->Choose(ctx, step, x, low.Columns(0, dims_.q_rank));
   AttentionParams params = params_;
   params.chosen = step.chosen;
   const Matrix q = Queries(ctx, step.rope, low);
@@ -121,8 +124,7 @@ void LatentAttention::Attend(LayerContext& ctx, const AttentionStep& step, KvCac
   const int64_t width = dims_.kv_rank + dims_.rope_dim;
   const Matrix absorbed = ctx.workspace.GetMatrix(x.rows, params_.heads * width);
   for (int64_t h = 0; h < params_.heads; ++h) {
-    const Matrix head =
-        q.Columns(h * (dims_.nope_dim + dims_.rope_dim), dims_.nope_dim + dims_.rope_dim);
+    const Matrix head = q.Columns(h * query_width(), query_width());
     Gemm(ctx.pool, head.Columns(0, dims_.nope_dim), key_[static_cast<size_t>(h)], {}, ctx.workspace,
          absorbed.Columns(h * width, dims_.kv_rank));
     for (int64_t t = 0; t < x.rows; ++t) {
@@ -135,6 +137,10 @@ void LatentAttention::Attend(LayerContext& ctx, const AttentionStep& step, KvCac
   for (int64_t h = 0; h < params_.heads; ++h) {
     Gemm(ctx.pool, sums.Columns(h * dims_.kv_rank, dims_.kv_rank), value_[static_cast<size_t>(h)],
          {}, ctx.workspace, attended.Columns(h * dims_.value_dim, dims_.value_dim));
+    if (!dims_.gated) continue;
+    MultiplySigmoid(ctx.pool,
+                    q.Columns(h * query_width() + dims_.nope_dim + dims_.rope_dim, dims_.value_dim),
+                    attended.Columns(h * dims_.value_dim, dims_.value_dim));
   }
 }
 

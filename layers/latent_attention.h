@@ -7,6 +7,7 @@
 // (q^T (W c) = (W^T q)^T c), and its value matrix comes after the weighted sum. Prefill does the
 // same as decode: one form has one set of bits.
 //
+// In A.X-K2 what a head gives is multiplied with sigmoids of outputs that stand behind its query.
 // Sparse attention (IndexerConfig) is the same over the keys that an indexer has chosen, of this
 // layer or of one before.
 //
@@ -38,9 +39,14 @@ class LatentAttention final : public UniformAttention {
                         const AttentionNames& names);
   void Attend(LayerContext& ctx, const AttentionStep& step, KvCache& cache, ConstMatrix x,
               Matrix attended) const override;
-  // What queries are made of: x, or its normalised latent, [T, q_rank].
+  // Of a head in what queries are made as: the query, and its gates.
+  int64_t query_width() const {
+    return dims_.nope_dim + dims_.rope_dim + (dims_.gated ? dims_.value_dim : 0);
+  }
+  // What queries are made of: x, or its normalised latent, [T, q_rank], or that and the latent
+  // before its norm.
   ConstMatrix LowQueries(LayerContext& ctx, ConstMatrix x) const;
-  // [T, heads of this rank * (nope_dim + rope_dim)], turned.
+  // [T, heads of this rank * query_width], turned.
   Matrix Queries(LayerContext& ctx, const RopeRows& rope, ConstMatrix low) const;
   // [T, kv_rank + rope_dim], normalised and turned: what the cache keeps.
   Matrix Latents(LayerContext& ctx, const RopeRows& rope, ConstMatrix x) const;
@@ -52,7 +58,7 @@ class LatentAttention final : public UniformAttention {
   PackedMatrix q_a_;                 // [q_rank, H], or empty
   std::vector<float> q_a_bias_;      // empty: none
   std::vector<float> q_a_norm_;      // [q_rank]
-  PackedMatrix q_b_;                 // [this rank's heads * (nope_dim + rope_dim), q_rank or H]
+  PackedMatrix q_b_;                 // [this rank's heads * query_width, of LowQueries]
   PackedMatrix kv_a_;                // [kv_rank + rope_dim, H]
   std::vector<float> kv_a_bias_;     // empty: none
   std::vector<float> kv_a_norm_;     // [kv_rank]

@@ -2,6 +2,7 @@
 #include "layers/norm.h"
 
 #include <algorithm>
+#include <array>
 
 namespace folkmoot {
 namespace {
@@ -38,14 +39,54 @@ void Norm::MultiplyWeights(float factor) {
   for (float& weight : weight_) weight *= factor;
 }
 
-void Norm::Apply(ThreadPool& pool, ConstMatrix x, Matrix out) const {
+absl::StatusOr<Norm> Norm::LoadGated(ThreadPool& pool, WeightLoader& loader,
+                                     const ModelConfig& config, const std::string& module,
+                                     int64_t n) {
+  FM_ASSIGN_OR_RETURN(Norm norm, Load(loader, config, module + ".norm", n));
+  GatedFfnWeights& gate = norm.gate_.emplace();
+  gate.gated = false;
+  // As routers, they are not rounded: they are small and decide much.
+  FM_ASSIGN_OR_RETURN(gate.gate_up, loader.Pack(pool, {.name = module + ".W_down.weight",
+                                                       .n = config.norm_gate_rank,
+                                                       .k = n,
+                                                       .exact = true}));
+  FM_ASSIGN_OR_RETURN(gate.down, loader.Pack(pool, {.name = module + ".W_up.weight",
+                                                    .n = n,
+                                                    .k = config.norm_gate_rank,
+                                                    .exact = true}));
+  return norm;
+}
+
+void Norm::Apply(LayerContext& ctx, ConstMatrix x, Matrix out) const {
+  ApplyAlone(ctx.pool, x, out);
+  if (gate_) ApplyGate(ctx, out);
+}
+
+void Norm::AddApply(LayerContext& ctx, ConstMatrix delta, float factor, Matrix residual,
+                    Matrix out) const {
+  AddApplyAlone(ctx.pool, delta, factor, residual, out);
+  if (gate_) ApplyGate(ctx, out);
+}
+
+void Norm::ApplyGate(LayerContext& ctx, Matrix y) const {
+  const Workspace::Position mark = ctx.workspace.Mark();
+  const Matrix hidden = ctx.workspace.GetMatrix(y.rows, gate_->outputs());
+  const Matrix gates = ctx.workspace.GetMatrix(y.rows, y.cols);
+  const std::array<const GatedFfnWeights*, 1> network = {&*gate_};
+  const std::array<int64_t, 2> offsets = {0, y.rows};
+  GroupedGatedFfn(ctx.pool, network, offsets, Activation::kSilu, y, ctx.workspace, hidden, gates);
+  MultiplySigmoid(ctx.pool, gates, y);
+  ctx.workspace.Release(mark);
+}
+
+void Norm::ApplyAlone(ThreadPool& pool, ConstMatrix x, Matrix out) const {
   if (weight_.empty()) return CopyRows(x, out);
   if (kind_ == NormKind::kLayer) return LayerNorm(pool, x, weight_, bias_, eps_, out);
   RmsNorm(pool, x, weight_, eps_, out);
 }
 
-void Norm::AddApply(ThreadPool& pool, ConstMatrix delta, float factor, Matrix residual,
-                    Matrix out) const {
+void Norm::AddApplyAlone(ThreadPool& pool, ConstMatrix delta, float factor, Matrix residual,
+                         Matrix out) const {
   if (kind_ != NormKind::kLayer && !weight_.empty()) {
     return AddRmsNorm(pool, delta, factor, weight_, eps_, residual, out);
   }

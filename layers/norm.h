@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// A normalisation of rows with its weights: the kind that the model has.
+// A normalisation of rows with its weights: the kind that the model has, perhaps with a gate.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "layers/layer_context.h"
 #include "layers/weight_loader.h"
 #include "runtime/model_config.h"
 #include "runtime/ops/norm.h"
@@ -19,20 +21,32 @@ class Norm {
   static absl::StatusOr<Norm> Load(WeightLoader& loader, const ModelConfig& config,
                                    const std::string& module, int64_t n);
 
+  // With a gate of ModelConfig::norm_gate_rank: y * sigmoid(W_up silu(W_down y)) for y of the norm.
+  // `module` + ".norm", ".W_down" and ".W_up" are modules.
+  static absl::StatusOr<Norm> LoadGated(ThreadPool& pool, WeightLoader& loader,
+                                        const ModelConfig& config, const std::string& module,
+                                        int64_t n);
+
   void set_eps(float eps) { eps_ = eps; }
   void MultiplyWeights(float factor);
 
   // x [T, n]; out may be x.
-  void Apply(ThreadPool& pool, ConstMatrix x, Matrix out) const;
+  void Apply(LayerContext& ctx, ConstMatrix x, Matrix out) const;
   // residual += factor * delta, then out = norm(residual). out may be delta.
-  void AddApply(ThreadPool& pool, ConstMatrix delta, float factor, Matrix residual,
+  void AddApply(LayerContext& ctx, ConstMatrix delta, float factor, Matrix residual,
                 Matrix out) const;
 
  private:
+  void ApplyAlone(ThreadPool& pool, ConstMatrix x, Matrix out) const;
+  void AddApplyAlone(ThreadPool& pool, ConstMatrix delta, float factor, Matrix residual,
+                     Matrix out) const;
+  void ApplyGate(LayerContext& ctx, Matrix y) const;
+
   NormKind kind_ = NormKind::kRms;
   float eps_ = 0;
   std::vector<float> weight_;
   std::vector<float> bias_;  // empty: none
+  std::optional<GatedFfnWeights> gate_;
 };
 
 // A vector of RMSNorm weights as kernels take it, whatever kind of RMSNorm it is.

@@ -145,6 +145,9 @@ struct LatentConfig {
   int64_t value_dim = 0;
   float q_scale = 1.0f;  // of the normalised low-rank vectors (LongCat)
   float kv_scale = 1.0f;
+  // What heads give is multiplied with sigmoids of outputs behind their queries, all of which are
+  // made of the low-rank vector after its norm and before it (A.X-K2).
+  bool gated = false;
 };
 
 // DeepSeek's sparse attention: a query sees the top_k keys that score best by heads of an indexer,
@@ -220,7 +223,10 @@ struct ModelConfig {
   bool input_norms = true;  // of what attention and FFN read; else they read the stream (OLMo 2)
   bool post_norms = false;  // also of what attention and FFN give, before it is added (Gemma 2)
   bool expert_post_norms = false;  // only of what layers with experts give (A.X-K1)
-  bool parallel_blocks = false;    // attention and FFN read one norm, and both are added (Cohere)
+  // What norms before attention and before experts give is multiplied with the sigmoid of a network
+  // of so many hidden numbers that reads it (A.X-K2); 0: it is not.
+  int64_t norm_gate_rank = 0;
+  bool parallel_blocks = false;  // attention and FFN read one norm, and both are added (Cohere)
   Activation activation = Activation::kSilu;
   bool tied_embeddings = false;
   bool qkv_bias = false;

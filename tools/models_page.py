@@ -23,6 +23,7 @@ NAMES = {
     "afmoe": "Arcee Trinity",
     "aria": "Aria (its text model)",
     "axk1": "A.X-K1",
+    "axk2": "A.X-K2",
     "cohere2_moe": "Cohere North Mini Code",
     "dbrx": "DBRX",
     "deepseek_v2": "DeepSeek-V2, V2.5, Coder-V2, V2-Lite",

@@ -125,7 +125,10 @@ std::string AttentionText(const ModelConfig& config) {
                                   [](const LayerConfig& layer) { return layer.kv_layer >= 0; });
   if (lent > 0) text += fmt::format(", {} layers read keys and values of others", lent);
   if (config.sinks()) text += ", sinks";
-  if (config.attention_gate != AttentionGate::kNone) text += ", gated";
+  if (config.attention_gate != AttentionGate::kNone || config.latent.gated) text += ", gated";
+  if (config.norm_gate_rank > 0) {
+    text += fmt::format(", norms with gates of rank {}", config.norm_gate_rank);
+  }
   if (config.attention_experts > 0) {
     text += fmt::format(", queries and outputs of {} in {} experts", config.heads / config.kv_heads,
                         config.attention_experts);

@@ -15,7 +15,7 @@ namespace {
 ConstMatrix PostNormed(LayerContext& ctx, const std::optional<Norm>& norm, ConstMatrix x,
                        Matrix memory) {
   if (!norm) return x;
-  norm->Apply(ctx.pool, x, memory);
+  norm->Apply(ctx, x, memory);
   return memory;
 }
 
@@ -29,7 +29,7 @@ absl::StatusOr<Matrix> DecoderModel::Forward(LayerContext& ctx, const ForwardBat
   const AttentionStep step = StepOf(ctx, batch);
   const Stream stream = Embed(ctx, batch);
   const auto& [hidden, normed, shortcut, inputs] = stream;
-  NormBefore(0).Apply(ctx.pool, hidden, normed);
+  NormBefore(0).Apply(ctx, hidden, normed);
   for (size_t i = 0; i < blocks_.size(); ++i) {
     Block& block = blocks_[i];
     const Norm& next = NormBefore(i + 1);
@@ -41,7 +41,7 @@ absl::StatusOr<Matrix> DecoderModel::Forward(LayerContext& ctx, const ForwardBat
         Add(ctx.pool, attended, hidden);
       } else {
         const ConstMatrix added = PostNormed(ctx, block.attention_post_norm, attended, normed);
-        (block.feeds() ? block.ffn_norm : next).AddApply(ctx.pool, added, factor, hidden, normed);
+        (block.feeds() ? block.ffn_norm : next).AddApply(ctx, added, factor, hidden, normed);
       }
     }
     if (block.feeds()) {
@@ -54,9 +54,9 @@ absl::StatusOr<Matrix> DecoderModel::Forward(LayerContext& ctx, const ForwardBat
       if (block.ends()) {
         Add(ctx.pool, fed_back, hidden);
         End(ctx, i, stream);
-        next.Apply(ctx.pool, hidden, normed);
+        next.Apply(ctx, hidden, normed);
       } else {
-        next.AddApply(ctx.pool, fed_back, factor, hidden, normed);
+        next.AddApply(ctx, fed_back, factor, hidden, normed);
       }
     }
     if (watched) ctx.observer->OnLayerOutput(static_cast<int>(i), hidden);
@@ -105,13 +105,13 @@ absl::StatusOr<Matrix> DecoderModel::FeedBoth(LayerContext& ctx, const ForwardBa
   const Matrix sum = scratch();
   FM_ASSIGN_OR_RETURN(const Matrix dense,
                       block.dense->Forward(ctx, stream.normed, static_cast<int>(index)));
-  norms.dense_post.Apply(ctx.pool, dense, sum);
+  norms.dense_post.Apply(ctx, dense, sum);
   const Matrix rows = scratch();
   const Matrix routed = scratch();
-  norms.experts.Apply(ctx.pool, stream.hidden, rows);
-  norms.router.Apply(ctx.pool, stream.hidden, routed);
+  norms.experts.Apply(ctx, stream.hidden, rows);
+  norms.router.Apply(ctx, stream.hidden, routed);
   FM_ASSIGN_OR_RETURN(const Matrix chosen, block.moe->Forward(ctx, batch, rows, routed));
-  norms.experts_post.Apply(ctx.pool, chosen, rows);
+  norms.experts_post.Apply(ctx, chosen, rows);
   Add(ctx.pool, rows, sum);
   return sum;
 }

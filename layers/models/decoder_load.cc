@@ -191,12 +191,16 @@ absl::Status DecoderModel::LoadBlock(const LayerNames& names, WeightLoader& load
   const auto norm = [&](const std::string& module) {
     return Norm::Load(loader, config_, module, config_.hidden);
   };
+  const auto read_norm = [&](const std::string& module, bool may_gate) {
+    if (config_.norm_gate_rank == 0 || !may_gate) return norm(module);
+    return Norm::LoadGated(pool, loader, config_, module, config_.hidden);
+  };
   const LayerConfig& layer = config_.layers[static_cast<size_t>(index)];
   if (config_.input_norms && layer.mixer != Mixer::kNone) {
-    FM_ASSIGN_OR_RETURN(block.input_norm, norm(names.input_norm));
+    FM_ASSIGN_OR_RETURN(block.input_norm, read_norm(names.input_norm, true));
   }
   if (config_.input_norms && layer.ffn && !config_.parallel_blocks) {
-    FM_ASSIGN_OR_RETURN(block.ffn_norm, norm(names.ffn_norm));
+    FM_ASSIGN_OR_RETURN(block.ffn_norm, read_norm(names.ffn_norm, layer.moe));
   }
   if (config_.post_norms) {
     FM_ASSIGN_OR_RETURN(block.attention_post_norm, norm(names.attention_post_norm));

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // DeepSeek-V3.2 (arXiv 2512.02556) and GLM-5 (arXiv 2602.15763): DeepSeek-V3 whose latent attention
 // is sparse (layers/lightning_indexer.h). In GLM-5.2 some layers take over the keys that the last
-// indexer before them chose (arXiv 2603.12201). The layer for multi-token prediction is not used.
+// indexer before them chose (arXiv 2603.12201). A.X-K2 (SK Telecom 2026) has gated heads and norms
+// beside it. The layer for multi-token prediction is not used.
 #include <algorithm>
 #include <vector>
 
@@ -41,6 +42,26 @@ constexpr FixedKey kGlmFixed[] = {{"scoring_func", "\"sigmoid\""},
                                   {"rope_interleave", "true"},
                                   {"indexer_rope_interleave", "true"},
                                   {"moe_router_dtype", "\"float32\""}};
+
+constexpr std::string_view kAxKeys[] = {"n_group",
+                                        "topk_group",
+                                        "routed_scaling_factor",
+                                        "n_shared_experts",
+                                        "index_topk",
+                                        "index_n_heads",
+                                        "index_head_dim",
+                                        "mlp_layer_types",
+                                        "aux_loss_alpha",
+                                        "seq_aux",
+                                        "num_nextn_predict_layers",
+                                        "num_mtp_layers",
+                                        "gated_norm_rank",
+                                        "ep_size",
+                                        "moe_layer_freq"};
+constexpr FixedKey kAxFixed[] = {
+    {"scoring_func", "\"sigmoid\""}, {"topk_method", "\"noaux_tc\""},
+    {"gated_norm", "true"},          {"attention_output_gate", "true"},
+    {"rope_interleave", "true"},     {"indexer_rope_interleave", "false"}};
 
 absl::Status ReadIndexer(const ConfigReader& keys, int64_t heads, ModelConfig& config) {
   constexpr IntRange kRange = {1, 1 << 16};
@@ -151,7 +172,78 @@ absl::Status ReadGlm(const ConfigSource& source, ModelConfig& config) {
   return ReadIndexerTypes(keys, config);
 }
 
+// Only every so many layers behind the leading ones have experts.
+absl::Status ReadEveryNth(const ConfigReader& keys, ModelConfig& config) {
+  constexpr const char* kNth = "moe_layer_freq";
+  FM_ASSIGN_OR_RETURN(const int64_t nth, keys.Int(kNth, 1, {1, 1 << 20}));
+  for (size_t i = 0; i < config.layers.size(); ++i) {
+    if (!config.layers[i].moe || static_cast<int64_t>(i) % nth == 0) continue;
+    if (keys.HasValue("mlp_layer_types")) {
+      return keys.Wrong(kNth, fmt::format("it contradicts mlp_layer_types at layer {}", i));
+    }
+    config.layers[i].moe = false;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ReadAxk2(const ConfigSource& source, ModelConfig& config) {
+  const ConfigReader& keys = source.keys;
+  FM_RETURN_IF_ERROR(ReadLatent(
+      source,
+      {.q_rank = 384, .kv_rank = 128, .nope_dim = 64, .value_dim = 64, .nope_head_dim = true},
+      config));
+  config.latent.gated = true;
+  FM_ASSIGN_OR_RETURN(config.norm_gate_rank, keys.Int("gated_norm_rank", 16, {1, 1 << 16}));
+  if (keys.HasValue("n_group") != keys.HasValue("topk_group")) {
+    return keys.Wrong("n_group", "topk_group goes with it: give both or none");
+  }
+  if (keys.HasValue("n_group")) FM_RETURN_IF_ERROR(ReadGroups(keys, {}, config.moe));
+  config.moe.selection_bias = true;
+  FM_RETURN_IF_ERROR(ReadScaledAndShared(keys, 2.5, 1, config.moe));
+  FM_RETURN_IF_ERROR(ReadSparse(source, 16, config));
+  return ReadEveryNth(keys, config);
+}
+
+// Experts of groups that lose count as 0, and may come before others with a negative bias.
+GateConfig Axk2Gate(const ModelConfig& config) {
+  GateConfig gate = BiasedSigmoidGate(config);
+  if (gate.n_group > 1) gate.group_fill = 0.0;
+  return gate;
+}
+
 }  // namespace
+
+const Family kAxk2 = {
+    .config = {.architecture = "AXK2ForCausalLM",
+               .model_type = "axk2",
+               .vocab = 163840,
+               .hidden = 2048,
+               .intermediate = 5120,
+               .layers = 48,
+               .heads = 32,
+               .kv_heads = 32,
+               .max_positions = 131072,
+               .head_dim = 96,
+               .latent_rope_dim = 32,
+               .eos = 163691,
+               .bias = BiasRule::kAttentionKey,
+               .window = WindowRule::kOwn,
+               .kv_heads_null = false,
+               .experts = 128,
+               .top_k = 8,
+               .moe_intermediate = 512,
+               .dense = DenseRule::kFirst,
+               .first_dense = 1,
+               .local_experts_alias = true,
+               .norm_topk_key = true,
+               .norm_topk = true,
+               .aliases = kAliases,
+               .fixed = kAxFixed,
+               .own_keys = kAxKeys,
+               .read = ReadAxk2},
+    .gate = Axk2Gate,
+    .unused = kPredictionLayers,
+};
 
 const Family kDeepseekV32 = {
     .config = {.architecture = "DeepseekV32ForCausalLM",

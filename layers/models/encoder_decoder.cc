@@ -53,7 +53,7 @@ absl::StatusOr<Matrix> EncoderDecoderModel::Run(const LayerContext& whole, Stack
   Matrix hidden = ctx.workspace.GetMatrix(rows, config_.hidden);  // the residual stream
   Matrix normed = ctx.workspace.GetMatrix(rows, config_.hidden);
   Embed(ctx, stack, part, hidden);
-  stack.blocks.front().attention_norm.Apply(ctx.pool, hidden, normed);
+  stack.blocks.front().attention_norm.Apply(ctx, hidden, normed);
   for (size_t i = 0; i < stack.blocks.size(); ++i) {
     FM_RETURN_IF_ERROR(RunBlock(ctx, stack, i, part, cache, hidden, normed));
     if (watched) {
@@ -74,14 +74,14 @@ absl::Status EncoderDecoderModel::RunBlock(LayerContext& ctx, Stack& stack, size
                               .reach = config_.position_distance};
   FM_ASSIGN_OR_RETURN(const Matrix attended, block.attention->Forward(ctx, step, cache, normed));
   if (block.cross) {
-    block.cross_norm.AddApply(ctx.pool, attended, 1.0f, hidden, normed);
+    block.cross_norm.AddApply(ctx, attended, 1.0f, hidden, normed);
     const Workspace::Position mark = ctx.workspace.Mark();
     const Matrix crossed = ctx.workspace.GetMatrix(hidden.rows, hidden.cols);
     block.cross->Forward(ctx, part.cross, cache, normed, crossed);
-    block.ffn_norm.AddApply(ctx.pool, crossed, 1.0f, hidden, normed);
+    block.ffn_norm.AddApply(ctx, crossed, 1.0f, hidden, normed);
     ctx.workspace.Release(mark);
   } else {
-    block.ffn_norm.AddApply(ctx.pool, attended, 1.0f, hidden, normed);
+    block.ffn_norm.AddApply(ctx, attended, 1.0f, hidden, normed);
   }
   const auto layer = static_cast<int>(stack.first_layer) + static_cast<int>(index);
   FM_ASSIGN_OR_RETURN(const Matrix fed, block.moe
@@ -89,7 +89,7 @@ absl::Status EncoderDecoderModel::RunBlock(LayerContext& ctx, Stack& stack, size
                                             : block.dense->Forward(ctx, normed, layer));
   const bool last = index + 1 == stack.blocks.size();
   const Norm& next = last ? stack.final_norm : stack.blocks[index + 1].attention_norm;
-  next.AddApply(ctx.pool, fed, 1.0f, hidden, normed);
+  next.AddApply(ctx, fed, 1.0f, hidden, normed);
   return absl::OkStatus();
 }
 

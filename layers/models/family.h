@@ -36,6 +36,7 @@ struct Family {
 
 #define FOLKMOOT_FAMILIES(F) \
   F(kAxk1)                   \
+  F(kAxk2)                   \
   F(kAfmoe)                  \
   F(kAria)                   \
   F(kCohere2Moe)             \

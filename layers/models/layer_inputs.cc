@@ -70,7 +70,7 @@ void LayerInput::Add(LayerContext& ctx, ConstMatrix inputs, Matrix hidden) const
   Multiply(ctx.pool, inputs, gated);
   const Matrix projected = ctx.workspace.GetMatrix(hidden.rows, hidden.cols);
   Gemm(ctx.pool, gated, projection_, {}, ctx.workspace, projected);
-  norm_.Apply(ctx.pool, projected, projected);
+  norm_.Apply(ctx, projected, projected);
   folkmoot::Add(ctx.pool, projected, hidden);
   ctx.workspace.Release(mark);
 }

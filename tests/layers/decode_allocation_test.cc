@@ -114,7 +114,8 @@ INSTANTIATE_TEST_SUITE_P(
                     std::tuple("qwen2_moe-classic", false), std::tuple("qwen2_moe-classic", true),
                     std::tuple("qwen3_moe-classic", false), std::tuple("llama-classic", false),
                     std::tuple("nllb-moe-classic", false), std::tuple("qwen3_next-classic", false),
-                    std::tuple("nemotron_h-super", false), std::tuple("lfm2_moe-classic", false)),
+                    std::tuple("nemotron_h-super", false), std::tuple("lfm2_moe-classic", false),
+                    std::tuple("deepseek_v32-mtp", false)),
     [](const auto& test) {
       std::string name = std::get<0>(test.param);
       std::replace(name.begin(), name.end(), '-', '_');

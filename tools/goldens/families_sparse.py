@@ -2,11 +2,12 @@
 """Families whose latent attention is sparse: indexers choose the keys that a query sees."""
 
 import torch
+from transformers.models.axk2.modeling_axk2 import AXK2Indexer
 from transformers.models.deepseek_v32.modeling_deepseek_v32 import DeepseekV32Indexer
 from transformers.models.glm_moe_dsa.modeling_glm_moe_dsa import GlmMoeDsaIndexer
 
 from .families_latent import latent_draw, latent_released
-from .family import Family, biased_choices
+from .family import Family, biased_choices, by_key, groups, renamed
 
 # Beside the gap that routers need: an index score is a sum of a few products, good to 1e-6.
 _CLEARER = 10.0
@@ -40,7 +41,7 @@ def _watched(forward):
     return watched
 
 
-for _indexer in (DeepseekV32Indexer, GlmMoeDsaIndexer):
+for _indexer in (AXK2Indexer, DeepseekV32Indexer, GlmMoeDsaIndexer):
     _indexer.margins = []
     _indexer.forward = _watched(_indexer.forward)
 
@@ -50,12 +51,40 @@ def _indexers(model):
             if layer.self_attn.indexer is not None]
 
 
-def _sparse(architecture):
-    return Family(architecture, released=latent_released, choices=biased_choices, draw=latent_draw,
-                  choosers=_indexers)
+# As published: what Transformers renames.
+_AXK2_NAMES = renamed({"layernorm.mlp.fc1.weight": "layernorm.W_down.weight",
+                       "layernorm.mlp.fc2.weight": "layernorm.W_up.weight",
+                       "self_attn.q_gate_proj.weight": "self_attn.q_b_proj.weight"})
+
+
+def _axk2_released(weights, config):
+    return latent_released(_AXK2_NAMES(weights, config), config)
+
+
+def _axk2_choices(module, inputs, output):
+    """As DeepSeek-V3, without groups or with 0 in those that lose."""
+    logits, weights, chosen = output
+    keys, margin = logits.sigmoid() + module.e_score_correction_bias, None
+    if module.num_group is not None:
+        keys, margin = groups(keys, module.num_group, module.topk_group,
+                              lambda group: group.topk(2, dim=-1).values.sum(-1))
+    return by_key(keys.masked_fill(keys.isneginf(), 0.0), chosen, weights, margin)
+
+
+def _axk2_draw(name, noise, config):
+    if ".mlp.fc" in name:  # of a norm
+        return 1.6 / noise.shape[-1] ** 0.5 * noise
+    return latent_draw(name.replace("q_gate_proj", "q_b_proj"), noise, config)
+
+
+def _sparse(architecture, **other):
+    return Family(architecture, **{"released": latent_released, "choices": biased_choices,
+                                   "draw": latent_draw, "choosers": _indexers} | other)
 
 
 SPARSE = {
+    "axk2": _sparse("AXK2ForCausalLM", released=_axk2_released, choices=_axk2_choices,
+                    draw=_axk2_draw),
     "deepseek_v32": _sparse("DeepseekV32ForCausalLM"),
     "glm_moe_dsa": _sparse("GlmMoeDsaForCausalLM"),
 }

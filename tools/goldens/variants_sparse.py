@@ -175,4 +175,75 @@ GLM_MOE_DSA = [
     ),
 ]
 
-SPARSE = [*DEEPSEEK_V32, *GLM_MOE_DSA]
+_axk2 = variants_of("axk2", BASE | MLA | MOE | _INDEX | {"gated_norm_rank": 4,
+                                                          "first_k_dense_replace": 1})
+
+AXK2 = [
+    _axk2(
+        "classic",
+        "as released: 2 of 4 groups, one dense layer of three, gated norms of rank 4, gated heads, "
+        "yarn with equal mscales; bfloat16, sharded",
+        {"num_hidden_layers": 3, "n_group": 4, "topk_group": 2, "norm_topk_prob": True,
+         "moe_intermediate_size": 6, "routed_scaling_factor": 2.5, "scoring_func": "sigmoid",
+         "topk_method": "noaux_tc", "moe_layer_freq": 1, "rope_theta": 10000,
+         "attention_bias": False, "gated_norm": True, "attention_output_gate": True,
+         "rope_scaling": yarn(40, beta_fast=32, beta_slow=1, mscale=1.0, mscale_all_dim=1.0),
+         "torch_dtype": "bfloat16"},
+        dtype="BF16", shard_bytes=30000, prompts=(1, 7, 8, 9, 40),
+        matters=[{"index_topk": 64}, {"index_topk": 9}, {"topk_group": 4},
+                 {"n_group": None, "topk_group": None}, {"routed_scaling_factor": 1.0},
+                 {"rope_scaling": None}],
+    ),
+    _axk2(
+        "light",
+        "A.X-K2 Light: no groups, layers by their types, float16; a norm with another epsilon",
+        {"first_k_dense_replace": DELETE, "mlp_layer_types": ["sparse", "dense", "sparse"],
+         "num_hidden_layers": 3, "n_group": None, "topk_group": None, "rms_norm_eps": 0.02,
+         "layer_types": ["deepseek_sparse_attention"] * 3, "head_dim": 12,
+         "rope_parameters": {"rope_type": "default", "rope_theta": 5000.0}},
+        dtype="F16",
+        matters=[{"index_topk": 64}, {"rms_norm_eps": 1e-06}, {"num_experts_per_tok": 2},
+                 {"rope_parameters": {"rope_type": "default", "rope_theta": 100.0}}],
+    ),
+    _axk2(
+        "bias",
+        "attention_bias, tied, gelu, no normalisation, three heads with values wider than keys, "
+        "seven index heads",
+        {"attention_bias": True, "tie_word_embeddings": True, "hidden_act": "gelu",
+         "norm_topk_prob": False, "num_attention_heads": 3, "num_key_value_heads": 3,
+         "v_head_dim": 24, "index_n_heads": 7, "n_routed_experts": 4, "num_experts_per_tok": 2,
+         "routed_scaling_factor": 1.5, "rope_theta": 1000.0},
+        matters=[{"index_topk": 16}, {"norm_topk_prob": True}, {"hidden_act": "silu"},
+                 {"rope_theta": 100.0}],
+    ),
+    _axk2(
+        "every-second",
+        "experts in every second layer; a layer more that predicts a second token; a gate of rank "
+        "1; two shared experts",
+        {"num_hidden_layers": 4, "moe_layer_freq": 2, "num_nextn_predict_layers": 1,
+         "gated_norm_rank": 1, "n_shared_experts": 2, "moe_intermediate_size": 4,
+         "n_routed_experts": 6, "num_experts_per_tok": 2},
+        dtype="BF16", shard_bytes=40000,
+        matters=[{"index_topk": 64}, {"routed_scaling_factor": 1.0}],
+    ),
+    _axk2(
+        "defaults",
+        "index_topk and first_k_dense_replace by default: all keys are seen; four heads",
+        {"index_topk": DELETE, "first_k_dense_replace": DELETE, "num_attention_heads": 4,
+         "num_key_value_heads": 4, "rope_theta": 500.0},
+        dtype="BF16",
+        matters=[{"index_topk": 8}, {"norm_topk_prob": False}, {"num_experts_per_tok": 2}],
+    ),
+    _axk2(
+        "yarn",
+        "one of two groups, all layers with experts, yarn with mscales that differ; 16 keys",
+        {"first_k_dense_replace": 0, "n_group": 2, "topk_group": 1, "index_topk": 16,
+         "rope_parameters": {"rope_type": "yarn", "rope_theta": 500.0, "factor": 8.0,
+                             "mscale": 0.6, "mscale_all_dim": 1.3,
+                             "original_max_position_embeddings": 16}},
+        dtype="BF16", shard_bytes=25000, prompts=(1, 7, 40, 90),
+        matters=[{"index_topk": 100}, {"topk_group": 2}],
+    ),
+]
+
+SPARSE = [*AXK2, *DEEPSEEK_V32, *GLM_MOE_DSA]

@@ -150,6 +150,7 @@ INSTANTIATE_TEST_SUITE_P(
         ModelCase{"Qwen3Next", "tests/data/goldens/qwen3_next-classic", ""},
         ModelCase{"Qwen35MoeOdd", "tests/data/goldens/qwen3_5_moe-odd", ""},
         ModelCase{"DeepseekV32", "tests/data/goldens/deepseek_v32-classic", ""},
+        ModelCase{"Axk2", "tests/data/goldens/axk2-classic", ""},
         ModelCase{"GlmMoeDsaShared", "tests/data/goldens/glm_moe_dsa-shared", ""},
         ModelCase{"GlmMoeDsaPatternInt8Cache", "tests/data/goldens/glm_moe_dsa-pattern", "", "none",
                   "int8"},

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "layers/models/load_config.h"
+#include "layers/models/model.h"
 
 namespace folkmoot {
 namespace {
@@ -54,6 +55,22 @@ TEST(SparseConfig, WhichLayersChoose) {
                                           "shared", "shared", "shared", "full"};
   EXPECT_EQ(of({{"indexer_types", words}}), "FSSFSSSF");
   EXPECT_EQ(of({{"index_topk_pattern", words}}), "FSSFSSSF");
+}
+
+TEST(SparseConfig, Axk2) {
+  ModelConfig config = ParseSparse({{"num_hidden_layers", 6}, {"moe_layer_freq", 2}}, "axk2");
+  std::string kinds;
+  for (const LayerConfig& layer : config.layers) kinds += layer.moe ? 'e' : 'd';
+  EXPECT_EQ(kinds, "ddeded");
+  EXPECT_EQ(config.indexer.heads, 16);
+  EXPECT_EQ(config.norm_gate_rank, 16);
+  EXPECT_TRUE(config.latent.gated);
+  EXPECT_EQ(config.moe.groups, 1);
+  config = ParseSparse({{"n_group", 8}, {"topk_group", 4}, {"head_dim", 64}}, "axk2");
+  EXPECT_EQ(config.moe.chosen_groups, 4);
+  const auto gate = DefaultGate(config);
+  ASSERT_TRUE(gate.ok());
+  EXPECT_EQ(gate->group_fill, 0.0);  // not minus infinity
 }
 
 TEST(SparseConfig, PlacesAmongIndexers) {

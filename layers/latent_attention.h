@@ -33,13 +33,14 @@ class LatentAttention final : public UniformAttention {
                         const AttentionNames& names);
   void Attend(LayerContext& ctx, const AttentionStep& step, KvCache& cache, ConstMatrix x,
               Matrix attended) const override;
-  // [T, heads of this rank * (nope_dim + rope_dim)], turned.
+  // [T, heads of this rank * (nope_dim + rope_dim)], turned where the layer is.
   Matrix Queries(LayerContext& ctx, const RopeRows& rope, ConstMatrix x) const;
-  // [T, kv_rank + rope_dim], normalised and turned: what the cache keeps.
+  // [T, kv_rank + rope_dim], normalised and turned likewise: what the cache keeps.
   Matrix Latents(LayerContext& ctx, const RopeRows& rope, ConstMatrix x) const;
 
   LatentConfig dims_;
   bool neighbours_ = false;
+  bool turns_ = true;       // LayerConfig::rope
   ColumnSplit head_split_;  // heads of all ranks
   AttentionParams params_;
   PackedMatrix q_a_;                 // [q_rank, H], or empty

@@ -5,6 +5,7 @@
 
 #include "layers/gated_delta_net.h"
 #include "layers/grouped_attention.h"
+#include "layers/kimi_delta_attention.h"
 #include "layers/latent_attention.h"
 #include "layers/mamba2.h"
 #include "layers/mixture_attention.h"
@@ -24,6 +25,9 @@ absl::StatusOr<std::unique_ptr<Attention>> LoadRecurrent(ThreadPool& pool, Weigh
       return Mamba2::Load(pool, loader, config, layer, names, columns);
     case Recurrence::kShortConvolution:
       return ShortConvolutionMixer::Load(pool, loader, config, layer, names, columns);
+  }
+  if (!names.a_low.empty()) {
+    return KimiDeltaAttention::Load(pool, loader, config, layer, names, columns);
   }
   return GatedDeltaNet::Load(pool, loader, config, layer, names, columns);
 }

@@ -98,7 +98,7 @@ absl::Status GatedDeltaNet::LoadInputs(ThreadPool& pool, WeightLoader& loader,
       {all_.keys() + first_key, keys},
       {2 * all_.keys() + first_unit() * values, own_units() * values}};
   FM_RETURN_IF_ERROR(
-      LoadConvolution(loader, config.recurrent, names.convolution, all_.channels(), channels));
+      LoadConvolution(loader, config.recurrent, {names.convolution}, all_.channels(), channels));
   params_.convolution = convolution();
   return absl::OkStatus();
 }

@@ -16,11 +16,13 @@ LatentAttention::LatentAttention(const ModelConfig& config, int64_t layer, Colum
     : UniformAttention(layer, columns),
       dims_(config.latent),
       neighbours_(config.rope.neighbours),
+      turns_(config.layers[static_cast<size_t>(layer)].rope),
       head_split_(KvHeadSplit(config, columns.size())) {
   FM_CHECK(config.kv_heads == config.heads);
   heads_ = head_split_.Times(dims_.value_dim);
-  params_ = {
-      .layer = layer, .heads = head_split_.width(rank()), .scale = config.attention_multiplier};
+  params_ = {.layer = config.place_in_kind(layer),
+             .heads = head_split_.width(rank()),
+             .scale = config.attention_multiplier};
 }
 
 absl::StatusOr<std::unique_ptr<Attention>> LatentAttention::Load(
@@ -96,7 +98,7 @@ Matrix LatentAttention::Queries(LayerContext& ctx, const RopeRows& rope, ConstMa
       .head_dim = query_width(), .first = dims_.nope_dim, .neighbours = neighbours_};
   Gemm(ctx.pool, low, q_b_, {}, ctx.workspace, q);
   if (dims_.q_scale != 1.0f) Scale(ctx.pool, dims_.q_scale, q);
-  ApplyRope(ctx.pool, rope.cos, rope.sin, part, q);
+  if (turns_) ApplyRope(ctx.pool, rope.cos, rope.sin, part, q);
   return q;
 }
 
@@ -106,6 +108,7 @@ Matrix LatentAttention::Latents(LayerContext& ctx, const RopeRows& rope, ConstMa
   const Matrix low = latents.Columns(0, dims_.kv_rank);
   RmsNorm(ctx.pool, low, kv_a_norm_, kNormEps, low);
   if (dims_.kv_scale != 1.0f) Scale(ctx.pool, dims_.kv_scale, low);
+  if (!turns_) return latents;
   ApplyRope(ctx.pool, rope.cos, rope.sin, {.head_dim = dims_.rope_dim, .neighbours = neighbours_},
             latents.Columns(dims_.kv_rank, dims_.rope_dim));
   return latents;
@@ -114,7 +117,8 @@ Matrix LatentAttention::Latents(LayerContext& ctx, const RopeRows& rope, ConstMa
 void LatentAttention::Attend(LayerContext& ctx, const AttentionStep& step, KvCache& cache,
                              ConstMatrix x, Matrix attended) const {
   const Matrix latents = Latents(ctx, step.rope, x);
-  StoreKv(ctx.pool, layer(), step.sequences, latents, latents.Columns(0, dims_.kv_rank), cache);
+  StoreKv(ctx.pool, params_.layer, step.sequences, latents, latents.Columns(0, dims_.kv_rank),
+          cache);
   const ConstMatrix low = LowQueries(ctx, x);
   if (indexer_) indexer_->Choose(ctx, step, x, low.Columns(0, dims_.q_rank));
   AttentionParams params = params_;

@@ -46,13 +46,14 @@ class LatentAttention final : public UniformAttention {
   // What queries are made of: x, or its normalised latent, [T, q_rank], or that and the latent
   // before its norm.
   ConstMatrix LowQueries(LayerContext& ctx, ConstMatrix x) const;
-  // [T, heads of this rank * query_width], turned.
+  // [T, heads of this rank * query_width], turned where the layer is.
   Matrix Queries(LayerContext& ctx, const RopeRows& rope, ConstMatrix low) const;
-  // [T, kv_rank + rope_dim], normalised and turned: what the cache keeps.
+  // [T, kv_rank + rope_dim], normalised and turned likewise: what the cache keeps.
   Matrix Latents(LayerContext& ctx, const RopeRows& rope, ConstMatrix x) const;
 
   LatentConfig dims_;
   bool neighbours_ = false;
+  bool turns_ = true;       // LayerConfig::rope
   ColumnSplit head_split_;  // heads of all ranks
   AttentionParams params_;
   PackedMatrix q_a_;                 // [q_rank, H], or empty

@@ -29,12 +29,17 @@ struct AttentionNames {
 struct RecurrentNames {
   std::string qkvz, ba;      // rows of one key head after the other: q, k, v, z; b, a
   std::string qkv, z, b, a;  // all q, all k, all v
-  std::string in;            // rows of z, x, B, C and dt, or of a short convolution: B, C and x
-  std::string convolution;   // module: [channels, 1, kernel], and perhaps a bias
-  std::string rates;         // [value heads]: logarithms
-  std::string step_bias;     // [value heads]
-  std::string skip;          // [value heads]: D of a state space
-  std::string norm, o;       // modules
+  // In place of qkv, with a convolution each; and the matrices in front of a and z, which say that
+  // it is Kimi Delta Attention.
+  std::string q, k, v;
+  std::string q_convolution, k_convolution, v_convolution;
+  std::string a_low, z_low;
+  std::string in;           // rows of z, x, B, C and dt, or of a short convolution: B, C and x
+  std::string convolution;  // module: [channels, 1, kernel], and perhaps a bias
+  std::string rates;        // [value heads]: logarithms
+  std::string step_bias;    // [value heads]
+  std::string skip;         // [value heads]: D of a state space
+  std::string norm, o;      // modules
 };
 
 // Where a family keeps its experts. The packed layout is used when its tensors exist.

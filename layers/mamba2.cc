@@ -59,7 +59,7 @@ absl::Status Mamba2::LoadInputs(ThreadPool& pool, WeightLoader& loader, const Mo
   steps.exact = true;
   FM_RETURN_IF_ERROR(LoadProjections(pool, loader, {&steps, 1}, recurrent.bias));
   FM_RETURN_IF_ERROR(
-      LoadConvolution(loader, recurrent, names.convolution, all_.channels(), channels));
+      LoadConvolution(loader, recurrent, {names.convolution}, all_.channels(), channels));
   params_.convolution = convolution();
   return absl::OkStatus();
 }

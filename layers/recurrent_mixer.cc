@@ -45,17 +45,30 @@ Matrix RecurrentMixer::Project(LayerContext& ctx, ConstMatrix x) const {
   int64_t width = 0;
   for (const PackedMatrix& weights : projections_) width += weights.n();
   const Matrix projected = ctx.workspace.GetMatrix(x.rows, width);
-  GemmStack(ctx.pool, x, projections_, bias_, ctx.workspace, projected);
+  ProjectInto(ctx, x, projected);
   return projected;
+}
+
+void RecurrentMixer::ProjectInto(LayerContext& ctx, ConstMatrix x, Matrix projected) const {
+  GemmStack(ctx.pool, x, projections_, bias_, ctx.workspace, projected);
 }
 
 // This rank's channels of [channels, 1, rows] become [rows, channels].
 absl::Status RecurrentMixer::LoadConvolution(WeightLoader& loader, const RecurrentConfig& config,
-                                             const std::string& module, int64_t channels,
+                                             const std::vector<std::string>& modules,
+                                             int64_t channels,
                                              std::span<const std::pair<int64_t, int64_t>> runs) {
   const int64_t rows = config.kernel;
-  FM_ASSIGN_OR_RETURN(const std::vector<float> stored,
-                      loader.Vector(module + ".weight", channels * rows, rows));
+  const int64_t of_module = channels / std::ssize(modules);
+  std::vector<float> stored, stored_bias;
+  for (const std::string& module : modules) {
+    FM_ASSIGN_OR_RETURN(const std::vector<float> part,
+                        loader.Vector(module + ".weight", of_module * rows, rows));
+    stored.insert(stored.end(), part.begin(), part.end());
+    if (!config.kernel_bias) continue;
+    FM_ASSIGN_OR_RETURN(const std::vector<float> bias, loader.Vector(module + ".bias", of_module));
+    stored_bias.insert(stored_bias.end(), bias.begin(), bias.end());
+  }
   const std::vector<float> mine = ChannelsOf(stored, rows, runs);
   const int64_t own = std::ssize(mine) / rows;
   weights_.resize(mine.size());
@@ -64,10 +77,7 @@ absl::Status RecurrentMixer::LoadConvolution(WeightLoader& loader, const Recurre
       weights_[static_cast<size_t>(j * own + c)] = mine[static_cast<size_t>(c * rows + j)];
     }
   }
-  if (config.kernel_bias) {
-    FM_ASSIGN_OR_RETURN(const std::vector<float> all, loader.Vector(module + ".bias", channels));
-    kernel_bias_ = ChannelsOf(all, 1, runs);
-  }
+  if (config.kernel_bias) kernel_bias_ = ChannelsOf(stored_bias, 1, runs);
   convolution_ = {.rows = rows, .channels = own, .weights = weights_, .bias = kernel_bias_};
   if (config.kind == Recurrence::kShortConvolution) {
     convolution_.activation.reset();

@@ -25,10 +25,11 @@ class RecurrentMixer : public UniformAttention {
   absl::Status LoadProjections(ThreadPool& pool, WeightLoader& loader,
                                std::span<const TensorRef> refs, bool biased);
   Matrix Project(LayerContext& ctx, ConstMatrix x) const;
-  // The convolution `module` of `channels` channels in all, of which this rank has some runs: first
-  // channel and width each.
+  void ProjectInto(LayerContext& ctx, ConstMatrix x, Matrix projected) const;
+  // The convolution of `channels` channels in all, those of each module behind those of the one
+  // before it, of which this rank has some runs: first channel and width each.
   absl::Status LoadConvolution(WeightLoader& loader, const RecurrentConfig& config,
-                               const std::string& module, int64_t channels,
+                               const std::vector<std::string>& modules, int64_t channels,
                                std::span<const std::pair<int64_t, int64_t>> runs);
 
   int64_t first_unit() const { return units_.begin(rank()); }

@@ -17,7 +17,7 @@ absl::StatusOr<std::unique_ptr<Attention>> ShortConvolutionMixer::Load(
   FM_RETURN_IF_ERROR(mixer->LoadProjections(pool, loader, parts, recurrent.bias));
   const std::pair<int64_t, int64_t> channels[] = {{first, own}};
   FM_RETURN_IF_ERROR(
-      mixer->LoadConvolution(loader, recurrent, names.convolution, hidden, channels));
+      mixer->LoadConvolution(loader, recurrent, {names.convolution}, hidden, channels));
   FM_RETURN_IF_ERROR(mixer->LoadOutput(pool, loader, hidden, recurrent.bias, names.o));
   mixer->params_ = {.layer = config.place_in_kind(layer), .convolution = mixer->convolution()};
   return mixer;

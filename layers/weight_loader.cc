@@ -23,6 +23,9 @@ std::vector<int64_t> VectorShape(int64_t n, int64_t taps) {
 
 bool FitsShape(std::span<const int64_t> stored, std::span<const int64_t> wanted) {
   if (std::equal(stored.begin(), stored.end(), wanted.begin(), wanted.end())) return true;
+  // A vector with lengths of one around it (A_log of Kimi Linear).
+  const bool around = stored.size() == 4 && stored[0] == 1 && stored[1] == 1 && stored[3] == 1;
+  if (wanted.size() == 1 && around && stored[2] == wanted[0]) return true;
   return wanted.size() == 3 && stored.size() == 2 && stored[1] == wanted[2] && wanted[0] > 0 &&
          stored[0] % wanted[0] == 0 && stored[0] / wanted[0] == wanted[1];
 }

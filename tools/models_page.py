@@ -52,6 +52,7 @@ NAMES = {
     "hy_v3": "Hunyuan 3",
     "jetmoe": "JetMoE",
     "kimi_k25": "Kimi-K2.5 (its text model)",
+    "kimi_linear": "Kimi Linear",
     "laguna": "Laguna XS, M",
     "lfm2": "LFM2",
     "lfm2_moe": "LFM2 with experts",

@@ -29,7 +29,8 @@ absl::Status ReadLatentDims(const ConfigSource& source, const LatentDefaults& de
                       keys.Int("qk_rope_head_dim", source.family.latent_rope_dim, kDims));
   FM_ASSIGN_OR_RETURN(latent.value_dim, keys.Int("v_head_dim", defaults.value_dim, kDims));
   const int64_t named = latent.rope_dim + (defaults.whole_head_dim ? latent.nope_dim : 0);
-  const bool harmless = defaults.nope_head_dim && config.head_dim == latent.nope_dim;
+  const bool harmless =
+      defaults.any_head_dim || (defaults.nope_head_dim && config.head_dim == latent.nope_dim);
   if (keys.Has("head_dim") && config.head_dim != named && !harmless) {
     return keys.Wrong("head_dim",
                       fmt::format("where it is given it must be {}qk_rope_head_dim = {}",

@@ -67,6 +67,7 @@ struct Family {
   F(kHunyuanMoe)             \
   F(kJetMoe)                 \
   F(kKimiK25)                \
+  F(kKimiLinear)             \
   F(kLaguna)                 \
   F(kLfm2)                   \
   F(kLfm2Moe)                \

@@ -31,7 +31,7 @@ struct DeltaJob {
   ConstMatrix projected;
   RecurrentState* state;
   Matrix mixed;  // [T, channels]: q, k, v behind the convolution
-  Matrix gates;  // [T, 2 * value_heads]: decay and beta of each value head in turn
+  Matrix gates;  // [T, value_heads * (decays + 1)]: decays and beta of each value head in turn
   Matrix out;
 };
 
@@ -62,14 +62,16 @@ void NormaliseLength(int64_t n, float factor, float* x) {
   }
 }
 
-// S = decay * S; known = S^T k. Rows of S are `stride` apart.
-template <int64_t kBlocks>
-HWY_INLINE void Forget(float* memory, int64_t stride, int64_t key_dim, VF decay, const float* k,
-                       Block (&known)[kBlocks]) {
+// S = decay * S, one decay for all rows or one for each; known = S^T k. Rows of S are `stride`
+// apart.
+template <int64_t kBlocks, bool kKeyDecays>
+HWY_INLINE void Forget(float* memory, int64_t stride, int64_t key_dim, const float* decays,
+                       const float* k, Block (&known)[kBlocks]) {
   const DF d;
   for (Block& block : known) block = ZeroBlock();
   for (int64_t i = 0; i < key_dim; ++i) {
     float* row = memory + i * stride;
+    const VF decay = hn::Set(d, decays[kKeyDecays ? i : 0]);
     const VF key = hn::Set(d, k[i]);
     for (Block& block : known) {
       for (VF& sum : block.v) {
@@ -104,7 +106,7 @@ HWY_INLINE void Correct(float* memory, int64_t stride, int64_t key_dim, const fl
 }
 
 // Columns `column` .. of S of value head `head`, kBlocks blocks of them, over all rows.
-template <int64_t kBlocks>
+template <int64_t kBlocks, bool kKeyDecays>
 void Recur(const DeltaJob& job, const AttentionSequence& sequence, int64_t head, int64_t column) {
   const DF d;
   const DeltaHeads& heads = job.params->heads;
@@ -122,10 +124,11 @@ void Recur(const DeltaJob& job, const AttentionSequence& sequence, int64_t head,
     const float* k = q + heads.keys();
     const float* v = job.mixed.Row(t) + 2 * heads.keys() + head * heads.value_dim + column;
     float* out = job.out.Row(t) + head * heads.value_dim + column;
-    const VF decay = hn::Set(d, job.gates.Row(t)[2 * head]);
-    const VF beta = hn::Set(d, job.gates.Row(t)[2 * head + 1]);
+    const int64_t count = kKeyDecays ? heads.key_dim : 1;
+    const float* decays = job.gates.Row(t) + head * (count + 1);
+    const VF beta = hn::Set(d, decays[count]);
     Block known[kBlocks];
-    Forget<kBlocks>(memory, stride, heads.key_dim, decay, k, known);
+    Forget<kBlocks, kKeyDecays>(memory, stride, heads.key_dim, decays, k, known);
     Block change[kBlocks];
     for (int64_t b = 0; b < kBlocks; ++b) {
       const int64_t at = b * static_cast<int64_t>(kLanes);
@@ -143,15 +146,26 @@ void Recur(const DeltaJob& job, const AttentionSequence& sequence, int64_t head,
   }
 }
 
-void RecurColumns(const DeltaJob& job, const AttentionSequence& sequence, int64_t head,
-                  int64_t column) {
+template <bool kKeyDecays>
+HWY_INLINE void RecurWide(const DeltaJob& job, const AttentionSequence& sequence, int64_t head,
+                          int64_t column) {
   constexpr auto kBlock = static_cast<int64_t>(kLanes);
   const int64_t columns = std::min(kMostColumns, job.params->heads.value_stride() - column);
-  if (columns == kMostColumns) return Recur<kMostColumns / kBlock>(job, sequence, head, column);
-  for (int64_t c = 0; c < columns; c += kBlock) Recur<1>(job, sequence, head, column + c);
+  if (columns == kMostColumns) {
+    return Recur<kMostColumns / kBlock, kKeyDecays>(job, sequence, head, column);
+  }
+  for (int64_t c = 0; c < columns; c += kBlock) {
+    Recur<1, kKeyDecays>(job, sequence, head, column + c);
+  }
 }
 
-// One value head: RmsNorm(x) * silu(z).
+void RecurColumns(const DeltaJob& job, const AttentionSequence& sequence, int64_t head,
+                  int64_t column) {
+  if (job.params->key_decays) return RecurWide<true>(job, sequence, head, column);
+  RecurWide<false>(job, sequence, head, column);
+}
+
+// One value head: RmsNorm(x) * silu(z) or sigmoid(z).
 void NormGatedHead(const DeltaRuleParams& params, const float* z, float* x) {
   const DF d;
   const int64_t n = params.heads.value_dim;
@@ -168,7 +182,8 @@ void NormGatedHead(const DeltaRuleParams& params, const float* z, float* x) {
     const Block gate = LoadBlockN(z + i, n - i);
     for (size_t v = 0; v < kVectors; ++v) {
       const VF normal = hn::Mul(hn::Mul(block.v[v], scale), weight.v[v]);
-      block.v[v] = hn::Mul(normal, TimesSigmoid(gate.v[v], gate.v[v]));
+      const VF factor = params.sigmoid_gate ? hn::Set(d, 1.0f) : gate.v[v];
+      block.v[v] = hn::Mul(normal, TimesSigmoid(factor, gate.v[v]));
     }
     StoreBlockN(block, x + i, n - i);
   }
@@ -202,18 +217,20 @@ std::span<const ChannelRun> RunsOf(const DeltaRuleParams& params, Workspace& wor
 
 void SetGates(const DeltaRuleParams& params, const float* projected, float* gates) {
   const DeltaHeads& heads = params.heads;
+  const int64_t decays = params.decays();
   for (int64_t h = 0; h < heads.value_heads(); ++h) {
     const int64_t key_head = h / heads.group;
-    const auto at = [&](const HeadColumns& columns) {
-      return static_cast<double>(
-          projected[columns.first + key_head * columns.stride + h % heads.group]);
+    const auto at = [&](const HeadColumns& columns, int64_t width) {
+      return projected + columns.first + key_head * columns.stride + h % heads.group * width;
     };
-    const auto head = static_cast<size_t>(h);
-    const double step =
-        exact::Softplus(at(params.columns.a) + static_cast<double>(params.step_bias[head]));
-    const double lost = static_cast<double>(params.rates[head]) * step;
-    gates[2 * h] = static_cast<float>(exact::Exp(-lost));
-    gates[2 * h + 1] = static_cast<float>(exact::Sigmoid(at(params.columns.b)));
+    const float* a = at(params.columns.a, decays);
+    const float* bias = params.step_bias.data() + h * decays;
+    const auto rate = static_cast<double>(params.rates[static_cast<size_t>(h)]);
+    for (int64_t i = 0; i < decays; ++i) {
+      const double step = exact::Softplus(static_cast<double>(a[i]) + static_cast<double>(bias[i]));
+      *gates++ = static_cast<float>(exact::Exp(-(rate * step)));
+    }
+    *gates++ = static_cast<float>(exact::Sigmoid(static_cast<double>(*at(params.columns.b, 1))));
   }
 }
 
@@ -238,12 +255,13 @@ void GatedDeltaRule(ThreadPool& pool, const DeltaRuleParams& params,
   const DeltaHeads& heads = params.heads;
   if (sequences.empty()) return;
   const Workspace::Position mark = workspace.Mark();
-  const DeltaJob job = {.params = &params,
-                        .projected = projected,
-                        .state = &state,
-                        .mixed = workspace.GetMatrix(out.rows, heads.channels()),
-                        .gates = workspace.GetMatrix(out.rows, 2 * heads.value_heads()),
-                        .out = out};
+  const DeltaJob job = {
+      .params = &params,
+      .projected = projected,
+      .state = &state,
+      .mixed = workspace.GetMatrix(out.rows, heads.channels()),
+      .gates = workspace.GetMatrix(out.rows, heads.value_heads() * (params.decays() + 1)),
+      .out = out};
   const ConvolutionJob convolution = {.convolution = &params.convolution,
                                       .runs = RunsOf(params, workspace),
                                       .inputs = projected,

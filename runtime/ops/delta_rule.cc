@@ -32,14 +32,13 @@ void GatedDeltaRule(ThreadPool& pool, const DeltaRuleParams& params,
   for (const HeadColumns& values : {columns.v, columns.z}) {
     CheckColumns(values, heads.group * heads.value_dim, heads, projected.cols);
   }
-  for (const HeadColumns& gates : {columns.b, columns.a}) {
-    CheckColumns(gates, heads.group, heads, projected.cols);
-  }
+  CheckColumns(columns.b, heads.group, heads, projected.cols);
+  CheckColumns(columns.a, heads.group * params.decays(), heads, projected.cols);
   FM_CHECK(params.convolution.rows == heads.kernel);
   FM_CHECK(params.convolution.channels == heads.channels());
   CheckConvolution(params.convolution);
   FM_CHECK(std::ssize(params.rates) == heads.value_heads());
-  FM_CHECK(std::ssize(params.step_bias) == heads.value_heads());
+  FM_CHECK(std::ssize(params.step_bias) == heads.value_heads() * params.decays());
   FM_CHECK(std::ssize(params.norm) == heads.value_dim);
   FM_CHECK(out.rows == projected.rows && out.cols == heads.values());
   CheckRecurrence(state, heads.state(), params.layer, sequences, projected.rows);

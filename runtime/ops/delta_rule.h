@@ -5,6 +5,8 @@
 // A value head keeps a matrix S [key_dim, value_dim], which forgets a part of itself with every
 // row, is corrected where it does not yet give v for k, and is then asked with q:
 //   S = decay * S;  S += k (beta * (v - S^T k))^T;  o = S^T q
+// In Kimi Delta Attention (Kimi Linear, arXiv 2510.26692) every row of S, which belongs to a number
+// of the key, has a decay of its own.
 //
 // Same bits: rows are taken one after the other, whatever piece of the sequence a step has, and
 // every sum has one order.
@@ -50,7 +52,9 @@ struct HeadColumns {
 struct DeltaColumns {
   HeadColumns q, k;  // [key_dim]
   HeadColumns v, z;  // [group, value_dim]; z is the gate of the norm
-  HeadColumns b, a;  // [group]; beta = sigmoid(b), decay = exp(-rate * softplus(a + step_bias))
+  // [group]; beta = sigmoid(b), decay = exp(-rate * softplus(a + step_bias)); a with key_decays:
+  // [group, key_dim].
+  HeadColumns b, a;
 };
 
 struct DeltaRuleParams {
@@ -59,15 +63,19 @@ struct DeltaRuleParams {
   DeltaColumns columns;
   CausalConvolution convolution;     // of heads.channels()
   std::span<const float> rates;      // [value_heads]
-  std::span<const float> step_bias;  // [value_heads]
+  std::span<const float> step_bias;  // [value_heads], with key_decays [value_heads, key_dim]
   std::span<const float> norm;       // [value_dim]
   float norm_eps = 0;
+  bool key_decays = false;
+  bool sigmoid_gate = false;  // of the norm, in place of silu
+
+  int64_t decays() const { return key_decays ? heads.key_dim : 1; }  // of a value head
 };
 
 // projected [T, ..] has all of DeltaColumns; out [T, value_heads * value_dim]. q and k are
 // normalised to length 1 after the convolution and q is divided by sqrt(key_dim); o becomes
-// RmsNorm(o) * silu(z), head by head. Sequences have slots of `state`, which goes on where it stood
-// at `start`; at start 0 it begins with zeros. Scratch from `workspace`.
+// RmsNorm(o) * silu(z) or sigmoid(z), head by head. Sequences have slots of `state`, which goes on
+// where it stood at `start`; at start 0 it begins with zeros. Scratch from `workspace`.
 void GatedDeltaRule(ThreadPool& pool, const DeltaRuleParams& params,
                     std::span<const AttentionSequence> sequences, ConstMatrix projected,
                     RecurrentState& state, Workspace& workspace, Matrix out);

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Families with linear attention: Qwen3-Next, and the text models of Qwen3.5."""
+"""Families with linear attention: Qwen3-Next, the text models of Qwen3.5, and Kimi Linear."""
 
 import torch
 from transformers import AutoModelForCausalLM
 from transformers.models.qwen3_5 import configuration_qwen3_5, modeling_qwen3_5
 from transformers.models.qwen3_5_moe import configuration_qwen3_5_moe, modeling_qwen3_5_moe
 
-from .family import Family, dense, per_expert, unchanged
+from .family import Family, biased_choices, dense, no_rope, per_expert, unchanged
 
 # As released, below model.language_model: Transformers would read the text model alone.
 AutoModelForCausalLM._model_mapping._extra_content |= {
@@ -23,6 +23,10 @@ def _draw(name, noise, config):
     if name.endswith("A_log"):
         return noise - 1.5
     return None
+
+
+def _kimi_draw(name, noise, config):
+    return noise - 1.5 if name.endswith("A_log") else None
 
 
 def _with_prediction(released):
@@ -54,7 +58,27 @@ def _rope(model):
     return rope.inv_freq, rope.attention_scaling
 
 
+def _kimi_name(name):
+    """As released: a block of experts has a name of its own, a dense network has not."""
+    name = name.replace(".forget_gate.", ".")
+    moe = any(part in name for part in (".mlp.experts.", ".mlp.gate.", ".mlp.shared_experts."))
+    return name.replace(".mlp.", ".block_sparse_moe.") if moe else name
+
+
+def _kimi_released(weights, config):
+    result = {}
+    for name, tensor in per_expert(("w1", "w3", "w2"), _kimi_name)(weights, config).items():
+        if not name.endswith(".conv1d.weight"):
+            result[name] = tensor
+            continue
+        for kind, part in zip("qkv", tensor.chunk(3)):
+            result[name.replace(".conv1d.", f".{kind}_conv1d.")] = part
+    return result
+
+
 LINEAR = {
+    "kimi_linear": Family("KimiLinearForCausalLM", released=_kimi_released, draw=_kimi_draw,
+                          choices=biased_choices, rope=no_rope),
     "qwen3_next": Family("Qwen3NextForCausalLM", released=_with_prediction(per_expert()),
                          draw=_draw),
     "qwen3_5_moe": Family("Qwen3_5MoeForConditionalGeneration",

@@ -20,33 +20,37 @@ struct DeltaCase {
   std::vector<float> kernel, rates, step_bias, norm;
   std::vector<float> inputs;  // [rows, width]
 
-  // By heads as Qwen3-Next has them, or by kinds as Qwen3.5.
-  DeltaCase(const DeltaHeads& shape, bool by_head, int64_t rows) : heads(shape) {
+  bool key_decays = false;  // and a sigmoid as the gate of the norm
+  int64_t decays() const { return key_decays ? heads.key_dim : 1; }
+
+  // By heads as Qwen3-Next has them, or by kinds as Qwen3.5, or as Kimi Linear.
+  DeltaCase(const DeltaHeads& shape, bool by_head, int64_t rows, bool kimi = false)
+      : heads(shape), key_decays(kimi) {
     const int64_t group = heads.group;
     const int64_t values = group * heads.value_dim;
     const int64_t dim = heads.key_dim;
     const int64_t gates = 2 * heads.keys() + 2 * heads.values();
-    width = gates + 2 * heads.value_heads();
+    width = gates + (1 + decays()) * heads.value_heads();
     const int64_t all = 2 * dim + 2 * values;
     if (by_head) {
       columns = {.q = {0, all},
                  .k = {dim, all},
                  .v = {2 * dim, all},
                  .z = {2 * dim + values, all},
-                 .b = {gates, 2 * group},
-                 .a = {gates + group, 2 * group}};
+                 .b = {gates, (1 + decays()) * group},
+                 .a = {gates + group, (1 + decays()) * group}};
     } else {
       columns = {.q = {0, dim},
                  .k = {heads.keys(), dim},
                  .v = {2 * heads.keys(), values},
                  .z = {2 * heads.keys() + heads.values(), values},
                  .b = {gates, group},
-                 .a = {gates + heads.value_heads(), group}};
+                 .a = {gates + heads.value_heads(), decays() * group}};
     }
     kernel = RandomFloats(heads.kernel * heads.channels(), 1);
     rates = RandomFloats(heads.value_heads(), 2);
     for (float& rate : rates) rate = 0.3f + 0.2f * rate;
-    step_bias = RandomFloats(heads.value_heads(), 3);
+    step_bias = RandomFloats(heads.value_heads() * decays(), 3);
     norm = RandomFloats(heads.value_dim, 4);
     inputs = RandomFloats(rows * width, 5);
     for (float& input : inputs) input *= 2.0f;
@@ -59,7 +63,9 @@ struct DeltaCase {
             .rates = rates,
             .step_bias = step_bias,
             .norm = norm,
-            .norm_eps = 1e-5f};
+            .norm_eps = 1e-5f,
+            .key_decays = key_decays,
+            .sigmoid_gate = key_decays};
   }
   int64_t rows() const { return std::ssize(inputs) / width; }
   double At(int64_t row, const HeadColumns& of, int64_t key_head, int64_t i) const {
@@ -110,9 +116,14 @@ std::vector<std::vector<double>> Reference(const DeltaCase& c, int64_t head) {
     const auto q = UnitMixed(c, t, c.columns.q, key_head, key_head * heads.key_dim);
     const auto k = UnitMixed(c, t, c.columns.k, key_head, heads.keys() + key_head * heads.key_dim);
     const auto at = static_cast<size_t>(head);
-    const double step = std::log1p(
-        std::exp(c.At(t, c.columns.a, key_head, member) + static_cast<double>(c.step_bias[at])));
-    const double decay = std::exp(-static_cast<double>(c.rates[at]) * step);
+    std::vector<double> decay(dim);
+    for (size_t i = 0; i < dim; ++i) {
+      const int64_t own = c.key_decays ? static_cast<int64_t>(i) : 0;
+      const double a = c.At(t, c.columns.a, key_head, member * c.decays() + own);
+      const double bias = static_cast<double>(
+          c.step_bias[at * static_cast<size_t>(c.decays()) + static_cast<size_t>(own)]);
+      decay[i] = std::exp(-static_cast<double>(c.rates[at]) * std::log1p(std::exp(a + bias)));
+    }
     const double beta = Sigmoid(c.At(t, c.columns.b, key_head, member));
     std::vector<double>& row = out.emplace_back();
     double squares = 0;
@@ -122,7 +133,7 @@ std::vector<std::vector<double>> Reference(const DeltaCase& c, int64_t head) {
       const double v = Mixed(c, t, c.columns.v, key_head, in_group,
                              2 * heads.keys() + key_head * heads.group * heads.value_dim);
       double known = 0;
-      for (size_t i = 0; i < dim; ++i) known += (s[i][column] *= decay) * k[i];
+      for (size_t i = 0; i < dim; ++i) known += (s[i][column] *= decay[i]) * k[i];
       double asked = 0;
       for (size_t i = 0; i < dim; ++i) {
         s[i][column] += k[i] * beta * (v - known);
@@ -134,8 +145,8 @@ std::vector<std::vector<double>> Reference(const DeltaCase& c, int64_t head) {
     const double scale = 1.0 / std::sqrt(squares / static_cast<double>(heads.value_dim) + 1e-5);
     for (int64_t j = 0; j < heads.value_dim; ++j) {
       const double z = c.At(t, c.columns.z, key_head, member * heads.value_dim + j);
-      row[static_cast<size_t>(j)] *=
-          scale * static_cast<double>(c.norm[static_cast<size_t>(j)]) * z * Sigmoid(z);
+      row[static_cast<size_t>(j)] *= scale * static_cast<double>(c.norm[static_cast<size_t>(j)]) *
+                                     (c.key_decays ? 1.0 : z) * Sigmoid(z);
     }
   }
   return out;
@@ -173,8 +184,8 @@ constexpr DeltaHeads kShapes[] = {
 TEST(DeltaRule, MatchesDoubles) {
   ThreadPool pool(2);
   for (const DeltaHeads& shape : kShapes) {
-    for (const bool by_head : {true, false}) {
-      const DeltaCase c(shape, by_head, 30);
+    for (const int form : {0, 1, 2, 3}) {
+      const DeltaCase c(shape, form % 2 == 0, 30, form >= 2);
       const std::vector<float> out = InPieces(c, pool, {30});
       for (int64_t head = 0; head < shape.value_heads(); ++head) {
         const auto expected = Reference(c, head);
@@ -193,7 +204,7 @@ TEST(DeltaRule, MatchesDoubles) {
 
 TEST(DeltaRule, SameBitsForAnyPiecesThreadsAndTargets) {
   for (const DeltaHeads& shape : kShapes) {
-    const DeltaCase c(shape, true, 23);
+    const DeltaCase c(shape, true, 23, shape.group == 1);
     std::vector<float> first;
     for (const int threads : {1, 3}) {
       ThreadPool pool(threads);

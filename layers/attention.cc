@@ -26,7 +26,7 @@ absl::StatusOr<std::unique_ptr<Attention>> LoadRecurrent(ThreadPool& pool, Weigh
     case Recurrence::kShortConvolution:
       return ShortConvolutionMixer::Load(pool, loader, config, layer, names, columns);
   }
-  if (!names.a_low.empty()) {
+  if (config.recurrent.key_decays) {
     return KimiDeltaAttention::Load(pool, loader, config, layer, names, columns);
   }
   return GatedDeltaNet::Load(pool, loader, config, layer, names, columns);

@@ -29,8 +29,8 @@ struct AttentionNames {
 struct RecurrentNames {
   std::string qkvz, ba;      // rows of one key head after the other: q, k, v, z; b, a
   std::string qkv, z, b, a;  // all q, all k, all v
-  // In place of qkv, with a convolution each; and the matrices in front of a and z, which say that
-  // it is Kimi Delta Attention.
+  // Of Kimi Delta Attention: in place of qkv, with a convolution each; and the matrices in front of
+  // a and z.
   std::string q, k, v;
   std::string q_convolution, k_convolution, v_convolution;
   std::string a_low, z_low;

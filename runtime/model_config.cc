@@ -332,7 +332,7 @@ bool ModelConfig::uniform_heads() const {
 }
 
 int64_t ModelConfig::cache_numbers() const {
-  int64_t sum = 0;
+  int64_t sum = indexers() * indexer.head_dim;
   for (size_t i = static_cast<size_t>(encoder.layers); i < layers.size(); ++i) {
     if (!caches(layers[i])) continue;
     sum += cache_heads(layers[i]) * (cache_key_dim(layers[i]) + cache_value_dim(layers[i]));

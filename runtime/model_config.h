@@ -174,9 +174,10 @@ struct RecurrentConfig {
   int64_t value_heads = 0;
   int64_t key_dim = 0;  // of a head
   int64_t value_dim = 0;
-  bool kernel_bias = false;                   // of the convolution
-  bool bias = false;                          // of the projections in and out
-  bool group_norms = false;                   // each group of a state space is normalised by itself
+  bool kernel_bias = false;  // of the convolution
+  bool bias = false;         // of the projections in and out
+  bool group_norms = false;  // each group of a state space is normalised by itself
+  bool key_decays = false;   // of a delta rule, one for each number of a key (Kimi)
   Activation activation = Activation::kSilu;  // behind the convolution; a short one has none
 
   int64_t values() const { return value_heads * value_dim; }
@@ -331,7 +332,8 @@ struct ModelConfig {
   static bool caches(const LayerConfig& layer) {
     return layer.mixer == Mixer::kAttention && layer.kv_layer < 0;
   }
-  int64_t cache_numbers() const;  // of a token, in all layers of the decoder
+  // Of a token, in all layers of the decoder, keys of indexers included.
+  int64_t cache_numbers() const;
 };
 
 }  // namespace folkmoot

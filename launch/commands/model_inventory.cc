@@ -91,8 +91,10 @@ int64_t ActiveOfExperts(const ModelConfig& config, int64_t parameters) {
 int64_t ActiveOfDense(const ModelConfig& config, const ListedTensor& tensor) {
   const int64_t parameters = SaturatingProduct(tensor.shape);
   // A token has one row of it, and the table is not the output head, too.
-  const EndNames names = FindFamily(config.architecture)->end_names();
-  if (tensor.name == names.input_embedding) return parameters / config.layer_input_vocab;
+  if (config.layer_inputs > 0 &&
+      tensor.name == FindFamily(config.architecture)->end_names().input_embedding) {
+    return parameters / config.layer_input_vocab;
+  }
   if (config.attention_experts == 0 || tensor.shape.size() != 3) return parameters;
   return parameters / config.attention_experts * (config.heads / config.kv_heads);
 }
@@ -175,9 +177,6 @@ absl::StatusOr<ModelInventory> TakeInventory(const ModelConfig& config,
   SaturatingAdd(inventory.active_parameters, ActiveOfExperts(config, inventory.expert_parameters));
   inventory.kv_bytes_per_token =
       SaturatingProduct({config.cache_numbers(), static_cast<int64_t>(sizeof(float))});
-  SaturatingAdd(inventory.kv_bytes_per_token,
-                SaturatingProduct({config.indexers(), config.indexer.head_dim,
-                                   static_cast<int64_t>(sizeof(float))}));
   inventory.state_bytes = StateBytesPerSequence(config);
   if (checkpoint == nullptr) return inventory;
   inventory.bytes = checkpoint->total_bytes();

@@ -117,6 +117,7 @@ absl::Status Read(const ConfigSource& source, ModelConfig& config) {
   linear.value_dim = linear.key_dim;
   linear.value_heads = linear.key_heads;
   linear.activation = config.activation;
+  linear.key_decays = true;
   return ReadKinds(keys, config);
 }
 

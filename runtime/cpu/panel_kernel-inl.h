@@ -103,7 +103,7 @@ struct F16Panel {
 
 struct BF16Panel {
   static constexpr bool kWidenFirst = true;
-  static constexpr int64_t kRows = kVector == 16 ? 8 : 2;  // widening takes a register
+  static constexpr int64_t kRows = kVector == 8 ? 2 : kTileRows;  // widening takes a register
   static constexpr int64_t kStep = 2;
   static constexpr int64_t kStepBytes = 128;
   static constexpr int64_t kBlock = 128;
@@ -231,7 +231,9 @@ HWY_INLINE void RunPanel(const std::byte* panel, const PanelRows& x, int64_t k, 
     const std::byte* next = w + (count + Panel::kStep - 1) / Panel::kStep * Panel::kStepBytes;
     const PanelRows rows{x.x + first, x.stride, x.rows};
     if constexpr (Panel::kWidenFirst) {
-      if (x.rows > 10) {  // fewer rows widen in less time than they would take to store
+      // Fewer rows widen in less time than they would take to store.
+      constexpr int64_t kWidenAbove = kVector == 8 ? 10 : 4;
+      if (x.rows > kWidenAbove) {
         HWY_ALIGN float wide[Panel::kBlock * kPanelCols];
         Panel::Widen(w, count, wide);
         RunSlice<F32Panel>(reinterpret_cast<const std::byte*>(wide), rows, count, next, sums);

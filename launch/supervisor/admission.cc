@@ -156,13 +156,9 @@ void Admission::AppendTo(std::vector<pollfd>* fds) const {
 }
 
 void Admission::Refuse(const Stranger& stranger, std::string_view why, Time now) {
-  ++refused_;
-  if (last_told_ && now - *last_told_ < kSaid) return;
-  const int64_t others = refused_ - told_ - 1;
-  spdlog::warn("refused {} at the control port: {}{}", PeerAddress(stranger.channel.fd()), why,
-               others > 0 ? fmt::format(" ({} others since the last such line)", others) : "");
-  told_ = refused_;
-  last_told_ = now;
+  const std::string address = PeerAddress(stranger.channel.fd());
+  const std::string_view who = address.empty() ? "somebody who has left" : address;
+  refusals_.Say(fmt::format("{} at the control port", who), why, now);
 }
 
 void Admission::AcceptStrangers(Time now) {

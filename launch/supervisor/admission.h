@@ -22,6 +22,7 @@
 
 #include "launch/http/sha256.h"
 #include "launch/supervisor/frame_channel.h"
+#include "launch/supervisor/refusal_log.h"
 #include "runtime/status.h"
 
 namespace folkmoot {
@@ -62,7 +63,6 @@ class Admission {
   using Time = std::chrono::steady_clock::time_point;
   static constexpr size_t kMostStrangers = 128;
   static constexpr std::chrono::milliseconds kGreetingTime{5'000};
-  static constexpr std::chrono::milliseconds kSaid{10'000};  // between two lines about refusals
 
   explicit Admission(FileDescriptor listening);
 
@@ -79,7 +79,7 @@ class Admission {
   std::vector<Guest> Admit(Time now);
 
   size_t strangers() const { return strangers_.size(); }
-  int64_t refused() const { return refused_; }
+  int64_t refused() const { return refusals_.refused(); }
 
  private:
   struct Stranger {
@@ -95,9 +95,7 @@ class Admission {
   Token token_;
   int64_t epoch_ = 0;
   std::vector<Stranger> strangers_;  // in the order in which they came
-  int64_t refused_ = 0;
-  int64_t told_ = 0;  // of them, in the log
-  std::optional<Time> last_told_;
+  RefusalLog refusals_;
 };
 
 }  // namespace folkmoot

@@ -24,6 +24,7 @@
 #include "launch/supervisor/process.h"
 #include "launch/supervisor/rank_entrance.h"
 #include "launch/supervisor/rank_lines.h"
+#include "launch/supervisor/refusal_log.h"
 #include "launch/supervisor/run_directory.h"
 #include "launch/supervisor/tcp_socket.h"
 
@@ -95,6 +96,7 @@ class Supervisor {
   Clock::time_point failed_;   // the life under way, if it has
   bool left_ = false;          // ranks of the job have ended in order
   RankLines lines_;
+  RefusalLog refusals_;             // of processes of this host
   std::vector<std::string> hosts_;  // of the ranks that have come in this life: name, address
 
   std::optional<int> exit_status_;
@@ -356,7 +358,10 @@ void Supervisor::ReadRanks() {
     const std::string what =
         gone ? line.Name() + " is gone" : fmt::format("{}: {}", line.Name(), Message(status));
     if (line.epoch == 0) {
-      if (!gone) spdlog::warn("refused a process ({}): {}", line.process, Message(status));
+      if (!gone) {
+        const std::string who = fmt::format("a process ({})", line.process);
+        refusals_.Say(who, Message(status), Clock::now());
+      }
       if (line.started) FailEngine(fmt::format("a process ({}) of it ended early", line.process));
     } else if (line.rank >= 0 && line.epoch == lives_.epoch() && !line.leaving) {
       line.Kill();  // it may speak nonsense, or be on its way out

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What crowds do to a supervised server.
 
-Usage: crowd.py FOLKMOOT_BINARY SOURCE_DIR overload|readers [options]
+Usage: crowd.py FOLKMOOT_BINARY SOURCE_DIR overload|readers|strangers [options]
 
 overload: twice as many clients as the server runs at once say what it can do, in answers a second; then requests
 arrive at ten times that rate, whatever becomes of them (`folkmoot bench serve` asks). Printed: goodput beside the
@@ -11,14 +11,22 @@ Exit status 0: at least 90 % of the peak, and every refusal is a 429, with Retry
 
 readers: a thousand clients ask for streams that they do not read, and a thousand more vanish at a random moment,
 while others are served. Exit status 0: pages, queue and memory come back to what they were.
+
+strangers: ten thousand connections to every port and socket of the server bring garbage, or nothing, while others are
+served. Exit status 0: the answers stay the same, the engine lives, descriptors come back, and the log stays short. (mpirun writes
+a line for every one at its ports, and keeps a few of them for ever.)
 """
 
 import argparse
 import json
 import os
 import random
+import re
 import resource
+import shutil
 import socket
+import stat
+import struct
 import subprocess
 import sys
 import threading
@@ -26,7 +34,7 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "end_to_end"))
 from serve_lib import DEMO, PROMPT, Server, eventually  # noqa: E402  pylint: disable=wrong-import-position
-from chaos import Samples, percentile  # noqa: E402  pylint: disable=wrong-import-position
+from watch import Samples, percentile  # noqa: E402  pylint: disable=wrong-import-position
 
 
 def http_request(body):
@@ -213,11 +221,116 @@ def readers(options):
     return result, complaints, not complaints
 
 
+GARBAGE = [
+    lambda _: b"",
+    lambda numbers: numbers.randbytes(numbers.randint(1, 4096)),
+    lambda numbers: http_request({"prompt": PROMPT})[: numbers.randint(1, 60)],
+    lambda _: b"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n{",
+    lambda _: b"GET /" + b"A" * 100_000,
+    lambda numbers: b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + numbers.randbytes(512),  # TLS
+    lambda numbers: b"\xff\xff\xff\x7f" + numbers.randbytes(64),  # a frame of two gigabytes
+    lambda numbers: numbers.randint(0, 64).to_bytes(4, "little") + numbers.randbytes(64),  # a frame of anything
+]
+
+
+def listening(server):
+    """Addresses of all sockets that wait for somebody: the server's own and those of its mpirun."""
+    inodes = set()
+    for pid, _ in server.own_processes():
+        for name in os.listdir(f"/proc/{pid}/fd"):
+            try:
+                target = os.readlink(f"/proc/{pid}/fd/{name}")
+            except OSError:
+                continue
+            if target.startswith("socket:["):
+                inodes.add(target[8:-1])
+    found = [("127.0.0.1", server.port)]
+    with open("/proc/net/tcp", encoding="utf-8") as file:
+        for line in list(file)[1:]:
+            _, local, _, state, *_, inode = line.split()[:10]
+            port = int(local.split(":")[1], 16)
+            if state == "0A" and inode in inodes and port != server.port:
+                found.append(("127.0.0.1", port))
+    for directory, _, names in os.walk(server.work):
+        paths = [os.path.join(directory, name) for name in names]
+        found += [path for path in paths if stat.S_ISSOCK(os.stat(path).st_mode)]
+    return found
+
+
+def knock(address, numbers):
+    """Brings garbage; the socket, which some keep open."""
+    sock = socket.socket(socket.AF_UNIX if isinstance(address, str) else socket.AF_INET)
+    sock.settimeout(10)
+    try:
+        sock.connect(address)
+        sock.sendall(numbers.choice(GARBAGE)(numbers))
+        if numbers.random() < 0.3:  # a reset in place of an end
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    except OSError:
+        pass  # it was shown the door
+    return sock
+
+
+def own_lines(lines):
+    return [line for line in lines if re.match(r"\d\d:\d\d:\d\d\.\d{3} ", line)]
+
+
+def strangers(options):
+    numbers, complaints, waits = random.Random(options.seed), [], []
+    good = {"prompt": PROMPT, "max_tokens": 8, "temperature": 0, "ignore_eos": True}
+    flags = ("--control-host", options.control_host) if options.control_host else ()
+    with Server(*flags, supervised=True, ranks=options.ranks, model=options.model) as server:
+        samples = Samples(server, 0.5)
+        expected = server.good("/v1/completions", good).json["choices"]
+        doors, lines, before = listening(server), server.log().splitlines(), samples.now()
+        samples.start()
+        kept = []
+        for index in range(options.strangers):
+            sock = knock(doors[index % len(doors)], numbers)
+            kept.append(sock)
+            if numbers.random() < 0.9 or len(kept) > 100:
+                kept.pop(numbers.randrange(len(kept))).close()
+            if index % 100 == 0:
+                begin = time.monotonic()
+                if server.good("/v1/completions", good, timeout=60).json["choices"] != expected:
+                    complaints.append(f"another answer beside {index} strangers")
+                waits.append(time.monotonic() - begin)
+        for sock in kept:
+            sock.close()
+        idle = server.wait_idle(60)
+        eventually(lambda: samples.now()["descriptors"] <= before["descriptors"], 30)
+        samples.stop()
+        after, said = samples.now(), server.log().splitlines()[len(lines) :]
+        result = {
+            "strangers": options.strangers,
+            "ports": sum(isinstance(door, tuple) for door in doors),
+            "sockets": sum(isinstance(door, str) for door in doors),
+            "others_p50_s": round(percentile(waits, 0.5), 3),
+            "others_max_s": round(max(waits), 3),
+            "log_lines": len(own_lines(said)),
+            "log_lines_of_mpirun": len(said) - len(own_lines(said)),
+            "engines_started_again": server.metric("moe:engine_restarts_total"),
+            "front_end_mib_before": before["front_end_kib"] >> 10,
+            "front_end_mib_most": max(s["front_end_kib"] for _, s in samples.taken) >> 10,
+            "descriptors_before": before["descriptors"],
+            "descriptors_after": after["descriptors"],
+        }
+        if server.good("/v1/completions", good).json["choices"] != expected or idle != (0, 0, 0):
+            complaints.append(f"another answer afterwards, or not idle: {idle}")
+        if result["engines_started_again"] or after["descriptors"] > before["descriptors"]:
+            complaints.append("the engine did not live, or descriptors stay")
+        if result["log_lines"] > 100:
+            complaints.append("the log is long")
+        if options.log:
+            shutil.copy(server.log_path, options.log)
+    return result, complaints, not complaints
+
+
 def parse():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folkmoot")
     parser.add_argument("source")
-    parser.add_argument("crowd", choices=["overload", "readers"])
+    parser.add_argument("crowd", choices=["overload", "readers", "strangers"])
     parser.add_argument("--ranks", type=int, default=2)
     parser.add_argument("--model", default=DEMO)
     parser.add_argument("--seed", type=int, default=1)
@@ -225,13 +338,17 @@ def parse():
     parser.add_argument("--running", type=int, default=16, help="overload: --max-num-seqs")
     parser.add_argument("--tokens", type=int, default=800, help="overload: of an answer")
     parser.add_argument("--readers", type=int, default=1000, help="readers: of each kind")
+    parser.add_argument("--strangers", type=int, default=10_000)
+    parser.add_argument("--control-host", help="strangers: ranks come over TCP, to this address")
+    parser.add_argument("--log", help="strangers: where the server's log goes")
     parser.add_argument("--json", action="store_true")
     return parser.parse_args()
 
 
 def main():
     options = parse()
-    result, complaints, good = (overload if options.crowd == "overload" else readers)(options)
+    crowds = {"overload": overload, "readers": readers, "strangers": strangers}
+    result, complaints, good = crowds[options.crowd](options)
     if options.json:
         print(json.dumps(result))
     else:

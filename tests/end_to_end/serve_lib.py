@@ -86,6 +86,7 @@ class Stream:
         self.response, self.connection = response, connection
         self.done = False  # [DONE] was seen
         self.pings = 0  # comments so far
+        self.last = 0  # number of the last event; they have one where there is a journal
 
     def __iter__(self):
         while True:
@@ -95,6 +96,9 @@ class Stream:
             if line == b": ping\n" and self.response.readline() == b"\n":
                 self.pings += 1
                 continue
+            if line.startswith(b"id: "):
+                self.last = int(line[4:])
+                line = self.response.readline()
             if not line.startswith(b"data: ") or not line.endswith(b"\n") or b"\r" in line:
                 raise AssertionError(f"not an event: {line[:200]!r}")
             if self.response.readline() != b"\n":
@@ -112,6 +116,14 @@ class Stream:
             self.connection.sock.shutdown(socket.SHUT_RDWR)
         self.response.close()
         self.connection.close()
+
+
+class Refusal(AssertionError):
+    """An answer that is no stream."""
+
+    def __init__(self, status, what):
+        super().__init__(what)
+        self.status = status
 
 
 class Server:
@@ -264,13 +276,17 @@ class Server:
             raise AssertionError(f"{path} {str(body)[:300]}: {reply.status} {reply.body[:500]!r}")
         return reply
 
-    def stream(self, path, body, headers=None, timeout=60):
+    def stream(self, path, body=None, headers=None, timeout=60):
+        """Without a body: what is left of an answer."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
-        text = json.dumps({**body, "stream": True}).encode()
-        connection.request("POST", path, text, self.headers(headers))
+        if body is None:
+            connection.request("GET", path, None, self.headers(headers))
+        else:
+            connection.request("POST", path, json.dumps({**body, "stream": True}).encode(), self.headers(headers))
         response = connection.getresponse()
         if response.status != 200:
-            raise AssertionError(f"{path} {body}: {response.status} {response.read()[:500]!r}")
+            text = f"{path} {body}: {response.status} {response.read()[:500]!r}"
+            raise Refusal(response.status, text)
         if not response.headers["Content-Type"].startswith("text/event-stream"):
             raise AssertionError(response.headers["Content-Type"])
         return Stream(response, connection)

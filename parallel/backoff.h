@@ -25,8 +25,8 @@ class Backoff {
   static constexpr std::chrono::microseconds kShortSleep{20};
   static constexpr std::chrono::microseconds kShortSleepTime{2000};
   static constexpr std::chrono::microseconds kLongSleep{100};
-  // Waits without yields after a long one.
-  static constexpr int kCrowdedWaits = 256;
+  // Waits without yields after a long one: some tenths of a second.
+  static constexpr int kCrowdedWaits = 4096;
 
   // `spin`: the thread has a core of its own, which it may keep for a moment.
   void set_spin(bool spin) { spin_ = spin; }

@@ -17,8 +17,9 @@ struct AttentionNames {
   // same of keys and values, whose first matrix has the shared rotated key too.
   std::string q_a, q_a_norm, q_b;
   std::string kv_a, kv_a_norm, kv_b;
-  // Of a lightning indexer, modules: q from the latent of q, one key, its norm, weights of heads.
-  std::string index_q, index_k, index_k_norm, index_weights;
+  // Of an indexer, modules: q, from the latent of q or the hidden state, one key, norms of both,
+  // and weights of heads.
+  std::string index_q, index_k, index_q_norm, index_k_norm, index_weights;
   // A mixture of heads, whole names: k and then v rows, [2 kv, H], of kv rows each; the router of E
   // experts, [E, H]; their queries, [E, kv, H], and outputs, [E, H, kv]; and the bias of the sum.
   std::string kv, router, experts_q, experts_o, experts_bias;

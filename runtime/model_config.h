@@ -150,13 +150,17 @@ struct LatentConfig {
   bool gated = false;
 };
 
-// DeepSeek's sparse attention: a query sees the top_k keys that score best by heads of an indexer,
-// whose first LatentConfig::rope_dim numbers turn (layers/lightning_indexer.h).
+// Sparse attention: a query sees the top_k keys that score best by heads of an indexer, of which as
+// many numbers turn as of those of attention (DeepSeek-V3.2; layers/lightning_indexer.h).
 struct IndexerConfig {
   int64_t top_k = 0;  // 0: attention is not sparse
   int64_t heads = 0;
   int64_t head_dim = 0;     // also of its one key per token
   bool neighbours = false;  // see RopeConfig
+  // Each head chooses for one head of keys, and blocks of so many keys, top_k in all, of which the
+  // last local_blocks are always some (MiniMax-M3; layers/block_indexer.h). 0: keys one by one.
+  int64_t block = 0;
+  int64_t local_blocks = 0;
 };
 
 // What keeps a state of fixed size per sequence in place of keys and values: linear attention by
@@ -258,7 +262,7 @@ struct ModelConfig {
   int64_t layer_input_vocab = 0;
   bool layer_scalars = false;  // the stream behind a layer is multiplied with a number of it
   LatentConfig latent;         // kv_rank == 0: attention has keys and values of its own
-  IndexerConfig indexer;       // of latent attention that is sparse
+  IndexerConfig indexer;       // of attention that is sparse
   RecurrentConfig recurrent;   // of layers with Mixer::kRecurrent
   // Each has queries for all keys and an output; a token chooses heads / kv_heads (JetMoE). 0:
   // none.

@@ -63,6 +63,8 @@ NAMES = {
     "mellum": "Mellum 2",
     "mimo_v2_flash": "MiMo-V2-Flash",
     "minimax_m2": "MiniMax-M2",
+    "minimax_m3_vl": "MiniMax-M3 (its text model)",
+    "minimax_m3_vl_text": "MiniMax-M3's text model alone",
     "mistral3": "Mistral Small 4 (its text model)",
     "mistral4": "Mistral Small 4",
     "mixtral": "Mixtral",

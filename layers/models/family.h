@@ -78,6 +78,8 @@ struct Family {
   F(kMellum)                 \
   F(kMimoV2Flash)            \
   F(kMinimaxM2)              \
+  F(kMinimaxM3Multimodal)    \
+  F(kMinimaxM3)              \
   F(kMistral4Multimodal)     \
   F(kMistral4)               \
   F(kMistral)                \

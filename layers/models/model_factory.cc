@@ -144,6 +144,7 @@ std::string_view WhyCpuOnly(const ModelConfig& config) {
   if (config.qk_norm == QkNormKind::kRows) return "q and k normalised over all heads";
   if (config.clip_qkv > 0) return "clipped q, k and v";
   if (config.latent.kv_rank > 0) return "latent attention";
+  if (config.indexers() > 0) return "sparse attention";
   if (config.attention_experts > 0) return "mixtures of attention heads";
   if (config.attention_gate != AttentionGate::kNone) return "gated attention";
   if (config.attention_multiplier > 0 || config.embedding_multiplier != 1.0f ||

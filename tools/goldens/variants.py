@@ -15,6 +15,7 @@ from .variants_hybrid import HYBRID
 from .variants_kimi import KIMI_LINEAR
 from .variants_latent import LATENT
 from .variants_linear import LINEAR
+from .variants_minimax import MINIMAX_M3
 from .variants_more import MORE
 from .variants_olmo import OLMO
 from .variants_other import OTHER
@@ -343,6 +344,7 @@ VARIANTS = [
     *LATENT,
     *LATEST,
     *LINEAR,
+    *MINIMAX_M3,
     *MORE,
     *MULTIMODAL,
     *OLMO,

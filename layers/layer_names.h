@@ -37,10 +37,13 @@ struct RecurrentNames {
   std::string a_low, z_low;
   std::string in;           // rows of z, x, B, C and dt, or of a short convolution: B, C and x
   std::string convolution;  // module: [channels, 1, kernel], and perhaps a bias
-  std::string rates;        // [value heads]: logarithms
-  std::string step_bias;    // [value heads]
-  std::string skip;         // [value heads]: D of a state space
-  std::string norm, o;      // modules
+  // Of a selective scan, modules: rows of dt, B and C, what widens dt, and norms of the three.
+  std::string select, step;
+  std::string step_norm, b_norm, c_norm;
+  std::string rates;      // [value heads], or [channels, state] of a selective scan: logarithms
+  std::string step_bias;  // [value heads]
+  std::string skip;       // [value heads] or [channels]: D of a state space
+  std::string norm, o;    // modules
 };
 
 // Where a family keeps its experts. The packed layout is used when its tensors exist.

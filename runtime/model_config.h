@@ -165,19 +165,22 @@ struct IndexerConfig {
 
 // What keeps a state of fixed size per sequence in place of keys and values: linear attention by
 // the gated delta rule (Qwen3-Next; runtime/ops/delta_rule.h), the state space of Mamba-2 (Granite
-// 4, Nemotron-H; runtime/ops/state_space.h), or a convolution of few rows alone (LFM2;
-// runtime/ops/short_convolution.h).
-enum class Recurrence : uint8_t { kDeltaRule, kStateSpace, kShortConvolution };
+// 4, Nemotron-H; runtime/ops/state_space.h), a convolution of few rows alone (LFM2;
+// runtime/ops/short_convolution.h), or the selective scan of Mamba (Jamba;
+// runtime/ops/selective_scan.h).
+enum class Recurrence : uint8_t { kDeltaRule, kStateSpace, kShortConvolution, kSelectiveScan };
 
 struct RecurrentConfig {
   Recurrence kind = Recurrence::kDeltaRule;
   int64_t kernel = 0;  // rows that the causal convolution sees
   // A state space has key_heads groups of B and C, and value_heads heads, with a state of key_dim
-  // by value_dim numbers each. A short convolution has no heads.
+  // by value_dim numbers each. A short convolution has no heads, a selective scan one of value_dim
+  // channels with key_dim numbers each.
   int64_t key_heads = 0;
   int64_t value_heads = 0;
   int64_t key_dim = 0;  // of a head
   int64_t value_dim = 0;
+  int64_t step_rank = 0;     // numbers that the steps of a selective scan are made from
   bool kernel_bias = false;  // of the convolution
   bool bias = false;         // of the projections in and out
   bool group_norms = false;  // each group of a state space is normalised by itself

@@ -168,6 +168,10 @@ std::string RecurrentText(const RecurrentConfig& recurrent) {
                          recurrent.key_dim, recurrent.kernel);
     case Recurrence::kShortConvolution:
       return fmt::format("over {} rows", recurrent.kernel);
+    case Recurrence::kSelectiveScan:
+      return fmt::format("{} channels, state {}, steps of rank {}, convolution over {} rows",
+                         recurrent.value_dim, recurrent.key_dim, recurrent.step_rank,
+                         recurrent.kernel);
   }
   return fmt::format("{} value heads of {}, {} key heads of {}, convolution over {} rows",
                      recurrent.value_heads, recurrent.value_dim, recurrent.key_heads,

@@ -65,6 +65,7 @@ struct Family {
   F(kGrok1)                  \
   F(kHyV3)                   \
   F(kHunyuanMoe)             \
+  F(kJamba)                  \
   F(kJetMoe)                 \
   F(kKimiK25)                \
   F(kKimiLinear)             \

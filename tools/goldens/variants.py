@@ -12,6 +12,7 @@ from .variants_gemma4 import GEMMA4, MULTIMODAL
 from .variants_granite import GRANITE
 from .variants_grok import GROK
 from .variants_hybrid import HYBRID
+from .variants_jamba import JAMBA
 from .variants_kimi import KIMI_LINEAR
 from .variants_latent import LATENT
 from .variants_linear import LINEAR
@@ -340,6 +341,7 @@ VARIANTS = [
     *MIXTRAL, *GRANITE, *OLMOE, *QWEN2_MOE, *QWEN3_MOE,
     *DENSE, *GEMMA, *GEMMA4, *GROK,
     *HYBRID,
+    *JAMBA,
     *KIMI_LINEAR,
     *LATENT,
     *LATEST,

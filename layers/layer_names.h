@@ -3,6 +3,7 @@
 // and, where the model has one, ".bias" follow; other names are whole.
 #pragma once
 
+#include <cstdint>
 #include <string>
 
 namespace folkmoot {
@@ -70,12 +71,13 @@ struct ExpertNames {
 
 // Tensor names of one layer's MoE block.
 struct MoeNames {
-  std::string router;          // [E, H]
-  std::string packed_router;   // in checkpoints without the first; empty: it has no other name
-  std::string router_bias;     // [E]; MoeConfig::router_bias
-  std::string selection_bias;  // [E]; MoeConfig::selection_bias
-  std::string packed_selection_bias;   // as packed_router
-  bool selection_bias_is_row = false;  // [1, E]
+  std::string router;              // [E, H]
+  bool router_transposed = false;  // [H, E]
+  std::string packed_router;       // in checkpoints without the first; empty: it has no other name
+  std::string router_bias;         // [E]; MoeConfig::router_bias
+  std::string selection_bias;      // [E]; MoeConfig::selection_bias
+  std::string packed_selection_bias;  // as packed_router
+  int64_t selection_bias_rows = 0;    // [so many, E], of which the first is read; 0: [E]
   ExpertNames experts;
   std::string output_bias;  // [H]; MoeConfig::output_bias
   // The shared expert, if there is one: a prefix of {gate,up,down}_proj.weight, or a matrix of gate

@@ -31,6 +31,7 @@ NAMES = {
     "deepseek_v32": "DeepSeek-V3.2",
     "dots1": "dots.llm1",
     "ernie4_5_moe": "ERNIE 4.5 with experts",
+    "ernie4_5_vl_moe": "ERNIE 4.5 VL (its text model)",
     "exaone_moe": "K-EXAONE",
     "flex_olmo": "FlexOlmo",
     "gemma": "Gemma",

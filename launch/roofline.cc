@@ -17,7 +17,7 @@ StepCost CostOfStep(const ModelConfig& config, const StepWeights& weights, int64
   const auto t = static_cast<double>(tokens);
   const double head = static_cast<double>(config.vocab) * static_cast<double>(config.hidden);
   const IndexerConfig& indexer = config.indexer;
-  double seen = attended;
+  double seen = attended;  // where attention is sparse
   if (indexer.top_k > 0) seen = std::min(seen, static_cast<double>(indexer.top_k));
   const double indexed =
       attended > seen
@@ -34,8 +34,10 @@ StepCost CostOfStep(const ModelConfig& config, const StepWeights& weights, int64
   double used = (weights.dense - head) * t + head * static_cast<double>(logit_rows);
   for (const LayerConfig& layer : config.layers) {
     if (layer.mixer == Mixer::kAttention) {
+      const bool sparse = layer.indexer || indexer.block == 0;  // which shares choices
       scored += static_cast<double>(config.heads_of(layer) *
-                                    (config.cache_key_dim(layer) + config.cache_value_dim(layer)));
+                                    (config.cache_key_dim(layer) + config.cache_value_dim(layer))) *
+                (sparse ? seen : attended);
     }
     if (!layer.moe) continue;
     const double share =
@@ -45,7 +47,7 @@ StepCost CostOfStep(const ModelConfig& config, const StepWeights& weights, int64
   }
   return {.bytes = read * weights.bytes_per_weight,
           .flops = 2 * used,
-          .score_flops = 2 * t * (scored * seen + indexed)};
+          .score_flops = 2 * t * (scored + indexed)};
 }
 
 }  // namespace

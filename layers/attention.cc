@@ -7,6 +7,7 @@
 #include "layers/grouped_attention.h"
 #include "layers/kimi_delta_attention.h"
 #include "layers/latent_attention.h"
+#include "layers/mamba.h"
 #include "layers/mamba2.h"
 #include "layers/mixture_attention.h"
 #include "layers/short_convolution.h"
@@ -25,6 +26,8 @@ absl::StatusOr<std::unique_ptr<Attention>> LoadRecurrent(ThreadPool& pool, Weigh
       return Mamba2::Load(pool, loader, config, layer, names, columns);
     case Recurrence::kShortConvolution:
       return ShortConvolutionMixer::Load(pool, loader, config, layer, names, columns);
+    case Recurrence::kSelectiveScan:
+      return Mamba::Load(pool, loader, config, layer, names, columns);
   }
   if (config.recurrent.key_decays) {
     return KimiDeltaAttention::Load(pool, loader, config, layer, names, columns);
@@ -79,6 +82,9 @@ RecurrentState::Shape StateShape(const ModelConfig& config, int64_t units, int64
       break;
     case Recurrence::kShortConvolution:
       shape.layer = ShortConvolutionMixer::StateOf(config, units);
+      break;
+    case Recurrence::kSelectiveScan:
+      shape.layer = Mamba::ShapeOf(config).state();
       break;
   }
   return shape;

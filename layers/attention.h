@@ -39,8 +39,8 @@ struct AttentionStep {
   std::span<const float> position_bias;  // AttentionParams::position_bias of all heads, and reach
   int64_t reach = 0;
   RecurrentState* state = nullptr;  // of Mixer::kRecurrent; null: the model has none
-  // Of sparse attention: keys of indexers, one layer for each, and what the last indexer chose; the
-  // latter is null where every query sees all keys.
+  // Of sparse attention: keys of indexers, one layer for each, and what the last LightningIndexer
+  // chose; the latter is null where every query sees all keys.
   KvCache* index_keys = nullptr;
   const ChosenKeys* chosen = nullptr;
 };

@@ -46,6 +46,12 @@ absl::StatusOr<std::unique_ptr<Attention>> GroupedAttention::Load(
   if (config.attention_gate == AttentionGate::kOwn) {
     FM_RETURN_IF_ERROR(a->LoadGate(pool, loader, config, names));
   }
+  if (a->kind_.indexer) {
+    const ColumnSplit kv_heads = KvHeadSplit(config, a->kind_, columns.size());
+    FM_ASSIGN_OR_RETURN(a->indexer_,
+                        BlockIndexer::Load(pool, loader, config, layer, names,
+                                           kv_heads.begin(a->rank()), kv_heads.width(a->rank())));
+  }
   if (!a->kind_.sinks) return a;
   const ColumnSplit& heads = a->head_split_;
   FM_ASSIGN_OR_RETURN(a->sinks_, loader.VectorPart(names.sinks, heads.cols(),
@@ -176,6 +182,11 @@ void GroupedAttention::Attend(LayerContext& ctx, const AttentionStep& step, KvCa
   AttentionParams params = params_;
   params.position_bias = step.position_bias;
   params.reach = step.reach;
+  ChosenKeys chosen;
+  if (indexer_) {
+    chosen = indexer_->Choose(ctx, step, x);
+    if (chosen.most > 0) params.chosen = &chosen;
+  }
   PagedAttention(ctx.pool, params, step.sequences, q, cache, ctx.workspace, attended);
   if (!gate_.empty()) {
     gate = ctx.workspace.GetMatrix(x.rows, gate_.n());

@@ -3,9 +3,11 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "layers/attention.h"
+#include "layers/block_indexer.h"
 
 namespace folkmoot {
 
@@ -38,12 +40,13 @@ class GroupedAttention final : public UniformAttention {
   int64_t kv_heads_ = 0;    // of this rank
   float norm_eps_ = 0;
   bool norm_after_rope_ = false;
-  std::vector<PackedMatrix> qkv_;       // one matrix, or several where their types differ
-  std::vector<float> qkv_bias_;         // empty: none
-  std::vector<float> q_norm_, k_norm_;  // [head_dim], [columns of all heads], or empty
-  std::vector<float> v_norm_;           // [value_dim] of ones, or empty
-  std::vector<float> sinks_;            // [heads of this rank] or empty
-  PackedMatrix gate_;                   // [columns of this rank's heads, or the heads, H] or empty
+  std::vector<PackedMatrix> qkv_;        // one matrix, or several where their types differ
+  std::vector<float> qkv_bias_;          // empty: none
+  std::vector<float> q_norm_, k_norm_;   // [head_dim], [columns of all heads], or empty
+  std::vector<float> v_norm_;            // [value_dim] of ones, or empty
+  std::vector<float> sinks_;             // [heads of this rank] or empty
+  std::optional<BlockIndexer> indexer_;  // LayerConfig::indexer
+  PackedMatrix gate_;                    // [columns of this rank's heads, or the heads, H] or empty
   GateFunction gate_function_ = GateFunction::kSigmoid;
   float value_scale_ = 1;
   float clip_ = 0;              // 0: none

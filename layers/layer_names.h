@@ -3,6 +3,7 @@
 // and, where the model has one, ".bias" follow; other names are whole.
 #pragma once
 
+#include <cstdint>
 #include <string>
 
 namespace folkmoot {
@@ -17,8 +18,9 @@ struct AttentionNames {
   // same of keys and values, whose first matrix has the shared rotated key too.
   std::string q_a, q_a_norm, q_b;
   std::string kv_a, kv_a_norm, kv_b;
-  // Of a lightning indexer, modules: q from the latent of q, one key, its norm, weights of heads.
-  std::string index_q, index_k, index_k_norm, index_weights;
+  // Of an indexer, modules: q, from the latent of q or the hidden state, one key, norms of both,
+  // and weights of heads.
+  std::string index_q, index_k, index_q_norm, index_k_norm, index_weights;
   // A mixture of heads, whole names: k and then v rows, [2 kv, H], of kv rows each; the router of E
   // experts, [E, H]; their queries, [E, kv, H], and outputs, [E, H, kv]; and the bias of the sum.
   std::string kv, router, experts_q, experts_o, experts_bias;
@@ -36,10 +38,13 @@ struct RecurrentNames {
   std::string a_low, z_low;
   std::string in;           // rows of z, x, B, C and dt, or of a short convolution: B, C and x
   std::string convolution;  // module: [channels, 1, kernel], and perhaps a bias
-  std::string rates;        // [value heads]: logarithms
-  std::string step_bias;    // [value heads]
-  std::string skip;         // [value heads]: D of a state space
-  std::string norm, o;      // modules
+  // Of a selective scan, modules: rows of dt, B and C, what widens dt, and norms of the three.
+  std::string select, step;
+  std::string step_norm, b_norm, c_norm;
+  std::string rates;      // [value heads], or [channels, state] of a selective scan: logarithms
+  std::string step_bias;  // [value heads]
+  std::string skip;       // [value heads] or [channels]: D of a state space
+  std::string norm, o;    // modules
 };
 
 // Where a family keeps its experts. The packed layout is used when its tensors exist.
@@ -66,12 +71,13 @@ struct ExpertNames {
 
 // Tensor names of one layer's MoE block.
 struct MoeNames {
-  std::string router;          // [E, H]
-  std::string packed_router;   // in checkpoints without the first; empty: it has no other name
-  std::string router_bias;     // [E]; MoeConfig::router_bias
-  std::string selection_bias;  // [E]; MoeConfig::selection_bias
-  std::string packed_selection_bias;   // as packed_router
-  bool selection_bias_is_row = false;  // [1, E]
+  std::string router;              // [E, H]
+  bool router_transposed = false;  // [H, E]
+  std::string packed_router;       // in checkpoints without the first; empty: it has no other name
+  std::string router_bias;         // [E]; MoeConfig::router_bias
+  std::string selection_bias;      // [E]; MoeConfig::selection_bias
+  std::string packed_selection_bias;  // as packed_router
+  int64_t selection_bias_rows = 0;    // [so many, E], of which the first is read; 0: [E]
   ExpertNames experts;
   std::string output_bias;  // [H]; MoeConfig::output_bias
   // The shared expert, if there is one: a prefix of {gate,up,down}_proj.weight, or a matrix of gate

@@ -26,16 +26,19 @@ absl::StatusOr<MoeLayer> MoeLayer::Load(ThreadPool& pool, WeightLoader& loader,
   layer.output_ = OutputSplit(config.hidden, columns.size());
   layer.combined_ = OutputSplit(config.expert_width(), columns.size());
   const int64_t outputs = config.moe.outputs();
-  FM_ASSIGN_OR_RETURN(
-      layer.router_,
-      loader.Pack(pool, {.name = names.router, .n = outputs, .k = config.hidden, .exact = true}));
+  FM_ASSIGN_OR_RETURN(layer.router_, loader.Pack(pool, {.name = names.router,
+                                                        .n = outputs,
+                                                        .k = config.hidden,
+                                                        .exact = true,
+                                                        .transposed = names.router_transposed}));
   if (config.moe.router_bias) {
     FM_ASSIGN_OR_RETURN(layer.router_bias_, loader.Vector(names.router_bias, outputs));
   }
   if (config.moe.selection_bias) {
-    FM_ASSIGN_OR_RETURN(layer.selection_bias_, names.selection_bias_is_row
-                                                   ? loader.Row(names.selection_bias, outputs)
-                                                   : loader.Vector(names.selection_bias, outputs));
+    const int64_t rows = names.selection_bias_rows;
+    FM_ASSIGN_OR_RETURN(layer.selection_bias_,
+                        rows > 0 ? loader.Row(names.selection_bias, outputs, 0, rows)
+                                 : loader.Vector(names.selection_bias, outputs));
   }
   if (config.moe.weight_scales) {
     FM_ASSIGN_OR_RETURN(layer.weight_scales_, loader.Vector(names.weight_scales, outputs));

@@ -96,7 +96,7 @@ class WeightLoader {
   virtual absl::StatusOr<std::vector<PackedMatrix>> PackStack(ThreadPool& pool,
                                                               std::span<const TensorRef> refs);
   // A vector tensor [n] widened to float32; with `taps`, the kernel of a convolution, which is
-  // stored as [n / taps, 1, taps].
+  // stored as [n / taps, 1, taps], or a matrix that no product reads, [n / taps, taps].
   virtual absl::StatusOr<std::vector<float>> Vector(const std::string& name, int64_t n,
                                                     int64_t taps = 0);
   // Elements first .. first + count of it.

@@ -218,7 +218,9 @@ absl::Status ReadActivation(const ConfigSource& source, ModelConfig& config) {
       {"relu2", Activation::kReluSquared},
   }};
   config.activation = source.family.activation;
-  if (!source.keys.Has("hidden_act")) return absl::OkStatus();
+  // Where the key may say one thing only, `read` knows what that means.
+  const bool fixed = FindFixed(source.family, source.keys.Spelled("hidden_act")) != nullptr;
+  if (fixed || !source.keys.Has("hidden_act")) return absl::OkStatus();
   FM_ASSIGN_OR_RETURN(const auto name, source.keys.OptionalString("hidden_act"));
   for (const auto& [known, activation] : kNames) {
     if (name && *name == known) {

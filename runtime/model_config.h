@@ -150,30 +150,37 @@ struct LatentConfig {
   bool gated = false;
 };
 
-// DeepSeek's sparse attention: a query sees the top_k keys that score best by heads of an indexer,
-// whose first LatentConfig::rope_dim numbers turn (layers/lightning_indexer.h).
+// Sparse attention: a query sees the top_k keys that score best by heads of an indexer, of which as
+// many numbers turn as of those of attention (DeepSeek-V3.2; layers/lightning_indexer.h).
 struct IndexerConfig {
   int64_t top_k = 0;  // 0: attention is not sparse
   int64_t heads = 0;
   int64_t head_dim = 0;     // also of its one key per token
   bool neighbours = false;  // see RopeConfig
+  // Each head chooses for one head of keys, and blocks of so many keys, top_k in all, of which the
+  // last local_blocks are always some (MiniMax-M3; layers/block_indexer.h). 0: keys one by one.
+  int64_t block = 0;
+  int64_t local_blocks = 0;
 };
 
 // What keeps a state of fixed size per sequence in place of keys and values: linear attention by
 // the gated delta rule (Qwen3-Next; runtime/ops/delta_rule.h), the state space of Mamba-2 (Granite
-// 4, Nemotron-H; runtime/ops/state_space.h), or a convolution of few rows alone (LFM2;
-// runtime/ops/short_convolution.h).
-enum class Recurrence : uint8_t { kDeltaRule, kStateSpace, kShortConvolution };
+// 4, Nemotron-H; runtime/ops/state_space.h), a convolution of few rows alone (LFM2;
+// runtime/ops/short_convolution.h), or the selective scan of Mamba (Jamba;
+// runtime/ops/selective_scan.h).
+enum class Recurrence : uint8_t { kDeltaRule, kStateSpace, kShortConvolution, kSelectiveScan };
 
 struct RecurrentConfig {
   Recurrence kind = Recurrence::kDeltaRule;
   int64_t kernel = 0;  // rows that the causal convolution sees
   // A state space has key_heads groups of B and C, and value_heads heads, with a state of key_dim
-  // by value_dim numbers each. A short convolution has no heads.
+  // by value_dim numbers each. A short convolution has no heads, a selective scan one of value_dim
+  // channels with key_dim numbers each.
   int64_t key_heads = 0;
   int64_t value_heads = 0;
   int64_t key_dim = 0;  // of a head
   int64_t value_dim = 0;
+  int64_t step_rank = 0;     // numbers that the steps of a selective scan are made from
   bool kernel_bias = false;  // of the convolution
   bool bias = false;         // of the projections in and out
   bool group_norms = false;  // each group of a state space is normalised by itself
@@ -258,7 +265,7 @@ struct ModelConfig {
   int64_t layer_input_vocab = 0;
   bool layer_scalars = false;  // the stream behind a layer is multiplied with a number of it
   LatentConfig latent;         // kv_rank == 0: attention has keys and values of its own
-  IndexerConfig indexer;       // of latent attention that is sparse
+  IndexerConfig indexer;       // of attention that is sparse
   RecurrentConfig recurrent;   // of layers with Mixer::kRecurrent
   // Each has queries for all keys and an output; a token chooses heads / kv_heads (JetMoE). 0:
   // none.

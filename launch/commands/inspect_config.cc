@@ -88,13 +88,19 @@ std::string LayersText(const ModelConfig& config) {
 
 std::string HeadsText(const ModelConfig& config) {
   const LatentConfig& latent = config.latent;
+  const IndexerConfig& indexer = config.indexer;
   if (latent.kv_rank == 0) {
-    return fmt::format("{} heads, {} key/value heads, head_dim {}", config.heads, config.kv_heads,
-                       config.head_dim);
+    const std::string heads = fmt::format("{} heads, {} key/value heads, head_dim {}", config.heads,
+                                          config.kv_heads, config.head_dim);
+    if (indexer.top_k == 0) return heads;
+    return heads + fmt::format(
+                       ", sparse: each key/value head sees {} blocks of {} keys, chosen by "
+                       "an index head of {}, in {} layers",
+                       indexer.top_k / indexer.block, indexer.block, indexer.head_dim,
+                       config.indexers());
   }
   std::string text = fmt::format("{} heads of {} over a latent of {} and a rotated key of {}",
                                  config.heads, config.head_dim, latent.kv_rank, latent.rope_dim);
-  const IndexerConfig& indexer = config.indexer;
   if (indexer.top_k == 0) return text;
   return text + fmt::format(", sparse: {} keys chosen by {} index heads of {} in {} layers",
                             indexer.top_k, indexer.heads, indexer.head_dim, config.indexers());
@@ -162,6 +168,10 @@ std::string RecurrentText(const RecurrentConfig& recurrent) {
                          recurrent.key_dim, recurrent.kernel);
     case Recurrence::kShortConvolution:
       return fmt::format("over {} rows", recurrent.kernel);
+    case Recurrence::kSelectiveScan:
+      return fmt::format("{} channels, state {}, steps of rank {}, convolution over {} rows",
+                         recurrent.value_dim, recurrent.key_dim, recurrent.step_rank,
+                         recurrent.kernel);
   }
   return fmt::format("{} value heads of {}, {} key heads of {}, convolution over {} rows",
                      recurrent.value_heads, recurrent.value_dim, recurrent.key_heads,
@@ -249,6 +259,7 @@ nlohmann::ordered_json ConfigJson(const ModelConfig& config) {
   json["index_top_k"] = config.indexer.top_k;
   json["index_heads"] = config.indexer.heads;
   json["index_head_dim"] = config.indexer.head_dim;
+  json["index_block"] = config.indexer.block;
   json["index_layers"] = config.indexers();
   json["qk_norm"] = config.qk_norm != QkNormKind::kNone;
   json["qk_norm_rows"] = config.qk_norm == QkNormKind::kRows;

@@ -44,8 +44,9 @@ std::vector<std::string> PartsOf(const ModelConfig& config, const Checkpoint& ch
 // is the embedding, keys and values of layers that read those of others, and Family::unused.
 class Unused {
  public:
-  explicit Unused(const ModelConfig& config) {
-    const Family& family = *FindFamily(config.architecture);
+  explicit Unused(const ModelConfig& config)
+      : config_(config), family_(*FindFamily(config.architecture)) {
+    const Family& family = family_;
     if (config.tied_embeddings) tied_head_ = family.end_names().head + ".weight";
     for (const std::string_view prefix : family.unused) {
       for (size_t i = 0; i < kBehind; ++i) {
@@ -63,13 +64,16 @@ class Unused {
   }
   bool operator()(std::string_view name) const {
     return name.ends_with(".rotary_emb.inv_freq") || name == tied_head_ ||
+           (family_.also_unused != nullptr && family_.also_unused(config_, name)) ||
            std::any_of(prefixes_.begin(), prefixes_.end(),
                        [name](const std::string& prefix) { return name.starts_with(prefix); });
   }
 
  private:
   static constexpr size_t kBehind = 4;  // layers behind the last that files have at most
-  std::string tied_head_;               // empty: it is not tied
+  const ModelConfig& config_;
+  const Family& family_;
+  std::string tied_head_;  // empty: it is not tied
   std::vector<std::string> prefixes_;
 };
 

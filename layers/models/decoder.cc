@@ -139,7 +139,7 @@ AttentionStep DecoderModel::StepOf(LayerContext& ctx, const ForwardBatch& batch)
   if (state_) step.state = &*state_;
   if (index_keys_) {
     step.index_keys = &*index_keys_;
-    step.chosen = RoomForChosen(ctx, batch);
+    if (config_.indexer.block == 0) step.chosen = RoomForChosen(ctx, batch);
   }
   if (local_rope_) step.local_rope = FillRope(ctx, batch, *local_rope_);
   if (config_.temperature.scale == 0) return step;

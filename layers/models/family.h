@@ -32,6 +32,8 @@ struct Family {
   // Beginnings of names that published checkpoints have and this model does not use; "{}" stands
   // for the number of layers and a few above it (behind the last: multi-token prediction).
   std::span<const std::string_view> unused = {};
+  // The same of names that no beginning tells. Null: none.
+  bool (*also_unused)(const ModelConfig& config, std::string_view name) = nullptr;
 };
 
 #define FOLKMOOT_FAMILIES(F) \
@@ -46,6 +48,7 @@ struct Family {
   F(kDeepseekV3)             \
   F(kDots1)                  \
   F(kErnie45Moe)             \
+  F(kErnie45VlMoe)           \
   F(kExaoneMoe)              \
   F(kFlexOlmo)               \
   F(kGemma2)                 \
@@ -65,6 +68,7 @@ struct Family {
   F(kGrok1)                  \
   F(kHyV3)                   \
   F(kHunyuanMoe)             \
+  F(kJamba)                  \
   F(kJetMoe)                 \
   F(kKimiK25)                \
   F(kKimiLinear)             \
@@ -78,6 +82,8 @@ struct Family {
   F(kMellum)                 \
   F(kMimoV2Flash)            \
   F(kMinimaxM2)              \
+  F(kMinimaxM3Multimodal)    \
+  F(kMinimaxM3)              \
   F(kMistral4Multimodal)     \
   F(kMistral4)               \
   F(kMistral)                \

@@ -40,6 +40,14 @@ absl::StatusOr<RopeConfig> ReadKind(const ConfigReader& keys, const char* kind,
                     .max_positions = config.max_positions});
 }
 
+bool HasPartialFactor(const ConfigReader& keys) {
+  for (const char* object : {kBoth, "rope_scaling"}) {
+    const json* rope = keys.Find(object);
+    if (rope != nullptr && rope->is_object() && rope->contains(kPart)) return true;
+  }
+  return keys.HasValue(kPart);
+}
+
 }  // namespace
 
 absl::Status ReadLayerRopes(const ConfigReader& keys, std::span<const std::string_view> older,
@@ -61,6 +69,28 @@ absl::Status CheckThetas(const ConfigReader& keys, const ModelConfig& config) {
   return keys.Wrong("rope_theta", fmt::format("{} of rope_parameters.full_attention counts: it "
                                               "must be the same",
                                               config.rope.theta));
+}
+
+absl::Status ReadRotaryDim(const ConfigSource& source, ModelConfig& config) {
+  const ConfigReader& keys = source.keys;
+  RopeDefaults rope = {.theta = source.family.rope_theta,
+                       .dim = config.head_dim,
+                       .partial = 1.0,
+                       .max_positions = config.max_positions};
+  FM_ASSIGN_OR_RETURN(const auto dim, keys.OptionalInt("rotary_dim", {2, config.head_dim}));
+  if (dim && *dim % 2 != 0) return keys.Wrong("rotary_dim", "it must be even");
+  const bool by_dim = dim.has_value() && !HasPartialFactor(keys);
+  if (by_dim) {
+    rope.dim = *dim;
+    rope.partial = 0;  // all of these
+  }
+  FM_ASSIGN_OR_RETURN(config.rope, ParseRope(keys, rope));
+  if (by_dim) config.rope.dim = *dim;
+  const double turning = static_cast<double>(config.head_dim) * config.rope.partial_rotary_factor;
+  if (dim && !by_dim && static_cast<int64_t>(turning) != *dim) {
+    return keys.Wrong("rotary_dim", "it contradicts partial_rotary_factor; keep one of the two");
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace folkmoot

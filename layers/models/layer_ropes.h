@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// rope_parameters with an entry for each kind of layer (Gemma 3, OLMo 3).
+// Rotations that a family says in its own way: rope_parameters with an entry for each kind of layer
+// (Gemma 3, OLMo 3), and heads of which rotary_dim numbers turn (MiniMax).
 #pragma once
 
+#include "runtime/config_family.h"
 #include "runtime/model_config.h"
 #include "runtime/model_config_json.h"
 
@@ -23,5 +25,10 @@ absl::Status ReadLayerRopes(const ConfigReader& keys, std::span<const std::strin
 
 // A rope_theta beside rope_parameters, which nobody reads, must be that of full_attention.
 absl::Status CheckThetas(const ConfigReader& keys, const ModelConfig& config);
+
+// config.rope of a family with own_rope: partial_rotary_factor decides how much of a head turns,
+// and key rotary_dim must agree with it; where only the latter is given, that does, as in MiniMax's
+// code.
+absl::Status ReadRotaryDim(const ConfigSource& source, ModelConfig& config);
 
 }  // namespace folkmoot

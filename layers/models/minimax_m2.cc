@@ -3,7 +3,7 @@
 // chosen by biased sigmoid scores. The number of turning elements, rotary_dim, is honoured as in
 // the authors' code.
 #include "layers/models/deepseek_parts.h"
-#include "runtime/model_config_rope.h"
+#include "layers/models/layer_ropes.h"
 
 namespace folkmoot {
 namespace {
@@ -34,42 +34,11 @@ absl::Status CheckAttentionTypes(const ConfigReader& keys) {
   return absl::OkStatus();
 }
 
-bool HasPartialFactor(const ConfigReader& keys) {
-  constexpr const char* kKey = "partial_rotary_factor";
-  for (const char* object : {"rope_parameters", "rope_scaling"}) {
-    const nlohmann::json* rope = keys.Find(object);
-    if (rope != nullptr && rope->is_object() && rope->contains(kKey)) return true;
-  }
-  return keys.HasValue(kKey);
-}
-
-// partial_rotary_factor decides, with which rotary_dim must agree, else rotary_dim.
-absl::Status ReadTurning(const ConfigReader& keys, double theta, ModelConfig& config) {
-  RopeDefaults rope = {.theta = theta,
-                       .dim = config.head_dim,
-                       .partial = 1.0,
-                       .max_positions = config.max_positions};
-  FM_ASSIGN_OR_RETURN(const auto dim, keys.OptionalInt("rotary_dim", {2, config.head_dim}));
-  if (dim && *dim % 2 != 0) return keys.Wrong("rotary_dim", "it must be even");
-  const bool by_dim = dim.has_value() && !HasPartialFactor(keys);
-  if (by_dim) {
-    rope.dim = *dim;
-    rope.partial = 0;  // all of these
-  }
-  FM_ASSIGN_OR_RETURN(config.rope, ParseRope(keys, rope));
-  if (by_dim) config.rope.dim = *dim;
-  const double turning = static_cast<double>(config.head_dim) * config.rope.partial_rotary_factor;
-  if (dim && !by_dim && static_cast<int64_t>(turning) != *dim) {
-    return keys.Wrong("rotary_dim", "it contradicts partial_rotary_factor; keep one of the two");
-  }
-  return absl::OkStatus();
-}
-
 absl::Status Read(const ConfigSource& source, ModelConfig& config) {
   const ConfigReader& keys = source.keys;
   FM_RETURN_IF_ERROR(CheckAttentionTypes(keys));
   config.moe.selection_bias = true;
-  return ReadTurning(keys, source.family.rope_theta, config);
+  return ReadRotaryDim(source, config);
 }
 
 LayerNames Names(const std::string& prefix) {

@@ -134,6 +134,8 @@ std::string_view RecurrenceName(Recurrence kind) {
       return "state spaces";
     case Recurrence::kShortConvolution:
       return "short convolutions";
+    case Recurrence::kSelectiveScan:
+      return "selective scans";
   }
   return "linear attention";
 }
@@ -144,6 +146,7 @@ std::string_view WhyCpuOnly(const ModelConfig& config) {
   if (config.qk_norm == QkNormKind::kRows) return "q and k normalised over all heads";
   if (config.clip_qkv > 0) return "clipped q, k and v";
   if (config.latent.kv_rank > 0) return "latent attention";
+  if (config.indexers() > 0) return "sparse attention";
   if (config.attention_experts > 0) return "mixtures of attention heads";
   if (config.attention_gate != AttentionGate::kNone) return "gated attention";
   if (config.attention_multiplier > 0 || config.embedding_multiplier != 1.0f ||
@@ -212,6 +215,8 @@ std::string_view WhyNotSpeculative(const ModelConfig& config) {
       return "its state spaces keep a state, which a wrong guess would change for good";
     case Recurrence::kShortConvolution:
       return "its convolutions keep a state, which a wrong guess would change for good";
+    case Recurrence::kSelectiveScan:
+      return "its selective scans keep a state, which a wrong guess would change for good";
   }
   return "its linear attention keeps a state, which a wrong guess would change for good";
 }
@@ -221,10 +226,12 @@ std::string_view WhyNotTensorParallel(const ModelConfig& config) {
   if (config.qk_norm == QkNormKind::kRows) {
     return "q and k are normalised over all heads, and no rank has them all";
   }
-  const bool state_space =
-      config.recurrent_layers() > 0 && config.recurrent.kind == Recurrence::kStateSpace;
-  if (state_space && !config.recurrent.group_norms) {
+  if (config.recurrent_layers() == 0) return "";
+  if (config.recurrent.kind == Recurrence::kStateSpace && !config.recurrent.group_norms) {
     return "its state spaces are normalised over all heads, and no rank has them all";
+  }
+  if (config.recurrent.kind == Recurrence::kSelectiveScan) {
+    return "its selective scans are steered by all channels, and no rank has them all";
   }
   return "";
 }

@@ -98,7 +98,11 @@ void RunAttentionUnit(const AttentionJob& job, const AttentionSequence& sequence
   unit.scale = job.params->scale;
   unit.softcap = job.params->softcap;
   unit.reach = job.params->reach;
-  if (job.sparse()) unit.chosen = job.params->chosen->Of(sequence.first_row + first_row);
+  if (job.sparse()) {
+    const ChosenKeys& chosen = *job.params->chosen;
+    const int64_t set = kv_head * chosen.sets / kv_heads;
+    unit.chosen = chosen.Of(sequence.first_row + first_row, set);
+  }
   for (int64_t r = first_row; r < first_row + rows; ++r) {
     const int64_t self = sequence.start + r;
     const int64_t first = FirstSeen(*job.params, sequence, self);

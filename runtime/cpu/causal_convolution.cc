@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "runtime/check.h"
+#include "runtime/cpu/recurrence.h"
 #include "runtime/cpu/targets.h"
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "runtime/cpu/causal_convolution.cc"
@@ -94,6 +95,22 @@ void RememberInputs(ThreadPool& pool, const ConvolutionJob& job,
   pool.ParallelFor(std::ssize(sequences), 1, [&](int64_t begin, int64_t end, int) {
     for (int64_t s = begin; s < end; ++s) Remember(job, sequences[static_cast<size_t>(s)]);
   });
+}
+
+void Convolve(ThreadPool& pool, const CausalConvolution& convolution, int64_t layer,
+              std::span<const AttentionSequence> sequences, ConstMatrix inputs,
+              RecurrentState& state, Matrix out) {
+  const ChannelRun all = {.width = convolution.channels};
+  const ConvolutionJob job = {.convolution = &convolution,
+                              .runs = {&all, 1},
+                              .inputs = inputs,
+                              .state = &state,
+                              .layer = layer};
+  ForSequenceRows(pool, out.rows, convolution.channels, sequences,
+                  [&](const AttentionSequence& sequence, int64_t t) {
+                    ConvolveRow(job, sequence, t - sequence.first_row, out.Row(t));
+                  });
+  RememberInputs(pool, job, sequences);
 }
 
 }  // namespace folkmoot::cpu

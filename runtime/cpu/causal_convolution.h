@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// CPU side of runtime/ops/causal_convolution.h, for the kernels of the layers that begin with it.
+// CPU side of runtime/ops/causal_convolution.h, and its parts for the kernels that begin with it.
 #pragma once
 
 #include <cstdint>
@@ -33,5 +33,10 @@ void ConvolveRow(const ConvolutionJob& job, const AttentionSequence& sequence, i
 // after all rows.
 void RememberInputs(ThreadPool& pool, const ConvolutionJob& job,
                     std::span<const AttentionSequence> sequences);
+
+// Shapes are checked in runtime/ops.
+void Convolve(ThreadPool& pool, const CausalConvolution& convolution, int64_t layer,
+              std::span<const AttentionSequence> sequences, ConstMatrix inputs,
+              RecurrentState& state, Matrix out);
 
 }  // namespace folkmoot::cpu

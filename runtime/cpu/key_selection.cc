@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // SelectKeys: as many rows at a time as have room for their scores. Threads first share runs of
-// pages of all these rows, then the rows, of each of which one finds the greatest scores.
+// pages of all these rows, then the choices: of each one finds the greatest scores.
 #include "runtime/cpu/key_selection.h"
 
 #include <algorithm>
@@ -22,9 +22,9 @@ namespace folkmoot::cpu {
 // A row that cannot see all keys before it.
 struct SelectingRow {
   const AttentionSequence* sequence;
-  int64_t row;   // of the batch
-  int64_t keys;  // up to its own
-  float* scores;
+  int64_t row;    // of the batch
+  int64_t keys;   // up to its own
+  float* scores;  // [sets, keys]
 };
 
 // Scores of the pages first .. first + pages of a row.
@@ -48,28 +48,35 @@ HWY_BEFORE_NAMESPACE();
 namespace folkmoot::cpu {
 namespace HWY_NAMESPACE {
 
-// Scores of sixteen positions. NaN stays NaN on every machine, which its maximum with 0 might not.
-HWY_INLINE void IndexScores(const SelectionJob& job, int64_t row, const float* keys, float* out) {
-  const DF d;
+// use(head, scores of sixteen positions) for each head in turn.
+template <typename Use>
+HWY_INLINE void ScoreHeads(const SelectionJob& job, int64_t row, const float* keys,
+                           const Use& use) {
   const int64_t head_dim = job.keys->shape().head_dim;
-  const float* const weights = job.weights.Row(row);
   HWY_ALIGN float lanes[kScoreTile][kGroup];
   Query queries[kScoreTile] = {};
   for (int64_t r = 0; r < kScoreTile; ++r) queries[r].scores = lanes[r];
-  Block sums = ZeroBlock();
   for (int64_t head = 0; head < job.params->heads; head += kScoreTile) {
     const int64_t count = std::min(kScoreTile, job.params->heads - head);
     for (int64_t r = 0; r < count; ++r) queries[r].q = job.q.Row(row) + (head + r) * head_dim;
     ScoreGroupOf(count, keys, queries, head_dim, job.params->scale, 0);
-    for (int64_t r = 0; r < count; ++r) {
-      const VF weight = hn::Set(d, weights[head + r]);
-      for (size_t v = 0; v < kVectors; ++v) {
-        const VF score = hn::Load(d, lanes[r] + v * kVector);
-        const VF kept = hn::IfThenZeroElse(hn::Lt(score, hn::Zero(d)), score);
-        sums.v[v] = Fma(weight, kept, sums.v[v]);
-      }
-    }
+    for (int64_t r = 0; r < count; ++r) use(head + r, lanes[r]);
   }
+}
+
+// Sums over heads. NaN stays NaN on every machine, which its maximum with 0 might not.
+HWY_INLINE void IndexScores(const SelectionJob& job, int64_t row, const float* keys, float* out) {
+  const DF d;
+  const float* const weights = job.weights.Row(row);
+  Block sums = ZeroBlock();
+  ScoreHeads(job, row, keys, [&](int64_t head, const float* scores) HWY_ATTR {
+    const VF weight = hn::Set(d, weights[head]);
+    for (size_t v = 0; v < kVectors; ++v) {
+      const VF score = hn::Load(d, scores + v * kVector);
+      const VF kept = hn::IfThenZeroElse(hn::Lt(score, hn::Zero(d)), score);
+      sums.v[v] = Fma(weight, kept, sums.v[v]);
+    }
+  });
   StoreBlockN(sums, out, kLanes);
 }
 
@@ -89,9 +96,16 @@ void RunSelectionUnit(const SelectionJob& job, const SelectionUnit& run, float* 
     for (int64_t offset = 0; offset < block_size; offset += kGroup) {
       const int64_t position = page * block_size + offset;
       if (position >= row.keys) return;
-      IndexScores(job, row.row, WideKeys(unit, keys, offset), lanes);
+      const float* const group = WideKeys(unit, keys, offset);
       // Behind a group that is not full another thread may write.
       const int64_t count = std::min({kGroup, block_size - offset, row.keys - position});
+      if (job.params->block > 0) {
+        ScoreHeads(job, row.row, group, [&](int64_t head, const float* scores) HWY_ATTR {
+          std::copy_n(scores, count, row.scores + head * row.keys + position);
+        });
+        continue;
+      }
+      IndexScores(job, row.row, group, lanes);
       std::copy_n(lanes, count, row.scores + position);
     }
   }
@@ -116,18 +130,46 @@ uint32_t OrderOf(float score) {
   return (bits >> 31) != 0 ? ~bits : bits | 0x80000000u;
 }
 
-// The positions of the `most` greatest of scores, ascending. `orders` has room for all.
-void KeepGreatest(const SelectingRow& row, int64_t most, uint32_t* orders, int32_t* positions) {
-  std::transform(row.scores, row.scores + row.keys, orders, OrderOf);
-  std::nth_element(orders, orders + most - 1, orders + row.keys, std::greater<>());
-  const uint32_t least = orders[most - 1];
-  int64_t ties = most - std::count_if(orders, orders + most,
-                                      [least](uint32_t order) { return order > least; });
-  for (int64_t position = 0; position < row.keys; ++position) {
-    const uint32_t order = OrderOf(row.scores[position]);
-    if (order < least || (order == least && ties-- <= 0)) continue;
-    *positions++ = static_cast<int32_t>(position);
+// The order of each block of positions, that of its greatest score, and at `orders` + blocks the
+// same again. Returns the number of blocks.
+int64_t OrdersOfBlocks(const KeySelectionParams& params, std::span<const float> scores,
+                       uint32_t* orders) {
+  const int64_t size = std::max<int64_t>(params.block, 1);
+  const int64_t blocks = (std::ssize(scores) + size - 1) / size;
+  std::fill_n(orders, blocks, 0u);
+  uint32_t* order = orders;
+  for (int64_t first = 0; first < std::ssize(scores); first += size, ++order) {
+    const int64_t end = std::min(first + size, std::ssize(scores));
+    for (int64_t p = first; p < end; ++p) {
+      *order = std::max(*order, OrderOf(scores[static_cast<size_t>(p)]));
+    }
   }
+  const int64_t local = std::min(params.local_blocks, blocks);
+  std::fill_n(orders + blocks - local, local, UINT32_MAX);
+  std::copy_n(orders, blocks, orders + blocks);
+  return blocks;
+}
+
+// Writes the positions of the blocks of the greatest scores, ascending, `most` at the most, and
+// returns how many they are: fewer where the query's own block is one of them and not full.
+// `orders` has room for two of each block.
+int64_t KeepGreatest(const KeySelectionParams& params, std::span<const float> scores, int64_t most,
+                     uint32_t* orders, int32_t* positions) {
+  const int64_t size = std::max<int64_t>(params.block, 1);
+  const int64_t kept = most / size;
+  const int64_t blocks = OrdersOfBlocks(params, scores, orders);
+  std::nth_element(orders, orders + kept - 1, orders + blocks, std::greater<>());
+  const uint32_t least = orders[kept - 1];
+  int64_t ties = kept - std::count_if(orders, orders + kept,
+                                      [least](uint32_t order) { return order > least; });
+  int64_t count = 0;
+  for (int64_t block = 0; block < blocks; ++block) {
+    const uint32_t order = orders[blocks + block];
+    if (order < least || (order == least && ties-- <= 0)) continue;
+    const int64_t end = std::min((block + 1) * size, std::ssize(scores));
+    for (int64_t p = block * size; p < end; ++p) positions[count++] = static_cast<int32_t>(p);
+  }
+  return count;
 }
 
 int64_t PagesOfUnit(int64_t block_size) {
@@ -164,13 +206,17 @@ void SelectForRows(ThreadPool& pool, const SelectionJob& job, std::span<const Se
       (job, units[static_cast<size_t>(u)], wides + thread * wide);
     }
   });
-  uint32_t* const orders = workspace.Get<uint32_t>(longest * pool.threads()).data();
-  pool.ParallelFor(std::ssize(rows), 1, [&](int64_t begin, int64_t end, int thread) {
-    for (int64_t r = begin; r < end; ++r) {
-      const SelectingRow& row = rows[static_cast<size_t>(r)];
-      KeepGreatest(row, chosen.most, orders + thread * longest,
-                   chosen.positions.data() + row.row * chosen.most);
-      chosen.counts[static_cast<size_t>(row.row)] = static_cast<int32_t>(chosen.most);
+  const int64_t room = 2 * (longest / std::max<int64_t>(job.params->block, 1) + 1);
+  uint32_t* const orders = workspace.Get<uint32_t>(room * pool.threads()).data();
+  pool.ParallelFor(std::ssize(rows) * chosen.sets, 1, [&](int64_t begin, int64_t end, int thread) {
+    for (int64_t i = begin; i < end; ++i) {
+      const SelectingRow& row = rows[static_cast<size_t>(i / chosen.sets)];
+      const int64_t set = i % chosen.sets;
+      const int64_t place = row.row * chosen.sets + set;
+      const int64_t seen = KeepGreatest(
+          *job.params, {row.scores + set * row.keys, static_cast<size_t>(row.keys)}, chosen.most,
+          orders + thread * room, chosen.positions.data() + place * chosen.most);
+      chosen.counts[static_cast<size_t>(place)] = static_cast<int32_t>(seen);
     }
   });
 }
@@ -195,9 +241,10 @@ void SelectKeys(ThreadPool& pool, const KeySelectionParams& params,
     const Workspace::Position batch = workspace.Mark();
     size_t end = first;
     for (int64_t taken = 0; end < count; ++end) {
-      taken += all[end].keys;
+      const int64_t scores = all[end].keys * chosen.sets;
+      taken += scores;
       if (taken > kScoresAtOnce && end > first) break;
-      all[end].scores = workspace.Get<float>(all[end].keys).data();
+      all[end].scores = workspace.Get<float>(scores).data();
     }
     SelectForRows(pool, job, all.subspan(first, end - first), workspace, chosen);
     workspace.Release(batch);

@@ -23,16 +23,18 @@ void CheckSequences(std::span<const AttentionSequence> sequences, const KvCache&
 }
 
 void CheckChosen(const AttentionParams& params, std::span<const AttentionSequence> sequences,
-                 int64_t rows) {
+                 int64_t rows, int64_t kv_heads) {
   const ChosenKeys& chosen = *params.chosen;
   FM_CHECK(params.window == 0 && params.chunk == 0 && params.position_bias.empty());
-  FM_CHECK(chosen.most > 0 && std::ssize(chosen.counts) == rows);
-  FM_CHECK(std::ssize(chosen.positions) == rows * chosen.most);
+  FM_CHECK(chosen.most > 0 && chosen.sets > 0 && kv_heads % chosen.sets == 0);
+  FM_CHECK(std::ssize(chosen.counts) == rows * chosen.sets);
+  FM_CHECK(std::ssize(chosen.positions) == rows * chosen.sets * chosen.most);
   for (const AttentionSequence& sequence : sequences) {
     FM_CHECK(sequence.first_key == 0 && sequence.keys_end == 0);
-    for (int64_t r = 0; r < sequence.rows; ++r) {
+    for (int64_t i = 0; i < sequence.rows * chosen.sets; ++i) {
+      const int64_t r = i / chosen.sets;
       const int64_t self = sequence.start + r;
-      const std::span<const int32_t> keys = chosen.Of(sequence.first_row + r);
+      const std::span<const int32_t> keys = chosen.Of(sequence.first_row + r, i % chosen.sets);
       FM_CHECK(std::ssize(keys) <= chosen.most);
       FM_CHECK(keys.empty() ? self < chosen.most : keys.front() >= 0 && keys.back() <= self);
     }
@@ -111,7 +113,7 @@ void PagedAttention(ThreadPool& pool, const AttentionParams& params,
   FM_CHECK(params.sinks.empty() || std::ssize(params.sinks) == params.heads);
   FM_CHECK(std::ssize(params.position_bias) ==
            (params.position_bias.empty() ? 0 : params.heads * (2 * params.reach + 1)));
-  if (params.chosen != nullptr) CheckChosen(params, sequences, q.rows);
+  if (params.chosen != nullptr) CheckChosen(params, sequences, q.rows, heads.count);
   FM_CHECK(q.cols == params.heads * heads.head_dim);
   FM_CHECK(out.rows == q.rows && out.cols == params.heads * heads.value_dim);
   cpu::PagedAttention(pool, params, sequences, q, cache, workspace, out);

@@ -106,16 +106,19 @@ struct AttentionSequence {
   int64_t slot = -1;     // of a RecurrentState; -1: it has none
 };
 
-// The keys that each query of a step sees, where it does not see all before it: DeepSeek's sparse
-// attention, see key_selection.h. Spans are the caller's.
+// The keys that each query of a step sees, where it does not see all before it: sparse attention,
+// see key_selection.h. Heads of keys in `sets` equal parts see the keys of one set each. Spans are
+// the caller's.
 struct ChosenKeys {
-  int64_t most = 0;              // of a query
-  std::span<int32_t> counts;     // [T]; 0: the query sees all
-  std::span<int32_t> positions;  // [T, most], of which counts[t] count, ascending
+  int64_t most = 0;  // of a query and set
+  int64_t sets = 1;
+  std::span<int32_t> counts;     // [T, sets]; 0: the query sees all
+  std::span<int32_t> positions;  // [T, sets, most], of which so many count, ascending
 
-  std::span<const int32_t> Of(int64_t row) const {
-    return positions.subspan(static_cast<size_t>(row * most),
-                             static_cast<size_t>(counts[static_cast<size_t>(row)]));
+  std::span<const int32_t> Of(int64_t row, int64_t set) const {
+    const int64_t place = row * sets + set;
+    return positions.subspan(static_cast<size_t>(place * most),
+                             static_cast<size_t>(counts[static_cast<size_t>(place)]));
   }
 };
 

@@ -2,6 +2,7 @@
 #include "runtime/ops/causal_convolution.h"
 
 #include "runtime/check.h"
+#include "runtime/cpu/causal_convolution.h"
 
 namespace folkmoot {
 
@@ -21,6 +22,16 @@ void CheckConvolution(const CausalConvolution& convolution) {
   FM_CHECK(convolution.rows > 0 && convolution.channels > 0);
   FM_CHECK(std::ssize(convolution.weights) == convolution.rows * convolution.channels);
   FM_CHECK(convolution.bias.empty() || std::ssize(convolution.bias) == convolution.channels);
+}
+
+void Convolve(ThreadPool& pool, const CausalConvolution& convolution, int64_t layer,
+              std::span<const AttentionSequence> sequences, ConstMatrix inputs,
+              RecurrentState& state, Matrix out) {
+  CheckConvolution(convolution);
+  FM_CHECK(inputs.cols == convolution.channels && out.cols == convolution.channels);
+  FM_CHECK(inputs.rows == out.rows && state.shape().layer.inputs == convolution.inputs());
+  CheckRecurrence(state, state.shape().layer, layer, sequences, inputs.rows);
+  cpu::Convolve(pool, convolution, layer, sequences, inputs, state, out);
 }
 
 }  // namespace folkmoot

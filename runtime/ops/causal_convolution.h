@@ -28,6 +28,12 @@ struct CausalConvolution {
   int64_t inputs() const { return (rows - 1) * channels; }
 };
 
+// The convolution alone, of inputs [T, channels] to out [T, channels]. Sequences have slots of
+// `state`, whose layer `layer` remembers the last inputs; at start 0 there are none.
+void Convolve(ThreadPool& pool, const CausalConvolution& convolution, int64_t layer,
+              std::span<const AttentionSequence> sequences, ConstMatrix inputs,
+              RecurrentState& state, Matrix out);
+
 // What recurrent layers ask of their arguments: the state has `shape` and a layer `layer`, and the
 // slots and rows of sequences exist.
 void CheckRecurrence(const RecurrentState& state, const RecurrentState::LayerShape& shape,

@@ -11,9 +11,14 @@ void SelectKeys(ThreadPool& pool, const KeySelectionParams& params,
                 const KvCache& keys, Workspace& workspace, const ChosenKeys& chosen) {
   FM_CHECK(keys.heads(params.layer) == 1 && params.heads > 0);
   FM_CHECK(q.cols == params.heads * keys.shape().head_dim);
-  FM_CHECK(weights.rows == q.rows && weights.cols == params.heads);
-  FM_CHECK(chosen.most > 0 && std::ssize(chosen.counts) == q.rows);
-  FM_CHECK(std::ssize(chosen.positions) == q.rows * chosen.most);
+  const bool blocks = params.block > 0;
+  FM_CHECK(weights.rows == q.rows && weights.cols == (blocks ? 0 : params.heads));
+  FM_CHECK(chosen.most > 0 && chosen.sets == (blocks ? params.heads : 1));
+  FM_CHECK(params.block >= 0 && params.local_blocks >= 0);
+  FM_CHECK(blocks ? chosen.most % params.block == 0 : params.local_blocks == 0);
+  FM_CHECK(params.local_blocks * params.block <= chosen.most);
+  FM_CHECK(std::ssize(chosen.counts) == q.rows * chosen.sets);
+  FM_CHECK(std::ssize(chosen.positions) == q.rows * chosen.sets * chosen.most);
   for (const AttentionSequence& sequence : sequences) {
     FM_CHECK(sequence.first_row >= 0 && sequence.start >= 0);
     FM_CHECK(sequence.first_row + sequence.rows <= q.rows);

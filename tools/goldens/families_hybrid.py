@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Families most of whose layers keep a state and do not attend: LFM2, Granite 4, Nemotron-H."""
+"""Families most of whose layers keep a state: LFM2, Granite 4, Jamba, Nemotron-H."""
 
 import math
 import re
@@ -98,6 +98,22 @@ def _nemotron_correct(model):
             module.time_step_limit = (0.0, math.inf)
 
 
+# Jamba: its router is a matrix, and what chooses and weighs is the softmax over all of its outputs.
+
+
+def _jamba_routers(model):
+    routers = routers_at("feed_forward.router")(model)
+    for _, router in routers:
+        router.top_k = model.config.num_experts_per_tok
+    return routers
+
+
+def _jamba_choices(module, inputs, output):
+    probabilities = output.float().softmax(-1)
+    weights, chosen = probabilities.topk(module.top_k, dim=-1)
+    return by_key(probabilities, chosen, weights)
+
+
 HYBRID = {
     "lfm2_moe": Family("Lfm2MoeForCausalLM", released=per_expert(("w1", "w3", "w2")),
                        routers=routers_at("feed_forward.gate"), choices=_lfm2_choices,
@@ -107,6 +123,8 @@ HYBRID = {
         "GraniteMoeHybridForCausalLM", released=renamed(GRANITE_NAMES), choices=granite_choices,
         routers=routers_at("block_sparse_moe.router"), rope=_granite_rope,
         draw=_state_space_draw),
+    "jamba": Family("JambaForCausalLM", routers=_jamba_routers, choices=_jamba_choices,
+                    rope=no_rope, draw=_state_space_draw),
     "nemotron_h": Family(
         "NemotronHForCausalLM", released=_nemotron_released, choices=biased_choices,
         routers=routers_at("mixer.gate"), rope=no_rope, draw=_nemotron_draw,

@@ -101,7 +101,8 @@ def is_of_text(name):
     """Not of the part of a multimodal model that looks at pictures, which need not be in a file."""
     return not any(part in name for part in ("visual.", "vision_tower.", "model.vision_model.",
                                              "audio_tower.", "mm_projector.", "embed_vision.",
-                                             "embed_audio.", "multi_modal_projector."))
+                                             "embed_audio.", "multi_modal_projector.",
+                                             "resampler_model."))
 
 
 def unchanged(weights, config):

@@ -12,9 +12,11 @@ from .variants_gemma4 import GEMMA4, MULTIMODAL
 from .variants_granite import GRANITE
 from .variants_grok import GROK
 from .variants_hybrid import HYBRID
+from .variants_jamba import JAMBA
 from .variants_kimi import KIMI_LINEAR
 from .variants_latent import LATENT
 from .variants_linear import LINEAR
+from .variants_minimax import MINIMAX_M3
 from .variants_more import MORE
 from .variants_olmo import OLMO
 from .variants_other import OTHER
@@ -339,10 +341,12 @@ VARIANTS = [
     *MIXTRAL, *GRANITE, *OLMOE, *QWEN2_MOE, *QWEN3_MOE,
     *DENSE, *GEMMA, *GEMMA4, *GROK,
     *HYBRID,
+    *JAMBA,
     *KIMI_LINEAR,
     *LATENT,
     *LATEST,
     *LINEAR,
+    *MINIMAX_M3,
     *MORE,
     *MULTIMODAL,
     *OLMO,

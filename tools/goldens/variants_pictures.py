@@ -204,4 +204,62 @@ OMNI = [
     ),
 ]
 
-PICTURES = [*OMNI, *GLM, *KIMI, *QWEN]
+_ERNIE_TEXT = BASE | {
+    "model_type": "ernie4_5_vl_moe_text", "intermediate_size": 20, "moe_num_experts": 6,
+    "moe_k": 2, "moe_intermediate_size": [10, 4], "moe_num_shared_experts": 1,
+    "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [1, 1, 2]},
+}
+_ERNIE_VISION = {"depth": 1, "hidden_size": 8, "intermediate_size": 8, "num_heads": 2,
+                 "patch_size": 2}
+
+
+def _ernie(name, description, text, outer, **kwargs):
+    """`matters` names changes of the text model."""
+    text = _ERNIE_TEXT | text
+    config = {"text_config": text, "vision_config": _ERNIE_VISION, "image_token_id": 201,
+              "video_token_id": 202} | outer
+    kwargs["matters"] = [{"text_config": text | change} for change in kwargs["matters"]]
+    return Variant(f"ernie4_5_vl_moe-{name}", "ernie4_5_vl_moe", description, config, **kwargs)
+
+
+def _ernie_rope(theta):
+    return {"rope_parameters": {"rope_type": "default", "rope_theta": theta,
+                                "mrope_section": [1, 1, 2]}}
+
+
+ERNIE = [
+    _ernie(
+        "classic",
+        "as released: transposed routers of text and of pictures, whose experts stand behind those "
+        "of text and are narrower, the first layer dense, tied; bfloat16, sharded",
+        {"num_hidden_layers": 3, "hidden_act": "silu", "moe_norm_min": 1e-12, "use_bias": False,
+         "rms_norm_eps": 1e-05, "tie_word_embeddings": True},
+        {"tie_word_embeddings": True, "image_start_token_id": 203, "image_end_token_id": 204,
+         "video_start_token_id": 205, "video_end_token_id": 206, "dtype": "bfloat16"},
+        dtype="BF16", shard_bytes=40000,
+        matters=[{"moe_k": 3}, {"rms_norm_eps": 0.1}, _ernie_rope(100.0)],
+    ),
+    _ernie(
+        "bias",
+        "biases of all but experts, a head of its own, layers by their types, sums of weights that "
+        "count as one at least, top 3, wider experts for pictures",
+        {"use_bias": True, "tie_word_embeddings": False, "moe_norm_min": 1.0, "moe_k": 3,
+         "num_hidden_layers": 3, "mlp_layer_types": ["sparse", "dense", "sparse"],
+         "moe_intermediate_size": [6, 12], "moe_num_shared_experts": 2},
+        {"tie_word_embeddings": False},
+        matters=[{"moe_k": 2}, {"moe_norm_min": 1e-12}, _ernie_rope(100.0)],
+    ),
+    _ernie(
+        "unshared",
+        "no shared experts, gelu, top 1, heads of 24 numbers, another rotation; float16",
+        {"moe_num_shared_experts": 0, "hidden_act": "gelu", "moe_k": 1, "num_attention_heads": 2,
+         "num_key_value_heads": 1, "head_dim": 24,
+         "rope_parameters": {"rope_type": "default", "rope_theta": 500.0,
+                             "mrope_section": [5, 5, 2]}},
+        {},
+        dtype="F16", prompts=(1, 7, 60),
+        matters=[{"moe_k": 2}, {"hidden_act": "silu"}],
+    ),
+]
+
+PICTURES = [*ERNIE, *OMNI, *GLM, *KIMI, *QWEN]

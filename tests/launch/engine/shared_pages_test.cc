@@ -137,7 +137,9 @@ INSTANTIATE_TEST_SUITE_P(
         SharingCase{{"LinearAttention", "tests/data/goldens/qwen3_next-classic", ""}},
         SharingCase{{"StateSpaces", "tests/data/goldens/nemotron_h-classic", ""}},
         SharingCase{{"ShortConvolutions", "tests/data/goldens/lfm2_moe-classic", ""}},
+        SharingCase{{"SelectiveScans", "tests/data/goldens/jamba-classic", ""}},
         SharingCase{{"KeyDecays", "tests/data/goldens/kimi_linear-classic", ""}},
+        SharingCase{{"ChosenBlocks", "tests/data/goldens/minimax_m3_vl_text-classic", ""}},
         SharingCase{{"SharedKeys", "tests/data/goldens/gemma4_text-everything", ""}},
         SharingCase{
             {"LinearAttentionFewCopies", "tests/data/goldens/qwen3_next-classic", ""}, true, 8},

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Sparse attention of whole models is dense latent attention as long as a query sees all keys: bit
-// for bit, that of DeepSeek-V3 with the same weights.
+// Sparse attention of whole models is dense attention as long as a query sees all keys: bit for
+// bit, that of DeepSeek-V3 with the same weights.
 #include <gtest/gtest.h>
 #include <unistd.h>
 
@@ -16,11 +16,11 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
-// A golden of DeepSeek-V3.2 with another config.json.
+// A golden, of DeepSeek-V3.2 if not another, with another config.json.
 class ChangedModel {
  public:
-  explicit ChangedModel(const std::string& role)
-      : golden_(std::string(FOLKMOOT_SOURCE_DIR) + "/tests/data/goldens/deepseek_v32-classic"),
+  explicit ChangedModel(const std::string& role, const std::string& golden = "deepseek_v32-classic")
+      : golden_(std::string(FOLKMOOT_SOURCE_DIR) + "/tests/data/goldens/" + golden),
         directory_(fs::path(testing::TempDir()) / (role + std::to_string(getpid()))),
         config(json::parse(std::ifstream(golden_ / "config.json"))) {
     fs::copy(golden_, directory_);
@@ -90,6 +90,23 @@ TEST(SparseModel, IsDeepseekV3AsLongAsSequencesAreShort) {
       EXPECT_FALSE(same) << i;
     }
   }
+}
+
+// MiniMax-M3: 20 blocks of 4 keys are all 80, and none is left out where 79 tokens are read.
+TEST(SparseModel, ChoosesNothingWhereAllBlocksAreSeen) {
+  ChangedModel sparse("blocks", "minimax_m3_vl_text-classic");
+  const auto run = [&sparse](int size, int blocks) {
+    sparse.config["index_block_size"] = size;
+    sparse.config["index_topk_blocks"] = blocks;
+    return sparse.Run(60, 20);
+  };
+  const RunOutcome all = run(128, 16);
+  ASSERT_EQ(std::ssize(all.tokens), 20);
+  ASSERT_FALSE(all.layer_digests.empty());
+  EXPECT_TRUE(run(4, 20) == all);
+  EXPECT_TRUE(run(79, 1) == all);
+  EXPECT_FALSE(run(4, 19) == all);
+  EXPECT_FALSE(run(78, 1) == all);
 }
 
 }  // namespace

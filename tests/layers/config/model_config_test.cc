@@ -53,6 +53,17 @@ void ExpectLayers(const ModelConfig& config, const json& expected) {
   }
 }
 
+TEST(ModelConfig, ErnieOfTextAndPictures) {
+  const auto config = ParseModelConfig(
+      R"({"model_type": "ernie4_5_vl_moe", "text_config": {"moe_intermediate_size": [1280, 640]}})",
+      "config.json");
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->moe.intermediate, 1280);
+  EXPECT_EQ(config->moe.shared_intermediate, 2 * 1280);
+  EXPECT_FALSE(config->layers[0].moe);
+  EXPECT_TRUE(config->layers[1].moe && config->rope.neighbours);
+}
+
 TEST(ModelConfig, AgreesWithTransformers) {
   const json goldens = ReadJson(FOLKMOOT_TEST_DATA "/config/config_goldens.json");
   ASSERT_GE(goldens["cases"].size(), 27u);

@@ -18,6 +18,7 @@ namespace {
 using std::chrono::milliseconds;
 
 constexpr milliseconds kLook{100};
+constexpr milliseconds kTick{5};
 constexpr milliseconds kBeat{10'000};  // for the supervisor to take a beat
 
 ThreadBeat BeatOf(const ThreadPulse& pulse) {
@@ -43,6 +44,9 @@ class NewsReader {
   NewsReader(const NewsReader&) = delete;
   NewsReader& operator=(const NewsReader&) = delete;
 
+  // The supervisor has heard all ranks of an engine, once.
+  bool engine_came_up() const { return came_up_; }
+
  private:
   void Loop() {
     while (!leaving_) {
@@ -55,6 +59,7 @@ class NewsReader {
         server_.OnEngineFailed("the engine has failed and does not come back: " + news.reason);
         continue;
       }
+      if (news.state == EngineState::kUp) came_up_ = true;
       server_.OnEngineNews(Trouble(news), news.state == EngineState::kStalled,
                            {.restarts = news.restarts, .repairs = news.repairs});
     }
@@ -91,6 +96,7 @@ class NewsReader {
   Server& server_;
   const ServerPulse& pulse_;
   std::atomic<bool> leaving_{false};
+  std::atomic<bool> came_up_{false};
   std::thread thread_;
 };
 
@@ -143,6 +149,14 @@ absl::Status RunFrontEnd(const FrontEndProcessOptions& options, FrontEndLink lin
     if (met.code() != absl::StatusCode::kDeadlineExceeded) return met;
     if (server->stopping()) return absl::OkStatus();  // nobody was served yet
   }
+  // An engine that dies before the supervisor has heard all of it could not start, and that ends
+  // the server: nobody may have been served by then.
+  progress.Begin({.phase = "word of the supervisor that the engine is up"});
+  while (!reader.engine_came_up()) {
+    if (server->stopping()) return absl::OkStatus();
+    std::this_thread::sleep_for(kTick);
+  }
+  progress.End();
   const ModelRules rules(opened.config, opened.gate, executor.hello().embeddings);
   executor.set_rules(rules);
   const ServedEngine served = DescribeEngine(options, opened, executor.hello());

@@ -4,10 +4,8 @@
 #include "runtime/cpu/key_selection.h"
 
 #include <algorithm>
-#include <bit>
-#include <cmath>
-#include <functional>
 
+#include "runtime/cpu/greatest_scores.h"
 #include "runtime/cpu/targets.h"
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "runtime/cpu/key_selection.cc"
@@ -109,27 +107,6 @@ HWY_EXPORT(RunSelectionUnit);
 constexpr int64_t kPositionsOfUnit = 512;
 constexpr int64_t kScoresAtOnce = int64_t{1} << 22;  // 16 MiB
 
-// Numbers in the order of scores, in which both zeros are one and NaN is the greatest.
-uint32_t OrderOf(float score) {
-  if (std::isnan(score)) return UINT32_MAX;
-  const auto bits = std::bit_cast<uint32_t>(score + 0.0f);  // -0 + 0 is 0
-  return (bits >> 31) != 0 ? ~bits : bits | 0x80000000u;
-}
-
-// The positions of the `most` greatest of scores, ascending. `orders` has room for all.
-void KeepGreatest(const SelectingRow& row, int64_t most, uint32_t* orders, int32_t* positions) {
-  std::transform(row.scores, row.scores + row.keys, orders, OrderOf);
-  std::nth_element(orders, orders + most - 1, orders + row.keys, std::greater<>());
-  const uint32_t least = orders[most - 1];
-  int64_t ties = most - std::count_if(orders, orders + most,
-                                      [least](uint32_t order) { return order > least; });
-  for (int64_t position = 0; position < row.keys; ++position) {
-    const uint32_t order = OrderOf(row.scores[position]);
-    if (order < least || (order == least && ties-- <= 0)) continue;
-    *positions++ = static_cast<int32_t>(position);
-  }
-}
-
 int64_t PagesOfUnit(int64_t block_size) {
   return std::max<int64_t>(1, kPositionsOfUnit / block_size);
 }
@@ -168,9 +145,8 @@ void SelectForRows(ThreadPool& pool, const SelectionJob& job, std::span<const Se
   pool.ParallelFor(std::ssize(rows), 1, [&](int64_t begin, int64_t end, int thread) {
     for (int64_t r = begin; r < end; ++r) {
       const SelectingRow& row = rows[static_cast<size_t>(r)];
-      KeepGreatest(row, chosen.most, orders + thread * longest,
-                   chosen.positions.data() + row.row * chosen.most);
-      chosen.counts[static_cast<size_t>(row.row)] = static_cast<int32_t>(chosen.most);
+      KeepGreatest({row.scores, static_cast<size_t>(row.keys)}, orders + thread * longest, row.row,
+                   chosen);
     }
   });
 }

@@ -15,7 +15,7 @@ _CLEARER = 10.0
 
 def _margins(scores, most):
     """How far the last chosen key of each row is from the first that is not; all seen: infinity."""
-    rows = scores.reshape(-1, scores.shape[-1]).float()
+    rows = scores.flatten(0, -2).float()
     hidden = rows <= torch.finfo(torch.float32).min / 2
     best = rows.masked_fill(hidden, -torch.inf).sort(-1, descending=True).values
     if best.shape[-1] <= most:
@@ -41,9 +41,14 @@ def _watched(forward):
     return watched
 
 
-for _indexer in (AXK2Indexer, DeepseekV32Indexer, GlmMoeDsaIndexer):
-    _indexer.margins = []
-    _indexer.forward = _watched(_indexer.forward)
+def watch_indexers(*indexers):
+    """Classes whose objects tell what Family.choosers must."""
+    for indexer in indexers:
+        indexer.margins = []
+        indexer.forward = _watched(indexer.forward)
+
+
+watch_indexers(AXK2Indexer, DeepseekV32Indexer, GlmMoeDsaIndexer)
 
 
 def _indexers(model):

@@ -44,9 +44,8 @@ absl::Status CheckFits(const DraftModelOptions& options, const ModelConfig& conf
         "--max-model-len, or choose another model",
         kFlag, options.directory, config.max_positions, options.context);
   }
-  if (config.recurrent_layers() > 0) {
-    return InvalidArgument("{} {}: {}: {}", kFlag, options.directory, config.architecture,
-                           WhyNotSpeculative(config));
+  if (const std::string_view why = WhyNotSpeculative(config); !why.empty()) {
+    return InvalidArgument("{} {}: {}: {}", kFlag, options.directory, config.architecture, why);
   }
   if (gate.CanDrop()) {
     return InvalidArgument("{} {}: a gate with capacity cannot guess", kFlag, options.directory);

@@ -11,6 +11,22 @@
 namespace folkmoot {
 namespace {
 
+// Multiply-adds of one token's scores and sums in a layer of compressed attention.
+double CompressedScores(const ModelConfig& config, const LayerConfig& layer, double attended) {
+  const IndexerConfig& indexer = config.compressed.indexer;
+  double seen = std::min(attended, static_cast<double>(layer.sliding_window));
+  double indexed = 0;
+  if (layer.compression > 0) {
+    double entries = attended / static_cast<double>(layer.compression);
+    if (layer.overlapping && entries > static_cast<double>(indexer.top_k)) {
+      indexed = static_cast<double>(indexer.heads * indexer.head_dim) * entries;
+      entries = static_cast<double>(indexer.top_k);
+    }
+    seen += entries;
+  }
+  return static_cast<double>(2 * config.heads * config.head_dim) * seen + indexed;
+}
+
 // `tokens` tokens that attend to `attended` positions on average, or choose among them.
 StepCost CostOfStep(const ModelConfig& config, const StepWeights& weights, int64_t tokens,
                     double attended, int64_t logit_rows) {
@@ -30,6 +46,7 @@ StepCost CostOfStep(const ModelConfig& config, const StepWeights& weights, int64
   const double expert =
       static_cast<double>(matrices * config.expert_width() * config.moe.intermediate);
   const auto experts = static_cast<double>(config.moe.experts);
+  double compressed = 0;
   double read = weights.dense;
   double used = (weights.dense - head) * t + head * static_cast<double>(logit_rows);
   for (const LayerConfig& layer : config.layers) {
@@ -39,6 +56,7 @@ StepCost CostOfStep(const ModelConfig& config, const StepWeights& weights, int64
                                     (config.cache_key_dim(layer) + config.cache_value_dim(layer))) *
                 (sparse ? seen : attended);
     }
+    if (layer.mixer == Mixer::kCompressed) compressed += CompressedScores(config, layer, attended);
     if (!layer.moe) continue;
     const double share =
         static_cast<double>(config.top_k(layer)) / static_cast<double>(config.moe.outputs());
@@ -47,7 +65,7 @@ StepCost CostOfStep(const ModelConfig& config, const StepWeights& weights, int64
   }
   return {.bytes = read * weights.bytes_per_weight,
           .flops = 2 * used,
-          .score_flops = 2 * t * (scored + indexed)};
+          .score_flops = 2 * t * (scored + indexed + compressed)};
 }
 
 }  // namespace

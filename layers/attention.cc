@@ -3,6 +3,7 @@
 
 #include <cmath>
 
+#include "layers/compressed_attention.h"
 #include "layers/gated_delta_net.h"
 #include "layers/grouped_attention.h"
 #include "layers/kimi_delta_attention.h"
@@ -96,6 +97,9 @@ absl::StatusOr<std::unique_ptr<Attention>> LoadAttention(ThreadPool& pool, Weigh
                                                          ColumnExchange& columns) {
   if (config.layers[static_cast<size_t>(layer)].mixer == Mixer::kRecurrent) {
     return LoadRecurrent(pool, loader, config, layer, names.recurrent, columns);
+  }
+  if (config.layers[static_cast<size_t>(layer)].mixer == Mixer::kCompressed) {
+    return CompressedAttention::Load(pool, loader, config, layer, names.attention, columns);
   }
   if (config.latent.kv_rank > 0) {
     return LatentAttention::Load(pool, loader, config, layer, names.attention, columns);

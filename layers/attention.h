@@ -21,6 +21,7 @@
 #include "runtime/ops/attention.h"
 #include "runtime/ops/norm.h"
 #include "runtime/ops/recurrent_state.h"
+#include "runtime/ops/row_pages.h"
 
 namespace folkmoot {
 
@@ -39,8 +40,9 @@ struct AttentionStep {
   std::span<const float> position_bias;  // AttentionParams::position_bias of all heads, and reach
   int64_t reach = 0;
   RecurrentState* state = nullptr;  // of Mixer::kRecurrent; null: the model has none
-  // Of sparse attention: keys of indexers, one layer for each, and what the last LightningIndexer
-  // chose; the latter is null where every query sees all keys.
+  RowPages* rows = nullptr;         // of Mixer::kCompressed; likewise
+  // Of sparse attention: keys of indexers, one layer for each, and what the last indexer chose; the
+  // latter is null where every query sees all keys.
   KvCache* index_keys = nullptr;
   const ChosenKeys* chosen = nullptr;
 };
@@ -50,8 +52,8 @@ class Attention {
   virtual ~Attention() = default;
 
   // x [T, H] normalised input. Returns [T, H], which lives as matrices of ColumnExchange do. Writes
-  // this step's keys and values to `cache`, which has this rank's heads, or takes step.state
-  // further. Collective over the ranks of the exchange.
+  // this step's keys and values to `cache`, which has this rank's heads, or to step.rows, or takes
+  // step.state further. Collective over the ranks of the exchange.
   virtual absl::StatusOr<Matrix> Forward(LayerContext& ctx, const AttentionStep& step,
                                          KvCache& cache, ConstMatrix x) const = 0;
 };

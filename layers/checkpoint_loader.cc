@@ -103,6 +103,25 @@ class CheckpointLoader : public WeightLoader {
     return WeightView{ordered.data, ordered.dtype, 1, n};
   }
 
+  absl::StatusOr<std::vector<int32_t>> Integers(const std::string& name, int64_t rows, int64_t n,
+                                                int64_t /*below*/) override {
+    FM_ASSIGN_OR_RETURN(const TensorInfo* info, Found(name, std::vector<int64_t>{rows, n}));
+    if (info->blocks != nullptr || (info->dtype != DType::kI64 && info->dtype != DType::kI32)) {
+      return InvalidArgument("{}: tensor '{}' is stored as {}; it must be I64 or I32", info->file,
+                             name, info->type_name());
+    }
+    FM_RETURN_IF_ERROR(CheckReadable(*info, name, {info->data, static_cast<size_t>(info->bytes)}));
+    std::vector<int32_t> ids(static_cast<size_t>(rows * n));
+    for (size_t i = 0; i < ids.size(); ++i) {
+      const int64_t id = info->dtype == DType::kI64
+                             ? reinterpret_cast<const int64_t*>(info->data)[i]
+                             : reinterpret_cast<const int32_t*>(info->data)[i];
+      ids[i] = static_cast<int32_t>(std::clamp<int64_t>(id, INT32_MIN, INT32_MAX));
+    }
+    ReportRead(info->bytes);
+    return ids;
+  }
+
   // Packed weights are read from their copy: drop the file's pages from this process.
   void Release(std::span<const std::byte> bytes) override {
     for (std::vector<std::byte>& scratch : scratch_) {
@@ -214,8 +233,8 @@ class CheckpointLoader : public WeightLoader {
     return {memory->data(), info.dtype, ref.n, ref.k};
   }
 
-  absl::StatusOr<const TensorInfo*> Checked(const std::string& name,
-                                            const std::vector<int64_t>& shape) const {
+  absl::StatusOr<const TensorInfo*> Found(const std::string& name,
+                                          const std::vector<int64_t>& shape) const {
     const TensorInfo* info = checkpoint_.Find(name);
     if (info == nullptr) {
       return NotFound("tensor '{}' of shape [{}] is missing from the checkpoint", name,
@@ -226,6 +245,13 @@ class CheckpointLoader : public WeightLoader {
                              info->file, name, fmt::join(info->shape, ", "),
                              fmt::join(shape, ", "));
     }
+    return info;
+  }
+
+  // Weights: codes, or plain numbers.
+  absl::StatusOr<const TensorInfo*> Checked(const std::string& name,
+                                            const std::vector<int64_t>& shape) const {
+    FM_ASSIGN_OR_RETURN(const TensorInfo* info, Found(name, shape));
     if (info->blocks != nullptr) return info;
     if (info->dtype != DType::kF32 && info->dtype != DType::kBF16 && info->dtype != DType::kF16) {
       return InvalidArgument("{}: tensor '{}' has dtype {}; weights must be F32, BF16 or F16",

@@ -22,6 +22,11 @@ inline ColumnSplit KvHeadSplit(const ModelConfig& config, const LayerConfig& lay
   return ColumnSplit::Even(config.kv_heads_of(layer), 1, ranks);
 }
 
+// Groups of heads that an output matrix of their own reads (CompressedConfig).
+inline ColumnSplit OutputGroupSplit(const ModelConfig& config, int ranks) {
+  return ColumnSplit::Even(config.compressed.output_groups, 1, ranks);
+}
+
 // Whole panels of `panel` columns; parts of them where there are fewer panels than ranks.
 inline ColumnSplit PanelSplit(int64_t cols, int64_t panel, int ranks) {
   while (panel > 1 && (cols + panel - 1) / panel < ranks) panel /= 2;

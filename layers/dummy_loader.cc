@@ -59,12 +59,22 @@ class DummyLoader : public WeightLoader {
     return WeightView{storage.data(), DType::kF32, 1, n};
   }
 
+  absl::StatusOr<std::vector<int32_t>> Integers(const std::string& name, int64_t rows, int64_t n,
+                                                int64_t below) override {
+    uint64_t first = XXH3_64bits_withSeed(name.data(), name.size(), seed_) >> 32;
+    std::vector<int32_t> ids;
+    for (int64_t i = 0; i < rows * n; ++i) {  // neighbours differ
+      ids.push_back(static_cast<int32_t>(first++ % static_cast<uint64_t>(below)));
+    }
+    return ids;
+  }
+
   void Release(std::span<const std::byte>) override {}
 
  private:
   WeightView Fill(const TensorRef& ref, std::vector<std::byte>& storage) {
     const bool embedding = ref.name.find("embed_tokens") != std::string::npos ||
-                           ref.name.ends_with(".wte.weight") ||
+                           ref.name == "embed.weight" || ref.name.ends_with(".wte.weight") ||
                            ref.name.ends_with(".embeddings.weight");
     const float deviation = embedding ? 1.0f : 1.0f / std::sqrt(static_cast<float>(ref.k));
     uint64_t state = XXH3_64bits_withSeed(ref.name.data(), ref.name.size(), seed_) | 1u;

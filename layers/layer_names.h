@@ -8,6 +8,18 @@
 
 namespace folkmoot {
 
+// Of a compressor of windows (layers/window_compressor.h), modules: its values, gates and the norm
+// of entries; whole: the gates' biases by place, [rate, columns].
+struct CompressorNames {
+  std::string values, gates, norm, bias;
+};
+
+// Of hyper-connections (layers/hyper_connection.h), whole: [outputs, n H], [outputs], and the
+// outputs' scales.
+struct HyperNames {
+  std::string weights, base, scale;
+};
+
 struct AttentionNames {
   std::string q, k, v, o;      // modules
   std::string qkv;             // one module in place of the three, rows of q, k and v; empty: none
@@ -21,6 +33,10 @@ struct AttentionNames {
   // Of an indexer, modules: q, from the latent of q or the hidden state, one key, norms of both,
   // and weights of heads.
   std::string index_q, index_k, index_q_norm, index_k_norm, index_weights;
+  // Of Mixer::kCompressed, modules beside those of q of low rank: the row of a token, its norm, and
+  // the first output matrix, whose rows are those of all groups; and two compressors.
+  std::string rows, rows_norm, o_a;
+  CompressorNames compressor, index_compressor;
   // A mixture of heads, whole names: k and then v rows, [2 kv, H], of kv rows each; the router of E
   // experts, [E, H]; their queries, [E, kv, H], and outputs, [E, H, kv]; and the bias of the sum.
   std::string kv, router, experts_q, experts_o, experts_bias;
@@ -78,12 +94,14 @@ struct MoeNames {
   std::string selection_bias;      // [E]; MoeConfig::selection_bias
   std::string packed_selection_bias;  // as packed_router
   int64_t selection_bias_rows = 0;    // [so many, E], of which the first is read; 0: [E]
+  std::string token_table;            // [V, K]; LayerConfig::hashed
   ExpertNames experts;
   std::string output_bias;  // [H]; MoeConfig::output_bias
   // The shared expert, if there is one: a prefix of {gate,up,down}_proj.weight, or a matrix of gate
   // and then up rows, [2S, H], and [H, S].
   std::string shared_prefix;
-  bool shared_gated = true;  // false: {up,down}_proj alone, a network without a gate
+  bool shared_as_experts = false;  // the prefix of what experts.gate, up and down name
+  bool shared_gated = true;        // false: {up,down}_proj alone, a network without a gate
   std::string shared_gate_up;
   std::string shared_down;
   std::string weight_scales;          // [E]; MoeConfig::weight_scales
@@ -110,6 +128,7 @@ struct LayerNames {
   // LayerConfig::beside: norms of what the dense network gives and of what experts read and give,
   // modules, and the norm of what the router reads, whole: it has a weight alone.
   std::string dense_post_norm, expert_norm, expert_post_norm, router_norm;
+  HyperNames attention_streams, ffn_streams;  // ModelConfig::hyper
   // ModelConfig::layer_inputs, modules [P, H], [H, P] and [H]; and layer_scalars, [1].
   std::string input_gate, input_projection, input_post_norm;
   std::string scalar;
@@ -125,6 +144,7 @@ struct EndNames {
   std::string encoder_embedding = {}, decoder_embedding = {};
   // ModelConfig::layer_inputs: [its vocabulary, layers * P], and modules [layers * P, H] and [P].
   std::string input_embedding = {}, input_projection = {}, input_norm = {};
+  HyperNames streams = {};  // ModelConfig::hyper
 };
 
 AttentionNames UsualAttentionNames(const std::string& prefix);

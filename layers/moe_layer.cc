@@ -8,6 +8,14 @@
 namespace folkmoot {
 
 GatedFfnTensors TensorsOfShared(const MoeNames& names, int64_t hidden, int64_t intermediate) {
+  if (names.shared_as_experts) {
+    const auto tensor = [&](const std::string& leaf, int64_t n, int64_t k) {
+      return TensorRef{.name = names.shared_prefix + leaf, .n = n, .k = k};
+    };
+    return {tensor(names.experts.gate, intermediate, hidden),
+            tensor(names.experts.up, intermediate, hidden),
+            tensor(names.experts.down, hidden, intermediate)};
+  }
   if (names.shared_gate_up.empty()) {
     GatedFfnTensors tensors = TensorsOf(names.shared_prefix, hidden, intermediate);
     if (!names.shared_gated) tensors.gate = std::exchange(tensors.up, {});
@@ -34,7 +42,11 @@ absl::StatusOr<MoeLayer> MoeLayer::Load(ThreadPool& pool, WeightLoader& loader,
   if (config.moe.router_bias) {
     FM_ASSIGN_OR_RETURN(layer.router_bias_, loader.Vector(names.router_bias, outputs));
   }
-  if (config.moe.selection_bias) {
+  if (kind.hashed) {
+    FM_ASSIGN_OR_RETURN(layer.token_table_,
+                        loader.DistinctIds(names.token_table, config.vocab, config.top_k(kind),
+                                           config.moe.experts));
+  } else if (config.moe.selection_bias) {
     const int64_t rows = names.selection_bias_rows;
     FM_ASSIGN_OR_RETURN(layer.selection_bias_,
                         rows > 0 ? loader.Row(names.selection_bias, outputs, 0, rows)
@@ -86,6 +98,7 @@ void MoeLayer::Bind(int layer, int moe_index, const Gate& gate, int64_t top_k,
   layer_ = layer;
   moe_router_ = MoeRouter(layer, moe_index, gate, top_k);
   moe_router_.set_biases(router_bias_, selection_bias_);
+  moe_router_.set_token_table(token_table_, top_k);
   dispatcher_ = &dispatcher;
   handle_ = dispatcher.MakeHandle();
   if (!gate.config().shared) shared_.reset();

@@ -75,6 +75,7 @@ class MoeLayer {
   std::vector<float> shared_gate_;                   // [H] or empty
   std::vector<float> router_bias_, selection_bias_;  // [E] or empty
   std::vector<float> weight_scales_;                 // [E] or empty
+  std::vector<int32_t> token_table_;                 // [V, experts of a token] or empty
   std::vector<float> output_bias_;                   // [this rank's columns] or empty
   // Where experts have a width of their own: what makes their rows, whole on every rank, and this
   // rank's columns of what turns their sums back.

@@ -81,7 +81,9 @@ GateInput MoeRouter::InputOf(const LayerContext& ctx, ConstMatrix logits,
           .top_k = top_k_,
           .step = ctx.step,
           .router_bias = router_bias_,
-          .selection_bias = selection_bias_};
+          .selection_bias = selection_bias_,
+          .token_table = token_table_,
+          .token_experts = token_experts_};
 }
 
 GateSequence MoeRouter::SequenceOf(const BatchSequence& sequence, const Gate& gate) const {

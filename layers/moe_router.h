@@ -27,6 +27,12 @@ class MoeRouter {
     selection_bias_ = selection;
   }
 
+  // GateInput::token_table of this layer, which must outlive the router.
+  void set_token_table(std::span<const int32_t> table, int64_t experts) {
+    token_table_ = table;
+    token_experts_ = experts;
+  }
+
   // logits [T, E]. Collective over ctx.experts where a gate is.
   absl::StatusOr<Routing> Route(LayerContext& ctx, const ForwardBatch& batch, ConstMatrix logits);
 
@@ -44,6 +50,8 @@ class MoeRouter {
   int64_t top_k_ = 0;
   const Gate* gate_ = nullptr;
   std::span<const float> router_bias_, selection_bias_;
+  std::span<const int32_t> token_table_;
+  int64_t token_experts_ = 0;
   std::vector<GateSequence> sequences_;
 };
 

@@ -129,6 +129,12 @@ class PanelLoader : public WeightLoader {
   absl::StatusOr<WeightView> ViewVector(const std::string& name, int64_t, int64_t) override {
     return OnlyPanels(name);
   }
+  // Numbers below 2^24 are float32.
+  absl::StatusOr<std::vector<int32_t>> Integers(const std::string& name, int64_t rows, int64_t n,
+                                                int64_t /*below*/) override {
+    FM_ASSIGN_OR_RETURN(const std::vector<float> values, Vector(name, rows * n, 0));
+    return std::vector<int32_t>(values.begin(), values.end());
+  }
   void Release(std::span<const std::byte>) override {}
 
  private:
@@ -262,6 +268,12 @@ class PanelRecorder : public WeightLoader {
  protected:
   absl::StatusOr<WeightView> ViewVector(const std::string& name, int64_t, int64_t) override {
     return FailedPrecondition("'{}' was read past the packed file", name);
+  }
+  absl::StatusOr<std::vector<int32_t>> Integers(const std::string& name, int64_t rows, int64_t n,
+                                                int64_t below) override {
+    FM_ASSIGN_OR_RETURN(std::vector<int32_t> ids, from_.DistinctIds(name, rows, n, below));
+    FM_RETURN_IF_ERROR(Record(name, std::vector<float>(ids.begin(), ids.end())));
+    return ids;
   }
   void Release(std::span<const std::byte>) override {}
 

@@ -181,6 +181,25 @@ absl::StatusOr<std::vector<float>> WeightLoader::Row(const std::string& name, in
   return Widen(view);
 }
 
+absl::StatusOr<std::vector<int32_t>> WeightLoader::DistinctIds(const std::string& name,
+                                                               int64_t rows, int64_t n,
+                                                               int64_t below) {
+  FM_ASSIGN_OR_RETURN(std::vector<int32_t> ids, Integers(name, rows, n, below));
+  for (int64_t row = 0; row < rows; ++row) {
+    const auto first = ids.begin() + row * n;
+    for (auto id = first; id < first + n; ++id) {
+      if (*id < 0 || *id >= below) {
+        return InvalidArgument("tensor '{}': row {} has {}, but must have numbers of 0 to {}", name,
+                               row, *id, below - 1);
+      }
+      if (std::find(first, id, *id) != id) {
+        return InvalidArgument("tensor '{}': row {} has {} twice", name, row, *id);
+      }
+    }
+  }
+  return ids;
+}
+
 std::vector<float> WeightLoader::Widen(const WeightView& view) {
   std::vector<float> values(static_cast<size_t>(view.n * view.k));
   for (size_t i = 0; i < values.size(); ++i) {

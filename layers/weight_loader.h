@@ -106,6 +106,11 @@ class WeightLoader {
   virtual absl::StatusOr<std::vector<float>> Row(const std::string& name, int64_t n,
                                                  int64_t row = 0, int64_t rows = 1);
 
+  // An integer tensor [rows, n] whose rows are different numbers of 0 .. below - 1 each, as tables
+  // that send tokens to experts are.
+  absl::StatusOr<std::vector<int32_t>> DistinctIds(const std::string& name, int64_t rows, int64_t n,
+                                                   int64_t below);
+
   // For all that is asked for from now on.
   void set_options(const WeightOptions& options) { options_ = options; }
   std::optional<DType> dtype() const { return options_.dtype; }
@@ -117,6 +122,10 @@ class WeightLoader {
  protected:
   virtual absl::StatusOr<WeightView> ViewVector(const std::string& name, int64_t n,
                                                 int64_t taps) = 0;
+  // An integer tensor [rows, n]; of a model without files numbers below `below`, different ones in
+  // each row.
+  virtual absl::StatusOr<std::vector<int32_t>> Integers(const std::string& name, int64_t rows,
+                                                        int64_t n, int64_t below) = 0;
   // The loader may give memory of a view back that will not be read again.
   virtual void Release(std::span<const std::byte> bytes) = 0;
   void ReleaseView(const WeightView& view);

@@ -336,6 +336,12 @@ bool ModelConfig::uniform_heads() const {
 int64_t ModelConfig::cache_numbers() const {
   int64_t sum = indexers() * indexer.head_dim;
   for (size_t i = static_cast<size_t>(encoder.layers); i < layers.size(); ++i) {
+    const LayerConfig& layer = layers[i];
+    if (layer.mixer == Mixer::kCompressed) {
+      const int64_t entry = head_dim + (layer.overlapping ? compressed.indexer.head_dim : 0);
+      sum += head_dim;
+      if (layer.compression > 0) sum += (entry + layer.compression - 1) / layer.compression;
+    }
     if (!caches(layers[i])) continue;
     sum += cache_heads(layers[i]) * (cache_key_dim(layers[i]) + cache_value_dim(layers[i]));
   }

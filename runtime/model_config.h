@@ -61,9 +61,10 @@ struct RopeConfig {
   std::vector<double> divisors;
 };
 
-// What mixes the tokens of a layer: attention, or a recurrence (RecurrentConfig). kNone: the layer
-// is a feed-forward network alone (Nemotron-H).
-enum class Mixer : uint8_t { kAttention, kRecurrent, kNone };
+// What mixes the tokens of a layer: attention, that with one key and value for all heads and
+// compressed entries (CompressedConfig), or a recurrence (RecurrentConfig). kNone: the layer is a
+// feed-forward network alone (Nemotron-H).
+enum class Mixer : uint8_t { kAttention, kCompressed, kRecurrent, kNone };
 
 struct LayerConfig {
   Mixer mixer = Mixer::kAttention;
@@ -83,6 +84,12 @@ struct LayerConfig {
   int64_t kv_layer = -1;         // whose keys and values it reads (Gemma 4); -1: it has its own
   int64_t intermediate = 0;      // of the dense FFN, where not ModelConfig::intermediate
   bool sinks = false;            // AttentionParams::sinks
+  // Of kCompressed: tokens of an entry; 0: it sees its window alone. Entries of overlapping windows
+  // are made from two, and an indexer chooses among them.
+  int64_t compression = 0;
+  bool overlapping = false;
+  // What experts a token has is read from a table by its id (DeepSeek-V4).
+  bool hashed = false;
   // Of sparse attention (IndexerConfig): chooses keys itself; else those of the layer before count.
   bool indexer = false;
   // Of Activation::kLimitedSwiglu in experts, and in the dense FFN or the shared expert; 0: none.
@@ -161,6 +168,26 @@ struct IndexerConfig {
   // last local_blocks are always some (MiniMax-M3; layers/block_indexer.h). 0: keys one by one.
   int64_t block = 0;
   int64_t local_blocks = 0;
+};
+
+// DeepSeek-V4's attention (layers/compressed_attention.h): a token has one row of head_dim numbers,
+// key and value of all heads; windows of the past become entries, which are such rows, too
+// (LayerConfig::compression). What heads give goes through two matrices, the first of which is one
+// for each group of heads.
+struct CompressedConfig {
+  int64_t q_rank = 0;
+  int64_t output_groups = 0;
+  int64_t output_rank = 0;  // of a group
+  IndexerConfig indexer;    // of layers with overlapping windows
+};
+
+// Manifold-constrained hyper-connections (mHC, arXiv 2512.24880): the residual is `streams` of them
+// side by side, which each part of a layer reads and writes as learned mixtures
+// (layers/hyper_connection.h).
+struct HyperConfig {
+  int64_t streams = 0;  // 0: the residual is one, and nothing mixes it
+  int64_t iterations = 0;
+  double eps = 1e-6;
 };
 
 // What keeps a state of fixed size per sequence in place of keys and values: linear attention by
@@ -263,10 +290,12 @@ struct ModelConfig {
   // stream by way of a gate (Gemma 4; layers/models/layer_inputs.h); 0: there is none.
   int64_t layer_inputs = 0;
   int64_t layer_input_vocab = 0;
-  bool layer_scalars = false;  // the stream behind a layer is multiplied with a number of it
-  LatentConfig latent;         // kv_rank == 0: attention has keys and values of its own
-  IndexerConfig indexer;       // of attention that is sparse
-  RecurrentConfig recurrent;   // of layers with Mixer::kRecurrent
+  bool layer_scalars = false;   // the stream behind a layer is multiplied with a number of it
+  LatentConfig latent;          // kv_rank == 0: attention has keys and values of its own
+  IndexerConfig indexer;        // of attention that is sparse
+  RecurrentConfig recurrent;    // of layers with Mixer::kRecurrent
+  CompressedConfig compressed;  // of layers with Mixer::kCompressed
+  HyperConfig hyper;
   // Each has queries for all keys and an output; a token chooses heads / kv_heads (JetMoE). 0:
   // none.
   int64_t attention_experts = 0;
@@ -291,6 +320,7 @@ struct ModelConfig {
   int64_t decoder_layers() const { return static_cast<int64_t>(layers.size()) - encoder.layers; }
   // Layers whose state a sequence has beside its pages, and those with keys and values in them.
   int64_t recurrent_layers() const { return layers_with(Mixer::kRecurrent); }
+  int64_t compressed_layers() const { return layers_with(Mixer::kCompressed); }
   int64_t cache_layers() const;
   int64_t layers_with(Mixer mixer) const;
   // The place of layer `index` among those with the same mixer; of attention among those with keys
@@ -339,7 +369,8 @@ struct ModelConfig {
   static bool caches(const LayerConfig& layer) {
     return layer.mixer == Mixer::kAttention && layer.kv_layer < 0;
   }
-  // Of a token, in all layers of the decoder, keys of indexers included.
+  // Of a token, in all layers of the decoder, keys of indexers included, and the share of entries;
+  // what open windows have taken up is not.
   int64_t cache_numbers() const;
 };
 

@@ -139,6 +139,14 @@ _DEEPSEEK = _SIZES | {"num_key_value_heads": 4, "q_lora_rank": 32, "kv_lora_rank
                       "first_k_dense_replace": 1}
 # Of an indexer only the weights of heads are plain.
 _INDEX = {"index_topk": 8, "index_n_heads": 4, "index_head_dim": 32}
+# Compressors stay plain.
+_DEEPSEEK_V4 = _SIZES | _INDEX | {
+    "num_key_value_heads": 1, "head_dim": 32, "q_lora_rank": 32, "o_groups": 2, "o_lora_rank": 32,
+    "moe_intermediate_size": 32, "n_routed_experts": 6, "num_experts_per_tok": 2,
+    "sliding_window": 6, "index_topk": 3, "hc_mult": 2, "hc_sinkhorn_iters": 4,
+    "qk_rope_head_dim": 16, "num_hash_layers": 1, "compress_rate_csa": 3, "compress_rate_hca": 5,
+    "layer_types": ["compressed_sparse_attention", "heavily_compressed_attention"],
+}
 _MIXTRAL = _SIZES | {"intermediate_size": 96, "num_local_experts": 4, "num_experts_per_tok": 2}
 
 MODELS = {
@@ -150,14 +158,18 @@ MODELS = {
                         floats("mxfp4-pack-quantized", 4, "group", group_size=32)),
     "deepseek_v3-fp8": ("deepseek_v3", _DEEPSEEK, "BF16", Fp8()),
     "deepseek_v32-fp8": ("deepseek_v32", _DEEPSEEK | _INDEX, "BF16", Fp8()),
+    "deepseek_v4-fp8": ("deepseek_v4", _DEEPSEEK_V4, "BF16", Fp8()),
     "mixtral-awq": ("mixtral", _MIXTRAL, "F16", Awq(32)),
 }
 
 
 def is_quantised(name):
     """Matrices of attention and of feed-forward networks; routers, embeddings and heads stay."""
-    ends = ("_proj", "_with_mqa", ".w1", ".w2", ".w3", ".wq_b", ".wk")
-    return name.endswith(tuple(f"{end}.weight" for end in ends)) and "weights_proj" not in name
+    ends = ("_proj", "_with_mqa", ".w1", ".w2", ".w3", ".wq_a", ".wq_b", ".wk", ".wkv", ".wo_a",
+            ".wo_b")
+    plain = ("weights_proj", "compressor.")
+    return (name.endswith(tuple(f"{end}.weight" for end in ends))
+            and not any(part in name for part in plain))
 
 
 def packed_from(tensors, drawn, model_type, config):
@@ -201,7 +213,8 @@ def write_model(name, out):
         for tensor_name, tensor in released(drawn, config).items():
             if not is_quantised(tensor_name):
                 numbers[tensor_name] = tensor
-                files[tensor_name] = tensor.to(checkpoint.TORCH_DTYPES[dtype])
+                floats = tensor.is_floating_point()
+                files[tensor_name] = tensor.to(checkpoint.TORCH_DTYPES[dtype]) if floats else tensor
                 continue
             parts, numbers[tensor_name] = scheme.quantize(tensor.contiguous())
             module = tensor_name.removesuffix(".weight")

@@ -48,6 +48,8 @@ std::string_view ActivationName(Activation activation) {
       return "relu_squared";
     case Activation::kLimitedSwiglu:
       return "limited_swiglu";
+    case Activation::kCappedSwiglu:
+      return "capped_swiglu";
   }
   return "";
 }
@@ -86,7 +88,30 @@ std::string LayersText(const ModelConfig& config) {
   return text + ")";
 }
 
+std::string CompressedText(const ModelConfig& config) {
+  const CompressedConfig& compressed = config.compressed;
+  int64_t sparse = 0, heavy = 0;
+  for (const LayerConfig& layer : config.layers) {
+    if (layer.compression > 0) (layer.overlapping ? sparse : heavy) += 1;
+  }
+  std::string text =
+      fmt::format("{} heads of {} over one key and value", config.heads, config.head_dim);
+  for (const LayerConfig& layer : config.layers) {
+    int64_t& count = layer.overlapping ? sparse : heavy;
+    if (layer.compression == 0 || count == 0) continue;
+    text += fmt::format(", entries of {} tokens in {} layers", layer.compression, count);
+    if (layer.overlapping) {
+      text += fmt::format(", {} of them chosen by {} index heads of {}", compressed.indexer.top_k,
+                          compressed.indexer.heads, compressed.indexer.head_dim);
+    }
+    count = 0;  // all of a kind are alike
+  }
+  return text + fmt::format(", outputs in {} groups of rank {}", compressed.output_groups,
+                            compressed.output_rank);
+}
+
 std::string HeadsText(const ModelConfig& config) {
+  if (config.compressed_layers() > 0) return CompressedText(config);
   const LatentConfig& latent = config.latent;
   const IndexerConfig& indexer = config.indexer;
   if (latent.kv_rank == 0) {
@@ -147,7 +172,7 @@ std::string AttentionText(const ModelConfig& config) {
 
 bool Rotates(const ModelConfig& config) {
   return std::any_of(config.layers.begin(), config.layers.end(), [](const LayerConfig& layer) {
-    return layer.mixer == Mixer::kAttention && layer.rope;
+    return (layer.mixer == Mixer::kAttention || layer.mixer == Mixer::kCompressed) && layer.rope;
   });
 }
 
@@ -190,6 +215,9 @@ void AddMoeRows(const ModelConfig& config, KeyValues& table) {
       fmt::format("{}, top {} chosen, intermediate {}, weights {}", moe.experts, moe.top_k,
                   moe.intermediate, moe.norm_topk_prob ? "renormalised" : "as they are");
   if (moe.expert_bias) experts += ", biases";
+  const auto hashed = std::count_if(config.layers.begin(), config.layers.end(),
+                                    [](const LayerConfig& layer) { return layer.hashed; });
+  if (hashed > 0) experts += fmt::format(", by a table of tokens in {} layers", hashed);
   if (moe.latent > 0) experts += fmt::format(", on vectors of {}", moe.latent);
   if (moe.zero_experts > 0) experts += fmt::format(", {} that do nothing", moe.zero_experts);
   if (moe.groups > 1) {
@@ -218,6 +246,10 @@ void AddConfigRows(const ModelConfig& config, KeyValues& table) {
   table.Add("layers", LayersText(config));
   table.Add("hidden", fmt::format("{}, dense FFN {}, {}", config.hidden, config.intermediate,
                                   ActivationName(config.activation)));
+  if (config.hyper.streams > 0) {
+    table.Add("residual", fmt::format("{} streams, mixed in {} iterations", config.hyper.streams,
+                                      config.hyper.iterations));
+  }
   table.Add("attention", AttentionText(config));
   AddRecurrentRows(config, table);
   AddMoeRows(config, table);
@@ -261,6 +293,8 @@ nlohmann::ordered_json ConfigJson(const ModelConfig& config) {
   json["index_head_dim"] = config.indexer.head_dim;
   json["index_block"] = config.indexer.block;
   json["index_layers"] = config.indexers();
+  json["compressed_layers"] = config.compressed_layers();
+  json["residual_streams"] = std::max<int64_t>(1, config.hyper.streams);
   json["qk_norm"] = config.qk_norm != QkNormKind::kNone;
   json["qk_norm_rows"] = config.qk_norm == QkNormKind::kRows;
   json["clip_qkv"] = config.clip_qkv;

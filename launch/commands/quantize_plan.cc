@@ -20,6 +20,12 @@ bool IsMatrixToEncode(const ListedTensor& tensor, const EndNames& ends, bool hea
   return tensor.name != ends.embedding;
 }
 
+const OtherNames* OtherNamesIn(const Family& family, const Checkpoint& checkpoint) {
+  const OtherNames* const other = family.other_names;
+  if (other == nullptr || checkpoint.Find(other->end_names().embedding) == nullptr) return nullptr;
+  return other;
+}
+
 bool Divides(EncodeType type, int64_t group, const TensorRef& matrix) {
   return matrix.k % group == 0 && (type != EncodeType::kFp8 || matrix.n % group == 0);
 }
@@ -30,7 +36,9 @@ class Planner {
       : options_(options),
         config_(config),
         checkpoint_(checkpoint),
-        family_(*FindFamily(config.architecture)) {}
+        family_(*FindFamily(config.architecture)),
+        other_(OtherNamesIn(family_, checkpoint)),
+        ends_(other_ != nullptr ? other_->end_names() : family_.end_names()) {}
 
   absl::StatusOr<QuantizePlan> Plan(std::span<const ListedTensor> tensors) {
     if (config_.moe.experts > 0 && MoeNamesOf("").experts.always_packed) {
@@ -48,7 +56,7 @@ class Planner {
       if (!known.contains(name)) AddCopy(std::string(name), std::string(name));
     }
     // A tied head has no tensor, but is a module that others would look for.
-    if (config_.tied_embeddings) plan_.plain_matrices.push_back(family_.end_names().head);
+    if (config_.tied_embeddings) plan_.plain_matrices.push_back(ends_.head);
     plan_.group = Group();
     for (QuantizeItem& item : plan_.items) Settle(item);
     return std::move(plan_);
@@ -58,7 +66,7 @@ class Planner {
   void Add(const ListedTensor& tensor) {
     if (tensor.expert == ListedTensor::kAllExperts) {
       AddPacked(tensor);
-    } else if (IsMatrixToEncode(tensor, family_.end_names(), options_.head)) {
+    } else if (IsMatrixToEncode(tensor, ends_, options_.head)) {
       plan_.items.push_back(
           {.from = {.name = tensor.name, .n = tensor.shape[0], .k = tensor.shape[1]},
            .to = tensor.name,
@@ -81,7 +89,7 @@ class Planner {
     }
     plan_.items.push_back(std::move(item));
     const std::optional<std::string> module = ModuleOf(to);
-    if (module && info->shape.size() == 2 && from != family_.end_names().embedding) {
+    if (module && info->shape.size() == 2 && from != ends_.embedding) {
       plan_.plain_matrices.push_back(*module);
     }
   }
@@ -106,8 +114,9 @@ class Planner {
   }
 
   MoeNames MoeNamesOf(const std::string& name) const {
-    const size_t end = name.find('.', family_.layers.size());
-    return NamesOf(family_, name.substr(0, end + 1)).moe;
+    const std::string_view layers = other_ != nullptr ? other_->layers : family_.layers;
+    const std::string prefix = name.substr(0, name.find('.', layers.size()) + 1);
+    return other_ != nullptr ? other_->layer_names(prefix).moe : NamesOf(family_, prefix).moe;
   }
 
   // A family's own name for its router, which packed files do without.
@@ -162,6 +171,8 @@ class Planner {
   const ModelConfig& config_;
   const Checkpoint& checkpoint_;
   const Family& family_;
+  const OtherNames* other_;  // null: the checkpoint has the family's own
+  const EndNames ends_;
   QuantizePlan plan_;
 };
 

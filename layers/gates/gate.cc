@@ -70,6 +70,8 @@ void CheckShapes(const GateConfig& config, const GateInput& input) {
            input.rerouted.size() == rows * static_cast<size_t>(config.top_k));
   FM_CHECK(input.router_bias.empty() || input.router_bias.size() == experts);
   FM_CHECK(input.selection_bias.empty() || input.selection_bias.size() == experts);
+  FM_CHECK(input.token_table.empty() || config.selection == Selection::kTokenTable ||
+           input.token_experts >= config.top_k);
   int64_t covered = 0;
   for (const GateSequence& sequence : input.sequences) {
     FM_CHECK(sequence.first_row == covered && sequence.rows >= 0);
@@ -81,21 +83,25 @@ void CheckShapes(const GateConfig& config, const GateInput& input) {
 
 absl::StatusOr<std::span<const int32_t>> ConfiguredGate::Forced(const GateInput& input,
                                                                 int64_t row) const {
-  if (config_.selection == Selection::kLearned) return std::span<const int32_t>{};
+  const bool of_layer = config_.selection == Selection::kLearned;
+  if (of_layer && input.token_table.empty()) return std::span<const int32_t>{};
+  const std::span<const int32_t> table =
+      of_layer ? input.token_table : std::span<const int32_t>(config_.token_table);
   const auto k = static_cast<size_t>(config_.top_k);
-  const auto ids = static_cast<int64_t>(config_.token_table.size() / k);
+  const size_t width = of_layer ? static_cast<size_t>(input.token_experts) : k;
+  const auto ids = static_cast<int64_t>(table.size() / width);
   const bool given = static_cast<size_t>(row) < input.token_ids.size();
   int64_t id = given ? input.token_ids[static_cast<size_t>(row)] : -1;
   if (!IsValid(input, row) && (id < 0 || id >= ids)) id = 0;  // padding may hold anything
   if (!given && id < 0) {
-    return InvalidArgument("layer {}: selection=token_table needs the token id of row {}",
-                           input.layer, row);
+    return InvalidArgument("layer {}: a token table needs the token id of row {}", input.layer,
+                           row);
   }
   if (id < 0 || id >= ids) {
     return InvalidArgument("layer {} row {}: token id {} is outside of the token_table of {} rows",
                            input.layer, row, id, ids);
   }
-  return std::span<const int32_t>(config_.token_table).subspan(static_cast<size_t>(id) * k, k);
+  return table.subspan(static_cast<size_t>(id) * width, k);
 }
 
 absl::Status ConfiguredGate::DecideRow(const GateInput& input, int64_t row, bool bad,

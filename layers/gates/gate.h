@@ -43,13 +43,17 @@ struct GateInput {
   // [T] prefix hash of the tokens up to and including this one, or sequence id. May be empty when
   // config().UsesRandom() is false.
   std::span<const uint64_t> streams = {};
-  std::span<const int32_t> token_ids = {};  // [T]; only read with selection = token_table
+  std::span<const int32_t> token_ids = {};  // [T]; only read where a token_table is
   int layer = 0;
   int64_t top_k = 0;  // of ChoicesOfLayer
   int64_t step = -1;
   // [E] of this layer's weights; where not empty they replace the vectors of the config.
   std::span<const float> router_bias = {};
   std::span<const float> selection_bias = {};
+  // Experts of each token id, token_experts in a row: of a layer whose tokens have the experts that
+  // a table says (DeepSeek-V4). Scores weigh them, and selection = token_table has its own table.
+  std::span<const int32_t> token_table = {};
+  int64_t token_experts = 0;  // at least ChoicesOfLayer
   // Tests and `folkmoot route` inject these; empty in serving.
   std::span<const float> uniforms = {};  // [T] for all extra slots of a token, or [T, K - 1]
   std::span<const uint8_t> valid = {};   // [T] 0 = padding: no place, weight 0, not counted in S

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// DecoderModel::Forward is the whole model on one screen; decoder_load.cc loads it.
+// DecoderModel::Forward and RunBlocks are the whole model on one screen; decoder_load.cc loads it.
 #include "layers/models/decoder.h"
 
 #include <algorithm>
@@ -24,10 +24,18 @@ ConstMatrix PostNormed(LayerContext& ctx, const std::optional<Norm>& norm, Const
 absl::StatusOr<Matrix> DecoderModel::Forward(LayerContext& ctx, const ForwardBatch& batch) {
   FM_CHECK(cache_.has_value());
   ctx.workspace.Reset();
-  const bool watched = ctx.observer != nullptr && ctx.observer->WantsLayerOutput();
-  const float factor = config_.residual_multiplier;
   const AttentionStep step = StepOf(ctx, batch);
   const Stream stream = Embed(ctx, batch);
+  FM_RETURN_IF_ERROR(streams_head_ ? RunStreams(ctx, batch, step, stream)
+                                   : RunBlocks(ctx, batch, step, stream));
+  hidden_ = stream.normed;
+  return Logits(ctx, batch, stream.normed);
+}
+
+absl::Status DecoderModel::RunBlocks(LayerContext& ctx, const ForwardBatch& batch,
+                                     const AttentionStep& step, const Stream& stream) {
+  const bool watched = ctx.observer != nullptr && ctx.observer->WantsLayerOutput();
+  const float factor = config_.residual_multiplier;
   const auto& [hidden, normed, shortcut, inputs] = stream;
   NormBefore(0).Apply(ctx, hidden, normed);
   for (size_t i = 0; i < blocks_.size(); ++i) {
@@ -62,8 +70,7 @@ absl::StatusOr<Matrix> DecoderModel::Forward(LayerContext& ctx, const ForwardBat
     if (watched) ctx.observer->OnLayerOutput(static_cast<int>(i), hidden);
     ctx.workspace.Release(mark);
   }
-  hidden_ = normed;
-  return Logits(ctx, batch, normed);
+  return absl::OkStatus();
 }
 
 DecoderModel::Stream DecoderModel::Embed(LayerContext& ctx, const ForwardBatch& batch) const {
@@ -137,6 +144,7 @@ AttentionStep DecoderModel::StepOf(LayerContext& ctx, const ForwardBatch& batch)
   }
   AttentionStep step = {.sequences = attention_sequences_, .rope = FillRope(ctx, batch, rope_)};
   if (state_) step.state = &*state_;
+  if (rows_) step.rows = &*rows_;
   if (index_keys_) {
     step.index_keys = &*index_keys_;
     if (config_.indexer.block == 0) step.chosen = RoomForChosen(ctx, batch);

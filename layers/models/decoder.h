@@ -10,6 +10,7 @@
 
 #include "layers/attention.h"
 #include "layers/dense_ffn.h"
+#include "layers/hyper_connection.h"
 #include "layers/models/family.h"
 #include "layers/models/layer_inputs.h"
 #include "layers/models/model.h"
@@ -65,6 +66,8 @@ class DecoderModel : public Model {
     std::optional<DenseFfn> dense;
     std::optional<MoeLayer> moe;
     std::optional<ExpertNorms> beside;
+    // ModelConfig::hyper: around attention, and around the FFN.
+    std::optional<HyperConnection> attention_streams, ffn_streams;
     // What happens to the stream behind them.
     std::optional<LayerInput> input;
     float scalar = 1.0f;
@@ -88,6 +91,7 @@ class DecoderModel : public Model {
   void BindGates(int blocks_per_layer);
   KvCache::Shape CacheShape(const CachePages& pages, int rank) const;
   KvCache::Shape IndexShape(const CachePages& pages) const;
+  RowPages::Shape RowShape(const CachePages& pages) const;
   absl::Status MakeColumns(const ModelOptions& options);
   AttentionStep StepOf(LayerContext& ctx, const ForwardBatch& batch);
   const ChosenKeys* RoomForChosen(LayerContext& ctx, const ForwardBatch& batch);
@@ -95,6 +99,12 @@ class DecoderModel : public Model {
   // Of what the first part of block `index` reads, or, behind the last block, the head.
   const Norm& NormBefore(size_t index) const;
   Stream Embed(LayerContext& ctx, const ForwardBatch& batch) const;
+  // All blocks and the final norm, whose result is stream.normed: with one residual stream, or,
+  // decoder_streams.cc, with several.
+  absl::Status RunBlocks(LayerContext& ctx, const ForwardBatch& batch, const AttentionStep& step,
+                         const Stream& stream);
+  absl::Status RunStreams(LayerContext& ctx, const ForwardBatch& batch, const AttentionStep& step,
+                          const Stream& stream);
   // The output of the FFN of block `index`; the shortcut gets what joins later.
   absl::StatusOr<Matrix> Feed(LayerContext& ctx, const ForwardBatch& batch, size_t index,
                               const Stream& stream);
@@ -119,12 +129,14 @@ class DecoderModel : public Model {
   RowTable embedding_;
   std::optional<LayerInputs> inputs_;
   std::vector<Block> blocks_;
+  std::optional<HyperHead> streams_head_;  // ModelConfig::hyper
   Norm final_norm_;
   PackedMatrix head_;             // [V of this rank, H]
   std::vector<float> head_bias_;  // [V of this rank] or empty
   std::optional<KvCache> cache_;
   std::optional<KvCache> index_keys_;    // of IndexerConfig
   ChosenKeys chosen_;                    // of a step, in its workspace
+  std::optional<RowPages> rows_;         // of Mixer::kCompressed
   std::optional<RecurrentState> state_;  // of Mixer::kRecurrent
   int64_t slots_ = 0;                    // of state_ that are no snapshots
   std::vector<AttentionSequence> attention_sequences_;

@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "layers/column_splits.h"
+#include "layers/compressed_attention.h"
 #include "layers/models/decoder.h"
 #include "parallel/local_dispatcher.h"
 
@@ -86,7 +87,8 @@ absl::Status DecoderModel::MakeColumns(const ModelOptions& options) {
                  config_.moe.experts * config_.moe.intermediate + config_.moe.shared_intermediate);
     const int64_t widest =
         std::max({config_.widest_attention(), config_.hidden, hidden, config_.vocab,
-                  config_.recurrent.values(), config_.moe.latent});
+                  config_.recurrent.values(), config_.moe.latent,
+                  config_.compressed.output_groups * config_.compressed.output_rank});
     constexpr int64_t kSlack = 1024;  // two matrices are aligned
     FM_ASSIGN_OR_RETURN(
         columns_, MakeColumnExchange(options.tensor.exchange, *options.tensor.ranks,
@@ -124,6 +126,13 @@ KvCache::Shape DecoderModel::IndexShape(const CachePages& pages) const {
           .keys_only = true};
 }
 
+// The same on all ranks.
+RowPages::Shape DecoderModel::RowShape(const CachePages& pages) const {
+  return {.blocks = pages.blocks,
+          .block_size = pages.block_size,
+          .tracks = CompressedAttention::TracksOf(config_, cache_dtype_, pages.block_size)};
+}
+
 // Of the rank that holds the most heads.
 int64_t DecoderModel::CacheBytesPerBlock(int64_t block_size) const {
   const CachePages page = {.blocks = 1, .block_size = block_size};
@@ -131,7 +140,8 @@ int64_t DecoderModel::CacheBytesPerBlock(int64_t block_size) const {
   for (int rank = 0; rank < columns_->size(); ++rank) {
     most = std::max(most, KvCache::BytesPerBlock(CacheShape(page, rank)));
   }
-  return config_.indexers() > 0 ? most + KvCache::BytesPerBlock(IndexShape(page)) : most;
+  if (config_.indexers() > 0) most += KvCache::BytesPerBlock(IndexShape(page));
+  return most + RowPages::BytesPerBlock(RowShape(page));
 }
 
 int64_t DecoderModel::CacheBytesPerSlot() const {
@@ -149,6 +159,7 @@ absl::Status DecoderModel::MakeCache(const CachePages& pages) {
   const int rank = columns_->rank();
   cache_.emplace(CacheShape(pages, rank));
   if (config_.indexers() > 0) index_keys_.emplace(IndexShape(pages));
+  if (config_.compressed_layers() > 0) rows_.emplace(RowShape(pages));
   if (config_.recurrent_layers() > 0) {
     state_.emplace(StateShape(config_, RecurrentSplit(config_, columns_->size()).width(rank),
                               pages.slots + pages.snapshots));
@@ -177,9 +188,12 @@ absl::Status DecoderModel::LoadLayers(const Family& family, WeightLoader& loader
     FM_RETURN_IF_ERROR(
         LoadBlock(LayerNamesOf(family, loader, i), loader, i, placement, expert_rank, pool));
   }
-  const EndNames names = family.end_names();
+  const EndNames names = EndNamesOf(family, loader);
   if (config_.layer_inputs > 0) {
     FM_ASSIGN_OR_RETURN(inputs_, LayerInputs::Load(pool, loader, config_, names));
+  }
+  if (config_.hyper.streams > 0) {
+    FM_ASSIGN_OR_RETURN(streams_head_, HyperHead::Load(pool, loader, config_, names.streams));
   }
   return LoadEnds(names, loader, pool);
 }
@@ -211,6 +225,12 @@ absl::Status DecoderModel::LoadBlock(const LayerNames& names, WeightLoader& load
   if (layer.mixer != Mixer::kNone) {
     FM_ASSIGN_OR_RETURN(block.attention,
                         LoadAttention(pool, loader, config_, index, names, *columns_));
+  }
+  if (config_.hyper.streams > 0) {
+    FM_ASSIGN_OR_RETURN(block.attention_streams,
+                        HyperConnection::Load(pool, loader, config_, names.attention_streams));
+    FM_ASSIGN_OR_RETURN(block.ffn_streams,
+                        HyperConnection::Load(pool, loader, config_, names.ffn_streams));
   }
   if (config_.layer_inputs > 0) {
     FM_ASSIGN_OR_RETURN(block.input, LayerInput::Load(pool, loader, config_, names));

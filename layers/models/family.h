@@ -15,6 +15,13 @@
 
 namespace folkmoot {
 
+// Other names of the same tensors, which some files have: those that Transformers wrote.
+struct OtherNames {
+  std::string_view layers;
+  LayerNames (*layer_names)(const std::string& prefix);
+  EndNames (*end_names)();
+};
+
 struct Family {
   ConfigFamily config;
   // Names of the tensors of a layer, which begin with `prefix`: `layers`, the layer's number, ".".
@@ -24,6 +31,7 @@ struct Family {
   int blocks_per_layer = 1;
   EndNames (*end_names)() = UsualEndNames;
   std::string_view layers = "model.layers.";
+  const OtherNames* other_names = nullptr;  // of files that have their embedding
   // Of models with an encoder, to which `layers` and `layer_names` belong: the same of the decoder.
   LayerNames (*decoder_names)(const std::string& prefix) = nullptr;
   std::string_view decoder_layers = "";
@@ -46,6 +54,7 @@ struct Family {
   F(kDeepseekV2)             \
   F(kDeepseekV32)            \
   F(kDeepseekV3)             \
+  F(kDeepseekV4)             \
   F(kDots1)                  \
   F(kErnie45Moe)             \
   F(kErnie45VlMoe)           \
@@ -130,6 +139,10 @@ const Family* FindFamily(const std::string& architecture);
 
 // The family of a model that can be run with this gate, or why not.
 absl::StatusOr<const Family*> CheckModel(const ModelConfig& config, const GateConfig& gate);
+
+// Whether `loader` has its tensors by Family::other_names.
+bool HasOtherNames(const Family& family, const WeightLoader& loader);
+EndNames EndNamesOf(const Family& family, const WeightLoader& loader);
 
 // The names of a layer, or of one block of a published layer, whose tensors begin with `prefix`.
 LayerNames NamesOf(const Family& family, const std::string& prefix, int64_t block = 0);

@@ -143,6 +143,8 @@ std::string_view RecurrenceName(Recurrence kind) {
 std::string_view WhyCpuOnly(const ModelConfig& config) {
   if (config.has_encoder()) return "an encoder";
   if (config.recurrent_layers() > 0) return RecurrenceName(config.recurrent.kind);
+  if (config.compressed_layers() > 0) return "compressed attention";
+  if (config.hyper.streams > 0) return "several residual streams";
   if (config.qk_norm == QkNormKind::kRows) return "q and k normalised over all heads";
   if (config.clip_qkv > 0) return "clipped q, k and v";
   if (config.latent.kv_rank > 0) return "latent attention";
@@ -169,7 +171,8 @@ std::string_view WhyCpuOnly(const ModelConfig& config) {
   if (config.attention_softcap > 0 || config.logits_softcap > 0) return "logit capping";
   if (config.head_bias) return "a biased output head";
   if (config.activation == Activation::kClampedSwiglu ||
-      config.activation == Activation::kLimitedSwiglu) {
+      config.activation == Activation::kLimitedSwiglu ||
+      config.activation == Activation::kCappedSwiglu) {
     return "clamped SwiGLU";
   }
   if (config.activation == Activation::kReluSquared) return "squared ReLU";
@@ -181,6 +184,7 @@ std::string_view WhyCpuOnly(const ModelConfig& config) {
     if (layer.chunk > 0 || !layer.rope) return "chunked attention";
     if (layer.mixer == Mixer::kNone || !layer.ffn) return "layers without attention or FFN";
     if (layer.shortcut || layer.beside) return "experts beside a dense network";
+    if (layer.hashed) return "experts by a table of tokens";
     if (layer.kv_layer >= 0 || layer.keys_are_values) return "shared keys and values";
     if (layer.top_k > 0) return "layers that choose different numbers of experts";
   }
@@ -207,6 +211,9 @@ int64_t StateBytesPerSequence(const ModelConfig& config) {
 
 std::string_view WhyNotSpeculative(const ModelConfig& config) {
   if (config.has_encoder()) return "it has an encoder, and steps without sources leave it out";
+  if (config.compressed_layers() > 0) {
+    return "its attention compresses tokens as they come, and a wrong guess could not be taken out";
+  }
   if (config.recurrent_layers() == 0) return "";
   switch (config.recurrent.kind) {
     case Recurrence::kDeltaRule:

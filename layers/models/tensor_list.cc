@@ -17,7 +17,7 @@ namespace {
 // Over all layers; the largest published models have some 25,000 experts.
 constexpr int64_t kMaxExperts = 100'000;
 constexpr int64_t kMaxVectors = int64_t{1} << 28;  // numbers in all of them
-constexpr int64_t kMaxHeads = 1'000'000;           // over all layers, of latent attention
+constexpr int64_t kMaxHeads = 1'000'000;  // over all layers, where these have matrices of their own
 
 // Whose tensor it is, by its name: "...experts.7.up_proj.weight".
 int ExpertOf(std::string_view name, bool sliced) {
@@ -98,6 +98,16 @@ class ListingLoader : public WeightLoader {
   absl::StatusOr<WeightView> ViewVector(const std::string& name, int64_t, int64_t) override {
     return Past(name);
   }
+  absl::StatusOr<std::vector<int32_t>> Integers(const std::string& name, int64_t rows, int64_t n,
+                                                int64_t below) override {
+    Add(name, {rows, n}, ListedTensor::kNoExpert).values += rows * n;
+    FM_RETURN_IF_ERROR(Zeros(name, rows * n).status());  // counts them
+    std::vector<int32_t> ids(static_cast<size_t>(rows * n));
+    for (size_t i = 0; i < ids.size(); ++i) {
+      ids[i] = static_cast<int32_t>(static_cast<int64_t>(i) % n % below);
+    }
+    return ids;
+  }
   void Release(std::span<const std::byte>) override {}
 
  private:
@@ -147,7 +157,8 @@ absl::StatusOr<std::vector<ListedTensor>> ListTensors(const ModelConfig& config,
                            experts, kMaxExperts);
   }
   const int64_t heads = config.heads * static_cast<int64_t>(config.layers.size());
-  if (config.latent.kv_rank > 0 && heads > kMaxHeads) {
+  const bool by_head = config.latent.kv_rank > 0 || config.compressed_layers() > 0;
+  if (by_head && heads > kMaxHeads) {
     return InvalidArgument("config.json asks for {} heads over all layers; the limit is {}", heads,
                            kMaxHeads);
   }
@@ -180,6 +191,7 @@ absl::StatusOr<int64_t> WeightsToLoad(const ModelConfig& config, const ListedPar
 absl::StatusOr<std::vector<int64_t>> WeightsOfRanks(const ModelConfig& config, int ranks) {
   std::vector<ColumnSplit> splits = {KvHeadSplit(config, ranks),
                                      RecurrentSplit(config, ranks),
+                                     OutputGroupSplit(config, ranks),
                                      OutputSplit(config.hidden, ranks),
                                      OutputSplit(config.expert_width(), ranks),
                                      OutputSplit(config.vocab, ranks),

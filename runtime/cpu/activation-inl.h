@@ -56,6 +56,7 @@ HWY_INLINE VF Activate(Activation activation, VF x) {
     case Activation::kSilu:
     case Activation::kClampedSwiglu:  // ClampedSwiglu
     case Activation::kLimitedSwiglu:  // LimitedSwiglu
+    case Activation::kCappedSwiglu:   // CappedSwiglu
       break;
   }
   return TimesSigmoid(x, x);
@@ -79,6 +80,11 @@ HWY_INLINE VF ClampedSwiglu(VF gate, VF up, float limit) {
 
 HWY_INLINE VF LimitedSwiglu(VF gate, VF up, float limit) {
   return hn::Mul(AtMost(TimesSigmoid(gate, gate), hn::Set(DF(), limit)), Within(up, limit));
+}
+
+HWY_INLINE VF CappedSwiglu(VF gate, VF up, float limit) {
+  const VF g = AtMost(gate, hn::Set(DF(), limit));
+  return hn::Mul(TimesSigmoid(g, g), Within(up, limit));
 }
 
 }  // namespace HWY_NAMESPACE

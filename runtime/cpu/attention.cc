@@ -9,6 +9,7 @@
 #include <cmath>
 #include <limits>
 
+#include "runtime/cpu/stored_rows.h"
 #include "runtime/cpu/targets.h"
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "runtime/cpu/attention.cc"
@@ -139,24 +140,6 @@ namespace {
 HWY_EXPORT(RunAttentionUnit);
 HWY_EXPORT(ScratchFloats);
 HWY_EXPORT(TileOf);
-
-// max|x| / 127, NaN where a value is; codes of x / scale to to[i * stride].
-float StoreInt8(const float* x, int64_t count, int8_t* to, int64_t stride) {
-  float largest = 0;
-  bool finite = true;
-  for (int64_t i = 0; i < count; ++i) {
-    largest = std::max(largest, std::abs(x[i]));
-    finite = finite && std::isfinite(x[i]);
-  }
-  const float scale = largest / 127.0f;
-  const float inverse =
-      1.0f / scale;  // infinite below the normal floats: such values count as zero
-  const bool usable = finite && std::isfinite(inverse);
-  for (int64_t i = 0; i < count; ++i) {
-    to[i * stride] = usable ? static_cast<int8_t>(std::nearbyint(x[i] * inverse)) : int8_t{0};
-  }
-  return finite ? scale : std::numeric_limits<float>::quiet_NaN();
-}
 
 // One head of one position: its key, whose elements stand 16 apart, and its value.
 void StorePosition(const float* key, const float* value, int64_t offset, std::byte* keys,

@@ -4,10 +4,8 @@
 #include "runtime/cpu/key_selection.h"
 
 #include <algorithm>
-#include <bit>
-#include <cmath>
-#include <functional>
 
+#include "runtime/cpu/greatest_scores.h"
 #include "runtime/cpu/targets.h"
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "runtime/cpu/key_selection.cc"
@@ -123,55 +121,6 @@ HWY_EXPORT(RunSelectionUnit);
 constexpr int64_t kPositionsOfUnit = 512;
 constexpr int64_t kScoresAtOnce = int64_t{1} << 22;  // 16 MiB
 
-// Numbers in the order of scores, in which both zeros are one and NaN is the greatest.
-uint32_t OrderOf(float score) {
-  if (std::isnan(score)) return UINT32_MAX;
-  const auto bits = std::bit_cast<uint32_t>(score + 0.0f);  // -0 + 0 is 0
-  return (bits >> 31) != 0 ? ~bits : bits | 0x80000000u;
-}
-
-// The order of each block of positions, that of its greatest score, and at `orders` + blocks the
-// same again. Returns the number of blocks.
-int64_t OrdersOfBlocks(const KeySelectionParams& params, std::span<const float> scores,
-                       uint32_t* orders) {
-  const int64_t size = std::max<int64_t>(params.block, 1);
-  const int64_t blocks = (std::ssize(scores) + size - 1) / size;
-  std::fill_n(orders, blocks, 0u);
-  uint32_t* order = orders;
-  for (int64_t first = 0; first < std::ssize(scores); first += size, ++order) {
-    const int64_t end = std::min(first + size, std::ssize(scores));
-    for (int64_t p = first; p < end; ++p) {
-      *order = std::max(*order, OrderOf(scores[static_cast<size_t>(p)]));
-    }
-  }
-  const int64_t local = std::min(params.local_blocks, blocks);
-  std::fill_n(orders + blocks - local, local, UINT32_MAX);
-  std::copy_n(orders, blocks, orders + blocks);
-  return blocks;
-}
-
-// Writes the positions of the blocks of the greatest scores, ascending, `most` at the most, and
-// returns how many they are: fewer where the query's own block is one of them and not full.
-// `orders` has room for two of each block.
-int64_t KeepGreatest(const KeySelectionParams& params, std::span<const float> scores, int64_t most,
-                     uint32_t* orders, int32_t* positions) {
-  const int64_t size = std::max<int64_t>(params.block, 1);
-  const int64_t kept = most / size;
-  const int64_t blocks = OrdersOfBlocks(params, scores, orders);
-  std::nth_element(orders, orders + kept - 1, orders + blocks, std::greater<>());
-  const uint32_t least = orders[kept - 1];
-  int64_t ties = kept - std::count_if(orders, orders + kept,
-                                      [least](uint32_t order) { return order > least; });
-  int64_t count = 0;
-  for (int64_t block = 0; block < blocks; ++block) {
-    const uint32_t order = orders[blocks + block];
-    if (order < least || (order == least && ties-- <= 0)) continue;
-    const int64_t end = std::min((block + 1) * size, std::ssize(scores));
-    for (int64_t p = block * size; p < end; ++p) positions[count++] = static_cast<int32_t>(p);
-  }
-  return count;
-}
-
 int64_t PagesOfUnit(int64_t block_size) {
   return std::max<int64_t>(1, kPositionsOfUnit / block_size);
 }
@@ -206,17 +155,16 @@ void SelectForRows(ThreadPool& pool, const SelectionJob& job, std::span<const Se
       (job, units[static_cast<size_t>(u)], wides + thread * wide);
     }
   });
-  const int64_t room = 2 * (longest / std::max<int64_t>(job.params->block, 1) + 1);
+  const BlocksOfKeys blocks = {.size = std::max<int64_t>(job.params->block, 1),
+                               .local = job.params->local_blocks};
+  const int64_t room = OrdersFor(longest, blocks);
   uint32_t* const orders = workspace.Get<uint32_t>(room * pool.threads()).data();
   pool.ParallelFor(std::ssize(rows) * chosen.sets, 1, [&](int64_t begin, int64_t end, int thread) {
     for (int64_t i = begin; i < end; ++i) {
       const SelectingRow& row = rows[static_cast<size_t>(i / chosen.sets)];
       const int64_t set = i % chosen.sets;
-      const int64_t place = row.row * chosen.sets + set;
-      const int64_t seen = KeepGreatest(
-          *job.params, {row.scores + set * row.keys, static_cast<size_t>(row.keys)}, chosen.most,
-          orders + thread * room, chosen.positions.data() + place * chosen.most);
-      chosen.counts[static_cast<size_t>(place)] = static_cast<int32_t>(seen);
+      KeepGreatest({row.scores + set * row.keys, static_cast<size_t>(row.keys)}, blocks,
+                   orders + thread * room, row.row * chosen.sets + set, chosen);
     }
   });
 }

@@ -89,6 +89,7 @@ __device__ inline float Activate(int activation, float x) {
     case Activation::kClampedSwiglu:  // not on GPUs: WhyCpuOnly
     case Activation::kReluSquared:    // nor these
     case Activation::kLimitedSwiglu:
+    case Activation::kCappedSwiglu:
       break;
   }
   return x / (1.0f + expf(-scaled));

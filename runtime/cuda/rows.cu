@@ -75,6 +75,7 @@ __device__ inline float Activate(int kind, float x) {
     case Activation::kClampedSwiglu:  // not on GPUs: WhyCpuOnly
     case Activation::kReluSquared:    // nor this
     case Activation::kLimitedSwiglu:
+    case Activation::kCappedSwiglu:
       break;
   }
   return TimesSigmoid(x, x);

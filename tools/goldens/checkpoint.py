@@ -23,7 +23,11 @@ def config_of(variant):
 
 
 def exact_in_all_dtypes(tensor):
-    """Rounds to bfloat16 and flushes values below 2^-14: the rest is exact in F32, BF16 and F16."""
+    """Rounds to bfloat16 and flushes values below 2^-14: the rest is exact in F32, BF16 and F16.
+
+    Integers stay."""
+    if not tensor.is_floating_point():
+        return tensor
     rounded = tensor.to(torch.bfloat16).to(torch.float32)
     return torch.where(rounded.abs() < 2.0**-14, torch.zeros_like(rounded), rounded)
 

@@ -57,10 +57,15 @@ def _watched(forward, most):
     return watched
 
 
-for _indexer, _most in ((AXK2Indexer, "index_topk"), (DeepseekV32Indexer, "index_topk"),
-                        (GlmMoeDsaIndexer, "index_topk"), (MiniMaxM3VLIndexer, "topk_blocks")):
-    _indexer.margins = []
-    _indexer.forward = _watched(_indexer.forward, _most)
+def watch_indexers(most, *indexers):
+    """Classes whose objects tell what Family.choosers must."""
+    for indexer in indexers:
+        indexer.margins = []
+        indexer.forward = _watched(indexer.forward, most)
+
+
+watch_indexers("index_topk", AXK2Indexer, DeepseekV32Indexer, GlmMoeDsaIndexer)
+watch_indexers("topk_blocks", MiniMaxM3VLIndexer)
 
 
 def _indexers(model):

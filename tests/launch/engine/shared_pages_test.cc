@@ -128,6 +128,8 @@ INSTANTIATE_TEST_SUITE_P(
         SharingCase{{"Dropless", kGoldens, ""}},
         SharingCase{{"Dense", "tests/data/goldens/qwen3-classic", ""}},
         SharingCase{{"SparseAttention", "tests/data/goldens/glm_moe_dsa-shared", ""}},
+        SharingCase{{"CompressedAttention", "tests/data/goldens/deepseek_v4-rates", ""}},
+        SharingCase{{"WindowsAcrossPages", "tests/data/goldens/deepseek_v4-pages", ""}},
         SharingCase{{"RandomSecondExpert", kGoldens, "extra_policy=random"}},
         SharingCase{{"ChunkCapacity", kGoldens,
                      "extra_policy=random,capacity=ceil_k,capacity_factor=0.8,"

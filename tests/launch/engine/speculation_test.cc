@@ -239,6 +239,20 @@ TEST_F(SpeculationTest, RecurrentStateIsRefusedByName) {
               testing::AllOf(refused, testing::HasSubstr("--speculative-model")));
 }
 
+TEST_F(SpeculationTest, CompressedAttentionIsRefusedByName) {
+  const std::string goldens = std::string(FOLKMOOT_SOURCE_DIR) + "/tests/data/goldens/";
+  const auto refused = testing::AllOf(testing::HasSubstr("DeepseekV4ForCausalLM"),
+                                      testing::HasSubstr("compresses tokens"));
+  setup_.options.model = goldens + "deepseek_v4-window";
+  setup_.options.speculative_tokens = 4;
+  EXPECT_THAT(std::string(RunRequests(setup_, {}).status().message()),
+              testing::AllOf(refused, testing::HasSubstr("--speculative-tokens is 4")));
+  setup_.options.model = goldens + "mixtral-classic";
+  setup_.options.speculative_model = goldens + "deepseek_v4-window";
+  EXPECT_THAT(std::string(RunRequests(setup_, {}).status().message()),
+              testing::AllOf(refused, testing::HasSubstr("--speculative-model")));
+}
+
 // With the model itself as its draft model every guess must be right: it has the same keys and
 // values, also behind a shared prefix, and draws with the same random numbers.
 TEST_F(SpeculationTest, AModelGuessesItself) {

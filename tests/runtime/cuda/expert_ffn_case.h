@@ -32,6 +32,7 @@ inline double ActivateDouble(Activation activation, double x) {
     case Activation::kSilu:
     case Activation::kClampedSwiglu:  // not on GPUs
     case Activation::kLimitedSwiglu:
+    case Activation::kCappedSwiglu:
     case Activation::kReluSquared:
       break;
   }

@@ -204,6 +204,7 @@ double Reference(Activation activation, double x) {
     case Activation::kSilu:
     case Activation::kClampedSwiglu:  // not on GPUs
     case Activation::kLimitedSwiglu:
+    case Activation::kCappedSwiglu:
     case Activation::kReluSquared:
       break;
   }

@@ -42,6 +42,9 @@ double Act(Activation activation, double x, double up) {
     case Activation::kLimitedSwiglu:
       return std::min(x / (1.0 + std::exp(-x)), double{kLimit}) *
              std::clamp(up, double{-kLimit}, double{kLimit});
+    case Activation::kCappedSwiglu:
+      x = std::min(x, double{kLimit});
+      return x / (1.0 + std::exp(-x)) * std::clamp(up, double{-kLimit}, double{kLimit});
     case Activation::kSilu:
       return up * x / (1.0 + std::exp(-x));
     case Activation::kGelu:
@@ -171,6 +174,7 @@ INSTANTIATE_TEST_SUITE_P(
                     Case{DType::kBF16, Activation::kRelu, 64, 64, false},
                     Case{DType::kF32, Activation::kReluSquared, 48, 40, true},
                     Case{DType::kF32, Activation::kLimitedSwiglu, 40, 33, true},
+                    Case{DType::kF32, Activation::kCappedSwiglu, 40, 33, true},
                     Case{DType::kF32, Activation::kClampedSwiglu, 40, 33, true}));
 
 // down(act(up x)), with widths that fill no panel.

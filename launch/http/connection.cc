@@ -106,8 +106,12 @@ void Connection::CutLater() {
   });
 }
 
+// A request that is here and was not read yet is answered, if only with a refusal: a reset would
+// leave its client in doubt.
 void Connection::Drain() {
-  if (phase_ == Phase::kReceiving && !parser_.started() && input_.empty()) Cut();
+  error_code ignored;
+  const bool idle = phase_ == Phase::kReceiving && !parser_.started() && input_.empty();
+  if (idle && socket_.available(ignored) == 0) Cut();
 }
 
 // ---- Reading

@@ -80,6 +80,7 @@ struct HttpServer::Parts {
   absl::Status Listen();
   static asio::awaitable<void> Accept(std::shared_ptr<Parts> parts);
   void Welcome(tcp::socket socket);
+  void WelcomeQueued();
   // The connections as they are now: what is done to one may end it.
   std::vector<std::shared_ptr<Connection>> Connections() const;
 
@@ -135,6 +136,16 @@ void HttpServer::Parts::Welcome(tcp::socket socket) {
   std::make_shared<Connection>(state, std::move(socket))->Start(refuse);
 }
 
+// Who has connected already, before nobody is accepted any more.
+void HttpServer::Parts::WelcomeQueued() {
+  error_code error;
+  acceptor.non_blocking(true, error);
+  for (int i = 0; !error && i < asio::socket_base::max_listen_connections; ++i) {
+    tcp::socket socket = acceptor.accept(error);
+    if (!error) Welcome(std::move(socket));
+  }
+}
+
 std::vector<std::shared_ptr<Connection>> HttpServer::Parts::Connections() const {
   std::vector<std::shared_ptr<Connection>> connections;
   for (Connection* connection : state->open) {
@@ -168,6 +179,7 @@ size_t HttpServer::connections() const { return parts_->state->open.size(); }
 
 void HttpServer::Drain() {
   parts_->state->draining = true;
+  parts_->WelcomeQueued();
   error_code ignored;
   parts_->acceptor.close(ignored);
   parts_->pause.cancel(ignored);

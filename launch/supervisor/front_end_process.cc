@@ -18,7 +18,7 @@ namespace {
 using std::chrono::milliseconds;
 
 constexpr milliseconds kLook{100};
-constexpr milliseconds kTick{5};
+constexpr milliseconds kLookForNews{5};
 constexpr milliseconds kBeat{10'000};  // for the supervisor to take a beat
 
 ThreadBeat BeatOf(const ThreadPulse& pulse) {
@@ -154,7 +154,7 @@ absl::Status RunFrontEnd(const FrontEndProcessOptions& options, FrontEndLink lin
   progress.Begin({.phase = "word of the supervisor that the engine is up"});
   while (!reader.engine_came_up()) {
     if (server->stopping()) return absl::OkStatus();
-    std::this_thread::sleep_for(kTick);
+    std::this_thread::sleep_for(kLookForNews);
   }
   progress.End();
   const ModelRules rules(opened.config, opened.gate, executor.hello().embeddings);

@@ -358,10 +358,8 @@ void Supervisor::ReadRanks() {
     const std::string what =
         gone ? line.Name() + " is gone" : fmt::format("{}: {}", line.Name(), Message(status));
     if (line.epoch == 0) {
-      if (!gone) {
-        const std::string who = fmt::format("a process ({})", line.process);
-        refusals_.Say(who, Message(status), Clock::now());
-      }
+      const std::string who = fmt::format("a process ({})", line.process);
+      if (!gone) refusals_.Say(who, Message(status), Clock::now());
       if (line.started) FailEngine(fmt::format("a process ({}) of it ended early", line.process));
     } else if (line.rank >= 0 && line.epoch == lives_.epoch() && !line.leaving) {
       line.Kill();  // it may speak nonsense, or be on its way out

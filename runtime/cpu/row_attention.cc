@@ -127,7 +127,7 @@ SeenRows SeenBy(const RowAttentionJob& job, const RowAttentionUnit& unit) {
   if (params.entries >= 0) {
     seen.entries = (self + 1) / job.pages->track(params.entries).rate;
     if (params.chosen != nullptr)
-      seen.chosen = params.chosen->Of(unit.sequence->first_row + unit.row);
+      seen.chosen = params.chosen->Of(unit.sequence->first_row + unit.row, 0);
     if (!seen.chosen.empty()) seen.entries = std::ssize(seen.chosen);
   }
   seen.count = seen.entries + self + 1 - seen.first_token;

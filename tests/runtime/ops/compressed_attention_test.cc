@@ -142,7 +142,7 @@ void RunSteps(const Case& c, Memory& memory, ThreadPool& pool, std::span<const R
     result.out.insert(result.out.end(), out.begin() + first * c.heads * c.width, out.end());
     for (int64_t t = first; t < total; ++t) {
       result.counts.push_back(counts[static_cast<size_t>(t)]);
-      const std::span<const int32_t> keys = chosen.Of(t);
+      const std::span<const int32_t> keys = chosen.Of(t, 0);
       result.chosen.insert(result.chosen.end(), keys.begin(), keys.end());
     }
   }

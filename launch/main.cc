@@ -16,7 +16,6 @@
 #include "launch/config_file.h"
 #include "launch/flag_help.h"
 #include "launch/flag_reference.h"
-#include "launch/prompt_wakeups.h"
 #include "launch/version.h"
 #include "parallel/mpi_environment.h"
 
@@ -82,7 +81,6 @@ int Run(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  folkmoot::AskForPromptWakeups();
   try {
     return Run(argc, argv);
   } catch (const std::exception& error) {  // of libraries: out of memory, broken streams

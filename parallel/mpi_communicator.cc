@@ -4,7 +4,6 @@
 #include "parallel/mpi_communicator.h"
 
 #include <mpi.h>
-#include <sys/prctl.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -18,6 +17,7 @@
 #include "parallel/mpi_channels.h"
 #include "parallel/mpi_flight.h"
 #include "parallel/peer_process.h"
+#include "parallel/prompt_wakeups.h"
 #include "runtime/check.h"
 
 namespace folkmoot {
@@ -104,11 +104,10 @@ class MpiRanks final : public MpiCommunicator {
 
 absl::Status MpiRanks::SetUp(const MpiCommunicatorOptions& options) {
   FM_CHECK(chunk_bytes_ > 0 && chunk_bytes_ <= int64_t{1} << 30);
-  // Sleeps of this thread end on time; the system would add 50 us.
-  prctl(PR_SET_TIMERSLACK, 1000, 0, 0, 0);
   MPI_Comm_rank(MPI_COMM_WORLD, &process_);
   int processes = 1;
   MPI_Comm_size(MPI_COMM_WORLD, &processes);
+  if (processes > 1) AskForPromptWakeups();
   if (options.spares >= processes) {
     return FailedPrecondition("{} spare processes in a job of {}: no rank is left", options.spares,
                               processes);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "launch/prompt_wakeups.h"
+#include "parallel/prompt_wakeups.h"
 
 #include <sched.h>
 #include <sys/prctl.h>

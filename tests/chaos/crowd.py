@@ -311,7 +311,7 @@ def strangers(options):
             "log_lines_of_mpirun": len(said) - len(own_lines(said)),
             "engines_started_again": server.metric("moe:engine_restarts_total"),
             "front_end_mib_before": before["front_end_kib"] >> 10,
-            "front_end_mib_most": max(s["front_end_kib"] for _, s in samples.taken) >> 10,
+            "front_end_mib_most": max(s["front_end_kib"] for s in (*(s for _, s in samples.taken), after)) >> 10,
             "descriptors_before": before["descriptors"],
             "descriptors_after": after["descriptors"],
         }

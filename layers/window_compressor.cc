@@ -24,11 +24,8 @@ absl::StatusOr<WindowCompressor> WindowCompressor::Load(ThreadPool& pool, Weight
   };
   const std::array<TensorRef, 2> refs = {matrix(names.values), matrix(names.gates)};
   FM_ASSIGN_OR_RETURN(compressor.projections_, loader.PackStack(pool, refs));
-  for (int64_t row = 0; row < layer.compression; ++row) {
-    FM_ASSIGN_OR_RETURN(const std::vector<float> bias,
-                        loader.Row(names.bias, columns, row, layer.compression));
-    compressor.bias_.insert(compressor.bias_.end(), bias.begin(), bias.end());
-  }
+  FM_ASSIGN_OR_RETURN(compressor.bias_,
+                      loader.Vector(names.bias, layer.compression * columns, columns));
   FM_ASSIGN_OR_RETURN(compressor.norm_, loader.Vector(names.norm + ".weight", width));
   return compressor;
 }

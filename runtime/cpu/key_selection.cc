@@ -119,7 +119,6 @@ namespace {
 HWY_EXPORT(RunSelectionUnit);
 
 constexpr int64_t kPositionsOfUnit = 512;
-constexpr int64_t kScoresAtOnce = int64_t{1} << 22;  // 16 MiB
 
 int64_t PagesOfUnit(int64_t block_size) {
   return std::max<int64_t>(1, kPositionsOfUnit / block_size);
@@ -185,19 +184,11 @@ void SelectKeys(ThreadPool& pool, const KeySelectionParams& params,
       if (seen > chosen.most) all[count++] = {&sequence, sequence.first_row + r, seen, nullptr};
     }
   }
-  for (size_t first = 0; first < count;) {
-    const Workspace::Position batch = workspace.Mark();
-    size_t end = first;
-    for (int64_t taken = 0; end < count; ++end) {
-      const int64_t scores = all[end].keys * chosen.sets;
-      taken += scores;
-      if (taken > kScoresAtOnce && end > first) break;
-      all[end].scores = workspace.Get<float>(scores).data();
-    }
-    SelectForRows(pool, job, all.subspan(first, end - first), workspace, chosen);
-    workspace.Release(batch);
-    first = end;
-  }
+  ForQueriesWithRoom(
+      workspace, all.first(count), [&](const SelectingRow& row) { return row.keys * chosen.sets; },
+      [&](std::span<const SelectingRow> rows) {
+        SelectForRows(pool, job, rows, workspace, chosen);
+      });
   workspace.Release(mark);
 }
 

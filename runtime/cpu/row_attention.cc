@@ -126,8 +126,9 @@ SeenRows SeenBy(const RowAttentionJob& job, const RowAttentionUnit& unit) {
   seen.first_token = std::max<int64_t>(0, self - params.window + 1);
   if (params.entries >= 0) {
     seen.entries = (self + 1) / job.pages->track(params.entries).rate;
-    if (params.chosen != nullptr)
+    if (params.chosen != nullptr) {
       seen.chosen = params.chosen->Of(unit.sequence->first_row + unit.row, 0);
+    }
     if (!seen.chosen.empty()) seen.entries = std::ssize(seen.chosen);
   }
   seen.count = seen.entries + self + 1 - seen.first_token;

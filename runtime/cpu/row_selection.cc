@@ -123,7 +123,6 @@ void SelectForQueries(ThreadPool& pool, const RowScoreJob& job, std::span<const 
 void SelectRows(ThreadPool& pool, const RowSelectionParams& params,
                 std::span<const AttentionSequence> sequences, ConstMatrix q, ConstMatrix weights,
                 const RowPages& pages, Workspace& workspace, const ChosenKeys& chosen) {
-  constexpr int64_t kScoresAtOnce = int64_t{1} << 22;  // 16 MiB
   const Workspace::Position mark = workspace.Mark();
   const RowScoreJob job = {&params, q, weights, &pages};
   const int64_t rate = pages.track(params.track).rate;
@@ -136,18 +135,11 @@ void SelectRows(ThreadPool& pool, const RowSelectionParams& params,
       if (seen > chosen.most) all[count++] = {&sequence, sequence.first_row + r, seen, nullptr};
     }
   }
-  for (size_t first = 0; first < count;) {
-    const Workspace::Position batch = workspace.Mark();
-    size_t end = first;
-    for (int64_t taken = 0; end < count; ++end) {
-      taken += all[end].count;
-      if (taken > kScoresAtOnce && end > first) break;
-      all[end].scores = workspace.Get<float>(all[end].count).data();
-    }
-    SelectForQueries(pool, job, all.subspan(first, end - first), workspace, chosen);
-    workspace.Release(batch);
-    first = end;
-  }
+  ForQueriesWithRoom(
+      workspace, all.first(count), [](const RowScores& query) { return query.count; },
+      [&](std::span<const RowScores> queries) {
+        SelectForQueries(pool, job, queries, workspace, chosen);
+      });
   workspace.Release(mark);
 }
 

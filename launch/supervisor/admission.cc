@@ -156,8 +156,8 @@ void Admission::AppendTo(std::vector<pollfd>* fds) const {
 }
 
 void Admission::Refuse(const Stranger& stranger, std::string_view why, Time now) {
-  const std::string address = PeerAddress(stranger.channel.fd());
-  const std::string_view who = address.empty() ? "somebody who has left" : address;
+  std::string who = PeerAddress(stranger.channel.fd());
+  if (who.empty()) who = "somebody who has left";
   refusals_.Say(fmt::format("{} at the control port", who), why, now);
 }
 

@@ -208,6 +208,11 @@ ByteGrammar ByteGrammarBuilder::Freeze() {
         result.steps_.push_back({.to = edge.to, .call = call, .tail = call >= 0 && IsTail(edge)});
       }
     }
+    std::stable_sort(result.bytes_.begin() + static_cast<ptrdiff_t>(result.byte_begin_.back()),
+                     result.bytes_.end(),
+                     [](const ByteGrammar::ByteEdge& a, const ByteGrammar::ByteEdge& b) {
+                       return a.low < b.low;
+                     });
   }
   result.step_begin_.push_back(result.steps_.size());
   result.byte_begin_.push_back(result.bytes_.size());

@@ -45,6 +45,7 @@ class ByteGrammar {
   std::span<const Step> steps(int32_t node) const {
     return {steps_.data() + step_begin_[Index(node)], steps_.data() + step_begin_[Index(node) + 1]};
   }
+  // Ascending by their lowest byte.
   std::span<const ByteEdge> bytes(int32_t node) const {
     return {bytes_.data() + byte_begin_[Index(node)], bytes_.data() + byte_begin_[Index(node) + 1]};
   }

@@ -65,9 +65,11 @@ absl::StatusOr<std::shared_ptr<const TokenConstraint>> GrammarCompiler::FindOrCo
 
 void GrammarCompiler::EvictLocked() {
   int64_t bytes = 0;
+  int forms = 0;
   for (auto entry = entries_.begin(); entry != entries_.end(); ++entry) {
     bytes += EntryBytes(entry->key, *entry->grammar);
-    if (bytes > kMaxCacheBytes && entry != entries_.begin()) {
+    ++forms;
+    if ((bytes > kMaxCacheBytes && forms > 1) || forms > kMaxCachedForms) {
       entries_.erase(entry, entries_.end());
       return;
     }

@@ -36,7 +36,9 @@ class Vocabulary;
 // FailedPrecondition says that this tokenizer cannot do it (see TokenBytes).
 class GrammarCompiler {
  public:
+  // Forms are remembered, the last ones used, within both limits.
   static constexpr int64_t kMaxCacheBytes = 128 << 20;
+  static constexpr int kMaxCachedForms = 512;  // a request looks at each of them
   static constexpr int64_t kMaxChoices = 10'000;
   static constexpr int64_t kMaxChoiceBytes = 256 * 1024;
 

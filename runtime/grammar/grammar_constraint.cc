@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/grammar/grammar_constraint.h"
 
+#include <absl/container/flat_hash_set.h>
+
 #include <algorithm>
 #include <utility>
 

@@ -2,6 +2,7 @@
 #include "runtime/grammar/lazy_automaton.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "runtime/check.h"
 
@@ -68,7 +69,7 @@ void StateArena::Visit(GrammarPath path) {
     truncated_ = true;
     return;
   }
-  if (seen_.insert(path).second) visited_.push_back(path);
+  visited_.Insert(path);
 }
 
 void StateArena::Close(GrammarState* state) {
@@ -95,8 +96,7 @@ void StateArena::Close(GrammarState* state) {
       }
     }
   }
-  seen_.clear();
-  visited_.clear();
+  visited_.Clear();
   std::sort(state->paths.begin(), state->paths.end(),
             [](const GrammarPath& a, const GrammarPath& b) {
               return a.node != b.node ? a.node < b.node : FrameHash(a.frame) < FrameHash(b.frame);
@@ -146,7 +146,8 @@ GrammarState* StateArena::FindNext(GrammarState* state, uint8_t byte, GrammarSta
   } else {
     for (const GrammarPath& path : state->paths) {
       for (const ByteGrammar::ByteEdge& edge : grammar_.bytes(path.node)) {
-        if (edge.low <= byte && byte <= edge.high) Visit({edge.to, path.frame});
+        if (edge.low > byte) break;
+        if (byte <= edge.high) Visit({edge.to, path.frame});
       }
     }
     Close(&next);

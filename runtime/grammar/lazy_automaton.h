@@ -3,37 +3,15 @@
 #pragma once
 
 #include <absl/container/flat_hash_map.h>
-#include <absl/container/flat_hash_set.h>
 
 #include <cstdint>
 #include <deque>
-#include <memory>
-#include <string>
-#include <utility>
 #include <vector>
 
 #include "runtime/grammar/byte_grammar.h"
+#include "runtime/grammar/path_set.h"
 
 namespace folkmoot {
-
-// Nodes to come back to, innermost first. Null: none.
-struct GrammarFrame {
-  int32_t node = 0;
-  int32_t depth = 0;  // frames from here on, itself included
-  const GrammarFrame* parent = nullptr;
-  uint64_t hash = 0;  // of the nodes alone: the same in every run
-};
-
-// One way to read the text so far: a node that has byte edges, and where its rule goes on.
-struct GrammarPath {
-  int32_t node = 0;
-  const GrammarFrame* frame = nullptr;
-  bool operator==(const GrammarPath&) const = default;
-  template <typename H>
-  friend H AbslHashValue(H h, const GrammarPath& path) {
-    return H::combine(std::move(h), path.node, path.frame);
-  }
-};
 
 // All ways to read the text so far. Belongs to a StateArena, which fills in the memory of it.
 struct GrammarState {
@@ -101,9 +79,7 @@ class StateArena {
   std::vector<std::vector<std::vector<uint8_t>>> plain_;  // sequence, position, one byte per class
   int64_t bytes_ = 0;
   bool truncated_ = false;
-  // of one call, kept for their memory
-  absl::flat_hash_set<GrammarPath> seen_;
-  std::vector<GrammarPath> visited_;
+  PathSet visited_;  // of one call, kept for its memory
 };
 
 // Characters that most tokens are made of and that JSON strings take without escape: printable,

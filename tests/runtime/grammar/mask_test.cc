@@ -159,6 +159,22 @@ TEST(GrammarMask, StatesThatDoNotFitInMemoryAreFoundAgain) {
   EXPECT_LT(large.cache_bytes(), 24 << 20);
 }
 
+TEST(GrammarMask, OnlyTheLastFormsAreRemembered) {
+  const TestVocabulary vocabulary = TestVocabulary::Load(kDemo);
+  GrammarCompiler& compiler = *vocabulary.compiler;
+  const auto bytes_after = [&](int begin, int end) {
+    for (int i = begin; i < end; ++i) {
+      EXPECT_TRUE(compiler.Choice({fmt::format("{:05}", i)}).ok());
+    }
+    return compiler.cache_bytes();
+  };
+  const int limit = GrammarCompiler::kMaxCachedForms;
+  const int64_t half = bytes_after(0, limit / 2);
+  const int64_t full = bytes_after(limit / 2, limit);
+  EXPECT_GT(full, half);
+  EXPECT_EQ(bytes_after(limit, limit + 100), full);
+}
+
 TEST(GrammarMask, LongCountedStringsEndWhereTheyMust) {
   const TestVocabulary vocabulary = TestVocabulary::Load(kDemo);
   const auto form = vocabulary.compiler->JsonSchema(

@@ -72,15 +72,16 @@ void StateArena::Visit(GrammarPath path) {
   visited_.Insert(path);
 }
 
-void StateArena::Close(GrammarState* state) {
-  state->paths.clear();
-  state->accepts = false;
+void StateArena::Close() {
+  closed_.paths.clear();
+  closed_.accepts = false;
+  closed_.droppable_spaces = 0;
   for (size_t i = 0; i < visited_.size(); ++i) {  // grows while it runs
     const GrammarPath path = visited_[i];
-    if (!grammar_.bytes(path.node).empty()) state->paths.push_back(path);
+    if (!grammar_.bytes(path.node).empty()) closed_.paths.push_back(path);
     if (grammar_.is_end(path.node)) {
       if (path.frame == nullptr) {
-        state->accepts = true;
+        closed_.accepts = true;
       } else {
         Visit({path.frame->node, path.frame->parent});
       }
@@ -97,27 +98,25 @@ void StateArena::Close(GrammarState* state) {
     }
   }
   visited_.Clear();
-  std::sort(state->paths.begin(), state->paths.end(),
-            [](const GrammarPath& a, const GrammarPath& b) {
-              return a.node != b.node ? a.node < b.node : FrameHash(a.frame) < FrameHash(b.frame);
-            });
-  if (state->paths.size() > kMaxPaths) {
+  const auto before = [](const GrammarPath& a, const GrammarPath& b) {
+    return a.node != b.node ? a.node < b.node : FrameHash(a.frame) < FrameHash(b.frame);
+  };
+  std::sort(closed_.paths.begin(), closed_.paths.end(), before);
+  if (closed_.paths.size() > kMaxPaths) {
     truncated_ = true;
-    state->paths.resize(kMaxPaths);
+    closed_.paths.resize(kMaxPaths);
   }
 }
 
-GrammarState* StateArena::Intern(GrammarState state) {
+GrammarState* StateArena::Intern(const GrammarState& state) {
   for (uint64_t key = StateHash(state);; ++key) {
     const auto [entry, is_new] = state_of_.try_emplace(key, nullptr);
     if (is_new) {
-      state.next.assign(static_cast<size_t>(grammar_.class_count()), &unknown_);
-      states_.push_back(std::move(state));
-      entry->second = &states_.back();
+      entry->second = &states_.emplace_back(state);
+      entry->second->next.assign(static_cast<size_t>(grammar_.class_count()), &unknown_);
       constexpr size_t kPointer = sizeof(void*);
-      const size_t size = sizeof(GrammarState) + 24 +
-                          states_.back().paths.size() * sizeof(GrammarPath) +
-                          states_.back().next.size() * kPointer;
+      const size_t size = sizeof(GrammarState) + 24 + state.paths.size() * sizeof(GrammarPath) +
+                          entry->second->next.size() * kPointer;
       bytes_ += static_cast<int64_t>(size);
       return entry->second;
     }
@@ -130,19 +129,17 @@ GrammarState* StateArena::Intern(GrammarState state) {
 }
 
 GrammarState* StateArena::Start(int32_t droppable_spaces) {
-  GrammarState state;
   Visit({grammar_.start(), nullptr});
-  Close(&state);
-  state.droppable_spaces = droppable_spaces;
-  return Intern(std::move(state));
+  Close();
+  closed_.droppable_spaces = droppable_spaces;
+  return Intern(closed_);
 }
 
 GrammarState* StateArena::FindNext(GrammarState* state, uint8_t byte, GrammarState* scratch) {
-  GrammarState next;
   if (state->droppable_spaces > 0 && byte == ' ') {
-    next.paths = state->paths;
-    next.accepts = state->accepts;
-    next.droppable_spaces = state->droppable_spaces - 1;
+    closed_.paths = state->paths;
+    closed_.accepts = state->accepts;
+    closed_.droppable_spaces = state->droppable_spaces - 1;
   } else {
     for (const GrammarPath& path : state->paths) {
       for (const ByteGrammar::ByteEdge& edge : grammar_.bytes(path.node)) {
@@ -150,15 +147,15 @@ GrammarState* StateArena::FindNext(GrammarState* state, uint8_t byte, GrammarSta
         if (byte <= edge.high) Visit({edge.to, path.frame});
       }
     }
-    Close(&next);
+    Close();
   }
-  const bool dead = next.paths.empty() && !next.accepts;
+  const bool dead = closed_.paths.empty() && !closed_.accepts;
   const bool outside = state->next.empty() || full();
   if (outside && !dead) {
-    *scratch = std::move(next);
+    *scratch = closed_;
     return scratch;
   }
-  GrammarState* result = dead ? nullptr : Intern(std::move(next));
+  GrammarState* result = dead ? nullptr : Intern(closed_);
   // A space can be a class of its own only in the grammar's eyes: the states that drop spaces do
   // not remember what follows.
   if (!state->next.empty() && state->droppable_spaces == 0) {
@@ -215,7 +212,7 @@ GrammarState* StateArena::Adopt(const GrammarState& state) {
     for (size_t i = chain.size(); i-- > 0;) own = Push(chain[i]->node, own);
     copy.paths.push_back({path.node, own});
   }
-  return Intern(std::move(copy));
+  return Intern(copy);
 }
 
 }  // namespace folkmoot

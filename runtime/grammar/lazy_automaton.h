@@ -66,9 +66,9 @@ class StateArena {
   GrammarState* FindAfterPlain(GrammarState* state);
   const GrammarFrame* Push(int32_t node, const GrammarFrame* parent);
   void Visit(GrammarPath path);
-  // Everything that is reached from visited_ without a byte, as a state.
-  void Close(GrammarState* state);
-  GrammarState* Intern(GrammarState state);
+  // Everything that is reached from visited_ without a byte, as the state closed_.
+  void Close();
+  GrammarState* Intern(const GrammarState& state);  // a copy of it, or the one that there was
 
   const ByteGrammar& grammar_;
   GrammarState unknown_;  // its address means: not computed yet
@@ -79,7 +79,9 @@ class StateArena {
   std::vector<std::vector<std::vector<uint8_t>>> plain_;  // sequence, position, one byte per class
   int64_t bytes_ = 0;
   bool truncated_ = false;
-  PathSet visited_;  // of one call, kept for its memory
+  // of one call, kept for their memory
+  PathSet visited_;
+  GrammarState closed_;
 };
 
 // Characters that most tokens are made of and that JSON strings take without escape: printable,

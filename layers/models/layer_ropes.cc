@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "layers/models/layer_ropes.h"
 
+#include <string>
+#include <utility>
+
 #include "runtime/model_config_rope.h"
 
 namespace folkmoot {
@@ -33,11 +36,12 @@ absl::StatusOr<RopeConfig> ReadKind(const ConfigReader& keys, const char* kind,
   }
   // That of both kinds; ParseRope refuses contradictions.
   if (older.partial > 0 && keys.HasValue(kPart)) part[kPart] = *keys.Find(kPart);
-  return ParseRope(ConfigReader(part, fmt::format("config.json: {}: key '", kind)),
-                   {.theta = older.theta,
-                    .dim = config.head_dim,
-                    .partial = older.partial,
-                    .max_positions = config.max_positions});
+  std::string prefix = keys.prefix();
+  prefix.insert(prefix.rfind("key '"), fmt::format("{}: ", kind));
+  return ParseRope(ConfigReader(part, std::move(prefix)), {.theta = older.theta,
+                                                           .dim = config.head_dim,
+                                                           .partial = older.partial,
+                                                           .max_positions = config.max_positions});
 }
 
 bool HasPartialFactor(const ConfigReader& keys) {

@@ -14,6 +14,7 @@ the server drained and was idle.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import random
@@ -23,14 +24,16 @@ import tempfile
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "end_to_end"))
+from hosts_lib import Cluster, HostsServer, enter  # noqa: E402  pylint: disable=wrong-import-position
 from load import Load, ask  # noqa: E402  pylint: disable=wrong-import-position
 from serve_lib import DEMO, Server, eventually, free_port  # noqa: E402  pylint: disable=wrong-import-position
 from watch import Health, Samples, percentile  # noqa: E402  pylint: disable=wrong-import-position
 
 
 class Villain:
-    def __init__(self, server, kind, spares, numbers):
-        self.server, self.kind, self.spares, self.numbers = server, kind, spares, numbers
+    def __init__(self, server, options, cluster):
+        self.server, self.kind, self.spares, self.cluster = server, options.kind, options.spares, cluster
+        self.numbers = random.Random(options.seed)
         self.drains = []  # exit statuses
 
     def ranks(self):
@@ -50,6 +53,8 @@ class Villain:
         when = time.monotonic()
         if self.kind == "drain":
             self.drain()
+        elif self.kind == "host":
+            self.cluster.lose_power(self.numbers.uniform(0.1, 3.0))
         elif self.kind == "stop":
             os.kill(victims[0], signal.SIGSTOP)
         elif self.kind == "launcher":
@@ -86,13 +91,12 @@ def wanted(options, begin, strikes):
     return len(strikes) < options.kills
 
 
-def do_deeds(options, server, load, samples):
-    """The villain, and when it did what."""
-    numbers = random.Random(options.seed)
-    villain = Villain(server, options.kind, options.spares, numbers)
+def do_deeds(options, villain, load, samples):
+    """When the villain did what."""
+    server = villain.server
     begin, strikes = time.monotonic(), []
     while wanted(options, begin, strikes):
-        time.sleep(numbers.uniform(options.least_pause, options.most_pause))
+        time.sleep(villain.numbers.uniform(options.least_pause, options.most_pause))
         if options.rest:
             load.rest()
             server.wait_idle()
@@ -103,16 +107,31 @@ def do_deeds(options, server, load, samples):
         if sys.stderr.isatty():
             print(f"\r{len(strikes)} faults, {load.done} requests", end="", file=sys.stderr, flush=True)
     eventually(server.is_ready, 60)
-    return villain, strikes
+    return strikes
 
 
-def run(options, journal):
+@contextlib.contextmanager
+def serve(options, journal):
+    """A server, and the hosts that it is on if these can be lost."""
     flags = ["--shutdown-timeout", "60", "--spares", str(options.spares), *options.flag]
     if options.kind in ("front-end", "drain"):
         flags += ["--port", str(free_port())]
     if options.kind == "front-end":
         flags += ["--journal", journal]
-    with Server(*flags, supervised=True, ranks=options.ranks, model=options.model) as server:
+    if options.kind != "host":
+        with Server(*flags, supervised=True, ranks=options.ranks, model=options.model) as server:
+            yield server, None
+        return
+    cluster = Cluster()
+    try:
+        with HostsServer(cluster, *flags, model=options.model) as server:
+            yield server, cluster
+    finally:
+        cluster.end()
+
+
+def run(options, journal):
+    with serve(options, journal) as (server, cluster):
         expected = [ask(server, index) for index in range(options.kinds)]
         for index, heard in enumerate(expected):
             if heard.error is not None or heard.refused:
@@ -123,7 +142,8 @@ def run(options, journal):
         if not options.rest:
             samples.start()
         begin = time.monotonic()
-        villain, strikes = do_deeds(options, server, load, samples)
+        villain = Villain(server, options, cluster)
+        strikes = do_deeds(options, villain, load, samples)
         samples.stop()
         hanging = load.stop()
         health.stop()
@@ -175,10 +195,11 @@ def parse():
     parser.add_argument("--seconds", type=float, help="go on for so long, whatever --kills says")
     parser.add_argument(
         "--kind",
-        choices=["rank", "two", "twice", "launcher", "stop", "front-end", "drain"],
+        choices=["rank", "two", "twice", "launcher", "stop", "host", "front-end", "drain"],
         default="rank",
-        help="a rank; two at once; a second one while the engine comes back; mpirun; a rank that stops; the front end; "
-        "SIGTERM, and the server is started again",
+        help="a rank; two at once; a second one while the engine comes back; mpirun; a rank that stops; the second of "
+        "two hosts, four ranks in all, which is back in three seconds at most (root only); the front end; SIGTERM, and "
+        "the server is started again",
     )
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--ranks", type=int, default=4)
@@ -194,11 +215,16 @@ def parse():
     parser.add_argument("--model", default=DEMO)
     parser.add_argument("--log", help="where the server's log goes")
     parser.add_argument("--json", action="store_true")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.kind == "host" and options.ranks != 4:
+        parser.error("--kind host has four ranks")
+    return options
 
 
 def main():
     options = parse()
+    if options.kind == "host":
+        enter()
     with tempfile.TemporaryDirectory(prefix="chaos-journal-") as journal:
         result, complaints = run(options, journal)
     if options.json:

@@ -9,13 +9,15 @@ import hashlib
 import hmac
 import os
 import shlex
+import signal
 import socket
 import stat
 import struct
 import subprocess
 import sys
+import time
 
-from serve_lib import FOLKMOOT, Server, eventually
+from serve_lib import DEMO, FOLKMOOT, Server, eventually
 
 HOST_A, HOST_B = "10.77.0.1", "10.77.0.2"
 INSIDE = "FOLKMOOT_TEST_INSIDE"
@@ -48,7 +50,7 @@ class Cluster:
 
     def __init__(self):
         self.far = subprocess.Popen(
-            ["unshare", "--net", "--uts", "sleep", "1000"],
+            ["unshare", "--net", "--uts", "sleep", "infinity"],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
         )
@@ -95,6 +97,26 @@ class Cluster:
     def give_back(self):
         self.neighbours("del")
 
+    def far_processes(self):
+        """Of host b, but the one that keeps it."""
+        network = os.readlink(f"/proc/{self.far.pid}/ns/net")
+        for name in os.listdir("/proc"):
+            try:
+                if name.isdigit() and os.readlink(f"/proc/{name}/ns/net") == network and int(name) != self.far.pid:
+                    yield int(name)
+            except OSError:
+                continue
+
+    def lose_power(self, seconds):
+        """Host b goes without a word, and comes back."""
+        self.swallow()
+        try:
+            for pid in self.far_processes():
+                os.kill(pid, signal.SIGKILL)
+            time.sleep(seconds)
+        finally:
+            self.give_back()
+
     def end(self):
         self.far.kill()
         self.far.wait()
@@ -103,9 +125,9 @@ class Cluster:
 class HostsServer(Server):
     """Two ranks on each host. mpirun gets by a script that keeps the token of each life."""
 
-    def __init__(self, cluster, *flags):
+    def __init__(self, cluster, *flags, model=DEMO):
         launcher = "mpirun"  # the name says which flags it takes
-        super().__init__("--hosts", f"a:2,{HOST_B}:2", *flags, supervised=True, ranks=4)
+        super().__init__("--hosts", f"a:2,{HOST_B}:2", *flags, supervised=True, ranks=4, model=model)
         self.command += ["--launcher", os.path.join(self.work, launcher)]
         self.lost = os.path.join(self.work, "lost")  # while it exists, host b cannot be reached
         self.write(

@@ -21,6 +21,7 @@ int64_t DTypeBytes(DType dtype) {
       return 2;
     case DType::kF8E4M3:
     case DType::kF8E5M2:
+    case DType::kF8E8M0:
     case DType::kI8:
     case DType::kU8:
     case DType::kBool:
@@ -44,6 +45,8 @@ std::string_view DTypeName(DType dtype) {
       return "F8_E4M3";
     case DType::kF8E5M2:
       return "F8_E5M2";
+    case DType::kF8E8M0:
+      return "F8_E8M0";
     case DType::kI64:
       return "I64";
     case DType::kI32:

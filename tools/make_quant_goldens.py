@@ -19,7 +19,7 @@ from safetensors.torch import save_file
 import make_goldens
 from goldens import checkpoint
 from goldens.families import FAMILIES
-from goldens.quantized import Awq, Fp8, Gptq, Mxfp4, compressed
+from goldens.quantized import Awq, DeepseekV4, Fp8, Gptq, Mxfp4, compressed
 from goldens.variant import Variant
 
 
@@ -60,6 +60,8 @@ MATRICES = {
     "gptq-int8-zeros": (Gptq(8, 32, False), [(24, 128)]),
     "fp8-block": (Fp8(), [(130, 256), (12, 192), (20, 96)]),
     "fp8-tensor": (Fp8(None), [(24, 96)]),
+    "fp8-powers": (DeepseekV4(fp4=False), [(12, 256), (24, 96)]),
+    "fp4-experts": (DeepseekV4(fp4=True), [(24, 128), (40, 96)]),
 }
 
 
@@ -159,6 +161,8 @@ MODELS = {
     "deepseek_v3-fp8": ("deepseek_v3", _DEEPSEEK, "BF16", Fp8()),
     "deepseek_v32-fp8": ("deepseek_v32", _DEEPSEEK | _INDEX, "BF16", Fp8()),
     "deepseek_v4-fp8": ("deepseek_v4", _DEEPSEEK_V4, "BF16", Fp8()),
+    "deepseek_v4-fp4": ("deepseek_v4", _DEEPSEEK_V4 | {"expert_dtype": "fp4"}, "BF16",
+                        DeepseekV4(fp4=True)),
     "mixtral-awq": ("mixtral", _MIXTRAL, "F16", Awq(32)),
 }
 
@@ -216,7 +220,8 @@ def write_model(name, out):
                 floats = tensor.is_floating_point()
                 files[tensor_name] = tensor.to(checkpoint.TORCH_DTYPES[dtype]) if floats else tensor
                 continue
-            parts, numbers[tensor_name] = scheme.quantize(tensor.contiguous())
+            own = scheme.of(tensor_name) if hasattr(scheme, "of") else scheme
+            parts, numbers[tensor_name] = own.quantize(tensor.contiguous())
             module = tensor_name.removesuffix(".weight")
             files.update({f"{module}.{part}": value for part, value in parts.items()})
         return packed_from(numbers, drawn, model_type, config)

@@ -29,7 +29,7 @@ NAMES = {
     "deepseek_v2": "DeepSeek-V2, V2.5, Coder-V2, V2-Lite",
     "deepseek_v3": "DeepSeek-V3, R1, Kimi-K2, Moonlight",
     "deepseek_v32": "DeepSeek-V3.2",
-    "deepseek_v4": "DeepSeek-V4 (not the FP4 experts of its chat models)",
+    "deepseek_v4": "DeepSeek-V4",
     "dots1": "dots.llm1",
     "ernie4_5_moe": "ERNIE 4.5 with experts",
     "ernie4_5_vl_moe": "ERNIE 4.5 VL (its text model)",

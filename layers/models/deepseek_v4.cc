@@ -167,14 +167,16 @@ absl::Status ReadHashLayers(const ConfigReader& keys, ModelConfig& config) {
   return absl::OkStatus();
 }
 
-// What experts are stored as; the released chat models have FP4.
+// What experts are stored as: what the file has decides (runtime/quant/fp8_block.cc).
 absl::Status CheckExpertType(const ConfigReader& keys) {
   FM_ASSIGN_OR_RETURN(const auto type, keys.OptionalString("expert_dtype"));
   const std::string name = type.value_or("bf16");
-  if (name == "fp8" || name == "bf16" || name == "bfloat16") return absl::OkStatus();
+  if (name == "fp4" || name == "fp8" || name == "bf16" || name == "bfloat16") {
+    return absl::OkStatus();
+  }
   return keys.Wrong("expert_dtype",
-                    "experts of this type cannot be read: known are fp8 and bf16; use a checkpoint "
-                    "whose experts are, and say so here");
+                    "experts of this type cannot be read: known are fp4, fp8 and bf16; use a "
+                    "checkpoint whose experts are, and say so here");
 }
 
 absl::Status ReadExperts(const ConfigReader& keys, ModelConfig& config) {

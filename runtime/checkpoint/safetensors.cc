@@ -14,9 +14,10 @@
 namespace folkmoot {
 namespace {
 
-constexpr std::array kDTypes = {DType::kF64,    DType::kF32,    DType::kF16, DType::kBF16,
-                                DType::kF8E4M3, DType::kF8E5M2, DType::kI64, DType::kI32,
-                                DType::kI16,    DType::kI8,     DType::kU8,  DType::kBool};
+constexpr std::array kDTypes = {DType::kF64,    DType::kF32,    DType::kF16,    DType::kBF16,
+                                DType::kF8E4M3, DType::kF8E5M2, DType::kF8E8M0, DType::kI64,
+                                DType::kI32,    DType::kI16,    DType::kI8,     DType::kU8,
+                                DType::kBool};
 
 std::optional<DType> FindDType(std::string_view name) {
   for (const DType dtype : kDTypes) {

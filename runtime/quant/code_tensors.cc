@@ -13,7 +13,8 @@
 namespace folkmoot {
 namespace {
 
-constexpr std::initializer_list<DType> kFloats = {DType::kF32, DType::kBF16, DType::kF16};
+constexpr std::initializer_list<DType> kScaleTypes = {DType::kF32, DType::kBF16, DType::kF16,
+                                                      DType::kF8E8M0};
 
 class RowCodeMatrix final : public CodeMatrix {
  public:
@@ -120,7 +121,7 @@ absl::Status CheckGroupOrder(const CodeTensors& tensors, const std::string& name
 float ScaleView::Get(int64_t row, int64_t group) const {
   const int64_t at =
       first + row / row_block * row_stride + group * group_size / column_block * column_stride;
-  if (tensor->dtype == DType::kU8) {
+  if (tensor->dtype == DType::kU8 || tensor->dtype == DType::kF8E8M0) {
     const auto exponent = static_cast<uint8_t>(tensor->data[at]);
     // 2^(exponent - 127); E2M1 numbers times what is left out would be infinite.
     if (exponent >= 253) return std::numeric_limits<float>::quiet_NaN();
@@ -155,16 +156,16 @@ absl::StatusOr<int64_t> FindScales(const CodeTensors& tensors, const std::string
   int64_t group = ref.k;
   absl::StatusOr<const TensorInfo*> found;
   if (blocks.rows == 0) {
-    found = slices > 0 ? tensors.Get(name, kFloats, {{slices}, {slices, 1}, {slices, 1, 1}})
-                       : tensors.Get(name, kFloats, {{1}, {}, {1, 1}});
+    found = slices > 0 ? tensors.Get(name, kScaleTypes, {{slices}, {slices, 1}, {slices, 1, 1}})
+                       : tensors.Get(name, kScaleTypes, {{1}, {}, {1, 1}});
     scales->first = ref.slice;
   } else if (blocks.columns == 0) {
-    found = tensors.Get(name, kFloats, {{rows, 1}, {rows}});
+    found = tensors.Get(name, kScaleTypes, {{rows, 1}, {rows}});
     scales->row_stride = 1;
   } else {
     const int64_t down = (rows + blocks.rows - 1) / blocks.rows;
     const int64_t across = (ref.k + blocks.columns - 1) / blocks.columns;
-    found = tensors.Get(name, kFloats,
+    found = tensors.Get(name, kScaleTypes,
                         {slices > 0 ? Shape{slices, down, across} : Shape{down, across}});
     // Where the last block is not whole, smaller groups that divide the rows repeat its scales.
     if (across > 1) group = std::gcd(blocks.columns, ref.k);

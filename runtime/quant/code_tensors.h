@@ -52,7 +52,7 @@ absl::Status CheckGroupOrder(const CodeTensors& tensors, const std::string& name
 
 // The number for row r and group g, for a tensor of any layout:
 // data[first + r / row_block * row_stride + g * group_size / column_block * column_stride].
-// A tensor of U8 holds exponents: 2^(value - 127), and 255 is NaN.
+// A tensor of F8_E8M0 or U8 holds exponents: 2^(value - 127), and 255 is NaN.
 struct ScaleView {
   const TensorInfo* tensor = nullptr;
   float divisor = 1.0f;  // of all of them
@@ -74,7 +74,7 @@ struct ScaleBlocks {
   int64_t rows = 0;     // 0: all of them, and all columns
   int64_t columns = 0;  // 0: all of a row
 };
-// Finds and checks the scales `name` of `ref`, floats, one per block. Returns how many weights of a
+// Finds and checks the scales `name` of `ref`, floats or F8_E8M0, one per block. Returns how many weights of a
 // row share one.
 absl::StatusOr<int64_t> FindScales(const CodeTensors& tensors, const std::string& name,
                                    const TensorRef& ref, const ScaleBlocks& blocks,

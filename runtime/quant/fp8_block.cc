@@ -3,11 +3,20 @@
 // or for the whole tensor. As DeepSeek-V3 and Qwen3 are published, and as Transformers writes it:
 //
 //   x.weight            F8_E4M3 [n, k]
-//   x.weight_scale_inv  F32 or BF16 [ceil(n / 128), ceil(k / 128)], or one number; a factor in
-//                       spite of its name. x.weight_scale: the same, as some tools name it
+//   x.weight_scale_inv  F32, BF16 or F8_E8M0 [ceil(n / 128), ceil(k / 128)], or one number; a
+//   factor
+//                       in spite of its name. x.weight_scale: the same, as some tools name it;
+//                       x.scale: as DeepSeek-V4 does
 //
 // Expert tensors in one piece, x [E, n, k], have x_scale_inv [E, ceil(n / 128), ceil(k / 128)].
+// DeepSeek-V4's chat models have experts of E2M1 codes beside these:
+//
+//   x.weight  I8 [n, k / 2], the even weight of a pair in the low half
+//   x.scale   F8_E8M0 [n, k / 32]
+//
 // Activations are not quantised here, whatever activation_scheme says.
+#include <algorithm>
+
 #include "runtime/quant/code_tensors.h"
 #include "runtime/quant/formats.h"
 #include "runtime/quant/fp8.h"
@@ -17,10 +26,42 @@ namespace {
 
 constexpr IntRange kBlock = {1, 1 << 20};
 
+constexpr int64_t kFp4Group = 32;
+
+// `info` is the tensor `name`.
+bool IsFp4(const TensorInfo& info) { return info.dtype == DType::kI8; }
+
 std::string ScaleName(const Checkpoint& checkpoint, const std::string& name) {
-  const std::string usual = name + "_scale_inv";
-  const std::string other = name + "_scale";
-  return checkpoint.Find(usual) == nullptr && checkpoint.Find(other) != nullptr ? other : usual;
+  std::vector<std::string> names = {name + "_scale_inv", name + "_scale"};
+  if (const auto module = ModuleOf(name)) names.push_back(*module + ".scale");
+  if (IsFp4(*checkpoint.Find(name))) return names.back();
+  const auto found = std::find_if(names.begin(), names.end(), [&](const std::string& known) {
+    return checkpoint.Find(known) != nullptr;
+  });
+  return found == names.end() ? names.front() : *found;
+}
+
+absl::StatusOr<std::unique_ptr<CodeMatrix>> OpenFp4(const Checkpoint& checkpoint,
+                                                    const TensorRef& ref,
+                                                    const std::string& scale_name) {
+  const CodeTensors tensors(checkpoint, ref);
+  RowCodes out;
+  out.n = ref.n;
+  out.k = ref.k;
+  out.spec.type = CodeType::kFp4;
+  FM_ASSIGN_OR_RETURN(out.spec.group, tensors.Group(ref.name, kFp4Group));
+  const int64_t groups = ref.k / kFp4Group;
+  out.row_bytes = ref.k / 2;
+  FM_ASSIGN_OR_RETURN(const TensorInfo* codes,
+                      tensors.Get(ref.name, {DType::kI8}, {{ref.n, out.row_bytes}}));
+  FM_ASSIGN_OR_RETURN(out.scales.tensor,
+                      tensors.Get(scale_name, {DType::kF8E8M0}, {{ref.n, groups}}));
+  out.scales.row_stride = groups;
+  out.scales.column_stride = 1;
+  FM_RETURN_IF_ERROR(CheckScales(tensors, scale_name, out.scales, ref.n, groups));
+  out.codes = codes->data;
+  out.storage = BytesOf(*codes);
+  return MakeRowCodes(out);
 }
 
 class Fp8Block final : public WeightFormat {
@@ -36,7 +77,7 @@ class Fp8Block final : public WeightFormat {
   std::vector<std::string> Parts(const Checkpoint& checkpoint,
                                  const std::string& name) const override {
     const TensorInfo* info = checkpoint.Find(name);
-    if (info == nullptr || info->dtype != DType::kF8E4M3) return {};
+    if (info == nullptr || (info->dtype != DType::kF8E4M3 && !IsFp4(*info))) return {};
     std::vector<std::string> parts = {name};
     const std::string scales = ScaleName(checkpoint, name);
     if (checkpoint.Find(scales) != nullptr) parts.push_back(scales);
@@ -49,7 +90,9 @@ class Fp8Block final : public WeightFormat {
 
   absl::StatusOr<std::unique_ptr<CodeMatrix>> Open(const Checkpoint& checkpoint,
                                                    const TensorRef& ref) const override {
-    return OpenFp8(checkpoint, ref, ScaleName(checkpoint, ref.name), blocks_);
+    const std::string scales = ScaleName(checkpoint, ref.name);
+    if (IsFp4(*checkpoint.Find(ref.name))) return OpenFp4(checkpoint, ref, scales);
+    return OpenFp8(checkpoint, ref, scales, blocks_);
   }
 
  private:

@@ -22,6 +22,8 @@ from compressed_tensors.quantization import QuantizationArgs, QuantizationConfig
 from compressed_tensors.quantization.lifecycle.forward import dequantize
 from compressed_tensors.quantization.utils import calculate_qparams
 
+from transformers.integrations.finegrained_fp8 import Fp8Dequantize
+
 from . import mxfp4
 
 
@@ -206,6 +208,53 @@ class Fp8:
         numbers = reader._create_dequantized_weight(codes, scale)
         stored = scale if self.block else scale.reshape(())
         return {"weight": codes, "weight_scale_inv": stored}, numbers.contiguous()
+
+
+def power_of_two(largest, top):
+    """The least power of two, as E8M0, with which `largest` is at most `top`."""
+    return torch.exp2(torch.ceil(torch.log2(largest / top))).to(torch.float8_e8m0fnu)
+
+
+class DeepseekV4:
+    """The released chat models: E4M3 in blocks, routed experts of E2M1 in groups of 32, and powers
+    of two as scales. Read by Transformers."""
+
+    GROUP = 32
+
+    def __init__(self, fp4):
+        self.fp4 = fp4
+
+    def of(self, tensor_name):
+        return DeepseekV4(".ffn.experts." in tensor_name)
+
+    def config(self, ignore=()):
+        return {"quant_method": "fp8", "activation_scheme": "dynamic", "fmt": "e4m3",
+                "scale_fmt": "ue8m0", "weight_block_size": [128, 128]}
+
+    def quantize(self, weight):
+        return self.quantize_fp4(weight) if self.fp4 else self.quantize_fp8(weight)
+
+    def quantize_fp8(self, weight):
+        n, k = weight.shape
+        assert all(size <= 128 or size % 128 == 0 for size in (n, k))  # Transformers' own limit
+        down, across = -(-n // 128), -(-k // 128)
+        blocks = weight.reshape(down, n // down, across, k // across)
+        scale = power_of_two(blocks.abs().amax((1, 3)), 448.0)
+        codes = (blocks / scale.float()[:, None, :, None]).reshape(n, k).to(torch.float8_e4m3fn)
+        return self.read(codes, scale)
+
+    def quantize_fp4(self, weight):
+        parts = grouped(weight, self.GROUP)
+        scale = power_of_two(parts.abs().amax(-1), 6.0)
+        values = parts / scale.float()[..., None]
+        table = torch.tensor(Fp8Dequantize._FP4_E2M1_LUT)
+        codes = (values[..., None] - table).abs().argmin(-1).reshape(weight.shape)
+        packed = (codes[:, 0::2] | codes[:, 1::2] << 4).to(torch.uint8).view(torch.int8)
+        return self.read(packed, scale)
+
+    def read(self, codes, scale):
+        numbers = Fp8Dequantize(None)._dequantize_one(codes, scale, torch.float32)
+        return {"weight": codes, "scale": scale}, numbers
 
 
 class Mxfp4:

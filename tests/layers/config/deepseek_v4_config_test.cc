@@ -125,9 +125,9 @@ TEST(DeepseekV4, TablesOfTokensAreChecked) {
 INSTANTIATE_TEST_SUITE_P(
     DeepseekV4, RefusalTest,
     ::testing::Values(
-        Refusal{"Fp4Experts",
-                DeepseekV4({{"expert_dtype", "fp4"}}),
-                {"'expert_dtype' is \"fp4\"", "fp8 and bf16"}},
+        Refusal{"ExpertType",
+                DeepseekV4({{"expert_dtype", "int4"}}),
+                {"'expert_dtype' is \"int4\"", "fp4, fp8 and bf16"}},
         Refusal{"Ratio",
                 DeepseekV4({{"compress_ratios", {0, 4, 8, 4, 128}}}),
                 {"'compress_ratios'", "0, 4 and 128"}},

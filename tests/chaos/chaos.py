@@ -39,16 +39,20 @@ class Villain:
     def ranks(self):
         """The ranks of an engine that is whole: with spare processes, those that live with the lowest numbers."""
         found = sorted(self.server.rank_processes().items())
-        whole = len(found) >= self.server.ranks and (
-            not self.spares and self.kind != "front-end" or self.server.is_ready()
-        )
+        patient = self.spares or self.kind in ("front-end", "host")  # not before the engine has come back
+        whole = len(found) >= self.server.ranks and (not patient or self.server.is_ready())
         return dict(found[: self.server.ranks]) if whole else None
 
-    def strike(self):
-        """Does its deed once the engine is whole; when that was."""
+    def await_engine(self):
+        """The ranks, once the engine is whole."""
         ranks = eventually(self.ranks, 60)
         if not ranks:
             raise AssertionError(f"the engine does not come back: {self.server.log()[-3000:]}")
+        return ranks
+
+    def strike(self):
+        """Does its deed once the engine is whole; when that was."""
+        ranks = self.await_engine()
         victims = self.numbers.sample(sorted(ranks.values()), 2)
         when = time.monotonic()
         if self.kind == "drain":
@@ -96,6 +100,8 @@ def do_deeds(options, villain, load, samples):
     server = villain.server
     begin, strikes = time.monotonic(), []
     while wanted(options, begin, strikes):
+        if options.kind == "host":  # the pause is within a life, not while the host is away
+            villain.await_engine()
         time.sleep(villain.numbers.uniform(options.least_pause, options.most_pause))
         if options.rest:
             load.rest()

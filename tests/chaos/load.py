@@ -117,7 +117,7 @@ class Load:
         self.asked = self.done = self.lost = self.differing = self.refused = self.returns = 0
         self.complaints, self.times = [], []
         self.under_way = {}  # {number of the asking: index}
-        self.threads = [threading.Thread(target=self.run) for _ in range(options.clients)]
+        self.threads = [threading.Thread(target=self.run, daemon=True) for _ in range(options.clients)]
         for thread in self.threads:
             thread.start()
 

@@ -9,8 +9,9 @@
 namespace folkmoot {
 
 // The types that a safetensors file can name. Kernels compute in kF32 and read plain weights as
-// kF32, kBF16 or kF16. Quantised ones have codes and what belongs to them in kF8E4M3, kF8E8M0, kI64,
-// kI32, kI8 and kU8 too; the others are carried so that a file that holds them can be described.
+// kF32, kBF16 or kF16. Quantised ones have codes and what belongs to them in kF8E4M3, kF8E8M0,
+// kI64, kI32, kI8 and kU8 too; the others are carried so that a file that holds them can be
+// described.
 enum class DType : uint8_t {
   kF64,
   kF32,

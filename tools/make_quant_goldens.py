@@ -161,7 +161,8 @@ MODELS = {
     "deepseek_v3-fp8": ("deepseek_v3", _DEEPSEEK, "BF16", Fp8()),
     "deepseek_v32-fp8": ("deepseek_v32", _DEEPSEEK | _INDEX, "BF16", Fp8()),
     "deepseek_v4-fp8": ("deepseek_v4", _DEEPSEEK_V4, "BF16", Fp8()),
-    "deepseek_v4-fp4": ("deepseek_v4", _DEEPSEEK_V4 | {"expert_dtype": "fp4"}, "BF16",
+    "deepseek_v4-fp4": ("deepseek_v4",
+                        _DEEPSEEK_V4 | {"expert_dtype": "fp4", "n_routed_experts": 4}, "BF16",
                         DeepseekV4(fp4=True)),
     "mixtral-awq": ("mixtral", _MIXTRAL, "F16", Awq(32)),
 }

@@ -20,7 +20,6 @@ struct GrammarState {
   bool accepts = false;            // the text so far is complete
 
   bool after_plain_known = false;
-  bool mask_empty = false;
   std::vector<GrammarState*> next;  // by byte class; empty in states outside the arena
   GrammarState* after_plain = nullptr;
   std::vector<uint32_t> mask;  // of the tokens that may come, end tokens included

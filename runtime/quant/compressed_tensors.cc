@@ -19,6 +19,7 @@
 #include "runtime/quant/code_tensors.h"
 #include "runtime/quant/compressed_scheme.h"
 #include "runtime/quant/formats.h"
+#include "runtime/quant/fp4.h"
 #include "runtime/quant/fp8.h"
 
 namespace folkmoot {
@@ -61,7 +62,7 @@ class CompressedTensors final : public WeightFormat {
       case CompressedScheme::Layout::kPackedInts:
         return OpenInts(tensors, module, ref, scheme_.bits);
       case CompressedScheme::Layout::kFp4:
-        return OpenFp4(tensors, module, ref);
+        return OpenFp4Module(tensors, module, ref);
       case CompressedScheme::Layout::kNaive:
         break;
     }
@@ -194,38 +195,21 @@ class CompressedTensors final : public WeightFormat {
                            tensors.Where(name), size[0], size[1], ref.n, ref.k);
   }
 
-  absl::StatusOr<std::unique_ptr<CodeMatrix>> OpenFp4(const CodeTensors& tensors,
-                                                      const std::string& module,
-                                                      const TensorRef& ref) const {
-    const std::string name = CodesOf(module);
-    const std::string scale_name = module + ".weight_scale";
-    FM_ASSIGN_OR_RETURN(const int64_t group, tensors.Group(name, scheme_.group_size));
-    const int64_t groups = ref.k / group;
-    FM_ASSIGN_OR_RETURN(const TensorInfo* codes,
-                        tensors.Get(name, {DType::kU8}, {{ref.n, ref.k / 2}}));
-    RowCodes out;
-    out.n = ref.n;
-    out.k = ref.k;
-    out.spec = {.type = CodeType::kFp4, .group = group};
-    const DType scale_type = scheme_.global_scale ? DType::kF8E4M3 : DType::kU8;
-    FM_ASSIGN_OR_RETURN(out.scales.tensor,
-                        tensors.Get(scale_name, {scale_type}, {{ref.n, groups}}));
-    out.scales.row_stride = groups;
-    out.scales.column_stride = 1;
+  absl::StatusOr<std::unique_ptr<CodeMatrix>> OpenFp4Module(const CodeTensors& tensors,
+                                                            const std::string& module,
+                                                            const TensorRef& ref) const {
+    Fp4Parts parts = {.codes = CodesOf(module), .scales = module + ".weight_scale"};
     if (scheme_.global_scale) {
+      parts.scale_type = DType::kF8E4M3;
       const std::string global = module + ".weight_global_scale";
       FM_ASSIGN_OR_RETURN(const TensorInfo* factor, tensors.Get(global, {DType::kF32}, {{1}, {}}));
-      out.scales.divisor = LoadElement(factor->data, DType::kF32, 0);
-      if (!(out.scales.divisor > 0)) {
+      parts.divisor = LoadElement(factor->data, DType::kF32, 0);
+      if (!(parts.divisor > 0)) {
         return DataLoss("{} is {}; it must be greater than 0", tensors.Where(global),
-                        out.scales.divisor);
+                        parts.divisor);
       }
     }
-    FM_RETURN_IF_ERROR(CheckScales(tensors, scale_name, out.scales, ref.n, groups));
-    out.codes = codes->data;
-    out.row_bytes = ref.k / 2;
-    out.storage = BytesOf(*codes);
-    return MakeRowCodes(out);
+    return OpenFp4(tensors, ref, parts, scheme_.group_size);
   }
 
   CompressedScheme scheme_;

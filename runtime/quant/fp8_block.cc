@@ -19,6 +19,7 @@
 
 #include "runtime/quant/code_tensors.h"
 #include "runtime/quant/formats.h"
+#include "runtime/quant/fp4.h"
 #include "runtime/quant/fp8.h"
 
 namespace folkmoot {
@@ -28,7 +29,6 @@ constexpr IntRange kBlock = {1, 1 << 20};
 
 constexpr int64_t kFp4Group = 32;
 
-// `info` is the tensor `name`.
 bool IsFp4(const TensorInfo& info) { return info.dtype == DType::kI8; }
 
 std::string ScaleName(const Checkpoint& checkpoint, const std::string& name) {
@@ -39,29 +39,6 @@ std::string ScaleName(const Checkpoint& checkpoint, const std::string& name) {
     return checkpoint.Find(known) != nullptr;
   });
   return found == names.end() ? names.front() : *found;
-}
-
-absl::StatusOr<std::unique_ptr<CodeMatrix>> OpenFp4(const Checkpoint& checkpoint,
-                                                    const TensorRef& ref,
-                                                    const std::string& scale_name) {
-  const CodeTensors tensors(checkpoint, ref);
-  RowCodes out;
-  out.n = ref.n;
-  out.k = ref.k;
-  out.spec.type = CodeType::kFp4;
-  FM_ASSIGN_OR_RETURN(out.spec.group, tensors.Group(ref.name, kFp4Group));
-  const int64_t groups = ref.k / kFp4Group;
-  out.row_bytes = ref.k / 2;
-  FM_ASSIGN_OR_RETURN(const TensorInfo* codes,
-                      tensors.Get(ref.name, {DType::kI8}, {{ref.n, out.row_bytes}}));
-  FM_ASSIGN_OR_RETURN(out.scales.tensor,
-                      tensors.Get(scale_name, {DType::kF8E8M0}, {{ref.n, groups}}));
-  out.scales.row_stride = groups;
-  out.scales.column_stride = 1;
-  FM_RETURN_IF_ERROR(CheckScales(tensors, scale_name, out.scales, ref.n, groups));
-  out.codes = codes->data;
-  out.storage = BytesOf(*codes);
-  return MakeRowCodes(out);
 }
 
 class Fp8Block final : public WeightFormat {
@@ -91,7 +68,14 @@ class Fp8Block final : public WeightFormat {
   absl::StatusOr<std::unique_ptr<CodeMatrix>> Open(const Checkpoint& checkpoint,
                                                    const TensorRef& ref) const override {
     const std::string scales = ScaleName(checkpoint, ref.name);
-    if (IsFp4(*checkpoint.Find(ref.name))) return OpenFp4(checkpoint, ref, scales);
+    if (IsFp4(*checkpoint.Find(ref.name))) {
+      return OpenFp4(CodeTensors(checkpoint, ref), ref,
+                     {.codes = ref.name,
+                      .code_type = DType::kI8,
+                      .scales = scales,
+                      .scale_type = DType::kF8E8M0},
+                     kFp4Group);
+    }
     return OpenFp8(checkpoint, ref, scales, blocks_);
   }
 

@@ -5,6 +5,7 @@ Each host is a network and a host name of their own, joined by a virtual cable. 
 (in a user namespace Open MPI 4.1.4 does not start its ranks); without, nothing is tested, and status 77 says so.
 """
 
+import contextlib
 import hashlib
 import hmac
 import os
@@ -112,7 +113,8 @@ class Cluster:
         self.swallow()
         try:
             for pid in self.far_processes():
-                os.kill(pid, signal.SIGKILL)
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
             time.sleep(seconds)
         finally:
             self.give_back()

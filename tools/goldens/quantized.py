@@ -21,7 +21,6 @@ from compressed_tensors.entrypoints.convert.converters.fp8block_dequantizer impo
 from compressed_tensors.quantization import QuantizationArgs, QuantizationConfig, QuantizationScheme
 from compressed_tensors.quantization.lifecycle.forward import dequantize
 from compressed_tensors.quantization.utils import calculate_qparams
-
 from transformers.integrations.finegrained_fp8 import Fp8Dequantize
 
 from . import mxfp4

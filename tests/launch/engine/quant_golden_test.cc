@@ -34,7 +34,7 @@ TEST_P(QuantGolden, ReducedActivations) {
   const double worst = case_.ExpectLogprobsWhereRoutedAlike(*outcomes, 0.2, &compared);
   fmt::print("{}: worst log-probability error {:.1e}; {:.2f} compared\n", case_.variant, worst,
              compared);
-  EXPECT_GT(compared, 0.25);
+  EXPECT_GT(compared, 0.3);
   case_.ExpectSameBitsAt(3);
 }
 

@@ -8,7 +8,7 @@ usage() {
 usage: ./test.sh [release | asan | tsan | clang] [CTEST OPTIONS]
 
   release   (default) optimised build; all tests: unit, MPI at 1 to 4 ranks, end to end
-  asan      AddressSanitizer and UndefinedBehaviorSanitizer; unit tests
+  asan      AddressSanitizer and UndefinedBehaviorSanitizer; the same tests
   tsan      ThreadSanitizer; unit tests, without kernels on the simulator: they have one thread
   clang     debug build with clang++ and its thread-safety analysis; unit tests
 
@@ -40,6 +40,7 @@ folkmoot_build "$preset"
 # Tests that need the machine for themselves say so to ctest (PROCESSORS, RUN_SERIAL).
 log=build/$preset/ctest.log
 status=0
+rm -f "build/$preset"/reports/*
 ctest --preset "$preset" -j "$(nproc)" "$@" 2>&1 | tee "$log" || status=${PIPESTATUS[0]}
 summary=$(grep -E '^[0-9]+% tests passed' "$log" | tail -n 1 || true)
 if [[ -z $summary ]]; then
@@ -47,4 +48,10 @@ if [[ -z $summary ]]; then
   ((status != 0)) || status=1
 fi
 printf '%s\n' "$summary"
+# A server goes on after a process that a sanitizer ended: cmake/FolkmootTest.cmake.
+reports=$(find "build/$preset/reports" -type f | sort)
+if [[ -n $reports ]]; then
+  printf 'sanitizers report:\n%s\n' "$reports"
+  ((status != 0)) || status=1
+fi
 exit "$status"

@@ -20,6 +20,10 @@ if(FOLKMOOT_SANITIZE)
   target_compile_options(folkmoot_options INTERFACE "$<$<COMPILE_LANGUAGE:CXX>:${folkmoot_sanitize}>")
   target_link_options(folkmoot_options INTERFACE -fsanitize=${FOLKMOOT_SANITIZE})
   target_compile_definitions(folkmoot_options INTERFACE _GLIBCXX_ASSERTIONS)
+  if(FOLKMOOT_SANITIZE MATCHES undefined AND CMAKE_CXX_COMPILER_ID STREQUAL GNU)
+    # Its shared library gives log_path to AddressSanitizer's and writes to stderr itself.
+    target_link_options(folkmoot_options INTERFACE -static-libubsan)
+  endif()
 endif()
 if(FOLKMOOT_FUZZ)
   # So that libFuzzer sees which branches of ours an input takes.

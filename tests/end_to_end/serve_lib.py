@@ -33,6 +33,9 @@ CHAT_TEMPLATE = (
 
 PROMPT = "And the LORD said unto"
 
+# Waits are as many times as long: a server under a sanitizer is slow.
+PATIENCE = float(os.environ.get("FOLKMOOT_TEST_PATIENCE", "1"))
+
 
 def mpi_environment():
     env = dict(os.environ)
@@ -45,7 +48,7 @@ def mpi_environment():
 
 def eventually(condition, seconds=10.0, pause=0.02):
     """Waits until condition() is true; its last value."""
-    end = time.monotonic() + seconds
+    end = time.monotonic() + seconds * PATIENCE
     while True:
         value = condition()
         if value or time.monotonic() > end:
@@ -226,7 +229,7 @@ class Server:
         ][0]
 
     def wait(self, seconds=20):
-        return self.process.wait(seconds)
+        return self.process.wait(seconds * PATIENCE)
 
     def kill(self):
         """No grace, nothing left behind."""
@@ -256,7 +259,7 @@ class Server:
         """One request on a fresh connection. `body`: bytes as they are, anything else as JSON."""
         if body is not None and not isinstance(body, bytes):
             body = json.dumps(body).encode()
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout * PATIENCE)
         try:
             connection.request(method, path, body, self.headers(headers))
             response = connection.getresponse()
@@ -278,7 +281,7 @@ class Server:
 
     def stream(self, path, body=None, headers=None, timeout=60):
         """Without a body: what is left of an answer."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout * PATIENCE)
         if body is None:
             connection.request("GET", path, None, self.headers(headers))
         else:

@@ -8,6 +8,7 @@
 #include "layers/grouped_attention.h"
 #include "layers/kimi_delta_attention.h"
 #include "layers/latent_attention.h"
+#include "layers/lightning_attention.h"
 #include "layers/mamba.h"
 #include "layers/mamba2.h"
 #include "layers/mixture_attention.h"
@@ -29,6 +30,8 @@ absl::StatusOr<std::unique_ptr<Attention>> LoadRecurrent(ThreadPool& pool, Weigh
       return ShortConvolutionMixer::Load(pool, loader, config, layer, names, columns);
     case Recurrence::kSelectiveScan:
       return Mamba::Load(pool, loader, config, layer, names, columns);
+    case Recurrence::kLightning:
+      return LightningMixer::Load(pool, loader, config, layer, names, columns);
   }
   if (config.recurrent.key_decays) {
     return KimiDeltaAttention::Load(pool, loader, config, layer, names, columns);
@@ -86,6 +89,9 @@ RecurrentState::Shape StateShape(const ModelConfig& config, int64_t units, int64
       break;
     case Recurrence::kSelectiveScan:
       shape.layer = Mamba::ShapeOf(config).state();
+      break;
+    case Recurrence::kLightning:
+      shape.layer = LightningMixer::HeadsOf(config).state();
       break;
   }
   return shape;

@@ -193,16 +193,23 @@ struct HyperConfig {
 // What keeps a state of fixed size per sequence in place of keys and values: linear attention by
 // the gated delta rule (Qwen3-Next; runtime/ops/delta_rule.h), the state space of Mamba-2 (Granite
 // 4, Nemotron-H; runtime/ops/state_space.h), a convolution of few rows alone (LFM2;
-// runtime/ops/short_convolution.h), or the selective scan of Mamba (Jamba;
-// runtime/ops/selective_scan.h).
-enum class Recurrence : uint8_t { kDeltaRule, kStateSpace, kShortConvolution, kSelectiveScan };
+// runtime/ops/short_convolution.h), the selective scan of Mamba (Jamba;
+// runtime/ops/selective_scan.h), or linear attention that forgets at a fixed pace (MiniMax-01;
+// runtime/ops/lightning_attention.h).
+enum class Recurrence : uint8_t {
+  kDeltaRule,
+  kStateSpace,
+  kShortConvolution,
+  kSelectiveScan,
+  kLightning
+};
 
 struct RecurrentConfig {
   Recurrence kind = Recurrence::kDeltaRule;
   int64_t kernel = 0;  // rows that the causal convolution sees
   // A state space has key_heads groups of B and C, and value_heads heads, with a state of key_dim
   // by value_dim numbers each. A short convolution has no heads, a selective scan one of value_dim
-  // channels with key_dim numbers each.
+  // channels with key_dim numbers each, lightning attention as many of each, of the same size.
   int64_t key_heads = 0;
   int64_t value_heads = 0;
   int64_t key_dim = 0;  // of a head
@@ -212,9 +219,21 @@ struct RecurrentConfig {
   bool bias = false;         // of the projections in and out
   bool group_norms = false;  // each group of a state space is normalised by itself
   bool key_decays = false;   // of a delta rule, one for each number of a key (Kimi)
-  Activation activation = Activation::kSilu;  // behind the convolution; a short one has none
+  // Behind the convolution, of which a short one has none, or of q, k and v of lightning attention.
+  Activation activation = Activation::kSilu;
 
   int64_t values() const { return value_heads * value_dim; }
+};
+
+// MiniMax-01: the stream behind a part of a layer is what the part read, after its norm, times
+// `kept`, and what it gave, times `added`. What the stream was before the norm ends there.
+struct ResidualFactors {
+  float kept = 1.0f;
+  float added = 1.0f;
+};
+struct ResidualConfig {
+  bool of_norm = false;  // else the stream stays, and residual_multiplier is what outputs count
+  ResidualFactors attention, recurrent, ffn;  // by what the part is
 };
 
 // What heads give is multiplied with sigmoids: of a matrix of their own (Trinity), or of outputs
@@ -296,6 +315,7 @@ struct ModelConfig {
   RecurrentConfig recurrent;    // of layers with Mixer::kRecurrent
   CompressedConfig compressed;  // of layers with Mixer::kCompressed
   HyperConfig hyper;
+  ResidualConfig residual;
   // Each has queries for all keys and an output; a token chooses heads / kv_heads (JetMoE). 0:
   // none.
   int64_t attention_experts = 0;

@@ -197,10 +197,25 @@ std::string RecurrentText(const RecurrentConfig& recurrent) {
       return fmt::format("{} channels, state {}, steps of rank {}, convolution over {} rows",
                          recurrent.value_dim, recurrent.key_dim, recurrent.step_rank,
                          recurrent.kernel);
+    case Recurrence::kLightning:
+      return fmt::format("{} heads of {}", recurrent.value_heads, recurrent.value_dim);
   }
   return fmt::format("{} value heads of {}, {} key heads of {}, convolution over {} rows",
                      recurrent.value_heads, recurrent.value_dim, recurrent.key_heads,
                      recurrent.key_dim, recurrent.kernel);
+}
+
+std::string ResidualText(const ModelConfig& config) {
+  const auto text = [](std::string_view part, const ResidualFactors& factors) {
+    return fmt::format("{} of the norm and {} of {}", FormatNumber(factors.kept),
+                       FormatNumber(factors.added), part);
+  };
+  const ResidualConfig& residual = config.residual;
+  std::string all = text("attention", residual.attention);
+  if (config.recurrent_layers() > 0) {
+    all += "; " + text(RecurrenceName(config.recurrent.kind), residual.recurrent);
+  }
+  return all + "; " + text("FFN", residual.ffn);
 }
 
 void AddRecurrentRows(const ModelConfig& config, KeyValues& table) {
@@ -250,6 +265,7 @@ void AddConfigRows(const ModelConfig& config, KeyValues& table) {
     table.Add("residual", fmt::format("{} streams, mixed in {} iterations", config.hyper.streams,
                                       config.hyper.iterations));
   }
+  if (config.residual.of_norm) table.Add("residual", ResidualText(config));
   table.Add("attention", AttentionText(config));
   AddRecurrentRows(config, table);
   AddMoeRows(config, table);

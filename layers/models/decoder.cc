@@ -19,6 +19,12 @@ ConstMatrix PostNormed(LayerContext& ctx, const std::optional<Norm>& norm, Const
   return memory;
 }
 
+ResidualFactors FactorsOf(const ModelConfig& config, const LayerConfig& layer, bool ffn) {
+  if (!config.residual.of_norm) return {.added = config.residual_multiplier};
+  if (ffn) return config.residual.ffn;
+  return layer.mixer == Mixer::kRecurrent ? config.residual.recurrent : config.residual.attention;
+}
+
 }  // namespace
 
 absl::StatusOr<Matrix> DecoderModel::Forward(LayerContext& ctx, const ForwardBatch& batch) {
@@ -35,11 +41,11 @@ absl::StatusOr<Matrix> DecoderModel::Forward(LayerContext& ctx, const ForwardBat
 absl::Status DecoderModel::RunBlocks(LayerContext& ctx, const ForwardBatch& batch,
                                      const AttentionStep& step, const Stream& stream) {
   const bool watched = ctx.observer != nullptr && ctx.observer->WantsLayerOutput();
-  const float factor = config_.residual_multiplier;
   const auto& [hidden, normed, shortcut, inputs] = stream;
   NormBefore(0).Apply(ctx, hidden, normed);
   for (size_t i = 0; i < blocks_.size(); ++i) {
     Block& block = blocks_[i];
+    const LayerConfig& layer = config_.layers[i];
     const Norm& next = NormBefore(i + 1);
     const Workspace::Position mark = ctx.workspace.Mark();
     if (block.attention) {
@@ -49,7 +55,8 @@ absl::Status DecoderModel::RunBlocks(LayerContext& ctx, const ForwardBatch& batc
         Add(ctx.pool, attended, hidden);
       } else {
         const ConstMatrix added = PostNormed(ctx, block.attention_post_norm, attended, normed);
-        (block.feeds() ? block.ffn_norm : next).AddApply(ctx, added, factor, hidden, normed);
+        Join(ctx, added, FactorsOf(config_, layer, false), block.feeds() ? block.ffn_norm : next,
+             stream);
       }
     }
     if (block.feeds()) {
@@ -64,13 +71,25 @@ absl::Status DecoderModel::RunBlocks(LayerContext& ctx, const ForwardBatch& batc
         End(ctx, i, stream);
         next.Apply(ctx, hidden, normed);
       } else {
-        next.AddApply(ctx, fed_back, factor, hidden, normed);
+        Join(ctx, fed_back, FactorsOf(config_, layer, true), next, stream);
       }
     }
     if (watched) ctx.observer->OnLayerOutput(static_cast<int>(i), hidden);
     ctx.workspace.Release(mark);
   }
   return absl::OkStatus();
+}
+
+void DecoderModel::Join(LayerContext& ctx, ConstMatrix output, const ResidualFactors& factors,
+                        const Norm& next, const Stream& stream) const {
+  const auto& [hidden, normed, shortcut, inputs] = stream;
+  if (config_.residual.of_norm) {
+    FM_CHECK(output.data != normed.data);  // no family has post norms, too
+    for (int64_t t = 0; t < normed.rows; ++t)
+      std::copy_n(normed.Row(t), normed.cols, hidden.Row(t));
+    Scale(ctx.pool, factors.kept, hidden);
+  }
+  next.AddApply(ctx, output, factors.added, hidden, normed);
 }
 
 DecoderModel::Stream DecoderModel::Embed(LayerContext& ctx, const ForwardBatch& batch) const {

@@ -105,6 +105,10 @@ class DecoderModel : public Model {
                          const Stream& stream);
   absl::Status RunStreams(LayerContext& ctx, const ForwardBatch& batch, const AttentionStep& step,
                           const Stream& stream);
+  // The stream takes up what a part gave, and `next`, the norm of what the next part reads, is
+  // applied.
+  void Join(LayerContext& ctx, ConstMatrix output, const ResidualFactors& factors, const Norm& next,
+            const Stream& stream) const;
   // The output of the FFN of block `index`; the shortcut gets what joins later.
   absl::StatusOr<Matrix> Feed(LayerContext& ctx, const ForwardBatch& batch, size_t index,
                               const Stream& stream);

@@ -90,9 +90,11 @@ struct Family {
   F(kLongcatFlash)           \
   F(kMellum)                 \
   F(kMimoV2Flash)            \
+  F(kMinimax)                \
   F(kMinimaxM2)              \
   F(kMinimaxM3Multimodal)    \
   F(kMinimaxM3)              \
+  F(kMinimaxText01)          \
   F(kMistral4Multimodal)     \
   F(kMistral4)               \
   F(kMistral)                \

@@ -136,6 +136,8 @@ std::string_view RecurrenceName(Recurrence kind) {
       return "short convolutions";
     case Recurrence::kSelectiveScan:
       return "selective scans";
+    case Recurrence::kLightning:
+      return "lightning attention";
   }
   return "linear attention";
 }
@@ -145,6 +147,7 @@ std::string_view WhyCpuOnly(const ModelConfig& config) {
   if (config.recurrent_layers() > 0) return RecurrenceName(config.recurrent.kind);
   if (config.compressed_layers() > 0) return "compressed attention";
   if (config.hyper.streams > 0) return "several residual streams";
+  if (config.residual.of_norm) return "residuals of normalised rows";
   if (config.qk_norm == QkNormKind::kRows) return "q and k normalised over all heads";
   if (config.clip_qkv > 0) return "clipped q, k and v";
   if (config.latent.kv_rank > 0) return "latent attention";
@@ -224,6 +227,8 @@ std::string_view WhyNotSpeculative(const ModelConfig& config) {
       return "its convolutions keep a state, which a wrong guess would change for good";
     case Recurrence::kSelectiveScan:
       return "its selective scans keep a state, which a wrong guess would change for good";
+    case Recurrence::kLightning:
+      break;
   }
   return "its linear attention keeps a state, which a wrong guess would change for good";
 }
@@ -239,6 +244,9 @@ std::string_view WhyNotTensorParallel(const ModelConfig& config) {
   }
   if (config.recurrent.kind == Recurrence::kSelectiveScan) {
     return "its selective scans are steered by all channels, and no rank has them all";
+  }
+  if (config.recurrent.kind == Recurrence::kLightning) {
+    return "its lightning attention is normalised over all heads, and no rank has them all";
   }
   return "";
 }

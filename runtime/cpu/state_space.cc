@@ -15,6 +15,7 @@
 #include "hwy/foreach_target.h"
 #include "hwy/highway.h"
 #include "runtime/cpu/activation-inl.h"
+#include "runtime/cpu/decaying_state-inl.h"
 #include "runtime/cpu/simd-inl.h"
 
 #ifndef FOLKMOOT_RUNTIME_CPU_STATE_SPACE_ONCE_
@@ -37,29 +38,6 @@ struct StateSpaceJob {
 HWY_BEFORE_NAMESPACE();
 namespace folkmoot::cpu {
 namespace HWY_NAMESPACE {
-
-// S = decay * S + b taken^T; read = S^T c. Rows of S are `stride` apart.
-template <int64_t kBlocks>
-HWY_INLINE void TakeAndRead(float* memory, int64_t stride, int64_t state_dim, VF decay,
-                            const float* b, const Block (&taken)[kBlocks], const float* c,
-                            Block (&read)[kBlocks]) {
-  const DF d;
-  for (Block& block : read) block = ZeroBlock();
-  for (int64_t i = 0; i < state_dim; ++i) {
-    float* row = memory + i * stride;
-    const VF in = hn::Set(d, b[i]);
-    const VF out = hn::Set(d, c[i]);
-    for (int64_t n = 0; n < kBlocks; ++n) {
-      for (size_t v = 0; v < kVectors; ++v) {
-        const VF kept = hn::Mul(decay, hn::LoadU(d, row));
-        const VF next = Fma(in, taken[n].v[v], kept);
-        hn::StoreU(next, d, row);
-        read[n].v[v] = Fma(next, out, read[n].v[v]);
-        row += kVector;
-      }
-    }
-  }
-}
 
 // Columns `column` .. of S of head `head`, kBlocks blocks of them, over all rows.
 template <int64_t kBlocks>

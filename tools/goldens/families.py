@@ -6,6 +6,7 @@ from .families_compressed import COMPRESSED
 from .families_gemma4 import GEMMA4
 from .families_hybrid import GRANITE_NAMES, HYBRID, granite_choices
 from .families_latent import LATENT
+from .families_lightning import LIGHTNING
 from .families_linear import LINEAR
 from .families_more import MORE
 from .families_omni import OMNI
@@ -55,6 +56,7 @@ FAMILIES = {
     **HYBRID,
     **LATENT,
     **LATEST,
+    **LIGHTNING,
     **LINEAR,
     **MORE,
     **OMNI,

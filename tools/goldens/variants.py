@@ -16,6 +16,7 @@ from .variants_hybrid import HYBRID
 from .variants_jamba import JAMBA
 from .variants_kimi import KIMI_LINEAR
 from .variants_latent import LATENT
+from .variants_lightning import LIGHTNING
 from .variants_linear import LINEAR
 from .variants_minimax import MINIMAX_M3
 from .variants_more import MORE
@@ -347,6 +348,7 @@ VARIANTS = [
     *KIMI_LINEAR,
     *LATENT,
     *LATEST,
+    *LIGHTNING,
     *LINEAR,
     *MINIMAX_M3,
     *MORE,

@@ -140,6 +140,7 @@ INSTANTIATE_TEST_SUITE_P(
         SharingCase{{"StateSpaces", "tests/data/goldens/nemotron_h-classic", ""}},
         SharingCase{{"ShortConvolutions", "tests/data/goldens/lfm2_moe-classic", ""}},
         SharingCase{{"SelectiveScans", "tests/data/goldens/jamba-classic", ""}},
+        SharingCase{{"LightningAttention", "tests/data/goldens/minimax-classic", ""}},
         SharingCase{{"KeyDecays", "tests/data/goldens/kimi_linear-classic", ""}},
         SharingCase{{"ChosenBlocks", "tests/data/goldens/minimax_m3_vl_text-classic", ""}},
         SharingCase{{"SharedKeys", "tests/data/goldens/gemma4_text-everything", ""}},

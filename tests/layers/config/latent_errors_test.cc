@@ -95,7 +95,7 @@ INSTANTIATE_TEST_SUITE_P(
         Refusal{"LayerNorm",
                 Of("ernie4_5_moe", {{"use_rmsnorm", false}}),
                 {"'use_rmsnorm' is false", "true only"}},
-        Refusal{"TypeThatOthersHave", {{"model_type", "minimax"}}, {"'model_type' is \"minimax\""}},
+        Refusal{"TypeThatOthersHave", {{"model_type", "kimi_k2"}}, {"'model_type' is \"kimi_k2\""}},
         Refusal{"Bidirectional",
                 Of("gemma3_text", {{"use_bidirectional_attention", true}}),
                 {"'use_bidirectional_attention' is true", "false only"}}),

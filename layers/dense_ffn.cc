@@ -62,7 +62,10 @@ absl::Status LoadGatedFfn(ThreadPool& pool, WeightLoader& loader, const GatedFfn
 }
 
 float FfnLimit(const ModelConfig& config, float own) {
-  if (config.activation != Activation::kLimitedSwiglu) return config.swiglu_limit;
+  const bool by_layer =
+      config.activation == Activation::kLimitedSwiglu ||
+      (config.activation == Activation::kCappedSwiglu && config.swiglu_limit == 0);
+  if (!by_layer) return config.swiglu_limit;
   return own > 0 ? own : std::numeric_limits<float>::infinity();
 }
 

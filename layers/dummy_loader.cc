@@ -51,7 +51,8 @@ class DummyLoader : public WeightLoader {
 
  protected:
   absl::StatusOr<WeightView> ViewVector(const std::string& name, int64_t n, int64_t) override {
-    const bool zero = name.find("bias") != std::string::npos || name.ends_with(".sinks");
+    const bool zero = name.find("bias") != std::string::npos || name.ends_with(".sinks") ||
+                      name.ends_with(".learnable_sink_param");
     const float value = zero ? 0.0f : 1.0f;
     std::vector<std::byte>& storage = scratch_[0];
     storage.resize(static_cast<size_t>(n) * sizeof(float));

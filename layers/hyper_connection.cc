@@ -44,6 +44,22 @@ void Collapse(LayerContext& ctx, ConstMatrix weights, ConstMatrix streams, int64
                        });
 }
 
+// stream[k] += post[k] given.
+void AddToStreams(LayerContext& ctx, ConstMatrix mixtures, ConstMatrix given, int64_t count,
+                  Matrix streams) {
+  ctx.pool.ParallelFor(given.rows, kWorthAThread / streams.cols + 1,
+                       [&](int64_t begin, int64_t end, int) {
+                         for (int64_t t = begin; t < end; ++t) {
+                           const float* const gift = given.Row(t);
+                           for (int64_t k = 0; k < count; ++k) {
+                             const float post = mixtures.Row(t)[count + k];
+                             float* const stream = streams.Row(t) + k * given.cols;
+                             for (int64_t c = 0; c < given.cols; ++c) stream[c] += post * gift[c];
+                           }
+                         }
+                       });
+}
+
 // Divides each row of m [n, n] by its sum, or, `columns`, each column.
 void Normalise(int64_t n, double eps, bool columns, double* m) {
   const int64_t step = columns ? n : 1;
@@ -103,24 +119,34 @@ absl::StatusOr<HyperConnection> HyperConnection::Load(ThreadPool& pool, WeightLo
   HyperConnection connection;
   connection.config_ = config.hyper;
   const int64_t n = config.hyper.streams;
-  FM_ASSIGN_OR_RETURN(connection.mixer_,
-                      StreamMixer::Load(pool, loader, config, names, (2 + n) * n, 3));
+  const bool mixes = !config.hyper.independent;
+  FM_ASSIGN_OR_RETURN(
+      connection.mixer_,
+      StreamMixer::Load(pool, loader, config, names, (2 + (mixes ? n : 0)) * n, mixes ? 3 : 2));
   return connection;
 }
 
-// pre, post and mix, row by row, in the place of the outputs.
+void HyperConnection::Gates(const float* outputs, float* mixtures) const {
+  const int64_t n = config_.streams;
+  const double least = config_.independent ? config_.eps : 0;
+  for (int64_t i = 0; i < n; ++i) {
+    const double pre = exact::Sigmoid(mixer_.Biased(outputs, i, 0)) + config_.eps;
+    const double post =
+        config_.magnitude * exact::Sigmoid(mixer_.Biased(outputs, n + i, 1)) + least;
+    mixtures[i] = static_cast<float>(pre);
+    mixtures[n + i] = static_cast<float>(post);
+  }
+}
+
+// Row by row, behind the gates.
 void HyperConnection::Mix(const float* outputs, float* mixtures) const {
   const int64_t n = config_.streams;
   std::array<double, kMostStreams* kMostStreams> mix = {};
   for (int64_t i = 0; i < n; ++i) {
-    const double pre = exact::Sigmoid(mixer_.Biased(outputs, i, 0)) + config_.eps;
-    const double post = 2 * exact::Sigmoid(mixer_.Biased(outputs, n + i, 1));
     double* const row = mix.data() + i * n;
     for (int64_t k = 0; k < n; ++k) row[k] = mixer_.Biased(outputs, (2 + i) * n + k, 2);
     const double top = *std::max_element(row, row + n);
     for (int64_t k = 0; k < n; ++k) row[k] = exact::Exp(row[k] - top);
-    mixtures[i] = static_cast<float>(pre);
-    mixtures[n + i] = static_cast<float>(post);
   }
   Normalise(n, 0, false, mix.data());
   for (int64_t i = 0; i < n * n; ++i) mix[static_cast<size_t>(i)] += config_.eps;
@@ -138,7 +164,10 @@ ConstMatrix HyperConnection::Read(LayerContext& ctx, ConstMatrix streams, Matrix
   const Matrix mixtures = mixer_.Apply(ctx, streams);
   constexpr int64_t kMixturesOfAThread = 16;
   ctx.pool.ParallelFor(x.rows, kMixturesOfAThread, [&](int64_t begin, int64_t end, int) {
-    for (int64_t t = begin; t < end; ++t) Mix(mixtures.Row(t), mixtures.Row(t));
+    for (int64_t t = begin; t < end; ++t) {
+      Gates(mixtures.Row(t), mixtures.Row(t));
+      if (!config_.independent) Mix(mixtures.Row(t), mixtures.Row(t));
+    }
   });
   Collapse(ctx, mixtures, streams, config_.streams, x);
   return mixtures;
@@ -148,6 +177,7 @@ void HyperConnection::Leave(LayerContext& ctx, ConstMatrix mixtures, ConstMatrix
                             Matrix streams) const {
   const int64_t n = config_.streams;
   const int64_t hidden = given.cols;
+  if (config_.independent) return AddToStreams(ctx, mixtures, given, n, streams);
   const Workspace::Position mark = ctx.workspace.Mark();
   const Matrix before = ctx.workspace.GetMatrix(ctx.pool.threads(), streams.cols);
   ctx.pool.ParallelFor(given.rows, kWorthAThread / (n * streams.cols) + 1,

@@ -10,6 +10,10 @@
 // doubly stochastic by Sinkhorn's iterations. Semantics: Transformers' modeling_deepseek_v4.py,
 // which are those of the authors' code.
 //
+// Hunyuan 4 has independent ones (HyperConfig::independent): 2 n numbers, each stream goes on as it
+// is, and post are sigmoids times a factor of the model, plus eps. Semantics: Transformers'
+// modeling_hy_v4.py.
+//
 // Mixtures are decided in double, as gates are. Every rank that shares matrices has all of it.
 #pragma once
 
@@ -55,7 +59,10 @@ class HyperConnection {
   void Leave(LayerContext& ctx, ConstMatrix mixtures, ConstMatrix given, Matrix streams) const;
 
  private:
-  void Mix(const float* outputs, float* mixtures) const;  // of one token
+  // Of one token, `mixtures` in the place of its outputs: pre and post, and, where there is one,
+  // mix.
+  void Gates(const float* outputs, float* mixtures) const;
+  void Mix(const float* outputs, float* mixtures) const;
 
   HyperConfig config_;
   StreamMixer mixer_;

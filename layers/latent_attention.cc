@@ -31,6 +31,7 @@ absl::StatusOr<std::unique_ptr<Attention>> LatentAttention::Load(
   std::unique_ptr<LatentAttention> a(new LatentAttention(config, layer, columns));
   FM_RETURN_IF_ERROR(a->LoadQueries(pool, loader, config, names));
   FM_RETURN_IF_ERROR(a->LoadKeys(pool, loader, config, names));
+  FM_RETURN_IF_ERROR(a->LoadGateAndSinks(pool, loader, config, names));
   if (config.layers[static_cast<size_t>(layer)].indexer) {
     FM_ASSIGN_OR_RETURN(a->indexer_, LightningIndexer::Load(pool, loader, config, layer, names));
   }
@@ -80,6 +81,22 @@ absl::Status LatentAttention::LoadKeys(ThreadPool& pool, WeightLoader& loader,
   return absl::OkStatus();
 }
 
+absl::Status LatentAttention::LoadGateAndSinks(ThreadPool& pool, WeightLoader& loader,
+                                               const ModelConfig& config,
+                                               const AttentionNames& names) {
+  if (config.attention_gate == AttentionGate::kOwn) {
+    const TensorRef gate = {.name = names.gate + ".weight", .n = heads_.cols(), .k = config.hidden};
+    FM_ASSIGN_OR_RETURN(gate_,
+                        loader.Pack(pool, gate.Rows(heads_.begin(rank()), heads_.width(rank()))));
+  }
+  if (!config.layers[static_cast<size_t>(layer())].sinks) return absl::OkStatus();
+  FM_ASSIGN_OR_RETURN(sinks_,
+                      loader.VectorPart(names.sinks, config.heads, head_split_.begin(rank()),
+                                        head_split_.width(rank())));
+  params_.sinks = sinks_;
+  return absl::OkStatus();
+}
+
 ConstMatrix LatentAttention::LowQueries(LayerContext& ctx, ConstMatrix x) const {
   if (dims_.q_rank == 0) return x;
   const Matrix all = ctx.workspace.GetMatrix(x.rows, q_b_.k());
@@ -114,6 +131,21 @@ Matrix LatentAttention::Latents(LayerContext& ctx, const RopeRows& rope, ConstMa
   return latents;
 }
 
+Matrix LatentAttention::Absorbed(LayerContext& ctx, ConstMatrix q) const {
+  const int64_t width = dims_.kv_rank + dims_.rope_dim;
+  const Matrix absorbed = ctx.workspace.GetMatrix(q.rows, params_.heads * width);
+  for (int64_t h = 0; h < params_.heads; ++h) {
+    const ConstMatrix head = q.Columns(h * query_width(), query_width());
+    Gemm(ctx.pool, head.Columns(0, dims_.nope_dim), key_[static_cast<size_t>(h)], {}, ctx.workspace,
+         absorbed.Columns(h * width, dims_.kv_rank));
+    for (int64_t t = 0; t < q.rows; ++t) {
+      std::copy_n(head.Row(t) + dims_.nope_dim, dims_.rope_dim,
+                  absorbed.Row(t) + h * width + dims_.kv_rank);
+    }
+  }
+  return absorbed;
+}
+
 void LatentAttention::Attend(LayerContext& ctx, const AttentionStep& step, KvCache& cache,
                              ConstMatrix x, Matrix attended) const {
   const Matrix latents = Latents(ctx, step.rope, x);
@@ -125,17 +157,7 @@ void LatentAttention::Attend(LayerContext& ctx, const AttentionStep& step, KvCac
   params.chosen = step.chosen;
   const Matrix q = Queries(ctx, step.rope, low);
   if (!step.temperature.empty()) ScaleRows(ctx.pool, step.temperature, q);
-  const int64_t width = dims_.kv_rank + dims_.rope_dim;
-  const Matrix absorbed = ctx.workspace.GetMatrix(x.rows, params_.heads * width);
-  for (int64_t h = 0; h < params_.heads; ++h) {
-    const Matrix head = q.Columns(h * query_width(), query_width());
-    Gemm(ctx.pool, head.Columns(0, dims_.nope_dim), key_[static_cast<size_t>(h)], {}, ctx.workspace,
-         absorbed.Columns(h * width, dims_.kv_rank));
-    for (int64_t t = 0; t < x.rows; ++t) {
-      std::copy_n(head.Row(t) + dims_.nope_dim, dims_.rope_dim,
-                  absorbed.Row(t) + h * width + dims_.kv_rank);
-    }
-  }
+  const Matrix absorbed = Absorbed(ctx, q);
   const Matrix sums = ctx.workspace.GetMatrix(x.rows, params_.heads * dims_.kv_rank);
   PagedAttention(ctx.pool, params, step.sequences, absorbed, cache, ctx.workspace, sums);
   for (int64_t h = 0; h < params_.heads; ++h) {
@@ -146,6 +168,10 @@ void LatentAttention::Attend(LayerContext& ctx, const AttentionStep& step, KvCac
                     q.Columns(h * query_width() + dims_.nope_dim + dims_.rope_dim, dims_.value_dim),
                     attended.Columns(h * dims_.value_dim, dims_.value_dim));
   }
+  if (gate_.empty()) return;
+  const Matrix gate = ctx.workspace.GetMatrix(x.rows, gate_.n());
+  Gemm(ctx.pool, x, gate_, {}, ctx.workspace, gate);
+  MultiplySigmoid(ctx.pool, gate, attended);
 }
 
 }  // namespace folkmoot

@@ -7,7 +7,8 @@
 // (q^T (W c) = (W^T q)^T c), and its value matrix comes after the weighted sum. Prefill does the
 // same as decode: one form has one set of bits.
 //
-// In A.X-K2 what a head gives is multiplied with sigmoids of outputs that stand behind its query.
+// In A.X-K2 what a head gives is multiplied with sigmoids of outputs that stand behind its query,
+// in Hunyuan 4 with those of a matrix of their own (AttentionGate::kOwn), and heads have sinks.
 // Sparse attention (IndexerConfig) is the same over the keys that an indexer has chosen, of this
 // layer or of one before.
 //
@@ -37,6 +38,8 @@ class LatentAttention final : public UniformAttention {
                            const AttentionNames& names);
   absl::Status LoadKeys(ThreadPool& pool, WeightLoader& loader, const ModelConfig& config,
                         const AttentionNames& names);
+  absl::Status LoadGateAndSinks(ThreadPool& pool, WeightLoader& loader, const ModelConfig& config,
+                                const AttentionNames& names);
   void Attend(LayerContext& ctx, const AttentionStep& step, KvCache& cache, ConstMatrix x,
               Matrix attended) const override;
   // Of a head in what queries are made as: the query, and its gates.
@@ -50,6 +53,8 @@ class LatentAttention final : public UniformAttention {
   Matrix Queries(LayerContext& ctx, const RopeRows& rope, ConstMatrix low) const;
   // [T, kv_rank + rope_dim], normalised and turned likewise: what the cache keeps.
   Matrix Latents(LayerContext& ctx, const RopeRows& rope, ConstMatrix x) const;
+  // q as it meets latents, [T, heads of this rank * (kv_rank + rope_dim)].
+  Matrix Absorbed(LayerContext& ctx, ConstMatrix q) const;
 
   LatentConfig dims_;
   bool neighbours_ = false;
@@ -65,6 +70,8 @@ class LatentAttention final : public UniformAttention {
   std::vector<float> kv_a_norm_;     // [kv_rank]
   std::vector<PackedMatrix> key_;    // of each head of this rank [kv_rank, nope_dim]
   std::vector<PackedMatrix> value_;  // and [value_dim, kv_rank]
+  PackedMatrix gate_;                // [this rank's columns of heads_, H]; AttentionGate::kOwn
+  std::vector<float> sinks_;         // of its heads; empty: none
   std::optional<LightningIndexer> indexer_;
 };
 

@@ -8,9 +8,6 @@
 namespace folkmoot {
 namespace {
 
-// That of the authors and of Transformers, whatever rms_norm_eps is.
-constexpr float kIndexNormEps = 1e-6f;
-
 float InverseRoot(int64_t x) { return static_cast<float>(1.0 / std::sqrt(static_cast<double>(x))); }
 
 }  // namespace
@@ -43,10 +40,13 @@ absl::StatusOr<LightningIndexer> LightningIndexer::Load(ThreadPool& pool, Weight
 void LightningIndexer::Choose(LayerContext& ctx, const AttentionStep& step, ConstMatrix x,
                               ConstMatrix low) const {
   const Workspace::Position mark = ctx.workspace.Mark();
-  const RotaryPart part = {.head_dim = dims_.head_dim, .neighbours = dims_.neighbours};
+  const int64_t turning = 2 * step.rope.cos.cols;
+  const RotaryPart part = {.head_dim = dims_.head_dim,
+                           .first = dims_.turns_last ? dims_.head_dim - turning : 0,
+                           .neighbours = dims_.neighbours};
   const Matrix keys = ctx.workspace.GetMatrix(x.rows, dims_.head_dim);
   Gemm(ctx.pool, x, k_, {}, ctx.workspace, keys);
-  LayerNorm(ctx.pool, keys, k_norm_, k_norm_bias_, kIndexNormEps, keys);
+  LayerNorm(ctx.pool, keys, k_norm_, k_norm_bias_, dims_.norm_eps, keys);
   ApplyRope(ctx.pool, step.rope.cos, step.rope.sin, part, keys);
   StoreKv(ctx.pool, place_, step.sequences, keys, keys.Columns(0, 0), *step.index_keys);
   if (step.chosen != nullptr) {

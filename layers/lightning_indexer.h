@@ -4,8 +4,9 @@
 //
 // Its queries come from the latent of the attention's queries, their weights from the hidden state,
 // and its one key per token, which is normalised by LayerNorm, from that, too. The first numbers of
-// queries and keys turn, in halves (DeepSeek-V3.2) or as neighbours (GLM-5), by the angles of the
-// attention. Other layers may take its choice over (GLM-5.2): ChosenKeys of the step stay.
+// queries and keys turn, in halves (DeepSeek-V3.2) or as neighbours (GLM-5), or the last (Hunyuan
+// 4), by the angles of the attention. Other layers may take its choice over (GLM-5.2): ChosenKeys
+// of the step stay.
 //
 // Over several ranks each has all of it: they choose alike.
 #pragma once

@@ -92,7 +92,8 @@ struct LayerConfig {
   bool hashed = false;
   // Of sparse attention (IndexerConfig): chooses keys itself; else those of the layer before count.
   bool indexer = false;
-  // Of Activation::kLimitedSwiglu in experts, and in the dense FFN or the shared expert; 0: none.
+  // Of Activation::kLimitedSwiglu, or of kCappedSwiglu where there is no ModelConfig::swiglu_limit:
+  // in experts, and in the dense FFN or the shared expert; 0: none.
   float expert_limit = 0.0f;
   float dense_limit = 0.0f;
 };
@@ -164,6 +165,8 @@ struct IndexerConfig {
   int64_t heads = 0;
   int64_t head_dim = 0;     // also of its one key per token
   bool neighbours = false;  // see RopeConfig
+  bool turns_last = false;  // the last numbers of a head turn, not the first (Hunyuan 4)
+  float norm_eps = 1e-6f;   // of the norm of keys, whatever rms_norm_eps is, where none says else
   // Each head chooses for one head of keys, and blocks of so many keys, top_k in all, of which the
   // last local_blocks are always some (MiniMax-M3; layers/block_indexer.h). 0: keys one by one.
   int64_t block = 0;
@@ -186,7 +189,11 @@ struct CompressedConfig {
 // (layers/hyper_connection.h).
 struct HyperConfig {
   int64_t streams = 0;  // 0: the residual is one, and nothing mixes it
-  int64_t iterations = 0;
+  // Each stream goes on as it is, and none reads another; eps belongs to what parts leave in it,
+  // too (Hunyuan 4).
+  bool independent = false;
+  int64_t iterations = 0;  // where they are not
+  double magnitude = 2.0;  // of the sigmoids by which a stream takes what parts leave
   double eps = 1e-6;
 };
 
@@ -304,7 +311,7 @@ struct ModelConfig {
   bool gate_per_head = false;  // of kOwn: one output for all numbers of a head
   bool gate_softplus = false;  // of kOwn: softplus, not sigmoid
   bool head_bias = false;      // of the output head
-  float swiglu_limit = 0.0f;   // of Activation::kClampedSwiglu; see LayerConfig::expert_limit
+  float swiglu_limit = 0.0f;   // of all SwiGLU that is clamped; 0: see LayerConfig::expert_limit
   // A second embedding of each token has so many numbers for each layer, which it adds to the
   // stream by way of a gate (Gemma 4; layers/models/layer_inputs.h); 0: there is none.
   int64_t layer_inputs = 0;

@@ -52,6 +52,7 @@ NAMES = {
     "grok-1": "Grok-1",
     "hunyuan_v1_moe": "Hunyuan-A13B",
     "hy_v3": "Hunyuan 3",
+    "hy_v4": "Hunyuan 4",
     "jamba": "Jamba 1.5, 1.7, Reasoning",
     "jetmoe": "JetMoE",
     "kimi_k25": "Kimi-K2.5 (its text model)",

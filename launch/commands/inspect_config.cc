@@ -262,8 +262,11 @@ void AddConfigRows(const ModelConfig& config, KeyValues& table) {
   table.Add("hidden", fmt::format("{}, dense FFN {}, {}", config.hidden, config.intermediate,
                                   ActivationName(config.activation)));
   if (config.hyper.streams > 0) {
-    table.Add("residual", fmt::format("{} streams, mixed in {} iterations", config.hyper.streams,
-                                      config.hyper.iterations));
+    std::string residual = fmt::format("{} streams, ", config.hyper.streams);
+    residual += config.hyper.independent
+                    ? "each by itself"
+                    : fmt::format("mixed in {} iterations", config.hyper.iterations);
+    table.Add("residual", residual);
   }
   if (config.residual.of_norm) table.Add("residual", ResidualText(config));
   table.Add("attention", AttentionText(config));

@@ -20,10 +20,11 @@ bool IsMatrixToEncode(const ListedTensor& tensor, const EndNames& ends, bool hea
   return tensor.name != ends.embedding;
 }
 
-const OtherNames* OtherNamesIn(const Family& family, const Checkpoint& checkpoint) {
-  const OtherNames* const other = family.other_names;
-  if (other == nullptr || checkpoint.Find(other->end_names().embedding) == nullptr) return nullptr;
-  return other;
+const OtherNames* OtherNamesOf(const Family& family, const Checkpoint& checkpoint) {
+  for (const OtherNames& other : family.other_names) {
+    if (checkpoint.Find(std::string(other.tensor)) != nullptr) return &other;
+  }
+  return nullptr;
 }
 
 bool Divides(EncodeType type, int64_t group, const TensorRef& matrix) {
@@ -37,7 +38,7 @@ class Planner {
         config_(config),
         checkpoint_(checkpoint),
         family_(*FindFamily(config.architecture)),
-        other_(OtherNamesIn(family_, checkpoint)),
+        other_(OtherNamesOf(family_, checkpoint)),
         ends_(other_ != nullptr ? other_->end_names() : family_.end_names()) {}
 
   absl::StatusOr<QuantizePlan> Plan(std::span<const ListedTensor> tensors) {

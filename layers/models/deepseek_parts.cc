@@ -36,6 +36,7 @@ absl::Status ReadLatentDims(const ConfigSource& source, const LatentDefaults& de
                       fmt::format("where it is given it must be {}qk_rope_head_dim = {}",
                                   defaults.whole_head_dim ? "qk_nope_head_dim + " : "", named));
   }
+  if (defaults.any_kv_heads) config.kv_heads = config.heads;
   if (config.kv_heads != config.heads) {
     return keys.Wrong(
         "num_key_value_heads",

@@ -17,6 +17,7 @@ struct LatentDefaults {
   int64_t nope_dim = 128;
   int64_t value_dim = 128;
   bool any_head_dim = false;    // nobody reads key head_dim (Kimi Linear)
+  bool any_kv_heads = false;    // nor num_key_value_heads (Hunyuan 4)
   bool whole_head_dim = false;  // key head_dim counts what does not turn too (Mistral 4)
   bool nope_head_dim = false;   // or, in some files, that alone, to no effect (GLM-5.2)
 };

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "layers/models/deepseek_parts.h"
+#include "layers/models/sparse_parts.h"
 
 namespace folkmoot {
 namespace {
@@ -63,42 +64,10 @@ constexpr FixedKey kAxFixed[] = {
     {"gated_norm", "true"},          {"attention_output_gate", "true"},
     {"rope_interleave", "true"},     {"indexer_rope_interleave", "false"}};
 
-absl::Status ReadIndexer(const ConfigReader& keys, int64_t heads, ModelConfig& config) {
-  constexpr IntRange kRange = {1, 1 << 16};
-  IndexerConfig& indexer = config.indexer;
-  FM_ASSIGN_OR_RETURN(indexer.top_k, keys.Int("index_topk", 2048, {1, 1 << 24}));
-  FM_ASSIGN_OR_RETURN(indexer.heads, keys.Int("index_n_heads", heads, kRange));
-  FM_ASSIGN_OR_RETURN(indexer.head_dim, keys.Int("index_head_dim", 128, kRange));
-  if (indexer.head_dim < config.latent.rope_dim) {
-    return keys.Wrong("index_head_dim", fmt::format("its first qk_rope_head_dim = {} numbers turn",
-                                                    config.latent.rope_dim));
-  }
-  if (config.latent.q_rank == 0) {
-    return keys.Wrong("q_lora_rank", "the indexer's queries are made from the latent of queries");
-  }
-  for (LayerConfig& layer : config.layers) layer.indexer = true;
-  return absl::OkStatus();
-}
-
-absl::Status ReadLayerTypes(const ConfigReader& keys, const ModelConfig& config) {
-  constexpr const char* kLayerTypes = "layer_types";
-  constexpr const char* kSparse = "deepseek_sparse_attention";
-  FM_ASSIGN_OR_RETURN(const auto types, keys.Strings(kLayerTypes));
-  if (keys.HasValue(kLayerTypes) && types.size() != config.layers.size()) {
-    return keys.WrongLength(kLayerTypes, config.layers.size());
-  }
-  for (size_t i = 0; i < types.size(); ++i) {
-    if (types[i] == kSparse) continue;
-    return keys.Wrong(kLayerTypes,
-                      fmt::format("entry {} is '{}'; known: {}", i, types[i], kSparse));
-  }
-  return absl::OkStatus();
-}
-
 // The parts that both have.
 absl::Status ReadSparse(const ConfigSource& source, int64_t index_heads, ModelConfig& config) {
   FM_RETURN_IF_ERROR(ReadIndexer(source.keys, index_heads, config));
-  FM_RETURN_IF_ERROR(ReadLayerTypes(source.keys, config));
+  FM_RETURN_IF_ERROR(ReadSparseLayerTypes(source.keys, config));
   config.rope.neighbours = true;
   return ReadMlpLayerTypes(source.keys, config);
 }
@@ -121,18 +90,6 @@ absl::StatusOr<std::vector<std::string>> PatternTypes(const ConfigReader& keys) 
   return types;
 }
 
-absl::Status ApplyTypes(const ConfigReader& keys, const char* key,
-                        const std::vector<std::string>& types, ModelConfig& config) {
-  if (types.size() != config.layers.size()) return keys.WrongLength(key, config.layers.size());
-  for (size_t i = 0; i < types.size(); ++i) {
-    if (types[i] != "full" && types[i] != "shared") {
-      return keys.Wrong(key, fmt::format("entry {} is '{}'; known: full, shared", i, types[i]));
-    }
-    config.layers[i].indexer = types[i] == "full";
-  }
-  return absl::OkStatus();
-}
-
 // indexer_types counts, then index_topk_pattern, then index_topk_freq with its offset; what counts
 // and what other programs would read may not contradict each other.
 absl::Status ReadIndexerTypes(const ConfigReader& keys, ModelConfig& config) {
@@ -147,19 +104,18 @@ absl::Status ReadIndexerTypes(const ConfigReader& keys, ModelConfig& config) {
   }
   if (keys.HasValue(kPattern)) {
     rule = kPattern;
-    FM_RETURN_IF_ERROR(ApplyTypes(keys, kPattern, pattern, config));
+    FM_RETURN_IF_ERROR(ApplyIndexerTypes(keys, kPattern, pattern, config));
   }
   if (keys.HasValue(kTypes)) {
     const std::vector<LayerConfig> ruled = config.layers;
-    FM_RETURN_IF_ERROR(ApplyTypes(keys, kTypes, types, config));
+    FM_RETURN_IF_ERROR(ApplyIndexerTypes(keys, kTypes, types, config));
     for (size_t i = 0; keys.HasValue(rule) && i < ruled.size(); ++i) {
       if (ruled[i].indexer == config.layers[i].indexer) continue;
       return keys.Wrong(rule, fmt::format("it contradicts {} at layer {}", kTypes, i));
     }
     rule = kTypes;
   }
-  if (config.layers.front().indexer) return absl::OkStatus();
-  return keys.Wrong(rule, "the first layer has none before it whose keys it could take over");
+  return CheckFirstIndexer(keys, rule, config);
 }
 
 absl::Status ReadGlm(const ConfigSource& source, ModelConfig& config) {

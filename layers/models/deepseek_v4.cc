@@ -231,9 +231,10 @@ absl::Status Read(const ConfigSource& source, ModelConfig& config) {
   return ReadExperts(keys, config);
 }
 
-constexpr OtherNames kOfTransformers = {.layers = "model.layers.",
-                                        .layer_names = TransformersLayerNames,
-                                        .end_names = TransformersEndNames};
+constexpr OtherNames kOtherNames[] = {{.tensor = "model.embed_tokens.weight",
+                                       .layers = "model.layers.",
+                                       .layer_names = TransformersLayerNames,
+                                       .end_names = TransformersEndNames}};
 
 // Scores are square roots; the bias of a layer counts in the choice alone.
 GateConfig PublishedGate(const ModelConfig& config) {
@@ -274,7 +275,7 @@ const Family kDeepseekV4 = {
     .layer_names = AuthorsLayerNames,
     .end_names = AuthorsEndNames,
     .layers = "layers.",
-    .other_names = &kOfTransformers,
+    .other_names = kOtherNames,
     .gate = PublishedGate,
     .unused = kUnused,
 };

@@ -24,17 +24,21 @@ LayerNames NamesOf(const Family& family, const std::string& prefix, int64_t bloc
   return family.block_names(prefix, static_cast<int>(block));
 }
 
-bool HasOtherNames(const Family& family, const WeightLoader& loader) {
-  return family.other_names != nullptr && loader.Has(family.other_names->end_names().embedding);
+const OtherNames* OtherNamesIn(const Family& family, const WeightLoader& loader) {
+  for (const OtherNames& other : family.other_names) {
+    if (loader.Has(other.tensor)) return &other;
+  }
+  return nullptr;
 }
 
 EndNames EndNamesOf(const Family& family, const WeightLoader& loader) {
-  return HasOtherNames(family, loader) ? family.other_names->end_names() : family.end_names();
+  const OtherNames* const other = OtherNamesIn(family, loader);
+  return other != nullptr ? other->end_names() : family.end_names();
 }
 
 LayerNames LayerNamesOf(const Family& family, const WeightLoader& loader, int64_t index) {
-  if (HasOtherNames(family, loader)) {
-    return family.other_names->layer_names(fmt::format("{}{}.", family.other_names->layers, index));
+  if (const OtherNames* const other = OtherNamesIn(family, loader); other != nullptr) {
+    return other->layer_names(fmt::format("{}{}.", other->layers, index));
   }
   const int64_t published = index / family.blocks_per_layer;
   LayerNames names = NamesOf(family, fmt::format("{}{}.", family.layers, published),

@@ -17,6 +17,7 @@ namespace folkmoot {
 
 // Other names of the same tensors, which some files have: those that Transformers wrote.
 struct OtherNames {
+  std::string_view tensor;  // that files have by which to know them
   std::string_view layers;
   LayerNames (*layer_names)(const std::string& prefix);
   EndNames (*end_names)();
@@ -31,7 +32,7 @@ struct Family {
   int blocks_per_layer = 1;
   EndNames (*end_names)() = UsualEndNames;
   std::string_view layers = "model.layers.";
-  const OtherNames* other_names = nullptr;  // of files that have their embedding
+  std::span<const OtherNames> other_names = {};
   // Of models with an encoder, to which `layers` and `layer_names` belong: the same of the decoder.
   LayerNames (*decoder_names)(const std::string& prefix) = nullptr;
   std::string_view decoder_layers = "";
@@ -76,6 +77,7 @@ struct Family {
   F(kGraniteMoeShared)       \
   F(kGrok1)                  \
   F(kHyV3)                   \
+  F(kHyV4)                   \
   F(kHunyuanMoe)             \
   F(kJamba)                  \
   F(kJetMoe)                 \
@@ -142,8 +144,8 @@ const Family* FindFamily(const std::string& architecture);
 // The family of a model that can be run with this gate, or why not.
 absl::StatusOr<const Family*> CheckModel(const ModelConfig& config, const GateConfig& gate);
 
-// Whether `loader` has its tensors by Family::other_names.
-bool HasOtherNames(const Family& family, const WeightLoader& loader);
+// Those of Family::other_names by which `loader` has its tensors; null: they have the usual ones.
+const OtherNames* OtherNamesIn(const Family& family, const WeightLoader& loader);
 EndNames EndNamesOf(const Family& family, const WeightLoader& loader);
 
 // The names of a layer, or of one block of a published layer, whose tensors begin with `prefix`.

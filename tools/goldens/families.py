@@ -4,6 +4,7 @@
 from .families_2026 import LATEST
 from .families_compressed import COMPRESSED
 from .families_gemma4 import GEMMA4
+from .families_hunyuan4 import HUNYUAN4
 from .families_hybrid import GRANITE_NAMES, HYBRID, granite_choices
 from .families_latent import LATENT
 from .families_lightning import LIGHTNING
@@ -53,6 +54,7 @@ FAMILIES = {
     **COMPRESSED,
     **GEMMA4,
     **GROK,
+    **HUNYUAN4,
     **HYBRID,
     **LATENT,
     **LATEST,

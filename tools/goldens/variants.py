@@ -12,6 +12,7 @@ from .variants_gemma import GEMMA
 from .variants_gemma4 import GEMMA4, MULTIMODAL
 from .variants_granite import GRANITE
 from .variants_grok import GROK
+from .variants_hunyuan4 import HUNYUAN_4
 from .variants_hybrid import HYBRID
 from .variants_jamba import JAMBA
 from .variants_kimi import KIMI_LINEAR
@@ -343,6 +344,7 @@ VARIANTS = [
     *MIXTRAL, *GRANITE, *OLMOE, *QWEN2_MOE, *QWEN3_MOE,
     *DEEPSEEK_V4,
     *DENSE, *GEMMA, *GEMMA4, *GROK,
+    *HUNYUAN_4,
     *HYBRID,
     *JAMBA,
     *KIMI_LINEAR,

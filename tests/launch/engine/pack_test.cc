@@ -90,6 +90,7 @@ INSTANTIATE_TEST_SUITE_P(
                     Case{"GptOssMxfp4", "tests/data/goldens/gpt_oss-mxfp4"},
                     Case{"GraniteHybrid", "tests/data/goldens/granitemoehybrid-turning"},
                     Case{"HunyuanLayers", "tests/data/goldens/hunyuan_v1_moe-topk-list"},
+                    Case{"HyV4Saved", "tests/data/goldens/hy_v4-saved"},
                     Case{"Lfm2Biases", "tests/data/goldens/lfm2_moe-biases"},
                     Case{"Llama4Multimodal", "tests/data/goldens/llama4-multimodal"},
                     Case{"Mixtral", "tests/data/goldens/mixtral-classic"},

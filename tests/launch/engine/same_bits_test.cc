@@ -154,6 +154,7 @@ INSTANTIATE_TEST_SUITE_P(
         ModelCase{"DeepseekV4SparseInt8Cache", "tests/data/goldens/deepseek_v4-sparse", "", "none",
                   "int8"},
         ModelCase{"Axk2", "tests/data/goldens/axk2-classic", ""},
+        ModelCase{"HyV4", "tests/data/goldens/hy_v4-saved", ""},
         ModelCase{"GlmMoeDsaShared", "tests/data/goldens/glm_moe_dsa-shared", ""},
         ModelCase{"GlmMoeDsaPatternInt8Cache", "tests/data/goldens/glm_moe_dsa-pattern", "", "none",
                   "int8"},

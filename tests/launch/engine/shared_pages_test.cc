@@ -128,6 +128,7 @@ INSTANTIATE_TEST_SUITE_P(
         SharingCase{{"Dropless", kGoldens, ""}},
         SharingCase{{"Dense", "tests/data/goldens/qwen3-classic", ""}},
         SharingCase{{"SparseAttention", "tests/data/goldens/glm_moe_dsa-shared", ""}},
+        SharingCase{{"GatedSparseAttention", "tests/data/goldens/hy_v4-classic", ""}},
         SharingCase{{"CompressedAttention", "tests/data/goldens/deepseek_v4-rates", ""}},
         SharingCase{{"WindowsAcrossPages", "tests/data/goldens/deepseek_v4-pages", ""}},
         SharingCase{{"RandomSecondExpert", kGoldens, "extra_policy=random"}},

@@ -25,6 +25,7 @@ struct Case {
   int64_t heads;  // of attention
   int64_t block_size;
   DType cache = DType::kF32;
+  bool sinks = false;
 };
 
 // Rows of a sequence: what the indexer and the attention read.
@@ -34,8 +35,10 @@ struct Rows {
         index_k(RandomFloats(kLength * kIndexDim, seed + 1)),
         weights(RandomFloats(kLength * c.index_heads, seed + 2)),
         q(RandomFloats(kLength * c.heads * kKeyDim, seed + 3)),
-        k(RandomFloats(kLength * kKeyDim, seed + 4)) {}
+        k(RandomFloats(kLength * kKeyDim, seed + 4)),
+        sinks(c.sinks ? RandomFloats(c.heads, 5) : std::vector<float>()) {}
   std::vector<float> index_q, index_k, weights, q, k;
+  std::vector<float> sinks;  // of all rows
 };
 
 struct Result {
@@ -126,8 +129,10 @@ Result RunChosen(const Case& c, const Rows& rows, int threads, int64_t chunk, in
     const ConstMatrix latents = AsMatrix(step.k, total, kKeyDim);
     StoreKv(pool, 0, sequences, latents, latents.Columns(0, kValueDim), cache);
     std::vector<float> out(static_cast<size_t>(total * c.heads * kValueDim));
-    const AttentionParams params = {
-        .heads = c.heads, .scale = kScale, .chosen = dense ? nullptr : &chosen};
+    const AttentionParams params = {.heads = c.heads,
+                                    .scale = kScale,
+                                    .sinks = rows.sinks,
+                                    .chosen = dense ? nullptr : &chosen};
     PagedAttention(pool, params, sequences, AsMatrix(step.q, total, c.heads * kKeyDim), cache,
                    workspace, AsMatrix(out, total, c.heads * kValueDim));
     const int64_t first = total - count;  // `rows` come last
@@ -198,7 +203,7 @@ TEST_P(SparseAttentionTest, SeesTheKeysOfTheHighestScores) {
     }
     for (int64_t h = 0; h < c.heads; ++h) {
       std::vector<double> value(kValueDim);
-      double sum = 0;
+      double sum = c.sinks ? std::exp(double{rows.sinks[static_cast<size_t>(h)]}) : 0;
       for (const int32_t p : seen) {
         const float* const key = rows.k.data() + p * kKeyDim;
         double score = 0;
@@ -234,7 +239,9 @@ INSTANTIATE_TEST_SUITE_P(
                     Case{16, 12, 3, 5},                                         // odd pages
                     Case{8, 4, 4, 24}, Case{149, 3, 2, 16}, Case{150, 3, 2, 16}, Case{400, 3, 2, 8},
                     Case{8, 4, 4, 16, DType::kBF16}, Case{21, 5, 13, 24, DType::kBF16},
-                    Case{8, 4, 4, 16, DType::kI8}, Case{21, 5, 3, 5, DType::kI8}));
+                    Case{8, 4, 4, 16, DType::kI8}, Case{21, 5, 3, 5, DType::kI8},
+                    Case{8, 4, 14, 16, DType::kF32, true}, Case{33, 2, 3, 24, DType::kF32, true},
+                    Case{8, 4, 4, 16, DType::kI8, true}));
 
 // Chosen keys take the same way through other code, in the same order.
 TEST(SparseAttention, ChoosingAllKeysIsDenseAttention) {

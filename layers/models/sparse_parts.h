@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+// What families have in common whose latent attention is sparse (layers/lightning_indexer.h):
+// DeepSeek-V3.2, GLM-5, A.X-K2, Hunyuan 4.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "runtime/config_family.h"
+
+namespace folkmoot {
+
+// Keys index_topk, index_n_heads (absent: `heads`) and index_head_dim; all layers choose keys.
+// Behind config.latent, and behind IndexerConfig::turns_last where that is set.
+absl::Status ReadIndexer(const ConfigReader& keys, int64_t heads, ModelConfig& config);
+
+// Key layer_types, which may name one type only.
+absl::Status ReadSparseLayerTypes(const ConfigReader& keys, const ModelConfig& config);
+
+// `types` of layers, by `key`: "full" ones choose keys, "shared" ones take over those of the layer
+// before.
+absl::Status ApplyIndexerTypes(const ConfigReader& keys, const char* key,
+                               const std::vector<std::string>& types, ModelConfig& config);
+// The first layer has none before it. `key` says that it chooses, or not.
+absl::Status CheckFirstIndexer(const ConfigReader& keys, const char* key,
+                               const ModelConfig& config);
+
+}  // namespace folkmoot

@@ -35,7 +35,7 @@ json HyV4(const json& changes = json::object()) {
                {"rms_norm_eps", 1e-5},
                {"swiglu_limit", 10.0},
                {"rope_parameters", {{"rope_type", "default"}, {"rope_theta", 1e7}}}};
-  keys.merge_patch(changes);
+  keys.update(changes);
   return keys;
 }
 
@@ -90,8 +90,9 @@ TEST(HyV4, Types) {
 }
 
 TEST(HyV4, AsManyHeadsOfKeysWhereNoneAreNamed) {
-  const auto config =
-      ParseModelConfig(HyV4({{"num_key_value_heads", nullptr}}).dump(), "config.json");
+  json keys = HyV4();
+  keys.erase("num_key_value_heads");
+  const auto config = ParseModelConfig(keys.dump(), "config.json");
   ASSERT_TRUE(config.ok()) << config.status();
   EXPECT_EQ(config->kv_heads, 64);
 }
@@ -110,7 +111,9 @@ INSTANTIATE_TEST_SUITE_P(
         Refusal{"Scores", HyV4({{"scoring_func", "softmax"}}), {"'scoring_func'", "sigmoid"}},
         Refusal{
             "Neighbours", HyV4({{"rope_interleave", true}}), {"'rope_interleave'", "no such key"}},
-        Refusal{"NoLatentOfQueries", HyV4({{"q_lora_rank", nullptr}}), {"'q_lora_rank'"}},
+        Refusal{"NoLatentOfQueries",
+                HyV4({{"q_lora_rank", nullptr}}),
+                {"'q_lora_rank' is null", "indexer"}},
         Refusal{"IndexHeadTurns",
                 HyV4({{"index_head_dim", 32}}),
                 {"'index_head_dim' is 32", "last qk_rope_head_dim = 64"}},

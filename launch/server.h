@@ -62,7 +62,7 @@ class Server {
   void OnEngineNews(std::string trouble, bool stalled, EngineLivesCount lives);
   // It will not come back: what is under way and to come fails with 503, and the process lives on.
   void OnEngineFailed(std::string reason);
-  // Requests that were found to bring the engine down. From any thread.
+  // Scheduler::culprits. From any thread.
   int64_t culprits() const { return culprits_; }
   int64_t steps() const { return steps_; }  // of the engine, with tokens
   // A signal asked to stop. From any thread.

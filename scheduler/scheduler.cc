@@ -307,6 +307,7 @@ void Scheduler::End(Sequence* sequence, bool failed) {
   sequences_.erase(sequence->id);
   request->choices[static_cast<size_t>(sequence->choice)].reset();
   if (--request->open > 0) return;
+  if (request->failures > 0) ++culprits_;
   Trust(request);
   const int64_t id = request->id;
   requests_.erase(id);

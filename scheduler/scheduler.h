@@ -147,7 +147,9 @@ class Scheduler {
   int64_t running(int rank) const;
   int64_t preemptions() const { return preemptions_; }
   int64_t suspects() const { return static_cast<int64_t>(suspects_.size()); }  // requests
-  int64_t culprits() const { return culprits_; }  // that Restart has ended, so far
+  // Requests so far that are gone and have perhaps brought the ranks down: Restart has ended them,
+  // or they were aborted between a failure and what would have cleared them.
+  int64_t culprits() const { return culprits_; }
   // Tokens that were looked up in the prefix cache when a sequence began or began again, and those
   // found. Sharing among the choices of one request with prefix caching off does not count.
   int64_t prefix_query_tokens() const { return prefix_query_tokens_; }

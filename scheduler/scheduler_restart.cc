@@ -30,7 +30,6 @@ void Scheduler::Blame(RequestState* request, bool alone) {
   ++request->failures;
   if (request->failures < kSuspectFailures) return;
   if (request->failures > kSuspectFailures && alone) {
-    ++culprits_;
     return EndAll(request, FinishReason::kError);
   }
   if (std::find(suspects_.begin(), suspects_.end(), request->id) == suspects_.end()) {

@@ -102,7 +102,7 @@ struct ThreadBeat {
 struct FrontEndBeat {
   ThreadBeat events;     // clients
   ThreadBeat engine;     // scheduler
-  int64_t culprits = 0;  // requests that were found to bring the engine down, since it started
+  int64_t culprits = 0;  // Scheduler::culprits, since it started
   int64_t steps = 0;     // with tokens that it has had an answer to
 };
 

@@ -16,8 +16,8 @@ class RestartPolicy {
   // Lives in a row that computed nothing, after which it is given up. More than a request that
   // kills the engine takes to be found out (Scheduler::kSuspectFailures).
   static constexpr int kMostFailures = 5;
-  // A life that found a culprit was of use, but an engine that blames everybody is broken: so many
-  // culprits in a row count.
+  // A life after which a culprit was gone was of use, but an engine that blames everybody is
+  // broken: so many culprits in a row count.
   static constexpr int kMostCulprits = 16;
 
   // How long to wait before the next life; nullopt: give up. An engine that was never ready at all
@@ -34,7 +34,8 @@ class RestartPolicy {
   // Something was computed.
   void OnComputed() { in_a_row_ = culprits_ = 0; }
 
-  // A request was found to bring the engine down, with nothing beside it, and is gone.
+  // A request that perhaps brought the engine down is gone: it was found out, or its client left
+  // before that (Scheduler::culprits).
   void OnCulprit() {
     if (++culprits_ <= kMostCulprits) in_a_row_ = 0;
   }

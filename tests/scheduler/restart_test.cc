@@ -250,6 +250,20 @@ TEST(Restart, EveryOneOfManyPoisonsIsFound) {
   EXPECT_LE(crashes, 3 * 3) << "at most two with others and one alone, for each";
 }
 
+// It may have been the cause, and nobody will find out.
+TEST(Restart, WhoLeavesAfterAFailureCountsAsFound) {
+  Driver driver(SmallOptions());
+  for (int64_t id = 0; id < 2; ++id) {
+    driver.Add(Ask(5, 10));
+    driver.Plan();
+    driver.Crash();
+    EXPECT_EQ(driver.scheduler().culprits(), 0);
+    if (id == 0) driver.Step();  // it comes further, which clears it
+    driver.scheduler().Abort(id);
+    EXPECT_EQ(driver.scheduler().culprits(), id);
+  }
+}
+
 // While a suspect is tried, nobody else is admitted; the next suspect when it came further.
 TEST(Restart, SuspectsAreTriedOneByOne) {
   Driver driver(SmallOptions());

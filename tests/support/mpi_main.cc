@@ -19,18 +19,21 @@ class FailurePrinter final : public testing::EmptyTestEventListener {
  public:
   explicit FailurePrinter(int rank) : rank_(rank) {}
 
+  void OnTestStart(const testing::TestInfo& test) override { test_ = &test; }
+  // UnitTest::current_test_info would wait for ever: the lock that it takes is held here.
   void OnTestPartResult(const testing::TestPartResult& result) override {
     if (!result.failed()) return;
-    const testing::TestInfo* test = testing::UnitTest::GetInstance()->current_test_info();
     std::fprintf(stderr, "[rank %d] %s.%s: %s:%d: %s\n", rank_,
-                 test == nullptr ? "?" : test->test_suite_name(),
-                 test == nullptr ? "?" : test->name(),
+                 test_ == nullptr ? "?" : test_->test_suite_name(),
+                 test_ == nullptr ? "?" : test_->name(),
                  result.file_name() == nullptr ? "?" : result.file_name(), result.line_number(),
                  result.message());
   }
+  void OnTestEnd(const testing::TestInfo&) override { test_ = nullptr; }
 
  private:
   const int rank_;
+  const testing::TestInfo* test_ = nullptr;
 };
 
 int RunTests() {

@@ -9,7 +9,7 @@ import threading
 import time
 import unittest
 
-from serve_lib import DEMO, PROMPT, Server, eventually, main
+from serve_lib import DEMO, PATIENCE, PROMPT, Server, eventually, main
 
 COMPLETIONS = "/v1/completions"
 GOOD = {"prompt": PROMPT, "max_tokens": 4, "temperature": 0}
@@ -33,7 +33,7 @@ class Reader(threading.Thread):
         self.stream.connection.close()
 
     def end(self):
-        self.join(30)
+        self.join(30 * PATIENCE)
         assert not self.is_alive(), "the stream does not end"
         return self.events
 

@@ -19,7 +19,7 @@ import time
 import unittest
 
 from hosts_lib import HOST_A, HOST_B, Cluster, HostsServer, Stranger, enter, frame, listening, receive
-from serve_lib import DEMO, FOLKMOOT, Server, eventually, main
+from serve_lib import DEMO, FOLKMOOT, PATIENCE, Server, eventually, main
 from serve_supervised_test import Client, body
 
 CLIENTS = 8
@@ -29,7 +29,7 @@ def load(server, while_it_runs=lambda: None):
     clients = [Client(server, body(i, 150)) for i in range(CLIENTS)]
     while_it_runs()
     for client in clients:
-        client.join(60)
+        client.join(60 * PATIENCE)
     return clients
 
 

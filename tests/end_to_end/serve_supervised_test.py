@@ -14,7 +14,7 @@ import threading
 import time
 import unittest
 
-from serve_lib import DEMO, FOLKMOOT, PROMPT, Server, eventually, free_port, main, mpi_environment
+from serve_lib import DEMO, FOLKMOOT, PATIENCE, PROMPT, Server, eventually, free_port, main, mpi_environment
 
 COMPLETIONS = "/v1/completions"
 GOOD = {"prompt": PROMPT, "max_tokens": 4, "temperature": 0}
@@ -77,7 +77,7 @@ class Resuming(threading.Thread):
         self.start()
 
     def wait(self):
-        self.join(60)
+        self.join(60 * PATIENCE)
         return self
 
     def once(self):
@@ -127,7 +127,7 @@ def load(server, while_it_runs=lambda: None, tokens=200):
     clients = [Client(server, body(i, tokens)) for i in range(CLIENTS)]
     while_it_runs()
     for client in clients:
-        client.join(120)
+        client.join(120 * PATIENCE)
     return clients
 
 
@@ -222,7 +222,7 @@ class SupervisedTest(unittest.TestCase):
                 start = time.monotonic()
                 self.assert_nothing_lost(expected, load(server))
                 self.assertRegex(server.log(), words)
-                self.assertLess(time.monotonic() - start, 60)
+                self.assertLess(time.monotonic() - start, 60 * PATIENCE)
                 self.assertGreaterEqual(self.restarts(server), 1)
 
     def test_a_request_that_kills_the_engine_fails_alone(self):
@@ -252,7 +252,7 @@ class SupervisedTest(unittest.TestCase):
         with Server(*flags, supervised=True, ranks=2, key="planted-secret-9914") as server:
             expected = [Resuming(server, f"whole-{i}", body(i, 600)) for i in range(8)]
             for client in expected:
-                client.join(60)
+                client.join(60 * PATIENCE)
                 self.assertIsNone(client.failure)
             clients = [Resuming(server, f"cut-{i}", body(i, 600)) for i in range(8)]
             for _ in range(3):
@@ -260,7 +260,7 @@ class SupervisedTest(unittest.TestCase):
                 os.kill(server.front_end(), signal.SIGKILL)
                 time.sleep(2)
             for client, right in zip(clients, expected):
-                client.join(60)
+                client.join(60 * PATIENCE)
                 self.assertIsNone(client.failure)
                 self.assertEqual(client.heard, right.heard)
             self.assertGreater(sum(client.returns for client in clients), 0)
@@ -342,7 +342,7 @@ class SupervisedTest(unittest.TestCase):
         with self.given_up("--port", str(free_port())) as server:
             client = Client(server, {**body(1, 900), "n": 8})
             self.kill_rank(server, 1)()
-            client.join(30)
+            client.join(30 * PATIENCE)
             self.assertIsNotNone(client.failure, server.log())
             self.assertEqual(client.failure["code"], "engine_dead")
             reply = server.post(COMPLETIONS, GOOD)
@@ -368,7 +368,7 @@ class SupervisedTest(unittest.TestCase):
             client = Client(server, {**body(1, 900), "n": 8})
             self.kill_rank(server, 1)()
             server.process.send_signal(signal.SIGTERM)
-            client.join(30)
+            client.join(30 * PATIENCE)
             self.assertIsNone(client.failure)
             self.assertEqual(server.wait(), 0, server.log())
             self.assert_nothing_left(server)

@@ -22,7 +22,7 @@ if(FOLKMOOT_SANITIZE)
   list(APPEND FOLKMOOT_PROGRAM_ENVIRONMENT FOLKMOOT_TEST_PATIENCE=5
     ASAN_OPTIONS=detect_leaks=0:strict_string_checks=1:detect_stack_use_after_return=1:check_initialization_order=1:log_path=${folkmoot_reports}/address
     UBSAN_OPTIONS=print_stacktrace=1:log_path=${folkmoot_reports}/undefined
-    TSAN_OPTIONS=second_deadlock_stack=1:log_path=${folkmoot_reports}/thread)
+    TSAN_OPTIONS=second_deadlock_stack=1:suppressions=${CMAKE_SOURCE_DIR}/tests/support/tsan_suppressions.txt:log_path=${folkmoot_reports}/thread)
 endif()
 
 # The same for all of them, as precompiled headers ask for it.

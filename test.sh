@@ -8,8 +8,8 @@ usage() {
 usage: ./test.sh [release | asan | tsan | clang] [CTEST OPTIONS]
 
   release   (default) optimised build; all tests: unit, MPI at 1 to 4 ranks, end to end
-  asan      AddressSanitizer and UndefinedBehaviorSanitizer; the same tests
-  tsan      ThreadSanitizer; unit tests, without kernels on the simulator: they have one thread
+  asan      AddressSanitizer and UndefinedBehaviorSanitizer; unit, MPI, end to end
+  tsan      ThreadSanitizer; the same, without kernels on the simulator: they have one thread
   clang     debug build with clang++ and its thread-safety analysis; unit tests
 
 Installs the Debian packages that are missing (apt, as root or with sudo) and builds in

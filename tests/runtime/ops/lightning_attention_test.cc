@@ -6,67 +6,47 @@
 #include <algorithm>
 #include <cmath>
 
-#include "tests/runtime/ops/ops_testing.h"
+#include "tests/runtime/ops/stateful_layer.h"
 
 namespace folkmoot {
 namespace {
 
 constexpr int64_t kRows = 23;
 
-// One layer, and what one sequence brings to it.
+// One layer, and q, k and v of one sequence.
 struct LightningCase {
-  explicit LightningCase(const LightningHeads& in)
-      : heads(in), qkv(RandomFloats(kRows * in.columns(), 1)) {
-    for (float& value : qkv) value *= 3;
+  explicit LightningCase(const LightningHeads& in) : heads(in) {
     for (int64_t h = 0; h < heads.heads; ++h) {
       decays.push_back(std::exp(-0.8f / static_cast<float>(1 << h)));
     }
+    layer = {
+        .state = heads.state(),
+        .width = heads.columns(),
+        .columns = heads.values(),
+        .inputs = RandomFloats(kRows * heads.columns(), 1),
+        .run = [this](ThreadPool& pool, std::span<const AttentionSequence> sequences,
+                      ConstMatrix inputs, RecurrentState& state, Workspace& workspace, Matrix out) {
+          const Matrix qkv = workspace.GetMatrix(inputs.rows, inputs.cols);
+          for (int64_t t = 0; t < qkv.rows; ++t) {
+            std::copy_n(inputs.Row(t), qkv.cols, qkv.Row(t));
+          }
+          LightningAttention(pool, {.heads = heads, .decays = decays}, sequences, qkv, state, out);
+        }};
+    for (float& value : layer.inputs) value *= 3;
   }
+  LightningCase(const LightningCase&) = delete;
 
   LightningHeads heads;
-  std::vector<float> qkv, decays;
+  std::vector<float> decays;
+  StatefulLayer layer;
 };
-
-// The sequences of a step bring rows begin .. begin + count each, one after the other in the batch.
-std::vector<float> Step(const LightningCase& c, ThreadPool& pool, RecurrentState& state,
-                        const std::vector<int64_t>& slots, int64_t begin, int64_t count) {
-  std::vector<float> qkv;
-  std::vector<AttentionSequence> sequences;
-  const auto first = c.qkv.begin() + begin * c.heads.columns();
-  for (const int64_t slot : slots) {
-    sequences.push_back(
-        {.first_row = std::ssize(sequences) * count, .rows = count, .start = begin, .slot = slot});
-    qkv.insert(qkv.end(), first, first + count * c.heads.columns());
-  }
-  const int64_t rows = count * std::ssize(slots);
-  std::vector<float> out(static_cast<size_t>(rows * c.heads.values()));
-  LightningAttention(pool, {.heads = c.heads, .decays = c.decays}, sequences,
-                     AsMatrix(qkv, rows, c.heads.columns()), state,
-                     AsMatrix(out, rows, c.heads.values()));
-  return out;
-}
-
-// The sequence in pieces that end at `ends`; what its slot held before does not count.
-std::vector<float> InPieces(const LightningCase& c, ThreadPool& pool,
-                            const std::vector<int64_t>& ends) {
-  RecurrentState state({.layers = 1, .slots = 3, .layer = c.heads.state()});
-  std::fill_n(state.Memory(0, 1), c.heads.state().memory, NAN);
-  std::vector<float> out;
-  int64_t begin = 0;
-  for (const int64_t end : ends) {
-    const std::vector<float> part = Step(c, pool, state, {1}, begin, end - begin);
-    out.insert(out.end(), part.begin(), part.end());
-    begin = end;
-  }
-  return out;
-}
 
 // o[t] = sum over s <= t of decay^(t - s) (q[t] . k[s]) v[s].
 std::vector<double> Reference(const LightningCase& c) {
   const auto [heads, dim] = std::pair(c.heads.heads, c.heads.head_dim);
   // Of row t, part 0, 1 or 2 of head h.
   const auto at = [&](int64_t t, int64_t h, int64_t part, int64_t i) {
-    const double x = c.qkv[static_cast<size_t>(((t * heads + h) * 3 + part) * dim + i)];
+    const double x = c.layer.inputs[static_cast<size_t>(((t * heads + h) * 3 + part) * dim + i)];
     return x / (1.0 + std::exp(-x));
   };
   std::vector<double> out(static_cast<size_t>(kRows * heads * dim));
@@ -96,7 +76,7 @@ TEST(LightningAttention, MatchesDoubles) {
   ThreadPool pool(2);
   for (const LightningHeads& heads : kShapes) {
     const LightningCase c(heads);
-    const std::vector<float> out = InPieces(c, pool, {kRows});
+    const std::vector<float> out = InPieces(c.layer, pool, {kRows});
     const std::vector<double> expected = Reference(c);
     for (size_t i = 0; i < expected.size(); ++i) {
       ASSERT_NEAR(out[i], expected[i], 1e-4 * (1 + std::abs(expected[i]))) << heads.head_dim;
@@ -105,28 +85,7 @@ TEST(LightningAttention, MatchesDoubles) {
 }
 
 TEST(LightningAttention, SameBitsForAnyPiecesThreadsTargetsAndCompany) {
-  for (const LightningHeads& heads : kShapes) {
-    const LightningCase c(heads);
-    std::vector<float> first;
-    std::vector<int64_t> ones;
-    for (int64_t end = 1; end <= kRows; ++end) ones.push_back(end);
-    for (const int threads : {1, 3}) {
-      ThreadPool pool(threads);
-      ForEachTarget([&] {
-        for (const auto& ends : {std::vector<int64_t>{kRows}, {1, kRows}, {2, 4, 9, kRows}, ones}) {
-          const std::vector<float> out = InPieces(c, pool, ends);
-          if (first.empty()) first = out;
-          ASSERT_EQ(Bits(out), Bits(first)) << threads << " threads, " << ends.size() << " pieces";
-        }
-      });
-    }
-    ThreadPool pool(2);
-    RecurrentState state({.layers = 1, .slots = 4, .layer = heads.state()});
-    const std::vector<float> both = Step(c, pool, state, {3, 0}, 0, kRows);
-    const auto middle = both.begin() + std::ssize(first);
-    EXPECT_EQ(Bits({both.begin(), middle}), Bits(first));
-    EXPECT_EQ(Bits({middle, both.end()}), Bits(first));
-  }
+  for (const LightningHeads& heads : kShapes) ExpectSameBits(LightningCase(heads).layer);
 }
 
 }  // namespace

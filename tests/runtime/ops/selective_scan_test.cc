@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "tests/runtime/ops/ops_testing.h"
+#include "tests/runtime/ops/stateful_layer.h"
 
 namespace folkmoot {
 namespace {
@@ -30,63 +30,43 @@ struct ScanCase {
     selected = RandomFloats(kRows * 2 * shape.state_dim, 7);
   }
 
-  // Rows first .. first + count of the sequence.
-  std::vector<float> Part(const std::vector<float>& from, int64_t first, int64_t count) const {
-    const auto width = std::ssize(from) / kRows;
-    return {from.begin() + first * width, from.begin() + (first + count) * width};
+  // With the numbers that are here when it is called. Rows are those of x and z, of the steps, and
+  // of b and c.
+  StatefulLayer Layer() const {
+    const int64_t channels = shape.channels;
+    StatefulLayer layer = {
+        .state = shape.state(), .width = 3 * channels + 2 * shape.state_dim, .columns = channels};
+    for (int64_t t = 0; t < kRows; ++t) {
+      for (const std::vector<float>* from : {&projected, &steps, &selected}) {
+        const auto width = std::ssize(*from) / kRows;
+        const auto row = from->begin() + t * width;
+        layer.inputs.insert(layer.inputs.end(), row, row + width);
+      }
+    }
+    layer.run = [this](ThreadPool& pool, std::span<const AttentionSequence> sequences,
+                       ConstMatrix inputs, RecurrentState& state, Workspace& workspace,
+                       Matrix out) { Run(pool, sequences, inputs, state, workspace, out); };
+    return layer;
+  }
+
+  void Run(ThreadPool& pool, std::span<const AttentionSequence> sequences, ConstMatrix inputs,
+           RecurrentState& state, Workspace& workspace, Matrix out) const {
+    const int64_t channels = shape.channels;
+    const Matrix mixed = workspace.GetMatrix(inputs.rows, channels);
+    Convolve(pool, {.rows = shape.kernel, .channels = channels, .weights = kernel, .bias = bias}, 0,
+             sequences, inputs.Columns(0, channels), state, mixed);
+    SelectiveScan(pool, {.shape = shape, .rates = rates, .skip = skip}, sequences,
+                  {.x = mixed,
+                   .steps = inputs.Columns(2 * channels, channels),
+                   .b = inputs.Columns(3 * channels, shape.state_dim),
+                   .c = inputs.Columns(3 * channels + shape.state_dim, shape.state_dim),
+                   .z = inputs.Columns(channels, channels)},
+                  state, out);
   }
 
   SelectiveScanShape shape;
   std::vector<float> kernel, bias, rates, skip, projected, steps, selected;
 };
-
-// The sequences of a step bring rows begin .. begin + count each, one after the other in the batch.
-std::vector<float> Step(const ScanCase& c, ThreadPool& pool, RecurrentState& state,
-                        const std::vector<int64_t>& slots, int64_t begin, int64_t count) {
-  const SelectiveScanShape& shape = c.shape;
-  std::vector<float> projected, steps, selected;
-  std::vector<AttentionSequence> sequences;
-  for (const int64_t slot : slots) {
-    sequences.push_back(
-        {.first_row = std::ssize(sequences) * count, .rows = count, .start = begin, .slot = slot});
-    for (const auto& [to, from] : {std::pair(&projected, &c.projected), std::pair(&steps, &c.steps),
-                                   std::pair(&selected, &c.selected)}) {
-      const std::vector<float> part = c.Part(*from, begin, count);
-      to->insert(to->end(), part.begin(), part.end());
-    }
-  }
-  const int64_t rows = count * std::ssize(slots);
-  std::vector<float> mixed(static_cast<size_t>(rows * shape.channels)), out(mixed.size());
-  const ConstMatrix inputs = AsMatrix(std::as_const(projected), rows, 2 * shape.channels);
-  const ConstMatrix bc = AsMatrix(std::as_const(selected), rows, 2 * shape.state_dim);
-  Convolve(pool,
-           {.rows = shape.kernel, .channels = shape.channels, .weights = c.kernel, .bias = c.bias},
-           0, sequences, inputs.Columns(0, shape.channels), state,
-           AsMatrix(mixed, rows, shape.channels));
-  SelectiveScan(pool, {.shape = shape, .rates = c.rates, .skip = c.skip}, sequences,
-                {.x = AsMatrix(std::as_const(mixed), rows, shape.channels),
-                 .steps = AsMatrix(std::as_const(steps), rows, shape.channels),
-                 .b = bc.Columns(0, shape.state_dim),
-                 .c = bc.Columns(shape.state_dim, shape.state_dim),
-                 .z = inputs.Columns(shape.channels, shape.channels)},
-                state, AsMatrix(out, rows, shape.channels));
-  return out;
-}
-
-// The sequence in pieces that end at `ends`; what its slot held before does not count.
-std::vector<float> InPieces(const ScanCase& c, ThreadPool& pool, const std::vector<int64_t>& ends) {
-  RecurrentState state({.layers = 1, .slots = 3, .layer = c.shape.state()});
-  std::fill_n(state.Memory(0, 1), c.shape.state().memory, NAN);
-  std::fill_n(state.Inputs(0, 1), c.shape.state().inputs, NAN);
-  std::vector<float> out;
-  int64_t begin = 0;
-  for (const int64_t end : ends) {
-    const std::vector<float> part = Step(c, pool, state, {1}, begin, end - begin);
-    out.insert(out.end(), part.begin(), part.end());
-    begin = end;
-  }
-  return out;
-}
 
 std::vector<double> Reference(const ScanCase& c) {
   const SelectiveScanShape& shape = c.shape;
@@ -128,7 +108,7 @@ TEST(SelectiveScan, MatchesDoubles) {
   ThreadPool pool(2);
   for (const SelectiveScanShape& shape : kShapes) {
     const ScanCase c(shape);
-    const std::vector<float> out = InPieces(c, pool, {kRows});
+    const std::vector<float> out = InPieces(c.Layer(), pool, {kRows});
     const std::vector<double> expected = Reference(c);
     for (size_t i = 0; i < expected.size(); ++i) {
       ASSERT_NEAR(out[i], expected[i], 1e-5 * (1 + std::abs(expected[i]))) << shape.channels;
@@ -143,7 +123,7 @@ TEST(SelectiveScan, StepsOfAnySize) {
   std::fill(c.skip.begin(), c.skip.end(), 0.0f);
   for (size_t i = 0; i < c.steps.size(); ++i) c.steps[i] = i % 3 == 0 ? 100.0f : -100.0f;
   ThreadPool pool(1);
-  const std::vector<float> out = InPieces(c, pool, {kRows});
+  const std::vector<float> out = InPieces(c.Layer(), pool, {kRows});
   const std::vector<double> expected = Reference(c);
   for (size_t i = 0; i < expected.size(); ++i) {
     ASSERT_NEAR(out[i], expected[i], 1e-5 * (1 + std::abs(expected[i])));
@@ -153,25 +133,7 @@ TEST(SelectiveScan, StepsOfAnySize) {
 TEST(SelectiveScan, SameBitsForAnyPiecesThreadsTargetsAndCompany) {
   for (const SelectiveScanShape& shape : kShapes) {
     const ScanCase c(shape);
-    std::vector<float> first;
-    std::vector<int64_t> ones;
-    for (int64_t end = 1; end <= kRows; ++end) ones.push_back(end);
-    for (const int threads : {1, 3}) {
-      ThreadPool pool(threads);
-      ForEachTarget([&] {
-        for (const auto& ends : {std::vector<int64_t>{kRows}, {1, kRows}, {2, 4, 9, kRows}, ones}) {
-          const std::vector<float> out = InPieces(c, pool, ends);
-          if (first.empty()) first = out;
-          ASSERT_EQ(Bits(out), Bits(first)) << threads << " threads, " << ends.size() << " pieces";
-        }
-      });
-    }
-    ThreadPool pool(2);
-    RecurrentState state({.layers = 1, .slots = 4, .layer = shape.state()});
-    const std::vector<float> both = Step(c, pool, state, {3, 0}, 0, kRows);
-    const auto middle = both.begin() + std::ssize(first);
-    EXPECT_EQ(Bits({both.begin(), middle}), Bits(first));
-    EXPECT_EQ(Bits({middle, both.end()}), Bits(first));
+    ExpectSameBits(c.Layer());
   }
 }
 

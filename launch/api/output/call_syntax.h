@@ -76,6 +76,8 @@ inline constexpr size_t kMaxSpace = 1024;
 // Letters, digits, _ - . : /
 bool IsNameCharacter(char c);
 inline constexpr size_t kMaxToolName = 256;
+// Of lists and objects in arguments that are not JSON.
+inline constexpr int kMaxNesting = 64;
 // The name characters at *at; moves behind them. False: there are more than kMaxToolName.
 bool ReadName(std::string_view text, size_t* at, std::string* name);
 
@@ -85,6 +87,7 @@ std::unique_ptr<CallSyntax> MakeMistralSyntax(const OutputRules& rules);
 std::unique_ptr<CallSyntax> MakeLlamaSyntax(const OutputRules& rules);
 std::unique_ptr<CallSyntax> MakeGlmSyntax(const OutputRules& rules);
 std::unique_ptr<CallSyntax> MakeQwenCoderSyntax(const OutputRules& rules);
+std::unique_ptr<CallSyntax> MakeSeedSyntax(const OutputRules& rules);
 std::unique_ptr<CallSyntax> MakeCallListSyntax(const OutputRules& rules);
 std::unique_ptr<CallSyntax> MakeGraniteSyntax(const OutputRules& rules);
 std::unique_ptr<CallSyntax> MakePhiSyntax(const OutputRules& rules);
@@ -92,6 +95,11 @@ std::unique_ptr<CallSyntax> MakeKimiSyntax(const OutputRules& rules);
 std::unique_ptr<CallSyntax> MakeMiniMaxSyntax(const OutputRules& rules);
 std::unique_ptr<CallSyntax> MakeDsmlSyntax(const OutputRules& rules);
 std::unique_ptr<CallSyntax> MakePythonicSyntax(const OutputRules& rules);
+std::unique_ptr<CallSyntax> MakeGemma4Syntax(const OutputRules& rules);
+std::unique_ptr<CallSyntax> MakeLfm2Syntax(const OutputRules& rules);
+// Its two halves.
+std::unique_ptr<CallSyntax> MakeLfm2PythonicSyntax();
+std::unique_ptr<CallSyntax> MakeLfm2JsonSyntax();
 std::unique_ptr<CallSyntax> MakeLongCatSyntax(const OutputRules& rules);
 // Its two halves.
 std::unique_ptr<CallSyntax> MakeLongCatJsonSyntax();

@@ -82,6 +82,11 @@ std::unique_ptr<CallSyntax> MakeLongCatJsonSyntax() {
       CallMarkers{.begin = "<longcat_tool_call>", .end = "</longcat_tool_call>", .many = false});
 }
 
+std::unique_ptr<CallSyntax> MakeLfm2JsonSyntax() {
+  return std::make_unique<JsonCallsSyntax>(
+      CallMarkers{.begin = "<|tool_call_start|>", .end = "<|tool_call_end|>", .many = true});
+}
+
 std::unique_ptr<CallSyntax> MakePhiSyntax(const OutputRules& /*rules*/) {
   return std::make_unique<JsonCallsSyntax>(
       CallMarkers{.begin = "functools", .end = "", .many = true});

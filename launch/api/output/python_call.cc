@@ -10,8 +10,6 @@
 namespace folkmoot {
 namespace {
 
-constexpr int kMaxNesting = 64;
-
 // Python's literals to JSON, appended to a string. False: not one of those that are read.
 class Literals {
  public:
@@ -38,6 +36,8 @@ class Literals {
     json->append("}");
     return at_ == text_.size();
   }
+  // A value, all of it.
+  bool Value(std::string* json) { return Value(0, json) && at_ == text_.size(); }
 
  private:
   void SkipBlanks() {
@@ -203,6 +203,16 @@ Reading PythonCall::Read(std::string_view text, bool last, std::string* name,
   if (end.is == Reading::Is::kNo) return end;
   Literals literals(text.substr(begin, end.length - begin));
   return literals.Call(name, arguments) ? end : Reading::No();
+}
+
+bool AppendPythonContainer(std::string_view text, std::string* json) {
+  if (text.empty() || std::string_view("[({").find(text.front()) == std::string_view::npos) {
+    return false;
+  }
+  const size_t before = json->size();
+  if (Literals(text).Value(json)) return true;
+  json->resize(before);
+  return false;
 }
 
 }  // namespace folkmoot

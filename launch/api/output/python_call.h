@@ -26,4 +26,7 @@ class PythonCall {
   bool escaped_ = false;
 };
 
+// Python's [..], (..) or {..} as JSON, appended; false: it is no such literal, and `json` as it was.
+bool AppendPythonContainer(std::string_view text, std::string* json);
+
 }  // namespace folkmoot

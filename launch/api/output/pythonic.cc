@@ -1,19 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 // Pythonic calls, as Llama 4 and others may be asked for them: the whole text is a list,
 //   [get_weather(city="Paris", days=3), get_time()]
-// or it stands between <|python_start|> and <|python_end|>.
+// or it stands between <|python_start|> and <|python_end|>. LFM2 has markers of its own.
 #include "launch/api/output/python_call.h"
 
 namespace folkmoot {
 namespace {
 
-constexpr std::string_view kBegins[] = {"<|python_start|>"};
-constexpr std::string_view kTail[] = {"<|python_end|>"};
+struct ListMarkers {
+  std::string_view begin, end;
+  bool at_start;  // a text may begin with a list
+};
 
 class PythonicSyntax : public CallSyntax {
  public:
-  std::span<const std::string_view> begins() const override { return kBegins; }
-  bool at_start() const override { return true; }
+  explicit PythonicSyntax(const ListMarkers& markers) : markers_(markers) {}
+
+  std::span<const std::string_view> begins() const override { return {&markers_.begin, 1}; }
+  bool at_start() const override { return markers_.at_start; }
 
   Reading ReadHead(std::string_view text, bool last, std::string* name,
                    std::string* arguments) override {
@@ -33,11 +37,12 @@ class PythonicSyntax : public CallSyntax {
     again_ = text[next] == ',';
     if (again_) return Reading::Next(next + 1);
     if (text[next] != ']') return Reading::Done(0);
-    const Reading end = ReadParts(text.substr(next + 1), last, kTail);
+    const Reading end = ReadParts(text.substr(next + 1), last, {&markers_.end, 1});
     return end.is == Reading::Is::kMore ? end : Reading::Done(next + 1 + end.length);
   }
 
  private:
+  const ListMarkers markers_;
   PythonCall call_;
   bool again_ = false;  // inside of the list
 };
@@ -45,7 +50,13 @@ class PythonicSyntax : public CallSyntax {
 }  // namespace
 
 std::unique_ptr<CallSyntax> MakePythonicSyntax(const OutputRules& /*rules*/) {
-  return std::make_unique<PythonicSyntax>();
+  return std::make_unique<PythonicSyntax>(
+      ListMarkers{.begin = "<|python_start|>", .end = "<|python_end|>", .at_start = true});
+}
+
+std::unique_ptr<CallSyntax> MakeLfm2PythonicSyntax() {
+  return std::make_unique<PythonicSyntax>(
+      ListMarkers{.begin = "<|tool_call_start|>", .end = "<|tool_call_end|>", .at_start = false});
 }
 
 }  // namespace folkmoot

@@ -7,26 +7,33 @@
 //   </parameter>
 //   </function>
 //   </tool_call>
+// Seed-OSS has the same with <seed:tool_call>.
 #include "launch/api/output/tagged_arguments.h"
 
 namespace folkmoot {
 namespace {
 
-constexpr std::string_view kBegins[] = {"<tool_call>"};
-constexpr std::string_view kTail[] = {"</function>", "</tool_call>"};
-constexpr ArgumentTags kTags = {.begins = kBegins,
-                                .name_begin = "<parameter=",
-                                .name_end = ">",
-                                .value_begin = "",
-                                .value_end = "</parameter>",
-                                .end = kTail[0],
-                                .value = ArgumentTags::Value::kLines,
-                                .value_end_optional = true,
-                                .tail = kTail};
+constexpr std::string_view kQwenBegins[] = {"<tool_call>"};
+constexpr std::string_view kQwenTail[] = {"</function>", "</tool_call>"};
+constexpr std::string_view kSeedBegins[] = {"<seed:tool_call>"};
+constexpr std::string_view kSeedTail[] = {"</function>", "</seed:tool_call>"};
+
+ArgumentTags Tags(std::span<const std::string_view> begins,
+                  std::span<const std::string_view> tail) {
+  return {.begins = begins,
+          .name_begin = "<parameter=",
+          .name_end = ">",
+          .value_begin = "",
+          .value_end = "</parameter>",
+          .end = tail.front(),
+          .value = ArgumentTags::Value::kLines,
+          .value_end_optional = true,
+          .tail = tail};
+}
 
 class QwenCoderSyntax : public TaggedSyntax {
  public:
-  explicit QwenCoderSyntax(const OutputRules& rules) : TaggedSyntax(kTags, rules) {}
+  using TaggedSyntax::TaggedSyntax;
 
  protected:
   Reading ReadToolName(std::string_view text, std::string* name) const override {
@@ -42,7 +49,11 @@ class QwenCoderSyntax : public TaggedSyntax {
 }  // namespace
 
 std::unique_ptr<CallSyntax> MakeQwenCoderSyntax(const OutputRules& rules) {
-  return std::make_unique<QwenCoderSyntax>(rules);
+  return std::make_unique<QwenCoderSyntax>(Tags(kQwenBegins, kQwenTail), rules);
+}
+
+std::unique_ptr<CallSyntax> MakeSeedSyntax(const OutputRules& rules) {
+  return std::make_unique<QwenCoderSyntax>(Tags(kSeedBegins, kSeedTail), rules);
 }
 
 }  // namespace folkmoot

@@ -2,6 +2,7 @@
 #include "launch/api/output/tool_schemas.h"
 
 #include "launch/api/common/json_body.h"
+#include "launch/api/output/python_call.h"
 #include "nlohmann/json.hpp"
 
 namespace folkmoot {
@@ -103,9 +104,10 @@ std::string ToolSchemas::ValueJson(std::string_view tool, std::string_view name,
     if (text == "False") return "false";
     if (Json::accept(text)) return std::string(text);
   }
-  std::string quoted;
-  AppendQuoted(text, &quoted);
-  return quoted;
+  std::string json;
+  // Some templates show a model its own lists and objects as Python writes them.
+  if (only_string || !AppendPythonContainer(text, &json)) AppendQuoted(text, &json);
+  return json;
 }
 
 }  // namespace folkmoot

@@ -51,8 +51,8 @@ TEST(Formats, OfPublishedTemplates) {
       {"llama.cpp-MiniMax-M1", "hunyuan_a13b", ""},
       {"llama.cpp-unsloth-Apriel-1.5", "hunyuan_a13b", ""},
       {"llama.cpp-ibm-granite-granite-3.3-2B-Instruct", "granite", "qwen3"},
+      {"llama.cpp-ByteDance-Seed-OSS", "seed_oss", "seed_oss"},
       // Formats that nobody here reads.
-      {"llama.cpp-ByteDance-Seed-OSS", "", ""},
       {"llama.cpp-meetkai-functionary-medium-v3.2", "", ""},
       {"trl-phi3", "", ""},
   };
@@ -86,6 +86,16 @@ TEST(Formats, OfOtherTemplates) {
       // Pythonic calls, as Llama 3.2 and 4 may be asked for them
       {"you MUST put it in the format of [func_name1(params_name1=params_value1), func_name2()]",
        "llama4_pythonic"},
+      // LFM2, which does not show its calls, and LFM2.5
+      {"{%- set ns.system_prompt = ns.system_prompt + \"List of tools: <|tool_list_start|>[\" -%}"
+       "{{- \"<|im_start|>\" + message[\"role\"] -}}",
+       "lfm2"},
+      {"{{ \"List of tools: \" + (tools | tojson) }}{{ \"<|im_start|>\" }}{{- "
+       "\"<|tool_call_start|>[\" + (calls | join(\", \")) + \"]<|tool_call_end|>\" -}}",
+       "lfm2"},
+      // Gemma 4
+      {"{{- '<|tool_call>call:' + function['name'] + '{' -}}{%- for key, value in arguments -%}",
+       "gemma4"},
       // MiniMax-M3, which nobody here reads
       {"{% set begin = ns ~ '<tool_call>' %}<invoke name=\"{{ tool_call.name }}\">"
        "{% set _args = tool_call.arguments %}</invoke>",

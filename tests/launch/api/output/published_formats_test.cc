@@ -144,6 +144,71 @@ TEST(PublishedFormats, Pythonic) {
   ExpectEach("pythonic", cases);
 }
 
+TEST(PublishedFormats, Lfm2) {
+  const TextCase cases[] = {
+      {"<|tool_call_start|>[get_weather(city='Paris', days=3), get_time()]<|tool_call_end|>I look.",
+       "content{I look.} get_weather({\"city\": \"Paris\", \"days\": 3}) get_time({})"},
+      {"So: <|tool_call_start|>[{\"name\": \"f\", \"arguments\": {\"a\": [1]}}, {\"name\": \"g\", "
+       "\"arguments\": {}}]<|tool_call_end|>",
+       "content{So: } f({\"a\": [1]}) g({})"},
+      {"<|tool_call_start|>[f(a=1)]<|tool_call_end|>\n<|tool_call_start|>[ {\"name\": \"g\", "
+       "\"arguments\": {}}]<|tool_call_end|>",
+       "f({\"a\": 1}) g({})"},
+      // Without the marker it is a text.
+      {"[f()]", "content{[f()]}"},
+      {"<|tool_call_start|>f()<|tool_call_end|>",
+       "content{<|tool_call_start|>f()<|tool_call_end|>}"},
+      {"<|tool_call_start|>[", "content{<|tool_call_start|>[}"},
+      {"<|tool_call_start|>[f(a='cut", "content{<|tool_call_start|>[f(a='cut}"},
+  };
+  ExpectEach("lfm2", cases);
+}
+
+TEST(PublishedFormats, Gemma4) {
+  const TextCase cases[] = {
+      {"I look.<|tool_call>call:get_weather{city:<|\"|>Pa\"}ris<|\"|>,days:3,where:{lat:[47.4,-8],"
+       "on:true,<|\"|>a:b<|\"|>:null}}<tool_call|><|tool_call>call:get_time{}<tool_call|>",
+       "content{I look.} get_weather({\"city\": \"Pa\\\"}ris\", \"days\": 3, \"where\": "
+       "{\"lat\": [47.4, -8], \"on\": true, \"a:b\": null}}) get_time({})"},
+      {"<|tool_call>call: f {a: <|\"|>x\n<|\"|> , b: [ ] }<tool_call|>",
+       "content{<|tool_call>call: f {a: <|\"|>x\n<|\"|> , b: [ ] }<tool_call|>}"},
+      {"<|tool_call>call:f{a: <|\"|>x\n<|\"|> , b: [ ] }<tool_call|>",
+       "f({\"a\": \"x\\n\", \"b\": []})"},
+      // A string without its quotes is one all the same; JSON's are JSON.
+      {"<|tool_call>call:f{a:two words,b:\"three\"}<tool_call|>",
+       "f({\"a\": \"two words\", \"b\": \"three\"})"},
+      {"<|tool_call>call:f{a:1}", "f({\"a\": 1})"},
+      {"<|tool_call>call:f{a}<tool_call|>", "content{<|tool_call>call:f{a}<tool_call|>}"},
+      {"<|tool_call>call:f{a:}<tool_call|>", "content{<|tool_call>call:f{a:}<tool_call|>}"},
+      {"<|tool_call>call:f{a:<|\"|>cut}", "content{<|tool_call>call:f{a:<|\"|>cut}}"},
+      {"<|tool_call>call:{a:1}<tool_call|>", "content{<|tool_call>call:{a:1}<tool_call|>}"},
+      {"<|tool_call>f{}<tool_call|>", "content{<|tool_call>f{}<tool_call|>}"},
+  };
+  ExpectEach("gemma4", cases);
+  EXPECT_EQ(ParseEveryWay({.tools = "gemma4"}, "<|tool_call>call:f{a:" + std::string(200, '[') +
+                                                   std::string(200, ']') + "}")
+                .substr(0, 8),
+            "content{");
+}
+
+TEST(PublishedFormats, Gemma4Reasons) {
+  EXPECT_EQ(ParseEveryWay({.tools = "gemma4", .reasoning = "gemma4"},
+                          "<|channel>thought\nRain?<channel|>Yes.<|tool_call>call:f{}<tool_call|>"),
+            "reasoning{Rain?} content{Yes.} f({})");
+}
+
+TEST(PublishedFormats, SeedOss) {
+  const TextCase cases[] = {
+      {"So:\n<seed:tool_call>\n<function=get_weather>\n<parameter=city>Paris</parameter>\n"
+       "<parameter=days>3</parameter>\n</function>\n</seed:tool_call>",
+       "content{So:\n} get_weather({\"city\": \"Paris\", \"days\": 3})"},
+      {"<seed:tool_call><function=f></function></seed:tool_call>", "f({})"},
+      {"<tool_call><function=f></function></tool_call>",
+       "content{<tool_call><function=f></function></tool_call>}"},
+  };
+  ExpectEach("seed_oss", cases);
+}
+
 TEST(PublishedFormats, PythonsArgumentsAreJson) {
   const std::string deep(200, '[');
   std::string name, arguments;

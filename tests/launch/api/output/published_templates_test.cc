@@ -103,6 +103,7 @@ TEST(PublishedTemplates, TheirCallsAreReadBack) {
       {"llama.cpp-inclusionai-ling-3.0-flash", 2},
       {"llama.cpp-Qwen3-Coder", 2},
       {"llama.cpp-Qwen3.5-4B", 2},
+      {"llama.cpp-ByteDance-Seed-OSS", 2},
       {"llama.cpp-StepFun3.5-Flash", 2},
       {"llama.cpp-Qwen-Qwen3-0.6B", 2},
       {"llama.cpp-Qwen-Qwen2.5-7B-Instruct", 2},

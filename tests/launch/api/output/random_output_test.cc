@@ -66,6 +66,13 @@ std::string CallOf(std::string_view format) {
            "string=\"true\">%</｜DSML｜parameter></｜DSML｜invoke></｜DSML｜function_calls>";
   }
   if (format == "llama4_pythonic") return "<|python_start|>[%(%='%', %=[1, \"é%\"]), %()]";
+  if (format == "lfm2") return "<|tool_call_start|>[%(%='%'), %()]<|tool_call_end|>";
+  if (format == "gemma4") {
+    return "<|tool_call>call:%{%:<|\"|>%<|\"|>,%:[1,{%:true}]}<tool_call|>";
+  }
+  if (format == "seed_oss") {
+    return "<seed:tool_call><function=%><parameter=%>%</parameter></function></seed:tool_call>";
+  }
   const std::string call = "{\"name\": \"%\", \"arguments\": {\"%\": [\"é\", {}]}}";
   if (format == "hermes") return "<tool_call>" + call + "</tool_call>";
   if (format == "longcat") return "<longcat_tool_call>" + call + "</longcat_tool_call>";

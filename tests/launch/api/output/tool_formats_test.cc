@@ -224,6 +224,10 @@ TEST(ToolFormats, StringsStayStrings) {
     EXPECT_EQ(rules.schemas->ValueJson("get_weather", name, "1"), json) << name;
   }
   EXPECT_EQ(rules.schemas->ValueJson("get_weather", "maybe", "null"), "null");
+  EXPECT_EQ(rules.schemas->ValueJson("get_weather", "city", "['a']"), "\"['a']\"");
+  EXPECT_EQ(rules.schemas->ValueJson("get_weather", "either", "{'a': (1, True)}"),
+            "{\"a\": [1, true]}");
+  EXPECT_EQ(rules.schemas->ValueJson("get_weather", "either", "[a]"), "\"[a]\"");
 }
 
 TEST(ToolFormats, Harmony) {
@@ -332,6 +336,13 @@ TEST(Blanks, AreHeldUpToALimit) {
       {"llama4_pythonic", "", ""},
       {"llama4_pythonic", "", "[f()"},
       {"llama4_pythonic", "", "[f(),"},
+      {"lfm2", "", "<|tool_call_start|>"},
+      {"lfm2", "", "<|tool_call_start|>["},
+      {"lfm2", "", "<|tool_call_start|>[f()"},
+      {"lfm2", "", "<|tool_call_start|>[f()]"},
+      {"gemma4", "", "<|tool_call>"},
+      {"gemma4", "", "<|tool_call>call:f{}"},
+      {"seed_oss", "", "<seed:tool_call>"},
       {"llama3_json", "", ""},
       {"llama3_json", "", hermes.substr(11) + "}"},
       {"llama3_json", "", hermes.substr(11) + "};"},

@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: Apache-2.0
+// Gemma 4. Names have no quotes, and strings stand between tokens of their own:
+//   <|tool_call>call:get_weather{city:<|"|>Paris<|"|>,days:3,where:{on:true}}<tool_call|>
+// A call is read as a whole.
+#include "launch/api/common/json_body.h"
+#include "launch/api/output/call_syntax.h"
+#include "nlohmann/json.hpp"
+
+namespace folkmoot {
+namespace {
+
+constexpr std::string_view kBegins[] = {"<|tool_call>"};
+constexpr std::string_view kTail[] = {"<tool_call|>"};
+constexpr std::string_view kQuote = "<|\"|>";
+
+// The arguments as JSON, appended to a string. False: they are not of this form.
+class GemmaArguments {
+ public:
+  explicit GemmaArguments(std::string_view text) : text_(text) {}
+
+  bool Read(std::string* json) { return Take('{') && Object(0, json) && at_ == text_.size(); }
+
+ private:
+  // Behind a bracket that opened, up to and with that which closes.
+  bool Object(int depth, std::string* json) {
+    json->append("{");
+    for (bool first = true; !Take('}'); first = false) {
+      if (!first && !Comma(json)) return false;
+      std::string_view key;
+      if (!Quoted(&key)) {
+        key = Bare(":,{}[]");
+        if (key.empty()) return false;
+      }
+      AppendQuoted(key, json);
+      json->append(": ");
+      if (!Take(':') || !Value(depth, json)) return false;
+    }
+    json->append("}");
+    return true;
+  }
+  bool List(int depth, std::string* json) {
+    json->append("[");
+    for (bool first = true; !Take(']'); first = false) {
+      if (!first && !Comma(json)) return false;
+      if (!Value(depth, json)) return false;
+    }
+    json->append("]");
+    return true;
+  }
+  bool Value(int depth, std::string* json) {
+    if (depth == kMaxNesting) return false;
+    if (Take('{')) return Object(depth + 1, json);
+    if (Take('[')) return List(depth + 1, json);
+    std::string_view text;
+    if (Quoted(&text)) {
+      AppendQuoted(text, json);
+      return true;
+    }
+    text = Bare(",}]");
+    if (text.empty()) return false;
+    if (nlohmann::json::accept(text)) {
+      json->append(text);
+    } else {
+      AppendQuoted(text, json);  // a string without its quotes
+    }
+    return true;
+  }
+
+  bool Comma(std::string* json) {
+    json->append(", ");
+    return Take(',');
+  }
+  void SkipBlanks() {
+    while (at_ < text_.size() && IsJsonSpace(text_[at_])) ++at_;
+  }
+  bool Take(char c) {
+    SkipBlanks();
+    if (at_ == text_.size() || text_[at_] != c) return false;
+    ++at_;
+    return true;
+  }
+  bool Quoted(std::string_view* text) {
+    SkipBlanks();
+    if (!text_.substr(at_).starts_with(kQuote)) return false;
+    const size_t begin = at_ + kQuote.size();
+    const size_t end = text_.find(kQuote, begin);
+    if (end == std::string_view::npos) return false;
+    *text = text_.substr(begin, end - begin);
+    at_ = end + kQuote.size();
+    return true;
+  }
+  // Up to one of `stops`, without the white space around it.
+  std::string_view Bare(std::string_view stops) {
+    const size_t begin = at_;
+    at_ = std::min(text_.find_first_of(stops, at_), text_.size());
+    size_t end = at_;
+    while (end > begin && IsJsonSpace(text_[end - 1])) --end;
+    return text_.substr(begin, end - begin);
+  }
+
+  const std::string_view text_;
+  size_t at_ = 0;
+};
+
+class Gemma4Syntax : public CallSyntax {
+ public:
+  std::span<const std::string_view> begins() const override { return kBegins; }
+  std::string_view end() const override { return kTail[0]; }
+
+  Reading ReadHead(std::string_view text, bool last, std::string* name,
+                   std::string* arguments) override {
+    size_t at = 0;
+    if (const Reading call = Expect(text, "call:", &at); call.is != Reading::Is::kDone) return call;
+    if (!ReadName(text, &at, name)) return Reading::No();
+    if (at == text.size()) return Reading::More();
+    if (name->empty() || text[at] != '{') return Reading::No();
+    const Reading end = FindEnd(text, at, last);
+    if (end.is == Reading::Is::kMore) return end;
+    scanned_ = 0;
+    depth_ = 0;
+    quoted_ = false;
+    if (end.is == Reading::Is::kNo) return end;
+    return GemmaArguments(text.substr(at, end.length - at)).Read(arguments) ? end : Reading::No();
+  }
+  Reading ReadTail(std::string_view text, bool last) override {
+    return ReadParts(text, last, kTail);
+  }
+
+ private:
+  // Behind the brace that closes the first one.
+  Reading FindEnd(std::string_view text, size_t begin, bool last) {
+    size_t i = std::max(begin, scanned_);
+    while (i < text.size()) {
+      const std::string_view rest = text.substr(i);
+      if (rest.starts_with(kQuote)) {
+        quoted_ = !quoted_;
+        i += kQuote.size();
+        continue;
+      }
+      if (kQuote.starts_with(rest)) break;  // it may become one
+      const char c = rest.front();
+      ++i;
+      if (quoted_) continue;
+      if (c == '{' || c == '[') ++depth_;
+      if ((c == '}' || c == ']') && --depth_ == 0) return Reading::Done(i);
+    }
+    scanned_ = i;
+    return last ? Reading::No() : Reading::More();
+  }
+
+  size_t scanned_ = 0;  // bytes of the text that have been looked at
+  int depth_ = 0;       // of brackets there
+  bool quoted_ = false;
+};
+
+}  // namespace
+
+std::unique_ptr<CallSyntax> MakeGemma4Syntax(const OutputRules& /*rules*/) {
+  return std::make_unique<Gemma4Syntax>();
+}
+
+}  // namespace folkmoot

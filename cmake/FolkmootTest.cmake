@@ -6,10 +6,10 @@ find_package(GTest REQUIRED)
 include(GoogleTest)
 
 set(FOLKMOOT_TEST_DATA ${CMAKE_SOURCE_DIR}/tests/data)
-# Seconds. With sanitizers the tests over the simulator of GPUs take several times as long.
+# Seconds. With sanitizers the tests of all models take ten times as long.
 set(FOLKMOOT_TEST_TIMEOUT 600)
 if(FOLKMOOT_SANITIZE)
-  set(FOLKMOOT_TEST_TIMEOUT 1800)
+  set(FOLKMOOT_TEST_TIMEOUT 3600)
 endif()
 # For tests of the program and of ranks as processes. A process that ends by a report of a sanitizer
 # may be started again, as after any other death, and its test pass: reports go to files, and test.sh

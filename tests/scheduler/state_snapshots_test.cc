@@ -140,7 +140,8 @@ TEST(Snapshots, PreemptedSequencesGoOnFromTheirNewestCopy) {
   ASSERT_EQ(driver.scheduler().preemptions(), 1);
   int64_t again = -1;
   while (!driver.scheduler().idle()) {
-    for (const SequenceStart& start : driver.Step().ranks[0].starts) {
+    const StepPlan plan = driver.Step();
+    for (const SequenceStart& start : plan.ranks[0].starts) {
       if (start.prompt_length == 5 && start.tokens.size() > 5) again = start.cached;
     }
   }

@@ -83,7 +83,8 @@ set(FOLKMOOT_PRECOMPILED_OPTIONS
   $<$<COMPILE_LANG_AND_ID:CXX,GNU>:-fpch-preprocess;-Wno-array-bounds;-Wno-stringop-overflow;-Wno-stringop-overread>)
 
 # folkmoot_precompile(<target>): headers of libraries that nearly all of its files read, compiled
-# once where sources are joined too: two of the four seconds that a file of layers/models/ takes.
+# once where sources are joined too: two of the four seconds that a file of layers/models/ takes. A
+# source with other sanitizers than the rest needs SKIP_PRECOMPILE_HEADERS.
 function(folkmoot_precompile target)
   if(FOLKMOOT_JOIN_SOURCES)
     target_precompile_headers(${target} PRIVATE

@@ -26,7 +26,8 @@ class PythonCall {
   bool escaped_ = false;
 };
 
-// Python's [..], (..) or {..} as JSON, appended; false: it is no such literal, and `json` as it was.
+// Python's [..], (..) or {..} as JSON, appended; false: it is no such literal, and `json` as it
+// was.
 bool AppendPythonContainer(std::string_view text, std::string* json);
 
 }  // namespace folkmoot

@@ -6,7 +6,7 @@ find_package(GTest REQUIRED)
 include(GoogleTest)
 
 set(FOLKMOOT_TEST_DATA ${CMAKE_SOURCE_DIR}/tests/data)
-# Seconds. With sanitizers the tests of all models take ten times as long.
+# Seconds. With sanitizers the tests of all models take many times as long.
 set(FOLKMOOT_TEST_TIMEOUT 600)
 if(FOLKMOOT_SANITIZE)
   set(FOLKMOOT_TEST_TIMEOUT 3600)

@@ -2,8 +2,10 @@
 // Gemma 4. Names have no quotes, and strings stand between tokens of their own:
 //   <|tool_call>call:get_weather{city:<|"|>Paris<|"|>,days:3,where:{on:true}}<tool_call|>
 // A call is read as a whole.
+#include <algorithm>
+
 #include "launch/api/common/json_body.h"
-#include "launch/api/output/call_syntax.h"
+#include "launch/api/output/literal_cursor.h"
 #include "nlohmann/json.hpp"
 
 namespace folkmoot {
@@ -14,11 +16,11 @@ constexpr std::string_view kTail[] = {"<tool_call|>"};
 constexpr std::string_view kQuote = "<|\"|>";
 
 // The arguments as JSON, appended to a string. False: they are not of this form.
-class GemmaArguments {
+class GemmaArguments : LiteralCursor {
  public:
-  explicit GemmaArguments(std::string_view text) : text_(text) {}
+  explicit GemmaArguments(std::string_view whole) : LiteralCursor{whole} {}
 
-  bool Read(std::string* json) { return Take('{') && Object(0, json) && at_ == text_.size(); }
+  bool Read(std::string* json) { return Take('{') && Object(0, json) && ended(); }
 
  private:
   // Behind a bracket that opened, up to and with that which closes.
@@ -51,17 +53,17 @@ class GemmaArguments {
     if (depth == kMaxNesting) return false;
     if (Take('{')) return Object(depth + 1, json);
     if (Take('[')) return List(depth + 1, json);
-    std::string_view text;
-    if (Quoted(&text)) {
-      AppendQuoted(text, json);
+    std::string_view value;
+    if (Quoted(&value)) {
+      AppendQuoted(value, json);
       return true;
     }
-    text = Bare(",}]");
-    if (text.empty()) return false;
-    if (nlohmann::json::accept(text)) {
-      json->append(text);
+    value = Bare(",}]");
+    if (value.empty()) return false;
+    if (nlohmann::json::accept(value)) {
+      json->append(value);
     } else {
-      AppendQuoted(text, json);  // a string without its quotes
+      AppendQuoted(value, json);  // a string without its quotes
     }
     return true;
   }
@@ -70,36 +72,24 @@ class GemmaArguments {
     json->append(", ");
     return Take(',');
   }
-  void SkipBlanks() {
-    while (at_ < text_.size() && IsJsonSpace(text_[at_])) ++at_;
-  }
-  bool Take(char c) {
+  bool Quoted(std::string_view* inside) {
     SkipBlanks();
-    if (at_ == text_.size() || text_[at_] != c) return false;
-    ++at_;
-    return true;
-  }
-  bool Quoted(std::string_view* text) {
-    SkipBlanks();
-    if (!text_.substr(at_).starts_with(kQuote)) return false;
-    const size_t begin = at_ + kQuote.size();
-    const size_t end = text_.find(kQuote, begin);
+    if (!text.substr(at).starts_with(kQuote)) return false;
+    const size_t begin = at + kQuote.size();
+    const size_t end = text.find(kQuote, begin);
     if (end == std::string_view::npos) return false;
-    *text = text_.substr(begin, end - begin);
-    at_ = end + kQuote.size();
+    *inside = text.substr(begin, end - begin);
+    at = end + kQuote.size();
     return true;
   }
   // Up to one of `stops`, without the white space around it.
   std::string_view Bare(std::string_view stops) {
-    const size_t begin = at_;
-    at_ = std::min(text_.find_first_of(stops, at_), text_.size());
-    size_t end = at_;
-    while (end > begin && IsJsonSpace(text_[end - 1])) --end;
-    return text_.substr(begin, end - begin);
+    const size_t begin = at;
+    at = std::min(text.find_first_of(stops, at), text.size());
+    size_t end = at;
+    while (end > begin && IsJsonSpace(text[end - 1])) --end;
+    return text.substr(begin, end - begin);
   }
-
-  const std::string_view text_;
-  size_t at_ = 0;
 };
 
 class Gemma4Syntax : public CallSyntax {

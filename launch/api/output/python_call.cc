@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "launch/api/common/json_body.h"
+#include "launch/api/output/literal_cursor.h"
 #include "nlohmann/json.hpp"
 #include "runtime/tokenizer/utf8.h"
 
@@ -11,14 +12,14 @@ namespace folkmoot {
 namespace {
 
 // Python's literals to JSON, appended to a string. False: not one of those that are read.
-class Literals {
+class Literals : LiteralCursor {
  public:
-  explicit Literals(std::string_view text) : text_(text) {}
+  explicit Literals(std::string_view whole) : LiteralCursor{whole} {}
 
   // f(a=1, b=2), all of it.
   bool Call(std::string* name, std::string* json) {
     SkipBlanks();
-    if (!ReadName(text_, &at_, name) || name->empty() || !Take('(')) return false;
+    if (!ReadName(text, &at, name) || name->empty() || !Take('(')) return false;
     *json = "{";
     while (!Take(')')) {
       if (json->size() > 1) {
@@ -28,37 +29,28 @@ class Literals {
       }
       std::string key;
       SkipBlanks();
-      if (!ReadName(text_, &at_, &key) || key.empty() || !Take('=')) return false;
+      if (!ReadName(text, &at, &key) || key.empty() || !Take('=')) return false;
       AppendQuoted(key, json);
       json->append(": ");
       if (!Value(0, json)) return false;
     }
     json->append("}");
-    return at_ == text_.size();
+    return ended();
   }
   // A value, all of it.
-  bool Value(std::string* json) { return Value(0, json) && at_ == text_.size(); }
+  bool Value(std::string* json) { return Value(0, json) && ended(); }
 
  private:
-  void SkipBlanks() {
-    while (at_ < text_.size() && IsJsonSpace(text_[at_])) ++at_;
-  }
-  bool Take(char c) {
-    SkipBlanks();
-    if (at_ == text_.size() || text_[at_] != c) return false;
-    ++at_;
-    return true;
-  }
   bool Word(std::string_view word) {
-    if (!text_.substr(at_).starts_with(word)) return false;
-    at_ += word.size();
+    if (!text.substr(at).starts_with(word)) return false;
+    at += word.size();
     return true;
   }
 
   bool Value(int depth, std::string* json) {
     SkipBlanks();
-    if (at_ == text_.size() || depth == kMaxNesting) return false;
-    const char c = text_[at_];
+    if (ended() || depth == kMaxNesting) return false;
+    const char c = text[at];
     if (c == '"' || c == '\'') {
       std::string value;
       if (!String(&value)) return false;
@@ -115,16 +107,16 @@ class Literals {
   }
 
   bool String(std::string* value) {
-    if (at_ == text_.size()) return false;
-    const char quote = text_[at_];
+    if (ended()) return false;
+    const char quote = text[at];
     if (quote != '"' && quote != '\'') return false;
-    for (++at_; at_ < text_.size(); ++at_) {
-      if (text_[at_] == quote) {
-        ++at_;
+    for (++at; at < text.size(); ++at) {
+      if (text[at] == quote) {
+        ++at;
         return true;
       }
-      if (text_[at_] != '\\') {
-        value->push_back(text_[at_]);
+      if (text[at] != '\\') {
+        value->push_back(text[at]);
       } else if (!Escape(value)) {
         return false;
       }
@@ -134,8 +126,8 @@ class Literals {
 
   // At a backslash; leaves the last character of the escape to be passed.
   bool Escape(std::string* value) {
-    if (++at_ == text_.size()) return false;
-    const char c = text_[at_];
+    if (++at == text.size()) return false;
+    const char c = text[at];
     constexpr std::string_view kLetters = "abfnrtv\\'\"";
     constexpr std::string_view kMeant = "\a\b\f\n\r\t\v\\'\"";
     if (const size_t found = kLetters.find(c); found != std::string_view::npos) {
@@ -147,29 +139,26 @@ class Literals {
       value->append({'\\', c});
       return true;
     }
-    const std::string hex(text_.substr(at_ + 1, digits));
+    const std::string hex(text.substr(at + 1, digits));
     const bool good = hex.size() == digits &&
                       hex.find_first_not_of("0123456789abcdefABCDEF") == std::string::npos;
     if (!good) return false;
     const auto code = static_cast<char32_t>(std::stoul(hex, nullptr, 16));
     const bool character = code <= 0x10FFFF && (code < 0xD800 || code >= 0xE000);
     AppendUtf8(character ? code : char32_t{0xFFFD}, value);
-    at_ += digits;
+    at += digits;
     return true;
   }
 
   bool Number(std::string* json) {
-    const size_t begin = at_;
-    while (at_ < text_.size() && (IsNameCharacter(text_[at_]) || text_[at_] == '+')) ++at_;
-    std::string number(text_.substr(begin, at_ - begin));
+    const size_t begin = at;
+    while (at < text.size() && (IsNameCharacter(text[at]) || text[at] == '+')) ++at;
+    std::string number(text.substr(begin, at - begin));
     std::erase(number, '_');
     if (!nlohmann::json::accept(number)) return false;
     json->append(number);
     return true;
   }
-
-  const std::string_view text_;
-  size_t at_ = 0;
 };
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include <map>
 
 #include "benchmarks/bench_model.h"
+#include "runtime/cpu/tile_registers.h"
 #include "runtime/machine_probe.h"
 
 namespace folkmoot {
@@ -63,6 +64,14 @@ void BM_Gemm(benchmark::State& state, const char* weights, int64_t n, int64_t k,
   state.counters["Gop"] = rate(1e-9 * operations);
   state.counters["GB"] = rate(1e-9 * weight_bytes);
   state.counters["of_peak"] = rate(best);
+}
+
+// The same as on machines without tile registers.
+void BM_GemmNoTiles(benchmark::State& state, const char* weights, int64_t n, int64_t k,
+                    ActivationPrecision activations) {
+  cpu::AllowTileRegisters(false);
+  BM_Gemm(state, weights, n, k, activations);
+  cpu::AllowTileRegisters(true);
 }
 
 void BM_Attention(benchmark::State& state) {  // range: rows, context, threads
@@ -123,6 +132,10 @@ BENCHMARK_CAPTURE(BM_Gemm, q4_0_reduced, "q4_0", 1792, 1024, ActivationPrecision
     ->Apply(GemmArgs);
 BENCHMARK_CAPTURE(BM_Gemm, mxfp4, "mxfp4", 1792, 1024)->Apply(GemmArgs);
 BENCHMARK_CAPTURE(BM_Gemm, mxfp4_reduced, "mxfp4", 1792, 1024, ActivationPrecision::kReduced)
+    ->Apply(GemmArgs);
+BENCHMARK_CAPTURE(BM_GemmNoTiles, q8_0, "q8_0", 1792, 1024, ActivationPrecision::kFull)
+    ->Apply(GemmArgs);
+BENCHMARK_CAPTURE(BM_GemmNoTiles, q4_0, "q4_0", 1792, 1024, ActivationPrecision::kFull)
     ->Apply(GemmArgs);
 BENCHMARK_CAPTURE(BM_Gemm, fp8, "fp8", 1792, 1024)->Apply(GemmArgs);
 BENCHMARK(BM_Attention)->Args({1, 64, 2})->Args({1, 4096, 2})->Args({512, 512, 2})->UseRealTime();

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "runtime/cpu/probe.h"
+#include "runtime/cpu/tile_registers.h"
 
 namespace folkmoot {
 namespace {
@@ -38,7 +39,7 @@ std::string ModelName() {
 CpuFeatures DetectCpu() {
   CpuFeatures cpu;
   cpu.model = ModelName();
-  cpu.kernels = cpu::KernelTarget();
+  cpu.kernels = cpu::KernelTarget() + (cpu::HasTileRegisters() ? " and AMX" : "");
   cpu.fused = cpu::HasFusedMultiplyAdd();
   cpu_set_t set;
   CPU_ZERO(&set);

@@ -13,7 +13,8 @@ namespace folkmoot {
 
 struct CpuFeatures {
   std::string model;         // "AMD EPYC", as the system calls it
-  std::string kernels;       // the instruction set that the kernels run on: "AVX2", "AVX3", "NEON"
+  std::string kernels;       // the instruction set that the kernels run on: "AVX2", "AVX3", "NEON",
+                             // "AVX3_DL and AMX" where tile registers multiply codes
   bool fused = true;         // false: no fused multiply-add here, kernels emulate it, slowly
   int allowed_cores = 1;     // that the calling thread may use: ask before a ThreadPool binds it
   int64_t memory_bytes = 0;  // of the machine

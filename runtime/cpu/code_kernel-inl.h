@@ -18,6 +18,7 @@
 #include "hwy/cache_control.h"
 #include "runtime/cpu/code_pairs-inl.h"
 #include "runtime/cpu/code_panel.h"
+#include "runtime/cpu/code_tiles-inl.h"
 #include "runtime/cpu/panel_kernel-inl.h"
 #include "runtime/cpu/product_rows.h"
 
@@ -48,11 +49,6 @@ struct CodeTile {
   CodeRows x;
   float* sums;  // [rows][32]
 };
-
-HWY_INLINE VF LoadScale(DType type, const std::byte* scales, int64_t column) {
-  if (type == DType::kF16) return LoadF16(reinterpret_cast<const uint16_t*>(scales) + column);
-  return hn::Load(DF(), reinterpret_cast<const float*>(scales) + column);
-}
 
 // Integer sums of a tile's columns.
 template <int kRows>
@@ -111,14 +107,6 @@ HWY_INLINE IntegerSums<kRows> SumChunk(const CodeTile& tile, int64_t at, const s
   return sums;
 }
 
-// The scale of row r's chunk `at`, in units of the integers of Codes.
-template <class Codes>
-HWY_INLINE VF ScaleOfRow(const CodeTile& tile, int r, int64_t at) {
-  const VF scale = hn::Set(DF(), tile.x.scales[r * tile.x.chunks + at]);
-  if constexpr (Codes::kUnit == 1.0f) return scale;
-  return hn::Mul(scale, hn::Set(DF(), Codes::kUnit));
-}
-
 // A group of one chunk: sums += integers * x_scale * scale. What AddLongGroup would do, without
 // the registers of t.
 template <class Codes, int kRows, int64_t kChunk>
@@ -132,7 +120,7 @@ HWY_INLINE void AddChunkGroup(const CodeTile& tile, int64_t group, const std::by
     scale[i] = LoadScale(tile.shape.scale_type, scales, column + static_cast<int64_t>(i * kVector));
   }
   for (int r = 0; r < kRows; ++r) {
-    const VF x_scale = ScaleOfRow<Codes>(tile, r, group);
+    const VF x_scale = hn::Set(d, tile.x.scales[r * tile.x.chunks + group]);
     for (size_t i = 0; i < kCount; ++i) {
       float* sum = tile.sums + r * kPanelCols + column + i * kVector;
       const VF t = hn::Mul(hn::ConvertTo(d, integers.v[r][i]), x_scale);
@@ -157,7 +145,7 @@ HWY_INLINE void AddLongGroup(const CodeTile& tile, int64_t group, const std::byt
     const IntegerSums<kRows> integers =
         SumChunk<Codes, kRows, kChunk>(tile, at, codes + c * tile.shape.chunk_bytes, column);
     for (int r = 0; r < kRows; ++r) {
-      const VF x_scale = ScaleOfRow<Codes>(tile, r, at);
+      const VF x_scale = hn::Set(d, tile.x.scales[r * tile.x.chunks + at]);
       for (size_t i = 0; i < kCount; ++i) {
         t[r][i] = Fma(hn::ConvertTo(d, integers.v[r][i]), x_scale, t[r][i]);
       }
@@ -311,6 +299,7 @@ HWY_INLINE void RunCodePanelOf(const CodePanelShape& shape, const std::byte* pan
 HWY_INLINE void RunCodePanel(const CodePanelShape& shape, const std::byte* panel, const CodeRows& x,
                              int64_t rows, float* sums) {
 #if HWY_TARGET == HWY_AVX3_DL
+  if (x.tiles) return RunTilePanel(shape, panel, x, rows, sums);
   if (x.bytes) return RunCodePanelOf<AsBytes>(shape, panel, x, rows, sums);
 #endif
   RunCodePanelOf<AsPairs>(shape, panel, x, rows, sums);

@@ -19,6 +19,11 @@ namespace HWY_NAMESPACE {
 
 using VI = hn::Vec<DI>;
 
+HWY_INLINE VF LoadScale(DType type, const std::byte* scales, int64_t column) {
+  if (type == DType::kF16) return LoadF16(reinterpret_cast<const uint16_t*>(scales) + column);
+  return hn::Load(DF(), reinterpret_cast<const float*>(scales) + column);
+}
+
 // Words of two 16-bit halves. AddPairs is sum + low * low + high * high; EvenBytes makes halves of
 // bytes 0 and 2 of each word, OddBytes of bytes 1 and 3; NibbleHalves<p> makes halves of nibbles p
 // and p + 4, Fp4Halves<p> of the E2M1 codes that they are, doubled to integers.
@@ -108,8 +113,7 @@ struct Pairs {
 struct Int8Codes : Pairs {
   static constexpr int64_t kStep = 4;  // k per word
   static constexpr int kParts = 2;
-  static constexpr float kUnit = 1.0f;  // what an integer 1 stands for
-  static constexpr int32_t kZero = 0;   // subtracted from each integer
+  static constexpr int32_t kZero = 0;  // subtracted from each integer
   template <int kPart>
   static HWY_INLINE VI Part(const int32_t* word) {
     const VI v = hn::Load(DI(), word);
@@ -121,7 +125,6 @@ template <int32_t kZeroCode>
 struct Int4Codes : Pairs {
   static constexpr int64_t kStep = 8;
   static constexpr int kParts = 4;
-  static constexpr float kUnit = 1.0f;
   static constexpr int32_t kZero = kZeroCode;
   template <int kPart>
   static HWY_INLINE VI Part(const int32_t* word) {
@@ -132,7 +135,6 @@ struct Int4Codes : Pairs {
 struct Fp4Codes : Pairs {
   static constexpr int64_t kStep = 8;
   static constexpr int kParts = 4;
-  static constexpr float kUnit = 0.5f;
   static constexpr int32_t kZero = 0;
   template <int kPart>
   static HWY_INLINE VI Part(const int32_t* word) {
@@ -162,7 +164,6 @@ struct Int8Bytes : Bytes {
       8;  // two words: GCC keeps sums in memory when a step has one part
   static constexpr int64_t kWords = 2;
   static constexpr int kParts = 2;  // k + 0, 2, 1, 3 of a word each
-  static constexpr float kUnit = 1.0f;
   static constexpr int32_t kZero = 128;
   template <int kPart>
   static HWY_INLINE VI Part(const int32_t* word) {
@@ -176,7 +177,6 @@ struct Int4Bytes : Bytes {
   static constexpr int64_t kStep = 8;
   static constexpr int64_t kWords = 1;
   static constexpr int kParts = 2;  // k + 0, 4, 1, 5 and k + 2, 6, 3, 7
-  static constexpr float kUnit = 1.0f;
   static constexpr int32_t kZero = kZeroCode;
   template <int kPart>
   static HWY_INLINE VI Part(const int32_t* word) {
@@ -185,7 +185,6 @@ struct Int4Bytes : Bytes {
   }
 };
 struct Fp4Bytes : Int4Bytes<12> {
-  static constexpr float kUnit = 0.5f;
   template <int kPart>
   static HWY_INLINE VI Part(const int32_t* word) {
     const DI d;

@@ -33,6 +33,8 @@ struct CodePanelShape {
     return shape;
   }
   int64_t bytes() const { return groups * group_bytes; }
+  // What an integer 1 of the codes stands for: E2M1 codes are doubled to integers.
+  float unit() const { return type == CodeType::kFp4 ? 0.5f : 1.0f; }
 };
 
 // Writes rows first .. first + rows of `weight` to columns column .. of the panel.

@@ -2,6 +2,7 @@
 // One panel of weights against a block of rows: the unit of work of every matrix product.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 
 #include "runtime/cpu/product_rows.h"
@@ -12,10 +13,12 @@ namespace folkmoot::cpu {
 // Rows whose sums live in the caller's scratch at a time: [kRowBlock][32] floats, 12 KiB.
 constexpr int64_t kRowBlock = 96;
 
-// The rows of a product, cut into equal blocks.
+// The rows of a product, cut into equal blocks, of whole tiles but the last.
 struct RowBlocks {
   explicit RowBlocks(int64_t rows_in) : rows(rows_in), blocks((rows + kRowBlock - 1) / kRowBlock) {}
-  int64_t First(int64_t block) const { return rows * block / blocks; }
+  int64_t First(int64_t block) const {
+    return std::min(rows, (rows * block / blocks + 15) / 16 * 16);
+  }
 
   int64_t rows;
   int64_t blocks;

@@ -9,6 +9,7 @@
 #include "hwy/highway.h"
 #include "runtime/cpu/bf16_pairs-inl.h"
 #include "runtime/cpu/code_pairs-inl.h"
+#include "runtime/cpu/tile_registers-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace folkmoot::cpu {
@@ -75,7 +76,31 @@ HWY_INLINE int64_t RunIntegers(int64_t rounds, int64_t operations, float* sink, 
   return rounds * kChains * static_cast<int64_t>(kVector) * operations;
 }
 
+#if HWY_TARGET == HWY_AVX3_DL
+// Products of bytes by tile registers, on sums that do not wait for each other.
+int64_t RunTiles(int64_t rounds) {
+  constexpr int64_t kDepth = 64;
+  constexpr int kMoreSums[] = {5, 6};
+  TileShapes shapes(kTileRegisterRows, kDepth);
+  for (const int sums : kMoreSums) shapes.Set(sums, kTileRegisterRows, 4 * kTileOutputs);
+  SetTileShapes(shapes);  // which makes all of them zero
+  for (int64_t i = 0; i < rounds; ++i) {
+    AddSignedRows<kLowerSums, kLowerRows>();
+    AddSignedRows<kUpperSums, kUpperRows>();
+    AddSignedRows<kMoreSums[0], kLowerRows>();
+    AddSignedRows<kMoreSums[1], kUpperRows>();
+  }
+  ReleaseTiles();
+  return rounds * 4 * 2 * kTileRegisterRows * kTileOutputs * kDepth;
+}
+#endif
+
 int64_t RunProductsOf(ProductKind kind, int64_t rounds, float* sink) {
+#if HWY_TARGET == HWY_AVX3_DL
+  const int64_t tile_rounds = rounds / 8;  // an instruction for many more products takes longer
+  if (kind == ProductKind::kBytes && HasTileRegisters()) return RunTiles(tile_rounds);
+  if (kind == ProductKind::kIntegers && HasTileRegisters()) return RunTiles(tile_rounds) / 2;
+#endif
   switch (kind) {
     case ProductKind::kBfloat16:
       if (HasBf16Products()) {

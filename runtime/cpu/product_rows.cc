@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "runtime/cpu/code_panel.h"
+#include "runtime/cpu/tile_registers.h"
 #define HWY_WANT_AVX3_DL  // code_pairs-inl.h
 #include "runtime/cpu/targets.h"
 #undef HWY_TARGET_INCLUDE
@@ -22,10 +23,16 @@ struct QuantizeJob {
   int64_t chunk;
   int64_t chunks;  // per row
   float most;      // the greatest |q|
-  int64_t order;   // bytes: as codes of so many bits lie in a word; 0: 16-bit integers
+  float unit;      // what scales are multiplied with
+  int64_t code_bits;
+  bool bytes;  // CodeRows says what these are
+  bool tiles;
   std::byte* q;
+  int64_t stride;
+  int64_t chunk_stride;
   float* scales;
   int32_t* sums;
+  int64_t scale_stride;
 };
 
 }  // namespace folkmoot::cpu
@@ -46,17 +53,32 @@ struct HalvesStore {
   }
 };
 #if HWY_TARGET == HWY_AVX3_DL
+// Bytes as codes of so many bits lie in a word.
+template <class T>
+HWY_INLINE void StoreBytes(VI values, int64_t code_bits, std::byte* q) {
+  const hn::Rebind<T, DI> d8;
+  HWY_ALIGN static constexpr T kOrders[2][16] = {
+      {0, 4, 1, 5, 2, 6, 3, 7, 8, 12, 9, 13, 10, 14, 11, 15},
+      {0, 2, 1, 3, 4, 6, 5, 7, 8, 10, 9, 11, 12, 14, 13, 15}};
+  const auto places = hn::Load(d8, kOrders[code_bits == 8 ? 1 : 0]);
+  hn::StoreU(hn::TableLookupBytes(hn::DemoteTo(d8, values), places), d8, reinterpret_cast<T*>(q));
+}
 struct BytesStore {
-  int8_t* q;
-  int64_t order;
+  std::byte* q;
+  int64_t code_bits;
   HWY_INLINE void operator()(VI rounded, int64_t i) const {
-    const hn::Rebind<int8_t, DI> d8;
-    HWY_ALIGN static constexpr int8_t kOrders[2][16] = {
-        {0, 4, 1, 5, 2, 6, 3, 7, 8, 12, 9, 13, 10, 14, 11, 15},
-        {0, 2, 1, 3, 4, 6, 5, 7, 8, 10, 9, 11, 12, 14, 13, 15}};
-    const auto bytes = hn::DemoteTo(d8, rounded);
-    const auto places = hn::Load(d8, kOrders[order == 8 ? 1 : 0]);
-    hn::StoreU(hn::TableLookupBytes(bytes, places), d8, q + i);
+    StoreBytes<int8_t>(rounded, code_bits, q + i);
+  }
+};
+// Lower bytes, and upper ones `chunk` bytes on.
+struct SplitStore {
+  std::byte* q;
+  int64_t code_bits;
+  int64_t chunk;
+  HWY_INLINE void operator()(VI rounded, int64_t i) const {
+    const VI lower = hn::And(rounded, hn::Set(DI(), 0xff));
+    StoreBytes<uint8_t>(lower, code_bits, q + i);
+    StoreBytes<int8_t>(hn::ShiftRight<8>(rounded), code_bits, q + chunk + i);
   }
 };
 #endif
@@ -103,22 +125,31 @@ HWY_INLINE void QuantizeChunk(const float* x, int64_t count, float most, const S
 void QuantizeChunks(const QuantizeJob& job, int64_t begin, int64_t end) {
   HWY_ALIGN float padded[32];
   for (int64_t i = begin; i < end; ++i) {
+    const int64_t row = i / job.chunks;
     const int64_t first = i % job.chunks * job.chunk;
-    const float* x = job.x.Row(i / job.chunks) + first;
+    const float* x = job.x.Row(row) + first;
+    std::byte* q = job.q + row * job.stride + i % job.chunks * job.chunk_stride;
+    const int64_t scale = job.tiles ? i % job.chunks * job.scale_stride + row : i;
     if (job.x.cols - first < job.chunk) {  // the end of a row whose chunks are not all full
       std::memset(padded, 0, sizeof(padded));
       std::memcpy(padded, x, static_cast<size_t>(job.x.cols - first) * sizeof(float));
       x = padded;
     }
+    const auto quantize = [&](const auto& store) HWY_ATTR {
+      QuantizeChunk(x, job.chunk, job.most, store, job.scales + scale, job.sums + scale);
+    };
 #if HWY_TARGET == HWY_AVX3_DL
-    if (job.order > 0) {
-      const BytesStore store{reinterpret_cast<int8_t*>(job.q) + i * job.chunk, job.order};
-      QuantizeChunk(x, job.chunk, job.most, store, job.scales + i, job.sums + i);
-      continue;
+    if (job.bytes) {
+      quantize(BytesStore{q, job.code_bits});
+    } else if (job.tiles) {
+      quantize(SplitStore{q, job.code_bits, job.chunk});
+    } else {
+      quantize(HalvesStore{reinterpret_cast<int16_t*>(q)});
     }
+#else
+    quantize(HalvesStore{reinterpret_cast<int16_t*>(q)});
 #endif
-    const HalvesStore store{reinterpret_cast<int16_t*>(job.q) + i * job.chunk};
-    QuantizeChunk(x, job.chunk, job.most, store, job.scales + i, job.sums + i);
+    job.scales[scale] *= job.unit;
   }
 }
 
@@ -168,24 +199,52 @@ HWY_EXPORT(QuantizeChunks);
 HWY_EXPORT(RoundRowsToPairs);
 constexpr int64_t kMinValues = int64_t{1} << 15;  // worth waking a thread for
 
+// Whether rows are laid out for tile registers. For few rows reading the weights is all that takes
+// time, and unpacking them for tiles takes longer. Codes of long groups are not unpacked: the sums
+// of a group stay in registers.
+bool TilesGain(int64_t rows, const CodePanelShape& shape) {
+  constexpr int64_t kFewRows = 4;
+  return rows > kFewRows && HasTileRegisters() &&
+         (CodeBits(shape.type) == 8 || shape.chunks <= kTileBlockChunks);
+}
+
 CodeRows QuantizeRows(ThreadPool& pool, ConstMatrix x, const CodePanelShape& shape, bool reduced,
                       Workspace& workspace) {
   const int64_t chunk = shape.chunk;
   const int64_t chunks = (x.cols + chunk - 1) / chunk;
-  const bool bytes = reduced && HWY_DYNAMIC_DISPATCH(MultipliesBytesOf)();
-  const int64_t stride = chunks * chunk * (bytes ? 1 : 2);
+  const bool multiplies_bytes = HWY_DYNAMIC_DISPATCH(MultipliesBytesOf)();
+  const bool bytes = reduced && multiplies_bytes;
+  const bool tiles = multiplies_bytes && TilesGain(x.rows, shape);
+  const int64_t chunk_bytes = chunk * (bytes ? 1 : 2);
+  // For tiles an odd number of register's worths: the same rows of the next chunks fall into other
+  // sets of a cache.
+  const int64_t rows = tiles ? (x.rows + 31) / 32 * 32 + kTileRegisterRows : x.rows;
   const QuantizeJob job = {.x = x,
                            .chunk = chunk,
                            .chunks = chunks,
                            .most = reduced ? 127.0f : 32767.0f,
-                           .order = bytes ? CodeBits(shape.type) : 0,
-                           .q = workspace.Get<std::byte>(x.rows * stride).data(),
-                           .scales = workspace.Get<float>(x.rows * chunks).data(),
-                           .sums = workspace.Get<int32_t>(x.rows * chunks).data()};
+                           .unit = shape.unit(),
+                           .code_bits = CodeBits(shape.type),
+                           .bytes = bytes,
+                           .tiles = tiles,
+                           .q = workspace.Get<std::byte>(rows * chunks * chunk_bytes).data(),
+                           .stride = tiles ? chunk_bytes : chunks * chunk_bytes,
+                           .chunk_stride = tiles ? rows * chunk_bytes : chunk_bytes,
+                           .scales = workspace.Get<float>(rows * chunks).data(),
+                           .sums = workspace.Get<int32_t>(rows * chunks).data(),
+                           .scale_stride = rows};
   pool.ParallelFor(x.rows * chunks, kMinValues / chunk, [&](int64_t begin, int64_t end, int) {
     HWY_DYNAMIC_DISPATCH(QuantizeChunks)(job, begin, end);
   });
-  return {bytes, job.q, stride, job.scales, job.sums, chunks};
+  return {.bytes = bytes,
+          .tiles = tiles,
+          .q = job.q,
+          .stride = job.stride,
+          .chunk_stride = job.chunk_stride,
+          .scales = job.scales,
+          .sums = job.sums,
+          .chunks = chunks,
+          .scale_stride = job.scale_stride};
 }
 
 ConstMatrix RoundToPairs(ThreadPool& pool, ConstMatrix x, Workspace& workspace) {

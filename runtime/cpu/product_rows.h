@@ -20,20 +20,41 @@
 
 namespace folkmoot::cpu {
 
+// Chunks of 4-bit codes that tile registers take unpacked at a time: 16 KiB.
+constexpr int64_t kTileBlockChunks = 16;
+
 // Views into a workspace. A chunk that holds NaN or an infinity has scale NaN.
+//
+// Integers are 16-bit ones in the order of k, or bytes in the order of the panel's codes
+// (code_pairs-inl.h); zeros behind k. For tile registers (code_tiles-inl.h) they are bytes, those
+// of 16 bits twice: the lower bytes of a chunk, not signed, before its upper ones; a chunk of all
+// rows comes before the next, and behind the last row are kTileRegisterRows - 1 that hold anything.
 struct CodeRows {
   // Of kReduced where bytes can be multiplied. Elsewhere 8 bits are kept in 16, with the same sums.
   bool bytes = false;
-  const std::byte* q = nullptr;  // rows of `stride` bytes, zeros behind k; bytes lie in the order
-                                 // of the panel's codes (code_pairs-inl.h)
-  int64_t stride = 0;
-  const float* scales = nullptr;  // [rows, chunks]
+  bool tiles = false;
+  const std::byte* q = nullptr;
+  int64_t stride = 0;        // bytes from a row to the next
+  int64_t chunk_stride = 0;  // and from a chunk to the next
+  const float* scales =
+      nullptr;  // [rows, chunks]; of E2M1 codes half, which are doubled to integers
   const int32_t* sums = nullptr;  // [rows, chunks], of q
   int64_t chunks = 0;
+  int64_t scale_stride = 0;  // tiles: scales and sums are [chunks, scale_stride >= rows]
 
   CodeRows Rows(int64_t first) const {
-    return {bytes, q + first * stride, stride, scales + first * chunks, sums + first * chunks,
-            chunks};
+    CodeRows rows = *this;
+    rows.q += first * stride;
+    rows.scales += first * (tiles ? 1 : chunks);
+    rows.sums += first * (tiles ? 1 : chunks);
+    return rows;
+  }
+  CodeRows Chunks(int64_t first) const {
+    CodeRows rows = *this;
+    rows.q += first * chunk_stride;
+    rows.scales += first * (tiles ? scale_stride : 1);
+    rows.sums += first * (tiles ? scale_stride : 1);
+    return rows;
   }
 };
 

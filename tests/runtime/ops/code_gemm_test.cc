@@ -73,7 +73,7 @@ void CodeGemmTest::ExpectBoundAndSameBits(ActivationPrecision activations, doubl
   const int64_t k = GetParam().k;
   const RandomCodes weight(spec, n, k, 1);
   ASSERT_EQ(WhyNotRunnable(spec, k), "");
-  constexpr int64_t kRows = 40;
+  constexpr int64_t kRows = 101;  // two blocks
   const std::vector<float> x = RandomFloats(kRows * k, 3);
   const std::vector<float> bias = RandomFloats(n, 2);
   std::vector<float> all;
@@ -82,7 +82,8 @@ void CodeGemmTest::ExpectBoundAndSameBits(ActivationPrecision activations, doubl
     ThreadPool pool(threads);
     PackedMatrix packed = PackedMatrix::Pack(pool, weight);
     packed.set_activations(activations);
-    for (const int64_t rows : {kRows, int64_t{1}, int64_t{2}, int64_t{5}, int64_t{19}}) {
+    for (const int64_t rows :
+         {kRows, int64_t{1}, int64_t{2}, int64_t{5}, int64_t{16}, int64_t{19}}) {
       ForEachTarget([&] {
         std::vector<float> out(static_cast<size_t>(rows * n), 7.0f);
         Gemm(pool, AsMatrix(x, rows, k), packed, bias, workspace, AsMatrix(out, rows, n));
@@ -149,7 +150,10 @@ INSTANTIATE_TEST_SUITE_P(
                     Case{{CodeType::kInt8, 512, false, DType::kF32}, 9, 512},
                     Case{{CodeType::kInt8, 128, true, DType::kF32}, 64, 384},
                     Case{{CodeType::kInt4, 32, false, DType::kF16}, 70, 320},
+                    Case{{CodeType::kInt8, 32, false, DType::kF16}, 40, 1120},  // blocks of k
                     Case{{CodeType::kInt4, 64, false, DType::kF32}, 32, 128},
+                    Case{{CodeType::kInt4, 128, false, DType::kF32}, 33, 1152},
+                    Case{{CodeType::kInt4, 1024, false, DType::kF32}, 9, 1024},
                     Case{{CodeType::kUint4, 32, true, DType::kF16}, 31, 64},
                     Case{{CodeType::kUint4, 128, true, DType::kF32}, 64, 256},
                     Case{{CodeType::kFp4, 32, false, DType::kF32}, 45, 96},

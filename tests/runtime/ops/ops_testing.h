@@ -12,6 +12,7 @@
 
 #define HWY_WANT_AVX3_DL
 #include "runtime/cpu/targets.h"
+#include "runtime/cpu/tile_registers.h"
 //
 #include "hwy/highway.h"
 #include "runtime/dtype.h"
@@ -78,6 +79,11 @@ void ForEachTarget(F body) {
     SCOPED_TRACE(hwy::TargetName(target));
     hwy::SetSupportedTargetsForTest(target);
     body();
+    if (target != HWY_AVX3_DL || !cpu::HasTileRegisters()) continue;
+    SCOPED_TRACE("without tile registers");
+    cpu::AllowTileRegisters(false);
+    body();
+    cpu::AllowTileRegisters(true);
   }
   hwy::SetSupportedTargetsForTest(0);
 }

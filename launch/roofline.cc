@@ -34,11 +34,12 @@ StepCost CostOfStep(const ModelConfig& config, const StepWeights& weights, int64
   const double head = static_cast<double>(config.vocab) * static_cast<double>(config.hidden);
   const IndexerConfig& indexer = config.indexer;
   double seen = attended;  // where attention is sparse
-  if (indexer.top_k > 0) seen = std::min(seen, static_cast<double>(indexer.top_k));
+  if (indexer.top_k > 0) seen = std::min(seen, static_cast<double>(indexer.most()));
+  const auto tokens_of_key = static_cast<double>(std::max<int64_t>(indexer.pool, 1));
   const double indexed =
-      attended > seen
-          ? static_cast<double>(config.indexers() * indexer.heads * indexer.head_dim) * attended
-          : 0;
+      attended > seen ? static_cast<double>(config.indexers() * indexer.heads * indexer.head_dim) *
+                            attended / tokens_of_key
+                      : 0;
   double scored = 0;  // numbers of all heads that look back, of their keys and of their values
   const Family* const family = FindFamily(config.architecture);
   const bool gated = family == nullptr || !NamesOf(*family, "").moe.experts.up.empty();

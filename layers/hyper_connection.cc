@@ -206,6 +206,7 @@ absl::StatusOr<HyperHead> HyperHead::Load(ThreadPool& pool, WeightLoader& loader
                                           const ModelConfig& config, const HyperNames& names) {
   HyperHead head;
   head.config_ = config.hyper;
+  if (config.hyper.mean_head) return head;
   FM_ASSIGN_OR_RETURN(head.mixer_,
                       StreamMixer::Load(pool, loader, config, names, config.hyper.streams, 1));
   return head;
@@ -213,6 +214,14 @@ absl::StatusOr<HyperHead> HyperHead::Load(ThreadPool& pool, WeightLoader& loader
 
 void HyperHead::Read(LayerContext& ctx, ConstMatrix streams, Matrix x) const {
   const Workspace::Position mark = ctx.workspace.Mark();
+  if (config_.mean_head) {
+    const Matrix ones = ctx.workspace.GetMatrix(x.rows, config_.streams);
+    std::fill_n(ones.data, x.rows * config_.streams, 1.0f);
+    Collapse(ctx, ones, streams, config_.streams, x);
+    Scale(ctx.pool, 1.0f / static_cast<float>(config_.streams), x);
+    ctx.workspace.Release(mark);
+    return;
+  }
   const Matrix weights = mixer_.Apply(ctx, streams);
   for (int64_t t = 0; t < x.rows; ++t) {
     for (int64_t i = 0; i < config_.streams; ++i) {

@@ -12,7 +12,8 @@
 //
 // Hunyuan 4 has independent ones (HyperConfig::independent): 2 n numbers, each stream goes on as it
 // is, and post are sigmoids times a factor of the model, plus eps. Semantics: Transformers'
-// modeling_hy_v4.py.
+// modeling_hy_v4.py. GLM-5.3-Flash has those of DeepSeek-V4, whose streams become their mean in the
+// end (HyperConfig::mean_head).
 //
 // Mixtures are decided in double, as gates are. Every rank that shares matrices has all of it.
 #pragma once
@@ -77,7 +78,7 @@ class HyperHead {
 
  private:
   HyperConfig config_;
-  StreamMixer mixer_;
+  StreamMixer mixer_;  // not of a mean
 };
 
 }  // namespace folkmoot

@@ -31,6 +31,7 @@ KimiDeltaAttention::KimiDeltaAttention(const ModelConfig& config, int64_t layer,
              .heads = GatedDeltaNet::HeadsOf(config, own_units()),
              .norm_eps = config.rms_norm_eps,
              .key_decays = true,
+             .decay_bound = config.recurrent.decay_bound,
              .sigmoid_gate = true};
   params_.columns = ColumnsOfKeyDecays(params_.heads);
 }

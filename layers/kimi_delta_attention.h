@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Kimi Delta Attention (Kimi Linear, arXiv 2510.26692): the gated delta rule with a decay of its
-// own for every number of a key, whose gates come out of narrow matrices. Ranks that divide it have
-// whole heads.
+// own for every number of a key, whose gates come out of narrow matrices. GLM-5.3-Flash bounds the
+// decays (RecurrentConfig::decay_bound). Ranks that divide it have whole heads.
 #pragma once
 
 #include <array>

@@ -5,12 +5,6 @@
 #include <cmath>
 
 namespace folkmoot {
-namespace {
-
-// That of Transformers and of the authors, whatever rms_norm_eps is.
-constexpr float kNormEps = 1e-6f;
-
-}  // namespace
 
 LatentAttention::LatentAttention(const ModelConfig& config, int64_t layer, ColumnExchange& columns)
     : UniformAttention(layer, columns),
@@ -105,7 +99,7 @@ ConstMatrix LatentAttention::LowQueries(LayerContext& ctx, ConstMatrix x) const 
   for (int64_t t = 0; dims_.gated && t < x.rows; ++t) {
     std::copy_n(low.Row(t), low.cols, low.Row(t) + low.cols);
   }
-  RmsNorm(ctx.pool, low, q_a_norm_, kNormEps, low);
+  RmsNorm(ctx.pool, low, q_a_norm_, dims_.norm_eps, low);
   return all;
 }
 
@@ -123,7 +117,7 @@ Matrix LatentAttention::Latents(LayerContext& ctx, const RopeRows& rope, ConstMa
   const Matrix latents = ctx.workspace.GetMatrix(x.rows, kv_a_.n());
   Gemm(ctx.pool, x, kv_a_, kv_a_bias_, ctx.workspace, latents);
   const Matrix low = latents.Columns(0, dims_.kv_rank);
-  RmsNorm(ctx.pool, low, kv_a_norm_, kNormEps, low);
+  RmsNorm(ctx.pool, low, kv_a_norm_, dims_.norm_eps, low);
   if (dims_.kv_scale != 1.0f) Scale(ctx.pool, dims_.kv_scale, low);
   if (!turns_) return latents;
   ApplyRope(ctx.pool, rope.cos, rope.sin, {.head_dim = dims_.rope_dim, .neighbours = neighbours_},

@@ -21,7 +21,9 @@ AttentionNames UsualAttentionNames(const std::string& prefix) {
           .index_q = prefix + "indexer.wq_b",
           .index_k = prefix + "indexer.wk",
           .index_k_norm = prefix + "indexer.k_norm",
-          .index_weights = prefix + "indexer.weights_proj"};
+          .index_weights = prefix + "indexer.weights_proj",
+          .index_pool_gates = prefix + "indexer.index_kpool_compress_gate",
+          .index_pool_bias = prefix + "indexer.index_kpool_compress_ape"};
 }
 
 LayerNames UsualLayerNames(const std::string& prefix) {

@@ -33,6 +33,9 @@ struct AttentionNames {
   // Of an indexer, modules: q, from the latent of q or the hidden state, one key, norms of both,
   // and weights of heads.
   std::string index_q, index_k, index_q_norm, index_k_norm, index_weights;
+  // IndexerConfig::pool, whole: what weighs the keys of a pool, [head_dim, H], and its biases by
+  // place, [pool, head_dim].
+  std::string index_pool_gates, index_pool_bias;
   // Of Mixer::kCompressed, modules beside those of q of low rank: the row of a token, its norm, and
   // the first output matrix, whose rows are those of all groups; and two compressors.
   std::string rows, rows_norm, o_a;

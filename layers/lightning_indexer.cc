@@ -4,9 +4,14 @@
 #include <cmath>
 
 #include "runtime/ops/key_selection.h"
+#include "runtime/ops/row_attention.h"
+#include "runtime/ops/window_pooling.h"
 
 namespace folkmoot {
 namespace {
+
+// Of each indexer with pools: what the open one has taken up, and the keys of those that are full.
+enum PoolTrack : int64_t { kOpenPool, kPoolKeys, kPoolTracks };
 
 float InverseRoot(int64_t x) { return static_cast<float>(1.0 / std::sqrt(static_cast<double>(x))); }
 
@@ -34,32 +39,95 @@ absl::StatusOr<LightningIndexer> LightningIndexer::Load(ThreadPool& pool, Weight
                                                            .n = dims.heads,
                                                            .k = config.hidden,
                                                            .exact = true}));
+  if (dims.pool > 0) FM_RETURN_IF_ERROR(indexer.LoadPools(pool, loader, config.hidden, names));
   return indexer;
+}
+
+absl::Status LightningIndexer::LoadPools(ThreadPool& pool, WeightLoader& loader, int64_t hidden,
+                                         const AttentionNames& names) {
+  FM_ASSIGN_OR_RETURN(
+      pool_gates_,
+      loader.Pack(
+          pool, {.name = names.index_pool_gates, .n = dims_.head_dim, .k = hidden, .exact = true}));
+  FM_ASSIGN_OR_RETURN(pool_bias_, loader.Vector(names.index_pool_bias, dims_.pool * dims_.head_dim,
+                                                dims_.head_dim));
+  return absl::OkStatus();
+}
+
+std::vector<RowPages::Track> LightningIndexer::TracksOf(const ModelConfig& config, DType dtype,
+                                                        int64_t block_size) {
+  const IndexerConfig& dims = config.indexer;
+  std::vector<RowPages::Track> tracks;
+  for (int64_t i = config.token_indexers(); i < config.indexers(); ++i) {
+    tracks.push_back(WindowTrack(dims.head_dim, false, block_size));
+    tracks.push_back({.width = dims.head_dim, .rate = dims.pool, .dtype = dtype});
+  }
+  return tracks;
+}
+
+void LightningIndexer::Turn(LayerContext& ctx, const RopeRows& rope, Matrix heads) const {
+  const int64_t turning = 2 * rope.cos.cols;
+  if (turning == 0) return;
+  const RotaryPart part = {.head_dim = dims_.head_dim,
+                           .first = dims_.turns_last ? dims_.head_dim - turning : 0,
+                           .neighbours = dims_.neighbours};
+  ApplyRope(ctx.pool, rope.cos, rope.sin, part, heads);
+}
+
+void LightningIndexer::KeepPools(LayerContext& ctx, const AttentionStep& step, ConstMatrix x,
+                                 ConstMatrix keys) const {
+  const int64_t first = place_ * kPoolTracks;
+  const Matrix gates = ctx.workspace.GetMatrix(x.rows, dims_.head_dim);
+  Gemm(ctx.pool, x, pool_gates_, {}, ctx.workspace, gates);
+  const Matrix full =
+      ctx.workspace.GetMatrix(CompletedRows(step.sequences, dims_.pool), dims_.head_dim);
+  PoolWindows(
+      ctx.pool,
+      {.track = first + kOpenPool, .rate = dims_.pool, .width = dims_.head_dim, .bias = pool_bias_},
+      step.sequences, keys, gates, *step.rows, ctx.workspace, full);
+  StoreRows(ctx.pool, first + kPoolKeys, step.sequences, full, *step.rows);
+}
+
+void LightningIndexer::SelectPools(LayerContext& ctx, const AttentionStep& step, ConstMatrix q,
+                                   ConstMatrix weights) const {
+  const int64_t most = dims_.top_k / dims_.pool;
+  const ChosenKeys pools = {.most = most,
+                            .counts = ctx.workspace.Get<int32_t>(q.rows),
+                            .positions = ctx.workspace.Get<int32_t>(q.rows * most)};
+  const RowSelectionParams params = {.track = place_ * kPoolTracks + kPoolKeys,
+                                     .heads = dims_.heads,
+                                     .scale = InverseRoot(dims_.head_dim)};
+  SelectRows(ctx.pool, params, step.sequences, q, weights, *step.rows, ctx.workspace, pools);
+  ExpandPools(ctx.pool, dims_.pool, step.sequences, pools, *step.chosen);
 }
 
 void LightningIndexer::Choose(LayerContext& ctx, const AttentionStep& step, ConstMatrix x,
                               ConstMatrix low) const {
   const Workspace::Position mark = ctx.workspace.Mark();
-  const int64_t turning = 2 * step.rope.cos.cols;
-  const RotaryPart part = {.head_dim = dims_.head_dim,
-                           .first = dims_.turns_last ? dims_.head_dim - turning : 0,
-                           .neighbours = dims_.neighbours};
   const Matrix keys = ctx.workspace.GetMatrix(x.rows, dims_.head_dim);
   Gemm(ctx.pool, x, k_, {}, ctx.workspace, keys);
   LayerNorm(ctx.pool, keys, k_norm_, k_norm_bias_, dims_.norm_eps, keys);
-  ApplyRope(ctx.pool, step.rope.cos, step.rope.sin, part, keys);
-  StoreKv(ctx.pool, place_, step.sequences, keys, keys.Columns(0, 0), *step.index_keys);
+  Turn(ctx, step.rope, keys);
+  if (dims_.pool > 0) {
+    KeepPools(ctx, step, x, keys);
+  } else {
+    StoreKv(ctx.pool, place_, step.sequences, keys, keys.Columns(0, 0), *step.index_keys);
+  }
   if (step.chosen != nullptr) {
     const Matrix q = ctx.workspace.GetMatrix(x.rows, q_.n());
     Gemm(ctx.pool, low, q_, {}, ctx.workspace, q);
-    ApplyRope(ctx.pool, step.rope.cos, step.rope.sin, part, q);
+    Turn(ctx, step.rope, q);
     const Matrix weights = ctx.workspace.GetMatrix(x.rows, dims_.heads);
     Gemm(ctx.pool, x, weights_, {}, ctx.workspace, weights);
     Scale(ctx.pool, InverseRoot(dims_.heads), weights);
-    const KeySelectionParams params = {
-        .layer = place_, .heads = dims_.heads, .scale = InverseRoot(dims_.head_dim)};
-    SelectKeys(ctx.pool, params, step.sequences, q, weights, *step.index_keys, ctx.workspace,
-               *step.chosen);
+    if (dims_.pool > 0) {
+      SelectPools(ctx, step, q, weights);
+    } else {
+      const KeySelectionParams params = {
+          .layer = place_, .heads = dims_.heads, .scale = InverseRoot(dims_.head_dim)};
+      SelectKeys(ctx.pool, params, step.sequences, q, weights, *step.index_keys, ctx.workspace,
+                 *step.chosen);
+    }
   }
   ctx.workspace.Release(mark);
 }

@@ -334,7 +334,8 @@ bool ModelConfig::uniform_heads() const {
 }
 
 int64_t ModelConfig::cache_numbers() const {
-  int64_t sum = indexers() * indexer.head_dim;
+  const int64_t tokens = std::max<int64_t>(indexer.pool, 1);  // of an indexer's key
+  int64_t sum = (indexers() * indexer.head_dim + tokens - 1) / tokens;
   for (size_t i = static_cast<size_t>(encoder.layers); i < layers.size(); ++i) {
     const LayerConfig& layer = layers[i];
     if (layer.mixer == Mixer::kCompressed) {

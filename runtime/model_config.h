@@ -151,6 +151,8 @@ struct LatentConfig {
   int64_t nope_dim = 0;  // of q and k per head that do not turn
   int64_t rope_dim = 0;
   int64_t value_dim = 0;
+  float norm_eps =
+      1e-6f;             // of the low-rank vectors, whatever rms_norm_eps is, where none says else
   float q_scale = 1.0f;  // of the normalised low-rank vectors (LongCat)
   float kv_scale = 1.0f;
   // What heads give is multiplied with sigmoids of outputs behind their queries, all of which are
@@ -171,6 +173,13 @@ struct IndexerConfig {
   // last local_blocks are always some (MiniMax-M3; layers/block_indexer.h). 0: keys one by one.
   int64_t block = 0;
   int64_t local_blocks = 0;
+  // So many tokens, one behind the other, have one key, and are chosen together, top_k in all, a
+  // multiple; those behind the last full pool are seen beside them (GLM-5.3-Flash). 0: each token
+  // has its own.
+  int64_t pool = 0;
+
+  // Keys that a query sees at most; one with as many before it sees all.
+  int64_t most() const { return pool > 0 ? top_k + pool - 1 : top_k; }
 };
 
 // DeepSeek-V4's attention (layers/compressed_attention.h): a token has one row of head_dim numbers,
@@ -195,6 +204,7 @@ struct HyperConfig {
   int64_t iterations = 0;  // where they are not
   double magnitude = 2.0;  // of the sigmoids by which a stream takes what parts leave
   double eps = 1e-6;
+  bool mean_head = false;  // behind the last layer they become their mean (GLM-5.3-Flash)
 };
 
 // What keeps a state of fixed size per sequence in place of keys and values: linear attention by
@@ -226,6 +236,9 @@ struct RecurrentConfig {
   bool bias = false;         // of the projections in and out
   bool group_norms = false;  // each group of a state space is normalised by itself
   bool key_decays = false;   // of a delta rule, one for each number of a key (Kimi)
+  // Of their logarithms, which are this times a sigmoid (GLM-5.3-Flash); 0: there is none, and they
+  // follow a softplus.
+  float decay_bound = 0.0f;
   // Behind the convolution, of which a short one has none, or of q, k and v of lightning attention.
   Activation activation = Activation::kSilu;
 
@@ -355,6 +368,8 @@ struct ModelConfig {
   int64_t place_in_kind(int64_t index) const;
   // Layers that choose keys, and those of them before layer `index`: its place in their cache.
   int64_t indexers() const { return indexers_before(static_cast<int64_t>(layers.size())); }
+  // Those with a key for each token; keys of pools are in RowPages.
+  int64_t token_indexers() const { return indexer.pool > 0 ? 0 : indexers(); }
   int64_t indexers_before(int64_t index) const;
   // Numbers of a row that a routed expert reads, and of one that it gives.
   int64_t expert_width() const { return moe.latent > 0 ? moe.latent : hidden; }

@@ -93,18 +93,24 @@ absl::StatusOr<json> WithoutAround(const ConfigReader& file, const ConfigFamily&
   return object;
 }
 
-}  // namespace
-
-absl::StatusOr<json> KeysInOneObject(const ConfigReader& file, const ConfigFamily& family) {
+// The object with the keys of the model that is run.
+absl::StatusOr<json> ModelKeys(const ConfigReader& file, const ConfigFamily& family) {
   if (!family.around_text.empty()) {
     FM_ASSIGN_OR_RETURN(const json inner, WithoutAround(file, family));
     return TextKeys(ConfigReader(inner, fmt::format("{}{}.", file.prefix(), family.around_text)),
                     family);
   }
   if (!family.text_model_type.empty()) return TextKeys(file, family);
-  json object = file.object();
+  return file.object();
+}
+
+}  // namespace
+
+absl::StatusOr<json> KeysInOneObject(const ConfigReader& file, const ConfigFamily& family) {
+  FM_ASSIGN_OR_RETURN(json object, ModelKeys(file, family));
+  const std::string prefix = file.prefix() + ObjectOfKeys(family);
   for (const std::string_view name : family.nested) {
-    FM_RETURN_IF_ERROR(Unfold(ConfigReader(object, file.prefix()), name, object));
+    FM_RETURN_IF_ERROR(Unfold(ConfigReader(object, prefix), name, object));
   }
   return object;
 }

@@ -99,7 +99,7 @@ Rope::Rope(const RopeConfig& config, int64_t head_dim, int64_t max_positions)
       max_positions_(max_positions),
       scaling_(AttentionScaling(config, false)),
       stretched_scaling_(AttentionScaling(config, true)) {
-  FM_CHECK(rotary_dim_ > 0 && rotary_dim_ % 2 == 0 && max_positions_ > 0);
+  FM_CHECK(rotary_dim_ >= 0 && rotary_dim_ % 2 == 0 && max_positions_ > 0);
   for (int64_t i = 0; i < rotary_dim_ / 2; ++i) inverse_.push_back(Frequency(i, 1));
 }
 

@@ -19,6 +19,7 @@ double YarnMscale(double factor, double mscale);
 // Immutable after construction; any thread.
 class Rope {
  public:
+  // Of a head_dim of 0 nothing turns, and cos and sin have no columns.
   Rope(const RopeConfig& config, int64_t head_dim, int64_t max_positions);
 
   int64_t rotary_dim() const { return rotary_dim_; }

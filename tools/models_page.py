@@ -44,6 +44,7 @@ NAMES = {
     "glm4_moe_lite": "GLM-4.7-Flash",
     "glm_moe_dsa": "GLM-5, 5.1, 5.2",
     "glm4v_moe": "GLM-4.5V, 4.6V (their text models)",
+    "glm5_next": "GLM-5.3-Flash (its text model)",
     "gpt_oss": "gpt-oss",
     "granitemoe": "Granite 3 with experts",
     "granitemoehybrid": "Granite 4 H, and without state spaces",

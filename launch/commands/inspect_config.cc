@@ -124,11 +124,14 @@ std::string HeadsText(const ModelConfig& config) {
                        indexer.top_k / indexer.block, indexer.block, indexer.head_dim,
                        config.indexers());
   }
-  std::string text = fmt::format("{} heads of {} over a latent of {} and a rotated key of {}",
-                                 config.heads, config.head_dim, latent.kv_rank, latent.rope_dim);
+  std::string text = fmt::format("{} heads of {} over a latent of {}", config.heads,
+                                 config.head_dim, latent.kv_rank);
+  if (latent.rope_dim > 0) text += fmt::format(" and a rotated key of {}", latent.rope_dim);
   if (indexer.top_k == 0) return text;
-  return text + fmt::format(", sparse: {} keys chosen by {} index heads of {} in {} layers",
-                            indexer.top_k, indexer.heads, indexer.head_dim, config.indexers());
+  text += fmt::format(", sparse: {} keys", indexer.top_k);
+  if (indexer.pool > 1) text += fmt::format(" in pools of {}", indexer.pool);
+  return text + fmt::format(" chosen by {} index heads of {} in {} layers", indexer.heads,
+                            indexer.head_dim, config.indexers());
 }
 
 std::string_view QkNormText(QkNormKind kind) {
@@ -311,6 +314,7 @@ nlohmann::ordered_json ConfigJson(const ModelConfig& config) {
   json["index_heads"] = config.indexer.heads;
   json["index_head_dim"] = config.indexer.head_dim;
   json["index_block"] = config.indexer.block;
+  json["index_pool"] = config.indexer.pool;
   json["index_layers"] = config.indexers();
   json["compressed_layers"] = config.compressed_layers();
   json["residual_streams"] = std::max<int64_t>(1, config.hyper.streams);

@@ -164,10 +164,8 @@ AttentionStep DecoderModel::StepOf(LayerContext& ctx, const ForwardBatch& batch)
   AttentionStep step = {.sequences = attention_sequences_, .rope = FillRope(ctx, batch, rope_)};
   if (state_) step.state = &*state_;
   if (rows_) step.rows = &*rows_;
-  if (index_keys_) {
-    step.index_keys = &*index_keys_;
-    if (config_.indexer.block == 0) step.chosen = RoomForChosen(ctx, batch);
-  }
+  if (index_keys_) step.index_keys = &*index_keys_;
+  if (config_.indexers() > 0 && config_.indexer.block == 0) step.chosen = RoomForChosen(ctx, batch);
   if (local_rope_) step.local_rope = FillRope(ctx, batch, *local_rope_);
   if (config_.temperature.scale == 0) return step;
   const std::span<float> factors = ctx.workspace.Get<float>(batch.tokens());
@@ -182,7 +180,7 @@ AttentionStep DecoderModel::StepOf(LayerContext& ctx, const ForwardBatch& batch)
 
 // Null where no query of the step has more keys before it than it may see.
 const ChosenKeys* DecoderModel::RoomForChosen(LayerContext& ctx, const ForwardBatch& batch) {
-  const int64_t most = config_.indexer.top_k;
+  const int64_t most = config_.indexer.most();
   const auto sees_all = [most](const BatchSequence& s) { return s.start + s.rows <= most; };
   if (std::all_of(batch.sequences.begin(), batch.sequences.end(), sees_all)) return nullptr;
   chosen_ = {.most = most,

@@ -138,9 +138,9 @@ class DecoderModel : public Model {
   PackedMatrix head_;             // [V of this rank, H]
   std::vector<float> head_bias_;  // [V of this rank] or empty
   std::optional<KvCache> cache_;
-  std::optional<KvCache> index_keys_;    // of IndexerConfig
+  std::optional<KvCache> index_keys_;    // of IndexerConfig, where tokens have them
   ChosenKeys chosen_;                    // of a step, in its workspace
-  std::optional<RowPages> rows_;         // of Mixer::kCompressed
+  std::optional<RowPages> rows_;         // of Mixer::kCompressed, or of pools of an indexer
   std::optional<RecurrentState> state_;  // of Mixer::kRecurrent
   int64_t slots_ = 0;                    // of state_ that are no snapshots
   std::vector<AttentionSequence> attention_sequences_;

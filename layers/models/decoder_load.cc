@@ -7,6 +7,7 @@
 
 #include "layers/column_splits.h"
 #include "layers/compressed_attention.h"
+#include "layers/lightning_indexer.h"
 #include "layers/models/decoder.h"
 #include "parallel/local_dispatcher.h"
 
@@ -117,7 +118,7 @@ KvCache::Shape DecoderModel::CacheShape(const CachePages& pages, int rank) const
 
 // The same on all ranks.
 KvCache::Shape DecoderModel::IndexShape(const CachePages& pages) const {
-  return {.layers = config_.indexers(),
+  return {.layers = config_.token_indexers(),
           .blocks = pages.blocks,
           .block_size = pages.block_size,
           .kv_heads = 1,
@@ -128,9 +129,10 @@ KvCache::Shape DecoderModel::IndexShape(const CachePages& pages) const {
 
 // The same on all ranks.
 RowPages::Shape DecoderModel::RowShape(const CachePages& pages) const {
-  return {.blocks = pages.blocks,
-          .block_size = pages.block_size,
-          .tracks = CompressedAttention::TracksOf(config_, cache_dtype_, pages.block_size)};
+  // No model has both.
+  auto tracks = CompressedAttention::TracksOf(config_, cache_dtype_, pages.block_size);
+  if (tracks.empty()) tracks = LightningIndexer::TracksOf(config_, cache_dtype_, pages.block_size);
+  return {.blocks = pages.blocks, .block_size = pages.block_size, .tracks = std::move(tracks)};
 }
 
 // Of the rank that holds the most heads.
@@ -140,7 +142,7 @@ int64_t DecoderModel::CacheBytesPerBlock(int64_t block_size) const {
   for (int rank = 0; rank < columns_->size(); ++rank) {
     most = std::max(most, KvCache::BytesPerBlock(CacheShape(page, rank)));
   }
-  if (config_.indexers() > 0) most += KvCache::BytesPerBlock(IndexShape(page));
+  if (config_.token_indexers() > 0) most += KvCache::BytesPerBlock(IndexShape(page));
   return most + RowPages::BytesPerBlock(RowShape(page));
 }
 
@@ -158,8 +160,9 @@ absl::StatusOr<CacheRoom> DecoderModel::CacheMemory() const {
 absl::Status DecoderModel::MakeCache(const CachePages& pages) {
   const int rank = columns_->rank();
   cache_.emplace(CacheShape(pages, rank));
-  if (config_.indexers() > 0) index_keys_.emplace(IndexShape(pages));
-  if (config_.compressed_layers() > 0) rows_.emplace(RowShape(pages));
+  if (config_.token_indexers() > 0) index_keys_.emplace(IndexShape(pages));
+  const RowPages::Shape rows = RowShape(pages);
+  if (!rows.tracks.empty()) rows_.emplace(rows);
   if (config_.recurrent_layers() > 0) {
     state_.emplace(StateShape(config_, RecurrentSplit(config_, columns_->size()).width(rank),
                               pages.slots + pages.snapshots));

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "layers/models/deepseek_parts.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "runtime/rope.h"
@@ -25,8 +26,9 @@ absl::Status ReadLatentDims(const ConfigSource& source, const LatentDefaults& de
   FM_ASSIGN_OR_RETURN(latent.q_rank, keys.IntOrNull("q_lora_rank", defaults.q_rank, kDims));
   FM_ASSIGN_OR_RETURN(latent.kv_rank, keys.Int("kv_lora_rank", defaults.kv_rank, kDims));
   FM_ASSIGN_OR_RETURN(latent.nope_dim, keys.Int("qk_nope_head_dim", defaults.nope_dim, kDims));
-  FM_ASSIGN_OR_RETURN(latent.rope_dim,
-                      keys.Int("qk_rope_head_dim", source.family.latent_rope_dim, kDims));
+  const int64_t turning = source.family.latent_rope_dim;  // 0: in no file of the family
+  FM_ASSIGN_OR_RETURN(latent.rope_dim, keys.Int("qk_rope_head_dim", turning,
+                                                {std::min<int64_t>(turning, 1), kDims.max}));
   FM_ASSIGN_OR_RETURN(latent.value_dim, keys.Int("v_head_dim", defaults.value_dim, kDims));
   const int64_t named = latent.rope_dim + (defaults.whole_head_dim ? latent.nope_dim : 0);
   const bool harmless =

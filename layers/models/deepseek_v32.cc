@@ -3,20 +3,11 @@
 // is sparse (layers/lightning_indexer.h). In GLM-5.2 some layers take over the keys that the last
 // indexer before them chose (arXiv 2603.12201). A.X-K2 (SK Telecom 2026) has gated heads and norms
 // beside it. The layer for multi-token prediction is not used.
-#include <algorithm>
-#include <vector>
-
 #include "layers/models/deepseek_parts.h"
 #include "layers/models/sparse_parts.h"
 
 namespace folkmoot {
 namespace {
-
-// Of GLM: who chooses keys.
-constexpr const char* kTypes = "indexer_types";
-constexpr const char* kPattern = "index_topk_pattern";
-constexpr const char* kEvery = "index_topk_freq";
-constexpr const char* kOffset = "index_skip_topk_offset";
 
 constexpr std::string_view kOwnKeys[] = {
     "n_group",        "topk_group",    "routed_scaling_factor",    "n_shared_experts",
@@ -25,8 +16,8 @@ constexpr std::string_view kOwnKeys[] = {
     "ep_size"};
 constexpr std::string_view kGlmKeys[] = {
     "n_group", "topk_group", "routed_scaling_factor", "n_shared_experts", "index_topk",
-    "index_n_heads", "index_head_dim", "mlp_layer_types", kTypes, kPattern, kEvery, kOffset,
-    "num_mtp_layers", "ep_size", "num_nextn_predict_layers",
+    "index_n_heads", "index_head_dim", "mlp_layer_types", kIndexerTypes, kIndexerPattern,
+    kIndexerEvery, kIndexerOffset, "num_mtp_layers", "ep_size", "num_nextn_predict_layers",
     // Of the layer for multi-token prediction, which is not used.
     "index_share_for_mtp_iteration"};
 constexpr KeyAlias kAliases[] = {{"num_experts", "n_routed_experts"}};
@@ -79,45 +70,6 @@ absl::Status Read(const ConfigSource& source, ModelConfig& config) {
   return ReadSparse(source, 64, config);
 }
 
-// "FSSF", or a list of the words that it is short for.
-absl::StatusOr<std::vector<std::string>> PatternTypes(const ConfigReader& keys) {
-  if (!keys.HasValue(kPattern) || !keys.Find(kPattern)->is_string()) return keys.Strings(kPattern);
-  FM_ASSIGN_OR_RETURN(const auto pattern, keys.OptionalString(kPattern));
-  std::vector<std::string> types;
-  for (const char letter : *pattern) {
-    types.push_back(letter == 'F' ? "full" : letter == 'S' ? "shared" : std::string(1, letter));
-  }
-  return types;
-}
-
-// indexer_types counts, then index_topk_pattern, then index_topk_freq with its offset; what counts
-// and what other programs would read may not contradict each other.
-absl::Status ReadIndexerTypes(const ConfigReader& keys, ModelConfig& config) {
-  FM_ASSIGN_OR_RETURN(const auto types, keys.Strings(kTypes));
-  FM_ASSIGN_OR_RETURN(const auto pattern, PatternTypes(keys));
-  FM_ASSIGN_OR_RETURN(const int64_t every, keys.Int(kEvery, 1, {0, 1 << 20}));
-  FM_ASSIGN_OR_RETURN(const int64_t offset, keys.Int(kOffset, 2, {-(1 << 20), 1 << 20}));
-  const char* rule = kEvery;
-  for (size_t i = 0; i < config.layers.size(); ++i) {
-    const int64_t behind = std::max<int64_t>(static_cast<int64_t>(i) - offset + 1, 0);
-    config.layers[i].indexer = behind % std::max<int64_t>(every, 1) == 0;
-  }
-  if (keys.HasValue(kPattern)) {
-    rule = kPattern;
-    FM_RETURN_IF_ERROR(ApplyIndexerTypes(keys, kPattern, pattern, config));
-  }
-  if (keys.HasValue(kTypes)) {
-    const std::vector<LayerConfig> ruled = config.layers;
-    FM_RETURN_IF_ERROR(ApplyIndexerTypes(keys, kTypes, types, config));
-    for (size_t i = 0; keys.HasValue(rule) && i < ruled.size(); ++i) {
-      if (ruled[i].indexer == config.layers[i].indexer) continue;
-      return keys.Wrong(rule, fmt::format("it contradicts {} at layer {}", kTypes, i));
-    }
-    rule = kTypes;
-  }
-  return CheckFirstIndexer(keys, rule, config);
-}
-
 absl::Status ReadGlm(const ConfigSource& source, ModelConfig& config) {
   const ConfigReader& keys = source.keys;
   FM_RETURN_IF_ERROR(ReadLatent(
@@ -125,7 +77,8 @@ absl::Status ReadGlm(const ConfigSource& source, ModelConfig& config) {
   FM_RETURN_IF_ERROR(ReadBiasedExperts(keys, {}, 2.5, 1, config.moe));
   FM_RETURN_IF_ERROR(ReadSparse(source, 32, config));
   config.indexer.neighbours = true;
-  return ReadIndexerTypes(keys, config);
+  FM_ASSIGN_OR_RETURN(const char* const rule, ReadIndexerTypes(keys, config));
+  return CheckFirstIndexer(keys, rule, config);
 }
 
 // Only every so many layers behind the leading ones have experts.

@@ -69,6 +69,7 @@ struct Family {
   F(kGlm4Moe)                \
   F(kGlm4MoeLite)            \
   F(kGlm4vMoe)               \
+  F(kGlm5Next)               \
   F(kGlmMoeDsa)              \
   F(kGptOss)                 \
   F(kGraniteMoe)             \

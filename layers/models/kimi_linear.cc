@@ -6,13 +6,11 @@
 #include <array>
 
 #include "layers/models/deepseek_parts.h"
+#include "layers/models/kimi_parts.h"
 #include "layers/models/layer_kinds.h"
 
 namespace folkmoot {
 namespace {
-
-constexpr IntRange kHeads = {1, 1 << 16};
-constexpr IntRange kHeadDim = {1, 1 << 12};
 
 constexpr std::string_view kLists[] = {"linear_attn_config.full_attn_layers",
                                        "linear_attn_config.kda_layers"};
@@ -91,59 +89,22 @@ absl::Status ReadKinds(const ConfigReader& keys, ModelConfig& config) {
   return CheckAttends(keys, keys.HasValue(kTypes) ? std::string_view(kTypes) : kLists[0], config);
 }
 
-// A size under the authors' name or that of Transformers.
-absl::StatusOr<int64_t> ReadSize(const ConfigReader& keys, const char* authors, const char* other,
-                                 int64_t absent, IntRange range) {
-  FM_ASSIGN_OR_RETURN(const int64_t size, keys.Int(other, absent, range));
-  FM_ASSIGN_OR_RETURN(const auto own, keys.OptionalInt(authors, range));
-  if (own && keys.HasValue(other) && *own != size) {
-    return keys.Wrong(authors, fmt::format("it contradicts {} = {}", other, size));
-  }
-  return own.value_or(size);
-}
-
 absl::Status Read(const ConfigSource& source, ModelConfig& config) {
   const ConfigReader& keys = source.keys;
   FM_RETURN_IF_ERROR(ReadLatent(source, {.q_rank = 0, .any_head_dim = true}, config));
   FM_RETURN_IF_ERROR(ReadBiasedExperts(keys, {}, 2.446, 1, config.moe));
   FM_RETURN_IF_ERROR(ReadMlpLayerTypes(keys, config));
-  RecurrentConfig& linear = config.recurrent;
-  FM_ASSIGN_OR_RETURN(linear.key_dim, ReadSize(keys, "linear_attn_config.head_dim",
-                                               "linear_head_dim", 128, kHeadDim));
-  FM_ASSIGN_OR_RETURN(linear.key_heads, ReadSize(keys, "linear_attn_config.num_heads",
-                                                 "linear_num_heads", 32, kHeads));
-  FM_ASSIGN_OR_RETURN(linear.kernel, ReadSize(keys, "linear_attn_config.short_conv_kernel_size",
-                                              "linear_conv_kernel_dim", 4, kKernelRows));
-  linear.value_dim = linear.key_dim;
-  linear.value_heads = linear.key_heads;
-  linear.activation = config.activation;
-  linear.key_decays = true;
+  FM_RETURN_IF_ERROR(ReadKimiAttention(keys, 32, config));
   return ReadKinds(keys, config);
 }
 
 LayerNames Names(const std::string& prefix) {
-  const std::string mixer = prefix + "self_attn.";
   const std::string block = prefix + "block_sparse_moe.";
   LayerNames names = SparseBlockNames(prefix);
   names.moe.packed_router.clear();
   names.moe.selection_bias = block + "gate.e_score_correction_bias";
   names.moe.shared_prefix = block + "shared_experts.";
-  RecurrentNames& linear = names.recurrent;
-  linear.q = mixer + "q_proj";
-  linear.k = mixer + "k_proj";
-  linear.v = mixer + "v_proj";
-  linear.b = mixer + "b_proj";
-  linear.a_low = mixer + "f_a_proj";
-  linear.a = mixer + "f_b_proj";
-  linear.z_low = mixer + "g_a_proj";
-  linear.z = mixer + "g_b_proj";
-  linear.q_convolution = mixer + "q_conv1d";
-  linear.k_convolution = mixer + "k_conv1d";
-  linear.v_convolution = mixer + "v_conv1d";
-  linear.rates = mixer + "A_log";
-  linear.step_bias = mixer + "dt_bias";
-  linear.norm = mixer + "o_norm";
-  linear.o = mixer + "o_proj";
+  names.recurrent = KimiAttentionNames(prefix + "self_attn.");
   return names;
 }
 

@@ -217,6 +217,9 @@ std::string_view WhyNotSpeculative(const ModelConfig& config) {
   if (config.compressed_layers() > 0) {
     return "its attention compresses tokens as they come, and a wrong guess could not be taken out";
   }
+  if (config.indexers() > config.token_indexers()) {
+    return "its indexers pool keys as they come, and a wrong guess could not be taken out";
+  }
   if (config.recurrent_layers() == 0) return "";
   switch (config.recurrent.kind) {
     case Recurrence::kDeltaRule:

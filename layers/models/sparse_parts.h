@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What families have in common whose latent attention is sparse (layers/lightning_indexer.h):
-// DeepSeek-V3.2, GLM-5, A.X-K2, Hunyuan 4.
+// DeepSeek-V3.2, GLM-5, GLM-5.3-Flash, A.X-K2, Hunyuan 4.
 #pragma once
 
 #include <cstdint>
@@ -25,5 +25,16 @@ absl::Status ApplyIndexerTypes(const ConfigReader& keys, const char* key,
 // The first layer has none before it. `key` says that it chooses, or not.
 absl::Status CheckFirstIndexer(const ConfigReader& keys, const char* key,
                                const ModelConfig& config);
+
+// Who chooses keys in GLM's models.
+inline constexpr const char* kIndexerTypes = "indexer_types";
+inline constexpr const char* kIndexerPattern = "index_topk_pattern";
+inline constexpr const char* kIndexerEvery = "index_topk_freq";
+inline constexpr const char* kIndexerOffset = "index_skip_topk_offset";
+
+// Reads these keys: indexer_types counts, then index_topk_pattern, then index_topk_freq with its
+// offset; what counts and what other programs would read may not contradict each other. Returns the
+// key that counts.
+absl::StatusOr<const char*> ReadIndexerTypes(const ConfigReader& keys, ModelConfig& config);
 
 }  // namespace folkmoot

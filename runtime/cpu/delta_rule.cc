@@ -215,6 +215,13 @@ std::span<const ChannelRun> RunsOf(const DeltaRuleParams& params, Workspace& wor
   return runs;
 }
 
+// Of a row of S: what is kept of it.
+float Decay(double rate, double step, double bound) {
+  const double log =
+      bound < 0 ? bound * exact::Sigmoid(rate * step) : -(rate * exact::Softplus(step));
+  return static_cast<float>(exact::Exp(log));
+}
+
 void SetGates(const DeltaRuleParams& params, const float* projected, float* gates) {
   const DeltaHeads& heads = params.heads;
   const int64_t decays = params.decays();
@@ -227,8 +234,8 @@ void SetGates(const DeltaRuleParams& params, const float* projected, float* gate
     const float* bias = params.step_bias.data() + h * decays;
     const auto rate = static_cast<double>(params.rates[static_cast<size_t>(h)]);
     for (int64_t i = 0; i < decays; ++i) {
-      const double step = exact::Softplus(static_cast<double>(a[i]) + static_cast<double>(bias[i]));
-      *gates++ = static_cast<float>(exact::Exp(-(rate * step)));
+      const double step = static_cast<double>(a[i]) + static_cast<double>(bias[i]);
+      *gates++ = Decay(rate, step, static_cast<double>(params.decay_bound));
     }
     *gates++ = static_cast<float>(exact::Sigmoid(static_cast<double>(*at(params.columns.b, 1))));
   }

@@ -4,8 +4,10 @@
 #include "runtime/cpu/key_selection.h"
 
 #include <algorithm>
+#include <numeric>
 
 #include "runtime/cpu/greatest_scores.h"
+#include "runtime/cpu/recurrence.h"
 #include "runtime/cpu/targets.h"
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "runtime/cpu/key_selection.cc"
@@ -190,6 +192,26 @@ void SelectKeys(ThreadPool& pool, const KeySelectionParams& params,
         SelectForRows(pool, job, rows, workspace, chosen);
       });
   workspace.Release(mark);
+}
+
+void ExpandPools(ThreadPool& pool, int64_t size, std::span<const AttentionSequence> sequences,
+                 const ChosenKeys& pools, const ChosenKeys& chosen) {
+  std::fill(chosen.counts.begin(), chosen.counts.end(), 0);
+  const auto expand = [&](const AttentionSequence& sequence, int64_t row) {
+    const std::span<const int32_t> own = pools.Of(row, 0);
+    if (own.empty()) return;
+    int32_t* const first = chosen.positions.data() + row * chosen.most;
+    int32_t* to = first;
+    for (const int32_t place : own) {
+      std::iota(to, to + size, place * static_cast<int32_t>(size));
+      to += size;
+    }
+    const int64_t seen = sequence.start + row - sequence.first_row + 1;
+    std::iota(to, to + seen % size, static_cast<int32_t>(seen - seen % size));
+    to += seen % size;
+    chosen.counts[static_cast<size_t>(row)] = static_cast<int32_t>(to - first);
+  };
+  ForSequenceRows(pool, std::ssize(pools.counts), chosen.most, sequences, expand);
 }
 
 }  // namespace folkmoot::cpu

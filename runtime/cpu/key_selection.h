@@ -12,4 +12,7 @@ void SelectKeys(ThreadPool& pool, const KeySelectionParams& params,
                 std::span<const AttentionSequence> sequences, ConstMatrix q, ConstMatrix weights,
                 const KvCache& keys, Workspace& workspace, const ChosenKeys& chosen);
 
+void ExpandPools(ThreadPool& pool, int64_t size, std::span<const AttentionSequence> sequences,
+                 const ChosenKeys& pools, const ChosenKeys& chosen);
+
 }  // namespace folkmoot::cpu

@@ -39,7 +39,7 @@ void GatedDeltaRule(ThreadPool& pool, const DeltaRuleParams& params,
   CheckConvolution(params.convolution);
   FM_CHECK(std::ssize(params.rates) == heads.value_heads());
   FM_CHECK(std::ssize(params.step_bias) == heads.value_heads() * params.decays());
-  FM_CHECK(std::ssize(params.norm) == heads.value_dim);
+  FM_CHECK(std::ssize(params.norm) == heads.value_dim && params.decay_bound <= 0);
   FM_CHECK(out.rows == projected.rows && out.cols == heads.values());
   CheckRecurrence(state, heads.state(), params.layer, sequences, projected.rows);
   cpu::GatedDeltaRule(pool, params, sequences, projected, state, workspace, out);

@@ -6,7 +6,7 @@
 // row, is corrected where it does not yet give v for k, and is then asked with q:
 //   S = decay * S;  S += k (beta * (v - S^T k))^T;  o = S^T q
 // In Kimi Delta Attention (Kimi Linear, arXiv 2510.26692) every row of S, which belongs to a number
-// of the key, has a decay of its own.
+// of the key, has a decay of its own; in that of GLM-5.3-Flash none is below a bound.
 //
 // Same bits: rows are taken one after the other, whatever piece of the sequence a step has, and
 // every sum has one order.
@@ -52,8 +52,9 @@ struct HeadColumns {
 struct DeltaColumns {
   HeadColumns q, k;  // [key_dim]
   HeadColumns v, z;  // [group, value_dim]; z is the gate of the norm
-  // [group]; beta = sigmoid(b), decay = exp(-rate * softplus(a + step_bias)); a with key_decays:
-  // [group, key_dim].
+  // [group]; beta = sigmoid(b), decay = exp(-rate * softplus(a + step_bias)), or, with a
+  // decay_bound, exp(decay_bound * sigmoid(rate * (a + step_bias))); a with key_decays: [group,
+  // key_dim].
   HeadColumns b, a;
 };
 
@@ -67,6 +68,7 @@ struct DeltaRuleParams {
   std::span<const float> norm;       // [value_dim]
   float norm_eps = 0;
   bool key_decays = false;
+  float decay_bound = 0;      // of logarithms of decays, not above 0; 0: none
   bool sigmoid_gate = false;  // of the norm, in place of silu
 
   int64_t decays() const { return key_decays ? heads.key_dim : 1; }  // of a value head

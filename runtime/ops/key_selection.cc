@@ -29,4 +29,19 @@ void SelectKeys(ThreadPool& pool, const KeySelectionParams& params,
   cpu::SelectKeys(pool, params, sequences, q, weights, keys, workspace, chosen);
 }
 
+void ExpandPools(ThreadPool& pool, int64_t size, std::span<const AttentionSequence> sequences,
+                 const ChosenKeys& pools, const ChosenKeys& chosen) {
+  FM_CHECK(size > 0 && pools.most > 0 && pools.sets == 1 && chosen.sets == 1);
+  FM_CHECK(chosen.most >= pools.most * size + size - 1);
+  const int64_t rows = std::ssize(pools.counts);
+  FM_CHECK(std::ssize(pools.positions) == rows * pools.most);
+  FM_CHECK(std::ssize(chosen.counts) == rows);
+  FM_CHECK(std::ssize(chosen.positions) == rows * chosen.most);
+  for (const AttentionSequence& sequence : sequences) {
+    FM_CHECK(sequence.first_row >= 0 && sequence.start >= 0);
+    FM_CHECK(sequence.first_row + sequence.rows <= rows);
+  }
+  cpu::ExpandPools(pool, size, sequences, pools, chosen);
+}
+
 }  // namespace folkmoot

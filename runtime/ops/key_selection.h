@@ -12,6 +12,9 @@
 // positions, whose score is the highest scale * q[h] . k[p] of those up to the query's own. The
 // last blocks up to the query's own may come before all others.
 //
+// GLM-5.3-Flash: pools of positions are chosen by keys of their own (SelectRows: row_attention.h),
+// of which ExpandPools makes positions.
+//
 // Same bits: a score is one chain over the numbers of a head, then one over heads. Of equal scores
 // the lower position is chosen. Neither chunking nor batch mates nor block ids matter.
 #pragma once
@@ -42,5 +45,12 @@ struct KeySelectionParams {
 void SelectKeys(ThreadPool& pool, const KeySelectionParams& params,
                 std::span<const AttentionSequence> sequences, ConstMatrix q, ConstMatrix weights,
                 const KvCache& keys, Workspace& workspace, const ChosenKeys& chosen);
+
+// Positions of the chosen pools of `size` each, and those behind the last full pool up to the
+// query's own. `pools` is what SelectRows has written for these sequences. Writes `chosen`, whose
+// memory is the caller's, for all T rows: one set, with room for pools.most * size + size - 1. A
+// query that sees all pools sees all: its count is 0.
+void ExpandPools(ThreadPool& pool, int64_t size, std::span<const AttentionSequence> sequences,
+                 const ChosenKeys& pools, const ChosenKeys& chosen);
 
 }  // namespace folkmoot

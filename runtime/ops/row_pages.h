@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Rows of numbers in the pages of sequences, of several kinds side by side ("tracks"): what
 // attention keeps whose keys are its values, and whose memory of the past is compressed
-// (layers/compressed_attention.h).
+// (layers/compressed_attention.h), and keys of pools (layers/lightning_indexer.h).
 //
 // A track has one row for every `rate` positions: rate 1 is a row per token. Row i belongs to
 // positions i * rate .. (i + 1) * rate - 1 and stands in the page of the last of them, by which it

@@ -7,7 +7,8 @@
 //
 // Where windows overlap, a token has two values and gates: the first (its columns 0 .. width) count
 // in the entry of the next window, the second in that of its own, so that an entry sees two windows
-// and the first one sees one.
+// and the first one sees one. In GLM-5.3-Flash an indexer's keys are pooled so, without overlapping
+// (layers/lightning_indexer.h).
 //
 // Same bits: the softmax is taken up token by token in the order of positions, with a running
 // maximum as in online softmax, so neither chunking nor batch mates matter. What an open window has

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Hyper-connections whose streams do not read each other, beside sums in double.
+// Hyper-connections whose streams do not read each other, and a head that reads their mean, beside
+// sums in double.
 #include "layers/hyper_connection.h"
 
 #include <cmath>
@@ -73,6 +74,28 @@ TEST(HyperConnection, StreamsByThemselves) {
                     2e-6);
       }
       EXPECT_NEAR(x[static_cast<size_t>(t * hidden + c)], sum, 2e-6);
+    }
+  }
+}
+
+TEST(HyperHead, ReadsTheMean) {
+  GoldenLayer layer("glm5_next-groups", 0);
+  ASSERT_TRUE(layer.ok());
+  layer.config.hyper.streams = 3;
+  const int64_t hidden = layer.config.hidden;
+  const auto head = HyperHead::Load(layer.pool, *layer.loader, layer.config, {});
+  ASSERT_TRUE(head.ok()) << head.status();
+  const std::vector<float> streams = RandomFloats(kRows * 3 * hidden, 1);
+  std::vector<float> x(static_cast<size_t>(kRows * hidden));
+  LayerContext ctx = layer.Context();
+  head->Read(ctx, AsMatrix(streams, kRows, 3 * hidden), AsMatrix(x, kRows, hidden));
+  for (int64_t t = 0; t < kRows; ++t) {
+    for (int64_t c = 0; c < hidden; ++c) {
+      double sum = 0;
+      for (int64_t i = 0; i < 3; ++i) {
+        sum += static_cast<double>(streams[static_cast<size_t>((t * 3 + i) * hidden + c)]);
+      }
+      EXPECT_NEAR(x[static_cast<size_t>(t * hidden + c)], sum / 3, 1e-6);
     }
   }
 }

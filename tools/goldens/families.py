@@ -4,6 +4,7 @@
 from .families_2026 import LATEST
 from .families_compressed import COMPRESSED
 from .families_gemma4 import GEMMA4
+from .families_glm5 import GLM5
 from .families_hunyuan4 import HUNYUAN4
 from .families_hybrid import GRANITE_NAMES, HYBRID, granite_choices
 from .families_latent import LATENT
@@ -53,6 +54,7 @@ FAMILIES = {
     "gemma3_text": dense("Gemma3ForCausalLM", draw=_gemma_draw, rope=no_rope),
     **COMPRESSED,
     **GEMMA4,
+    **GLM5,
     **GROK,
     **HUNYUAN4,
     **HYBRID,

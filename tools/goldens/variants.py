@@ -10,6 +10,7 @@ from .variants_compressed import DEEPSEEK_V4
 from .variants_dense import DENSE
 from .variants_gemma import GEMMA
 from .variants_gemma4 import GEMMA4, MULTIMODAL
+from .variants_glm5 import GLM_5_NEXT
 from .variants_granite import GRANITE
 from .variants_grok import GROK
 from .variants_hunyuan4 import HUNYUAN_4
@@ -344,6 +345,7 @@ VARIANTS = [
     *MIXTRAL, *GRANITE, *OLMOE, *QWEN2_MOE, *QWEN3_MOE,
     *DEEPSEEK_V4,
     *DENSE, *GEMMA, *GEMMA4, *GROK,
+    *GLM_5_NEXT,
     *HUNYUAN_4,
     *HYBRID,
     *JAMBA,

@@ -84,6 +84,7 @@ INSTANTIATE_TEST_SUITE_P(
                     Case{"DemoQ4", "models/demo-kjv", "auto", "q4_0"},
                     Case{"DemoBF16", "models/demo-kjv", "bfloat16"},
                     Case{"Dbrx", "tests/data/goldens/dbrx-classic"},
+                    Case{"Glm5NextOdd", "tests/data/goldens/glm5_next-odd"},
                     Case{"GlmMoeDsaPattern", "tests/data/goldens/glm_moe_dsa-pattern"},
                     Case{"GptOss", "tests/data/goldens/gpt_oss-classic"},
                     Case{"GptOssMxfp4AsBF16", "tests/data/goldens/gpt_oss-mxfp4", "bfloat16"},

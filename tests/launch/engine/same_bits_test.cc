@@ -155,6 +155,8 @@ INSTANTIATE_TEST_SUITE_P(
                   "int8"},
         ModelCase{"Axk2", "tests/data/goldens/axk2-classic", ""},
         ModelCase{"HyV4", "tests/data/goldens/hy_v4-saved", ""},
+        ModelCase{"Glm5Next", "tests/data/goldens/glm5_next-shared", ""},
+        ModelCase{"Glm5NextOddInt8Cache", "tests/data/goldens/glm5_next-odd", "", "none", "int8"},
         ModelCase{"GlmMoeDsaShared", "tests/data/goldens/glm_moe_dsa-shared", ""},
         ModelCase{"GlmMoeDsaPatternInt8Cache", "tests/data/goldens/glm_moe_dsa-pattern", "", "none",
                   "int8"},

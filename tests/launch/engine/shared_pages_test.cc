@@ -129,6 +129,8 @@ INSTANTIATE_TEST_SUITE_P(
         SharingCase{{"Dense", "tests/data/goldens/qwen3-classic", ""}},
         SharingCase{{"SparseAttention", "tests/data/goldens/glm_moe_dsa-shared", ""}},
         SharingCase{{"GatedSparseAttention", "tests/data/goldens/hy_v4-classic", ""}},
+        SharingCase{{"PooledKeys", "tests/data/goldens/glm5_next-frequency", ""}},
+        SharingCase{{"PooledKeysAcrossPages", "tests/data/goldens/glm5_next-odd", ""}},
         SharingCase{{"CompressedAttention", "tests/data/goldens/deepseek_v4-rates", ""}},
         SharingCase{{"WindowsAcrossPages", "tests/data/goldens/deepseek_v4-pages", ""}},
         SharingCase{{"RandomSecondExpert", kGoldens, "extra_policy=random"}},

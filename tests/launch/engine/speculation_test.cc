@@ -254,6 +254,15 @@ TEST_F(SpeculationTest, CompressedAttentionIsRefusedByName) {
               testing::AllOf(refused, testing::HasSubstr("--speculative-model")));
 }
 
+TEST_F(SpeculationTest, PooledKeysAreRefusedByName) {
+  setup_.options.model =
+      std::string(FOLKMOOT_SOURCE_DIR) + "/tests/data/goldens/glm5_next-frequency";
+  setup_.options.speculative_tokens = 4;
+  EXPECT_THAT(std::string(RunRequests(setup_, {}).status().message()),
+              testing::AllOf(testing::HasSubstr("Glm5NextForConditionalGeneration"),
+                             testing::HasSubstr("pool keys")));
+}
+
 // With the model itself as its draft model every guess must be right: it has the same keys and
 // values, also behind a shared prefix, and draws with the same random numbers.
 TEST_F(SpeculationTest, AModelGuessesItself) {

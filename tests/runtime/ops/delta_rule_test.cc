@@ -21,11 +21,13 @@ struct DeltaCase {
   std::vector<float> inputs;  // [rows, width]
 
   bool key_decays = false;  // and a sigmoid as the gate of the norm
+  float decay_bound = 0.0f;
   int64_t decays() const { return key_decays ? heads.key_dim : 1; }
 
-  // By heads as Qwen3-Next has them, or by kinds as Qwen3.5, or as Kimi Linear.
-  DeltaCase(const DeltaHeads& shape, bool by_head, int64_t rows, bool kimi = false)
-      : heads(shape), key_decays(kimi) {
+  // By heads as Qwen3-Next has them, or by kinds as Qwen3.5, or as Kimi Linear, or, with a bound,
+  // as GLM-5.3-Flash.
+  DeltaCase(const DeltaHeads& shape, bool by_head, int64_t rows, bool kimi = false, float bound = 0)
+      : heads(shape), key_decays(kimi), decay_bound(bound) {
     const int64_t group = heads.group;
     const int64_t values = group * heads.value_dim;
     const int64_t dim = heads.key_dim;
@@ -65,6 +67,7 @@ struct DeltaCase {
             .norm = norm,
             .norm_eps = 1e-5f,
             .key_decays = key_decays,
+            .decay_bound = decay_bound,
             .sigmoid_gate = key_decays};
   }
   int64_t rows() const { return std::ssize(inputs) / width; }
@@ -122,7 +125,10 @@ std::vector<std::vector<double>> Reference(const DeltaCase& c, int64_t head) {
       const double a = c.At(t, c.columns.a, key_head, member * c.decays() + own);
       const double bias = static_cast<double>(
           c.step_bias[at * static_cast<size_t>(c.decays()) + static_cast<size_t>(own)]);
-      decay[i] = std::exp(-static_cast<double>(c.rates[at]) * std::log1p(std::exp(a + bias)));
+      const auto rate = static_cast<double>(c.rates[at]);
+      decay[i] = std::exp(c.decay_bound < 0
+                              ? static_cast<double>(c.decay_bound) * Sigmoid(rate * (a + bias))
+                              : -rate * std::log1p(std::exp(a + bias)));
     }
     const double beta = Sigmoid(c.At(t, c.columns.b, key_head, member));
     std::vector<double>& row = out.emplace_back();
@@ -184,8 +190,8 @@ constexpr DeltaHeads kShapes[] = {
 TEST(DeltaRule, MatchesDoubles) {
   ThreadPool pool(2);
   for (const DeltaHeads& shape : kShapes) {
-    for (const int form : {0, 1, 2, 3}) {
-      const DeltaCase c(shape, form % 2 == 0, 30, form >= 2);
+    for (const int form : {0, 1, 2, 3, 4, 5}) {
+      const DeltaCase c(shape, form % 2 == 0, 30, form >= 2, form >= 4 ? -5.0f : 0.0f);
       const std::vector<float> out = InPieces(c, pool, {30});
       for (int64_t head = 0; head < shape.value_heads(); ++head) {
         const auto expected = Reference(c, head);
@@ -202,28 +208,37 @@ TEST(DeltaRule, MatchesDoubles) {
   }
 }
 
-TEST(DeltaRule, SameBitsForAnyPiecesThreadsAndTargets) {
-  for (const DeltaHeads& shape : kShapes) {
-    const DeltaCase c(shape, true, 23, shape.group == 1);
-    std::vector<float> first;
-    for (const int threads : {1, 3}) {
-      ThreadPool pool(threads);
-      ForEachTarget([&] {
-        std::vector<int64_t> ones;
-        for (int64_t end = 1; end <= 23; ++end) ones.push_back(end);
-        for (const auto& ends : {std::vector<int64_t>{23}, {1, 23}, {2, 4, 5, 21, 23}, ones}) {
-          const std::vector<float> out = InPieces(c, pool, ends);
-          if (first.empty()) first = out;
-          ASSERT_EQ(Bits(out), Bits(first)) << threads << " threads, " << ends.size() << " pieces";
-        }
-      });
-    }
+// 23 rows in pieces, over threads and targets.
+void ExpectSameBits(const DeltaCase& c) {
+  std::vector<float> first;
+  for (const int threads : {1, 3}) {
+    ThreadPool pool(threads);
+    ForEachTarget([&] {
+      std::vector<int64_t> ones;
+      for (int64_t end = 1; end <= 23; ++end) ones.push_back(end);
+      for (const auto& ends : {std::vector<int64_t>{23}, {1, 23}, {2, 4, 5, 21, 23}, ones}) {
+        const std::vector<float> out = InPieces(c, pool, ends);
+        if (first.empty()) first = out;
+        ASSERT_EQ(Bits(out), Bits(first)) << threads << " threads, " << ends.size() << " pieces";
+      }
+    });
   }
 }
 
-// Others in the step, some of which begin and some of which go on, in any slots.
-TEST(DeltaRule, SameBitsInAnyCompany) {
-  const DeltaCase c(kShapes[1], false, 12);
+TEST(DeltaRule, SameBitsForAnyPiecesThreadsAndTargets) {
+  for (const DeltaHeads& shape : kShapes) {
+    ExpectSameBits(DeltaCase(shape, true, 23, shape.group == 1));
+  }
+}
+
+TEST(DeltaRule, SameBitsOfBoundedDecays) {
+  for (const DeltaHeads& shape : kShapes) {
+    if (shape.group == 1) ExpectSameBits(DeltaCase(shape, false, 23, true, -5.0f));
+  }
+}
+
+// Others in the step, some of which begin and some of which go on, in any slots; of 12 rows.
+void ExpectSameBitsInCompany(const DeltaCase& c) {
   ThreadPool pool(2);
   const std::vector<float> alone = InPieces(c, pool, {12});
   RecurrentState state = c.State(4);
@@ -246,6 +261,11 @@ TEST(DeltaRule, SameBitsInAnyCompany) {
                  workspace, AsMatrix(out, 7, c.heads.values()));
   EXPECT_EQ(Bits({out.begin(), out.begin() + 7 * values}),
             Bits({alone.begin() + 5 * values, alone.end()}));
+}
+
+TEST(DeltaRule, SameBitsInAnyCompany) {
+  ExpectSameBitsInCompany(DeltaCase(kShapes[1], false, 12));
+  ExpectSameBitsInCompany(DeltaCase(kShapes[1], false, 12, true, -5.0f));
 }
 
 TEST(RecurrentState, SlotsLieApart) {

@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "launch/api/output/answer_frame.h"
+
+#include <algorithm>
+
+#include "launch/api/output/call_syntax.h"
+
+namespace folkmoot {
+
+std::string FrameReader::Push(std::string_view piece) {
+  buffer_ += piece;
+  return Run(/*last=*/false);
+}
+
+std::string FrameReader::Finish() { return Run(/*last=*/true); }
+
+std::string FrameReader::Run(bool last) {
+  std::string out;
+  bool goes_on = true;
+  while (goes_on) {
+    switch (state_) {
+      case State::kStart:
+        goes_on = ReadStart(last);
+        break;
+      case State::kInside:
+        goes_on = ReadInside(last, &out);
+        break;
+      case State::kBehind:
+        goes_on = ReadBehind(last);
+        break;
+      case State::kOutside:
+        Pass(buffer_.size(), &out);
+        goes_on = false;
+        break;
+    }
+  }
+  return out;
+}
+
+void FrameReader::Pass(size_t length, std::string* out) {
+  out->append(buffer_, 0, length);
+  buffer_.erase(0, length);
+}
+
+bool FrameReader::ReadStart(bool last) {
+  bool more = false;
+  for (const AnswerFrame& frame : frames_) {
+    size_t at = 0;
+    const Reading begin = Expect(buffer_, frame.begin, &at);
+    more = more || begin.is == Reading::Is::kMore;
+    if (begin.is != Reading::Is::kDone) continue;
+    if (frame.lines && at == buffer_.size() && !last) return false;
+    if (frame.lines && buffer_.substr(at).starts_with('\n')) ++at;
+    buffer_.erase(0, at);
+    frame_ = &frame;
+    state_ = State::kInside;
+    return true;
+  }
+  if (more && !last) return false;
+  state_ = State::kOutside;
+  return true;
+}
+
+bool FrameReader::ReadInside(bool last, std::string* out) {
+  const std::string_view text = buffer_;
+  const size_t found = text.find(frame_->end);
+  if (found == std::string_view::npos) {
+    size_t held = PartialMarker(text, frame_->end);
+    if (frame_->lines) held = std::max(held, PartialMarker(text, "\n" + std::string(frame_->end)));
+    Pass(text.size() - (last ? 0 : held), out);
+    return false;
+  }
+  const size_t behind = found + frame_->end.size();
+  if (frame_->lines && SkipSpace(text, behind) < text.size()) {
+    Pass(behind, out);  // text follows: it was no marker
+    return true;
+  }
+  Pass(found - (frame_->lines && text.substr(0, found).ends_with('\n') ? 1 : 0), out);
+  if (frame_->lines && !last) return false;
+  buffer_.erase(0, buffer_.find(frame_->end) + frame_->end.size());
+  state_ = State::kBehind;
+  return true;
+}
+
+bool FrameReader::ReadBehind(bool last) {
+  const size_t blanks = SkipSpace(buffer_, 0);
+  if (blanks == buffer_.size() && !last) return false;
+  // White space behind the marker is nobody's, unless there is no end of it.
+  const bool endless = blanks < buffer_.size() && IsJsonSpace(buffer_[blanks]);
+  if (!endless) buffer_.erase(0, blanks);
+  state_ = State::kOutside;
+  return true;
+}
+
+}  // namespace folkmoot

@@ -50,34 +50,44 @@ bool FrameReader::ReadStart(bool last) {
     more = more || begin.is == Reading::Is::kMore;
     if (begin.is != Reading::Is::kDone) continue;
     if (frame.lines && at == buffer_.size() && !last) return false;
-    if (frame.lines && buffer_.substr(at).starts_with('\n')) ++at;
+    if (frame.lines && std::string_view(buffer_).substr(at).starts_with('\n')) ++at;
     buffer_.erase(0, at);
-    frame_ = &frame;
+    ends_ = {frame.end};
+    lines_ = frame.lines;
     state_ = State::kInside;
     return true;
   }
   if (more && !last) return false;
-  state_ = State::kOutside;
+  for (const AnswerFrame& frame : frames_) {
+    if (!frame.lines) ends_.push_back(frame.end);
+  }
+  state_ = ends_.empty() ? State::kOutside : State::kInside;
   return true;
 }
 
 bool FrameReader::ReadInside(bool last, std::string* out) {
   const std::string_view text = buffer_;
-  const size_t found = text.find(frame_->end);
+  size_t found = std::string_view::npos, length = 0, held = 0;
+  for (const std::string_view end : ends_) {
+    if (const size_t at = text.find(end); at < found) {
+      found = at;
+      length = end.size();
+    }
+    held = std::max(held, PartialMarker(text, end));
+    if (lines_) held = std::max(held, PartialMarker(text, "\n" + std::string(end)));
+  }
   if (found == std::string_view::npos) {
-    size_t held = PartialMarker(text, frame_->end);
-    if (frame_->lines) held = std::max(held, PartialMarker(text, "\n" + std::string(frame_->end)));
     Pass(text.size() - (last ? 0 : held), out);
     return false;
   }
-  const size_t behind = found + frame_->end.size();
-  if (frame_->lines && SkipSpace(text, behind) < text.size()) {
-    Pass(behind, out);  // text follows: it was no marker
+  if (lines_ && SkipSpace(text, found + length) < text.size()) {
+    Pass(found + length, out);  // text follows: it was no marker
     return true;
   }
-  Pass(found - (frame_->lines && text.substr(0, found).ends_with('\n') ? 1 : 0), out);
-  if (frame_->lines && !last) return false;
-  buffer_.erase(0, buffer_.find(frame_->end) + frame_->end.size());
+  const size_t line_break = lines_ && text.substr(0, found).ends_with('\n') ? 1 : 0;
+  Pass(found - line_break, out);
+  if (lines_ && !last) return false;
+  buffer_.erase(0, line_break + length);
   state_ = State::kBehind;
   return true;
 }

@@ -5,6 +5,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace folkmoot {
 
@@ -15,8 +16,8 @@ struct AnswerFrame {
   bool lines = false;
 };
 
-// Reads what stands behind the reasoning. A text without such a marker at its beginning stays as it
-// is.
+// Reads what stands behind the reasoning. A text that begins without a marker stays as it is,
+// except for an end that is none of `lines`: the prompt may have begun the answer.
 class FrameReader {
  public:
   explicit FrameReader(std::span<const AnswerFrame> frames) : frames_(frames) {}
@@ -37,7 +38,8 @@ class FrameReader {
   void Pass(size_t length, std::string* out);
 
   const std::span<const AnswerFrame> frames_;
-  const AnswerFrame* frame_ = nullptr;  // the one that the text has
+  std::vector<std::string_view> ends_;  // of the answer, that it may have
+  bool lines_ = false;                  // of its frame
   State state_ = State::kStart;
   std::string buffer_;
 };

@@ -167,6 +167,9 @@ TEST(NewerFormats, Cohere) {
   EXPECT_EQ(ParseEveryWay({.tools = "", .reasoning = "cohere_command3", .opened = true},
                           "So.<|END_THINKING|><|START_RESPONSE|>Four.<|END_RESPONSE|>"),
             "reasoning{So.} content{Four.}");
+  // The prompt may have begun the answer.
+  EXPECT_EQ(ParseEveryWay({.tools = "", .reasoning = "cohere_command4"}, "our.<|END_TEXT|>\n"),
+            "content{our.}");
 }
 
 TEST(NewerFormats, SolarOpen) {

@@ -79,8 +79,13 @@ absl::StatusOr<ChatTemplates> FindTemplates(const ServeModelOptions& options,
 
 // The format of a flag: auto, none or a name that the command line has checked.
 const OutputFormat* ChosenFormat(const std::string& name, std::span<const OutputFormat> formats,
-                                 const std::string& templates) {
-  return name == "auto" ? DetectFormat(formats, templates) : FindFormat(formats, name);
+                                 const std::string& templates, ServedModelOptions* out) {
+  const OutputFormat* format =
+      name == "auto" ? DetectFormat(formats, templates) : FindFormat(formats, name);
+  if (format == nullptr || !format->takes_suffix || out->tokenizer == nullptr) return format;
+  out->own_formats.push_back(
+      std::make_shared<const OutputFormat>(WithSuffix(*format, *out->tokenizer)));
+  return out->own_formats.back().get();
 }
 
 void AddTemplates(const ServeModelOptions& options, ChatTemplates templates,
@@ -89,10 +94,10 @@ void AddTemplates(const ServeModelOptions& options, ChatTemplates templates,
   out->chat_template = templates.standard->source();
   out->template_has_tools = templates.For(/*has_tools=*/true).Mentions("tools");
   const std::string& with_tools = templates.For(/*has_tools=*/true).source();
-  out->tool_format = ChosenFormat(options.tool_call_parser, ToolFormats(), with_tools);
+  out->tool_format = ChosenFormat(options.tool_call_parser, ToolFormats(), with_tools, out);
   out->tool_calls_stay_text = options.tool_call_parser == "none";
   out->reasoning_format =
-      ChosenFormat(options.reasoning_parser, ReasoningFormats(), out->chat_template);
+      ChosenFormat(options.reasoning_parser, ReasoningFormats(), out->chat_template, out);
   out->style_without_tools = StyleOf(templates.For(/*has_tools=*/false));
   out->style_with_tools = StyleOf(templates.For(/*has_tools=*/true));
   const auto shared = std::make_shared<ChatTemplates>(std::move(templates));

@@ -64,6 +64,8 @@ struct ServedModelOptions {
   // How the model writes tool calls and reasoning; null: it does not, or nobody knows.
   const OutputFormat* tool_format = nullptr;
   const OutputFormat* reasoning_format = nullptr;
+  // What these point to, where it is the model's own and not of the lists.
+  std::vector<std::shared_ptr<const OutputFormat>> own_formats;
   bool tool_calls_stay_text = false;  // the operator wants them so
 
   using Constraint = absl::StatusOr<std::shared_ptr<const TokenConstraint>>;

@@ -2,15 +2,40 @@
 #include "launch/api/output/formats.h"
 
 #include <algorithm>
+#include <optional>
+
+#include "runtime/tokenizer/tokenizer.h"
 
 namespace folkmoot {
 namespace {
 
-const std::vector<std::string_view>& HarmonyMarkers() {
-  static const std::vector<std::string_view> kMarkers = {
-      "<|start|>", "<|channel|>", "<|message|>", "<|constrain|>",
-      "<|end|>",   "<|call|>",    "<|return|>"};
+const std::vector<std::string>& HarmonyMarkers() {
+  static const std::vector<std::string> kMarkers = {"<|start|>",     "<|channel|>", "<|message|>",
+                                                    "<|constrain|>", "<|end|>",     "<|call|>",
+                                                    "<|return|>"};
   return kMarkers;
+}
+
+std::vector<AnswerFrame> CohereFrames() {
+  return {{.begin = "<|START_TEXT|>", .end = "<|END_TEXT|>"},
+          {.begin = "<|START_RESPONSE|>", .end = "<|END_RESPONSE|>"}};
+}
+
+std::vector<AnswerFrame> SolarFrames() {
+  return {{.begin = "<|begin|>assistant<|content|>", .end = "<|end|>"},
+          {.begin = "<|content|>", .end = "<|end|>"}};
+}
+
+// The ending of a marker "<name>" among the tokens of a model; null: there is no such token.
+std::optional<std::string> SuffixOf(const Tokenizer& tokenizer, std::string_view marker) {
+  if (tokenizer.TokenToId(marker)) return "";
+  const std::string stem = std::string(marker.substr(0, marker.size() - 1)) + ":";
+  for (int64_t id = 0; id < tokenizer.vocab_size(); ++id) {
+    const std::string_view token = tokenizer.IdToToken(static_cast<int32_t>(id));
+    if (!token.starts_with(stem) || !token.ends_with(">")) continue;
+    return std::string(token.substr(stem.size() - 1, token.size() - stem.size()));
+  }
+  return std::nullopt;
 }
 
 bool Has(std::string_view text, std::string_view part) {
@@ -26,13 +51,20 @@ std::span<const OutputFormat> ToolFormats() {
        .signs = {"<|channel|>", "<|message|>"},
        .foreign = {},
        .markers = HarmonyMarkers()},
-      {.names = {"glm45", "glm47"},
+      {.names = {"hy_v3", "hy_v4"},
+       .signs = {"<｜hy_", "<arg_key"},
+       .foreign = {},
+       .markers = {"<tool_calls>", "</tool_calls>", "<tool_call>", "</tool_call>", "<tool_sep>",
+                   "<arg_key>", "</arg_key>", "<arg_value>", "</arg_value>"},
+       .make_syntax = MakeHunyuanSyntax,
+       .takes_suffix = true},
+      {.names = {"glm45", "glm47", "poolside_v1"},
        .signs = {"<tool_call>", "<arg_key>"},
        .foreign = {},
        .markers = {"<tool_call>", "</tool_call>", "<arg_key>", "</arg_key>", "<arg_value>",
                    "</arg_value>"},
        .make_syntax = MakeGlmSyntax},
-      {.names = {"qwen3_coder", "qwen3_xml"},
+      {.names = {"qwen3_coder", "qwen3_xml", "mimo", "step3p5"},
        .signs = {"<tool_call>", "<function="},
        .foreign = {},
        .markers = {"<tool_call>", "</tool_call>"},
@@ -42,7 +74,12 @@ std::span<const OutputFormat> ToolFormats() {
        .foreign = {},
        .markers = {"<seed:tool_call>", "</seed:tool_call>"},
        .make_syntax = MakeSeedSyntax},
-      {.names = {"hermes"},
+      {.names = {"minimax_m3"},
+       .signs = {"]<]minimax[>["},
+       .foreign = {},
+       .markers = {"]<]minimax[>[", "<tool_call>", "</tool_call>"},
+       .make_syntax = MakeMiniMaxM3Syntax},
+      {.names = {"hermes", "granite4", "ernie45"},
        .signs = {"<tool_call>", "arguments"},
        .foreign = {"<tool_calls>", "<invoke name=", "<longcat_tool_call>"},
        .markers = {"<tool_call>", "</tool_call>"},
@@ -75,6 +112,41 @@ std::span<const OutputFormat> ToolFormats() {
        .markers = {"<longcat_tool_call>", "</longcat_tool_call>", "<longcat_arg_key>",
                    "</longcat_arg_key>", "<longcat_arg_value>", "</longcat_arg_value>"},
        .make_syntax = MakeLongCatSyntax},
+      {.names = {"cohere_command4", "cohere_command3"},
+       .signs = {"<|START_ACTION|>", "tool_name"},
+       .foreign = {},
+       .markers = {"<|START_ACTION|>", "<|END_ACTION|>", "<|START_TEXT|>", "<|END_TEXT|>",
+                   "<|START_RESPONSE|>", "<|END_RESPONSE|>"},
+       .make_syntax = MakeCohereSyntax,
+       .frames = CohereFrames()},
+      {.names = {"solar_open"},
+       .signs = {"<|tool_call:begin|>", "<|tool_call:args|>"},
+       .foreign = {},
+       .markers = {"<|begin|>", "<|tool_calls|>", "<|tool_call:begin|>", "<|tool_call:name|>",
+                   "<|tool_call:args|>", "<|tool_call:end|>", "<|calls|>", "<|content|>",
+                   "<|end|>"},
+       .make_syntax = MakeSolarOpenSyntax,
+       .frames = SolarFrames()},
+      {.names = {"gigachat3"},
+       .signs = {"<|role_sep|>", "<|message_sep|>"},
+       .foreign = {},
+       .markers = {"<|role_sep|>", "<|message_sep|>", "<|function_call|>"},
+       .make_syntax = MakeGigaChatSyntax},
+      {.names = {"nemotron_json"},
+       .signs = {"<TOOLCALL>"},
+       .foreign = {},
+       .markers = {"<TOOLCALL>", "</TOOLCALL>"},
+       .make_syntax = MakeNemotronSyntax},
+      {.names = {"olmo3"},
+       .signs = {"<function_calls>"},
+       .foreign = {"<invoke name="},
+       .markers = {"<function_calls>", "</function_calls>"},
+       .make_syntax = MakeOlmo3Syntax},
+      {.names = {"functiongemma"},
+       .signs = {"<start_function_call>"},
+       .foreign = {},
+       .markers = {"<start_function_call>", "<end_function_call>", "<escape>"},
+       .make_syntax = MakeFunctionGemmaSyntax},
       {.names = {"gemma4"},
        .signs = {"<|tool_call>call:"},
        .foreign = {},
@@ -144,12 +216,62 @@ std::span<const OutputFormat> ReasoningFormats() {
        .markers = {"<seed:think>", "</seed:think>"},
        .begin = "<seed:think>",
        .end = "</seed:think>"},
-      {.names = {"qwen3", "glm45", "deepseek_v3", "deepseek_v31"},
+      {.names = {"cohere_command4", "cohere_command3"},
+       .signs = {"<|START_THINKING|>"},
+       .foreign = {},
+       .markers = {"<|START_THINKING|>", "<|END_THINKING|>", "<|START_TEXT|>", "<|END_TEXT|>",
+                   "<|START_RESPONSE|>", "<|END_RESPONSE|>"},
+       .begin = "<|START_THINKING|>",
+       .end = "<|END_THINKING|>",
+       .frames = CohereFrames()},
+      {.names = {"solar_open"},
+       .signs = {"<|think|>", "<|begin|>assistant"},
+       .foreign = {},
+       .markers = {"<|begin|>", "<|think|>", "<|content|>", "<|end|>"},
+       .begin = "<|think|>",
+       .end = "<|end|>",
+       .frames = SolarFrames()},
+      {.names = {"minimax_m3"},
+       .signs = {"mm:think>"},
+       .foreign = {},
+       .markers = {"<mm:think>", "</mm:think>"},
+       .begin = "<mm:think>",
+       .end = "</mm:think>"},
+      {.names = {"longcat"},
+       .signs = {"<longcat_think>"},
+       .foreign = {},
+       .markers = {"<longcat_think>", "</longcat_think>"},
+       .begin = "<longcat_think>",
+       .end = "</longcat_think>"},
+      {.names = {"hy_v3", "hy_v4"},
+       .signs = {"<｜hy_", "</think"},
+       .foreign = {},
+       .markers = {"<think>", "</think>"},
+       .begin = "<think>",
+       .end = "</think>",
+       .takes_suffix = true},
+      {.names = {"hunyuan_a13b"},
+       .signs = {"</think>", "<answer>"},
+       .foreign = {},
+       .markers = {"<think>", "</think>"},
+       .begin = "<think>",
+       .end = "</think>",
+       .frames = {{.begin = "<answer>", .end = "</answer>", .lines = true}}},
+      {.names = {"qwen3", "glm45", "glm47", "deepseek_v3", "deepseek_v31", "deepseek_v4", "kimi_k2",
+                 "mimo", "minimax_m2", "nemotron_v3", "olmo3", "poolside_v1", "step3p5"},
        .signs = {"</think>"},
        .foreign = {},
        .markers = {"<think>", "</think>"},
        .begin = "<think>",
        .end = "</think>"},
+      // Never detected: other templates show answers of tools in such a frame.
+      {.names = {"ernie45"},
+       .signs = {},
+       .foreign = {},
+       .markers = {"<think>", "</think>", "<response>", "</response>"},
+       .begin = "<think>",
+       .end = "</think>",
+       .frames = {{.begin = "<response>", .end = "</response>", .lines = true}}},
       // Never detected: that a model opens its reasoning without saying so is nothing a template
       // shows.
       {.names = {"deepseek_r1"},
@@ -183,6 +305,25 @@ const OutputFormat* DetectFormat(std::span<const OutputFormat> formats,
     }
   }
   return nullptr;
+}
+
+OutputFormat WithSuffix(const OutputFormat& format, const Tokenizer& tokenizer) {
+  std::optional<std::string> suffix;
+  for (const std::string& marker : format.markers) {
+    if (!suffix) suffix = SuffixOf(tokenizer, marker);
+  }
+  return WithSuffix(format, suffix.value_or(""));
+}
+
+OutputFormat WithSuffix(OutputFormat format, std::string_view suffix) {
+  format.suffix = suffix;
+  const auto extend = [&](std::string* marker) {
+    if (!marker->empty()) marker->insert(marker->size() - 1, suffix);
+  };
+  for (std::string& marker : format.markers) extend(&marker);
+  extend(&format.begin);
+  extend(&format.end);
+  return format;
 }
 
 std::vector<std::string> FormatNames(std::span<const OutputFormat> formats) {

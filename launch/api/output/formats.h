@@ -9,21 +9,29 @@
 #include <string_view>
 #include <vector>
 
+#include "launch/api/output/answer_frame.h"
 #include "launch/api/output/call_syntax.h"
 #include "launch/api/output/output_parser.h"
 
 namespace folkmoot {
 
+class Tokenizer;
+
 struct OutputFormat {
   std::vector<std::string_view> names;    // of the flag; the first is the one that we say
   std::vector<std::string_view> signs;    // of a chat template that speaks it: all of these,
   std::vector<std::string_view> foreign;  // and none of these
-  std::vector<std::string_view> markers;  // that may be special tokens: they are shown to parsers
+  std::vector<std::string> markers;       // that may be special tokens: they are shown to parsers
   // Tools; null: OpenAI's harmony, which has a parser of its own.
   std::unique_ptr<CallSyntax> (*make_syntax)(const OutputRules& rules) = nullptr;
   // Reasoning stands between these. Empty: harmony.
-  std::string_view begin = {}, end = {};
-  bool always_opens = false;  // the text begins inside, unless the prompt has ended it
+  std::string begin = {}, end = {};
+  bool always_opens = false;             // the text begins inside, unless the prompt has ended it
+  std::vector<AnswerFrame> frames = {};  // what may stand around the answer, behind the reasoning
+  // The markers have an ending in the tokens of a checkpoint, <think:6124c78e> for <think>: see
+  // WithSuffix.
+  bool takes_suffix = false;
+  std::string suffix = {};
 
   std::string_view name() const { return names.front(); }
   bool harmony() const { return make_syntax == nullptr && begin.empty(); }
@@ -37,6 +45,10 @@ const OutputFormat* FindFormat(std::span<const OutputFormat> formats, std::strin
 // The first whose signs a chat template has. Null: none.
 const OutputFormat* DetectFormat(std::span<const OutputFormat> formats,
                                  std::string_view chat_template);
+// A format that takes one, with the ending that its markers have among the tokens of a model (":"
+// and letters; none, if they have none).
+OutputFormat WithSuffix(const OutputFormat& format, const Tokenizer& tokenizer);
+OutputFormat WithSuffix(OutputFormat format, std::string_view suffix);
 // "auto, none, hermes, ...": what a flag may say.
 std::vector<std::string> FormatNames(std::span<const OutputFormat> formats);
 

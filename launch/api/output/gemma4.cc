@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Gemma 4. Names have no quotes, and strings stand between tokens of their own:
 //   <|tool_call>call:get_weather{city:<|"|>Paris<|"|>,days:3,where:{on:true}}<tool_call|>
+// FunctionGemma has the same with other tokens:
+//   <start_function_call>call:get_weather{city:<escape>Paris<escape>}<end_function_call>
 // A call is read as a whole.
 #include <algorithm>
 
@@ -11,14 +13,19 @@
 namespace folkmoot {
 namespace {
 
-constexpr std::string_view kBegins[] = {"<|tool_call>"};
-constexpr std::string_view kTail[] = {"<tool_call|>"};
-constexpr std::string_view kQuote = "<|\"|>";
+struct GemmaMarkers {
+  std::string_view begin, end, quote;
+};
+constexpr GemmaMarkers kGemma4 = {
+    .begin = "<|tool_call>", .end = "<tool_call|>", .quote = "<|\"|>"};
+constexpr GemmaMarkers kFunctionGemma = {
+    .begin = "<start_function_call>", .end = "<end_function_call>", .quote = "<escape>"};
 
 // The arguments as JSON, appended to a string. False: they are not of this form.
 class GemmaArguments : LiteralCursor {
  public:
-  explicit GemmaArguments(std::string_view whole) : LiteralCursor{whole} {}
+  GemmaArguments(std::string_view whole, std::string_view quote)
+      : LiteralCursor{whole}, quote_(quote) {}
 
   bool Read(std::string* json) { return Take('{') && Object(0, json) && ended(); }
 
@@ -74,12 +81,12 @@ class GemmaArguments : LiteralCursor {
   }
   bool Quoted(std::string_view* inside) {
     SkipBlanks();
-    if (!text.substr(at).starts_with(kQuote)) return false;
-    const size_t begin = at + kQuote.size();
-    const size_t end = text.find(kQuote, begin);
+    if (!text.substr(at).starts_with(quote_)) return false;
+    const size_t begin = at + quote_.size();
+    const size_t end = text.find(quote_, begin);
     if (end == std::string_view::npos) return false;
     *inside = text.substr(begin, end - begin);
-    at = end + kQuote.size();
+    at = end + quote_.size();
     return true;
   }
   // Up to one of `stops`, without the white space around it.
@@ -90,12 +97,16 @@ class GemmaArguments : LiteralCursor {
     while (end > begin && IsJsonSpace(text[end - 1])) --end;
     return text.substr(begin, end - begin);
   }
+
+  const std::string_view quote_;
 };
 
-class Gemma4Syntax : public CallSyntax {
+class GemmaSyntax : public CallSyntax {
  public:
-  std::span<const std::string_view> begins() const override { return kBegins; }
-  std::string_view end() const override { return kTail[0]; }
+  explicit GemmaSyntax(const GemmaMarkers& markers) : markers_(markers) {}
+
+  std::span<const std::string_view> begins() const override { return {&markers_.begin, 1}; }
+  std::string_view end() const override { return markers_.end; }
 
   Reading ReadHead(std::string_view text, bool last, std::string* name,
                    std::string* arguments) override {
@@ -110,10 +121,11 @@ class Gemma4Syntax : public CallSyntax {
     depth_ = 0;
     quoted_ = false;
     if (end.is == Reading::Is::kNo) return end;
-    return GemmaArguments(text.substr(at, end.length - at)).Read(arguments) ? end : Reading::No();
+    GemmaArguments object(text.substr(at, end.length - at), markers_.quote);
+    return object.Read(arguments) ? end : Reading::No();
   }
   Reading ReadTail(std::string_view text, bool last) override {
-    return ReadParts(text, last, kTail);
+    return ReadParts(text, last, {&markers_.end, 1});
   }
 
  private:
@@ -122,12 +134,12 @@ class Gemma4Syntax : public CallSyntax {
     size_t i = std::max(begin, scanned_);
     while (i < text.size()) {
       const std::string_view rest = text.substr(i);
-      if (rest.starts_with(kQuote)) {
+      if (rest.starts_with(markers_.quote)) {
         quoted_ = !quoted_;
-        i += kQuote.size();
+        i += markers_.quote.size();
         continue;
       }
-      if (kQuote.starts_with(rest)) break;  // it may become one
+      if (markers_.quote.starts_with(rest)) break;  // it may become one
       const char c = rest.front();
       ++i;
       if (quoted_) continue;
@@ -138,6 +150,7 @@ class Gemma4Syntax : public CallSyntax {
     return last ? Reading::No() : Reading::More();
   }
 
+  const GemmaMarkers markers_;
   size_t scanned_ = 0;  // bytes of the text that have been looked at
   int depth_ = 0;       // of brackets there
   bool quoted_ = false;
@@ -146,7 +159,11 @@ class Gemma4Syntax : public CallSyntax {
 }  // namespace
 
 std::unique_ptr<CallSyntax> MakeGemma4Syntax(const OutputRules& /*rules*/) {
-  return std::make_unique<Gemma4Syntax>();
+  return std::make_unique<GemmaSyntax>(kGemma4);
+}
+
+std::unique_ptr<CallSyntax> MakeFunctionGemmaSyntax(const OutputRules& /*rules*/) {
+  return std::make_unique<GemmaSyntax>(kFunctionGemma);
 }
 
 }  // namespace folkmoot

@@ -35,11 +35,29 @@ Reading ReadString(std::string_view text, size_t* at, std::string* value) {
   return value->empty() ? Reading::No() : Reading::Done(*at);
 }
 
+std::string Quoted(std::string_view key) { return "\"" + std::string(key) + "\""; }
+
+// A member with a string, and the comma behind it, if it is what comes next.
+Reading SkipMember(std::string_view text, std::string_view key, size_t* at) {
+  size_t behind = *at;
+  std::string value;
+  Reading part = Expect(text, Quoted(key), &behind);
+  if (part.is == Reading::Is::kNo) return Reading::Done(*at);
+  if (part.is == Reading::Is::kDone) part = ExpectAll(text, {":", "\""}, &behind);
+  if (part.is == Reading::Is::kDone) part = ReadString(text, &behind, &value);
+  if (part.is == Reading::Is::kDone) part = Expect(text, ",", &behind);
+  if (part.is == Reading::Is::kDone) *at = behind;
+  return part;
+}
+
 // {"name": "f", "arguments": and then the opening brace, which is left where it is.
-Reading ReadShortHead(std::string_view text, std::string* name) {
+Reading ReadShortHead(std::string_view text, const JsonCallKeys& keys, std::string* name) {
   using Is = Reading::Is;
+  const std::string name_key = Quoted(keys.name);
   size_t at = 0;
-  Reading part = ExpectAll(text, {"{", "\"name\"", ":", "\""}, &at);
+  Reading part = Expect(text, "{", &at);
+  if (part.is == Is::kDone && !keys.id.empty()) part = SkipMember(text, keys.id, &at);
+  if (part.is == Is::kDone) part = ExpectAll(text, {name_key, ":", "\""}, &at);
   if (part.is == Is::kDone) part = ReadString(text, &at, name);
   if (part.is == Is::kDone) part = Expect(text, ",", &at);
   if (part.is != Is::kDone) return part;
@@ -53,10 +71,11 @@ Reading ReadShortHead(std::string_view text, std::string* name) {
 constexpr size_t kMaxHead = 1024;
 
 // False: no call.
-bool ParseCall(std::string_view object, std::string* name, std::string* arguments) {
+bool ParseCall(std::string_view object, std::string_view name_key, std::string* name,
+               std::string* arguments) {
   const absl::StatusOr<Json> call = ParseBody(object);
   if (!call.ok()) return false;
-  const auto found = call->find("name");
+  const auto found = call->find(std::string(name_key));
   if (found == call->end() || !found->is_string() || found->get<std::string>().empty()) {
     return false;
   }
@@ -81,7 +100,7 @@ Reading JsonCall::ReadHead(std::string_view text, bool last, std::string* name,
                            std::string* arguments) {
   if (!whole_) {
     // The limit counts bytes of the head, not those that happen to be here.
-    const Reading head = ReadShortHead(text.substr(0, kMaxHead), name);
+    const Reading head = ReadShortHead(text.substr(0, kMaxHead), keys_, name);
     if (head.is == Reading::Is::kDone) {
       closed_ = false;
       return head;
@@ -91,7 +110,7 @@ Reading JsonCall::ReadHead(std::string_view text, bool last, std::string* name,
   }
   const Reading reading = ReadWhole(text, last, name, arguments);
   if (reading.is != Reading::Is::kMore) {
-    *this = JsonCall();
+    *this = JsonCall(keys_);
     closed_ = true;
   }
   return reading;
@@ -105,7 +124,7 @@ Reading JsonCall::ReadWhole(std::string_view text, bool last, std::string* name,
         i == begin && text[i] != '{' ? JsonExtent::State::kBad : extent_.Advance(text[i]);
     if (state == JsonExtent::State::kBad) return Reading::No();
     if (state == JsonExtent::State::kInside) continue;
-    const bool call = ParseCall(text.substr(begin, i + 1 - begin), name, arguments);
+    const bool call = ParseCall(text.substr(begin, i + 1 - begin), keys_.name, name, arguments);
     return call ? Reading::Done(i + 1) : Reading::No();
   }
   scanned_ = text.size();

@@ -9,10 +9,18 @@
 
 namespace folkmoot {
 
+// Members that a format calls by names of its own.
+struct JsonCallKeys {
+  std::string_view name = "name";
+  std::string_view id = {};  // what may stand in front of the name; nobody needs it
+};
+
 // One such object ("parameters" counts as "arguments"). Where "name" is not first, or the arguments
 // are not an object as it stands, it is read as a whole, and the head has the arguments too.
 class JsonCall {
  public:
+  explicit JsonCall(const JsonCallKeys& keys = {}) : keys_(keys) {}
+
   // As CallSyntax::ReadHead.
   Reading ReadHead(std::string_view text, bool last, std::string* name, std::string* arguments);
   // What is left of the object behind its arguments: the brace, perhaps with more members in front
@@ -24,6 +32,7 @@ class JsonCall {
  private:
   Reading ReadWhole(std::string_view text, bool last, std::string* name, std::string* arguments);
 
+  JsonCallKeys keys_;
   JsonExtent extent_;
   size_t scanned_ = 0;   // bytes of the text that extent_ has seen
   bool whole_ = false;   // the head is read so

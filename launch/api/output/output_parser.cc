@@ -3,6 +3,7 @@
 
 #include <optional>
 
+#include "launch/api/output/answer_frame.h"
 #include "launch/api/output/formats.h"
 #include "launch/api/output/harmony_parser.h"
 #include "launch/api/output/reasoning_reader.h"
@@ -11,30 +12,37 @@
 namespace folkmoot {
 namespace {
 
-// Reasoning first, then text with calls; either may be missing.
+// Reasoning first, then text with calls, perhaps in a frame; each may be missing.
 class PlainParser : public OutputParser {
  public:
-  PlainParser(std::optional<ReasoningReader> reasoning, std::unique_ptr<CallSyntax> syntax)
-      : reasoning_(std::move(reasoning)) {
+  PlainParser(std::optional<ReasoningReader> reasoning, std::optional<FrameReader> frame,
+              std::unique_ptr<CallSyntax> syntax)
+      : reasoning_(std::move(reasoning)), frame_(std::move(frame)) {
     if (syntax != nullptr) tools_ = std::make_unique<ToolReader>(std::move(syntax));
   }
 
   void Push(std::string_view piece, OutputDeltas* out) override {
-    if (reasoning_) return PushText(reasoning_->Push(piece, out), out);
-    PushText(piece, out);
+    if (reasoning_) return PushAnswer(reasoning_->Push(piece, out), out);
+    PushAnswer(piece, out);
   }
   void Finish(OutputDeltas* out) override {
-    if (reasoning_) PushText(reasoning_->Finish(out), out);
+    if (reasoning_) PushAnswer(reasoning_->Finish(out), out);
+    if (frame_) PushText(frame_->Finish(), out);
     if (tools_ != nullptr) tools_->Finish(out);
   }
 
  private:
+  void PushAnswer(std::string_view text, OutputDeltas* out) {
+    if (frame_) return PushText(frame_->Push(text), out);
+    PushText(text, out);
+  }
   void PushText(std::string_view text, OutputDeltas* out) {
     if (tools_ != nullptr) return tools_->Push(text, out);
     out->Content(text);
   }
 
   std::optional<ReasoningReader> reasoning_;
+  std::optional<FrameReader> frame_;
   std::unique_ptr<ToolReader> tools_;
 };
 
@@ -80,7 +88,11 @@ std::unique_ptr<OutputParser> MakeWhole(const OutputRules& rules) {
   if (const OutputFormat* format = rules.reasoning; format != nullptr) {
     reasoning.emplace(format->begin, format->end, rules.begins_inside_reasoning());
   }
-  return std::make_unique<PlainParser>(std::move(reasoning), MakeSyntax(rules));
+  std::optional<FrameReader> frame;
+  for (const OutputFormat* format : {rules.reasoning, tools ? rules.tools : nullptr}) {
+    if (format != nullptr && !format->frames.empty() && !frame) frame.emplace(format->frames);
+  }
+  return std::make_unique<PlainParser>(std::move(reasoning), std::move(frame), MakeSyntax(rules));
 }
 
 }  // namespace

@@ -16,10 +16,15 @@ std::string ReasoningReader::Finish(OutputDeltas* out) { return Run(/*last=*/tru
 
 bool ReasoningReader::ReadStart(bool last) {
   size_t at = 0;
-  const Reading begin = Expect(buffer_, begin_, &at);
-  if (begin.is == Reading::Is::kMore && !last) return false;
+  Reading marker = Expect(buffer_, begin_, &at);
+  const bool begins = marker.is == Reading::Is::kDone;
+  if (!begins && !inside_) {  // some models end reasoning that they have not begun
+    const Reading end = Expect(buffer_, end_, &at);
+    if (end.is == Reading::Is::kMore) marker = end;
+  }
+  if (marker.is == Reading::Is::kMore && !last) return false;
   buffer_.erase(0, at);
-  state_ = inside_ || begin.is == Reading::Is::kDone ? State::kInside : State::kOutside;
+  state_ = inside_ || begins ? State::kInside : State::kOutside;
   return true;
 }
 

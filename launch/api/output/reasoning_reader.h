@@ -9,7 +9,8 @@
 
 namespace folkmoot {
 
-// Reasoning comes first or not at all: a begin marker behind other text is text.
+// Reasoning comes first or not at all: a begin marker behind other text is text. An end marker that
+// comes first ends nothing, and is dropped.
 class ReasoningReader {
  public:
   // `inside`: the text begins inside of it; a begin marker may come all the same.

@@ -74,6 +74,8 @@ std::string TaggedSyntax::ValueJson(std::string_view name, std::string_view writ
       return schemas_->ValueJson(tool_, name, Trim(written));
     case ArgumentTags::Value::kLines:
       return schemas_->ValueJson(tool_, name, TrimLines(written));
+    case ArgumentTags::Value::kPlain:
+      return schemas_->ValueJson(tool_, name, written);
     case ArgumentTags::Value::kTyped:
       break;
   }

@@ -18,6 +18,7 @@ struct ArgumentTags {
   enum class Value : uint8_t {
     kTrimmed,  // white space around it is not its own
     kLines,    // it may have lines of its own
+    kPlain,    // as it is
     kTyped,    // as it is, behind true"> for a string, or false"> for JSON
   };
   std::span<const std::string_view> begins;  // in front of the head

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "launch/api/output/tool_schemas.h"
 
+#include <set>
+#include <utility>
+
 #include "launch/api/common/json_body.h"
 #include "launch/api/output/python_call.h"
 #include "nlohmann/json.hpp"
@@ -73,26 +76,59 @@ Types TypesOf(const Json& schema, const Json& root, bool follow, int depth) {
   return types;
 }
 
-}  // namespace
-
-ToolSchemas::ToolSchemas(const Json& tools) {
-  for (const Json& tool : tools) {
-    const Json& function = tool.at("function");
-    const Json* parameters = Member(function, "parameters");
-    const Json* properties = parameters == nullptr ? nullptr : Member(*parameters, "properties");
-    if (properties == nullptr || !properties->is_object()) continue;
-    const auto& name = function.at("name").get_ref<const std::string&>();
-    for (const auto& [key, schema] : properties->items()) {
-      types_[{name, key}] = TypesOf(schema, *parameters, /*follow=*/true, kMaxDepth);
+// The schema of a member, or with a null `name` that of an element; null: nothing is declared.
+// References are followed once, as above; `budget` bounds what is looked at.
+const Json* ChildOf(const Json& schema, const Json& root, const std::string* name, bool follow,
+                    int* budget) {
+  if (--*budget < 0) return nullptr;
+  const Json* child = nullptr;
+  if (name == nullptr) {
+    child = Member(schema, "items");
+  } else if (const Json* properties = Member(schema, "properties"); properties != nullptr) {
+    child = Member(*properties, name->c_str());
+  }
+  if (child == nullptr && name != nullptr) child = Member(schema, "additionalProperties");
+  if (child != nullptr && child->is_object()) return child;
+  if (const Json* ref = Member(schema, "$ref"); ref != nullptr && follow) {
+    const Json* target = Target(root, *ref);
+    return target == nullptr ? nullptr : ChildOf(*target, root, name, /*follow=*/false, budget);
+  }
+  for (const char* branches : {"anyOf", "oneOf", "allOf"}) {
+    const Json* all = Member(schema, branches);
+    if (all == nullptr || !all->is_array()) continue;
+    for (const Json& branch : *all) {
+      child = ChildOf(branch, root, name, follow, budget);
+      if (child != nullptr) return child;
     }
   }
+  return nullptr;
 }
 
-std::string ToolSchemas::ValueJson(std::string_view tool, std::string_view name,
-                                   std::string_view text) const {
-  const auto found = types_.find({std::string(tool), std::string(name)});
-  const std::set<std::string> types =
-      found == types_.end() ? std::set<std::string>() : found->second;
+constexpr int kMaxSchemas = 1000;
+
+}  // namespace
+
+bool ValueSchema::Has(const std::string& type) const {
+  if (schema_ == nullptr) return false;
+  return TypesOf(*schema_, *root_, /*follow=*/true, kMaxDepth).count(type) > 0;
+}
+
+ValueSchema ValueSchema::Member(std::string_view name) const {
+  if (schema_ == nullptr) return {};
+  int budget = kMaxSchemas;
+  const std::string text(name);
+  return {ChildOf(*schema_, *root_, &text, /*follow=*/true, &budget), root_};
+}
+
+ValueSchema ValueSchema::Element() const {
+  if (schema_ == nullptr) return {};
+  int budget = kMaxSchemas;
+  return {ChildOf(*schema_, *root_, nullptr, /*follow=*/true, &budget), root_};
+}
+
+std::string ValueSchema::TextJson(std::string_view text) const {
+  const Types types =
+      schema_ == nullptr ? Types() : TypesOf(*schema_, *root_, /*follow=*/true, kMaxDepth);
   const bool null = text == "null" || text == "None";
   bool only_string = types.count("string") > 0 && types.size() == 1;
   if (types.count("string") > 0 && types.size() == 2 && types.count("null") > 0) {
@@ -108,6 +144,23 @@ std::string ToolSchemas::ValueJson(std::string_view tool, std::string_view name,
   // Some templates show a model its own lists and objects as Python writes them.
   if (only_string || !AppendPythonContainer(text, &json)) AppendQuoted(text, &json);
   return json;
+}
+
+ToolSchemas::ToolSchemas(const Json& tools) {
+  Json parameters = Json::object();
+  for (const Json& tool : tools) {
+    const Json& function = tool.at("function");
+    const Json* declared = Member(function, "parameters");
+    if (declared == nullptr || !declared->is_object()) continue;
+    parameters[function.at("name").get_ref<const std::string&>()] = *declared;
+  }
+  parameters_ = std::make_shared<const Json>(std::move(parameters));
+}
+
+ValueSchema ToolSchemas::Arguments(std::string_view tool) const {
+  if (parameters_ == nullptr) return {};
+  const Json* declared = Member(*parameters_, std::string(tool).c_str());
+  return {declared, declared};
 }
 
 }  // namespace folkmoot

@@ -52,6 +52,8 @@ TEST(Formats, OfPublishedTemplates) {
       {"llama.cpp-unsloth-Apriel-1.5", "hunyuan_a13b", ""},
       {"llama.cpp-ibm-granite-granite-3.3-2B-Instruct", "granite", "qwen3"},
       {"llama.cpp-ByteDance-Seed-OSS", "seed_oss", "seed_oss"},
+      {"llama.cpp-GigaChat3-10B-A1.8B", "gigachat3", ""},
+      {"llama.cpp-GigaChat3.1-10B-A1.8B", "gigachat3", ""},
       // Formats that nobody here reads.
       {"llama.cpp-meetkai-functionary-medium-v3.2", "", ""},
       {"trl-phi3", "", ""},
@@ -96,13 +98,55 @@ TEST(Formats, OfOtherTemplates) {
       // Gemma 4
       {"{{- '<|tool_call>call:' + function['name'] + '{' -}}{%- for key, value in arguments -%}",
        "gemma4"},
-      // MiniMax-M3, which nobody here reads
-      {"{% set begin = ns ~ '<tool_call>' %}<invoke name=\"{{ tool_call.name }}\">"
-       "{% set _args = tool_call.arguments %}</invoke>",
-       ""},
+      // MiniMax-M3
+      {"{% set ns = ']<]minimax[>[' %}{% set begin = ns ~ '<tool_call>' %}<invoke name=\"{{ "
+       "tool_call.name }}\">{% set _args = tool_call.arguments %}</invoke>",
+       "minimax_m3"},
+      // Hunyuan 3 and 4, whose markers may get an ending
+      {"{%- set user_token = '<｜hy_User｜>' %}{%- set toolcall_begin_token = '<tool_call>' %}"
+       "{%- set argkey_begin_token = '<arg_key>' %}{{ tool['function']['arguments'] }}",
+       "hy_v3"},
+      {"{%- set HYTK = ':opensource' %}{%- set user_token = '<｜hy_User{}｜>'.format(HYTK) %}"
+       "{%- set argkey_begin_token = '<arg_key{}>'.format(HYTK) %}",
+       "hy_v3"},
+      // Cohere's Command and North
+      {"<|START_ACTION|>[{\"tool_call_id\": \"{{ i }}\", \"tool_name\": \"{{ "
+       "tc['function']['name'] "
+       "}}\", \"parameters\": {{ tc['function']['arguments']|tojson }}}]<|END_ACTION|>",
+       "cohere_command4"},
+      // Nemotron Nano 2
+      {"{{- '<TOOLCALL>[{{\"name\": \"tool_name1\", \"arguments\": \"tool_args1\"}}, ' -}}",
+       "nemotron_json"},
+      // OLMo 3
+      {"respond with a pythonic function call wrapped in <function_calls></function_calls> XML "
+       "tags",
+       "olmo3"},
+      // FunctionGemma
+      {"{{- '<start_function_call>call:' + function['name'] + '{' -}}", "functiongemma"},
+      // Solar Open
+      {"{{- '<|tool_call:begin|>' + tool_call.id + '<|tool_call:name|>' + tool_call.function.name "
+       "+ "
+       "'<|tool_call:args|>' }}",
+       "solar_open"},
   };
   for (const auto& [fragment, tools] : fragments) {
     EXPECT_EQ(NameOf(DetectFormat(ToolFormats(), fragment)), tools) << fragment;
+  }
+}
+
+TEST(Formats, OfReasoning) {
+  const std::pair<std::string_view, std::string_view> fragments[] = {
+      {"{%- set user_token = '<｜hy_User{}｜>'.format(HYTK) %}'</think{}>'.format(HYTK)", "hy_v3"},
+      {"{%- set think_end = '</mm:think>' %}", "minimax_m3"},
+      {"{{ '<longcat_think>' }}", "longcat"},
+      {"<|CHATBOT_TOKEN|><|START_THINKING|>", "cohere_command4"},
+      {"{{- '<|begin|>assistant<|think|><|end|>' }}", "solar_open"},
+      {"{%- if '<answer>' in content %}{%- set content = content.split('</think>')[-1] %}",
+       "hunyuan_a13b"},
+      {"{{ '<think>' + reasoning_content + '</think>' }}", "qwen3"},
+  };
+  for (const auto& [fragment, reasoning] : fragments) {
+    EXPECT_EQ(NameOf(DetectFormat(ReasoningFormats(), fragment)), reasoning) << fragment;
   }
 }
 

@@ -3,7 +3,9 @@
 
 #include <gtest/gtest.h>
 
+#include <map>
 #include <random>
+#include <utility>
 
 #include "launch/api/output/formats.h"
 #include "nlohmann/json.hpp"
@@ -21,7 +23,12 @@ constexpr char kTools[] = R"([
                    "unit": {"enum": ["1", "2"]}, "place": {"$ref": "#/$defs/place"},
                    "loop": {"$ref": "#/$defs/loop"}, "lost": {"$ref": "#/$defs/none"},
                    "either": {"oneOf": [{"type": "string"}, {}]},
-                   "both": {"allOf": [{"$ref": "#/$defs/place"}, {"description": "x"}]}},
+                   "both": {"allOf": [{"$ref": "#/$defs/place"}, {"description": "x"}]},
+                   "where": {"type": "object", "properties": {"lat": {"type": "number"},
+                     "zip": {"$ref": "#/$defs/place"}, "tags": {"type": "array",
+                       "items": {"anyOf": [{"type": "string"}]}}}},
+                   "list": {"type": "array"}, "free": {"type": "object",
+                     "additionalProperties": {"type": "string"}}},
     "$defs": {"place": {"type": "string"}, "loop": {"$ref": "#/$defs/loop"}}}}},
   {"type": "function", "function": {"name": "get_time"}}])";
 
@@ -57,12 +64,20 @@ struct Read {
   }
 };
 
+// Kept, for rules only point to formats.
+const OutputFormat* Suffixed(const OutputFormat* format, std::string_view suffix) {
+  static std::map<std::pair<const OutputFormat*, std::string>, OutputFormat> kept;
+  if (format == nullptr || suffix.empty()) return format;
+  const auto key = std::make_pair(format, std::string(suffix));
+  return &kept.try_emplace(key, WithSuffix(*format, suffix)).first->second;
+}
+
 }  // namespace
 
 OutputRules RulesOf(const ParseCase& how) {
   OutputRules rules;
-  rules.tools = FindFormat(ToolFormats(), how.tools);
-  rules.reasoning = FindFormat(ReasoningFormats(), how.reasoning);
+  rules.tools = Suffixed(FindFormat(ToolFormats(), how.tools), how.suffix);
+  rules.reasoning = Suffixed(FindFormat(ReasoningFormats(), how.reasoning), how.suffix);
   EXPECT_EQ(rules.tools == nullptr, how.tools.empty());
   EXPECT_EQ(rules.reasoning == nullptr, how.reasoning.empty());
   rules.choice = how.choice;

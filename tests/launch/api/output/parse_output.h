@@ -17,6 +17,7 @@ struct ParseCase {
   ToolChoice choice = ToolChoice::kAuto;  // without tools: none
   bool opened = false;                    // the prompt has opened the reasoning
   bool parallel = true;
+  std::string_view suffix = {};  // of the markers, for formats that take one
 };
 
 OutputRules RulesOf(const ParseCase& how);

@@ -124,6 +124,8 @@ TEST(PublishedTemplates, TheirCallsAreReadBack) {
       {"llama.cpp-unsloth-mistral-Devstral-Small-2507", 2},
       {"llama.cpp-mistralai-Ministral-3-14B-Reasoning-2512", 2},
       {"llama.cpp-openai-gpt-oss-120b", 1},
+      {"llama.cpp-GigaChat3-10B-A1.8B", 1},
+      {"llama.cpp-GigaChat3.1-10B-A1.8B", 1},
   };
   for (const Case& one : cases) {
     SCOPED_TRACE(one.name);

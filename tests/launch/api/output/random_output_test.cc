@@ -67,6 +67,27 @@ std::string CallOf(std::string_view format) {
   }
   if (format == "llama4_pythonic") return "<|python_start|>[%(%='%', %=[1, \"é%\"]), %()]";
   if (format == "lfm2") return "<|tool_call_start|>[%(%='%'), %()]<|tool_call_end|>";
+  if (format == "hy_v3") {
+    return "<tool_calls><tool_call>%<tool_sep><arg_key>%</arg_key><arg_value>%</arg_value>"
+           "</tool_call><tool_call>%</tool_call></tool_calls>";
+  }
+  if (format == "minimax_m3") {
+    return "]<]minimax[>[<tool_call>]<]minimax[>[<invoke name=\"%\">]<]minimax[>[<a>%]<]minimax[>["
+           "</a>]<]minimax[>[<b>]<]minimax[>[<item>%]<]minimax[>[</item>]<]minimax[>[</b>"
+           "]<]minimax[>[</invoke>]<]minimax[>[</tool_call>";
+  }
+  if (format == "cohere_command4") {
+    return "<|START_ACTION|>[{\"tool_call_id\": \"0\", \"tool_name\": \"%\", \"parameters\": "
+           "{\"%\": 1}}]<|END_ACTION|>";
+  }
+  if (format == "solar_open") {
+    return "<|begin|>assistant<|tool_calls|><|tool_call:begin|>0<|tool_call:name|>%"
+           "<|tool_call:args|>{\"%\": \"é\"}<|tool_call:end|>";
+  }
+  if (format == "olmo3") return "<function_calls>\n%(%='%')\n%()\n</function_calls>";
+  if (format == "functiongemma") {
+    return "<start_function_call>call:%{%:<escape>%<escape>,%:[1]}<end_function_call>";
+  }
   if (format == "gemma4") {
     return "<|tool_call>call:%{%:<|\"|>%<|\"|>,%:[1,{%:true}]}<tool_call|>";
   }
@@ -77,6 +98,8 @@ std::string CallOf(std::string_view format) {
   if (format == "hermes") return "<tool_call>" + call + "</tool_call>";
   if (format == "longcat") return "<longcat_tool_call>" + call + "</longcat_tool_call>";
   if (format == "hunyuan_a13b") return "<tool_calls>[" + call + ", " + call + "]</tool_calls>";
+  if (format == "nemotron_json") return "<TOOLCALL>[" + call + ", " + call + "]</TOOLCALL>";
+  if (format == "gigachat3") return "<|message_sep|>\n\nfunction call<|role_sep|>\n" + call;
   if (format == "granite") return "<|tool_call|>[" + call + "]";
   if (format == "phi4_mini_json") return "functools[" + call + "]";
   return "<|python_tag|>" + call + ";" + call;
@@ -86,7 +109,7 @@ std::vector<std::string> FragmentsOf(const OutputFormat& format) {
   std::vector<std::string> fragments(std::begin(kCommon), std::end(kCommon));
   for (const std::string_view marker : format.markers) {
     // Ids of calls are not told: we have our own. Nor are the headers of messages.
-    if (marker == "[CALL_ID]") continue;
+    if (marker == "[CALL_ID]" || marker == "<|tool_call:name|>") continue;
     for (int weight = 0; weight < 6; ++weight) fragments.emplace_back(marker);
     size_t cut = marker.size() - 1;
     while ((static_cast<unsigned char>(marker[cut]) & 0xC0) == 0x80) --cut;  // a whole character

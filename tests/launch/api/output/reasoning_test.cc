@@ -43,6 +43,39 @@ TEST(Reasoning, ThatThePromptOpened) {
   EXPECT_EQ(deltas.list()[0].kind, OutputDelta::Kind::kContent);
 }
 
+TEST(Reasoning, AnEndThatComesFirstIsDropped) {
+  const ParseCase m3{.tools = "", .reasoning = "minimax_m3"};
+  EXPECT_EQ(ParseEveryWay(m3, "<mm:think>So.</mm:think>Four."), "reasoning{So.} content{Four.}");
+  EXPECT_EQ(ParseEveryWay(m3, "</mm:think>Four."), "content{Four.}");
+  EXPECT_EQ(ParseEveryWay(m3, "</mm:think></mm:think>"), "content{</mm:think>}");
+  EXPECT_EQ(ParseEveryWay(m3, "</mm:thin"), "content{</mm:thin}");
+  EXPECT_EQ(ParseEveryWay(m3, "Four.</mm:think>"), "content{Four.</mm:think>}");
+  EXPECT_EQ(ParseEveryWay({.tools = "", .reasoning = "minimax_m3", .opened = true},
+                          "</mm:think>Four.</mm:think>"),
+            "content{Four.</mm:think>}");
+}
+
+// Hunyuan-A13B and ERNIE 4.5 write the answer between lines of its own.
+TEST(Reasoning, AnswersMayHaveAFrame) {
+  const ParseCase hunyuan{.tools = "hunyuan_a13b", .reasoning = "hunyuan_a13b"};
+  EXPECT_EQ(ParseEveryWay(hunyuan, "<think>\nSo.\n</think>\n<answer>\nFour.\n\n</answer>\n"),
+            "reasoning{\nSo.\n} content{Four.\n}");
+  EXPECT_EQ(ParseEveryWay(hunyuan,
+                          "<think>\n\n</think>\n<answer>\n<tool_calls>[{\"name\": \"f\", "
+                          "\"arguments\": {}}]</tool_calls>\n</answer>"),
+            "reasoning{\n\n} f({})");
+  // The end counts at the end of the text alone, and a text without a frame is as it is.
+  EXPECT_EQ(ParseEveryWay(hunyuan, "<answer>a</answer> is a tag</answer>"),
+            "content{a</answer> is a tag}");
+  EXPECT_EQ(ParseEveryWay(hunyuan, "<think>x</think>\nFour.\n</answer>"),
+            "reasoning{x} content{\nFour.\n</answer>}");
+  EXPECT_EQ(ParseEveryWay(hunyuan, "<answer>\ncut\n</ans"), "content{cut\n</ans}");
+  EXPECT_EQ(ParseEveryWay(hunyuan, "<answ"), "content{<answ}");
+  EXPECT_EQ(ParseEveryWay({.tools = "ernie45", .reasoning = "ernie45", .opened = true},
+                          "So.\n</think>\n\n<response>\nFour.\n</response>\n"),
+            "reasoning{So.\n} content{Four.}");
+}
+
 TEST(Reasoning, CallsCountBehindItOnly) {
   const std::string call = "<tool_call>{\"name\": \"f\", \"arguments\": {}}</tool_call>";
   const ParseCase both{.tools = "hermes", .reasoning = "qwen3"};

@@ -343,6 +343,7 @@ TEST(Blanks, AreHeldUpToALimit) {
       {"gemma4", "", "<|tool_call>"},
       {"gemma4", "", "<|tool_call>call:f{}"},
       {"seed_oss", "", "<seed:tool_call>"},
+      {"zaya_xml", "", "<zyphra_tool_call>"},
       {"llama3_json", "", ""},
       {"llama3_json", "", hermes.substr(11) + "}"},
       {"llama3_json", "", hermes.substr(11) + "};"},

@@ -116,7 +116,7 @@ INSTANTIATE_TEST_SUITE_P(
                     std::tuple("nllb-moe-classic", false), std::tuple("qwen3_next-classic", false),
                     std::tuple("nemotron_h-super", false), std::tuple("lfm2_moe-classic", false),
                     std::tuple("deepseek_v32-mtp", false), std::tuple("deepseek_v4-rates", false),
-                    std::tuple("hy_v4-saved", false)),
+                    std::tuple("hy_v4-saved", false), std::tuple("zaya-classic", false)),
     [](const auto& test) {
       std::string name = std::get<0>(test.param);
       std::replace(name.begin(), name.end(), '-', '_');

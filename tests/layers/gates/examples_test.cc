@@ -116,8 +116,7 @@ TEST(GateExamples, Example1PassthroughActsAsIdentity) {
 
 // ZAYA1: the last class is no expert; biases choose it, and it weighs nothing.
 TEST(GateExamples, ATokenMaySkipTheExperts) {
-  const GateConfig gate = MustParse(R"({"num_experts":4,"top_k":1,"zero_experts":1,
-                                        "zero_output":"nothing","selection_bias":[0,0,0,0.5]})");
+  const GateConfig gate = With(*MakePreset("zaya1", 4), "selection_bias=[0,0,0,0.5]");
   const GateDecisions got =
       RouteRows(gate, RowsOf(Json::parse("[[2.0,0.5,0.0,0.0],[0.0,0.2,0.1,0.0]]")));
   EXPECT_EQ(got.expert, (std::vector<int32_t>{0, 3}));

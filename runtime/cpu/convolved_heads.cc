@@ -5,7 +5,6 @@
 #include <algorithm>
 
 #include "runtime/cpu/recurrence.h"
-#include "runtime/ops/causal_convolution.h"
 
 namespace folkmoot::cpu {
 namespace {
@@ -25,10 +24,9 @@ struct WindowJob {
 
 void FillWindow(const WindowJob& job, const AttentionSequence& sequence, int64_t row, float* out) {
   const int64_t rows = job.windows.rows;
-  const float* inputs[kMostConvolutionRows];
-  for (int64_t j = 0; j < rows; ++j) inputs[j] = job.InputsAt(sequence, row - rows + 1 + j);
-  for (int64_t c = 0; c < job.windows.columns; ++c) {
-    for (int64_t j = 0; j < rows; ++j) *out++ = inputs[j][c];
+  for (int64_t j = 0; j < rows; ++j) {
+    const float* from = job.InputsAt(sequence, row - rows + 1 + j);
+    for (int64_t c = 0; c < job.windows.columns; ++c) out[c * rows + j] = from[c];
   }
 }
 

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "layers/compressed_attention.h"
+#include "layers/convolved_projection.h"
 #include "layers/gated_delta_net.h"
 #include "layers/grouped_attention.h"
 #include "layers/kimi_delta_attention.h"
@@ -21,8 +22,10 @@ absl::StatusOr<std::unique_ptr<Attention>> LoadRecurrent(ThreadPool& pool, Weigh
                                                          const ModelConfig& config, int64_t layer,
                                                          const RecurrentNames& names,
                                                          ColumnExchange& columns) {
+  FM_CHECK(!config.convolved());  // whose layers attend
   switch (config.recurrent.kind) {
     case Recurrence::kDeltaRule:
+    case Recurrence::kConvolvedAttention:
       break;
     case Recurrence::kStateSpace:
       return Mamba2::Load(pool, loader, config, layer, names, columns);
@@ -92,6 +95,9 @@ RecurrentState::Shape StateShape(const ModelConfig& config, int64_t units, int64
       break;
     case Recurrence::kLightning:
       shape.layer = LightningMixer::HeadsOf(config).state();
+      break;
+    case Recurrence::kConvolvedAttention:
+      shape.layer = ConvolvedProjection::StateOf(config, units);
       break;
   }
   return shape;

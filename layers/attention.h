@@ -39,7 +39,7 @@ struct AttentionStep {
   std::span<const float> temperature;    // [T], of q in layers without rotation; empty: none
   std::span<const float> position_bias;  // AttentionParams::position_bias of all heads, and reach
   int64_t reach = 0;
-  RecurrentState* state = nullptr;  // of Mixer::kRecurrent; null: the model has none
+  RecurrentState* state = nullptr;  // of layers that have one; null: the model has none
   RowPages* rows = nullptr;         // of Mixer::kCompressed and IndexerConfig::pool; likewise
   // Of sparse attention: keys of indexers, one layer for each, and what the last indexer chose; the
   // latter is null where every query sees all keys.

@@ -2,6 +2,7 @@
 #include "layers/grouped_attention.h"
 
 #include <algorithm>
+#include <limits>
 #include <utility>
 
 #include "layers/norm.h"
@@ -40,7 +41,14 @@ absl::StatusOr<std::unique_ptr<Attention>> GroupedAttention::Load(
     ThreadPool& pool, WeightLoader& loader, const ModelConfig& config, int64_t layer,
     const AttentionNames& names, ColumnExchange& columns) {
   std::unique_ptr<GroupedAttention> a(new GroupedAttention(config, layer, columns));
-  FM_RETURN_IF_ERROR(a->LoadProjections(pool, loader, config, names));
+  if (config.convolved()) {
+    FM_ASSIGN_OR_RETURN(
+        a->convolved_,
+        ConvolvedProjection::Load(pool, loader, config, layer, names,
+                                  KvHeadSplit(config, a->kind_, columns.size()), a->rank()));
+  } else {
+    FM_RETURN_IF_ERROR(a->LoadProjections(pool, loader, config, names));
+  }
   FM_RETURN_IF_ERROR(a->LoadOutput(pool, loader, config.hidden, config.output_bias, names.o));
   FM_RETURN_IF_ERROR(a->LoadNorms(loader, config, names));
   if (config.attention_gate == AttentionGate::kOwn) {
@@ -119,6 +127,8 @@ absl::Status GroupedAttention::LoadNorms(WeightLoader& loader, const ModelConfig
       if (kind_.rope) q_norm_.assign(static_cast<size_t>(q_width), 1.0f);
       k_norm_ = q_norm_;
       return absl::OkStatus();
+    case QkNormKind::kUnitScaledKeys:
+      return LoadKeyScales(loader, names);
     case QkNormKind::kRows:
       q_width = queries_.cols();
       k_width = keys_.cols();
@@ -136,9 +146,27 @@ absl::Status GroupedAttention::LoadNorms(WeightLoader& loader, const ModelConfig
   return absl::OkStatus();
 }
 
+absl::Status GroupedAttention::LoadKeyScales(WeightLoader& loader, const AttentionNames& names) {
+  const int64_t dim = rotary_.head_dim;
+  q_norm_.assign(static_cast<size_t>(dim), 1.0f);
+  k_norm_ = q_norm_;
+  // The authors divide by a length of at least 2^-23, which no vector but zeros falls short of.
+  constexpr float kShortest = std::numeric_limits<float>::epsilon();
+  norm_eps_ = kShortest * kShortest / static_cast<float>(dim);
+  FM_ASSIGN_OR_RETURN(const std::vector<float> scales,
+                      loader.Vector(names.key_scales, keys_.cols() / dim));
+  const int64_t first = keys_.begin(rank()) / dim;
+  for (int64_t head = first; head < first + kv_heads_; ++head) {
+    key_scales_.insert(key_scales_.end(), static_cast<size_t>(dim),
+                       scales[static_cast<size_t>(head)]);
+  }
+  return absl::OkStatus();
+}
+
 void GroupedAttention::NormaliseHeads(LayerContext& ctx, Matrix q, Matrix k) const {
   if (!q_norm_.empty()) HeadRmsNorm(ctx.pool, std::ssize(q_norm_), q_norm_, norm_eps_, q);
   if (!k_norm_.empty()) HeadRmsNorm(ctx.pool, std::ssize(k_norm_), k_norm_, norm_eps_, k);
+  if (!key_scales_.empty()) ShiftScale(ctx.pool, k, {}, key_scales_, k);
 }
 
 Matrix GroupedAttention::Values(LayerContext& ctx, ConstMatrix k, Matrix v) const {
@@ -158,7 +186,11 @@ void GroupedAttention::Attend(LayerContext& ctx, const AttentionStep& step, KvCa
   const int64_t k_width = caches ? keys_.width(rank()) : 0;
   const int64_t v_width = caches && !kind_.keys_are_values ? values_.width(rank()) : 0;
   const Matrix qkv = ctx.workspace.GetMatrix(x.rows, q_width + k_width + v_width);
-  GemmStack(ctx.pool, x, qkv_, qkv_bias_, ctx.workspace, qkv);
+  if (convolved_) {
+    convolved_->Project(ctx, step, x, qkv);
+  } else {
+    GemmStack(ctx.pool, x, qkv_, qkv_bias_, ctx.workspace, qkv);
+  }
   Matrix q = qkv.Columns(0, q_width);
   Matrix gate;
   if (gated_queries_) {

@@ -8,6 +8,7 @@
 
 #include "layers/attention.h"
 #include "layers/block_indexer.h"
+#include "layers/convolved_projection.h"
 
 namespace folkmoot {
 
@@ -26,6 +27,7 @@ class GroupedAttention final : public UniformAttention {
                         const AttentionNames& names);
   absl::Status LoadNorms(WeightLoader& loader, const ModelConfig& config,
                          const AttentionNames& names);
+  absl::Status LoadKeyScales(WeightLoader& loader, const AttentionNames& names);
   void Attend(LayerContext& ctx, const AttentionStep& step, KvCache& cache, ConstMatrix x,
               Matrix attended) const override;
   void NormaliseHeads(LayerContext& ctx, Matrix q, Matrix k) const;
@@ -40,13 +42,15 @@ class GroupedAttention final : public UniformAttention {
   int64_t kv_heads_ = 0;    // of this rank
   float norm_eps_ = 0;
   bool norm_after_rope_ = false;
-  std::vector<PackedMatrix> qkv_;        // one matrix, or several where their types differ
-  std::vector<float> qkv_bias_;          // empty: none
-  std::vector<float> q_norm_, k_norm_;   // [head_dim], [columns of all heads], or empty
-  std::vector<float> v_norm_;            // [value_dim] of ones, or empty
-  std::vector<float> sinks_;             // [heads of this rank] or empty
-  std::optional<BlockIndexer> indexer_;  // LayerConfig::indexer
-  PackedMatrix gate_;                    // [columns of this rank's heads, or the heads, H] or empty
+  std::optional<ConvolvedProjection> convolved_;  // Recurrence::kConvolvedAttention; or:
+  std::vector<PackedMatrix> qkv_;                 // one matrix, or several where their types differ
+  std::vector<float> qkv_bias_;                   // empty: none
+  std::vector<float> q_norm_, k_norm_;            // [head_dim], [columns of all heads], or empty
+  std::vector<float> v_norm_;                     // [value_dim] of ones, or empty
+  std::vector<float> key_scales_;                 // [columns of this rank's keys] or empty
+  std::vector<float> sinks_;                      // [heads of this rank] or empty
+  std::optional<BlockIndexer> indexer_;           // LayerConfig::indexer
+  PackedMatrix gate_;  // [columns of this rank's heads, or the heads, H] or empty
   GateFunction gate_function_ = GateFunction::kSigmoid;
   float value_scale_ = 1;
   float clip_ = 0;              // 0: none

@@ -25,7 +25,11 @@ struct AttentionNames {
   std::string qkv;             // one module in place of the three, rows of q, k and v; empty: none
   std::string q_norm, k_norm;  // modules
   std::string sinks;           // [heads]
-  std::string gate;            // module; AttentionGate::kOwn
+  // Convolved attention, modules: what makes the half of v that belongs to the next row, v being
+  // the other; and kernels, [channels, 1, rows] and [channels, numbers of a head, rows]; whole:
+  // what keys are multiplied with, [key heads], QkNormKind::kUnitScaledKeys.
+  std::string v_delayed, convolution, head_convolution, key_scales;
+  std::string gate;  // module; AttentionGate::kOwn
   // Latent attention, modules: q where it is of low rank, its norm, and what makes q of it; the
   // same of keys and values, whose first matrix has the shared rotated key too.
   std::string q_a, q_a_norm, q_b;
@@ -88,9 +92,18 @@ struct ExpertNames {
   std::string packed_down_bias = {};
 };
 
+// A router that is a network (MoeConfig::router_hidden; layers/router_network.h), modules: what
+// makes its vectors, their norm, two hidden layers, and the outputs, a matrix without a bias;
+// whole: what the vectors of the layer before are multiplied with, [R].
+struct RouterNames {
+  std::string in, norm, first, second, out;
+  std::string carried;
+};
+
 // Tensor names of one layer's MoE block.
 struct MoeNames {
   std::string router;              // [E, H]
+  RouterNames network = {};        // in its place
   bool router_transposed = false;  // [H, E]
   std::string packed_router;       // in checkpoints without the first; empty: it has no other name
   std::string router_bias;         // [E]; MoeConfig::router_bias
@@ -112,6 +125,16 @@ struct MoeNames {
   std::string shared_gate;            // [1, H]: its sigmoid gate; empty: it has none
 };
 
+// Whole, [H] each (layers/learned_residual.h).
+struct RowScaleNames {
+  std::string shift, scale;
+};
+
+// Of what a part of a layer gives, and of the stream that it joins.
+struct ResidualNames {
+  RowScaleNames given, stream;
+};
+
 struct LayerNames {
   std::string input_norm;  // modules; ModelConfig::input_norms
   std::string ffn_norm;
@@ -131,7 +154,8 @@ struct LayerNames {
   // LayerConfig::beside: norms of what the dense network gives and of what experts read and give,
   // modules, and the norm of what the router reads, whole: it has a weight alone.
   std::string dense_post_norm, expert_norm, expert_post_norm, router_norm;
-  HyperNames attention_streams, ffn_streams;  // ModelConfig::hyper
+  HyperNames attention_streams, ffn_streams;       // ModelConfig::hyper
+  ResidualNames attention_residual, ffn_residual;  // ResidualConfig::learned
   // ModelConfig::layer_inputs, modules [P, H], [H, P] and [H]; and layer_scalars, [1].
   std::string input_gate, input_projection, input_post_norm;
   std::string scalar;
@@ -147,7 +171,8 @@ struct EndNames {
   std::string encoder_embedding = {}, decoder_embedding = {};
   // ModelConfig::layer_inputs: [its vocabulary, layers * P], and modules [layers * P, H] and [P].
   std::string input_embedding = {}, input_projection = {}, input_norm = {};
-  HyperNames streams = {};  // ModelConfig::hyper
+  HyperNames streams = {};             // ModelConfig::hyper
+  RowScaleNames embedding_scale = {};  // ResidualConfig::learned
 };
 
 AttentionNames UsualAttentionNames(const std::string& prefix);

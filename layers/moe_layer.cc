@@ -31,30 +31,10 @@ absl::StatusOr<MoeLayer> MoeLayer::Load(ThreadPool& pool, WeightLoader& loader,
   MoeLayer layer(columns);
   layer.router_softcap_ = config.moe.router_softcap;
   layer.output_scale_ = config.moe.output_scale;
+  layer.outputs_ = config.moe.outputs();
   layer.output_ = OutputSplit(config.hidden, columns.size());
   layer.combined_ = OutputSplit(config.expert_width(), columns.size());
-  const int64_t outputs = config.moe.outputs();
-  FM_ASSIGN_OR_RETURN(layer.router_, loader.Pack(pool, {.name = names.router,
-                                                        .n = outputs,
-                                                        .k = config.hidden,
-                                                        .exact = true,
-                                                        .transposed = names.router_transposed}));
-  if (config.moe.router_bias) {
-    FM_ASSIGN_OR_RETURN(layer.router_bias_, loader.Vector(names.router_bias, outputs));
-  }
-  if (kind.hashed) {
-    FM_ASSIGN_OR_RETURN(layer.token_table_,
-                        loader.DistinctIds(names.token_table, config.vocab, config.top_k(kind),
-                                           config.moe.experts));
-  } else if (config.moe.selection_bias) {
-    const int64_t rows = names.selection_bias_rows;
-    FM_ASSIGN_OR_RETURN(layer.selection_bias_,
-                        rows > 0 ? loader.Row(names.selection_bias, outputs, 0, rows)
-                                 : loader.Vector(names.selection_bias, outputs));
-  }
-  if (config.moe.weight_scales) {
-    FM_ASSIGN_OR_RETURN(layer.weight_scales_, loader.Vector(names.weight_scales, outputs));
-  }
+  FM_RETURN_IF_ERROR(layer.LoadRouter(pool, loader, config, kind, names));
   FM_ASSIGN_OR_RETURN(layer.experts_, Experts::Load(pool, loader, config, kind, names.experts,
                                                     placement, rank, columns));
   if (config.moe.latent > 0) {
@@ -76,6 +56,35 @@ absl::StatusOr<MoeLayer> MoeLayer::Load(ThreadPool& pool, WeightLoader& loader,
     }
   }
   return layer;
+}
+
+absl::Status MoeLayer::LoadRouter(ThreadPool& pool, WeightLoader& loader, const ModelConfig& config,
+                                  const LayerConfig& kind, const MoeNames& names) {
+  if (config.moe.router_hidden > 0) {
+    FM_ASSIGN_OR_RETURN(network_, RouterNetwork::Load(pool, loader, config, kind, names.network));
+  } else {
+    FM_ASSIGN_OR_RETURN(router_, loader.Pack(pool, {.name = names.router,
+                                                    .n = outputs_,
+                                                    .k = config.hidden,
+                                                    .exact = true,
+                                                    .transposed = names.router_transposed}));
+  }
+  if (config.moe.router_bias) {
+    FM_ASSIGN_OR_RETURN(router_bias_, loader.Vector(names.router_bias, outputs_));
+  }
+  if (kind.hashed) {
+    FM_ASSIGN_OR_RETURN(token_table_, loader.DistinctIds(names.token_table, config.vocab,
+                                                         config.top_k(kind), config.moe.experts));
+  } else if (config.moe.selection_bias) {
+    const int64_t rows = names.selection_bias_rows;
+    FM_ASSIGN_OR_RETURN(selection_bias_, rows > 0
+                                             ? loader.Row(names.selection_bias, outputs_, 0, rows)
+                                             : loader.Vector(names.selection_bias, outputs_));
+  }
+  if (config.moe.weight_scales) {
+    FM_ASSIGN_OR_RETURN(weight_scales_, loader.Vector(names.weight_scales, outputs_));
+  }
+  return absl::OkStatus();
 }
 
 absl::Status MoeLayer::LoadLatent(ThreadPool& pool, WeightLoader& loader, const ModelConfig& config,
@@ -138,10 +147,14 @@ absl::StatusOr<Matrix> MoeLayer::Combine(LayerContext& ctx, int64_t rows, WaitLa
   return out;
 }
 
-absl::StatusOr<Routing> MoeLayer::Route(LayerContext& ctx, const ForwardBatch& batch,
-                                        ConstMatrix x) {
-  const Matrix logits = ctx.workspace.GetMatrix(x.rows, router_.n());
-  Gemm(ctx.pool, x, router_, {}, ctx.workspace, logits);
+absl::StatusOr<Routing> MoeLayer::Route(LayerContext& ctx, const ForwardBatch& batch, ConstMatrix x,
+                                        Matrix carried) {
+  const Matrix logits = ctx.workspace.GetMatrix(x.rows, outputs_);
+  if (network_) {
+    network_->Route(ctx, x, carried, logits);
+  } else {
+    Gemm(ctx.pool, x, router_, {}, ctx.workspace, logits);
+  }
   if (router_softcap_ > 0) SoftCap(ctx.pool, router_softcap_, logits);
   FM_ASSIGN_OR_RETURN(const Routing routing, moe_router_.Route(ctx, batch, logits));
   for (size_t i = 0; !weight_scales_.empty() && i < routing.weight.size(); ++i) {
@@ -152,9 +165,9 @@ absl::StatusOr<Routing> MoeLayer::Route(LayerContext& ctx, const ForwardBatch& b
 }
 
 absl::StatusOr<Matrix> MoeLayer::Forward(LayerContext& ctx, const ForwardBatch& batch,
-                                         ConstMatrix x, ConstMatrix routed) {
+                                         ConstMatrix x, ConstMatrix routed, Matrix carried) {
   const Workspace::Position mark = ctx.workspace.Mark();
-  FM_ASSIGN_OR_RETURN(const Routing routing, Route(ctx, batch, routed));
+  FM_ASSIGN_OR_RETURN(const Routing routing, Route(ctx, batch, routed, carried));
   if (ctx.observer != nullptr) ctx.observer->OnRouting(layer_, routing);
 
   const bool alone = columns_->size() == 1;  // has all columns of its experts

@@ -24,6 +24,7 @@
 #include "layers/layer_context.h"
 #include "layers/layer_names.h"
 #include "layers/moe_router.h"
+#include "layers/router_network.h"
 #include "parallel/dispatcher.h"
 #include "runtime/model_config.h"
 
@@ -43,17 +44,20 @@ class MoeLayer {
   // of the model from 0. top_k: GateInput::top_k.
   void Bind(int layer, int moe_index, const Gate& gate, int64_t top_k, Dispatcher& dispatcher);
 
-  // x [T, H], of which `routed`, mostly x itself, is what the router reads. Returns [T, H], which
-  // lives as matrices of ColumnExchange do. Collective over ctx.experts and the ranks of the
-  // exchange, also with T = 0.
+  // x [T, H], of which `routed`, mostly x itself, is what the router reads; `carried`: see
+  // RouterNetwork. Returns [T, H], which lives as matrices of ColumnExchange do. Collective over
+  // ctx.experts and the ranks of the exchange, also with T = 0.
   absl::StatusOr<Matrix> Forward(LayerContext& ctx, const ForwardBatch& batch, ConstMatrix x,
-                                 ConstMatrix routed);
+                                 ConstMatrix routed, Matrix carried = {});
 
  private:
   explicit MoeLayer(ColumnExchange& columns) : columns_(&columns) {}
   absl::Status LoadLatent(ThreadPool& pool, WeightLoader& loader, const ModelConfig& config,
                           const MoeNames& names);
-  absl::StatusOr<Routing> Route(LayerContext& ctx, const ForwardBatch& batch, ConstMatrix x);
+  absl::Status LoadRouter(ThreadPool& pool, WeightLoader& loader, const ModelConfig& config,
+                          const LayerConfig& kind, const MoeNames& names);
+  absl::StatusOr<Routing> Route(LayerContext& ctx, const ForwardBatch& batch, ConstMatrix x,
+                                Matrix carried);
   // What is sent to experts.
   ConstMatrix ExpertRows(LayerContext& ctx, ConstMatrix x) const;
   // This rank's columns of [T, H] from the experts of all.
@@ -69,7 +73,9 @@ class MoeLayer {
   MoeRouter moe_router_;
   Dispatcher* dispatcher_ = nullptr;
   std::unique_ptr<DispatchHandle> handle_;
-  PackedMatrix router_;
+  PackedMatrix router_;                   // [outputs, H], or:
+  std::optional<RouterNetwork> network_;  // MoeConfig::router_hidden
+  int64_t outputs_ = 0;                   // of the router
   std::optional<Experts> experts_;
   std::optional<DenseFfn> shared_;
   std::vector<float> shared_gate_;                   // [H] or empty

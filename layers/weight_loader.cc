@@ -26,6 +26,11 @@ bool FitsShape(std::span<const int64_t> stored, std::span<const int64_t> wanted)
   // A vector with lengths of one around it (A_log of Kimi Linear).
   const bool around = stored.size() == 4 && stored[0] == 1 && stored[1] == 1 && stored[3] == 1;
   if (wanted.size() == 1 && around && stored[2] == wanted[0]) return true;
+  // A kernel that each head has for itself, as a matrix (ZAYA1).
+  const bool kernel = stored.size() == 3 && wanted.size() == 2 && stored[0] == wanted[0];
+  if (kernel && stored[1] > 0 && wanted[1] % stored[1] == 0) {
+    return wanted[1] / stored[1] == stored[2];
+  }
   return wanted.size() == 3 && stored.size() == 2 && stored[1] == wanted[2] && wanted[0] > 0 &&
          stored[0] % wanted[0] == 0 && stored[0] / wanted[0] == wanted[1];
 }

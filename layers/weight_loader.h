@@ -36,7 +36,8 @@ std::vector<int64_t> StoredShape(const TensorRef& ref);
 std::vector<int64_t> VectorShape(int64_t n, int64_t taps);
 
 // Has a checkpoint the tensor as it is asked for? The experts of one tensor [E, I, H] may lie in
-// [E * I, H] (DBRX), and a vector in [1, 1, n, 1]: it is the same memory.
+// [E * I, H] (DBRX), a vector in [1, 1, n, 1], and a matrix [n, k] in a kernel [n, k / rows, rows]:
+// it is the same memory.
 bool FitsShape(std::span<const int64_t> stored, std::span<const int64_t> wanted);
 
 // What becomes of weights on their way into memory.

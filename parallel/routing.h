@@ -13,8 +13,8 @@ namespace folkmoot {
 enum class SlotState : uint8_t { kKept, kRejected, kOverflow };
 
 // What the layer does for a choice. Kept choices of a real expert are dispatched; kept choices of a
-// zero expert (LongCat-Flash) and overflowed choices under `passthrough` add weight * x; the others
-// add nothing.
+// zero expert (LongCat-Flash) and overflowed choices under `passthrough` add weight * x; the
+// others, those of zero experts that give nothing (ZAYA1) among them, add nothing.
 enum class SlotAction : uint8_t { kNone, kExpert, kIdentity };
 
 // Arrays [T, K], slot 0 = best. Memory belongs to the step's workspace.

@@ -90,6 +90,8 @@ struct LayerConfig {
   bool overlapping = false;
   // What experts a token has is read from a table by its id (DeepSeek-V4).
   bool hashed = false;
+  // Of MoeConfig::router_hidden: the router takes up what that of the layer before handed on.
+  bool carried_router = false;
   // Of sparse attention (IndexerConfig): chooses keys itself; else those of the layer before count.
   bool indexer = false;
   // Of Activation::kLimitedSwiglu, or of kCappedSwiglu where there is no ModelConfig::swiglu_limit:
@@ -117,7 +119,11 @@ struct MoeConfig {
   // Routed experts read and write vectors of so many numbers, which one matrix makes of the hidden
   // ones and another turns back (Nemotron 3 Super); 0: hidden ones.
   int64_t latent = 0;
-  int64_t zero_experts = 0;     // that give back what they get, after the others (LongCat)
+  // The router is a network on vectors of so many numbers, which it hands on from layer to layer
+  // (ZAYA1; layers/router_network.h); 0: it is one matrix.
+  int64_t router_hidden = 0;
+  // After the others: that give back what they get (LongCat), or nothing (ZAYA1).
+  int64_t zero_experts = 0;
   double mixer_eps = 0.0;       // of gates with SparseMixer (Phi-MoE)
   bool router_bias = false;     // added to the logits
   bool selection_bias = false;  // added to what experts are chosen by, not to their weights
@@ -137,8 +143,16 @@ struct MoeConfig {
 };
 
 // RMSNorm on q and k: of each head, or of all heads of a token together (OLMoE), before RoPE; of
-// each head after it (Hunyuan); the same without weights, in layers that rotate (Llama 4).
-enum class QkNormKind : uint8_t { kNone, kHeads, kRows, kHeadsAfterRope, kUnitAfterRope };
+// each head after it (Hunyuan); the same without weights, in layers that rotate (Llama 4); without
+// weights before it, where keys are multiplied with a number of their head (ZAYA1).
+enum class QkNormKind : uint8_t {
+  kNone,
+  kHeads,
+  kRows,
+  kHeadsAfterRope,
+  kUnitAfterRope,
+  kUnitScaledKeys
+};
 
 // kRmsPlusOne multiplies with 1 + weight (Gemma).
 enum class NormKind : uint8_t { kRms, kRmsPlusOne, kLayer };
@@ -212,18 +226,21 @@ struct HyperConfig {
 // 4, Nemotron-H; runtime/ops/state_space.h), a convolution of few rows alone (LFM2;
 // runtime/ops/short_convolution.h), the selective scan of Mamba (Jamba;
 // runtime/ops/selective_scan.h), or linear attention that forgets at a fixed pace (MiniMax-01;
-// runtime/ops/lightning_attention.h).
+// runtime/ops/lightning_attention.h). Of convolved attention it stands beside them: q and k of all
+// layers with Mixer::kAttention go through two convolutions (ZAYA1; layers/convolved_projection.h).
 enum class Recurrence : uint8_t {
   kDeltaRule,
   kStateSpace,
   kShortConvolution,
   kSelectiveScan,
-  kLightning
+  kLightning,
+  kConvolvedAttention
 };
 
 struct RecurrentConfig {
   Recurrence kind = Recurrence::kDeltaRule;
-  int64_t kernel = 0;  // rows that the causal convolution sees
+  int64_t kernel = 0;       // rows that the causal convolution sees
+  int64_t head_kernel = 0;  // of convolved attention: and the second one, within each head
   // A state space has key_heads groups of B and C, and value_heads heads, with a state of key_dim
   // by value_dim numbers each. A short convolution has no heads, a selective scan one of value_dim
   // channels with key_dim numbers each, lightning attention as many of each, of the same size.
@@ -254,6 +271,9 @@ struct ResidualFactors {
 struct ResidualConfig {
   bool of_norm = false;  // else the stream stays, and residual_multiplier is what outputs count
   ResidualFactors attention, recurrent, ffn;  // by what the part is
+  // The stream and what parts give are shifted and scaled by learned vectors before they are added
+  // up, and embeddings are, too (ZAYA1; layers/learned_residual.h).
+  bool learned = false;
 };
 
 // What heads give is multiplied with sigmoids: of a matrix of their own (Trinity), or of outputs
@@ -332,7 +352,7 @@ struct ModelConfig {
   bool layer_scalars = false;   // the stream behind a layer is multiplied with a number of it
   LatentConfig latent;          // kv_rank == 0: attention has keys and values of its own
   IndexerConfig indexer;        // of attention that is sparse
-  RecurrentConfig recurrent;    // of layers with Mixer::kRecurrent
+  RecurrentConfig recurrent;    // of layers with Mixer::kRecurrent, or of convolved attention
   CompressedConfig compressed;  // of layers with Mixer::kCompressed
   HyperConfig hyper;
   ResidualConfig residual;
@@ -358,8 +378,11 @@ struct ModelConfig {
 
   bool has_encoder() const { return encoder.layers > 0; }
   int64_t decoder_layers() const { return static_cast<int64_t>(layers.size()) - encoder.layers; }
+  bool convolved() const { return recurrent.kind == Recurrence::kConvolvedAttention; }
   // Layers whose state a sequence has beside its pages, and those with keys and values in them.
-  int64_t recurrent_layers() const { return layers_with(Mixer::kRecurrent); }
+  int64_t recurrent_layers() const {
+    return convolved() ? cache_layers() : layers_with(Mixer::kRecurrent);
+  }
   int64_t compressed_layers() const { return layers_with(Mixer::kCompressed); }
   int64_t cache_layers() const;
   int64_t layers_with(Mixer mixer) const;

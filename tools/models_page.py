@@ -98,6 +98,7 @@ NAMES = {
     "solar_open": "Solar Open",
     "step3p7": "Step-3.7-Flash (its text model), Step-3.5-Flash",
     "switch_transformers": "Switch Transformers (encoder and decoder)",
+    "zaya": "ZAYA1",
 }
 
 HEAD = """# Models

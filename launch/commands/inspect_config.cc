@@ -63,10 +63,9 @@ struct LayerCounts {
 };
 
 LayerCounts CountLayers(const ModelConfig& config) {
-  LayerCounts counts;
+  LayerCounts counts = {.recurrent = config.recurrent_layers()};
   for (const LayerConfig& layer : config.layers) {
     if (layer.ffn) (layer.moe ? counts.moe : counts.dense) += 1;
-    counts.recurrent += layer.mixer == Mixer::kRecurrent ? 1 : 0;
     if (layer.sliding_window == 0) continue;
     counts.sliding += 1;
     counts.window = layer.sliding_window;
@@ -145,6 +144,8 @@ std::string_view QkNormText(QkNormKind kind) {
     case QkNormKind::kHeadsAfterRope:
     case QkNormKind::kUnitAfterRope:
       return ", norms of rotated q/k";
+    case QkNormKind::kUnitScaledKeys:
+      return ", q/k norms, keys scaled by heads";
   }
   return "";
 }
@@ -202,6 +203,9 @@ std::string RecurrentText(const RecurrentConfig& recurrent) {
                          recurrent.kernel);
     case Recurrence::kLightning:
       return fmt::format("{} heads of {}", recurrent.value_heads, recurrent.value_dim);
+    case Recurrence::kConvolvedAttention:
+      return fmt::format("q and k over {} rows by numbers and {} rows by heads", recurrent.kernel,
+                         recurrent.head_kernel);
   }
   return fmt::format("{} value heads of {}, {} key heads of {}, convolution over {} rows",
                      recurrent.value_heads, recurrent.value_dim, recurrent.key_heads,
@@ -237,6 +241,10 @@ void AddMoeRows(const ModelConfig& config, KeyValues& table) {
                                     [](const LayerConfig& layer) { return layer.hashed; });
   if (hashed > 0) experts += fmt::format(", by a table of tokens in {} layers", hashed);
   if (moe.latent > 0) experts += fmt::format(", on vectors of {}", moe.latent);
+  if (moe.router_hidden > 0) {
+    experts += fmt::format(", by networks on vectors of {} that go on from layer to layer",
+                           moe.router_hidden);
+  }
   if (moe.zero_experts > 0) experts += fmt::format(", {} that do nothing", moe.zero_experts);
   if (moe.groups > 1) {
     experts += fmt::format(", of {} of {} groups", moe.chosen_groups, moe.groups);
@@ -272,6 +280,7 @@ void AddConfigRows(const ModelConfig& config, KeyValues& table) {
     table.Add("residual", residual);
   }
   if (config.residual.of_norm) table.Add("residual", ResidualText(config));
+  if (config.residual.learned) table.Add("residual", "shifted and scaled, as what joins it is");
   table.Add("attention", AttentionText(config));
   AddRecurrentRows(config, table);
   AddMoeRows(config, table);

@@ -243,16 +243,18 @@ void ConfiguredGate::FinishToken(Decisions& d, int64_t token, Routing& routing) 
     const Claim claim = d.claim[at];
     const bool passes = claim == Claim::kOverflow && config_.overflow == Overflow::kPassthrough;
     const bool zero_expert = d.expert[at] >= config_.num_experts - config_.zero_experts;
-    const double weight = divisor > 0 ? config_.scale * (d.raw[at] / divisor) : 0.0;
+    const bool nothing = zero_expert && config_.zero_output == ZeroOutput::kNothing;
+    const double weight = divisor > 0 && !nothing ? config_.scale * (d.raw[at] / divisor) : 0.0;
     routing.expert[at] = d.expert[at];
     routing.place[at] = d.place[at];
     routing.weight[at] = IsLive(claim) || passes ? static_cast<float>(weight) : 0.0f;
     routing.state[at] = IsLive(claim)               ? SlotState::kKept
                         : claim == Claim::kOverflow ? SlotState::kOverflow
                                                     : SlotState::kRejected;
-    routing.action[at] = passes || (IsLive(claim) && zero_expert) ? SlotAction::kIdentity
-                         : IsLive(claim)                          ? SlotAction::kExpert
-                                                                  : SlotAction::kNone;
+    routing.action[at] = nothing                                    ? SlotAction::kNone
+                         : passes || (IsLive(claim) && zero_expert) ? SlotAction::kIdentity
+                         : IsLive(claim)                            ? SlotAction::kExpert
+                                                                    : SlotAction::kNone;
   }
 }
 

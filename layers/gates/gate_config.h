@@ -57,6 +57,8 @@ enum class Priority : uint8_t { kSlotMajor, kTokenMajor, kBatchPrioritized, kWei
 enum class Overflow : uint8_t { kResidual, kPassthrough, kReroute };
 enum class ApplyTo : uint8_t { kOutput, kInput };
 enum class SharedGate : uint8_t { kNone, kSigmoid, kSoftmax2 };
+// What zero experts give for x: x, or nothing.
+enum class ZeroOutput : uint8_t { kIdentity, kNothing };
 // What keys the random draws of a token: a hash of its prefix, or the id of its sequence.
 enum class RngScope : uint8_t { kPrefix, kSequenceId };
 
@@ -129,7 +131,9 @@ struct GateConfig {
   ApplyTo apply_to = ApplyTo::kOutput;
   bool shared = false;
   SharedGate shared_gate = SharedGate::kNone;
-  int zero_experts = 0;  // the last ids are the identity (LongCat-Flash)
+  int zero_experts = 0;  // the last ids: experts without weights
+  // kNothing: a token that chooses one skips the experts, and the slot weighs 0 (ZAYA1).
+  ZeroOutput zero_output = ZeroOutput::kIdentity;
 
   uint64_t seed = 0;
   RngScope rng_scope = RngScope::kPrefix;

@@ -102,6 +102,9 @@ constexpr std::array<EnumName<SharedGate>, 3> NamesOf(SharedGate) {
            {"sigmoid", SharedGate::kSigmoid},
            {"softmax2", SharedGate::kSoftmax2}}};
 }
+constexpr std::array<EnumName<ZeroOutput>, 2> NamesOf(ZeroOutput) {
+  return {{{"identity", ZeroOutput::kIdentity}, {"nothing", ZeroOutput::kNothing}}};
+}
 constexpr std::array<EnumName<RngScope>, 2> NamesOf(RngScope) {
   return {{{"prefix", RngScope::kPrefix}, {"sequence_id", RngScope::kSequenceId}}};
 }
@@ -146,6 +149,7 @@ void VisitGateFields(Config& config, Visitor&& visit) {
   visit("shared", config.shared);
   visit("shared_gate", config.shared_gate);
   visit("zero_experts", config.zero_experts);
+  visit("zero_output", config.zero_output);
   visit("seed", config.seed);
   visit("rng_scope", config.rng_scope);
 }

@@ -206,6 +206,12 @@ GateConfig LongcatFlash(int e) {
   c.scale = 6.0;
   return c;
 }
+GateConfig Zaya1(int e) {
+  GateConfig c = Plain(e, 1);
+  c.zero_experts = 1;
+  c.zero_output = ZeroOutput::kNothing;
+  return c;
+}
 GateConfig Top2RandomShared(int e) {
   GateConfig c = WithShared(WithExtra(Before2(e), ExtraPolicy::kRandom));
   // Dropless; a capacity given later is causal and independent of the batch.
@@ -263,6 +269,7 @@ constexpr std::array kPresets = {
     GatePreset{"ernie-4.5", 64, Ernie45, "ERNIE 4.5 21B-A3B; add its selection_bias"},
     GatePreset{"minimax-m2", 256, MinimaxM2, "MiniMax-M2; add its selection_bias"},
     GatePreset{"longcat-flash", 768, LongcatFlash, "LongCat-Flash, 512 + 256 zero experts"},
+    GatePreset{"zaya1", 17, Zaya1, "ZAYA1, 16 experts and none; add its selection_bias"},
 };
 
 }  // namespace

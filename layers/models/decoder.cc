@@ -19,6 +19,16 @@ ConstMatrix PostNormed(LayerContext& ctx, const std::optional<Norm>& norm, Const
   return memory;
 }
 
+// What is added to the stream of `x`, which a part gave: `x`, or its scaled form in `memory`, where
+// the stream is scaled, too.
+ConstMatrix Scaled(LayerContext& ctx, const std::optional<LearnedResidual>& residual, ConstMatrix x,
+                   Matrix stream, Matrix memory) {
+  if (!residual) return x;
+  residual->stream.Apply(ctx, stream, stream);
+  residual->given.Apply(ctx, x, memory);
+  return memory;
+}
+
 ResidualFactors FactorsOf(const ModelConfig& config, const LayerConfig& layer, bool ffn) {
   if (!config.residual.of_norm) return {.added = config.residual_multiplier};
   if (ffn) return config.residual.ffn;
@@ -41,7 +51,7 @@ absl::StatusOr<Matrix> DecoderModel::Forward(LayerContext& ctx, const ForwardBat
 absl::Status DecoderModel::RunBlocks(LayerContext& ctx, const ForwardBatch& batch,
                                      const AttentionStep& step, const Stream& stream) {
   const bool watched = ctx.observer != nullptr && ctx.observer->WantsLayerOutput();
-  const auto& [hidden, normed, shortcut, inputs] = stream;
+  const auto& [hidden, normed, shortcut, inputs, carried] = stream;
   NormBefore(0).Apply(ctx, hidden, normed);
   for (size_t i = 0; i < blocks_.size(); ++i) {
     Block& block = blocks_[i];
@@ -54,7 +64,8 @@ absl::Status DecoderModel::RunBlocks(LayerContext& ctx, const ForwardBatch& batc
       if (config_.parallel_blocks) {
         Add(ctx.pool, attended, hidden);
       } else {
-        const ConstMatrix added = PostNormed(ctx, block.attention_post_norm, attended, normed);
+        const ConstMatrix given = PostNormed(ctx, block.attention_post_norm, attended, normed);
+        const ConstMatrix added = Scaled(ctx, block.attention_residual, given, hidden, normed);
         Join(ctx, added, FactorsOf(config_, layer, false), block.feeds() ? block.ffn_norm : next,
              stream);
       }
@@ -62,6 +73,7 @@ absl::Status DecoderModel::RunBlocks(LayerContext& ctx, const ForwardBatch& batc
     if (block.feeds()) {
       FM_ASSIGN_OR_RETURN(const Matrix fed, Feed(ctx, batch, i, stream));
       ConstMatrix fed_back = PostNormed(ctx, block.ffn_post_norm, fed, normed);
+      fed_back = Scaled(ctx, block.ffn_residual, fed_back, hidden, normed);
       if (i > 0 && config_.layers[i - 1].shortcut) {
         Add(ctx.pool, fed_back, hidden);
         fed_back = shortcut;
@@ -82,7 +94,7 @@ absl::Status DecoderModel::RunBlocks(LayerContext& ctx, const ForwardBatch& batc
 
 void DecoderModel::Join(LayerContext& ctx, ConstMatrix output, const ResidualFactors& factors,
                         const Norm& next, const Stream& stream) const {
-  const auto& [hidden, normed, shortcut, inputs] = stream;
+  const auto& [hidden, normed, shortcut, inputs, carried] = stream;
   if (config_.residual.of_norm) {
     FM_CHECK(output.data != normed.data);  // no family has post norms, too
     for (int64_t t = 0; t < normed.rows; ++t)
@@ -98,7 +110,11 @@ DecoderModel::Stream DecoderModel::Embed(LayerContext& ctx, const ForwardBatch& 
   if (config_.layers.front().shortcut) {
     stream.shortcut = ctx.workspace.GetMatrix(batch.tokens(), config_.hidden);
   }
+  if (config_.moe.router_hidden > 0) {
+    stream.carried = ctx.workspace.GetMatrix(batch.tokens(), config_.moe.router_hidden);
+  }
   EmbedTokens(ctx, embedding_, batch.token_ids, config_.embedding_multiplier, stream.hidden);
+  if (embedding_scale_) embedding_scale_->Apply(ctx, stream.hidden, stream.hidden);
   if (inputs_) stream.inputs = inputs_->Make(ctx, batch.token_ids, stream.hidden);
   return stream;
 }
@@ -114,7 +130,8 @@ absl::StatusOr<Matrix> DecoderModel::Feed(LayerContext& ctx, const ForwardBatch&
   const Matrix normed = stream.normed;
   if (block.beside) return FeedBoth(ctx, batch, index, stream);
   if (block.moe) {
-    FM_ASSIGN_OR_RETURN(const Matrix routed, block.moe->Forward(ctx, batch, normed, normed));
+    FM_ASSIGN_OR_RETURN(const Matrix routed,
+                        block.moe->Forward(ctx, batch, normed, normed, stream.carried));
     if (!block.dense) return routed;
     for (int64_t t = 0; t < routed.rows; ++t) {
       std::copy_n(routed.Row(t), routed.cols, stream.shortcut.Row(t));

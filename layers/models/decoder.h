@@ -11,6 +11,7 @@
 #include "layers/attention.h"
 #include "layers/dense_ffn.h"
 #include "layers/hyper_connection.h"
+#include "layers/learned_residual.h"
 #include "layers/models/family.h"
 #include "layers/models/layer_inputs.h"
 #include "layers/models/model.h"
@@ -68,6 +69,8 @@ class DecoderModel : public Model {
     std::optional<ExpertNorms> beside;
     // ModelConfig::hyper: around attention, and around the FFN.
     std::optional<HyperConnection> attention_streams, ffn_streams;
+    // ResidualConfig::learned: of what attention gives, and of what the FFN gives.
+    std::optional<LearnedResidual> attention_residual, ffn_residual;
     // What happens to the stream behind them.
     std::optional<LayerInput> input;
     float scalar = 1.0f;
@@ -76,9 +79,9 @@ class DecoderModel : public Model {
     bool ends() const { return input || scalar != 1.0f; }
   };
   // Of one step, [T, H] each: the residual stream, what the next part reads, and what joins later
-  // (LayerConfig::shortcut); and what LayerInputs made.
+  // (LayerConfig::shortcut); what LayerInputs made; and what routers hand on (RouterNetwork).
   struct Stream {
-    Matrix hidden, normed, shortcut, inputs;
+    Matrix hidden, normed, shortcut, inputs, carried;
   };
 
   DecoderModel(const ModelConfig& config, const ModelOptions& options);
@@ -87,6 +90,7 @@ class DecoderModel : public Model {
   absl::Status LoadBlock(const LayerNames& names, WeightLoader& loader, int64_t index,
                          const ExpertPlacement& placement, int expert_rank, ThreadPool& pool);
   absl::Status LoadEnds(const EndNames& names, WeightLoader& loader, ThreadPool& pool);
+  absl::Status LoadResiduals(const LayerNames& names, WeightLoader& loader, Block& block) const;
   absl::StatusOr<ExpertNorms> LoadExpertNorms(const LayerNames& names, WeightLoader& loader) const;
   void BindGates(int blocks_per_layer);
   KvCache::Shape CacheShape(const CachePages& pages, int rank) const;
@@ -131,6 +135,7 @@ class DecoderModel : public Model {
   uint64_t placement_version_ = 0;
   std::unique_ptr<Dispatcher> dispatcher_;
   RowTable embedding_;
+  std::optional<RowScale> embedding_scale_;  // ResidualConfig::learned
   std::optional<LayerInputs> inputs_;
   std::vector<Block> blocks_;
   std::optional<HyperHead> streams_head_;  // ModelConfig::hyper
@@ -141,7 +146,7 @@ class DecoderModel : public Model {
   std::optional<KvCache> index_keys_;    // of IndexerConfig, where tokens have them
   ChosenKeys chosen_;                    // of a step, in its workspace
   std::optional<RowPages> rows_;         // of Mixer::kCompressed, or of pools of an indexer
-  std::optional<RecurrentState> state_;  // of Mixer::kRecurrent
+  std::optional<RecurrentState> state_;  // of layers that have one
   int64_t slots_ = 0;                    // of state_ that are no snapshots
   std::vector<AttentionSequence> attention_sequences_;
   ConstMatrix hidden_;  // of the last Forward, in its workspace

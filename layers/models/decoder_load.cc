@@ -235,6 +235,7 @@ absl::Status DecoderModel::LoadBlock(const LayerNames& names, WeightLoader& load
     FM_ASSIGN_OR_RETURN(block.ffn_streams,
                         HyperConnection::Load(pool, loader, config_, names.ffn_streams));
   }
+  if (config_.residual.learned) FM_RETURN_IF_ERROR(LoadResiduals(names, loader, block));
   if (config_.layer_inputs > 0) {
     FM_ASSIGN_OR_RETURN(block.input, LayerInput::Load(pool, loader, config_, names));
   }
@@ -256,6 +257,15 @@ absl::Status DecoderModel::LoadBlock(const LayerNames& names, WeightLoader& load
   FM_ASSIGN_OR_RETURN(block.dense, DenseFfn::Load(pool, loader, tensors, config_.activation,
                                                   FfnLimit(config_, layer.dense_limit),
                                                   config_.mlp_bias, *columns_));
+  return absl::OkStatus();
+}
+
+absl::Status DecoderModel::LoadResiduals(const LayerNames& names, WeightLoader& loader,
+                                         Block& block) const {
+  FM_ASSIGN_OR_RETURN(block.attention_residual,
+                      LearnedResidual::Load(loader, names.attention_residual, config_.hidden));
+  FM_ASSIGN_OR_RETURN(block.ffn_residual,
+                      LearnedResidual::Load(loader, names.ffn_residual, config_.hidden));
   return absl::OkStatus();
 }
 
@@ -284,6 +294,10 @@ void DecoderModel::BindGates(int blocks_per_layer) {
 absl::Status DecoderModel::LoadEnds(const EndNames& names, WeightLoader& loader, ThreadPool& pool) {
   const TensorRef embedding = {.name = names.embedding, .n = config_.vocab, .k = config_.hidden};
   FM_ASSIGN_OR_RETURN(embedding_, loader.Table(embedding));
+  if (config_.residual.learned) {
+    FM_ASSIGN_OR_RETURN(embedding_scale_,
+                        RowScale::Load(loader, names.embedding_scale, config_.hidden));
+  }
   FM_ASSIGN_OR_RETURN(final_norm_, Norm::Load(loader, config_, names.final_norm, config_.hidden));
   if (config_.final_norm_eps) final_norm_.set_eps(*config_.final_norm_eps);
   TensorRef head = embedding;

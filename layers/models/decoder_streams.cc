@@ -9,7 +9,7 @@ namespace folkmoot {
 absl::Status DecoderModel::RunStreams(LayerContext& ctx, const ForwardBatch& batch,
                                       const AttentionStep& step, const Stream& stream) {
   const bool watched = ctx.observer != nullptr && ctx.observer->WantsLayerOutput();
-  const auto& [hidden, normed, shortcut, inputs] = stream;
+  const auto& [hidden, normed, shortcut, inputs, carried] = stream;
   const Matrix streams = ctx.workspace.GetMatrix(hidden.rows, config_.hyper.streams * hidden.cols);
   for (int64_t t = 0; t < hidden.rows; ++t) {
     for (int64_t i = 0; i < config_.hyper.streams; ++i) {

@@ -124,7 +124,8 @@ struct Family {
   F(kSolarOpen)              \
   F(kStep3p5)                \
   F(kStep3p7)                \
-  F(kSwitchTransformers)
+  F(kSwitchTransformers)     \
+  F(kZaya)
 
 #define FOLKMOOT_DECLARE(family) extern const Family family;
 FOLKMOOT_FAMILIES(FOLKMOOT_DECLARE)

@@ -14,17 +14,20 @@ using nlohmann::json;
 constexpr const char* kBoth = "rope_parameters";
 constexpr const char* kPart = "partial_rotary_factor";
 
-absl::Status CheckEntries(const ConfigReader& keys, std::span<const std::string_view> older) {
+absl::Status CheckEntries(const ConfigReader& keys, std::span<const std::string_view> older,
+                          const RopeEntries& entries) {
   for (const std::string_view key : older) {
     if (keys.HasValue(key)) return keys.Wrong(key, "rope_parameters decides; remove one of them");
   }
   const json& both = *keys.Find(kBoth);
   bool known = both.is_object();
   for (const auto& [kind, entry] : both.items()) {
-    known = known && (kind == "full_attention" || kind == "sliding_attention");
+    const bool type = entries.typed && kind == "rope_type" && entry == "default";
+    known = known && (kind == entries.full || kind == entries.local || type);
   }
   if (known) return absl::OkStatus();
-  return keys.Wrong(kBoth, "it must have entries full_attention and sliding_attention only");
+  return keys.Wrong(
+      kBoth, fmt::format("it must have entries {} and {} only", entries.full, entries.local));
 }
 
 absl::StatusOr<RopeConfig> ReadKind(const ConfigReader& keys, const char* kind,
@@ -56,10 +59,10 @@ bool HasPartialFactor(const ConfigReader& keys) {
 
 absl::Status ReadLayerRopes(const ConfigReader& keys, std::span<const std::string_view> older,
                             const OlderRopeKeys& full, const OlderRopeKeys& local,
-                            ModelConfig& config) {
-  if (keys.HasValue(kBoth)) FM_RETURN_IF_ERROR(CheckEntries(keys, older));
-  FM_ASSIGN_OR_RETURN(config.rope, ReadKind(keys, "full_attention", full, config));
-  FM_ASSIGN_OR_RETURN(config.local_rope, ReadKind(keys, "sliding_attention", local, config));
+                            ModelConfig& config, const RopeEntries& entries) {
+  if (keys.HasValue(kBoth)) FM_RETURN_IF_ERROR(CheckEntries(keys, older, entries));
+  FM_ASSIGN_OR_RETURN(config.rope, ReadKind(keys, entries.full, full, config));
+  FM_ASSIGN_OR_RETURN(config.local_rope, ReadKind(keys, entries.local, local, config));
   for (LayerConfig& layer : config.layers) layer.local_rope = layer.sliding_window > 0;
   return absl::OkStatus();
 }

@@ -16,12 +16,20 @@ struct OlderRopeKeys {
   nlohmann::json keys = nlohmann::json::object();
 };
 
-// Reads config.rope of entry full_attention and config.local_rope of entry sliding_attention, and
-// says which layers turn by the latter: those with a window. `older` names the keys beside which
-// rope_parameters would have no say.
+// The names of both entries; `typed`: a rope_type "default" may stand beside them, which nobody
+// reads.
+struct RopeEntries {
+  const char* full = "full_attention";
+  const char* local = "sliding_attention";
+  bool typed = false;
+};
+
+// Reads config.rope of the first entry and config.local_rope of the second, and says which layers
+// turn by the latter: those with a window. `older` names the keys beside which rope_parameters
+// would have no say.
 absl::Status ReadLayerRopes(const ConfigReader& keys, std::span<const std::string_view> older,
                             const OlderRopeKeys& full, const OlderRopeKeys& local,
-                            ModelConfig& config);
+                            ModelConfig& config, const RopeEntries& entries = {});
 
 // A rope_theta beside rope_parameters, which nobody reads, must be that of full_attention.
 absl::Status CheckThetas(const ConfigReader& keys, const ModelConfig& config);

@@ -94,6 +94,7 @@ absl::StatusOr<GateConfig> OverrideGate(const ModelConfig& config, const GateCon
   if (overrides.find("zero_experts=") == std::string_view::npos) {
     gate.zero_experts = base.zero_experts;
   }
+  if (overrides.find("zero_output=") == std::string_view::npos) gate.zero_output = base.zero_output;
   if (overrides.find("shared=") == std::string_view::npos) gate.shared = base.shared;
   if (overrides.find("shared_gate=") == std::string_view::npos) gate.shared_gate = base.shared_gate;
   if (gate.shared != base.shared || gate.shared_gate != base.shared_gate) {
@@ -138,6 +139,8 @@ std::string_view RecurrenceName(Recurrence kind) {
       return "selective scans";
     case Recurrence::kLightning:
       return "lightning attention";
+    case Recurrence::kConvolvedAttention:
+      return "convolved attention";
   }
   return "linear attention";
 }
@@ -148,6 +151,7 @@ std::string_view WhyCpuOnly(const ModelConfig& config) {
   if (config.compressed_layers() > 0) return "compressed attention";
   if (config.hyper.streams > 0) return "several residual streams";
   if (config.residual.of_norm) return "residuals of normalised rows";
+  if (config.residual.learned) return "learned residuals";
   if (config.qk_norm == QkNormKind::kRows) return "q and k normalised over all heads";
   if (config.clip_qkv > 0) return "clipped q, k and v";
   if (config.latent.kv_rank > 0) return "latent attention";
@@ -166,6 +170,7 @@ std::string_view WhyCpuOnly(const ModelConfig& config) {
       config.qk_norm == QkNormKind::kUnitAfterRope) {
     return "norms of rotated q and k";
   }
+  if (config.qk_norm == QkNormKind::kUnitScaledKeys) return "scaled keys";
   if (config.sinks()) return "attention sinks";
   if (!config.uniform_heads()) return "layers with different heads";
   if (config.value_head_dim > 0 || config.value_multiplier != 1.0f || config.value_norm)
@@ -197,6 +202,7 @@ std::string_view WhyCpuOnly(const ModelConfig& config) {
   if (moe.router_bias || moe.selection_bias) return "a biased router";
   if (moe.zero_experts > 0) return "zero experts";
   if (moe.latent > 0) return "experts of a width of their own";
+  if (moe.router_hidden > 0) return "routers of several layers";
   if (moe.router_softcap > 0) return "logit capping";
   if (moe.output_scale != 1.0f || moe.weight_scales || config.layer_scalars) return "multipliers";
   const LayerNames names = NamesOf(*FindFamily(config.architecture), "");
@@ -227,6 +233,7 @@ std::string_view WhyNotSpeculative(const ModelConfig& config) {
     case Recurrence::kStateSpace:
       return "its state spaces keep a state, which a wrong guess would change for good";
     case Recurrence::kShortConvolution:
+    case Recurrence::kConvolvedAttention:
       return "its convolutions keep a state, which a wrong guess would change for good";
     case Recurrence::kSelectiveScan:
       return "its selective scans keep a state, which a wrong guess would change for good";

@@ -157,7 +157,8 @@ absl::StatusOr<std::vector<ListedTensor>> ListTensors(const ModelConfig& config,
                            experts, kMaxExperts);
   }
   const int64_t heads = config.heads * static_cast<int64_t>(config.layers.size());
-  const bool by_head = config.latent.kv_rank > 0 || config.compressed_layers() > 0;
+  const bool by_head =
+      config.latent.kv_rank > 0 || config.compressed_layers() > 0 || config.convolved();
   if (by_head && heads > kMaxHeads) {
     return InvalidArgument("config.json asks for {} heads over all layers; the limit is {}", heads,
                            kMaxHeads);

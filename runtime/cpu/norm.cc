@@ -218,6 +218,17 @@ void ScaleRows(ThreadPool& pool, std::span<const float> factors, Matrix x) {
   });
 }
 
+void ShiftScale(ThreadPool& pool, ConstMatrix x, std::span<const float> shift,
+                std::span<const float> scale, Matrix out) {
+  ForRows(pool, x.rows, x.cols, [&](int64_t r) {
+    const float* from = x.Row(r);
+    float* to = out.Row(r);
+    for (size_t c = 0; c < scale.size(); ++c) {
+      to[c] = (shift.empty() ? from[c] : from[c] + shift[c]) * scale[c];
+    }
+  });
+}
+
 void SoftCap(ThreadPool& pool, float limit, Matrix x) {
   ForElements(pool, x, [&](float& value) { value = std::tanh(value / limit) * limit; });
 }

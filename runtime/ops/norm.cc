@@ -56,6 +56,14 @@ void ScaleRows(ThreadPool& pool, std::span<const float> factors, Matrix x) {
   cpu::ScaleRows(pool, factors, x);
 }
 
+void ShiftScale(ThreadPool& pool, ConstMatrix x, std::span<const float> shift,
+                std::span<const float> scale, Matrix out) {
+  CheckSameShape(x, out);
+  CheckLength(scale, x.cols);
+  if (!shift.empty()) CheckLength(shift, x.cols);
+  cpu::ShiftScale(pool, x, shift, scale, out);
+}
+
 void SoftCap(ThreadPool& pool, float limit, Matrix x) {
   FM_CHECK(limit > 0.0f);
   cpu::SoftCap(pool, limit, x);

@@ -31,6 +31,10 @@ void LayerNorm(ThreadPool& pool, ConstMatrix x, std::span<const float> weight,
 void Scale(ThreadPool& pool, float factor, Matrix x);
 // x[t] *= factors[t].
 void ScaleRows(ThreadPool& pool, std::span<const float> factors, Matrix x);
+// out[t] = (x[t] + shift) * scale, by column; `shift` may be empty. x and out may be the same
+// matrix.
+void ShiftScale(ThreadPool& pool, ConstMatrix x, std::span<const float> shift,
+                std::span<const float> scale, Matrix out);
 // x = limit * tanh(x / limit), elementwise.
 void SoftCap(ThreadPool& pool, float limit, Matrix x);
 

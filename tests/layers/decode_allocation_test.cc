@@ -72,7 +72,7 @@ TEST_P(DecodeAllocation, SteadyStepsAllocateNothing) {
   ASSERT_TRUE((*model)->MakeCache({.blocks = 2, .block_size = 32, .slots = 2}).ok());
   const std::vector<std::vector<int32_t>> pages = {{0}, {1}};
   std::vector<std::vector<int32_t>> places(
-      2, std::vector<int32_t>(static_cast<size_t>((*model)->moe_layers() * config->moe.experts)));
+      2, std::vector<int32_t>(static_cast<size_t>((*model)->moe_layers() * config->moe.outputs())));
   const auto own_gate = (*model)->GateFor("");
   const auto other_gate = (*model)->GateFor(mixed ? "top_k=1,capacity=none" : "");
   ASSERT_TRUE(own_gate.ok() && other_gate.ok()) << other_gate.status();
@@ -117,7 +117,7 @@ INSTANTIATE_TEST_SUITE_P(
                     std::tuple("nemotron_h-super", false), std::tuple("lfm2_moe-classic", false),
                     std::tuple("deepseek_v32-mtp", false), std::tuple("deepseek_v4-rates", false),
                     std::tuple("hy_v4-saved", false), std::tuple("glm5_next-shared", false),
-                    std::tuple("glm5_next-odd", false)),
+                    std::tuple("glm5_next-odd", false), std::tuple("zaya-classic", false)),
     [](const auto& test) {
       std::string name = std::get<0>(test.param);
       std::replace(name.begin(), name.end(), '-', '_');

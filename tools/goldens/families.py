@@ -16,6 +16,7 @@ from .families_other import OTHER
 from .families_pictures import PICTURES
 from .families_recent import RECENT
 from .families_sparse import SPARSE
+from .families_zaya import ZAYA
 from .family import Family, dense, no_rope, per_expert, renamed, routers_at
 from .grok import GROK
 
@@ -68,4 +69,5 @@ FAMILIES = {
     **PICTURES,
     **RECENT,
     **SPARSE,
+    **ZAYA,
 }

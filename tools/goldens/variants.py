@@ -29,6 +29,7 @@ from .variants_recent import RECENT
 from .variants_sigmoid import SIGMOID
 from .variants_sparse import SPARSE
 from .variants_windows import WINDOWS
+from .variants_zaya import ZAYA
 
 _mixtral = variants_of("mixtral", BASE | {
     "intermediate_size": 16, "num_local_experts": 4, "num_experts_per_tok": 2
@@ -364,4 +365,5 @@ VARIANTS = [
     *SIGMOID,
     *SPARSE,
     *WINDOWS,
+    *ZAYA,
 ]

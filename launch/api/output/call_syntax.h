@@ -88,6 +88,7 @@ std::unique_ptr<CallSyntax> MakeLlamaSyntax(const OutputRules& rules);
 std::unique_ptr<CallSyntax> MakeGlmSyntax(const OutputRules& rules);
 std::unique_ptr<CallSyntax> MakeQwenCoderSyntax(const OutputRules& rules);
 std::unique_ptr<CallSyntax> MakeSeedSyntax(const OutputRules& rules);
+std::unique_ptr<CallSyntax> MakeZayaSyntax(const OutputRules& rules);
 std::unique_ptr<CallSyntax> MakeCallListSyntax(const OutputRules& rules);
 std::unique_ptr<CallSyntax> MakeNemotronSyntax(const OutputRules& rules);
 std::unique_ptr<CallSyntax> MakeCohereSyntax(const OutputRules& rules);

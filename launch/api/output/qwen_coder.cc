@@ -7,7 +7,7 @@
 //   </parameter>
 //   </function>
 //   </tool_call>
-// Seed-OSS has the same with <seed:tool_call>.
+// Seed-OSS has the same with <seed:tool_call>, ZAYA1 with <zyphra_tool_call>.
 #include "launch/api/output/tagged_arguments.h"
 
 namespace folkmoot {
@@ -17,6 +17,8 @@ constexpr std::string_view kQwenBegins[] = {"<tool_call>"};
 constexpr std::string_view kQwenTail[] = {"</function>", "</tool_call>"};
 constexpr std::string_view kSeedBegins[] = {"<seed:tool_call>"};
 constexpr std::string_view kSeedTail[] = {"</function>", "</seed:tool_call>"};
+constexpr std::string_view kZayaBegins[] = {"<zyphra_tool_call>"};
+constexpr std::string_view kZayaTail[] = {"</function>", "</zyphra_tool_call>"};
 
 ArgumentTags Tags(std::span<const std::string_view> begins,
                   std::span<const std::string_view> tail) {
@@ -54,6 +56,10 @@ std::unique_ptr<CallSyntax> MakeQwenCoderSyntax(const OutputRules& rules) {
 
 std::unique_ptr<CallSyntax> MakeSeedSyntax(const OutputRules& rules) {
   return std::make_unique<QwenCoderSyntax>(Tags(kSeedBegins, kSeedTail), rules);
+}
+
+std::unique_ptr<CallSyntax> MakeZayaSyntax(const OutputRules& rules) {
+  return std::make_unique<QwenCoderSyntax>(Tags(kZayaBegins, kZayaTail), rules);
 }
 
 }  // namespace folkmoot

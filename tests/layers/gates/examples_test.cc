@@ -114,6 +114,22 @@ TEST(GateExamples, Example1PassthroughActsAsIdentity) {
   EXPECT_EQ(got.state[8], "overflow");
 }
 
+// ZAYA1: the last class is no expert; biases choose it, and it weighs nothing.
+TEST(GateExamples, ATokenMaySkipTheExperts) {
+  const GateConfig gate = With(*MakePreset("zaya1", 4), "selection_bias=[0,0,0,0.5]");
+  const GateDecisions got =
+      RouteRows(gate, RowsOf(Json::parse("[[2.0,0.5,0.0,0.0],[0.0,0.2,0.1,0.0]]")));
+  EXPECT_EQ(got.expert, (std::vector<int32_t>{0, 3}));
+  EXPECT_EQ(got.state, (std::vector<std::string>{"kept", "kept"}));
+  EXPECT_EQ(got.action, (std::vector<SlotAction>{SlotAction::kExpert, SlotAction::kNone}));
+  EXPECT_NEAR(got.weight[0], std::exp(2.0) / (std::exp(2.0) + std::exp(0.5) + 2.0), kTolerance);
+  EXPECT_EQ(got.weight[1], 0.0f);
+  const GateDecisions identity =
+      RouteRows(With(gate, "zero_output=identity"), RowsOf(Json::parse("[[0.0,0.2,0.1,0.0]]")));
+  EXPECT_EQ(identity.action[0], SlotAction::kIdentity);
+  EXPECT_GT(identity.weight[0], 0.2f);
+}
+
 TEST(GateExamples, Example1Reroute) {
   const Json& example = Examples()["1_gshard_top2_overflow"]["reroute_first_5_tokens"];
   const GateRows rows = Slice(RowsOf(SharedLogits()), 0, 5);

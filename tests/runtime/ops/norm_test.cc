@@ -92,6 +92,17 @@ TEST(Clamp, BoundsEveryValueAndKeepsNan) {
   EXPECT_EQ(x, (std::vector<float>{-0.5f, -0.5f, 0.0f, 0.5f, 0.5f, 0.0f, 0.5f, -0.5f}));
 }
 
+TEST(ShiftScale, GoesByColumn) {
+  ThreadPool pool(2);
+  const std::vector<float> x = {1.0f, 2.0f, -3.0f, 0.5f};
+  const std::vector<float> shift = {1.0f, -2.0f}, scale = {0.5f, 4.0f};
+  std::vector<float> out(4);
+  ShiftScale(pool, AsMatrix(x, 2, 2), shift, scale, AsMatrix(out, 2, 2));
+  EXPECT_EQ(out, (std::vector<float>{1.0f, 0.0f, -1.0f, -6.0f}));
+  ShiftScale(pool, AsMatrix(out, 2, 2), {}, scale, AsMatrix(out, 2, 2));
+  EXPECT_EQ(out, (std::vector<float>{0.5f, 0.0f, -0.5f, -24.0f}));
+}
+
 TEST(Multiply, IsElementwise) {
   ThreadPool pool(2);
   const std::vector<float> factors = {2.0f, -1.0f, 0.5f, 0.0f};

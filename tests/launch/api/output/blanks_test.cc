@@ -69,6 +69,7 @@ TEST(Blanks, AreHeldUpToALimit) {
       {"gemma4", "", "<|tool_call>"},
       {"gemma4", "", "<|tool_call>call:f{}"},
       {"seed_oss", "", "<seed:tool_call>"},
+      {"zaya_xml", "", "<zyphra_tool_call>"},
       {"hy_v3", "", "<tool_calls>"},
       {"hy_v3", "", "<tool_calls><tool_call>f"},
       {"hy_v3", "", "<tool_calls><tool_call>f<tool_sep>"},

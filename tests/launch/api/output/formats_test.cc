@@ -95,6 +95,10 @@ TEST(Formats, OfOtherTemplates) {
       {"{{ \"List of tools: \" + (tools | tojson) }}{{ \"<|im_start|>\" }}{{- "
        "\"<|tool_call_start|>[\" + (calls | join(\", \")) + \"]<|tool_call_end|>\" -}}",
        "lfm2"},
+      // ZAYA1
+      {"<zyphra_tool_call>\n<function=example_function_name>\n<parameter=example_parameter_1>\n"
+       "value_1\n</parameter>\n</function>\n</zyphra_tool_call>",
+       "zaya_xml"},
       // Gemma 4
       {"{{- '<|tool_call>call:' + function['name'] + '{' -}}{%- for key, value in arguments -%}",
        "gemma4"},

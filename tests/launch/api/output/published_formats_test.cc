@@ -209,6 +209,18 @@ TEST(PublishedFormats, SeedOss) {
   ExpectEach("seed_oss", cases);
 }
 
+TEST(PublishedFormats, Zaya) {
+  const TextCase cases[] = {
+      {"So:\n<zyphra_tool_call>\n<function=get_weather>\n<parameter=city>\nParis\n</parameter>\n"
+       "<parameter=days>\n3\n</parameter>\n</function>\n</zyphra_tool_call>",
+       "content{So:\n} get_weather({\"city\": \"Paris\", \"days\": 3})"},
+      {"<zyphra_tool_call><function=f></function></zyphra_tool_call>", "f({})"},
+      {"<tool_call><function=f></function></tool_call>",
+       "content{<tool_call><function=f></function></tool_call>}"},
+  };
+  ExpectEach("zaya_xml", cases);
+}
+
 TEST(PublishedFormats, PythonsArgumentsAreJson) {
   const std::string deep(200, '[');
   std::string name, arguments;

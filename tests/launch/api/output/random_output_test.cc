@@ -94,6 +94,9 @@ std::string CallOf(std::string_view format) {
   if (format == "seed_oss") {
     return "<seed:tool_call><function=%><parameter=%>%</parameter></function></seed:tool_call>";
   }
+  if (format == "zaya_xml") {
+    return "<zyphra_tool_call><function=%><parameter=%>%</parameter></function></zyphra_tool_call>";
+  }
   const std::string call = "{\"name\": \"%\", \"arguments\": {\"%\": [\"é\", {}]}}";
   if (format == "hermes") return "<tool_call>" + call + "</tool_call>";
   if (format == "longcat") return "<longcat_tool_call>" + call + "</longcat_tool_call>";

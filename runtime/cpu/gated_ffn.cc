@@ -161,12 +161,16 @@ void RunShare(const FfnJob& job, int64_t begin, int64_t end) {
 void Run(ThreadPool& pool, FfnJob job, ConstMatrix in, Workspace& workspace) {
   // Any expert with rows: all have weights of one kind.
   const PackedMatrix* some = nullptr;
+  int64_t busy = 0;
   for (size_t e = 0; e < job.experts.size(); ++e) {
-    if (job.Rows(e) > 0) some = &job.Weights(e);
+    if (job.Rows(e) == 0) continue;
+    some = &job.Weights(e);
+    ++busy;
   }
   if (some == nullptr) return;
   const Workspace::Position mark = workspace.Mark();
-  job.in = PrepareRows(pool, {in.data, in.rows, some->k(), in.stride}, *some, workspace);
+  job.in =
+      PrepareRows(pool, {in.data, in.rows, some->k(), in.stride}, *some, in.rows / busy, workspace);
   pool.ParallelFor(TotalCost(job), kMinWork / PackedMatrix::kPanel,
                    [&](int64_t begin, int64_t end, int) { RunShare(job, begin, end); });
   workspace.Release(mark);

@@ -46,7 +46,7 @@ void Gemm(ThreadPool& pool, ConstMatrix x, const PackedMatrix& w, std::span<cons
           Workspace& workspace, Matrix out) {
   if (x.rows == 0) return;
   const Workspace::Position mark = workspace.Mark();
-  const ProductRows in = PrepareRows(pool, x, w, workspace);
+  const ProductRows in = PrepareRows(pool, x, w, x.rows, workspace);
   const int64_t blocks = RowBlocks(x.rows).blocks;
   const int64_t unit_work = x.rows * w.k() * kCols / blocks + 1;
   pool.ParallelFor(blocks * w.panels(), (kMinWork + unit_work - 1) / unit_work,

@@ -66,7 +66,9 @@ struct ProductRows {
   CodePanelShape shape = {};  // of the panels, when the weights are codes
   CodeRows codes;
 };
-ProductRows PrepareRows(ThreadPool& pool, ConstMatrix x, const PackedMatrix& w,
+// `together`: of those rows, how many meet a panel of w, or of others like it, on average. It
+// decides between layouts and not about bits.
+ProductRows PrepareRows(ThreadPool& pool, ConstMatrix x, const PackedMatrix& w, int64_t together,
                         Workspace& workspace);
 
 }  // namespace folkmoot::cpu

@@ -83,7 +83,7 @@ void CodeGemmTest::ExpectBoundAndSameBits(ActivationPrecision activations, doubl
     PackedMatrix packed = PackedMatrix::Pack(pool, weight);
     packed.set_activations(activations);
     for (const int64_t rows :
-         {kRows, int64_t{1}, int64_t{2}, int64_t{5}, int64_t{16}, int64_t{19}}) {
+         {kRows, int64_t{1}, int64_t{2}, int64_t{5}, int64_t{17}, int64_t{19}}) {
       ForEachTarget([&] {
         std::vector<float> out(static_cast<size_t>(rows * n), 7.0f);
         Gemm(pool, AsMatrix(x, rows, k), packed, bias, workspace, AsMatrix(out, rows, n));
@@ -166,14 +166,57 @@ TEST(CodeGemm, NanAndInfinityOfARowReachItsOutputsAndNoOther) {
   ThreadPool pool(1);
   Workspace workspace;
   const PackedMatrix packed = PackedMatrix::Pack(pool, weight);
-  std::vector<float> x = RandomFloats(3 * 64, 3);
+  constexpr int64_t kRows = 18;
+  std::vector<float> x = RandomFloats(kRows * 64, 3);
   x[5] = NAN;
   x[64 + 40] = -INFINITY;
-  ForEachTarget([&] {
-    std::vector<float> out(3 * 8);
-    Gemm(pool, AsMatrix(x, 3, 64), packed, {}, workspace, AsMatrix(out, 3, 8));
-    for (size_t i = 0; i < 24; ++i) EXPECT_EQ(std::isnan(out[i]), i < 16) << i;
-  });
+  for (const int64_t rows : {int64_t{3}, kRows}) {
+    ForEachTarget([&] {
+      std::vector<float> out(static_cast<size_t>(rows * 8));
+      Gemm(pool, AsMatrix(x, rows, 64), packed, {}, workspace, AsMatrix(out, rows, 8));
+      for (size_t i = 0; i < out.size(); ++i) EXPECT_EQ(std::isnan(out[i]), i < 16) << i;
+    });
+  }
+}
+
+// Many rows on average, of which some experts have few.
+TEST(CodeGemm, ARowOfAnExpertHasTheSameBitsAloneAndAmongOthers) {
+  constexpr int64_t kHidden = 96;
+  constexpr int64_t kInner = 64;
+  const std::vector<int64_t> offsets = {0, 3, 10, 10, 73};
+  const int64_t rows = offsets.back();
+  ThreadPool pool(2);
+  Workspace workspace;
+  const std::vector<float> x = RandomFloats(rows * kHidden, 3);
+  for (const CodeType type : {CodeType::kInt8, CodeType::kInt4}) {
+    const CodeSpec spec = {type, 32, false, DType::kF16};
+    std::vector<GatedFfnWeights> experts(offsets.size() - 1);
+    std::vector<const GatedFfnWeights*> weights;
+    for (GatedFfnWeights& expert : experts) {
+      const auto seed = static_cast<uint32_t>(10 * weights.size());
+      expert.gate_up = PackedMatrix::PackGateUp(pool, RandomCodes(spec, kInner, kHidden, seed),
+                                                RandomCodes(spec, kInner, kHidden, seed + 1));
+      expert.down = PackedMatrix::Pack(pool, RandomCodes(spec, kHidden, kInner, seed + 2));
+      weights.push_back(&expert);
+    }
+    const auto run = [&](size_t first_expert, std::span<const int64_t> ends, ConstMatrix in) {
+      std::vector<float> hidden(static_cast<size_t>(in.rows * kInner));
+      std::vector<float> out(static_cast<size_t>(in.rows * kHidden));
+      GroupedGatedFfn(pool, std::span(weights).subspan(first_expert, ends.size() - 1), ends,
+                      Activation::kSilu, in, workspace, AsMatrix(hidden, in.rows, kInner),
+                      AsMatrix(out, in.rows, kHidden));
+      return Bits(out);
+    };
+    std::vector<uint32_t> apart;
+    for (size_t e = 0; e < experts.size(); ++e) {
+      for (int64_t r = offsets[e]; r < offsets[e + 1]; ++r) {
+        const std::vector<uint32_t> row =
+            run(e, std::vector<int64_t>{0, 1}, AsMatrix(x, rows, kHidden).Rows(r, 1));
+        apart.insert(apart.end(), row.begin(), row.end());
+      }
+    }
+    ForEachTarget([&] { EXPECT_EQ(run(0, offsets, AsMatrix(x, rows, kHidden)), apart); });
+  }
 }
 
 TEST(CodeGemm, ZeroAndTinyRowsAreZero) {

@@ -74,8 +74,8 @@ HWY_INLINE void FetchAhead(const TileJob& job, const std::byte* x, int64_t chunk
 
 // Rows of x times 16 outputs of a chunk of codes.
 template <bool kTwoBytes>
-HWY_INLINE void SumChunk(const TileJob& job, const std::byte* x, const std::byte* codes,
-                         ChunkSums<kTwoBytes>& sums) {
+HWY_INLINE void SumTileChunk(const TileJob& job, const std::byte* x, const std::byte* codes,
+                             ChunkSums<kTwoBytes>& sums) {
   ZeroTile<kLowerSums>();
   LoadTile<kCodes>(codes, 4 * kPanelCols);
   LoadTile<kLowerRows>(x, job.x.stride);
@@ -120,12 +120,12 @@ HWY_NOINLINE void RunTileColumns(const TileJob& args, int64_t column) {
   const float* x_scales = job.x.scales;
   const std::byte* codes = job.codes + 4 * column;
   const std::byte* scales = job.scales;
-  SumChunk(job, x, codes, chunk_sums[0]);
+  SumTileChunk(job, x, codes, chunk_sums[0]);
   int64_t chunk = 0;
   const auto sum_next = [&](const std::byte* next) HWY_ATTR {
     if (column == 0) FetchAhead<kRows, kTwoBytes>(job, x, chunk);
     x += job.x.chunk_stride;
-    if (++chunk < chunks) SumChunk(job, x, next, chunk_sums[chunk % 2]);
+    if (++chunk < chunks) SumTileChunk(job, x, next, chunk_sums[chunk % 2]);
   };
   for (int64_t group = 0; group < job.groups; ++group) {
     const VF scale = LoadScale(job.shape.scale_type, scales, column);

@@ -15,9 +15,12 @@ constexpr int64_t kRowBlock = 96;
 
 // The rows of a product, cut into equal blocks, of whole tiles but the last.
 struct RowBlocks {
+  static constexpr int64_t kTile = 16;  // the tallest: code_tiles-inl.h
+  static_assert(kRowBlock % kTile == 0);
+
   explicit RowBlocks(int64_t rows_in) : rows(rows_in), blocks((rows + kRowBlock - 1) / kRowBlock) {}
   int64_t First(int64_t block) const {
-    return std::min(rows, (rows * block / blocks + 15) / 16 * 16);
+    return std::min(rows, (rows * block / blocks + kTile - 1) / kTile * kTile);
   }
 
   int64_t rows;

@@ -37,9 +37,9 @@ struct WeightKind {
   double bytes() const {
     return codes ? BytesPerWeight(*codes) : static_cast<double>(DTypeBytes(dtype));
   }
-  ProductKind products(ActivationPrecision activations) const {
+  ProductKind products(const ProductRules& rules = {}) const {
     const bool integers = codes && codes->type != CodeType::kFp8;
-    return ProductsOf(integers, codes ? DType::kF32 : dtype, activations);
+    return ProductsOf(integers, codes ? DType::kF32 : dtype, rules);
   }
 };
 

@@ -25,8 +25,9 @@ const Rates& RatesOf(int threads) {
   if (found != all.end()) return found->second;
   ThreadPool pool(threads, true);
   Rates rates = {MeasureReadBandwidth(pool), {}};
-  for (const ProductKind kind : {ProductKind::kFloats, ProductKind::kIntegers, ProductKind::kBytes,
-                                 ProductKind::kBfloat16}) {
+  for (const ProductKind kind :
+       {ProductKind::kFloats, ProductKind::kIntegers, ProductKind::kBytes, ProductKind::kBfloat16,
+        ProductKind::kBfloat16Tiles, ProductKind::kFloatTiles}) {
     rates.operations[kind] = MeasurePeak(pool, kind);
   }
   return all.emplace(threads, rates).first->second;
@@ -34,7 +35,7 @@ const Rates& RatesOf(int threads) {
 
 // range: rows, threads. of_peak: the least time that reading or multiplying takes, over the time.
 void BM_Gemm(benchmark::State& state, const char* weights, int64_t n, int64_t k,
-             ActivationPrecision activations = ActivationPrecision::kFull) {
+             const ProductRules& rules = {}) {
   const auto threads = static_cast<int>(state.range(1));
   const Rates& rates = RatesOf(threads);
   const WeightKind kind = WeightKind::Named(weights);
@@ -44,7 +45,7 @@ void BM_Gemm(benchmark::State& state, const char* weights, int64_t n, int64_t k,
   const auto count = static_cast<int64_t>(static_cast<double>(kColdBytes) / weight_bytes) + 1;
   for (int64_t i = 0; i < count; ++i) {
     copies.push_back(RandomPacked(pool, kind, n, k, 1));
-    copies.back().set_activations(activations);
+    copies.back().set_rules(rules);
   }
   const int64_t rows = state.range(0);
   std::vector<float> x(static_cast<size_t>(rows * k), 0.5f), out(static_cast<size_t>(rows * n));
@@ -55,8 +56,8 @@ void BM_Gemm(benchmark::State& state, const char* weights, int64_t n, int64_t k,
     next = (next + 1) % copies.size();
   }
   const double operations = 2.0 * static_cast<double>(rows * n * k);
-  const double best = std::max(weight_bytes / rates.bytes,
-                               operations / rates.operations.at(kind.products(activations)));
+  const double best =
+      std::max(weight_bytes / rates.bytes, operations / rates.operations.at(kind.products(rules)));
   const auto rate = [&](double amount) {
     return benchmark::Counter(amount * static_cast<double>(state.iterations()),
                               benchmark::Counter::kIsRate);
@@ -68,9 +69,9 @@ void BM_Gemm(benchmark::State& state, const char* weights, int64_t n, int64_t k,
 
 // The same as on machines without tile registers.
 void BM_GemmNoTiles(benchmark::State& state, const char* weights, int64_t n, int64_t k,
-                    ActivationPrecision activations) {
+                    const ProductRules& rules) {
   cpu::AllowTileRegisters(false);
-  BM_Gemm(state, weights, n, k, activations);
+  BM_Gemm(state, weights, n, k, rules);
   cpu::AllowTileRegisters(true);
 }
 
@@ -119,24 +120,24 @@ void GemmArgs(benchmark::internal::Benchmark* bench) {
   for (const int64_t rows : {1, 2, 4, 8, 12, 16, 32, 64, 256}) bench->Args({rows, 2});
   bench->Args({1, 1})->Args({16, 1})->Args({256, 1})->UseRealTime();
 }
+constexpr ProductRules kReduced = {.activations = ActivationPrecision::kReduced};
+constexpr ProductRules kNative = {.order = SumOrder::kNative};
+constexpr ProductRules kReducedNative = {ActivationPrecision::kReduced, SumOrder::kNative};
 BENCHMARK_CAPTURE(BM_Gemm, f32, "f32", 1792, 1024)->Apply(GemmArgs);
 BENCHMARK_CAPTURE(BM_Gemm, bf16, "bf16", 1792, 1024)->Apply(GemmArgs);
-BENCHMARK_CAPTURE(BM_Gemm, bf16_reduced, "bf16", 1792, 1024, ActivationPrecision::kReduced)
+BENCHMARK_CAPTURE(BM_Gemm, bf16_reduced, "bf16", 1792, 1024, kReduced)->Apply(GemmArgs);
+BENCHMARK_CAPTURE(BM_Gemm, bf16_native, "bf16", 1792, 1024, kNative)->Apply(GemmArgs);
+BENCHMARK_CAPTURE(BM_Gemm, bf16_reduced_native, "bf16", 1792, 1024, kReducedNative)
     ->Apply(GemmArgs);
 BENCHMARK_CAPTURE(BM_Gemm, f16, "f16", 1792, 1024)->Apply(GemmArgs);
 BENCHMARK_CAPTURE(BM_Gemm, q8_0, "q8_0", 1792, 1024)->Apply(GemmArgs);
-BENCHMARK_CAPTURE(BM_Gemm, q8_0_reduced, "q8_0", 1792, 1024, ActivationPrecision::kReduced)
-    ->Apply(GemmArgs);
+BENCHMARK_CAPTURE(BM_Gemm, q8_0_reduced, "q8_0", 1792, 1024, kReduced)->Apply(GemmArgs);
 BENCHMARK_CAPTURE(BM_Gemm, q4_0, "q4_0", 1792, 1024)->Apply(GemmArgs);
-BENCHMARK_CAPTURE(BM_Gemm, q4_0_reduced, "q4_0", 1792, 1024, ActivationPrecision::kReduced)
-    ->Apply(GemmArgs);
+BENCHMARK_CAPTURE(BM_Gemm, q4_0_reduced, "q4_0", 1792, 1024, kReduced)->Apply(GemmArgs);
 BENCHMARK_CAPTURE(BM_Gemm, mxfp4, "mxfp4", 1792, 1024)->Apply(GemmArgs);
-BENCHMARK_CAPTURE(BM_Gemm, mxfp4_reduced, "mxfp4", 1792, 1024, ActivationPrecision::kReduced)
-    ->Apply(GemmArgs);
-BENCHMARK_CAPTURE(BM_GemmNoTiles, q8_0, "q8_0", 1792, 1024, ActivationPrecision::kFull)
-    ->Apply(GemmArgs);
-BENCHMARK_CAPTURE(BM_GemmNoTiles, q4_0, "q4_0", 1792, 1024, ActivationPrecision::kFull)
-    ->Apply(GemmArgs);
+BENCHMARK_CAPTURE(BM_Gemm, mxfp4_reduced, "mxfp4", 1792, 1024, kReduced)->Apply(GemmArgs);
+BENCHMARK_CAPTURE(BM_GemmNoTiles, q8_0, "q8_0", 1792, 1024, ProductRules())->Apply(GemmArgs);
+BENCHMARK_CAPTURE(BM_GemmNoTiles, q4_0, "q4_0", 1792, 1024, ProductRules())->Apply(GemmArgs);
 BENCHMARK_CAPTURE(BM_Gemm, fp8, "fp8", 1792, 1024)->Apply(GemmArgs);
 BENCHMARK(BM_Attention)->Args({1, 64, 2})->Args({1, 4096, 2})->Args({512, 512, 2})->UseRealTime();
 BENCHMARK(BM_LogSumExp);

@@ -36,7 +36,7 @@ void Run(int threads, const std::string& weights, int64_t sequences, int64_t row
   const std::string machine = Describe(DetectCpu());  // before the pool binds this thread
   ThreadPool pool(threads, true);
   const WeightKind kind = WeightKind::Named(weights);
-  const ProductKind products = kind.products(ActivationPrecision::kFull);
+  const ProductKind products = kind.products();
   const std::string unit = fmt::format("Gop/s of {}", ProductKindName(products));
   BenchModel model(pool, kind, sequences, context);
   std::vector<double> step_s, read, peak;

@@ -29,6 +29,7 @@ struct EngineOptions {
   std::string dtype = "auto";                 // auto: weights as stored
   std::string quantization = "none";          // rounds plain weights to codes while loading
   std::string activation_precision = "full";  // full, reduced: ActivationPrecision
+  std::string sum_order = "portable";         // portable, native: SumOrder
   std::string kv_cache_dtype = "auto";
   std::string load_format = "auto";    // dummy: random weights from config.json alone
   std::string gate;                    // overrides of the model's gate: "top_k=1,capacity=ceil_k"
@@ -77,6 +78,7 @@ absl::Status CheckEngineOptions(const EngineOptions& options);
 // The meaning of the string options. CheckEngineOptions has accepted them.
 std::optional<DType> WeightDType(const EngineOptions& options);   // nullopt: as stored
 std::optional<uint64_t> DummySeed(const EngineOptions& options);  // nullopt: weights of files
+ProductRules RulesOf(const EngineOptions& options);
 WeightOptions WeightOptionsOf(const EngineOptions& options);
 DType CacheDType(const EngineOptions& options);
 DispatcherKind DispatcherOf(const EngineOptions& options);

@@ -7,6 +7,7 @@
 #include "launch/parallelism.h"
 #include "launch/version.h"
 #include "layers/models/load_config.h"
+#include "runtime/machine_probe.h"
 
 namespace folkmoot {
 namespace {
@@ -81,6 +82,7 @@ AgreementFields FieldsOf(const EngineOptions& options, const OpenedModel& opened
       {"--dtype", options.dtype},
       {"--quantization", options.quantization},
       {"--activation-precision", options.activation_precision},
+      {"--sum-order", options.sum_order == "native" ? NativeSumOrder() : options.sum_order},
       {"--kv-cache-dtype", options.kv_cache_dtype},
       {"--max-num-seqs", std::to_string(options.max_num_seqs)},
       {"--moe-a2a-backend", options.dispatcher},

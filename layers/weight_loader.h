@@ -48,7 +48,7 @@ struct WeightOptions {
   // round_to_nearest.h).
   std::optional<CodeSpec> rounding;
   // Of products with them, but for those of routers.
-  ActivationPrecision activations = ActivationPrecision::kFull;
+  ProductRules rules;
 };
 
 // The matrices of one feed-forward network: [I, H], [I, H] and [H, I]. Without a gate the first is
@@ -132,7 +132,7 @@ class WeightLoader {
   void ReleaseView(const WeightView& view);
   // A packed matrix on its way out.
   PackedMatrix Finished(PackedMatrix matrix, bool exact) const {
-    if (!exact) matrix.set_activations(options_.activations);
+    if (!exact) matrix.set_rules(options_.rules);
     return matrix;
   }
   // `bytes` of weights are there now: progress.

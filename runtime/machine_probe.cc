@@ -93,17 +93,26 @@ const char* ProductKindName(ProductKind kind) {
     case ProductKind::kBytes:
       return "8-bit integers";
     case ProductKind::kBfloat16:
+    case ProductKind::kBfloat16Tiles:
       return "bfloat16";
+    case ProductKind::kFloatTiles:
+      return "float32 by bfloat16";
     default:
       return "float32";
   }
 }
 
-ProductKind ProductsOf(bool codes, DType plain, ActivationPrecision activations) {
-  const bool reduced = activations == ActivationPrecision::kReduced;
+ProductKind ProductsOf(bool codes, DType plain, const ProductRules& rules) {
+  const bool reduced = rules.activations == ActivationPrecision::kReduced;
   if (codes) return reduced ? ProductKind::kBytes : ProductKind::kIntegers;
-  return reduced && plain == DType::kBF16 ? ProductKind::kBfloat16 : ProductKind::kFloats;
+  if (plain != DType::kBF16) return ProductKind::kFloats;
+  if (rules.order == SumOrder::kNative && cpu::HasTileRegisters()) {
+    return reduced ? ProductKind::kBfloat16Tiles : ProductKind::kFloatTiles;
+  }
+  return reduced ? ProductKind::kBfloat16 : ProductKind::kFloats;
 }
+
+std::string NativeSumOrder() { return cpu::HasTileRegisters() ? "AMX" : "portable"; }
 
 double MeasurePeak(ThreadPool& pool, ProductKind kind) {
   constexpr int kRuns = 5;

@@ -35,10 +35,15 @@ enum class ProductKind : uint8_t {
   kIntegers,  // 16-bit integers into 32-bit sums: quantised weights
   kBytes,     // 8-bit ones, where there are instructions for them; else 16-bit ones all the same
   kBfloat16,  // pairs of bfloat16 into float32 sums
+  kBfloat16Tiles,  // the same in SumOrder::kNative, where this processor has an order of its own
+  kFloatTiles,     // float32 beside bfloat16 there: three products of bfloat16
 };
 const char* ProductKindName(ProductKind kind);
 // Of weights that are integer or E2M1 codes, or plain (or E4M3, as kF32).
-ProductKind ProductsOf(bool codes, DType plain, ActivationPrecision activations);
+ProductKind ProductsOf(bool codes, DType plain, const ProductRules& rules);
+
+// Whose order SumOrder::kNative is here: "AMX", or "portable" where there is none but that one.
+std::string NativeSumOrder();
 
 // Operations per second (two per multiply-add) of the pool's threads out of registers: the best of
 // a few runs, about 0.1 s in all.

@@ -73,7 +73,7 @@ class ThroughputBench {
       plain = DType::kF32;
     }
     if (rank.gpu()) return;
-    products_ = ProductsOf(integers, plain, WeightOptionsOf(options.engine).activations);
+    products_ = ProductsOf(integers, plain, RulesOf(options.engine));
   }
 
   absl::Status Run() {

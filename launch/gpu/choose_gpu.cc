@@ -21,7 +21,8 @@ int LocalRank(int rank) {
 absl::StatusOr<std::optional<cuda::DeviceInfo>> ChooseGpu(const EngineOptions& options, int rank) {
   if (options.device == "cpu") return std::nullopt;
   const bool for_the_cpu = options.quantization != "none" || options.kv_cache_dtype != "auto" ||
-                           options.activation_precision != "full";
+                           options.activation_precision != "full" ||
+                           options.sum_order != "portable";
   if (options.device == "auto" && for_the_cpu) return std::nullopt;
   const absl::StatusOr<std::vector<cuda::DeviceInfo>> gpus = ListGpus();
   const bool any = gpus.ok() && !gpus->empty();

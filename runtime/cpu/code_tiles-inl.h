@@ -30,6 +30,17 @@ namespace HWY_NAMESPACE {
 
 constexpr int64_t kTileWords = kTileRegisterRows * kTileOutputs;  // of the sums in a register
 
+// What the registers are used for.
+enum CodeRegister : int { kLowerSums, kUpperSums, kLowerRows, kUpperRows, kCodes };
+
+HWY_INLINE void SetCodeTileShapes(int64_t rows, int64_t chunk) {
+  TileShapes shapes;
+  for (const int sums : {kLowerSums, kUpperSums}) shapes.Set(sums, rows, kTileRowBytes);
+  for (const int x : {kLowerRows, kUpperRows}) shapes.Set(x, rows, chunk);
+  shapes.Set(kCodes, chunk / 4, kTileRowBytes);
+  SetTileShapes(shapes);
+}
+
 // Up to 16 rows of x against some groups of a panel.
 struct TileJob {
   const CodePanelShape& shape;
@@ -82,13 +93,13 @@ HWY_INLINE void SumTileChunk(const TileJob& job, const std::byte* x, const std::
   if constexpr (kTwoBytes) {
     ZeroTile<kUpperSums>();
     LoadTile<kUpperRows>(x + job.shape.chunk, job.x.stride);
-    AddUnsignedRows<kLowerSums, kLowerRows>();
-    AddSignedRows<kUpperSums, kUpperRows>();
-    StoreTile<kLowerSums>(sums.words);
-    StoreTile<kUpperSums>(sums.words + kTileWords);
+    AddUnsignedRows<kLowerSums, kLowerRows, kCodes>();
+    AddSignedRows<kUpperSums, kUpperRows, kCodes>();
+    StoreTile<kLowerSums>(sums.words, kTileRowBytes);
+    StoreTile<kUpperSums>(sums.words + kTileWords, kTileRowBytes);
   } else {
-    AddSignedRows<kLowerSums, kLowerRows>();
-    StoreTile<kLowerSums>(sums.words);
+    AddSignedRows<kLowerSums, kLowerRows, kCodes>();
+    StoreTile<kLowerSums>(sums.words, kTileRowBytes);
   }
 }
 
@@ -169,7 +180,7 @@ HWY_NOINLINE void RunTileColumns(const TileJob& args, int64_t column) {
 
 template <int kRows, bool kTwoBytes>
 HWY_INLINE void RunTileJob(const TileJob& job) {
-  SetTileShapes(TileShapes(kRows, job.shape.chunk));
+  SetCodeTileShapes(kRows, job.shape.chunk);
   for (int64_t column = 0; column < kPanelCols; column += kTileOutputs) {
     if (job.shape.chunks == 1) {
       RunTileColumns<kRows, kTwoBytes, false>(job, column);

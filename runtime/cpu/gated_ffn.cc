@@ -92,8 +92,8 @@ HWY_INLINE void StoreOut(const GatedFfnWeights& ffn, const float* sums, int64_t 
 
 // One panel over rows row .. row + count of the batch.
 void FfnUnit(const FfnJob& job, size_t expert, int64_t panel, int64_t row, int64_t count) {
-  alignas(
-      64) float sums[kRowBlock * PackedMatrix::kPanel];  // as the widest target of RunPanel wants
+  // Aligned as the widest target of RunPanel wants.
+  alignas(64) float sums[kMostRowBlock * PackedMatrix::kPanel];
   const GatedFfnWeights& ffn = *job.experts[expert];
   const PackedMatrix& w = job.Weights(expert);
   RunPanel(w, panel, job.in, row, count, sums);
@@ -128,7 +128,7 @@ int64_t UnitCost(const PackedMatrix& w, int64_t rows) { return w.k() * std::max<
 int64_t TotalCost(const FfnJob& job) {
   int64_t total = 0;
   for (size_t e = 0; e < job.experts.size(); ++e) {
-    const RowBlocks blocks(job.Rows(e));
+    const RowBlocks blocks(job.Rows(e), job.in.row_block);
     for (int64_t b = 0; b < blocks.blocks; ++b) {
       total +=
           job.Weights(e).panels() * UnitCost(job.Weights(e), blocks.First(b + 1) - blocks.First(b));
@@ -143,7 +143,7 @@ void RunShare(const FfnJob& job, int64_t begin, int64_t end) {
   for (size_t e = 0; e < job.experts.size() && place < end; ++e) {
     if (job.Rows(e) == 0) continue;
     const PackedMatrix& w = job.Weights(e);
-    const RowBlocks blocks(job.Rows(e));
+    const RowBlocks blocks(job.Rows(e), job.in.row_block);
     for (int64_t b = 0; b < blocks.blocks && place < end; ++b) {
       const int64_t rows = blocks.First(b + 1) - blocks.First(b);
       const int64_t cost = UnitCost(w, rows);

@@ -25,8 +25,8 @@ void StoreSums(const float* sums, const float* bias, int64_t cols, float* out) {
 
 void RunUnit(const ProductRows& in, const PackedMatrix& w, std::span<const float> bias,
              int64_t unit, const Matrix& out) {
-  alignas(64) float sums[kRowBlock * kCols];
-  const RowBlocks blocks(in.x.rows);
+  alignas(64) float sums[kMostRowBlock * kCols];
+  const RowBlocks blocks(in.x.rows, in.row_block);
   const int64_t block = unit / w.panels();
   const int64_t panel = unit % w.panels();
   const int64_t row = blocks.First(block);
@@ -47,7 +47,7 @@ void Gemm(ThreadPool& pool, ConstMatrix x, const PackedMatrix& w, std::span<cons
   if (x.rows == 0) return;
   const Workspace::Position mark = workspace.Mark();
   const ProductRows in = PrepareRows(pool, x, w, x.rows, workspace);
-  const int64_t blocks = RowBlocks(x.rows).blocks;
+  const int64_t blocks = RowBlocks(x.rows, in.row_block).blocks;
   const int64_t unit_work = x.rows * w.k() * kCols / blocks + 1;
   pool.ParallelFor(blocks * w.panels(), (kMinWork + unit_work - 1) / unit_work,
                    [&](int64_t begin, int64_t end, int) {

@@ -7,6 +7,7 @@
 #define HWY_TARGET_INCLUDE "runtime/cpu/panel.cc"
 #include "hwy/foreach_target.h"
 #include "hwy/highway.h"
+#include "runtime/cpu/bf16_tiles-inl.h"
 #include "runtime/cpu/code_kernel-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -17,6 +18,11 @@ static_assert(CodePanelShape::kCols == PackedMatrix::kPanel);
 
 void RunPanelOf(const PackedMatrix& w, int64_t panel, const ProductRows& in, int64_t row,
                 int64_t count, float* sums) {
+#if HWY_TARGET == HWY_AVX3_DL
+  if (in.tiles.parts > 0) {
+    return RunBf16TilePanel(w.panel(panel), in.tiles, row, count, w.k(), sums);
+  }
+#endif
   const PanelRows rows{in.x.Row(row), in.x.stride, count};
   if (in.pairs) {
     return HasBf16Products()

@@ -10,15 +10,13 @@
 
 namespace folkmoot::cpu {
 
-// Rows whose sums live in the caller's scratch at a time: [kRowBlock][32] floats, 12 KiB.
-constexpr int64_t kRowBlock = 96;
-
-// The rows of a product, cut into equal blocks, of whole tiles but the last.
+// The rows of a product, cut into equal blocks of at most `most` (ProductRows::row_block), of whole
+// tiles but the last.
 struct RowBlocks {
   static constexpr int64_t kTile = 16;  // the tallest: code_tiles-inl.h
-  static_assert(kRowBlock % kTile == 0);
+  static_assert(kRowBlock % kTile == 0 && kMostRowBlock % kTile == 0);
 
-  explicit RowBlocks(int64_t rows_in) : rows(rows_in), blocks((rows + kRowBlock - 1) / kRowBlock) {}
+  RowBlocks(int64_t rows_in, int64_t most) : rows(rows_in), blocks((rows + most - 1) / most) {}
   int64_t First(int64_t block) const {
     return std::min(rows, (rows * block / blocks + kTile - 1) / kTile * kTile);
   }
@@ -28,7 +26,7 @@ struct RowBlocks {
 };
 
 // sums [count][32] = rows row .. row + count of `in` times panel `panel` of w, whatever w holds.
-// count <= kRowBlock; sums is 64-byte aligned.
+// count <= in.row_block; sums is 64-byte aligned.
 void RunPanel(const PackedMatrix& w, int64_t panel, const ProductRows& in, int64_t row,
               int64_t count, float* sums);
 

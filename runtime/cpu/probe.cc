@@ -9,6 +9,7 @@
 #include "hwy/highway.h"
 #include "runtime/cpu/bf16_pairs-inl.h"
 #include "runtime/cpu/code_pairs-inl.h"
+#include "runtime/cpu/product_rows.h"
 #include "runtime/cpu/tile_registers-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -77,29 +78,55 @@ HWY_INLINE int64_t RunIntegers(int64_t rounds, int64_t operations, float* sink, 
 }
 
 #if HWY_TARGET == HWY_AVX3_DL
-// Products of bytes by tile registers, on sums that do not wait for each other.
-int64_t RunTiles(int64_t rounds) {
-  constexpr int64_t kDepth = 64;
-  constexpr int kMoreSums[] = {5, 6};
-  TileShapes shapes(kTileRegisterRows, kDepth);
-  for (const int sums : kMoreSums) shapes.Set(sums, kTileRegisterRows, 4 * kTileOutputs);
+// Products by tile registers, on sums that do not wait for each other; of bytes, or as many bytes
+// of bfloat16.
+int64_t RunTiles(bool bytes, int64_t rounds) {
+  TileShapes shapes;
+  for (int tile = 0; tile < kTileRegisters; ++tile) {
+    shapes.Set(tile, kTileRegisterRows, kTileRowBytes);
+  }
   SetTileShapes(shapes);  // which makes all of them zero
   for (int64_t i = 0; i < rounds; ++i) {
-    AddSignedRows<kLowerSums, kLowerRows>();
-    AddSignedRows<kUpperSums, kUpperRows>();
-    AddSignedRows<kMoreSums[0], kLowerRows>();
-    AddSignedRows<kMoreSums[1], kUpperRows>();
+    if (bytes) {
+      AddSignedRows<0, 4, 6>();
+      AddSignedRows<1, 4, 7>();
+      AddSignedRows<2, 5, 6>();
+      AddSignedRows<3, 5, 7>();
+    } else {
+      AddBf16Rows<0, 4, 6>();
+      AddBf16Rows<1, 4, 7>();
+      AddBf16Rows<2, 5, 6>();
+      AddBf16Rows<3, 5, 7>();
+    }
   }
   ReleaseTiles();
-  return rounds * 4 * 2 * kTileRegisterRows * kTileOutputs * kDepth;
+  return rounds * 4 * 2 * kTileRegisterRows * kTileOutputs * kTileRowBytes / (bytes ? 1 : 2);
+}
+
+// Operations of `kind`; 0 where tile registers do not make them.
+int64_t RunTileProducts(ProductKind kind, int64_t rounds) {
+  if (!HasTileRegisters()) return 0;
+  switch (kind) {
+    case ProductKind::kBytes:
+      return RunTiles(true, rounds);
+    case ProductKind::kIntegers:
+      return RunTiles(true, rounds) / 2;
+    case ProductKind::kBfloat16Tiles:
+      return RunTiles(false, rounds);
+    case ProductKind::kFloatTiles:
+      return RunTiles(false, rounds) / kFloatParts;
+    default:
+      return 0;
+  }
 }
 #endif
 
 int64_t RunProductsOf(ProductKind kind, int64_t rounds, float* sink) {
 #if HWY_TARGET == HWY_AVX3_DL
-  const int64_t tile_rounds = rounds / 8;  // an instruction for many more products takes longer
-  if (kind == ProductKind::kBytes && HasTileRegisters()) return RunTiles(tile_rounds);
-  if (kind == ProductKind::kIntegers && HasTileRegisters()) return RunTiles(tile_rounds) / 2;
+  // An instruction for many more products takes longer.
+  if (const int64_t operations = RunTileProducts(kind, rounds / 8); operations > 0) {
+    return operations;
+  }
 #endif
   switch (kind) {
     case ProductKind::kBfloat16:

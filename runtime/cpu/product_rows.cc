@@ -153,20 +153,25 @@ void QuantizeChunks(const QuantizeJob& job, int64_t begin, int64_t end) {
   }
 }
 
-// The bits of the nearest bfloat16, ties to even, as 16-bit integers. The dot product takes
-// subnormal ones for zero: they are zeros for every instruction set.
-HWY_INLINE void StorePairs(VF x, int16_t* out) {
-  const DI di;
+// The nearest bfloat16, ties to even. The dot product takes subnormal ones for zero: they are zeros
+// for every instruction set.
+HWY_INLINE VF NearestBf16(VF x) {
   const DU du;
-  const hn::Rebind<int16_t, DI> d16;
   const auto bits = hn::BitCast(du, x);
   const auto odd = hn::And(hn::ShiftRight<16>(bits), hn::Set(du, 1u));
   auto rounded = hn::Add(bits, hn::Add(odd, hn::Set(du, 0x7fffu)));
   const auto quiet = hn::Or(bits, hn::Set(du, 0x00400000u));
-  rounded = hn::IfThenElse(hn::RebindMask(du, hn::Ne(x, x)), quiet, rounded);
+  rounded = hn::IfThenElse(hn::RebindMask(du, hn::IsNaN(x)), quiet, rounded);
   const auto exponent = hn::And(rounded, hn::Set(du, 0x7f800000u));
   rounded = hn::IfThenZeroElse(hn::Eq(exponent, hn::Zero(du)), rounded);
-  hn::StoreU(hn::DemoteTo(d16, hn::ShiftRight<16>(hn::BitCast(di, rounded))), d16, out);
+  return hn::BitCast(DF(), hn::And(rounded, hn::Set(du, 0xffff0000u)));
+}
+
+// The upper halves of x, which are those of bfloat16, as 16-bit integers.
+HWY_INLINE void StoreUpperHalves(VF x, int16_t* out) {
+  const DI di;
+  const hn::Rebind<int16_t, DI> d16;
+  hn::StoreU(hn::DemoteTo(d16, hn::ShiftRight<16>(hn::BitCast(di, x))), d16, out);
 }
 
 // Rows begin .. end of x as pairs, `stride` words each.
@@ -179,13 +184,62 @@ void RoundRowsToPairs(const ConstMatrix& x, int64_t stride, int64_t begin, int64
     auto* out = reinterpret_cast<int16_t*>(words + r * stride);
     if (x.cols % 2 != 0) std::memset(out + x.cols, 0, sizeof(*out));
     int64_t i = 0;
-    for (; i + kStep <= x.cols; i += kStep) StorePairs(hn::LoadU(d, row + i), out + i);
+    for (; i + kStep <= x.cols; i += kStep) {
+      StoreUpperHalves(NearestBf16(hn::LoadU(d, row + i)), out + i);
+    }
     if (i == x.cols) continue;
     HWY_ALIGN float padded[kVector] = {};
     std::memcpy(padded, row + i, static_cast<size_t>(x.cols - i) * sizeof(float));
-    StorePairs(hn::Load(d, padded), out + i);
+    StoreUpperHalves(NearestBf16(hn::Load(d, padded)), out + i);
   }
 }
+
+#if HWY_TARGET == HWY_AVX3_DL
+bool HasTiles() { return HasTileRegisters(); }
+
+// Takes the upper half of *x, a bfloat16, and leaves the rest there; of an infinity nothing.
+HWY_INLINE VF CutUpperHalf(VF* x) {
+  const DF d;
+  const DU du;
+  auto upper = hn::And(hn::BitCast(du, *x), hn::Set(du, 0xffff0000u));
+  // A NaN may have all of its bits in the lower half.
+  upper = hn::IfThenElse(hn::RebindMask(du, hn::IsNaN(*x)), hn::Or(upper, hn::Set(du, 0x00400000u)),
+                         upper);
+  const VF cut = hn::BitCast(d, upper);
+  const VF rest = hn::Sub(*x, cut);
+  *x = hn::IfThenElseZero(hn::Eq(rest, rest), rest);
+  return cut;
+}
+
+// Rows begin .. end of x into parts.
+void SplitRowsOf(const ConstMatrix& x, const TileRows& to, int64_t begin, int64_t end,
+                 std::byte* words) {
+  const DF d;
+  constexpr auto kStep = static_cast<int64_t>(kVector);
+  HWY_ALIGN float padded[TileRows::kDepth];
+  for (int64_t r = begin; r < end; ++r) {
+    std::byte* out = words + r * kTileRowBytes;
+    for (int64_t i = 0; i < x.cols; i += TileRows::kDepth, out += to.parts * to.part_stride) {
+      const float* values = x.Row(r) + i;
+      if (x.cols - i < TileRows::kDepth) {
+        std::memset(padded, 0, sizeof(padded));
+        std::memcpy(padded, values, static_cast<size_t>(x.cols - i) * sizeof(float));
+        values = padded;
+      }
+      for (int64_t at = 0; at < TileRows::kDepth; at += kStep) {
+        VF rest = hn::LoadU(d, values + at);
+        for (int part = 0; part < to.parts; ++part) {
+          const VF upper = to.parts == 1 ? NearestBf16(rest) : CutUpperHalf(&rest);
+          StoreUpperHalves(upper, reinterpret_cast<int16_t*>(out + part * to.part_stride) + at);
+        }
+      }
+    }
+  }
+}
+#else
+bool HasTiles() { return false; }
+void SplitRowsOf(const ConstMatrix&, const TileRows&, int64_t, int64_t, std::byte*) {}
+#endif
 
 }  // namespace HWY_NAMESPACE
 }  // namespace folkmoot::cpu
@@ -197,6 +251,8 @@ namespace {
 HWY_EXPORT(MultipliesBytesOf);
 HWY_EXPORT(QuantizeChunks);
 HWY_EXPORT(RoundRowsToPairs);
+HWY_EXPORT(HasTiles);
+HWY_EXPORT(SplitRowsOf);
 constexpr int64_t kMinValues = int64_t{1} << 15;  // worth waking a thread for
 
 // Whether rows are laid out for tile registers. With few rows a tile is mostly empty: up to 8 take
@@ -258,15 +314,50 @@ ConstMatrix RoundToPairs(ThreadPool& pool, ConstMatrix x, Workspace& workspace) 
   return {words, x.rows, (x.cols + 1) / 2, stride};
 }
 
+TileRows SplitRows(ThreadPool& pool, ConstMatrix x, int parts, Workspace& workspace) {
+  // Fewer rows than a tile has are a tile of their own. For more an odd number of tiles: the same
+  // rows of the next parts fall into other sets of a cache.
+  const int64_t rows =
+      x.rows < kTileRegisterRows ? x.rows : (x.rows + 31) / 32 * 32 + kTileRegisterRows;
+  TileRows out = {.parts = parts, .words = nullptr, .part_stride = rows * kTileRowBytes};
+  const int64_t chunks = (x.cols + TileRows::kDepth - 1) / TileRows::kDepth;
+  std::byte* words = workspace.Get<std::byte>(chunks * parts * out.part_stride).data();
+  const int64_t rows_worth = kMinValues / std::max<int64_t>(x.cols, 1) + 1;
+  pool.ParallelFor(x.rows, rows_worth, [&](int64_t begin, int64_t end, int) {
+    HWY_DYNAMIC_DISPATCH(SplitRowsOf)(x, out, begin, end, words);
+  });
+  out.words = words;
+  return out;
+}
+
+// Weights come from memory once for each block of rows, which waits in L2 for panel after panel:
+// as many rows as take a half of its 2 MiB.
+int64_t TileRowBlock(int64_t values) {
+  constexpr int64_t kValues = int64_t{1} << 19;
+  const int64_t tiles = kValues / std::max<int64_t>(values, 1) / kTileRegisterRows;
+  return std::clamp(tiles * kTileRegisterRows, kRowBlock, kMostRowBlock);
+}
+
+ProductRows PreparePlain(ThreadPool& pool, ConstMatrix x, const PackedMatrix& w,
+                         Workspace& workspace) {
+  if (w.dtype() != DType::kBF16) return {.x = x};
+  const bool reduced = w.rules().activations == ActivationPrecision::kReduced;
+  if (w.rules().order == SumOrder::kNative && HWY_DYNAMIC_DISPATCH(HasTiles)()) {
+    const int parts = reduced ? 1 : kFloatParts;
+    return {.x = x,
+            .tiles = SplitRows(pool, x, parts, workspace),
+            .row_block = TileRowBlock(x.cols * parts)};
+  }
+  if (!reduced) return {.x = x};
+  return {.x = RoundToPairs(pool, x, workspace), .pairs = true};
+}
+
 }  // namespace
 
 ProductRows PrepareRows(ThreadPool& pool, ConstMatrix x, const PackedMatrix& w, int64_t together,
                         Workspace& workspace) {
-  const bool reduced = w.activations() == ActivationPrecision::kReduced;
-  if (!w.codes()) {
-    if (!reduced || w.dtype() != DType::kBF16) return {.x = x};
-    return {.x = RoundToPairs(pool, x, workspace), .pairs = true};
-  }
+  if (!w.codes()) return PreparePlain(pool, x, w, workspace);
+  const bool reduced = w.rules().activations == ActivationPrecision::kReduced;
   const CodePanelShape shape = CodePanelShape::Of(*w.codes(), w.k());
   if (shape.type == CodeType::kFp8) return {.x = x, .shape = shape};
   return {

@@ -7,6 +7,8 @@
 // (All values count as zero in a chunk whose largest is below 1e-30.)
 //
 // ActivationPrecision::kReduced takes |q| <= 127 beside codes, and bfloat16 beside BF16 weights.
+// SumOrder::kNative takes bfloat16 for those weights always: at full precision a value is the sum
+// of three.
 #pragma once
 
 #include <cstddef>
@@ -58,12 +60,33 @@ struct CodeRows {
   }
 };
 
+// Rows whose sums live in the caller's scratch at a time, [rows][32] floats: 12 KiB of them, where
+// they share L1 with a slice of the panel, and at most 32 KiB.
+constexpr int64_t kRowBlock = 96;
+constexpr int64_t kMostRowBlock = 256;
+
+// A float32 is the sum of so many bfloat16, of 8 bits each.
+constexpr int kFloatParts = 3;
+
+// Rows of bfloat16 for tile registers (bf16_tiles-inl.h). Of each kDepth values of k the parts
+// follow each other, the greatest first, and of a part all rows: 64 bytes each, zeros behind k.
+// Behind the last row are as many that hold anything as fill a tile.
+struct TileRows {
+  static constexpr int64_t kDepth = 32;
+
+  int parts = 0;  // 0: none such
+  const std::byte* words = nullptr;
+  int64_t part_stride = 0;  // bytes from a part to the next
+};
+
 struct ProductRows {
   // As given; or, with `pairs`, words of two bfloat16 that only look like floats: the even k in
   // the low half, as in a panel.
   ConstMatrix x;
   bool pairs = false;
-  CodePanelShape shape = {};  // of the panels, when the weights are codes
+  TileRows tiles = {};
+  int64_t row_block = kRowBlock;  // rows that meet a panel before the next panel's turn
+  CodePanelShape shape = {};      // of the panels, when the weights are codes
   CodeRows codes;
 };
 // `together`: of those rows, how many meet a panel of w, or of others like it, on average. It

@@ -20,18 +20,10 @@ namespace folkmoot::cpu {
 namespace HWY_NAMESPACE {
 
 constexpr int64_t kTileOutputs = 16;
+constexpr int kTileRegisters = 8;  // GCC 12 does not allocate them: each instruction names its own
 
-// What a tile register is used for. GCC 12 does not allocate them: they are named in each
-// instruction.
-enum TileRegister : int { kLowerSums = 0, kUpperSums = 1, kLowerRows = 2, kUpperRows = 3, kCodes };
-
-// The operand of ldtilecfg.
+// The operand of ldtilecfg: the shapes of registers, of which those that are not set hold nothing.
 struct alignas(64) TileShapes {
-  TileShapes(int64_t rows, int64_t chunk) {
-    for (const int sums : {kLowerSums, kUpperSums}) Set(sums, rows, 4 * kTileOutputs);
-    for (const int x : {kLowerRows, kUpperRows}) Set(x, rows, chunk);
-    Set(kCodes, chunk / 4, 4 * kTileOutputs);
-  }
   void Set(int tile, int64_t tile_rows, int64_t row_bytes) {
     rows[tile] = static_cast<uint8_t>(tile_rows);
     bytes[tile] = static_cast<uint16_t>(row_bytes);
@@ -54,21 +46,28 @@ HWY_INLINE void ZeroTile() {
   asm volatile("tilezero %%tmm%c0" : : "i"(kTile));
 }
 template <int kTile>
-HWY_INLINE void LoadTile(const std::byte* from, int64_t stride) {
+HWY_INLINE void LoadTile(const void* from, int64_t stride) {
   asm volatile("tileloadd (%1,%2,1), %%tmm%c0" : : "i"(kTile), "r"(from), "r"(stride) : "memory");
 }
 template <int kTile>
-HWY_INLINE void StoreTile(int32_t* to) {
-  constexpr int64_t kStride = 4 * kTileOutputs;
-  asm volatile("tilestored %%tmm%c0, (%1,%2,1)" : : "i"(kTile), "r"(to), "r"(kStride) : "memory");
+HWY_INLINE void StoreTile(void* to, int64_t stride) {
+  asm volatile("tilestored %%tmm%c0, (%1,%2,1)" : : "i"(kTile), "r"(to), "r"(stride) : "memory");
 }
-template <int kSums, int kRows>
+// sums += rows * columns, of bytes: rows that are not signed, or are, by signed columns.
+template <int kSums, int kRows, int kColumns>
 HWY_INLINE void AddUnsignedRows() {
-  asm volatile("tdpbusd %%tmm%c2, %%tmm%c1, %%tmm%c0" : : "i"(kSums), "i"(kRows), "i"(kCodes));
+  asm volatile("tdpbusd %%tmm%c2, %%tmm%c1, %%tmm%c0" : : "i"(kSums), "i"(kRows), "i"(kColumns));
 }
-template <int kSums, int kRows>
+template <int kSums, int kRows, int kColumns>
 HWY_INLINE void AddSignedRows() {
-  asm volatile("tdpbssd %%tmm%c2, %%tmm%c1, %%tmm%c0" : : "i"(kSums), "i"(kRows), "i"(kCodes));
+  asm volatile("tdpbssd %%tmm%c2, %%tmm%c1, %%tmm%c0" : : "i"(kSums), "i"(kRows), "i"(kColumns));
+}
+// Of pairs of bfloat16. After Intel's manual the even halves make a chain of fused multiply-adds
+// that starts at zero, the odd ones another, and their sum is added to `sums`; subnormal numbers
+// are zero everywhere.
+template <int kSums, int kRows, int kColumns>
+HWY_INLINE void AddBf16Rows() {
+  asm volatile("tdpbf16ps %%tmm%c2, %%tmm%c1, %%tmm%c0" : : "i"(kSums), "i"(kRows), "i"(kColumns));
 }
 
 }  // namespace HWY_NAMESPACE

@@ -18,9 +18,11 @@ bool AskForTileRegisters() {
 #if defined(__x86_64__) && defined(__linux__)
   unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
   if (__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) == 0) return false;
+  constexpr unsigned kBf16Products = 1U << 22;
   constexpr unsigned kTiles = 1U << 24;
   constexpr unsigned kByteProducts = 1U << 25;
-  if ((edx & kTiles) == 0 || (edx & kByteProducts) == 0) return false;
+  constexpr unsigned kAll = kBf16Products | kTiles | kByteProducts;
+  if ((edx & kAll) != kAll) return false;
   // Linux from 5.16 on; the numbers are those of asm/prctl.h, which Debian 12 has not in full. It
   // refuses where a signal stack of the process has no room for the registers.
   constexpr long kArchReqXcompPerm = 0x1023;

@@ -36,6 +36,20 @@ struct WeightView {
 // Results have the same bits on every processor either way, subnormal numbers apart.
 enum class ActivationPrecision : uint8_t { kFull, kReduced };
 
+// In which order products with BF16 weights are added up: one that every processor can keep, or
+// the one of this processor's tile registers, where it has them and is much faster that way
+// (docs/adr/0032). Both know neither batches nor threads; the bits of kNative are those of one kind
+// of processor. Other weights know no difference.
+enum class SumOrder : uint8_t { kPortable, kNative };
+
+// How a matrix meets activations.
+struct ProductRules {
+  ActivationPrecision activations = ActivationPrecision::kFull;
+  SumOrder order = SumOrder::kPortable;
+
+  bool operator==(const ProductRules&) const = default;
+};
+
 // [n, k] laid out as panels of kPanel outputs, each panel contiguous in k, so that a thread walks
 // one forward stream. Keeps the stored type: 16-bit weights are widened in registers, codes stay
 // codes. Owns its memory, unless it comes from Borrow.
@@ -68,13 +82,12 @@ class PackedMatrix {
   int64_t k() const { return k_; }
   DType dtype() const { return dtype_; }                           // of plain weights
   const std::optional<CodeSpec>& codes() const { return codes_; }  // of quantised ones
-  ActivationPrecision activations() const { return activations_; }
-  void set_activations(ActivationPrecision precision) { activations_ = precision; }
+  const ProductRules& rules() const { return rules_; }
+  void set_rules(const ProductRules& rules) { rules_ = rules; }
   // Can rows that were rounded for this matrix meet the other?
   bool TakesRowsOf(const PackedMatrix& other) const {
-    const bool by_type = activations_ == ActivationPrecision::kReduced && !codes_;
-    return codes_ == other.codes_ && activations_ == other.activations_ &&
-           (!by_type || dtype_ == other.dtype_);
+    const bool as_given = codes_ || rules_ == ProductRules();
+    return codes_ == other.codes_ && rules_ == other.rules_ && (as_given || dtype_ == other.dtype_);
   }
   bool empty() const { return n_ == 0; }
   int64_t bytes() const { return panels() * panel_bytes_; }
@@ -103,7 +116,7 @@ class PackedMatrix {
   int64_t filled_ = 0;  // outputs that Append has written
   DType dtype_ = DType::kF32;
   std::optional<CodeSpec> codes_;
-  ActivationPrecision activations_ = ActivationPrecision::kFull;
+  ProductRules rules_;
   std::unique_ptr<std::byte[], Free> data_;
 };
 

@@ -18,6 +18,7 @@ struct ModelCase {
   const char* quantization = "none";
   const char* kv_cache_dtype = "auto";
   const char* activation_precision = "full";
+  const char* sum_order = "portable";
 
   EngineOptions options() const {
     EngineOptions options;
@@ -26,6 +27,7 @@ struct ModelCase {
     options.quantization = quantization;
     options.kv_cache_dtype = kv_cache_dtype;
     options.activation_precision = activation_precision;
+    options.sum_order = sum_order;
     return options;
   }
 };

@@ -4,6 +4,7 @@
 // equal, at 1 and at 3 ranks with the same bits.
 #include <gmock/gmock.h>
 
+#include "runtime/machine_probe.h"
 #include "tests/support/golden_case.h"
 
 namespace folkmoot {
@@ -32,9 +33,13 @@ TEST_P(Golden, SameBitsAtThreeRanks) { case_.ExpectSameBitsAt(3); }
 // stays far below its own bfloat16 error.
 TEST_P(Golden, SixteenBitStorageIsWithinTransformersOwnError) {
   case_.setup.options.dtype = "bfloat16";
-  const auto outcomes = RunRequests(case_.setup, case_.requests);
-  ASSERT_TRUE(outcomes.ok()) << outcomes.status();
-  case_.ExpectLogprobs(*outcomes, 2 * case_.golden["bf16_reference_error"].get<double>());
+  for (const char* order : {"portable", "native"}) {
+    if (order == NativeSumOrder()) continue;  // there is none but that
+    case_.setup.options.sum_order = order;
+    const auto outcomes = RunRequests(case_.setup, case_.requests);
+    ASSERT_TRUE(outcomes.ok()) << outcomes.status();
+    case_.ExpectLogprobs(*outcomes, 2 * case_.golden["bf16_reference_error"].get<double>());
+  }
 }
 
 // With activations in bfloat16 as well, the error is that of Transformers in bfloat16 at most,

@@ -138,6 +138,8 @@ INSTANTIATE_TEST_SUITE_P(
         ModelCase{"DemoChunkCapacity", "models/demo-kjv", kChunkCapacity},
         ModelCase{"DemoQ4Int8Cache", "models/demo-kjv", "", "q4_0", "int8"},
         ModelCase{"DemoQ8BF16Cache", "models/demo-kjv", "", "q8_0", "bfloat16"},
+        ModelCase{"DemoNative", "models/demo-kjv", "", "none", "auto", "full", "native"},
+        ModelCase{"DemoNativeReduced", "models/demo-kjv", "", "none", "auto", "reduced", "native"},
         ModelCase{"DemoReduced", "models/demo-kjv", "", "none", "auto", "reduced"},
         ModelCase{"DemoQ4Reduced", "models/demo-kjv", "", "q4_0", "auto", "reduced"},
         ModelCase{"Mixtral", "tests/data/goldens/mixtral-classic", ""},

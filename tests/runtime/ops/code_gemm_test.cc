@@ -81,7 +81,7 @@ void CodeGemmTest::ExpectBoundAndSameBits(ActivationPrecision activations, doubl
   for (const int threads : {1, 3}) {
     ThreadPool pool(threads);
     PackedMatrix packed = PackedMatrix::Pack(pool, weight);
-    packed.set_activations(activations);
+    packed.set_rules({.activations = activations});
     for (const int64_t rows :
          {kRows, int64_t{1}, int64_t{2}, int64_t{5}, int64_t{17}, int64_t{19}}) {
       ForEachTarget([&] {

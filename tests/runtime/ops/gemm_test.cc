@@ -5,6 +5,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <bit>
 #include <cmath>
 #include <numeric>
 #include <string>
@@ -54,7 +56,7 @@ TEST_P(GemmTest, EqualsTheScalarChainForAnyRowsThreadsAndTargets) {
     ThreadPool pool(threads);
     Workspace workspace;
     PackedMatrix packed = PackedMatrix::Pack(pool, weight.view());
-    packed.set_activations(activations);
+    packed.set_rules({.activations = activations});
     ASSERT_EQ(packed.n(), n);
     ASSERT_EQ(packed.k(), k);
     for (const int64_t rows : kRowCounts) {
@@ -113,18 +115,142 @@ TEST(Gemm, ReducedActivationsOfEveryKind) {
   ThreadPool pool(1);
   Workspace workspace;
   PackedMatrix packed = PackedMatrix::Pack(pool, one.view());
-  packed.set_activations(ActivationPrecision::kReduced);
-  const std::vector<float> x = {NAN, INFINITY, -INFINITY, 3.4e38f, 1e-39f, -0.0f, 1e-37f};
+  packed.set_rules({.activations = ActivationPrecision::kReduced});
+  const float full_nan = std::bit_cast<float>(0x7fffffffu);  // which must not be rounded up to -0
+  const std::vector<float> x = {NAN, INFINITY, -INFINITY, 3.4e38f, 1e-39f, -0.0f, 1e-37f, full_nan};
   ForEachTarget([&] {
     std::vector<float> out(x.size());
     const auto rows = static_cast<int64_t>(x.size());
     Gemm(pool, AsMatrix(x, rows, 1), packed, {}, workspace, AsMatrix(out, rows, 1));
-    EXPECT_TRUE(std::isnan(out[0]));
+    EXPECT_TRUE(std::isnan(out[0]) && std::isnan(out[7]));
     for (const size_t i : {1u, 2u, 3u}) EXPECT_TRUE(std::isinf(out[i])) << out[i];
     EXPECT_EQ(out[4], 0.0f);
     EXPECT_EQ(out[5], 0.0f);
     EXPECT_EQ(out[6], AsBf16(x[6]) * one.at(0, 0));
   });
+}
+
+// A bfloat16 of the upper bits of *x, of which the rest stays.
+float CutUpperHalf(float* x) {
+  const float cut = std::bit_cast<float>(std::bit_cast<uint32_t>(*x) & 0xffff0000u);
+  *x -= cut;
+  return cut;
+}
+
+// Products of BF16 by tile registers as Intel's manual has them: per chunk of 32 k, and per part of
+// x, a chain of the even k and one of the odd ones, whose sum is added.
+std::vector<float> TileOracle(const std::vector<float>& x, int64_t rows, const RandomWeight& w,
+                              bool reduced) {
+  std::vector<float> out;
+  for (int64_t r = 0; r < rows; ++r) {
+    for (int64_t n = 0; n < w.n; ++n) {
+      float sum = 0.0f;
+      for (int64_t first = 0; first < w.k; first += 32) {
+        const int64_t end = std::min(first + 32, w.k);
+        std::vector<float> rest(x.begin() + r * w.k + first, x.begin() + r * w.k + end);
+        for (int part = 0; part < (reduced ? 1 : 3); ++part) {
+          float chains[2] = {0.0f, 0.0f};
+          for (int64_t k = first; k < end; ++k) {
+            float& value = rest[static_cast<size_t>(k - first)];
+            const float rounded = reduced ? AsBf16(value) : CutUpperHalf(&value);
+            float& chain = chains[k % 2];
+            chain = std::fma(rounded, w.at(n, k), chain);
+          }
+          sum += chains[0] + chains[1];
+        }
+      }
+      out.push_back(sum);
+    }
+  }
+  return out;
+}
+
+class NativeSumOrder : public testing::TestWithParam<std::tuple<Shape, ActivationPrecision>> {
+ protected:
+  std::vector<float> Product(const std::vector<float>& x, int64_t rows, SumOrder order,
+                             int threads) {
+    ThreadPool pool(threads);
+    Workspace workspace;
+    PackedMatrix packed = PackedMatrix::Pack(pool, weight_.view());
+    packed.set_rules({.activations = activations_, .order = order});
+    std::vector<float> out(static_cast<size_t>(rows * weight_.n), 7.0f);
+    Gemm(pool, AsMatrix(x, rows, weight_.k), packed, {}, workspace, AsMatrix(out, rows, weight_.n));
+    return out;
+  }
+
+  const ActivationPrecision activations_ = std::get<1>(GetParam());
+  const RandomWeight weight_{DType::kBF16, std::get<0>(std::get<0>(GetParam())),
+                             std::get<1>(std::get<0>(GetParam())), 1};
+};
+
+TEST_P(NativeSumOrder, IsThatOfTheTileRegistersForAnyRowsAndThreads) {
+  if (!cpu::HasTileRegisters()) GTEST_SKIP() << "no AMX on this processor";
+  const bool reduced = activations_ == ActivationPrecision::kReduced;
+  for (const int threads : {1, 2, 3}) {
+    for (const int64_t rows : kRowCounts) {
+      if (rows > 33 && threads == 2) continue;
+      SCOPED_TRACE(testing::Message() << threads << " threads, " << rows << " rows");
+      const std::vector<float> x = RandomFloats(rows * weight_.k, 3);
+      ASSERT_EQ(Bits(Product(x, rows, SumOrder::kNative, threads)),
+                Bits(TileOracle(x, rows, weight_, reduced)));
+    }
+  }
+}
+
+TEST_P(NativeSumOrder, IsThePortableOneWhereThereIsNoOther) {
+  const std::vector<float> x = RandomFloats(17 * weight_.k, 3);
+  const auto portable = Bits(Product(x, 17, SumOrder::kPortable, 2));
+  cpu::AllowTileRegisters(false);
+  const auto native = Bits(Product(x, 17, SumOrder::kNative, 2));
+  cpu::AllowTileRegisters(true);
+  EXPECT_EQ(native, portable);
+}
+
+// Rounding of float32 sums apart it gives what the other order gives.
+TEST_P(NativeSumOrder, IsAsExactAsThePortableOne) {
+  constexpr int64_t kRows = 40;
+  const std::vector<float> x = RandomFloats(kRows * weight_.k, 3);
+  const std::vector<float> native = Product(x, kRows, SumOrder::kNative, 2);
+  for (int64_t i = 0; i < kRows * weight_.n; ++i) {
+    double exact = 0.0;
+    double magnitude = 0.0;
+    for (int64_t k = 0; k < weight_.k; ++k) {
+      const float value = x[static_cast<size_t>(i / weight_.n * weight_.k + k)];
+      const bool reduced = activations_ == ActivationPrecision::kReduced;
+      const double term = static_cast<double>(reduced ? AsBf16(value) : value) *
+                          static_cast<double>(weight_.at(i % weight_.n, k));
+      exact += term;
+      magnitude += std::abs(term);
+    }
+    const double bound = 0x1p-24 * static_cast<double>(weight_.k + 8) * magnitude;
+    ASSERT_NEAR(native[static_cast<size_t>(i)], exact, bound);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Shapes, NativeSumOrder,
+    testing::Combine(testing::Values(Shape{1, 1}, Shape{8, 40}, Shape{33, 7}, Shape{64, 64},
+                                     Shape{45, 301}, Shape{5, 513}),
+                     testing::Values(ActivationPrecision::kFull, ActivationPrecision::kReduced)));
+
+// What is infinite or no number stays so, and says nothing about other rows.
+TEST(Gemm, NativeOrderWithActivationsOfEveryKind) {
+  const RandomWeight one(DType::kBF16, 1, 1, 9);
+  ThreadPool pool(1);
+  Workspace workspace;
+  PackedMatrix packed = PackedMatrix::Pack(pool, one.view());
+  packed.set_rules({.order = SumOrder::kNative});
+  const float hidden_nan = std::bit_cast<float>(0x7f800001u);
+  const std::vector<float> x = {NAN, hidden_nan, INFINITY, -INFINITY, 3.4e38f, 1e-30f, 1.0f};
+  std::vector<float> out(x.size());
+  const auto rows = static_cast<int64_t>(x.size());
+  Gemm(pool, AsMatrix(x, rows, 1), packed, {}, workspace, AsMatrix(out, rows, 1));
+  EXPECT_TRUE(std::isnan(out[0]));
+  EXPECT_TRUE(std::isnan(out[1]));
+  EXPECT_TRUE(std::isinf(out[2]) && std::isinf(out[3]));
+  for (size_t i = 4; i < x.size(); ++i) {
+    EXPECT_NEAR(out[i] / x[i], one.at(0, 0), 1e-6f) << x[i];
+  }
 }
 
 TEST(Gemm, ReadsAndWritesRowsWithStrides) {

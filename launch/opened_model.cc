@@ -82,7 +82,8 @@ AgreementFields FieldsOf(const EngineOptions& options, const OpenedModel& opened
       {"--dtype", options.dtype},
       {"--quantization", options.quantization},
       {"--activation-precision", options.activation_precision},
-      {"--sum-order", options.sum_order == "native" ? NativeSumOrder() : options.sum_order},
+      {"--sum-order", options.sum_order == "native" ? fmt::format("native ({})", NativeSumOrder())
+                                                    : options.sum_order},
       {"--kv-cache-dtype", options.kv_cache_dtype},
       {"--max-num-seqs", std::to_string(options.max_num_seqs)},
       {"--moe-a2a-backend", options.dispatcher},

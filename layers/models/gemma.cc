@@ -32,8 +32,8 @@ absl::Status Read(const ConfigSource& source, ModelConfig& config) {
   if (*name != "gelu_pytorch_tanh") {
     return source.keys.Wrong("hidden_activation", "known: gelu_pytorch_tanh");
   }
-  config.activation = Activation::kGeluTanh;
-  return absl::OkStatus();
+  if (config.activation == Activation::kGeluTanh) return absl::OkStatus();
+  return source.keys.Wrong("hidden_act", "it contradicts hidden_activation; keep one of the two");
 }
 
 // What Gemma 2 and 3 have in common.

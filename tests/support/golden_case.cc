@@ -90,10 +90,15 @@ Request BeamsOf(const nlohmann::json& search, const nlohmann::json& config) {
   return request;
 }
 
+// Others than those of the tree: of tools/cross_goldens.py.
+std::string FolderOf(const std::string& folder) {
+  const char* other = folder == "goldens" ? std::getenv("FOLKMOOT_GOLDENS") : nullptr;
+  return other != nullptr ? other : fmt::format("{}/{}", FOLKMOOT_TEST_DATA, folder);
+}
+
 std::vector<std::string> GoldenVariants(const std::string& folder) {
   std::vector<std::string> names;
-  const std::string root = std::string(FOLKMOOT_TEST_DATA) + "/" + folder;
-  for (const auto& entry : std::filesystem::directory_iterator(root)) {
+  for (const auto& entry : std::filesystem::directory_iterator(FolderOf(folder))) {
     if (entry.is_directory()) names.push_back(entry.path().filename());
   }
   std::sort(names.begin(), names.end());
@@ -107,7 +112,7 @@ std::string GoldenTestName(const testing::TestParamInfo<std::string>& info) {
 }
 
 GoldenCase::GoldenCase(const std::string& name, const std::string& folder) : variant(name) {
-  setup.options.model = fmt::format("{}/{}/{}", FOLKMOOT_TEST_DATA, folder, name);
+  setup.options.model = FolderOf(folder) + "/" + name;
   golden = nlohmann::json::parse(std::ifstream(setup.options.model + "/golden.json"));
   std::ifstream file(setup.options.model + "/config.json");  // GGUF files have none
   const std::string text(std::istreambuf_iterator<char>(file), {});

@@ -75,7 +75,8 @@ absl::Status NgramInputs::LoadTable(WeightLoader& loader, const NgramConfig& con
     const TensorRef part = {
         .name = parts ? fmt::format("{}.shard_{}.weight", names.table, first / of_part) : whole,
         .n = std::min(of_part, rows - first),
-        .k = config.width / config.hashes()};
+        .k = config.width / config.hashes(),
+        .exact = true};
     FM_ASSIGN_OR_RETURN(const RowTable table, loader.Table(part));
     if (table.codes != nullptr) {
       return InvalidArgument("tensor '{}' is quantised; tables of n-grams must be plain",

@@ -3,6 +3,7 @@
 // (RefusalTest: model_config_errors_test.cc).
 #include "layers/models/load_config.h"
 #include "layers/models/model.h"
+#include "layers/models/tensor_list.h"
 #include "tests/layers/config/refusal.h"
 
 namespace folkmoot {
@@ -101,6 +102,23 @@ TEST(Qwen4Exp, StateOfNgrams) {
   const int64_t without = StateBytesPerSequence(Parsed(Text({{"ple_layer_ids", nullptr}})));
   const int64_t with = StateBytesPerSequence(Parsed(Text()));
   EXPECT_EQ(with - without, 4 * (3 * 3 * 4 * 2048 + 16));
+}
+
+// Nobody rounds them, and no part is larger than another.
+TEST(Qwen4Exp, TablesAreReadInParts) {
+  const auto tensors = ListTensors(Parsed(Text()), nullptr);
+  ASSERT_TRUE(tensors.ok()) << tensors.status();
+  int64_t parts = 0, rows = 0;
+  for (const ListedTensor& tensor : *tensors) {
+    if (tensor.name.find(".ngram_embedding.shard_") == std::string::npos) continue;
+    EXPECT_TRUE(tensor.matrix && tensor.exact && tensor.values == 0) << tensor.name;
+    EXPECT_EQ(tensor.shape[1], 128);
+    ++parts;
+    rows += tensor.shape[0];
+  }
+  EXPECT_EQ(parts, 512);
+  EXPECT_EQ(rows % 128, 0);
+  EXPECT_GT(rows, 16 * 20'000'000);
 }
 
 json WithEos(const json& own, const json& outer) {

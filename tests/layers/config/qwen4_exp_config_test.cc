@@ -152,7 +152,7 @@ INSTANTIATE_TEST_SUITE_P(
         Refusal{"OneStream", Text({{"hc_count", 1}}), {"'hc_count' is 1"}},
         Refusal{"NgramsAttend",
                 Text({{"ple_layer_ids", {4}}}),
-                {"'ple_layer_ids' is [4]", "layer 4 attends"}},
+                {"'ple_layer_ids' is a list", "layer 4 attends"}},
         Refusal{"NgramsBehind", Text({{"ple_layer_ids", {5}}}), {"'ple_layer_ids'"}},
         Refusal{"NgramsFromZero", Text({{"ple_layer_ids", {0}}}), {"'ple_layer_ids'"}},
         Refusal{"Unigrams", Text({{"ngram_size", 1}}), {"'ngram_size' is 1"}},

@@ -222,17 +222,16 @@ absl::StatusOr<HyperHead> HyperHead::Load(ThreadPool& pool, WeightLoader& loader
 }
 
 void HyperHead::Read(LayerContext& ctx, ConstMatrix streams, Matrix x) const {
+  if (gate_) {
+    gate_->Read(ctx, streams, x);
+    return;
+  }
   const Workspace::Position mark = ctx.workspace.Mark();
   if (config_.mean_head) {
     const Matrix ones = ctx.workspace.GetMatrix(x.rows, config_.streams);
     std::fill_n(ones.data, x.rows * config_.streams, 1.0f);
     Collapse(ctx, ones, streams, config_.streams, x);
     Scale(ctx.pool, 1.0f / static_cast<float>(config_.streams), x);
-    ctx.workspace.Release(mark);
-    return;
-  }
-  if (gate_) {
-    gate_->Read(ctx, streams, x);
     ctx.workspace.Release(mark);
     return;
   }

@@ -90,6 +90,21 @@ class CheckpointLoader : public WeightLoader {
     return std::make_pair(first, second);
   }
 
+  absl::Status ExpectIntegers(const std::string& name, std::span<const int64_t> numbers) override {
+    if (!Has(name)) return absl::OkStatus();
+    FM_ASSIGN_OR_RETURN(const TensorInfo* info,
+                        Found(name, std::vector<int64_t>{std::ssize(numbers)}));
+    const auto bytes = std::as_bytes(numbers);
+    if (info->dtype != DType::kI64 || info->bytes != std::ssize(bytes)) {
+      return InvalidArgument("{}: tensor '{}' is stored as {}; it must be I64", info->file, name,
+                             info->type_name());
+    }
+    FM_RETURN_IF_ERROR(CheckReadable(*info, name, {info->data, bytes.size()}));
+    if (std::memcmp(info->data, bytes.data(), bytes.size()) == 0) return absl::OkStatus();
+    return InvalidArgument("{}: tensor '{}' has other numbers than config.json makes: [{}]",
+                           info->file, name, fmt::join(numbers, ", "));
+  }
+
  protected:
   absl::StatusOr<WeightView> ViewVector(const std::string& name, int64_t n, int64_t taps) override {
     FM_ASSIGN_OR_RETURN(const TensorInfo* info, Checked(name, VectorShape(n, taps)));

@@ -50,7 +50,8 @@ GatedDeltaNet::GatedDeltaNet(const ModelConfig& config, int64_t layer, ColumnExc
       all_(HeadsOf(config, config.recurrent.key_heads)) {
   params_ = {.layer = config.place_in_kind(layer),
              .heads = HeadsOf(config, own_units()),
-             .norm_eps = config.rms_norm_eps};
+             .norm_eps = config.rms_norm_eps,
+             .sigmoid_gate = config.recurrent.sigmoid_gate};
 }
 
 absl::StatusOr<std::unique_ptr<Attention>> GatedDeltaNet::Load(

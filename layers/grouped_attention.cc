@@ -54,7 +54,9 @@ absl::StatusOr<std::unique_ptr<Attention>> GroupedAttention::Load(
   if (config.attention_gate == AttentionGate::kOwn) {
     FM_RETURN_IF_ERROR(a->LoadGate(pool, loader, config, names));
   }
-  if (a->kind_.indexer) {
+  if (a->kind_.indexer && config.indexer.pool > 0) {
+    FM_ASSIGN_OR_RETURN(a->pools_, MeanIndexer::Load(pool, loader, config, layer, names));
+  } else if (a->kind_.indexer) {
     const ColumnSplit kv_heads = KvHeadSplit(config, a->kind_, columns.size());
     FM_ASSIGN_OR_RETURN(a->indexer_,
                         BlockIndexer::Load(pool, loader, config, layer, names,
@@ -218,6 +220,9 @@ void GroupedAttention::Attend(LayerContext& ctx, const AttentionStep& step, KvCa
   if (indexer_) {
     chosen = indexer_->Choose(ctx, step, x);
     if (chosen.most > 0) params.chosen = &chosen;
+  } else if (pools_) {
+    pools_->Choose(ctx, step, x);
+    params.chosen = step.chosen;
   }
   PagedAttention(ctx.pool, params, step.sequences, q, cache, ctx.workspace, attended);
   if (!gate_.empty()) {

@@ -9,6 +9,7 @@
 #include "layers/attention.h"
 #include "layers/block_indexer.h"
 #include "layers/convolved_projection.h"
+#include "layers/mean_indexer.h"
 
 namespace folkmoot {
 
@@ -49,7 +50,8 @@ class GroupedAttention final : public UniformAttention {
   std::vector<float> v_norm_;                     // [value_dim] of ones, or empty
   std::vector<float> key_scales_;                 // [columns of this rank's keys] or empty
   std::vector<float> sinks_;                      // [heads of this rank] or empty
-  std::optional<BlockIndexer> indexer_;           // LayerConfig::indexer
+  std::optional<BlockIndexer> indexer_;           // LayerConfig::indexer; or, of pools:
+  std::optional<MeanIndexer> pools_;
   PackedMatrix gate_;  // [columns of this rank's heads, or the heads, H] or empty
   GateFunction gate_function_ = GateFunction::kSigmoid;
   float value_scale_ = 1;

@@ -45,14 +45,13 @@ void Collapse(LayerContext& ctx, ConstMatrix weights, ConstMatrix streams, int64
 }
 
 // stream[k] += post[k] given.
-void AddToStreams(LayerContext& ctx, ConstMatrix mixtures, ConstMatrix given, int64_t count,
-                  Matrix streams) {
+void AddToStreams(LayerContext& ctx, ConstMatrix posts, ConstMatrix given, Matrix streams) {
   ctx.pool.ParallelFor(given.rows, kWorthAThread / streams.cols + 1,
                        [&](int64_t begin, int64_t end, int) {
                          for (int64_t t = begin; t < end; ++t) {
                            const float* const gift = given.Row(t);
-                           for (int64_t k = 0; k < count; ++k) {
-                             const float post = mixtures.Row(t)[count + k];
+                           for (int64_t k = 0; k < posts.cols; ++k) {
+                             const float post = posts.Row(t)[k];
                              float* const stream = streams.Row(t) + k * given.cols;
                              for (int64_t c = 0; c < given.cols; ++c) stream[c] += post * gift[c];
                            }
@@ -118,6 +117,10 @@ absl::StatusOr<HyperConnection> HyperConnection::Load(ThreadPool& pool, WeightLo
                                                       const HyperNames& names) {
   HyperConnection connection;
   connection.config_ = config.hyper;
+  if (config.hyper.gate_rank > 0) {
+    FM_ASSIGN_OR_RETURN(connection.gate_, StreamGate::Load(pool, loader, config, names, true));
+    return connection;
+  }
   const int64_t n = config.hyper.streams;
   const bool mixes = !config.hyper.independent;
   FM_ASSIGN_OR_RETURN(
@@ -161,6 +164,7 @@ void HyperConnection::Mix(const float* outputs, float* mixtures) const {
 }
 
 ConstMatrix HyperConnection::Read(LayerContext& ctx, ConstMatrix streams, Matrix x) const {
+  if (gate_) return gate_->Read(ctx, streams, x);
   const Matrix mixtures = mixer_.Apply(ctx, streams);
   constexpr int64_t kMixturesOfAThread = 16;
   ctx.pool.ParallelFor(x.rows, kMixturesOfAThread, [&](int64_t begin, int64_t end, int) {
@@ -177,7 +181,8 @@ void HyperConnection::Leave(LayerContext& ctx, ConstMatrix mixtures, ConstMatrix
                             Matrix streams) const {
   const int64_t n = config_.streams;
   const int64_t hidden = given.cols;
-  if (config_.independent) return AddToStreams(ctx, mixtures, given, n, streams);
+  if (gate_) return AddToStreams(ctx, mixtures, given, streams);
+  if (config_.independent) return AddToStreams(ctx, mixtures.Columns(n, n), given, streams);
   const Workspace::Position mark = ctx.workspace.Mark();
   const Matrix before = ctx.workspace.GetMatrix(ctx.pool.threads(), streams.cols);
   ctx.pool.ParallelFor(given.rows, kWorthAThread / (n * streams.cols) + 1,
@@ -207,12 +212,20 @@ absl::StatusOr<HyperHead> HyperHead::Load(ThreadPool& pool, WeightLoader& loader
   HyperHead head;
   head.config_ = config.hyper;
   if (config.hyper.mean_head) return head;
+  if (config.hyper.gate_rank > 0) {
+    FM_ASSIGN_OR_RETURN(head.gate_, StreamGate::Load(pool, loader, config, names, false));
+    return head;
+  }
   FM_ASSIGN_OR_RETURN(head.mixer_,
                       StreamMixer::Load(pool, loader, config, names, config.hyper.streams, 1));
   return head;
 }
 
 void HyperHead::Read(LayerContext& ctx, ConstMatrix streams, Matrix x) const {
+  if (gate_) {
+    gate_->Read(ctx, streams, x);
+    return;
+  }
   const Workspace::Position mark = ctx.workspace.Mark();
   if (config_.mean_head) {
     const Matrix ones = ctx.workspace.GetMatrix(x.rows, config_.streams);

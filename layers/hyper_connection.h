@@ -13,15 +13,18 @@
 // Hunyuan 4 has independent ones (HyperConfig::independent): 2 n numbers, each stream goes on as it
 // is, and post are sigmoids times a factor of the model, plus eps. Semantics: Transformers'
 // modeling_hy_v4.py. GLM-5.3-Flash has those of DeepSeek-V4, whose streams become their mean in the
-// end (HyperConfig::mean_head).
+// end (HyperConfig::mean_head). Those of Qwen4-Exp have gates of another kind
+// (layers/stream_gate.h).
 //
 // Mixtures are decided in double, as gates are. Every rank that shares matrices has all of it.
 #pragma once
 
+#include <optional>
 #include <vector>
 
 #include "layers/layer_context.h"
 #include "layers/layer_names.h"
+#include "layers/stream_gate.h"
 #include "layers/weight_loader.h"
 #include "runtime/model_config.h"
 
@@ -67,6 +70,7 @@ class HyperConnection {
 
   HyperConfig config_;
   StreamMixer mixer_;
+  std::optional<StreamGate> gate_;  // in its place: HyperConfig::gate_rank
 };
 
 // Behind the last layer: streams become one.
@@ -79,6 +83,7 @@ class HyperHead {
  private:
   HyperConfig config_;
   StreamMixer mixer_;  // not of a mean
+  std::optional<StreamGate> gate_;
 };
 
 }  // namespace folkmoot

@@ -15,9 +15,19 @@ struct CompressorNames {
 };
 
 // Of hyper-connections (layers/hyper_connection.h), whole: [outputs, n H], [outputs], and the
-// outputs' scales.
+// outputs' scales. Of those with HyperConfig::gate_rank (layers/stream_gate.h), modules: the norms
+// of streams, the two matrices of the gates, and what makes the weights by which streams take up.
 struct HyperNames {
   std::string weights, base, scale;
+  std::string norm, down, up, inject;
+};
+
+// Of n-grams (layers/models/ngram_inputs.h), modules: the table, whose parts have numbers
+// (".shard_3"), or which is one tensor; key and value of its rows; norms of keys, of streams and of
+// what the convolution sees; and this. Whole: the numbers of the hashes, which files may have.
+struct NgramNames {
+  std::string table, key, value, key_norm, stream_norm, convolution_norm, convolution;
+  std::string multipliers, sizes, offsets;
 };
 
 struct AttentionNames {
@@ -35,8 +45,9 @@ struct AttentionNames {
   std::string q_a, q_a_norm, q_b;
   std::string kv_a, kv_a_norm, kv_b;
   // Of an indexer, modules: q, from the latent of q or the hidden state, one key, norms of both,
-  // and weights of heads.
+  // and weights of heads; or rows of q and then of the key in one (Qwen4-Exp).
   std::string index_q, index_k, index_q_norm, index_k_norm, index_weights;
+  std::string index_qk;
   // IndexerConfig::pool, whole: what weighs the keys of a pool, [head_dim, H], and its biases by
   // place, [pool, head_dim].
   std::string index_pool_gates, index_pool_bias;
@@ -155,6 +166,7 @@ struct LayerNames {
   // modules, and the norm of what the router reads, whole: it has a weight alone.
   std::string dense_post_norm, expert_norm, expert_post_norm, router_norm;
   HyperNames attention_streams, ffn_streams;       // ModelConfig::hyper
+  NgramNames ngrams;                               // LayerConfig::ngrams
   ResidualNames attention_residual, ffn_residual;  // ResidualConfig::learned
   // ModelConfig::layer_inputs, modules [P, H], [H, P] and [H]; and layer_scalars, [1].
   std::string input_gate, input_projection, input_post_norm;

@@ -10,9 +10,6 @@
 namespace folkmoot {
 namespace {
 
-// Of each indexer with pools: what the open one has taken up, and the keys of those that are full.
-enum PoolTrack : int64_t { kOpenPool, kPoolKeys, kPoolTracks };
-
 float InverseRoot(int64_t x) { return static_cast<float>(1.0 / std::sqrt(static_cast<double>(x))); }
 
 }  // namespace
@@ -23,6 +20,7 @@ absl::StatusOr<LightningIndexer> LightningIndexer::Load(ThreadPool& pool, Weight
   LightningIndexer indexer;
   indexer.dims_ = config.indexer;
   indexer.place_ = config.indexers_before(layer);
+  indexer.tracks_ = PoolTracks(config, layer);
   const IndexerConfig& dims = config.indexer;
   FM_ASSIGN_OR_RETURN(indexer.q_, loader.Pack(pool, {.name = names.index_q + ".weight",
                                                      .n = dims.heads * dims.head_dim,
@@ -65,6 +63,11 @@ std::vector<RowPages::Track> LightningIndexer::TracksOf(const ModelConfig& confi
   return tracks;
 }
 
+WindowCompressor::Tracks LightningIndexer::PoolTracks(const ModelConfig& config, int64_t index) {
+  const int64_t first = 2 * config.indexers_before(index);
+  return {.windows = first, .entries = first + 1};
+}
+
 void LightningIndexer::Turn(LayerContext& ctx, const RopeRows& rope, Matrix heads) const {
   const int64_t turning = 2 * rope.cos.cols;
   if (turning == 0) return;
@@ -76,16 +79,15 @@ void LightningIndexer::Turn(LayerContext& ctx, const RopeRows& rope, Matrix head
 
 void LightningIndexer::KeepPools(LayerContext& ctx, const AttentionStep& step, ConstMatrix x,
                                  ConstMatrix keys) const {
-  const int64_t first = place_ * kPoolTracks;
   const Matrix gates = ctx.workspace.GetMatrix(x.rows, dims_.head_dim);
   Gemm(ctx.pool, x, pool_gates_, {}, ctx.workspace, gates);
   const Matrix full =
       ctx.workspace.GetMatrix(CompletedRows(step.sequences, dims_.pool), dims_.head_dim);
   PoolWindows(
       ctx.pool,
-      {.track = first + kOpenPool, .rate = dims_.pool, .width = dims_.head_dim, .bias = pool_bias_},
+      {.track = tracks_.windows, .rate = dims_.pool, .width = dims_.head_dim, .bias = pool_bias_},
       step.sequences, keys, gates, *step.rows, ctx.workspace, full);
-  StoreRows(ctx.pool, first + kPoolKeys, step.sequences, full, *step.rows);
+  StoreRows(ctx.pool, tracks_.entries, step.sequences, full, *step.rows);
 }
 
 void LightningIndexer::SelectPools(LayerContext& ctx, const AttentionStep& step, ConstMatrix q,
@@ -94,9 +96,8 @@ void LightningIndexer::SelectPools(LayerContext& ctx, const AttentionStep& step,
   const ChosenKeys pools = {.most = most,
                             .counts = ctx.workspace.Get<int32_t>(q.rows),
                             .positions = ctx.workspace.Get<int32_t>(q.rows * most)};
-  const RowSelectionParams params = {.track = place_ * kPoolTracks + kPoolKeys,
-                                     .heads = dims_.heads,
-                                     .scale = InverseRoot(dims_.head_dim)};
+  const RowSelectionParams params = {
+      .track = tracks_.entries, .heads = dims_.heads, .scale = InverseRoot(dims_.head_dim)};
   SelectRows(ctx.pool, params, step.sequences, q, weights, *step.rows, ctx.workspace, pools);
   ExpandPools(ctx.pool, dims_.pool, step.sequences, pools, *step.chosen);
 }

@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "layers/attention.h"
+#include "layers/window_compressor.h"
 
 namespace folkmoot {
 
@@ -36,6 +37,8 @@ class LightningIndexer {
   // What the indexers of a model keep of pools, one after the other; empty: it has none.
   static std::vector<RowPages::Track> TracksOf(const ModelConfig& config, DType dtype,
                                                int64_t block_size);
+  // Those of layer `index`: what open pools have taken up, and keys of full ones.
+  static WindowCompressor::Tracks PoolTracks(const ModelConfig& config, int64_t index);
 
  private:
   absl::Status LoadPools(ThreadPool& pool, WeightLoader& loader, int64_t hidden,
@@ -49,7 +52,8 @@ class LightningIndexer {
                    ConstMatrix weights) const;
 
   IndexerConfig dims_;
-  int64_t place_ = 0;          // among indexers: in the cache of keys, and of its tracks
+  int64_t place_ = 0;  // among indexers: in the cache of keys
+  WindowCompressor::Tracks tracks_;
   PackedMatrix q_;             // [heads * head_dim, q_rank]
   PackedMatrix k_;             // [head_dim, H]
   std::vector<float> k_norm_;  // [head_dim]

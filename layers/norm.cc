@@ -96,4 +96,26 @@ void Norm::AddApplyAlone(ThreadPool& pool, ConstMatrix delta, float factor, Matr
   LayerNorm(pool, residual, weight_, bias_, eps_, out);
 }
 
+absl::StatusOr<StreamNorm> StreamNorm::Load(WeightLoader& loader, const ModelConfig& config,
+                                            const std::string& module, int64_t streams, int64_t n) {
+  StreamNorm norm;
+  norm.n_ = n;
+  norm.eps_ = config.rms_norm_eps;
+  FM_ASSIGN_OR_RETURN(norm.weight_,
+                      RmsNormWeights(loader, config.norm, module + ".weight", streams * n));
+  return norm;
+}
+
+void StreamNorm::MultiplyWeights(float factor) {
+  for (float& weight : weight_) weight *= factor;
+}
+
+void StreamNorm::Apply(LayerContext& ctx, ConstMatrix x, Matrix out) const {
+  for (int64_t first = 0; first < x.cols; first += n_) {
+    const auto weight =
+        std::span(weight_).subspan(static_cast<size_t>(first), static_cast<size_t>(n_));
+    RmsNorm(ctx.pool, x.Columns(first, n_), weight, eps_, out.Columns(first, n_));
+  }
+}
+
 }  // namespace folkmoot

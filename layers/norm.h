@@ -49,6 +49,25 @@ class Norm {
   std::optional<GatedFfnWeights> gate_;
 };
 
+// An RMSNorm of each of several vectors of n numbers that stand side by side, with weights of its
+// own for each.
+class StreamNorm {
+ public:
+  StreamNorm() = default;
+  // `module` + ".weight" is [streams * n].
+  static absl::StatusOr<StreamNorm> Load(WeightLoader& loader, const ModelConfig& config,
+                                         const std::string& module, int64_t streams, int64_t n);
+  // All results are multiplied.
+  void MultiplyWeights(float factor);
+  // x [T, streams * n]; out may be x.
+  void Apply(LayerContext& ctx, ConstMatrix x, Matrix out) const;
+
+ private:
+  int64_t n_ = 0;
+  float eps_ = 0;
+  std::vector<float> weight_;
+};
+
 // A vector of RMSNorm weights as kernels take it, whatever kind of RMSNorm it is.
 absl::StatusOr<std::vector<float>> RmsNormWeights(WeightLoader& loader, NormKind kind,
                                                   const std::string& name, int64_t n);

@@ -255,6 +255,10 @@ class PanelRecorder : public WeightLoader {
     return table;
   }
 
+  absl::Status ExpectIntegers(const std::string& name, std::span<const int64_t> numbers) override {
+    return from_.ExpectIntegers(name, numbers);
+  }
+
   absl::StatusOr<WeightView> View(const TensorRef& ref) override { return from_.View(ref); }
   absl::StatusOr<WeightView> Keep(const TensorRef& ref) override { return from_.Keep(ref); }
   absl::StatusOr<std::unique_ptr<CodeMatrix>> Codes(const TensorRef& ref) override {

@@ -112,6 +112,13 @@ class WeightLoader {
   absl::StatusOr<std::vector<int32_t>> DistinctIds(const std::string& name, int64_t rows, int64_t n,
                                                    int64_t below);
 
+  // An integer tensor that config.json says everything about, which files may have all the same:
+  // fails where a file has other numbers.
+  virtual absl::Status ExpectIntegers(const std::string& /*name*/,
+                                      std::span<const int64_t> /*numbers*/) {
+    return absl::OkStatus();
+  }
+
   // For all that is asked for from now on.
   void set_options(const WeightOptions& options) { options_ = options; }
   std::optional<DType> dtype() const { return options_.dtype; }

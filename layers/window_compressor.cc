@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "layers/window_compressor.h"
 
+#include <algorithm>
 #include <array>
+
+#include "layers/norm.h"
 
 namespace folkmoot {
 
@@ -17,6 +20,8 @@ absl::StatusOr<WindowCompressor> WindowCompressor::Load(ThreadPool& pool, Weight
   compressor.tracks_ = tracks;
   compressor.norm_eps_ = config.rms_norm_eps;
   compressor.rope_.emplace(config.rope, config.rope_dim(), config.max_positions);
+  compressor.rotary_ = {
+      .head_dim = width, .first = width - compressor.rope_->rotary_dim(), .neighbours = true};
   const int64_t columns = layer.overlapping ? 2 * width : width;
   // Not rounded: gates decide what an entry is made of, and the authors keep both as they are.
   const auto matrix = [&](const std::string& module) {
@@ -27,6 +32,26 @@ absl::StatusOr<WindowCompressor> WindowCompressor::Load(ThreadPool& pool, Weight
   FM_ASSIGN_OR_RETURN(compressor.bias_,
                       loader.Vector(names.bias, layer.compression * columns, columns));
   FM_ASSIGN_OR_RETURN(compressor.norm_, loader.Vector(names.norm + ".weight", width));
+  return compressor;
+}
+
+absl::StatusOr<WindowCompressor> WindowCompressor::LoadMeans(ThreadPool& pool, WeightLoader& loader,
+                                                             const ModelConfig& config,
+                                                             const TensorRef& values,
+                                                             const std::string& norm,
+                                                             const Tracks& tracks) {
+  WindowCompressor compressor;
+  compressor.rate_ = config.indexer.pool;
+  compressor.width_ = values.n;
+  compressor.tracks_ = tracks;
+  compressor.norm_eps_ = config.rms_norm_eps;
+  compressor.rope_.emplace(config.rope, config.rope_dim(), config.max_positions);
+  compressor.rotary_ = {.head_dim = values.n, .neighbours = config.rope.neighbours};
+  compressor.gated_ = false;
+  FM_ASSIGN_OR_RETURN(compressor.projections_.emplace_back(), loader.Pack(pool, values));
+  compressor.bias_.assign(static_cast<size_t>(compressor.rate_ * values.n), 0.0f);
+  FM_ASSIGN_OR_RETURN(compressor.norm_,
+                      RmsNormWeights(loader, config.norm, norm + ".weight", values.n));
   return compressor;
 }
 
@@ -53,7 +78,9 @@ void WindowCompressor::Take(LayerContext& ctx, const AttentionStep& step, ConstM
                                  .overlapping = overlapping_,
                                  .bias = bias_};
   const Matrix projected = ctx.workspace.GetMatrix(x.rows, 2 * pooling.columns());
-  GemmStack(ctx.pool, x, projections_, {}, ctx.workspace, projected);
+  if (!gated_) std::fill_n(projected.data, projected.rows * projected.cols, 0.0f);
+  GemmStack(ctx.pool, x, projections_, {}, ctx.workspace,
+            projected.Columns(0, (gated_ ? 2 : 1) * pooling.columns()));
   const Matrix entries = ctx.workspace.GetMatrix(CompletedRows(step.sequences, rate_), width_);
   PoolWindows(ctx.pool, pooling, step.sequences, projected.Columns(0, pooling.columns()),
               projected.Columns(pooling.columns(), pooling.columns()), *step.rows, ctx.workspace,
@@ -61,9 +88,7 @@ void WindowCompressor::Take(LayerContext& ctx, const AttentionStep& step, ConstM
   if (entries.rows > 0) {
     RmsNorm(ctx.pool, entries, norm_, norm_eps_, entries);
     const RopeRows rope = Angles(ctx, step.sequences, entries.rows);
-    ApplyRope(ctx.pool, rope.cos, rope.sin,
-              {.head_dim = width_, .first = width_ - rope_->rotary_dim(), .neighbours = true},
-              entries);
+    ApplyRope(ctx.pool, rope.cos, rope.sin, rotary_, entries);
     StoreRows(ctx.pool, tracks_.entries, step.sequences, entries, *step.rows);
   }
   ctx.workspace.Release(mark);

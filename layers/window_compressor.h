@@ -3,7 +3,8 @@
 // products of the hidden state; a closed window's entry is normalised by RMSNorm, and its last
 // numbers turn as those of the window's first token would. DeepSeek-V4 has one for the keys and
 // values of a layer and, where an indexer chooses among these, a smaller one for the indexer's
-// keys.
+// keys. The keys of Qwen4-Exp's indexers are the means of their windows, and their first numbers
+// turn.
 //
 // Every rank that shares matrices has all of it, as it has all rows.
 #pragma once
@@ -31,6 +32,11 @@ class WindowCompressor {
                                                const ModelConfig& config, const LayerConfig& layer,
                                                const CompressorNames& names, int64_t width,
                                                const Tracks& tracks);
+  // Means of the outputs of `values`, IndexerConfig::pool tokens each.
+  static absl::StatusOr<WindowCompressor> LoadMeans(ThreadPool& pool, WeightLoader& loader,
+                                                    const ModelConfig& config,
+                                                    const TensorRef& values,
+                                                    const std::string& norm, const Tracks& tracks);
 
   // Takes up this step's tokens, x [T, H], and stores the entries of the windows that they close.
   void Take(LayerContext& ctx, const AttentionStep& step, ConstMatrix x) const;
@@ -43,12 +49,15 @@ class WindowCompressor {
   int64_t rate_ = 0;
   int64_t width_ = 0;
   bool overlapping_ = false;
+  RotaryPart rotary_;
   Tracks tracks_;
   float norm_eps_ = 0;
   std::optional<Rope> rope_;
-  std::vector<PackedMatrix> projections_;  // [columns, H] of values, and of gates
-  std::vector<float> bias_;                // [rate, columns]
-  std::vector<float> norm_;                // [width]
+  // [columns, H] of values, and of gates, unless all tokens of a window count alike.
+  std::vector<PackedMatrix> projections_;
+  bool gated_ = true;
+  std::vector<float> bias_;  // [rate, columns]
+  std::vector<float> norm_;  // [width]
 };
 
 }  // namespace folkmoot

@@ -90,6 +90,8 @@ struct ConfigFamily {
   bool rope_mscales = false;          // longrope has short_mscale and long_mscale, and no factor
   bool rope_alpha = false;  // dynamic rotations may have an alpha, which fixes them (Hunyuan)
   int64_t eos = -1;         // -1: none
+  bool eos_counts =
+      false;  // its end tokens change the mathematics: text_config's must be the file's
   bool tied_embeddings = false;
   Activation activation = Activation::kSilu;
   BiasRule bias = BiasRule::kNever;

@@ -354,6 +354,11 @@ int64_t ModelConfig::indexers_before(int64_t index) const {
                        [](const LayerConfig& layer) { return layer.indexer; });
 }
 
+int64_t ModelConfig::ngram_layers_before(int64_t index) const {
+  return std::count_if(layers.begin(), layers.begin() + index,
+                       [](const LayerConfig& layer) { return layer.ngrams; });
+}
+
 int64_t ModelConfig::place_in_kind(int64_t index) const {
   const LayerConfig& own = layers[static_cast<size_t>(index)];
   if (own.kv_layer >= 0) index = own.kv_layer;

@@ -17,6 +17,7 @@
 #include "runtime/dtype.h"
 #include "runtime/ops/gemm.h"
 #include "runtime/status.h"
+#include "runtime/stream_config.h"
 
 namespace folkmoot {
 
@@ -94,6 +95,7 @@ struct LayerConfig {
   bool carried_router = false;
   // Of sparse attention (IndexerConfig): chooses keys itself; else those of the layer before count.
   bool indexer = false;
+  bool ngrams = false;  // embeddings of n-grams join the streams before the layer (NgramConfig)
   // Of Activation::kLimitedSwiglu, or of kCappedSwiglu where there is no ModelConfig::swiglu_limit:
   // in experts, and in the dense FFN or the shared expert; 0: none.
   float expert_limit = 0.0f;
@@ -189,7 +191,8 @@ struct IndexerConfig {
   int64_t local_blocks = 0;
   // So many tokens, one behind the other, have one key, and are chosen together, top_k in all, a
   // multiple; those behind the last full pool are seen beside them (GLM-5.3-Flash). 0: each token
-  // has its own.
+  // has its own. Of attention that is not latent, the mean of theirs alone (Qwen4-Exp;
+  // layers/mean_indexer.h).
   int64_t pool = 0;
 
   // Keys that a query sees at most; one with as many before it sees all.
@@ -205,20 +208,6 @@ struct CompressedConfig {
   int64_t output_groups = 0;
   int64_t output_rank = 0;  // of a group
   IndexerConfig indexer;    // of layers with overlapping windows
-};
-
-// Manifold-constrained hyper-connections (mHC, arXiv 2512.24880): the residual is `streams` of them
-// side by side, which each part of a layer reads and writes as learned mixtures
-// (layers/hyper_connection.h).
-struct HyperConfig {
-  int64_t streams = 0;  // 0: the residual is one, and nothing mixes it
-  // Each stream goes on as it is, and none reads another; eps belongs to what parts leave in it,
-  // too (Hunyuan 4).
-  bool independent = false;
-  int64_t iterations = 0;  // where they are not
-  double magnitude = 2.0;  // of the sigmoids by which a stream takes what parts leave
-  double eps = 1e-6;
-  bool mean_head = false;  // behind the last layer they become their mean (GLM-5.3-Flash)
 };
 
 // What keeps a state of fixed size per sequence in place of keys and values: linear attention by
@@ -248,11 +237,12 @@ struct RecurrentConfig {
   int64_t value_heads = 0;
   int64_t key_dim = 0;  // of a head
   int64_t value_dim = 0;
-  int64_t step_rank = 0;     // numbers that the steps of a selective scan are made from
-  bool kernel_bias = false;  // of the convolution
-  bool bias = false;         // of the projections in and out
-  bool group_norms = false;  // each group of a state space is normalised by itself
-  bool key_decays = false;   // of a delta rule, one for each number of a key (Kimi)
+  int64_t step_rank = 0;      // numbers that the steps of a selective scan are made from
+  bool kernel_bias = false;   // of the convolution
+  bool bias = false;          // of the projections in and out
+  bool group_norms = false;   // each group of a state space is normalised by itself
+  bool key_decays = false;    // of a delta rule, one for each number of a key (Kimi)
+  bool sigmoid_gate = false;  // of the norm behind a delta rule; else silu (Qwen4-Exp)
   // Of their logarithms, which are this times a sigmoid (GLM-5.3-Flash); 0: there is none, and they
   // follow a softplus.
   float decay_bound = 0.0f;
@@ -355,6 +345,7 @@ struct ModelConfig {
   RecurrentConfig recurrent;    // of layers with Mixer::kRecurrent, or of convolved attention
   CompressedConfig compressed;  // of layers with Mixer::kCompressed
   HyperConfig hyper;
+  NgramConfig ngrams;  // of layers with LayerConfig::ngrams
   ResidualConfig residual;
   // Each has queries for all keys and an output; a token chooses heads / kv_heads (JetMoE). 0:
   // none.
@@ -394,6 +385,9 @@ struct ModelConfig {
   // Those with a key for each token; keys of pools are in RowPages.
   int64_t token_indexers() const { return indexer.pool > 0 ? 0 : indexers(); }
   int64_t indexers_before(int64_t index) const;
+  // The same of layers with n-grams.
+  int64_t ngram_layers() const { return ngram_layers_before(static_cast<int64_t>(layers.size())); }
+  int64_t ngram_layers_before(int64_t index) const;
   // Numbers of a row that a routed expert reads, and of one that it gives.
   int64_t expert_width() const { return moe.latent > 0 ? moe.latent : hidden; }
   int64_t top_k(const LayerConfig& layer) const {

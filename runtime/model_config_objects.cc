@@ -54,8 +54,9 @@ absl::StatusOr<json> TextKeys(const ConfigReader& file, const ConfigFamily& fami
   const bool typed = keys.HasValue("dtype") || keys.HasValue("torch_dtype");
   for (const char* const key : kOfFile) {
     if (!file.HasValue(key)) continue;
-    const bool weights = std::string_view(key) == "quantization_config";
-    if (weights && keys.HasValue(key) && *keys.Find(key) != *file.Find(key)) {
+    const bool counts = std::string_view(key) == "quantization_config" ||
+                        (std::string_view(key) == "eos_token_id" && family.eos_counts);
+    if (counts && keys.HasValue(key) && *keys.Find(key) != *file.Find(key)) {
       return keys.Wrong(key, "it contradicts the one beside text_config");
     }
     const bool type_of_text = std::string_view(key).ends_with("dtype") && typed;

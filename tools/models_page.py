@@ -94,6 +94,8 @@ NAMES = {
     "qwen3_next": "Qwen3-Next",
     "qwen3_omni_moe": "Qwen3-Omni (its text model)",
     "qwen3_vl_moe": "Qwen3-VL with experts (its text model)",
+    "qwen4_exp": "Qwen4-Exp (its text model)",
+    "qwen4_exp_text": "Qwen4-Exp, text alone",
     "seed_oss": "Seed-OSS",
     "solar_open": "Solar Open",
     "step3p7": "Step-3.7-Flash (its text model), Step-3.5-Flash",

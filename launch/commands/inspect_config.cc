@@ -109,6 +109,15 @@ std::string CompressedText(const ModelConfig& config) {
                             compressed.output_rank);
 }
 
+// What indexers choose for all heads.
+std::string ChosenText(const ModelConfig& config) {
+  const IndexerConfig& indexer = config.indexer;
+  std::string text = fmt::format(", sparse: {} keys", indexer.top_k);
+  if (indexer.pool > 1) text += fmt::format(" in pools of {}", indexer.pool);
+  return text + fmt::format(" chosen by {} index heads of {} in {} layers", indexer.heads,
+                            indexer.head_dim, config.indexers());
+}
+
 std::string HeadsText(const ModelConfig& config) {
   if (config.compressed_layers() > 0) return CompressedText(config);
   const LatentConfig& latent = config.latent;
@@ -117,6 +126,7 @@ std::string HeadsText(const ModelConfig& config) {
     const std::string heads = fmt::format("{} heads, {} key/value heads, head_dim {}", config.heads,
                                           config.kv_heads, config.head_dim);
     if (indexer.top_k == 0) return heads;
+    if (indexer.pool > 0) return heads + ChosenText(config);
     return heads + fmt::format(
                        ", sparse: each key/value head sees {} blocks of {} keys, chosen by "
                        "an index head of {}, in {} layers",
@@ -126,11 +136,7 @@ std::string HeadsText(const ModelConfig& config) {
   std::string text = fmt::format("{} heads of {} over a latent of {}", config.heads,
                                  config.head_dim, latent.kv_rank);
   if (latent.rope_dim > 0) text += fmt::format(" and a rotated key of {}", latent.rope_dim);
-  if (indexer.top_k == 0) return text;
-  text += fmt::format(", sparse: {} keys", indexer.top_k);
-  if (indexer.pool > 1) text += fmt::format(" in pools of {}", indexer.pool);
-  return text + fmt::format(" chosen by {} index heads of {} in {} layers", indexer.heads,
-                            indexer.head_dim, config.indexers());
+  return indexer.top_k == 0 ? text : text + ChosenText(config);
 }
 
 std::string_view QkNormText(QkNormKind kind) {
@@ -225,6 +231,22 @@ std::string ResidualText(const ModelConfig& config) {
   return all + "; " + text("FFN", residual.ffn);
 }
 
+std::string StreamsText(const HyperConfig& hyper) {
+  const std::string text = fmt::format("{} streams, ", hyper.streams);
+  if (hyper.gate_rank > 0) return text + fmt::format("gates of rank {}", hyper.gate_rank);
+  if (hyper.independent) return text + "each by itself";
+  return text + fmt::format("mixed in {} iterations", hyper.iterations);
+}
+
+void AddNgramRow(const ModelConfig& config, KeyValues& table) {
+  const NgramConfig& ngrams = config.ngrams;
+  if (config.ngram_layers() == 0) return;
+  table.Add("n-grams",
+            fmt::format("of up to {} tokens, {} hashes of each length, {} numbers, in {} "
+                        "layers",
+                        ngrams.size, ngrams.heads, ngrams.width, config.ngram_layers()));
+}
+
 void AddRecurrentRows(const ModelConfig& config, KeyValues& table) {
   if (config.recurrent_layers() == 0) return;
   table.Add(std::string(RecurrenceName(config.recurrent.kind)), RecurrentText(config.recurrent));
@@ -272,13 +294,8 @@ void AddConfigRows(const ModelConfig& config, KeyValues& table) {
   table.Add("layers", LayersText(config));
   table.Add("hidden", fmt::format("{}, dense FFN {}, {}", config.hidden, config.intermediate,
                                   ActivationName(config.activation)));
-  if (config.hyper.streams > 0) {
-    std::string residual = fmt::format("{} streams, ", config.hyper.streams);
-    residual += config.hyper.independent
-                    ? "each by itself"
-                    : fmt::format("mixed in {} iterations", config.hyper.iterations);
-    table.Add("residual", residual);
-  }
+  if (config.hyper.streams > 0) table.Add("residual", StreamsText(config.hyper));
+  AddNgramRow(config, table);
   if (config.residual.of_norm) table.Add("residual", ResidualText(config));
   if (config.residual.learned) table.Add("residual", "shifted and scaled, as what joins it is");
   table.Add("attention", AttentionText(config));
@@ -327,6 +344,7 @@ nlohmann::ordered_json ConfigJson(const ModelConfig& config) {
   json["index_layers"] = config.indexers();
   json["compressed_layers"] = config.compressed_layers();
   json["residual_streams"] = std::max<int64_t>(1, config.hyper.streams);
+  json["ngram_layers"] = config.ngram_layers();
   json["qk_norm"] = config.qk_norm != QkNormKind::kNone;
   json["qk_norm_rows"] = config.qk_norm == QkNormKind::kRows;
   json["clip_qkv"] = config.clip_qkv;

@@ -90,9 +90,16 @@ int64_t ActiveOfExperts(const ModelConfig& config, int64_t parameters) {
   return SaturatingProduct({parameters / (layers * config.moe.experts), chosen});
 }
 
+// A part of one, of which a token has a few rows, in whatever parts they stand.
+bool IsNgramTable(const ModelConfig& config, const ListedTensor& tensor) {
+  return config.ngram_layers() > 0 && tensor.matrix && tensor.values == 0 &&
+         tensor.name != FindFamily(config.architecture)->end_names().embedding;
+}
+
 // Those of a tensor of no expert that one token runs through: all, but for attention whose experts
 // are in one tensor [E, ..].
 int64_t ActiveOfDense(const ModelConfig& config, const ListedTensor& tensor) {
+  if (IsNgramTable(config, tensor)) return 0;
   const int64_t parameters = SaturatingProduct(tensor.shape);
   // A token has one row of it, and the table is not the output head, too.
   if (config.layer_inputs > 0 &&
@@ -178,6 +185,7 @@ absl::StatusOr<ModelInventory> TakeInventory(const ModelConfig& config,
   inventory.parameters = dense_parameters;
   SaturatingAdd(inventory.parameters, inventory.expert_parameters);
   inventory.active_parameters = active_parameters;
+  SaturatingAdd(inventory.active_parameters, config.ngram_layers() * config.ngrams.width);
   SaturatingAdd(inventory.active_parameters, ActiveOfExperts(config, inventory.expert_parameters));
   inventory.kv_bytes_per_token =
       SaturatingProduct({config.cache_numbers(), static_cast<int64_t>(sizeof(float))});

@@ -16,6 +16,7 @@
 #include "layers/models/layer_inputs.h"
 #include "layers/models/model.h"
 #include "layers/models/model_gates.h"
+#include "layers/models/ngram_inputs.h"
 #include "layers/moe_layer.h"
 #include "layers/norm.h"
 #include "runtime/rope.h"
@@ -69,6 +70,7 @@ class DecoderModel : public Model {
     std::optional<ExpertNorms> beside;
     // ModelConfig::hyper: around attention, and around the FFN.
     std::optional<HyperConnection> attention_streams, ffn_streams;
+    std::optional<NgramInputs> ngrams;  // LayerConfig::ngrams: join the streams before both
     // ResidualConfig::learned: of what attention gives, and of what the FFN gives.
     std::optional<LearnedResidual> attention_residual, ffn_residual;
     // What happens to the stream behind them.
@@ -143,11 +145,12 @@ class DecoderModel : public Model {
   PackedMatrix head_;             // [V of this rank, H]
   std::vector<float> head_bias_;  // [V of this rank] or empty
   std::optional<KvCache> cache_;
-  std::optional<KvCache> index_keys_;    // of IndexerConfig, where tokens have them
-  ChosenKeys chosen_;                    // of a step, in its workspace
-  std::optional<RowPages> rows_;         // of Mixer::kCompressed, or of pools of an indexer
-  std::optional<RecurrentState> state_;  // of layers that have one
-  int64_t slots_ = 0;                    // of state_ that are no snapshots
+  std::optional<KvCache> index_keys_;          // of IndexerConfig, where tokens have them
+  ChosenKeys chosen_;                          // of a step, in its workspace
+  std::optional<RowPages> rows_;               // of Mixer::kCompressed, or of pools of an indexer
+  std::optional<RecurrentState> state_;        // of layers that have one
+  int64_t slots_ = 0;                          // of state_ that are no snapshots
+  std::optional<RecurrentState> ngram_state_;  // likewise
   std::vector<AttentionSequence> attention_sequences_;
   ConstMatrix hidden_;  // of the last Forward, in its workspace
 };

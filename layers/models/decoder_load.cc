@@ -149,7 +149,8 @@ int64_t DecoderModel::CacheBytesPerBlock(int64_t block_size) const {
 int64_t DecoderModel::CacheBytesPerSlot() const {
   if (config_.recurrent_layers() == 0) return 0;
   return RecurrentState::BytesPerSlot(
-      StateShape(config_, RecurrentSplit(config_, columns_->size()).widest(), 0));
+             StateShape(config_, RecurrentSplit(config_, columns_->size()).widest(), 0)) +
+         RecurrentState::BytesPerSlot(NgramInputs::StateShape(config_, 0));
 }
 
 // Half of the machine, shared among the ranks.
@@ -168,6 +169,9 @@ absl::Status DecoderModel::MakeCache(const CachePages& pages) {
                               pages.slots + pages.snapshots));
     slots_ = pages.slots;
   }
+  if (config_.ngram_layers() > 0) {
+    ngram_state_.emplace(NgramInputs::StateShape(config_, pages.slots + pages.snapshots));
+  }
   return absl::OkStatus();
 }
 
@@ -181,6 +185,7 @@ CachePages DecoderModel::cache_pages() const {
 
 void DecoderModel::CopyState(ThreadPool& pool, int64_t from, int64_t to) {
   if (state_) state_->Copy(pool, from, to);
+  if (ngram_state_) ngram_state_->Copy(pool, from, to);
 }
 
 absl::Status DecoderModel::LoadLayers(const Family& family, WeightLoader& loader,
@@ -234,6 +239,10 @@ absl::Status DecoderModel::LoadBlock(const LayerNames& names, WeightLoader& load
                         HyperConnection::Load(pool, loader, config_, names.attention_streams));
     FM_ASSIGN_OR_RETURN(block.ffn_streams,
                         HyperConnection::Load(pool, loader, config_, names.ffn_streams));
+  }
+  if (layer.ngrams) {
+    FM_ASSIGN_OR_RETURN(block.ngrams,
+                        NgramInputs::Load(pool, loader, config_, index, names.ngrams));
   }
   if (config_.residual.learned) FM_RETURN_IF_ERROR(LoadResiduals(names, loader, block));
   if (config_.layer_inputs > 0) {
@@ -298,7 +307,9 @@ absl::Status DecoderModel::LoadEnds(const EndNames& names, WeightLoader& loader,
     FM_ASSIGN_OR_RETURN(embedding_scale_,
                         RowScale::Load(loader, names.embedding_scale, config_.hidden));
   }
-  FM_ASSIGN_OR_RETURN(final_norm_, Norm::Load(loader, config_, names.final_norm, config_.hidden));
+  if (config_.hyper.gate_rank == 0) {  // else what makes one of the streams has norms
+    FM_ASSIGN_OR_RETURN(final_norm_, Norm::Load(loader, config_, names.final_norm, config_.hidden));
+  }
   if (config_.final_norm_eps) final_norm_.set_eps(*config_.final_norm_eps);
   TensorRef head = embedding;
   if (!config_.tied_embeddings) head.name = names.head + ".weight";

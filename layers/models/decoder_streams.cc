@@ -19,6 +19,9 @@ absl::Status DecoderModel::RunStreams(LayerContext& ctx, const ForwardBatch& bat
   for (size_t i = 0; i < blocks_.size(); ++i) {
     const Block& block = blocks_[i];
     const Workspace::Position mark = ctx.workspace.Mark();
+    if (block.ngrams) {
+      block.ngrams->Add(ctx, step.sequences, batch.token_ids, *ngram_state_, streams);
+    }
     const ConstMatrix around_attention = block.attention_streams->Read(ctx, streams, normed);
     block.input_norm.Apply(ctx, normed, normed);
     FM_ASSIGN_OR_RETURN(const Matrix attended,

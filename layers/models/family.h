@@ -120,6 +120,8 @@ struct Family {
   F(kQwen35)                 \
   F(kQwen35MoeText)          \
   F(kQwen35Moe)              \
+  F(kQwen4ExpText)           \
+  F(kQwen4Exp)               \
   F(kSeedOss)                \
   F(kSolarOpen)              \
   F(kStep3p5)                \

@@ -6,6 +6,7 @@
 #include "layers/models/encoder_decoder.h"
 #include "layers/models/family.h"
 #include "layers/models/model.h"
+#include "layers/models/ngram_inputs.h"
 
 namespace folkmoot {
 namespace {
@@ -215,7 +216,8 @@ std::string_view WhyCpuOnly(const ModelConfig& config) {
 
 int64_t StateBytesPerSequence(const ModelConfig& config) {
   if (config.recurrent_layers() == 0) return 0;
-  return RecurrentState::BytesPerSlot(StateShape(config, RecurrentSplit(config, 1).cols(), 0));
+  return RecurrentState::BytesPerSlot(StateShape(config, RecurrentSplit(config, 1).cols(), 0)) +
+         RecurrentState::BytesPerSlot(NgramInputs::StateShape(config, 0));
 }
 
 std::string_view WhyNotSpeculative(const ModelConfig& config) {

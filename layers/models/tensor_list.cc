@@ -80,7 +80,9 @@ class ListingLoader : public WeightLoader {
     return Zeros(name, n);
   }
   absl::StatusOr<RowTable> Table(const TensorRef& ref) override {
-    Add(ref.name, StoredShape(ref), ListedTensor::kNoExpert).matrix = true;
+    ListedTensor& table = Add(ref.name, StoredShape(ref), ListedTensor::kNoExpert);
+    table.matrix = true;
+    table.exact |= ref.exact;
     return RowTable{.plain = {.n = ref.n, .k = ref.k}};
   }
 

@@ -58,16 +58,16 @@ const float* InputsAt(const ConvolutionJob& job, const AttentionSequence& sequen
   if (sequence.start == 0) return nullptr;
   const CausalConvolution& convolution = *job.convolution;
   return job.state->Inputs(job.layer, sequence.slot) +
-         (convolution.rows - 1 + row) * convolution.channels + run.channel;
+         (convolution.reach() + row) * convolution.channels + run.channel;
 }
 
 void Remember(const ConvolutionJob& job, const AttentionSequence& sequence) {
   const CausalConvolution& convolution = *job.convolution;
   float* const memory = job.state->Inputs(job.layer, sequence.slot);
-  for (int64_t i = 0; i + 1 < convolution.rows; ++i) {  // in this order, older rows move down
+  for (int64_t i = 0; i < convolution.reach(); ++i) {  // in this order, older rows move down
     for (const ChannelRun& run : job.runs) {
       float* const to = memory + i * convolution.channels + run.channel;
-      const float* from = InputsAt(job, sequence, sequence.rows - convolution.rows + 1 + i, run);
+      const float* from = InputsAt(job, sequence, sequence.rows - convolution.reach() + i, run);
       if (from == nullptr) {
         std::fill_n(to, run.width, 0.0f);
       } else {
@@ -81,12 +81,15 @@ void Remember(const ConvolutionJob& job, const AttentionSequence& sequence) {
 
 void ConvolveRow(const ConvolutionJob& job, const AttentionSequence& sequence, int64_t row,
                  float* out) {
-  const int64_t rows = job.convolution->rows;
-  FM_CHECK(rows <= kMostConvolutionRows);
+  const CausalConvolution& convolution = *job.convolution;
+  FM_CHECK(convolution.rows <= kMostConvolutionRows);
+  const int64_t first = row - convolution.reach();
   for (const ChannelRun& run : job.runs) {
     const float* inputs[kMostConvolutionRows];
-    for (int64_t j = 0; j < rows; ++j) inputs[j] = InputsAt(job, sequence, row - rows + 1 + j, run);
-    HWY_DYNAMIC_DISPATCH(ConvolveRun)(*job.convolution, run, inputs, out + run.channel);
+    for (int64_t j = 0; j < convolution.rows; ++j) {
+      inputs[j] = InputsAt(job, sequence, first + j * convolution.dilation, run);
+    }
+    HWY_DYNAMIC_DISPATCH(ConvolveRun)(convolution, run, inputs, out + run.channel);
   }
 }
 

@@ -263,6 +263,16 @@ void EmbeddingLookup(ThreadPool& pool, const WeightView& table, std::span<const 
   });
 }
 
+void EmbeddingLookup(ThreadPool& pool, std::span<const WeightView> parts,
+                     std::span<const int64_t> ids, Matrix out) {
+  const int64_t rows = parts.front().n;
+  ForRows(pool, out.rows, out.cols, [&](int64_t r) {
+    const int64_t id = ids[static_cast<size_t>(r)];
+    HWY_DYNAMIC_DISPATCH(WidenRow)
+    (parts[static_cast<size_t>(id / rows)], id % rows, out.Row(r));
+  });
+}
+
 void ApplyRope(ThreadPool& pool, ConstMatrix cos, ConstMatrix sin, const RotaryPart& part,
                Matrix x) {
   ForRows(pool, x.rows, x.cols, [&](int64_t r) {

@@ -27,6 +27,8 @@ void HeadRmsNorm(ThreadPool& pool, int64_t head_dim, std::span<const float> weig
 void SplitHeads(ThreadPool& pool, int64_t head_dim, ConstMatrix x, Matrix first, Matrix second);
 void EmbeddingLookup(ThreadPool& pool, const WeightView& table, std::span<const int32_t> ids,
                      Matrix out);
+void EmbeddingLookup(ThreadPool& pool, std::span<const WeightView> parts,
+                     std::span<const int64_t> ids, Matrix out);
 void ApplyRope(ThreadPool& pool, ConstMatrix cos, ConstMatrix sin, const RotaryPart& part,
                Matrix x);
 void AddSigmoidGated(ThreadPool& pool, ConstMatrix x, std::span<const float> weight, ConstMatrix y,

@@ -19,7 +19,7 @@ void CheckRecurrence(const RecurrentState& state, const RecurrentState::LayerSha
 }
 
 void CheckConvolution(const CausalConvolution& convolution) {
-  FM_CHECK(convolution.rows > 0 && convolution.channels > 0);
+  FM_CHECK(convolution.rows > 0 && convolution.channels > 0 && convolution.dilation > 0);
   FM_CHECK(std::ssize(convolution.weights) == convolution.rows * convolution.channels);
   FM_CHECK(convolution.bias.empty() || std::ssize(convolution.bias) == convolution.channels);
 }

@@ -15,17 +15,19 @@ namespace folkmoot {
 
 constexpr int64_t kMostConvolutionRows = 16;  // that it may see
 
-// Channel c of row t becomes act(sum over j of weights[j, c] * input[t - rows + 1 + j, c] +
-// bias[c]), summed in order of j; inputs before the sequence begins are zeros.
+// Channel c of row t becomes act(sum over j of weights[j, c] * input[t - (rows - 1 - j) * dilation,
+// c] + bias[c]), summed in order of j; inputs before the sequence begins are zeros.
 struct CausalConvolution {
   int64_t rows = 0;  // that it sees, the row's own included
   int64_t channels = 0;
   std::span<const float> weights;    // [rows, channels], the row's own last
   std::span<const float> bias = {};  // [channels] or empty
   std::optional<Activation> activation = Activation::kSilu;
+  int64_t dilation = 1;  // of rows that it sees one is so far from the next
 
+  int64_t reach() const { return (rows - 1) * dilation; }  // rows back to the first that it sees
   // Of a RecurrentState.
-  int64_t inputs() const { return (rows - 1) * channels; }
+  int64_t inputs() const { return reach() * channels; }
 };
 
 // The convolution alone, of inputs [T, channels] to out [T, channels]. Sequences have slots of

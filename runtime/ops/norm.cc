@@ -96,6 +96,19 @@ void EmbeddingLookup(ThreadPool& pool, const WeightView& table, std::span<const 
   cpu::EmbeddingLookup(pool, table, ids, out);
 }
 
+void EmbeddingLookup(ThreadPool& pool, std::span<const WeightView> parts,
+                     std::span<const int64_t> ids, Matrix out) {
+  FM_CHECK(!parts.empty() && out.rows == static_cast<int64_t>(ids.size()));
+  int64_t rows = 0;
+  for (const WeightView& part : parts) {
+    FM_CHECK(part.k == out.cols && rows % parts.front().n == 0);
+    FM_CHECK(part.dtype == DType::kF32 || part.dtype == DType::kBF16 || part.dtype == DType::kF16);
+    rows += part.n;
+  }
+  for (const int64_t id : ids) FM_CHECK(id >= 0 && id < rows);
+  cpu::EmbeddingLookup(pool, parts, ids, out);
+}
+
 void EmbeddingLookup(ThreadPool& pool, const CodeMatrix& table, std::span<const int32_t> ids,
                      Workspace& workspace, Matrix out) {
   FM_CHECK(out.rows == static_cast<int64_t>(ids.size()) && out.cols == table.k());

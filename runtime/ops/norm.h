@@ -60,6 +60,10 @@ void EmbeddingLookup(ThreadPool& pool, const WeightView& table, std::span<const 
                      Matrix out);
 void EmbeddingLookup(ThreadPool& pool, const CodeMatrix& table, std::span<const int32_t> ids,
                      Workspace& workspace, Matrix out);
+// The same of a table in parts, one behind the other, all of which have as many rows as the first,
+// but the last, which may have fewer.
+void EmbeddingLookup(ThreadPool& pool, std::span<const WeightView> parts,
+                     std::span<const int64_t> ids, Matrix out);
 
 // What of each head turns: its elements first .. first + r, in pairs of (i, i + r/2) as in NeoX, or
 // of neighbours as in GPT-J.

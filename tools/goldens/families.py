@@ -14,6 +14,7 @@ from .families_more import MORE
 from .families_omni import OMNI
 from .families_other import OTHER
 from .families_pictures import PICTURES
+from .families_qwen4 import QWEN4
 from .families_recent import RECENT
 from .families_sparse import SPARSE
 from .families_zaya import ZAYA
@@ -67,6 +68,7 @@ FAMILIES = {
     **OMNI,
     **OTHER,
     **PICTURES,
+    **QWEN4,
     **RECENT,
     **SPARSE,
     **ZAYA,

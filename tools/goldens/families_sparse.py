@@ -22,7 +22,7 @@ AutoModelForCausalLM._model_mapping._extra_content |= {
 _CLEARER = 10.0
 
 
-def _margins(scores, most):
+def margins_of(scores, most):
     """How far the last chosen key of each row is from the first that is not; all seen: infinity.
 
     Scores are [1, T, keys] or, where each head chooses, [1, heads, T, keys].
@@ -46,7 +46,7 @@ def _watched(forward, most):
         topk = torch.Tensor.topk
 
         def watched_topk(scores, k, **other):
-            self.margins.append(_margins(scores, getattr(self, most)))
+            self.margins.append(margins_of(scores, getattr(self, most)))
             return topk(scores, k, **other)
 
         torch.Tensor.topk = watched_topk

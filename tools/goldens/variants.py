@@ -25,6 +25,7 @@ from .variants_more import MORE
 from .variants_olmo import OLMO
 from .variants_other import OTHER
 from .variants_pictures import PICTURES
+from .variants_qwen4 import QWEN4
 from .variants_recent import RECENT
 from .variants_sigmoid import SIGMOID
 from .variants_sparse import SPARSE
@@ -361,6 +362,7 @@ VARIANTS = [
     *OLMO,
     *OTHER,
     *PICTURES,
+    *QWEN4,
     *RECENT,
     *SIGMOID,
     *SPARSE,

@@ -98,6 +98,7 @@ INSTANTIATE_TEST_SUITE_P(
                     Case{"NemotronLatent", "tests/data/goldens/nemotron_h-super"},
                     Case{"Phimoe", "tests/data/goldens/phimoe-classic"},
                     Case{"Qwen2MoeDenseLayers", "tests/data/goldens/qwen2_moe-sparse-step"},
+                    Case{"Qwen4ExpTableInParts", "tests/data/goldens/qwen4_exp_text-odd"},
                     Case{"DenseQwen3Tied", "tests/data/goldens/qwen3-classic"}),
     [](const auto& param) { return std::string(param.param.name); });
 

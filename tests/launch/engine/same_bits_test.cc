@@ -151,6 +151,8 @@ INSTANTIATE_TEST_SUITE_P(
         ModelCase{"GptOssMxfp4", "tests/data/goldens/gpt_oss-mxfp4", ""},
         ModelCase{"Qwen3Next", "tests/data/goldens/qwen3_next-classic", ""},
         ModelCase{"Qwen35MoeOdd", "tests/data/goldens/qwen3_5_moe-odd", ""},
+        ModelCase{"Qwen4Exp", "tests/data/goldens/qwen4_exp_text-odd", ""},
+        ModelCase{"Qwen4ExpInt8Cache", "tests/data/goldens/qwen4_exp-classic", "", "none", "int8"},
         ModelCase{"DeepseekV32", "tests/data/goldens/deepseek_v32-classic", ""},
         ModelCase{"DeepseekV4", "tests/data/goldens/deepseek_v4-rates", ""},
         ModelCase{"DeepseekV4SparseInt8Cache", "tests/data/goldens/deepseek_v4-sparse", "", "none",

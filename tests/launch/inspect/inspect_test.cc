@@ -85,6 +85,27 @@ TEST(Inventory, ActiveParametersOfPublishedModels) {
               3.3e9, 0.06e9);
 }
 
+// Of a table of 320 million rows a token has one for each of 16 hashes.
+TEST(Inventory, TablesOfNgramsAreNotActive) {
+  json keys = {{"model_type", "qwen4_exp_text"}, {"num_hidden_layers", 4},
+               {"indexer_n_heads", 32},          {"indexer_kv_heads", 1},
+               {"indexer_head_dim", 256},        {"indexer_budget", 2048},
+               {"indexer_compress_ratio", 4},    {"eos_token_id", 248046}};
+  const auto of = [&keys](const json& layers) {
+    keys["ple_layer_ids"] = layers;
+    const auto config = ParseModelConfig(keys.dump(), "config.json");
+    EXPECT_TRUE(config.ok()) << config.status();
+    return *TakeInventory(*config, nullptr);
+  };
+  const ModelInventory without = of(json::array()), with = of({1});
+  constexpr int64_t kHidden = 2048, kStreams = 4 * kHidden;
+  constexpr int64_t kOthers = (kStreams + kHidden) * kHidden + (3 + 4) * kStreams;
+  EXPECT_EQ(with.active_parameters - without.active_parameters, kOthers + kHidden);
+  const int64_t table = with.parameters - without.parameters - kOthers;
+  EXPECT_EQ(table % (128 * 128), 0);  // 128 numbers a row, padded to 128 rows
+  EXPECT_NEAR(static_cast<double>(table), 16 * 20e6 * 128, 1e6);
+}
+
 TEST(Inventory, EveryGoldenCheckpointIsComplete) {
   int count = 0;
   for (const auto& entry : fs::directory_iterator(kGoldens)) {

@@ -142,6 +142,22 @@ TEST(EmbeddingLookup, CopiesWidenedRows) {
   }
 }
 
+TEST(EmbeddingLookup, TablesInParts) {
+  ThreadPool pool(2);
+  const std::vector<int64_t> ids = {7, 0, 3, 8, 2, 3};
+  const RandomWeight first(DType::kF32, 3, 33, 8), second(DType::kBF16, 3, 33, 9),
+      last(DType::kF16, 3, 33, 10);
+  const std::vector<WeightView> parts = {first.view(), second.view(), last.view()};
+  std::vector<float> out(6 * 33);
+  EmbeddingLookup(pool, parts, ids, AsMatrix(out, 6, 33));
+  for (size_t r = 0; r < ids.size(); ++r) {
+    const RandomWeight& part = ids[r] < 3 ? first : ids[r] < 6 ? second : last;
+    for (int64_t i = 0; i < 33; ++i) {
+      ASSERT_EQ(out[r * 33 + static_cast<size_t>(i)], part.at(ids[r] % 3, i));
+    }
+  }
+}
+
 TEST(ApplyRope, TurnsPairsAndPassesTheRest) {
   const int64_t rows = 6, heads = 3, dim = 20, half = 7;  // 14 of 20 elements turn
   const std::vector<float> x = RandomFloats(rows * heads * dim, 9);

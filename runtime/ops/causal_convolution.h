@@ -23,13 +23,16 @@ struct CausalConvolution {
   std::span<const float> weights;    // [rows, channels], the row's own last
   std::span<const float> bias = {};  // [channels] or empty
   std::optional<Activation> activation = Activation::kSilu;
+  // Where its inputs begin among those that a layer of a RecurrentState remembers, of several.
+  int64_t first_input = 0;
 
   // Of a RecurrentState.
   int64_t inputs() const { return (rows - 1) * channels; }
 };
 
 // The convolution alone, of inputs [T, channels] to out [T, channels]. Sequences have slots of
-// `state`, whose layer `layer` remembers the last inputs; at start 0 there are none.
+// `state`, whose layer `layer` remembers the last inputs, and perhaps those of other convolutions;
+// at start 0 there are none.
 void Convolve(ThreadPool& pool, const CausalConvolution& convolution, int64_t layer,
               std::span<const AttentionSequence> sequences, ConstMatrix inputs,
               RecurrentState& state, Matrix out);

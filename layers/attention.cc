@@ -13,6 +13,7 @@
 #include "layers/mamba.h"
 #include "layers/mamba2.h"
 #include "layers/mixture_attention.h"
+#include "layers/residual_convolution.h"
 #include "layers/short_convolution.h"
 
 namespace folkmoot {
@@ -22,10 +23,11 @@ absl::StatusOr<std::unique_ptr<Attention>> LoadRecurrent(ThreadPool& pool, Weigh
                                                          const ModelConfig& config, int64_t layer,
                                                          const RecurrentNames& names,
                                                          ColumnExchange& columns) {
-  FM_CHECK(!config.convolved());  // whose layers attend
+  FM_CHECK(!config.convolved() && !config.residual_convolutions());  // whose layers attend
   switch (config.recurrent.kind) {
     case Recurrence::kDeltaRule:
     case Recurrence::kConvolvedAttention:
+    case Recurrence::kResidualConvolutions:
       break;
     case Recurrence::kStateSpace:
       return Mamba2::Load(pool, loader, config, layer, names, columns);
@@ -98,6 +100,9 @@ RecurrentState::Shape StateShape(const ModelConfig& config, int64_t units, int64
       break;
     case Recurrence::kConvolvedAttention:
       shape.layer = ConvolvedProjection::StateOf(config, units);
+      break;
+    case Recurrence::kResidualConvolutions:
+      shape.layer = ResidualConvolution::StateOf(config);
       break;
   }
   return shape;

@@ -40,7 +40,8 @@ inline ColumnSplit OutputSplit(int64_t outputs, int ranks) {
 
 // What ranks divide of mixers with a state: key heads, with which go the value heads that they
 // serve, groups of a state space with their heads, channels of a short convolution, or the heads of
-// keys of convolved attention, as KvHeadSplit does.
+// keys of convolved attention, as KvHeadSplit does. Residual convolutions have one unit, all
+// ranks'.
 inline ColumnSplit RecurrentSplit(const ModelConfig& config, int ranks) {
   if (config.recurrent.kind == Recurrence::kShortConvolution) {
     return OutputSplit(config.hidden, ranks);

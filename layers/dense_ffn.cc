@@ -13,18 +13,21 @@ GatedFfnTensors TensorsOf(const std::string& prefix, int64_t hidden, int64_t int
 }
 
 GatedFfnTensors FusedTensorsOf(const std::string& gate_up, const std::string& down, int64_t hidden,
-                               int64_t intermediate) {
+                               int64_t intermediate, bool taking_turns) {
   const TensorRef both = {.name = gate_up, .n = 2 * intermediate, .k = hidden};
-  return {.gate = both.Rows(0, intermediate),
-          .up = both.Rows(intermediate, intermediate),
-          .down = {.name = down, .n = hidden, .k = intermediate}};
+  GatedFfnTensors tensors = {.gate = both.Rows(0, intermediate),
+                             .up = both.Rows(taking_turns ? 1 : intermediate, intermediate),
+                             .down = {.name = down, .n = hidden, .k = intermediate}};
+  if (taking_turns) tensors.gate.row_step = tensors.up.row_step = 2;
+  return tensors;
 }
 
 GatedFfnTensors TensorsOfDense(const LayerNames& names, int64_t hidden, int64_t intermediate) {
   if (names.dense_down.empty()) return TensorsOf(names.dense_prefix, hidden, intermediate);
   const std::string down = names.dense_down + ".weight";
   if (!names.dense_gate_up.empty()) {
-    return FusedTensorsOf(names.dense_gate_up + ".weight", down, hidden, intermediate);
+    return FusedTensorsOf(names.dense_gate_up + ".weight", down, hidden, intermediate,
+                          names.dense_taking_turns);
   }
   const TensorRef up = {.name = names.dense_up + ".weight", .n = intermediate, .k = hidden};
   GatedFfnTensors tensors = {.gate = up, .down = {.name = down, .n = hidden, .k = intermediate}};

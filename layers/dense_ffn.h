@@ -18,9 +18,9 @@ namespace folkmoot {
 
 // {gate,up,down}_proj.weight behind "model.layers.3.mlp.".
 GatedFfnTensors TensorsOf(const std::string& prefix, int64_t hidden, int64_t intermediate);
-// Of two tensors: gate and then up rows, [2I, H], and [H, I].
+// Of two tensors: gate and then up rows, or both in turn, [2I, H], and [H, I].
 GatedFfnTensors FusedTensorsOf(const std::string& gate_up, const std::string& down, int64_t hidden,
-                               int64_t intermediate);
+                               int64_t intermediate, bool taking_turns = false);
 
 // Of a dense layer: by LayerNames::dense_prefix or the names in its place.
 GatedFfnTensors TensorsOfDense(const LayerNames& names, int64_t hidden, int64_t intermediate);

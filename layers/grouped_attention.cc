@@ -31,7 +31,7 @@ GroupedAttention::GroupedAttention(const ModelConfig& config, int64_t layer,
   kv_heads_ = kv_heads.width(rank());
   params_ = {.layer = config.place_in_kind(layer),
              .heads = kv_heads_ * queries,
-             .scale = ScoreScale(config),
+             .scale = kind_.score_scale > 0 ? kind_.score_scale : ScoreScale(config),
              .window = kind_.sliding_window,
              .chunk = kind_.chunk,
              .softcap = config.attention_softcap};
@@ -48,6 +48,12 @@ absl::StatusOr<std::unique_ptr<Attention>> GroupedAttention::Load(
                                   KvHeadSplit(config, a->kind_, columns.size()), a->rank()));
   } else {
     FM_RETURN_IF_ERROR(a->LoadProjections(pool, loader, config, names));
+  }
+  if (config.relative.profiles > 0) {
+    FM_RETURN_IF_ERROR(a->LoadProfiles(loader, config, names));
+  }
+  if (config.residual_convolutions()) {
+    FM_RETURN_IF_ERROR(a->LoadConvolution(loader, config, names));
   }
   FM_RETURN_IF_ERROR(a->LoadOutput(pool, loader, config.hidden, config.output_bias, names.o));
   FM_RETURN_IF_ERROR(a->LoadNorms(loader, config, names));
@@ -93,6 +99,8 @@ absl::Status GroupedAttention::LoadProjections(ThreadPool& pool, WeightLoader& l
   if (kind_.kv_layer < 0 && !kind_.keys_are_values) {
     parts.push_back({names.v, values_, queries.cols() + keys_.cols()});
   }
+  const ColumnSplit mixes = head_split_.Times(config.relative.profiles);
+  if (config.relative.profiles > 0) parts.push_back({names.mixes, mixes, 0});
   const int64_t fused_rows = queries.cols() + keys_.cols() + values_.cols();
   std::vector<TensorRef> refs;
   for (const Part& part : parts) {
@@ -110,6 +118,32 @@ absl::Status GroupedAttention::LoadProjections(ThreadPool& pool, WeightLoader& l
     qkv_bias_.insert(qkv_bias_.end(), bias.begin(), bias.end());
   }
   FM_ASSIGN_OR_RETURN(qkv_, loader.PackStack(pool, refs));
+  return absl::OkStatus();
+}
+
+absl::Status GroupedAttention::LoadProfiles(WeightLoader& loader, const ModelConfig& config,
+                                            const AttentionNames& names) {
+  const int64_t count = config.relative.profiles;
+  const int64_t extent = kind_.sliding_window > 0 ? kind_.sliding_window : config.relative.extent;
+  FM_ASSIGN_OR_RETURN(const std::vector<float> profiles,
+                      loader.Vector(names.profiles, count * extent, extent));
+  profiles_ = DistanceProfiles(profiles, count);
+  return absl::OkStatus();
+}
+
+absl::Status GroupedAttention::LoadConvolution(WeightLoader& loader, const ModelConfig& config,
+                                               const AttentionNames& names) {
+  using Convolution = ResidualConvolution;
+  const auto kernels = [&](const std::string& module, const ColumnSplit& outputs) {
+    return Convolution::Kernels{.module = module,
+                                .channels = outputs.cols(),
+                                .first = outputs.begin(rank()),
+                                .width = outputs.width(rank())};
+  };
+  const Convolution::Kernels both[] = {kernels(names.k_convolution, keys_),
+                                       kernels(names.v_convolution, values_)};
+  FM_ASSIGN_OR_RETURN(convolution_, Convolution::Load(loader, config, layer(),
+                                                      Convolution::Place::kKeysAndValues, both));
   return absl::OkStatus();
 }
 
@@ -181,50 +215,59 @@ Matrix GroupedAttention::Values(LayerContext& ctx, ConstMatrix k, Matrix v) cons
   return v;
 }
 
-void GroupedAttention::Attend(LayerContext& ctx, const AttentionStep& step, KvCache& cache,
-                              ConstMatrix x, Matrix attended) const {
-  const int64_t q_width = queries_.width(rank()) * (gated_queries_ ? 2 : 1);
+GroupedAttention::Projected GroupedAttention::Project(LayerContext& ctx, const AttentionStep& step,
+                                                      ConstMatrix x) const {
+  const int64_t q_width = queries_.width(rank());
+  const int64_t all_q_width = q_width * (gated_queries_ ? 2 : 1);
   const bool caches = kind_.kv_layer < 0;
   const int64_t k_width = caches ? keys_.width(rank()) : 0;
   const int64_t v_width = caches && !kind_.keys_are_values ? values_.width(rank()) : 0;
-  const Matrix qkv = ctx.workspace.GetMatrix(x.rows, q_width + k_width + v_width);
+  const int64_t mixes = params_.heads * profiles_.count();
+  const Matrix all = ctx.workspace.GetMatrix(x.rows, all_q_width + k_width + v_width + mixes);
   if (convolved_) {
-    convolved_->Project(ctx, step, x, qkv);
+    convolved_->Project(ctx, step, x, all);
   } else {
-    GemmStack(ctx.pool, x, qkv_, qkv_bias_, ctx.workspace, qkv);
+    GemmStack(ctx.pool, x, qkv_, qkv_bias_, ctx.workspace, all);
   }
-  Matrix q = qkv.Columns(0, q_width);
-  Matrix gate;
+  Projected projected = {.q = all.Columns(0, q_width),
+                         .mixes = all.Columns(all_q_width + k_width + v_width, mixes)};
   if (gated_queries_) {
-    q = ctx.workspace.GetMatrix(x.rows, attended.cols);
-    gate = ctx.workspace.GetMatrix(x.rows, attended.cols);
-    SplitHeads(ctx.pool, rotary_.head_dim, qkv.Columns(0, q_width), q, gate);
+    projected.q = ctx.workspace.GetMatrix(x.rows, q_width);
+    projected.gate = ctx.workspace.GetMatrix(x.rows, q_width);
+    SplitHeads(ctx.pool, rotary_.head_dim, all.Columns(0, all_q_width), projected.q,
+               projected.gate);
   }
-  const Matrix k = qkv.Columns(q_width, k_width);
-  const Matrix v = Values(ctx, k, qkv.Columns(q_width + k_width, v_width));
+  Matrix kv = all.Columns(all_q_width, k_width + v_width);
+  if (convolution_) {
+    const Matrix convolved = ctx.workspace.GetMatrix(x.rows, kv.cols);
+    convolution_->Apply(ctx, step, kv, convolved);
+    kv = convolved;
+  }
+  projected.k = kv.Columns(0, k_width);
+  projected.v = Values(ctx, projected.k, kv.Columns(k_width, v_width));
+  return projected;
+}
+
+void GroupedAttention::Turn(LayerContext& ctx, const AttentionStep& step,
+                            const Projected& projected) const {
+  const auto& [q, k, v, gate, mixes] = projected;
   if (!norm_after_rope_) NormaliseHeads(ctx, q, k);
-  if (clip_ > 0) Clamp(ctx.pool, clip_, qkv);
+  if (clip_ > 0) {
+    for (const Matrix& part : {q, k, v}) Clamp(ctx.pool, clip_, part);
+  }
   if (kind_.rope) {
     const RopeRows& rope = kind_.local_rope ? step.local_rope : step.rope;
     ApplyRope(ctx.pool, rope.cos, rope.sin, rotary_, q);
     ApplyRope(ctx.pool, rope.cos, rope.sin, rotary_, k);
-  } else if (!step.temperature.empty()) {
+  } else if (!step.temperature.empty() && kind_.sliding_window == 0) {
     ScaleRows(ctx.pool, step.temperature, q);
+    if (mixes.cols > 0) ScaleRows(ctx.pool, step.temperature, mixes);
   }
   if (norm_after_rope_) NormaliseHeads(ctx, q, k);
-  if (caches) StoreKv(ctx.pool, params_.layer, step.sequences, k, v, cache);
-  AttentionParams params = params_;
-  params.position_bias = step.position_bias;
-  params.reach = step.reach;
-  ChosenKeys chosen;
-  if (indexer_) {
-    chosen = indexer_->Choose(ctx, step, x);
-    if (chosen.most > 0) params.chosen = &chosen;
-  } else if (pools_) {
-    pools_->Choose(ctx, step, x);
-    params.chosen = step.chosen;
-  }
-  PagedAttention(ctx.pool, params, step.sequences, q, cache, ctx.workspace, attended);
+}
+
+void GroupedAttention::MultiplyByGate(LayerContext& ctx, ConstMatrix x, Matrix gate,
+                                      Matrix attended) const {
   if (!gate_.empty()) {
     gate = ctx.workspace.GetMatrix(x.rows, gate_.n());
     Gemm(ctx.pool, x, gate_, {}, ctx.workspace, gate);
@@ -235,6 +278,32 @@ void GroupedAttention::Attend(LayerContext& ctx, const AttentionStep& step, KvCa
   } else {
     MultiplyGates(ctx.pool, gate_function_, gate, attended);
   }
+}
+
+void GroupedAttention::Attend(LayerContext& ctx, const AttentionStep& step, KvCache& cache,
+                              ConstMatrix x, Matrix attended) const {
+  const Projected projected = Project(ctx, step, x);
+  Turn(ctx, step, projected);
+  if (kind_.kv_layer < 0) {
+    StoreKv(ctx.pool, params_.layer, step.sequences, projected.k, projected.v, cache);
+  }
+  AttentionParams params = params_;
+  params.position_bias = step.position_bias;
+  params.reach = step.reach;
+  if (profiles_.count() > 0) {
+    params.profiles = &profiles_;
+    params.mixes = projected.mixes;
+  }
+  ChosenKeys chosen;
+  if (indexer_) {
+    chosen = indexer_->Choose(ctx, step, x);
+    if (chosen.most > 0) params.chosen = &chosen;
+  } else if (pools_) {
+    pools_->Choose(ctx, step, x);
+    params.chosen = step.chosen;
+  }
+  PagedAttention(ctx.pool, params, step.sequences, projected.q, cache, ctx.workspace, attended);
+  MultiplyByGate(ctx, x, projected.gate, attended);
 }
 
 }  // namespace folkmoot

@@ -10,6 +10,7 @@
 #include "layers/block_indexer.h"
 #include "layers/convolved_projection.h"
 #include "layers/mean_indexer.h"
+#include "layers/residual_convolution.h"
 
 namespace folkmoot {
 
@@ -29,8 +30,21 @@ class GroupedAttention final : public UniformAttention {
   absl::Status LoadNorms(WeightLoader& loader, const ModelConfig& config,
                          const AttentionNames& names);
   absl::Status LoadKeyScales(WeightLoader& loader, const AttentionNames& names);
+  absl::Status LoadProfiles(WeightLoader& loader, const ModelConfig& config,
+                            const AttentionNames& names);
+  absl::Status LoadConvolution(WeightLoader& loader, const ModelConfig& config,
+                               const AttentionNames& names);
   void Attend(LayerContext& ctx, const AttentionStep& step, KvCache& cache, ConstMatrix x,
               Matrix attended) const override;
+  // Of this rank's heads, as they were projected. Without keys and values of its own k and v have
+  // no columns, without a gate or profiles these have none.
+  struct Projected {
+    Matrix q, k, v, gate, mixes;
+  };
+  Projected Project(LayerContext& ctx, const AttentionStep& step, ConstMatrix x) const;
+  // q and k are normalised and rotated, or q scaled; and clipped.
+  void Turn(LayerContext& ctx, const AttentionStep& step, const Projected& projected) const;
+  void MultiplyByGate(LayerContext& ctx, ConstMatrix x, Matrix gate, Matrix attended) const;
   void NormaliseHeads(LayerContext& ctx, Matrix q, Matrix k) const;
   // What is stored, of `v` or, LayerConfig::keys_are_values, of `k`, which nothing was done to yet.
   Matrix Values(LayerContext& ctx, ConstMatrix k, Matrix v) const;
@@ -50,7 +64,9 @@ class GroupedAttention final : public UniformAttention {
   std::vector<float> v_norm_;                     // [value_dim] of ones, or empty
   std::vector<float> key_scales_;                 // [columns of this rank's keys] or empty
   std::vector<float> sinks_;                      // [heads of this rank] or empty
-  std::optional<BlockIndexer> indexer_;           // LayerConfig::indexer; or, of pools:
+  DistanceProfiles profiles_;                     // RelativeConfig
+  std::optional<ResidualConvolution> convolution_;  // of keys and values
+  std::optional<BlockIndexer> indexer_;             // LayerConfig::indexer; or, of pools:
   std::optional<MeanIndexer> pools_;
   PackedMatrix gate_;  // [columns of this rank's heads, or the heads, H] or empty
   GateFunction gate_function_ = GateFunction::kSigmoid;

@@ -39,6 +39,9 @@ struct AttentionNames {
   // the other; and kernels, [channels, 1, rows] and [channels, numbers of a head, rows]; whole:
   // what keys are multiplied with, [key heads], QkNormKind::kUnitScaledKeys.
   std::string v_delayed, convolution, head_convolution, key_scales;
+  // Residual convolutions of k and v, modules, [channels, 1, rows]; and of RelativeConfig what
+  // mixes profiles, a module of rows for all heads, and these, whole, [profiles, extent].
+  std::string k_convolution, v_convolution, mixes, profiles;
   std::string gate;  // module; AttentionGate::kOwn
   // Latent attention, modules: q where it is of low rank, its norm, and what makes q of it; the
   // same of keys and values, whose first matrix has the shared rotated key too.
@@ -131,7 +134,10 @@ struct MoeNames {
   bool shared_gated = true;        // false: {up,down}_proj alone, a network without a gate
   std::string shared_gate_up;
   std::string shared_down;
+  // MoeConfig::shared_sinks: all shared experts, stored as experts are; in place of the above.
+  ExpertNames shared_experts = {};
   std::string weight_scales;          // [E]; MoeConfig::weight_scales
+  std::string weight_scale;           // [1]; MoeConfig::weight_scale
   std::string latent_in, latent_out;  // modules [L, H] and [H, L]; MoeConfig::latent
   std::string shared_gate;            // [1, H]: its sigmoid gate; empty: it has none
 };
@@ -157,6 +163,7 @@ struct LayerNames {
   // In place of the prefix: modules. One matrix of gate and then up rows has the first name; where
   // there is neither that nor a gate, the network has none.
   std::string dense_gate_up, dense_gate, dense_up, dense_down;
+  bool dense_taking_turns = false;  // rows of dense_gate_up are gate, up, gate, up, ..
   // Of decoders that read what an encoder gives: the norm before it, and the attention.
   std::string cross_norm;
   AttentionNames cross;
@@ -165,6 +172,9 @@ struct LayerNames {
   // LayerConfig::beside: norms of what the dense network gives and of what experts read and give,
   // modules, and the norm of what the router reads, whole: it has a weight alone.
   std::string dense_post_norm, expert_norm, expert_post_norm, router_norm;
+  // Residual convolutions of what attention and FFN give, modules, and what a dense FFN's output is
+  // multiplied with before that, whole, [1].
+  std::string attention_convolution, ffn_convolution, dense_scale;
   HyperNames attention_streams, ffn_streams;       // ModelConfig::hyper
   NgramNames ngrams;                               // LayerConfig::ngrams
   ResidualNames attention_residual, ffn_residual;  // ResidualConfig::learned
@@ -183,6 +193,7 @@ struct EndNames {
   std::string encoder_embedding = {}, decoder_embedding = {};
   // ModelConfig::layer_inputs: [its vocabulary, layers * P], and modules [layers * P, H] and [P].
   std::string input_embedding = {}, input_projection = {}, input_norm = {};
+  std::string embedding_norm = {};     // module; ModelConfig::embedding_norm
   HyperNames streams = {};             // ModelConfig::hyper
   RowScaleNames embedding_scale = {};  // ResidualConfig::learned
 };

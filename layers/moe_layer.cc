@@ -32,6 +32,7 @@ absl::StatusOr<MoeLayer> MoeLayer::Load(ThreadPool& pool, WeightLoader& loader,
   layer.router_softcap_ = config.moe.router_softcap;
   layer.output_scale_ = config.moe.output_scale;
   layer.outputs_ = config.moe.outputs();
+  layer.shared_sinks_ = config.moe.shared_sinks;
   layer.output_ = OutputSplit(config.hidden, columns.size());
   layer.combined_ = OutputSplit(config.expert_width(), columns.size());
   FM_RETURN_IF_ERROR(layer.LoadRouter(pool, loader, config, kind, names));
@@ -46,16 +47,36 @@ absl::StatusOr<MoeLayer> MoeLayer::Load(ThreadPool& pool, WeightLoader& loader,
                                                               layer.output_.width(columns.rank())));
   }
   if (config.moe.shared_intermediate > 0) {
-    FM_ASSIGN_OR_RETURN(
-        layer.shared_,
-        DenseFfn::Load(
-            pool, loader, TensorsOfShared(names, config.hidden, config.moe.shared_intermediate),
-            config.activation, FfnLimit(config, kind.dense_limit), config.mlp_bias, columns));
-    if (!names.shared_gate.empty()) {
-      FM_ASSIGN_OR_RETURN(layer.shared_gate_, loader.Row(names.shared_gate, config.hidden));
-    }
+    FM_RETURN_IF_ERROR(layer.LoadShared(pool, loader, config, kind, names));
   }
   return layer;
+}
+
+absl::Status MoeLayer::LoadShared(ThreadPool& pool, WeightLoader& loader, const ModelConfig& config,
+                                  const LayerConfig& kind, const MoeNames& names) {
+  const auto load = [&](const GatedFfnTensors& tensors) -> absl::Status {
+    FM_ASSIGN_OR_RETURN(DenseFfn shared, DenseFfn::Load(pool, loader, tensors, config.activation,
+                                                        FfnLimit(config, kind.dense_limit),
+                                                        config.mlp_bias, *columns_));
+    shared_.push_back(std::move(shared));
+    return absl::OkStatus();
+  };
+  const int64_t hidden = config.hidden;
+  const int64_t intermediate = config.moe.shared_intermediate;
+  if (shared_sinks_ == 0) {
+    FM_RETURN_IF_ERROR(load(TensorsOfShared(names, hidden, intermediate)));
+  }
+  const ExpertLayout layout = LayoutOf(names.shared_experts, loader);
+  for (int s = 0; s < shared_sinks_; ++s) {
+    GatedFfnTensors tensors =
+        TensorsOfExpert(names.shared_experts, layout, s, static_cast<int>(shared_sinks_), hidden,
+                        intermediate / shared_sinks_);
+    for (TensorRef* ref : {&tensors.gate, &tensors.up, &tensors.down}) ref->everywhere = true;
+    FM_RETURN_IF_ERROR(load(tensors));
+  }
+  if (names.shared_gate.empty()) return absl::OkStatus();
+  FM_ASSIGN_OR_RETURN(shared_gate_, loader.Row(names.shared_gate, hidden));
+  return absl::OkStatus();
 }
 
 absl::Status MoeLayer::LoadRouter(ThreadPool& pool, WeightLoader& loader, const ModelConfig& config,
@@ -64,7 +85,7 @@ absl::Status MoeLayer::LoadRouter(ThreadPool& pool, WeightLoader& loader, const 
     FM_ASSIGN_OR_RETURN(network_, RouterNetwork::Load(pool, loader, config, kind, names.network));
   } else {
     FM_ASSIGN_OR_RETURN(router_, loader.Pack(pool, {.name = names.router,
-                                                    .n = outputs_,
+                                                    .n = outputs_ + shared_sinks_,
                                                     .k = config.hidden,
                                                     .exact = true,
                                                     .transposed = names.router_transposed}));
@@ -83,6 +104,10 @@ absl::Status MoeLayer::LoadRouter(ThreadPool& pool, WeightLoader& loader, const 
   }
   if (config.moe.weight_scales) {
     FM_ASSIGN_OR_RETURN(weight_scales_, loader.Vector(names.weight_scales, outputs_));
+  }
+  if (config.moe.weight_scale) {
+    FM_ASSIGN_OR_RETURN(const std::vector<float> scale, loader.Vector(names.weight_scale, 1));
+    weight_scale_ = scale.front();
   }
   return absl::OkStatus();
 }
@@ -110,7 +135,7 @@ void MoeLayer::Bind(int layer, int moe_index, const Gate& gate, int64_t top_k,
   moe_router_.set_token_table(token_table_, top_k);
   dispatcher_ = &dispatcher;
   handle_ = dispatcher.MakeHandle();
-  if (!gate.config().shared) shared_.reset();
+  if (!gate.config().shared) shared_.clear();
   if (gate.config().shared_gate == SharedGate::kNone) shared_gate_.clear();
 }
 
@@ -120,11 +145,33 @@ void MoeLayer::AddBias(Matrix out) const {
   }
 }
 
-void MoeLayer::AddShared(LayerContext& ctx, ConstMatrix x, ConstMatrix mine, Matrix out) const {
-  if (shared_gate_.empty()) {
-    Add(ctx.pool, mine, out);
-  } else {
-    AddSigmoidGated(ctx.pool, x, shared_gate_, mine, out);
+MoeLayer::Shared MoeLayer::StartShared(LayerContext& ctx, ConstMatrix x) const {
+  Shared shared;
+  if (shared_.empty()) return shared;
+  const int64_t width = output_.width(columns_->rank());
+  shared.given = ctx.workspace.GetMatrix(x.rows, width * std::ssize(shared_));
+  for (size_t s = 0; s < shared_.size(); ++s) shared.hidden[s] = shared_[s].Hidden(ctx, x);
+  return shared;
+}
+
+void MoeLayer::FinishShared(LayerContext& ctx, const Shared& shared) const {
+  const int64_t width = output_.width(columns_->rank());
+  for (size_t s = 0; s < shared_.size(); ++s) {
+    shared_[s].Down(ctx, shared.hidden[s],
+                    shared.given.Columns(static_cast<int64_t>(s) * width, width));
+  }
+}
+
+void MoeLayer::AddShared(LayerContext& ctx, ConstMatrix x, const Routing& routing,
+                         const Shared& shared, Matrix out) const {
+  for (int64_t s = 0; s < std::ssize(shared_); ++s) {
+    const Matrix mine = shared.given.Columns(s * out.cols, out.cols);
+    if (shared_sinks_ > 0) ScaleRows(ctx.pool, routing.SharedWeights(s), mine);
+    if (shared_gate_.empty()) {
+      Add(ctx.pool, mine, out);
+    } else {
+      AddSigmoidGated(ctx.pool, x, shared_gate_, mine, out);
+    }
   }
 }
 
@@ -149,7 +196,7 @@ absl::StatusOr<Matrix> MoeLayer::Combine(LayerContext& ctx, int64_t rows, WaitLa
 
 absl::StatusOr<Routing> MoeLayer::Route(LayerContext& ctx, const ForwardBatch& batch, ConstMatrix x,
                                         Matrix carried) {
-  const Matrix logits = ctx.workspace.GetMatrix(x.rows, outputs_);
+  const Matrix logits = ctx.workspace.GetMatrix(x.rows, outputs_ + shared_sinks_);
   if (network_) {
     network_->Route(ctx, x, carried, logits);
   } else {
@@ -160,6 +207,10 @@ absl::StatusOr<Routing> MoeLayer::Route(LayerContext& ctx, const ForwardBatch& b
   for (size_t i = 0; !weight_scales_.empty() && i < routing.weight.size(); ++i) {
     if (routing.expert[i] < 0) continue;  // an empty slot
     routing.weight[i] *= weight_scales_[static_cast<size_t>(routing.expert[i])];
+  }
+  if (weight_scale_ != 1.0f) {
+    for (float& weight : routing.weight) weight *= weight_scale_;
+    for (float& weight : routing.shared_weight) weight *= weight_scale_;
   }
   return routing;
 }
@@ -174,13 +225,8 @@ absl::StatusOr<Matrix> MoeLayer::Forward(LayerContext& ctx, const ForwardBatch& 
   WaitLabel label = {.phase = "dispatch", .layer = layer_, .step = ctx.step};
   const ConstMatrix sent = ExpertRows(ctx, x);
   FM_RETURN_IF_ERROR(dispatcher_->StartDispatch(sent, routing, label, *handle_));
-  Matrix shared_hidden;
-  Matrix shared;
-  if (shared_) {
-    shared = ctx.workspace.GetMatrix(x.rows, output_.width(columns_->rank()));
-    shared_hidden = shared_->Hidden(ctx, x);
-    if (alone) shared_->Down(ctx, shared_hidden, shared);  // while the tokens travel
-  }
+  const Shared shared = StartShared(ctx, x);
+  if (alone) FinishShared(ctx, shared);  // while the tokens travel
   FM_ASSIGN_OR_RETURN(const ExpertBatch expert_batch, dispatcher_->FinishDispatch(*handle_));
   const Matrix expert_hidden = experts_->Hidden(ctx, expert_batch);
   label.phase = "hidden gather";
@@ -189,12 +235,12 @@ absl::StatusOr<Matrix> MoeLayer::Forward(LayerContext& ctx, const ForwardBatch& 
       ctx.workspace.GetMatrix(expert_batch.rows.rows, combined_.width(columns_->rank()));
   experts_->Down(ctx, expert_batch, expert_hidden, expert_out);
   FM_RETURN_IF_ERROR(dispatcher_->StartCombine(expert_out, *handle_));
-  if (shared_ && !alone) shared_->Down(ctx, shared_hidden, shared);
+  if (!alone) FinishShared(ctx, shared);
   FM_ASSIGN_OR_RETURN(const Matrix out, Combine(ctx, x.rows, label));
   const Matrix mine = columns_->Mine(out, output_);
   if (!output_bias_.empty()) AddBias(mine);
   // Always after the routed experts, so that the sum has one order.
-  if (shared_) AddShared(ctx, x, shared, mine);
+  AddShared(ctx, x, routing, shared, mine);
   if (output_scale_ != 1.0f) Scale(ctx.pool, output_scale_, mine);
   label.phase = "output gather";
   FM_RETURN_IF_ERROR(columns_->Gather(label));

@@ -2,7 +2,8 @@
 // The mixture-of-experts feed-forward layer: gate, dispatch, experts, combine, shared expert.
 //
 // y[t] = sum over k of weight[t, k] * expert[t, k](x[t]) (+ g(x[t]) * shared(x[t])). GShard
-// (Lepikhin et al. 2020) for the exchange, Qwen2-MoE for the gated shared expert.
+// (Lepikhin et al. 2020) for the exchange, Qwen2-MoE for the gated shared expert; there may be
+// several, which the router weighs (Inkling).
 //
 // Over several ranks of `columns` there is nothing to dispatch: every rank routes all tokens, has
 // some columns of every expert, and adds up its own columns of the result.
@@ -11,6 +12,7 @@
 // another what they give together [T, H] again; gate and shared expert read x.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -63,8 +65,18 @@ class MoeLayer {
   // This rank's columns of [T, H] from the experts of all.
   absl::StatusOr<Matrix> Combine(LayerContext& ctx, int64_t rows, WaitLabel label);
   void AddBias(Matrix out) const;
-  // Adds the shared expert's columns `mine` to the routed ones.
-  void AddShared(LayerContext& ctx, ConstMatrix x, ConstMatrix mine, Matrix out) const;
+  absl::Status LoadShared(ThreadPool& pool, WeightLoader& loader, const ModelConfig& config,
+                          const LayerConfig& kind, const MoeNames& names);
+  // This rank's columns of what shared experts give, side by side; their hidden values.
+  struct Shared {
+    std::array<Matrix, kMaxSharedSinks> hidden;
+    Matrix given;
+  };
+  Shared StartShared(LayerContext& ctx, ConstMatrix x) const;
+  void FinishShared(LayerContext& ctx, const Shared& shared) const;
+  // Adds them to the routed ones.
+  void AddShared(LayerContext& ctx, ConstMatrix x, const Routing& routing, const Shared& shared,
+                 Matrix out) const;
 
   ColumnExchange* columns_;
   ColumnSplit output_;
@@ -75,14 +87,16 @@ class MoeLayer {
   std::unique_ptr<DispatchHandle> handle_;
   PackedMatrix router_;                   // [outputs, H], or:
   std::optional<RouterNetwork> network_;  // MoeConfig::router_hidden
-  int64_t outputs_ = 0;                   // of the router
+  int64_t outputs_ = 0;                   // of the router, but for those of shared experts
+  int64_t shared_sinks_ = 0;              // MoeConfig
   std::optional<Experts> experts_;
-  std::optional<DenseFfn> shared_;
+  std::vector<DenseFfn> shared_;
   std::vector<float> shared_gate_;                   // [H] or empty
   std::vector<float> router_bias_, selection_bias_;  // [E] or empty
   std::vector<float> weight_scales_;                 // [E] or empty
-  std::vector<int32_t> token_table_;                 // [V, experts of a token] or empty
-  std::vector<float> output_bias_;                   // [this rank's columns] or empty
+  float weight_scale_ = 1;
+  std::vector<int32_t> token_table_;  // [V, experts of a token] or empty
+  std::vector<float> output_bias_;    // [this rank's columns] or empty
   // Where experts have a width of their own: what makes their rows, whole on every rank, and this
   // rank's columns of what turns their sums back.
   PackedMatrix latent_in_, latent_out_;

@@ -41,7 +41,11 @@ MixedRows GatherRows(const ForwardBatch& batch, int32_t gate, ConstMatrix logits
 // Copies the decisions for some rows to their place among all; slots that this gate does not have
 // stay empty.
 void ScatterRows(const Routing& part, std::span<const int64_t> rows, Routing& merged) {
+  const int64_t shared = merged.tokens > 0 ? std::ssize(merged.shared_weight) / merged.tokens : 0;
   for (size_t i = 0; i < rows.size(); ++i) {
+    for (int64_t s = 0; s < shared; ++s) {
+      merged.SharedWeights(s)[static_cast<size_t>(rows[i])] = part.SharedWeights(s)[i];
+    }
     merged.bad[static_cast<size_t>(rows[i])] = part.bad[i];
     for (int slot = 0; slot < merged.top_k; ++slot) {
       const size_t to = static_cast<size_t>(rows[i] * merged.top_k + slot);
@@ -109,7 +113,9 @@ absl::StatusOr<Routing> MoeRouter::RouteMixed(LayerContext& ctx, const ForwardBa
   for (const Gate* gate : batch.gates) {
     top_k = std::max(top_k, ChoicesOfLayer(gate->config(), top_k_));
   }
-  Routing merged = Routing::Allocate(workspace, logits.rows, top_k);
+  // The same of all gates of a model.
+  const int shared = gate_->config().shared_sinks;
+  Routing merged = Routing::Allocate(workspace, logits.rows, top_k, shared);
   merged.weight_on_input = gate_->config().apply_to == ApplyTo::kInput;
   merged.bad = workspace.Get<uint8_t>(logits.rows);
   for (size_t g = 0; g < batch.gates.size(); ++g) {

@@ -33,7 +33,7 @@ class MoeRouter {
     token_experts_ = experts;
   }
 
-  // logits [T, E]. Collective over ctx.experts where a gate is.
+  // logits [T, E and shared sinks]. Collective over ctx.experts where a gate is.
   absl::StatusOr<Routing> Route(LayerContext& ctx, const ForwardBatch& batch, ConstMatrix logits);
 
  private:

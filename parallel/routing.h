@@ -30,8 +30,16 @@ struct Routing {
   // [T] 1: the router's logits of this token are not finite, and all its slots are empty. May be
   // empty: then there is none.
   std::span<uint8_t> bad;
+  // [S, T] for gates with S shared experts that have weights; scale included. Else empty.
+  std::span<float> shared_weight;
 
-  static Routing Allocate(Workspace& workspace, int64_t tokens, int top_k) {
+  // What shared expert `index` weighs for each token; empty: nothing is multiplied.
+  std::span<float> SharedWeights(int64_t index) const {
+    if (shared_weight.empty()) return {};
+    return shared_weight.subspan(static_cast<size_t>(index * tokens), static_cast<size_t>(tokens));
+  }
+
+  static Routing Allocate(Workspace& workspace, int64_t tokens, int top_k, int shared = 0) {
     Routing routing;
     routing.tokens = tokens;
     routing.top_k = top_k;
@@ -40,6 +48,7 @@ struct Routing {
     routing.state = workspace.Get<SlotState>(tokens * top_k);
     routing.action = workspace.Get<SlotAction>(tokens * top_k);
     routing.place = workspace.Get<int32_t>(tokens * top_k);
+    routing.shared_weight = workspace.Get<float>(tokens * shared);
     return routing;
   }
 };

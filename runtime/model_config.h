@@ -16,51 +16,13 @@
 
 #include "runtime/dtype.h"
 #include "runtime/ops/gemm.h"
+#include "runtime/rope_config.h"
 #include "runtime/status.h"
 #include "runtime/stream_config.h"
 
 namespace folkmoot {
 
 class WeightFormat;
-
-// kProportional: the first partial_rotary_factor of the pairs turn, with the frequencies of a whole
-// head; the others stand still (Gemma 4).
-enum class RopeType : uint8_t {
-  kDefault,
-  kLinear,
-  kDynamic,
-  kYarn,
-  kLlama3,
-  kLongrope,
-  kProportional
-};
-
-// Rotary embedding parameters after defaults are filled in; formulas in runtime/rope.h.
-struct RopeConfig {
-  RopeType type = RopeType::kDefault;
-  double theta = 10000.0;
-  double partial_rotary_factor = 1.0;
-  int64_t dim = 0;          // numbers of a head that turn; 0: by partial_rotary_factor
-  bool neighbours = false;  // pairs are (2i, 2i + 1), not (i, i + D/2)
-  double factor = 1.0;
-  int64_t original_max_positions = 0;
-  double beta_fast = 32.0;  // yarn
-  double beta_slow = 1.0;
-  bool truncate = true;
-  std::optional<double> attention_factor;  // yarn, longrope
-  std::optional<double> mscale;
-  std::optional<double> mscale_all_dim;
-  double low_freq_factor = 1.0;  // llama3
-  double high_freq_factor = 4.0;
-  std::vector<double> short_factor;  // longrope
-  std::vector<double> long_factor;
-  // In place of attention_factor (Phi-MoE), within the original context and beyond.
-  std::optional<double> short_mscale;
-  std::optional<double> long_mscale;
-  // Of kDefault, from GGUF files (rope_freqs): what the frequency of each pair is divided by.
-  // Empty: nothing.
-  std::vector<double> divisors;
-};
 
 // What mixes the tokens of a layer: attention, that with one key and value for all heads and
 // compressed entries (CompressedConfig), or a recurrence (RecurrentConfig). kNone: the layer is a
@@ -100,6 +62,9 @@ struct LayerConfig {
   // in experts, and in the dense FFN or the shared expert; 0: none.
   float expert_limit = 0.0f;
   float dense_limit = 0.0f;
+  // What attention scores are multiplied with, where ModelConfig does not say it for all layers
+  // (Inkling); 0: it does.
+  float score_scale = 0.0f;
 };
 
 // When a token gets its second expert (NLLB): always, at random by its weight, or the best after a
@@ -113,6 +78,9 @@ struct MoeConfig {
   bool norm_topk_prob = false;
   bool sigmoid_scores = false;      // of families that have others too (Cohere)
   int64_t shared_intermediate = 0;  // 0 = no shared expert
+  // The shared expert is so many, side by side, which outputs of the router behind those of the
+  // experts weigh, as GateConfig::shared_sinks says (Inkling); 0: it is one, and has no weight.
+  int64_t shared_sinks = 0;
   // Of gates that choose groups of experts first (DeepSeek).
   int64_t groups = 1;
   int64_t chosen_groups = 1;
@@ -132,6 +100,7 @@ struct MoeConfig {
   bool expert_bias = false;     // of gate, up and down of every expert
   bool output_bias = false;     // of the sum of the chosen experts (JetMoE)
   bool weight_scales = false;   // weights are multiplied with a factor of each expert (Gemma 4)
+  bool weight_scale = false;    // or all of a layer with one (Inkling)
   float router_softcap = 0.0f;  // logits become cap * tanh(logit / cap) (Laguna); 0: they stay
   float output_scale = 1.0f;    // of the sum of chosen and shared experts (Cohere)
   // Of published gates with capacity: places of an expert, or, where the fraction is above 0, that
@@ -167,8 +136,8 @@ struct LatentConfig {
   int64_t nope_dim = 0;  // of q and k per head that do not turn
   int64_t rope_dim = 0;
   int64_t value_dim = 0;
-  float norm_eps =
-      1e-6f;             // of the low-rank vectors, whatever rms_norm_eps is, where none says else
+  // Of the norms of low-rank vectors, whatever rms_norm_eps is, where none says else.
+  float norm_eps = 1e-6f;
   float q_scale = 1.0f;  // of the normalised low-rank vectors (LongCat)
   float kv_scale = 1.0f;
   // What heads give is multiplied with sigmoids of outputs behind their queries, all of which are
@@ -216,14 +185,17 @@ struct CompressedConfig {
 // runtime/ops/short_convolution.h), the selective scan of Mamba (Jamba;
 // runtime/ops/selective_scan.h), or linear attention that forgets at a fixed pace (MiniMax-01;
 // runtime/ops/lightning_attention.h). Of convolved attention it stands beside them: q and k of all
-// layers with Mixer::kAttention go through two convolutions (ZAYA1; layers/convolved_projection.h).
+// layers with Mixer::kAttention go through two convolutions (ZAYA1; layers/convolved_projection.h);
+// of residual convolutions, too: k, v, and what attention and FFN give go through one each
+// (Inkling; layers/residual_convolution.h).
 enum class Recurrence : uint8_t {
   kDeltaRule,
   kStateSpace,
   kShortConvolution,
   kSelectiveScan,
   kLightning,
-  kConvolvedAttention
+  kConvolvedAttention,
+  kResidualConvolutions
 };
 
 struct RecurrentConfig {
@@ -271,11 +243,21 @@ struct ResidualConfig {
 enum class AttentionGate : uint8_t { kNone, kOwn, kBehindQueries };
 
 // q of layers without rotation (Llama 4), and of latent attention (Mistral 4), is multiplied with
-// 1 + scale * ln(1 + floor((position + ahead) / floor)).
+// 1 + scale * ln(1 + floor((position + ahead) / floor)), or, of layers without a window where it is
+// smooth (Inkling), with 1 + scale * ln(max(1, (position + ahead) / floor)).
 struct TemperatureConfig {
   float scale = 0.0f;  // 0: it is not
   float floor = 1.0f;
   int64_t ahead = 1;
+  bool smooth = false;
+};
+
+// Attention scores have a term for the distance of the key, which each query mixes out of learned
+// profiles over distances below `extent`, or below the window of its layer (Inkling;
+// AttentionParams::profiles).
+struct RelativeConfig {
+  int64_t profiles = 0;  // 0: there is no such term
+  int64_t extent = 0;
 };
 
 // The encoder of a model that has one (T5, NLLB). Its layers come first in ModelConfig::layers, and
@@ -331,10 +313,12 @@ struct ModelConfig {
   float value_multiplier = 1.0f;   // of v
   bool value_norm = false;         // each head of v is normalised, without weights (Gemma 4)
   AttentionGate attention_gate = AttentionGate::kNone;
-  bool gate_per_head = false;  // of kOwn: one output for all numbers of a head
-  bool gate_softplus = false;  // of kOwn: softplus, not sigmoid
-  bool head_bias = false;      // of the output head
-  float swiglu_limit = 0.0f;   // of all SwiGLU that is clamped; 0: see LayerConfig::expert_limit
+  bool gate_per_head = false;   // of kOwn: one output for all numbers of a head
+  bool gate_softplus = false;   // of kOwn: softplus, not sigmoid
+  bool head_bias = false;       // of the output head
+  int64_t scored_vocab = 0;     // tokens that can be predicted, the first ones; 0: all
+  bool embedding_norm = false;  // embeddings are normalised (Inkling)
+  float swiglu_limit = 0.0f;    // of all SwiGLU that is clamped; 0: see LayerConfig::expert_limit
   // A second embedding of each token has so many numbers for each layer, which it adds to the
   // stream by way of a gate (Gemma 4; layers/models/layer_inputs.h); 0: there is none.
   int64_t layer_inputs = 0;
@@ -342,7 +326,7 @@ struct ModelConfig {
   bool layer_scalars = false;   // the stream behind a layer is multiplied with a number of it
   LatentConfig latent;          // kv_rank == 0: attention has keys and values of its own
   IndexerConfig indexer;        // of attention that is sparse
-  RecurrentConfig recurrent;    // of layers with Mixer::kRecurrent, or of convolved attention
+  RecurrentConfig recurrent;    // of layers with Mixer::kRecurrent, or of convolutions beside pages
   CompressedConfig compressed;  // of layers with Mixer::kCompressed
   HyperConfig hyper;
   NgramConfig ngrams;  // of layers with LayerConfig::ngrams
@@ -358,6 +342,7 @@ struct ModelConfig {
   int32_t pad_id = -1;
   EncoderConfig encoder;
   TemperatureConfig temperature;
+  RelativeConfig relative;
   DType dtype = DType::kF32;  // as config.json says; tensors may differ
   RopeConfig rope;
   std::optional<RopeConfig> local_rope;  // of LayerConfig::local_rope
@@ -370,9 +355,11 @@ struct ModelConfig {
   bool has_encoder() const { return encoder.layers > 0; }
   int64_t decoder_layers() const { return static_cast<int64_t>(layers.size()) - encoder.layers; }
   bool convolved() const { return recurrent.kind == Recurrence::kConvolvedAttention; }
+  bool residual_convolutions() const { return recurrent.kind == Recurrence::kResidualConvolutions; }
   // Layers whose state a sequence has beside its pages, and those with keys and values in them.
   int64_t recurrent_layers() const {
-    return convolved() ? cache_layers() : layers_with(Mixer::kRecurrent);
+    const bool beside_pages = convolved() || residual_convolutions();
+    return beside_pages ? cache_layers() : layers_with(Mixer::kRecurrent);
   }
   int64_t compressed_layers() const { return layers_with(Mixer::kCompressed); }
   int64_t cache_layers() const;

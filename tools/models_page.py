@@ -54,6 +54,8 @@ NAMES = {
     "hunyuan_v1_moe": "Hunyuan-A13B",
     "hy_v3": "Hunyuan 3",
     "hy_v4": "Hunyuan 4",
+    "inkling_mm_model": "Inkling (its text model)",
+    "inkling_text": "Inkling's text model alone",
     "jamba": "Jamba 1.5, 1.7, Reasoning",
     "jetmoe": "JetMoE",
     "kimi_k25": "Kimi-K2.5 (its text model)",

@@ -174,6 +174,9 @@ std::string AttentionText(const ModelConfig& config) {
     text += fmt::format(", queries and outputs of {} in {} experts", config.heads / config.kv_heads,
                         config.attention_experts);
   }
+  if (config.relative.profiles > 0) {
+    text += fmt::format(", scores by distance out of {} profiles", config.relative.profiles);
+  }
   if (config.attention_softcap > 0) {
     text += fmt::format(", scores capped at {}", config.attention_softcap);
   }
@@ -212,6 +215,8 @@ std::string RecurrentText(const RecurrentConfig& recurrent) {
     case Recurrence::kConvolvedAttention:
       return fmt::format("q and k over {} rows by numbers and {} rows by heads", recurrent.kernel,
                          recurrent.head_kernel);
+    case Recurrence::kResidualConvolutions:
+      return fmt::format("k, v and what attention and FFN give, over {} rows", recurrent.kernel);
   }
   return fmt::format("{} value heads of {}, {} key heads of {}, convolution over {} rows",
                      recurrent.value_heads, recurrent.value_dim, recurrent.key_heads,
@@ -272,8 +277,11 @@ void AddMoeRows(const ModelConfig& config, KeyValues& table) {
     experts += fmt::format(", of {} of {} groups", moe.chosen_groups, moe.groups);
   }
   table.Add("experts", experts);
+  const std::string parts =
+      moe.shared_sinks > 0 ? fmt::format(" in {} parts that the router weighs", moe.shared_sinks)
+                           : "";
   table.Add("shared expert", moe.shared_intermediate > 0
-                                 ? fmt::format("intermediate {}", moe.shared_intermediate)
+                                 ? fmt::format("intermediate {}{}", moe.shared_intermediate, parts)
                                  : "none");
 }
 
@@ -312,7 +320,10 @@ void AddConfigRows(const ModelConfig& config, KeyValues& table) {
   table.Add("vocabulary",
             fmt::format("{}{}", FormatCount(config.vocab),
                         config.tied_embeddings ? ", head tied to the embedding" : "") +
-                (config.head_bias ? ", head with a bias" : ""));
+                (config.head_bias ? ", head with a bias" : "") +
+                (config.scored_vocab > 0
+                     ? fmt::format(", of which {} are predicted", FormatCount(config.scored_vocab))
+                     : ""));
   table.Add("context", FormatCount(config.max_positions) + " tokens");
 }
 
@@ -357,6 +368,7 @@ nlohmann::ordered_json ConfigJson(const ModelConfig& config) {
   json["router_bias"] = config.moe.router_bias;
   json["norm_topk_prob"] = config.moe.norm_topk_prob;
   json["shared_intermediate"] = config.moe.shared_intermediate;
+  json["shared_sinks"] = config.moe.shared_sinks;
   json["expert_groups"] = config.moe.groups;
   json["expert_width"] = config.expert_width();
   json["zero_experts"] = config.moe.zero_experts;

@@ -250,15 +250,22 @@ std::string Print(const RouteInput& input, const GateConfig& config,
                    t == 0 ? "" : ",", fmt::join(routing.expert.subspan(t * k, k), ","),
                    fmt::join(routing.weight.subspan(t * k, k), ","), fmt::join(states, ","),
                    fmt::join(places, ","));
+    if (config.shared_sinks == 0) continue;
+    std::vector<float> shared;
+    for (int s = 0; s < config.shared_sinks; ++s) shared.push_back(routing.SharedWeights(s)[t]);
+    out.back() = ',';  // in place of the brace
+    fmt::format_to(std::back_inserter(out), "\"shared_weight\":[{}]}}", fmt::join(shared, ","));
   }
   return out + "]}";
 }
 
 absl::Status CheckAgainstGate(const RouteInput& input, const GateConfig& config) {
   if (input.rows == 0) return absl::OkStatus();
-  if (input.experts != config.num_experts) {
-    return InvalidArgument("logits have {} values per row; the gate has num_experts={}",
-                           input.experts, config.num_experts);
+  if (input.experts != config.outputs()) {
+    const std::string sinks =
+        config.shared_sinks > 0 ? fmt::format(" and shared_sinks={}", config.shared_sinks) : "";
+    return InvalidArgument("logits have {} values per row; the gate has num_experts={}{}",
+                           input.experts, config.num_experts, sinks);
   }
   const auto width = static_cast<int64_t>(input.uniforms.size()) / input.rows;
   if (width > 1 && width != config.top_k - 1) {
@@ -309,7 +316,10 @@ absl::StatusOr<GateConfig> LineRouter::Parse(int experts) const {
 
 absl::Status LineRouter::Prepare(int experts) {
   if (prepared_for_ == experts) return absl::OkStatus();
-  FM_ASSIGN_OR_RETURN(const GateConfig config, Parse(experts));
+  FM_ASSIGN_OR_RETURN(GateConfig config, Parse(experts));
+  if (config.shared_sinks > 0 && config.shared_sinks < experts) {  // these are no experts
+    FM_ASSIGN_OR_RETURN(config, Parse(experts - config.shared_sinks));
+  }
   FM_RETURN_IF_ERROR(config.Validate());
   gate_ = MakeGate(config);
   prepared_for_ = experts;

@@ -26,9 +26,14 @@ struct Decisions {
   std::span<int64_t> position;  // [T] position in the sequence
   // Only at the rank that owns the tokens:
   std::span<double> raw;    // [T, K] weights before normalisation
+  std::span<double> sinks;  // [T, S] scores of shared experts
   std::span<double> score;  // [T, E]; only for overflow = reroute
 
   size_t At(int64_t token, int slot) const { return static_cast<size_t>(token * top_k + slot); }
+  std::span<double> SinksOf(const GateConfig& config, int64_t token) const {
+    const auto count = static_cast<size_t>(config.shared_sinks);
+    return sinks.subspan(static_cast<size_t>(token) * count, count);
+  }
 };
 
 // Is the order of arrival decided by a value of each choice?

@@ -61,7 +61,7 @@ bool IsLive(Claim claim) { return claim == Claim::kKept || claim == Claim::kRero
 void CheckShapes(const GateConfig& config, const GateInput& input) {
   const auto rows = static_cast<size_t>(input.logits.rows);
   const auto experts = static_cast<size_t>(config.num_experts);
-  FM_CHECK(input.logits.rows == 0 || input.logits.cols == config.num_experts);
+  FM_CHECK(input.logits.rows == 0 || input.logits.cols == config.outputs());
   FM_CHECK(input.streams.size() == rows || (input.streams.empty() && !config.UsesRandom()));
   FM_CHECK(input.valid.empty() || input.valid.size() == rows);
   FM_CHECK(input.uniforms.empty() || input.uniforms.size() == rows ||
@@ -123,7 +123,7 @@ absl::Status ConfiguredGate::DecideRow(const GateInput& input, int64_t row, bool
 
   const Workspace::Position mark = workspace.Mark();
   if (bad) {
-    const auto zeros = workspace.Get<float>(config_.num_experts);
+    const auto zeros = workspace.Get<float>(config_.outputs());
     std::fill(zeros.begin(), zeros.end(), 0.0f);
     token.logits = zeros;
   }
@@ -237,7 +237,14 @@ void ConfiguredGate::FinishToken(Decisions& d, int64_t token, Routing& routing) 
     }
     if (config_.normalize == Normalize::kBeforeDrop || IsLive(d.claim[at])) sum += d.raw[at];
   }
+  const std::span<const double> sinks = d.SinksOf(config_, token);
+  for (const double sink : sinks) sum += sink;
   const double divisor = config_.normalize == Normalize::kNone ? 1.0 : NormDivisor(config_, sum);
+  for (size_t s = 0; s < sinks.size(); ++s) {
+    const double weight = divisor > 0 ? config_.scale * (sinks[s] / divisor) : 0.0;
+    routing.SharedWeights(static_cast<int64_t>(s))[static_cast<size_t>(token)] =
+        static_cast<float>(weight);
+  }
   for (int j = 0; j < d.top_k; ++j) {
     const size_t at = d.At(token, j);
     const Claim claim = d.claim[at];
@@ -273,13 +280,15 @@ absl::StatusOr<Routing> ConfiguredGate::Route(const GateInput& input, Communicat
     return narrower->second->Route(input, comm, workspace);
   }
   CheckShapes(config_, input);
-  Routing routing = Routing::Allocate(workspace, input.logits.rows, config_.top_k);
+  Routing routing =
+      Routing::Allocate(workspace, input.logits.rows, config_.top_k, config_.shared_sinks);
   routing.weight_on_input = config_.apply_to == ApplyTo::kInput;
   routing.bad = workspace.Get<uint8_t>(input.logits.rows);
 
   const Workspace::Position mark = workspace.Mark();
   Decisions d = AllocateDecisions(config_, workspace, input.logits.rows);
   d.raw = workspace.Get<double>(d.tokens * d.top_k);
+  d.sinks = workspace.Get<double>(d.tokens * config_.shared_sinks);
   if (Reroutes(config_)) d.score = workspace.Get<double>(d.tokens * config_.num_experts);
   FM_RETURN_IF_ERROR(Decide(input, workspace, routing.bad, d));
   FM_RETURN_IF_ERROR(Place(input, comm, workspace, d));

@@ -38,7 +38,7 @@ struct GateSequence {
 };
 
 struct GateInput {
-  ConstMatrix logits;                            // [T, E] float32
+  ConstMatrix logits;                            // [T, E and shared_sinks] float32
   std::span<const GateSequence> sequences = {};  // cover rows 0..T in order
   // [T] prefix hash of the tokens up to and including this one, or sequence id. May be empty when
   // config().UsesRandom() is false.

@@ -128,6 +128,17 @@ absl::Status CheckMixer(const GateConfig& c) {
   return absl::OkStatus();
 }
 
+absl::Status CheckSinks(const GateConfig& c) {
+  if (c.shared_sinks < 0 || c.shared_sinks > kMaxSharedSinks) {
+    return InvalidArgument("gate: shared_sinks={} must be between 0 and {}", c.shared_sinks,
+                           kMaxSharedSinks);
+  }
+  if (c.shared_sinks > 0 && c.weight_from != WeightFrom::kScore) {
+    return InvalidArgument("gate: shared_sinks={} needs weight_from=score", c.shared_sinks);
+  }
+  return absl::OkStatus();
+}
+
 absl::Status CheckCapacity(const GateConfig& c) {
   FM_RETURN_IF_ERROR(CheckAtLeast("capacity_fixed", c.capacity_fixed, 0));
   FM_RETURN_IF_ERROR(CheckAtLeast("min_capacity", c.min_capacity, 0));
@@ -157,6 +168,7 @@ absl::Status GateConfig::Validate() const {
   FM_RETURN_IF_ERROR(CheckGroups(*this));
   FM_RETURN_IF_ERROR(CheckTokenTable(*this));
   FM_RETURN_IF_ERROR(CheckMixer(*this));
+  FM_RETURN_IF_ERROR(CheckSinks(*this));
   FM_RETURN_IF_ERROR(CheckCapacity(*this));
   FM_RETURN_IF_ERROR(CheckFinite("norm_eps", norm_eps, 0.0));
   FM_RETURN_IF_ERROR(CheckFinite("extra_threshold", extra_threshold, 0.0));

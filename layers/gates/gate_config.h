@@ -62,6 +62,8 @@ enum class ZeroOutput : uint8_t { kIdentity, kNothing };
 // What keys the random draws of a token: a hash of its prefix, or the id of its sequence.
 enum class RngScope : uint8_t { kPrefix, kSequenceId };
 
+constexpr int kMaxSharedSinks = 16;
+
 // What the routing of a token may depend on besides its own prefix; see GateConfig::invariance().
 enum class InvarianceClass : uint8_t {
   kDropless,             // nothing
@@ -131,6 +133,9 @@ struct GateConfig {
   ApplyTo apply_to = ApplyTo::kOutput;
   bool shared = false;
   SharedGate shared_gate = SharedGate::kNone;
+  // Outputs of the router behind those of the experts: of so many shared experts, which every token
+  // has. Their scores are part of the sum that weights are divided by, and weigh them (Inkling).
+  int shared_sinks = 0;
   int zero_experts = 0;  // the last ids: experts without weights
   // kNothing: a token that chooses one skips the experts, and the slot weighs 0 (ZAYA1).
   ZeroOutput zero_output = ZeroOutput::kIdentity;
@@ -144,6 +149,7 @@ struct GateConfig {
   // Places per expert for a group of `tokens` real tokens; nullopt = dropless.
   std::optional<int64_t> Capacity(int64_t tokens) const;
 
+  int outputs() const { return num_experts + shared_sinks; }  // of the router
   bool CanDrop() const { return capacity != CapacityMode::kNone; }
   // Does any decision use random draws?
   bool UsesRandom() const;

@@ -148,6 +148,7 @@ void VisitGateFields(Config& config, Visitor&& visit) {
   visit("apply_to", config.apply_to);
   visit("shared", config.shared);
   visit("shared_gate", config.shared_gate);
+  visit("shared_sinks", config.shared_sinks);
   visit("zero_experts", config.zero_experts);
   visit("zero_output", config.zero_output);
   visit("seed", config.seed);

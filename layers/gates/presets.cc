@@ -212,6 +212,13 @@ GateConfig Zaya1(int e) {
   c.zero_output = ZeroOutput::kNothing;
   return c;
 }
+GateConfig Inkling(int e) {
+  GateConfig c = WithShared(Plain(e, 6, Normalize::kBeforeDrop));
+  c.score_fn = ScoreFn::kSigmoid;
+  c.shared_sinks = 2;
+  c.scale = 8.0;
+  return c;
+}
 GateConfig Top2RandomShared(int e) {
   GateConfig c = WithShared(WithExtra(Before2(e), ExtraPolicy::kRandom));
   // Dropless; a capacity given later is causal and independent of the batch.
@@ -269,6 +276,7 @@ constexpr std::array kPresets = {
     GatePreset{"ernie-4.5", 64, Ernie45, "ERNIE 4.5 21B-A3B; add its selection_bias"},
     GatePreset{"minimax-m2", 256, MinimaxM2, "MiniMax-M2; add its selection_bias"},
     GatePreset{"longcat-flash", 768, LongcatFlash, "LongCat-Flash, 512 + 256 zero experts"},
+    GatePreset{"inkling", 256, Inkling, "Inkling, 2 shared experts; add its selection_bias"},
     GatePreset{"zaya1", 17, Zaya1, "ZAYA1, 16 experts and none; add its selection_bias"},
 };
 

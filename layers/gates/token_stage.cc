@@ -15,6 +15,7 @@ namespace {
 
 struct Row {
   std::span<double> logits, score, key;  // [E]
+  std::span<const double> sinks;         // [S] scores of shared experts
   std::span<int32_t> expert;             // [K]
   std::span<double> raw, normed;         // [K]
 };
@@ -75,6 +76,7 @@ void Weigh(const GateConfig& config, Row& row) {
   if (reweigh) SoftmaxRow(row.raw, row.raw);
   double sum = 0.0;
   for (const double weight : row.raw) sum += weight;
+  for (const double sink : row.sinks) sum += sink;
   const double divisor = NormDivisor(config, sum);
   for (size_t j = 0; j < row.raw.size(); ++j) {
     row.normed[j] = divisor > 0 ? row.raw[j] / divisor : 0.0;
@@ -132,17 +134,24 @@ void DecideToken(const GateConfig& config, const TokenInput& input, int64_t toke
   const size_t first_choice = static_cast<size_t>(token) * k;
 
   Row row;
-  row.logits = workspace.Get<double>(config.num_experts);
-  row.score = Reroutes(config) ? out.score.subspan(first_expert, experts)
-                               : workspace.Get<double>(config.num_experts);
+  const auto logits = workspace.Get<double>(config.outputs());
+  const auto score = workspace.Get<double>(config.outputs());
+  row.logits = logits.first(experts);
+  row.score = score.first(experts);
+  row.sinks = out.SinksOf(config, token);
   row.key = Reroutes(config) ? out.key.subspan(first_expert, experts)
                              : workspace.Get<double>(config.num_experts);
   row.expert = out.expert.subspan(first_choice, k);
   row.raw = out.raw.subspan(first_choice, k);
   row.normed = workspace.Get<double>(config.top_k);
 
-  RouterLogits(config, input.logits, input.router_bias, row.logits);
-  ScoreRow(config, row.logits, row.score);
+  RouterLogits(config, input.logits.first(experts), input.router_bias, row.logits);
+  RouterLogits(config, input.logits.subspan(experts), {}, logits.subspan(experts));
+  ScoreRow(config, logits, score);
+  std::copy(score.begin() + config.num_experts, score.end(), out.SinksOf(config, token).begin());
+  if (Reroutes(config)) {
+    std::copy(row.score.begin(), row.score.end(), out.score.begin() + token * config.num_experts);
+  }
   Select(config, input, workspace, row);
   Weigh(config, row);
   for (size_t j = 0; j < k; ++j) {

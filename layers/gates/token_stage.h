@@ -15,7 +15,7 @@
 namespace folkmoot {
 
 struct TokenInput {
-  std::span<const float> logits;  // [E], finite
+  std::span<const float> logits;  // [E and shared sinks], finite
   std::span<const float> router_bias;
   std::span<const float> selection_bias;
   DrawKey draws;                    // seed, stream, layer and position; the purpose is set here

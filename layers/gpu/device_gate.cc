@@ -95,6 +95,7 @@ std::string WhyNotOnDevice(const GateConfig& config, int ranks, int64_t vocabula
   if (config.weight_from == WeightFrom::kSparseMixer) {
     return "weight_from=sparse_mixer has no kernel";
   }
+  if (config.shared_sinks > 0) return "shared_sinks has no kernel";
   if (config.zero_output == ZeroOutput::kNothing) return "zero_output=nothing has no kernel";
   if (config.selection == Selection::kTokenTable) {
     const auto ids = static_cast<int64_t>(config.token_table.size()) / config.top_k;

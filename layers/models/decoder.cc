@@ -11,11 +11,18 @@
 namespace folkmoot {
 namespace {
 
-// `x`, which other ranks may read too, or its norm in `memory`.
+// `x`, which other ranks may read too, or its norm in `memory`, or what a convolution makes of it.
 ConstMatrix PostNormed(LayerContext& ctx, const std::optional<Norm>& norm, ConstMatrix x,
                        Matrix memory) {
   if (!norm) return x;
   norm->Apply(ctx, x, memory);
+  return memory;
+}
+ConstMatrix Convolved(LayerContext& ctx, const AttentionStep& step,
+                      const std::optional<ResidualConvolution>& convolution, ConstMatrix x,
+                      Matrix memory) {
+  if (!convolution) return x;
+  convolution->Apply(ctx, step, x, memory);
   return memory;
 }
 
@@ -64,7 +71,8 @@ absl::Status DecoderModel::RunBlocks(LayerContext& ctx, const ForwardBatch& batc
       if (config_.parallel_blocks) {
         Add(ctx.pool, attended, hidden);
       } else {
-        const ConstMatrix given = PostNormed(ctx, block.attention_post_norm, attended, normed);
+        ConstMatrix given = PostNormed(ctx, block.attention_post_norm, attended, normed);
+        given = Convolved(ctx, step, block.attention_convolution, given, normed);
         const ConstMatrix added = Scaled(ctx, block.attention_residual, given, hidden, normed);
         Join(ctx, added, FactorsOf(config_, layer, false), block.feeds() ? block.ffn_norm : next,
              stream);
@@ -73,6 +81,7 @@ absl::Status DecoderModel::RunBlocks(LayerContext& ctx, const ForwardBatch& batc
     if (block.feeds()) {
       FM_ASSIGN_OR_RETURN(const Matrix fed, Feed(ctx, batch, i, stream));
       ConstMatrix fed_back = PostNormed(ctx, block.ffn_post_norm, fed, normed);
+      fed_back = Convolved(ctx, step, block.ffn_convolution, fed_back, normed);
       fed_back = Scaled(ctx, block.ffn_residual, fed_back, hidden, normed);
       if (i > 0 && config_.layers[i - 1].shortcut) {
         Add(ctx.pool, fed_back, hidden);
@@ -114,6 +123,7 @@ DecoderModel::Stream DecoderModel::Embed(LayerContext& ctx, const ForwardBatch& 
     stream.carried = ctx.workspace.GetMatrix(batch.tokens(), config_.moe.router_hidden);
   }
   EmbedTokens(ctx, embedding_, batch.token_ids, config_.embedding_multiplier, stream.hidden);
+  if (embedding_norm_) embedding_norm_->Apply(ctx, stream.hidden, stream.hidden);
   if (embedding_scale_) embedding_scale_->Apply(ctx, stream.hidden, stream.hidden);
   if (inputs_) stream.inputs = inputs_->Make(ctx, batch.token_ids, stream.hidden);
   return stream;
@@ -184,15 +194,22 @@ AttentionStep DecoderModel::StepOf(LayerContext& ctx, const ForwardBatch& batch)
   if (index_keys_) step.index_keys = &*index_keys_;
   if (config_.indexers() > 0 && config_.indexer.block == 0) step.chosen = RoomForChosen(ctx, batch);
   if (local_rope_) step.local_rope = FillRope(ctx, batch, *local_rope_);
-  if (config_.temperature.scale == 0) return step;
+  if (config_.temperature.scale != 0) step.temperature = Temperatures(ctx, batch);
+  return step;
+}
+
+std::span<const float> DecoderModel::Temperatures(LayerContext& ctx,
+                                                  const ForwardBatch& batch) const {
+  const TemperatureConfig& temperature = config_.temperature;
   const std::span<float> factors = ctx.workspace.Get<float>(batch.tokens());
   for (size_t t = 0; t < factors.size(); ++t) {
-    const auto position = static_cast<float>(batch.positions[t] + config_.temperature.ahead);
-    const float floors = position / config_.temperature.floor;
-    factors[t] = std::log1p(std::floor(floors)) * config_.temperature.scale + 1.0f;
+    const auto position = static_cast<float>(batch.positions[t] + temperature.ahead);
+    const float floors = position / temperature.floor;
+    const float log =
+        temperature.smooth ? std::log(std::max(floors, 1.0f)) : std::log1p(std::floor(floors));
+    factors[t] = log * temperature.scale + 1.0f;
   }
-  step.temperature = factors;
-  return step;
+  return factors;
 }
 
 // Null where no query of the step has more keys before it than it may see.

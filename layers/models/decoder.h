@@ -19,6 +19,7 @@
 #include "layers/models/ngram_inputs.h"
 #include "layers/moe_layer.h"
 #include "layers/norm.h"
+#include "layers/residual_convolution.h"
 #include "runtime/rope.h"
 
 namespace folkmoot {
@@ -63,6 +64,8 @@ class DecoderModel : public Model {
     Norm ffn_norm;
     std::optional<Norm> attention_post_norm;  // of what attention gives, before it is added
     std::optional<Norm> ffn_post_norm;
+    // Of what they give, in place of these norms: ModelConfig::residual_convolutions.
+    std::optional<ResidualConvolution> attention_convolution, ffn_convolution;
     std::unique_ptr<Attention> attention;  // null: the block is an FFN alone, Mixer::kNone
     // One of dense and moe, or both: LayerConfig::shortcut, beside. None: LayerConfig::ffn.
     std::optional<DenseFfn> dense;
@@ -92,7 +95,9 @@ class DecoderModel : public Model {
   absl::Status LoadBlock(const LayerNames& names, WeightLoader& loader, int64_t index,
                          const ExpertPlacement& placement, int expert_rank, ThreadPool& pool);
   absl::Status LoadEnds(const EndNames& names, WeightLoader& loader, ThreadPool& pool);
+  void ForbidUnscored(int64_t begin, int64_t width);
   absl::Status LoadResiduals(const LayerNames& names, WeightLoader& loader, Block& block) const;
+  absl::Status LoadConvolutions(const LayerNames& names, WeightLoader& loader, int64_t index);
   absl::StatusOr<ExpertNorms> LoadExpertNorms(const LayerNames& names, WeightLoader& loader) const;
   void BindGates(int blocks_per_layer);
   KvCache::Shape CacheShape(const CachePages& pages, int rank) const;
@@ -100,6 +105,7 @@ class DecoderModel : public Model {
   RowPages::Shape RowShape(const CachePages& pages) const;
   absl::Status MakeColumns(const ModelOptions& options);
   AttentionStep StepOf(LayerContext& ctx, const ForwardBatch& batch);
+  std::span<const float> Temperatures(LayerContext& ctx, const ForwardBatch& batch) const;
   const ChosenKeys* RoomForChosen(LayerContext& ctx, const ForwardBatch& batch);
   static RopeRows FillRope(LayerContext& ctx, const ForwardBatch& batch, const Rope& rope);
   // Of what the first part of block `index` reads, or, behind the last block, the head.
@@ -138,6 +144,7 @@ class DecoderModel : public Model {
   std::unique_ptr<Dispatcher> dispatcher_;
   RowTable embedding_;
   std::optional<RowScale> embedding_scale_;  // ResidualConfig::learned
+  std::optional<Norm> embedding_norm_;
   std::optional<LayerInputs> inputs_;
   std::vector<Block> blocks_;
   std::optional<HyperHead> streams_head_;  // ModelConfig::hyper

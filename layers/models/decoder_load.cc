@@ -245,6 +245,9 @@ absl::Status DecoderModel::LoadBlock(const LayerNames& names, WeightLoader& load
                         NgramInputs::Load(pool, loader, config_, index, names.ngrams));
   }
   if (config_.residual.learned) FM_RETURN_IF_ERROR(LoadResiduals(names, loader, block));
+  if (config_.residual_convolutions()) {
+    FM_RETURN_IF_ERROR(LoadConvolutions(names, loader, index));
+  }
   if (config_.layer_inputs > 0) {
     FM_ASSIGN_OR_RETURN(block.input, LayerInput::Load(pool, loader, config_, names));
   }
@@ -278,6 +281,24 @@ absl::Status DecoderModel::LoadResiduals(const LayerNames& names, WeightLoader& 
   return absl::OkStatus();
 }
 
+absl::Status DecoderModel::LoadConvolutions(const LayerNames& names, WeightLoader& loader,
+                                            int64_t index) {
+  using Place = ResidualConvolution::Place;
+  Block& block = blocks_[static_cast<size_t>(index)];
+  const auto load = [&](const std::string& module, Place place) {
+    const ResidualConvolution::Kernels all[] = {
+        {.module = module, .channels = config_.hidden, .width = config_.hidden}};
+    return ResidualConvolution::Load(loader, config_, index, place, all);
+  };
+  FM_ASSIGN_OR_RETURN(block.attention_convolution,
+                      load(names.attention_convolution, Place::kAttention));
+  FM_ASSIGN_OR_RETURN(block.ffn_convolution, load(names.ffn_convolution, Place::kFfn));
+  if (config_.layers[static_cast<size_t>(index)].moe) return absl::OkStatus();
+  FM_ASSIGN_OR_RETURN(const std::vector<float> scale, loader.Vector(names.dense_scale, 1));
+  block.ffn_convolution->MultiplyInputs(scale.front());
+  return absl::OkStatus();
+}
+
 absl::StatusOr<DecoderModel::ExpertNorms> DecoderModel::LoadExpertNorms(
     const LayerNames& names, WeightLoader& loader) const {
   const auto norm = [&](const std::string& module) {
@@ -300,12 +321,26 @@ void DecoderModel::BindGates(int blocks_per_layer) {
   }
 }
 
+// Tokens that are never predicted get a bias that no probability survives; a number, since logits
+// must be.
+void DecoderModel::ForbidUnscored(int64_t begin, int64_t width) {
+  constexpr float kNever = -1e30f;
+  head_bias_.resize(static_cast<size_t>(width));
+  for (int64_t v = std::max(begin, config_.scored_vocab); v < begin + width; ++v) {
+    head_bias_[static_cast<size_t>(v - begin)] = kNever;
+  }
+}
+
 absl::Status DecoderModel::LoadEnds(const EndNames& names, WeightLoader& loader, ThreadPool& pool) {
   const TensorRef embedding = {.name = names.embedding, .n = config_.vocab, .k = config_.hidden};
   FM_ASSIGN_OR_RETURN(embedding_, loader.Table(embedding));
   if (config_.residual.learned) {
     FM_ASSIGN_OR_RETURN(embedding_scale_,
                         RowScale::Load(loader, names.embedding_scale, config_.hidden));
+  }
+  if (config_.embedding_norm) {
+    FM_ASSIGN_OR_RETURN(embedding_norm_,
+                        Norm::Load(loader, config_, names.embedding_norm, config_.hidden));
   }
   if (config_.hyper.gate_rank == 0) {  // else what makes one of the streams has norms
     FM_ASSIGN_OR_RETURN(final_norm_, Norm::Load(loader, config_, names.final_norm, config_.hidden));
@@ -320,6 +355,7 @@ absl::Status DecoderModel::LoadEnds(const EndNames& names, WeightLoader& loader,
     FM_ASSIGN_OR_RETURN(head_bias_,
                         loader.VectorPart(names.head + ".bias", config_.vocab, begin, width));
   }
+  if (config_.scored_vocab > 0) ForbidUnscored(begin, width);
   return absl::OkStatus();
 }
 

@@ -80,6 +80,8 @@ struct Family {
   F(kHyV3)                   \
   F(kHyV4)                   \
   F(kHunyuanMoe)             \
+  F(kInklingText)            \
+  F(kInkling)                \
   F(kJamba)                  \
   F(kJetMoe)                 \
   F(kKimiK25)                \

@@ -33,6 +33,10 @@ absl::Status CheckGate(const ModelConfig& config, const GateConfig& gate) {
     return InvalidArgument("--gate zero_experts={}: {} has {}", gate.zero_experts,
                            config.architecture, config.moe.zero_experts);
   }
+  if (gate.shared_sinks != config.moe.shared_sinks) {
+    return InvalidArgument("--gate shared_sinks={}: {} has {}", gate.shared_sinks,
+                           config.architecture, config.moe.shared_sinks);
+  }
   if (gate.num_experts != config.moe.outputs()) {
     return InvalidArgument("--gate num_experts={}: the model has {} experts", gate.num_experts,
                            config.moe.outputs());
@@ -95,6 +99,9 @@ absl::StatusOr<GateConfig> OverrideGate(const ModelConfig& config, const GateCon
   if (overrides.find("zero_experts=") == std::string_view::npos) {
     gate.zero_experts = base.zero_experts;
   }
+  if (overrides.find("shared_sinks=") == std::string_view::npos) {
+    gate.shared_sinks = base.shared_sinks;
+  }
   if (overrides.find("zero_output=") == std::string_view::npos) gate.zero_output = base.zero_output;
   if (overrides.find("shared=") == std::string_view::npos) gate.shared = base.shared;
   if (overrides.find("shared_gate=") == std::string_view::npos) gate.shared_gate = base.shared_gate;
@@ -142,6 +149,8 @@ std::string_view RecurrenceName(Recurrence kind) {
       return "lightning attention";
     case Recurrence::kConvolvedAttention:
       return "convolved attention";
+    case Recurrence::kResidualConvolutions:
+      return "residual convolutions";
   }
   return "linear attention";
 }
@@ -198,6 +207,9 @@ std::string_view WhyCpuOnly(const ModelConfig& config) {
     if (layer.top_k > 0) return "layers that choose different numbers of experts";
   }
   if (config.layer_inputs > 0) return "embeddings of each layer";
+  if (config.embedding_norm) return "normalised embeddings";
+  if (config.relative.profiles > 0) return "scores by distance";
+  if (config.scored_vocab > 0) return "tokens that are never predicted";
   const MoeConfig& moe = config.moe;
   if (moe.expert_bias) return "biased experts";
   if (moe.router_bias || moe.selection_bias) return "a biased router";
@@ -205,7 +217,9 @@ std::string_view WhyCpuOnly(const ModelConfig& config) {
   if (moe.latent > 0) return "experts of a width of their own";
   if (moe.router_hidden > 0) return "routers of several layers";
   if (moe.router_softcap > 0) return "logit capping";
-  if (moe.output_scale != 1.0f || moe.weight_scales || config.layer_scalars) return "multipliers";
+  if (moe.shared_sinks > 0) return "weighed shared experts";
+  if (moe.output_scale != 1.0f || moe.weight_scales || moe.weight_scale || config.layer_scalars)
+    return "multipliers";
   const LayerNames names = NamesOf(*FindFamily(config.architecture), "");
   if (moe.shared_intermediate > 0 && names.moe.shared_gate.empty()) {
     return "a shared expert without a gate";
@@ -236,6 +250,7 @@ std::string_view WhyNotSpeculative(const ModelConfig& config) {
       return "its state spaces keep a state, which a wrong guess would change for good";
     case Recurrence::kShortConvolution:
     case Recurrence::kConvolvedAttention:
+    case Recurrence::kResidualConvolutions:
       return "its convolutions keep a state, which a wrong guess would change for good";
     case Recurrence::kSelectiveScan:
       return "its selective scans keep a state, which a wrong guess would change for good";

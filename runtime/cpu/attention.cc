@@ -99,6 +99,7 @@ void RunAttentionUnit(const AttentionJob& job, const AttentionSequence& sequence
   unit.scale = job.params->scale;
   unit.softcap = job.params->softcap;
   unit.reach = job.params->reach;
+  unit.profiles = job.params->profiles;
   if (job.sparse()) {
     const ChosenKeys& chosen = *job.params->chosen;
     const int64_t set = kv_head * chosen.sets / kv_heads;
@@ -122,6 +123,9 @@ void RunAttentionUnit(const AttentionJob& job, const AttentionSequence& sequence
       query.bias = job.params->position_bias.empty()
                        ? nullptr
                        : job.params->position_bias.data() + head * (2 * job.params->reach + 1);
+      if (unit.profiles != nullptr) {
+        query.mixes = job.params->mixes.Row(sequence.first_row + r) + head * unit.profiles->count();
+      }
       query.sums = scratch;
       query.scores = scratch + layer.value_stride + kGroup;
       scratch += layer.value_stride + job.score_floats;

@@ -57,13 +57,13 @@ const float* InputsAt(const ConvolutionJob& job, const AttentionSequence& sequen
   if (row >= 0) return job.inputs.Row(sequence.first_row + row) + run.column;
   if (sequence.start == 0) return nullptr;
   const CausalConvolution& convolution = *job.convolution;
-  return job.state->Inputs(job.layer, sequence.slot) +
+  return job.state->Inputs(job.layer, sequence.slot) + convolution.first_input +
          (convolution.reach() + row) * convolution.channels + run.channel;
 }
 
 void Remember(const ConvolutionJob& job, const AttentionSequence& sequence) {
   const CausalConvolution& convolution = *job.convolution;
-  float* const memory = job.state->Inputs(job.layer, sequence.slot);
+  float* const memory = job.state->Inputs(job.layer, sequence.slot) + convolution.first_input;
   for (int64_t i = 0; i < convolution.reach(); ++i) {  // in this order, older rows move down
     for (const ChannelRun& run : job.runs) {
       float* const to = memory + i * convolution.channels + run.channel;

@@ -26,6 +26,7 @@ void CheckChosen(const AttentionParams& params, std::span<const AttentionSequenc
                  int64_t rows, int64_t kv_heads) {
   const ChosenKeys& chosen = *params.chosen;
   FM_CHECK(params.window == 0 && params.chunk == 0 && params.position_bias.empty());
+  FM_CHECK(params.profiles == nullptr);
   FM_CHECK(chosen.most > 0 && chosen.sets > 0 && kv_heads % chosen.sets == 0);
   FM_CHECK(std::ssize(chosen.counts) == rows * chosen.sets);
   FM_CHECK(std::ssize(chosen.positions) == rows * chosen.sets * chosen.most);
@@ -39,6 +40,13 @@ void CheckChosen(const AttentionParams& params, std::span<const AttentionSequenc
       FM_CHECK(keys.empty() ? self < chosen.most : keys.front() >= 0 && keys.back() <= self);
     }
   }
+}
+
+void CheckProfiles(const AttentionParams& params, std::span<const AttentionSequence> sequences,
+                   int64_t rows) {
+  FM_CHECK(params.mixes.rows == rows);
+  FM_CHECK(params.mixes.cols == params.heads * params.profiles->count());
+  for (const AttentionSequence& sequence : sequences) FM_CHECK(sequence.keys_end == 0);
 }
 
 KvCache::Layer LayerOf(const KvCache::Shape& shape, const KvCache::Heads& heads) {
@@ -113,6 +121,7 @@ void PagedAttention(ThreadPool& pool, const AttentionParams& params,
   FM_CHECK(params.sinks.empty() || std::ssize(params.sinks) == params.heads);
   FM_CHECK(std::ssize(params.position_bias) ==
            (params.position_bias.empty() ? 0 : params.heads * (2 * params.reach + 1)));
+  if (params.profiles != nullptr) CheckProfiles(params, sequences, q.rows);
   if (params.chosen != nullptr) CheckChosen(params, sequences, q.rows, heads.count);
   FM_CHECK(q.cols == params.heads * heads.head_dim);
   FM_CHECK(out.rows == q.rows && out.cols == params.heads * heads.value_dim);

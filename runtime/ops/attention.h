@@ -11,6 +11,7 @@
 
 #include "runtime/dtype.h"
 #include "runtime/lazy_memory.h"
+#include "runtime/ops/distance_profiles.h"
 #include "runtime/tensor.h"
 #include "runtime/thread_pool.h"
 #include "runtime/workspace.h"
@@ -135,8 +136,14 @@ struct AttentionParams {
   // query, -reach <= d <= reach, at d + reach; keys further away count as at the end (T5).
   std::span<const float> position_bias = {};
   int64_t reach = 0;
-  // Without window, chunk, biases and borders of the keys. Null: every query sees all. A query that
-  // chose all before it has the bits of one that sees all. At most `most` keys may be seen.
+  // Of queries that see no keys of later rows: the score of a key d positions before its query
+  // gets the sum over i of mixes[t, head, i] * profile i at d, and nothing beyond their extent, in
+  // order of i (Inkling). Null: none.
+  const DistanceProfiles* profiles = nullptr;
+  ConstMatrix mixes = {};  // [T, heads * profiles->count()]
+  // Without window, chunk, biases, profiles and borders of the keys. Null: every query sees all. A
+  // query that chose all before it has the bits of one that sees all. At most `most` keys may be
+  // seen.
   const ChosenKeys* chosen = nullptr;
 };
 

@@ -29,7 +29,9 @@ void Convolve(ThreadPool& pool, const CausalConvolution& convolution, int64_t la
               RecurrentState& state, Matrix out) {
   CheckConvolution(convolution);
   FM_CHECK(inputs.cols == convolution.channels && out.cols == convolution.channels);
-  FM_CHECK(inputs.rows == out.rows && state.shape().layer.inputs == convolution.inputs());
+  const int64_t first = convolution.first_input;
+  FM_CHECK(first >= 0 && first + convolution.inputs() <= state.shape().layer.inputs);
+  FM_CHECK(inputs.rows == out.rows);
   CheckRecurrence(state, state.shape().layer, layer, sequences, inputs.rows);
   cpu::Convolve(pool, convolution, layer, sequences, inputs, state, out);
 }

@@ -24,6 +24,8 @@ struct CausalConvolution {
   std::span<const float> bias = {};  // [channels] or empty
   std::optional<Activation> activation = Activation::kSilu;
   int64_t dilation = 1;  // of rows that it sees one is so far from the next
+  // Where its inputs begin among those that a layer of a RecurrentState remembers, of several.
+  int64_t first_input = 0;
 
   int64_t reach() const { return (rows - 1) * dilation; }  // rows back to the first that it sees
   // Of a RecurrentState.
@@ -31,7 +33,8 @@ struct CausalConvolution {
 };
 
 // The convolution alone, of inputs [T, channels] to out [T, channels]. Sequences have slots of
-// `state`, whose layer `layer` remembers the last inputs; at start 0 there are none.
+// `state`, whose layer `layer` remembers the last inputs, and perhaps those of other convolutions;
+// at start 0 there are none.
 void Convolve(ThreadPool& pool, const CausalConvolution& convolution, int64_t layer,
               std::span<const AttentionSequence> sequences, ConstMatrix inputs,
               RecurrentState& state, Matrix out);

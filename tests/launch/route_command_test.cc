@@ -86,6 +86,16 @@ TEST(Route, WorkedExamples) {
   }
 }
 
+// Values behind those of the experts are shared experts'.
+TEST(Route, SharedExpertsHaveWeights) {
+  EXPECT_EQ(RouteText("score_fn=logits,top_k=1,normalize=before_drop,shared_sinks=2",
+                      "{\"logits\":[[1,4,3,1]]}"),
+            "{\"capacity\":null,\"tokens\":[{\"experts\":[1],\"weight\":[0.5],"
+            "\"state\":[\"kept\"],\"pos\":[0],\"shared_weight\":[0.375,0.125]}]}\n");
+  EXPECT_THAT(RouteText(R"({"num_experts":4,"top_k":1,"shared_sinks":1})", R"({"logits":[[0,1]]})"),
+              HasSubstr("2 values per row; the gate has num_experts=4 and shared_sinks=1"));
+}
+
 TEST(Route, GateFromAFile) {
   const std::string path = ::testing::TempDir() + "/route_gate.json";
   std::ofstream(path) << R"({"preset": "switch", "capacity_factor": 2})";

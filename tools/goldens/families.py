@@ -7,6 +7,7 @@ from .families_gemma4 import GEMMA4
 from .families_glm5 import GLM5
 from .families_hunyuan4 import HUNYUAN4
 from .families_hybrid import GRANITE_NAMES, HYBRID, granite_choices
+from .families_inkling import INKLING
 from .families_latent import LATENT
 from .families_lightning import LIGHTNING
 from .families_linear import LINEAR
@@ -60,6 +61,7 @@ FAMILIES = {
     **GROK,
     **HUNYUAN4,
     **HYBRID,
+    **INKLING,
     **LATENT,
     **LATEST,
     **LIGHTNING,

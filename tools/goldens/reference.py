@@ -130,7 +130,8 @@ def argmax_gaps(log_probabilities):
 
 def clear_prompt(model, length, generator):
     """A random prompt in which each decision is a clear one: an unclear token is drawn again."""
-    vocab = model.config.get_text_config().vocab_size
+    config = model.config.get_text_config()
+    vocab = getattr(config, "unpadded_vocab_size", None) or config.vocab_size
     token_ids = torch.randint(vocab, (length,), generator=generator).tolist()
     for _ in range(200 * length):
         log_probabilities, _, trace = forward(model, token_ids)

@@ -15,6 +15,7 @@ from .variants_granite import GRANITE
 from .variants_grok import GROK
 from .variants_hunyuan4 import HUNYUAN_4
 from .variants_hybrid import HYBRID
+from .variants_inkling import INKLING
 from .variants_jamba import JAMBA
 from .variants_kimi import KIMI_LINEAR
 from .variants_latent import LATENT
@@ -350,6 +351,7 @@ VARIANTS = [
     *GLM_5_NEXT,
     *HUNYUAN_4,
     *HYBRID,
+    *INKLING,
     *JAMBA,
     *KIMI_LINEAR,
     *LATENT,

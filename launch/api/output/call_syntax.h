@@ -100,6 +100,7 @@ std::unique_ptr<CallSyntax> MakeMiniMaxSyntax(const OutputRules& rules);
 std::unique_ptr<CallSyntax> MakeMiniMaxM3Syntax(const OutputRules& rules);
 std::unique_ptr<CallSyntax> MakeDsmlSyntax(const OutputRules& rules);
 std::unique_ptr<CallSyntax> MakeHunyuanSyntax(const OutputRules& rules);
+std::unique_ptr<CallSyntax> MakeInklingSyntax(const OutputRules& rules);
 std::unique_ptr<CallSyntax> MakeSolarOpenSyntax(const OutputRules& rules);
 std::unique_ptr<CallSyntax> MakePythonicSyntax(const OutputRules& rules);
 std::unique_ptr<CallSyntax> MakeOlmo3Syntax(const OutputRules& rules);

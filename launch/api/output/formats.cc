@@ -26,6 +26,11 @@ std::vector<AnswerFrame> SolarFrames() {
           {.begin = "<|content|>", .end = "<|end|>"}};
 }
 
+std::vector<AnswerFrame> InklingFrames() {
+  return {{.begin = "<|message_model|><|content_text|>", .end = "<|end_message|>"},
+          {.begin = "<|content_text|>", .end = "<|end_message|>"}};
+}
+
 // The ending of a marker "<name>" among the tokens of a model; null: there is no such token.
 std::optional<std::string> SuffixOf(const Tokenizer& tokenizer, std::string_view marker) {
   if (tokenizer.TokenToId(marker)) return "";
@@ -132,6 +137,13 @@ std::span<const OutputFormat> ToolFormats() {
                    "<|end|>"},
        .make_syntax = MakeSolarOpenSyntax,
        .frames = SolarFrames()},
+      {.names = {"inkling"},
+       .signs = {"<|message_model|>", "<|content_invoke_tool_json|>"},
+       .foreign = {},
+       .markers = {"<|message_model|>", "<|content_invoke_tool_json|>", "<|content_text|>",
+                   "<|end_message|>"},
+       .make_syntax = MakeInklingSyntax,
+       .frames = InklingFrames()},
       {.names = {"gigachat3"},
        .signs = {"<|role_sep|>", "<|message_sep|>"},
        .foreign = {},
@@ -236,6 +248,14 @@ std::span<const OutputFormat> ReasoningFormats() {
        .begin = "<|think|>",
        .end = "<|end|>",
        .frames = SolarFrames()},
+      {.names = {"inkling"},
+       .signs = {"<|message_model|>", "<|content_thinking|>"},
+       .foreign = {},
+       .markers = {"<|message_model|>", "<|content_thinking|>", "<|content_text|>",
+                   "<|end_message|>"},
+       .begin = "<|content_thinking|>",
+       .end = "<|end_message|>",
+       .frames = InklingFrames()},
       {.names = {"minimax_m3"},
        .signs = {"mm:think>"},
        .foreign = {},

@@ -61,7 +61,7 @@ Reading ReadShortHead(std::string_view text, const JsonCallKeys& keys, std::stri
   if (part.is == Is::kDone) part = ReadString(text, &at, name);
   if (part.is == Is::kDone) part = Expect(text, ",", &at);
   if (part.is != Is::kDone) return part;
-  part = Expect(text, "\"arguments\"", &at);
+  part = Expect(text, Quoted(keys.arguments), &at);
   if (part.is == Is::kNo) part = Expect(text, "\"parameters\"", &at);
   if (part.is == Is::kDone) part = ExpectAll(text, {":", "{"}, &at);
   return part.is == Is::kDone ? Reading::Done(at - 1) : part;
@@ -71,16 +71,16 @@ Reading ReadShortHead(std::string_view text, const JsonCallKeys& keys, std::stri
 constexpr size_t kMaxHead = 1024;
 
 // False: no call.
-bool ParseCall(std::string_view object, std::string_view name_key, std::string* name,
+bool ParseCall(std::string_view object, const JsonCallKeys& keys, std::string* name,
                std::string* arguments) {
   const absl::StatusOr<Json> call = ParseBody(object);
   if (!call.ok()) return false;
-  const auto found = call->find(std::string(name_key));
+  const auto found = call->find(std::string(keys.name));
   if (found == call->end() || !found->is_string() || found->get<std::string>().empty()) {
     return false;
   }
   *name = found->get<std::string>();
-  auto value = call->find("arguments");
+  auto value = call->find(std::string(keys.arguments));
   if (value == call->end()) value = call->find("parameters");
   if (value == call->end() || value->is_null()) {
     *arguments = "{}";
@@ -124,7 +124,7 @@ Reading JsonCall::ReadWhole(std::string_view text, bool last, std::string* name,
         i == begin && text[i] != '{' ? JsonExtent::State::kBad : extent_.Advance(text[i]);
     if (state == JsonExtent::State::kBad) return Reading::No();
     if (state == JsonExtent::State::kInside) continue;
-    const bool call = ParseCall(text.substr(begin, i + 1 - begin), keys_.name, name, arguments);
+    const bool call = ParseCall(text.substr(begin, i + 1 - begin), keys_, name, arguments);
     return call ? Reading::Done(i + 1) : Reading::No();
   }
   scanned_ = text.size();

@@ -12,6 +12,7 @@ namespace folkmoot {
 // Members that a format calls by names of its own.
 struct JsonCallKeys {
   std::string_view name = "name";
+  std::string_view arguments = "arguments";
   std::string_view id = {};  // what may stand in front of the name; nobody needs it
 };
 

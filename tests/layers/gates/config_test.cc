@@ -108,6 +108,10 @@ TEST(GateConfig, ValidateErrors) {
   EXPECT_THAT(with(R"("group_size":0)"), HasSubstr("group_size=0"));
   EXPECT_THAT(with(R"("min_capacity":9223372036854775807)"), HasSubstr("min_capacity="));
   EXPECT_THAT(with(R"("zero_experts":9)"), HasSubstr("zero_experts=9"));
+  EXPECT_THAT(with(R"("shared_sinks":-1)"), HasSubstr("shared_sinks=-1 must be between 0 and 16"));
+  EXPECT_THAT(with(R"("shared_sinks":17)"), HasSubstr("shared_sinks=17"));
+  EXPECT_THAT(with(R"("shared_sinks":1,"weight_from":"softmax_selected")"),
+              HasSubstr("shared_sinks=1 needs weight_from=score"));
   EXPECT_THAT(with(R"("zero_output":"x")"), HasSubstr("identity, nothing"));
   EXPECT_THAT(with(R"("shared_gate":"sigmoid")"), HasSubstr("shared=true"));
   EXPECT_THAT(with(R"("selection":"token_table")"), HasSubstr("needs token_table"));

@@ -334,6 +334,7 @@ TEST_F(DeviceGateTest, SaysWhatItCannot) {
   EXPECT_NE(why("num_experts=64,top_k=33"), "");
   EXPECT_NE(why("num_experts=64,n_group=64"), "");
   EXPECT_NE(why("selection=token_table,token_table=[[0,1],[2,3]]"), "");
+  EXPECT_NE(why("shared=true,shared_sinks=1"), "");
   EXPECT_NE(why("zero_experts=1,zero_output=nothing"), "");
 }
 

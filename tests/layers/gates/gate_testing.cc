@@ -58,6 +58,7 @@ void Append(const GateDecisions& from, GateDecisions* to) {
   append(from.state, &to->state);
   append(from.place, &to->place);
   append(from.action, &to->action);
+  append(from.shared, &to->shared);
 }
 
 GateDecisions RouteRows(const GateConfig& config, const GateRows& rows, Communicator& comm,
@@ -74,7 +75,7 @@ GateDecisions RouteRows(const GateConfig& config, const GateRows& rows, Communic
   std::vector<uint8_t> rerouted(static_cast<size_t>(rows.rows * config.top_k));
   Workspace workspace;
   const auto routing =
-      MakeGate(config)->Route({.logits = {rows.logits.data(), rows.rows, config.num_experts},
+      MakeGate(config)->Route({.logits = {rows.logits.data(), rows.rows, config.outputs()},
                                .sequences = sequences,
                                .streams = streams,
                                .token_ids = rows.token_ids,
@@ -90,6 +91,11 @@ GateDecisions RouteRows(const GateConfig& config, const GateRows& rows, Communic
   result.weight.assign(routing->weight.begin(), routing->weight.end());
   result.place.assign(routing->place.begin(), routing->place.end());
   result.action.assign(routing->action.begin(), routing->action.end());
+  for (size_t t = 0; t < static_cast<size_t>(rows.rows); ++t) {
+    for (int s = 0; s < config.shared_sinks; ++s) {
+      result.shared.push_back(routing->SharedWeights(s)[t]);
+    }
+  }
   for (size_t c = 0; c < rerouted.size(); ++c) {
     result.state.push_back(StateOf(rows, *routing, rerouted[c], c));
   }

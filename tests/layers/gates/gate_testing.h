@@ -11,7 +11,7 @@
 namespace folkmoot {
 
 struct GateRows {
-  std::vector<float> logits;  // [rows, E]
+  std::vector<float> logits;  // [rows, outputs of the router]
   int64_t rows = 0;
   // Optional, as in GateInput. Without sequences the rows are one sequence from `start`.
   int64_t start = 0;
@@ -31,6 +31,7 @@ struct GateDecisions {
   std::vector<std::string> state;
   std::vector<int32_t> place;
   std::vector<SlotAction> action;
+  std::vector<float> shared;  // [rows, S]
 
   bool operator==(const GateDecisions&) const = default;
 };

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <optional>
 #include <span>
 
 #include "tests/runtime/ops/ops_testing.h"
@@ -23,6 +24,8 @@ struct Case {
   int64_t chunk = 0;
   float softcap = 0;
   bool sinks = false;
+  int64_t profiles = 0;  // by distance, of so many distances
+  int64_t extent = 0;
 
   int64_t value_dim() const { return values > 0 ? values : head_dim; }
   int64_t First(int64_t p) const {  // that a query at p sees
@@ -32,6 +35,7 @@ struct Case {
   std::vector<float> Sinks() const {
     return sinks ? RandomFloats(heads, 99) : std::vector<float>();
   }
+  std::vector<float> Profiles() const { return RandomFloats(profiles * extent, 98); }
 };
 
 // What the cache makes of the heads of x: each run of `dim` by itself.
@@ -54,15 +58,17 @@ struct TestSequence {
       : length(length_in),
         q(RandomFloats(length * c.heads * c.head_dim, seed)),
         k(RandomFloats(length * c.kv_heads * c.head_dim, seed + 1)),
-        v(RandomFloats(length * c.kv_heads * c.value_dim(), seed + 2)) {}
+        v(RandomFloats(length * c.kv_heads * c.value_dim(), seed + 2)),
+        mixes(RandomFloats(length * c.heads * c.profiles, seed + 3)) {}
   int64_t length;
-  std::vector<float> q, k, v;
+  std::vector<float> q, k, v, mixes;
 };
 
 std::vector<double> Oracle(const Case& c, TestSequence s) {
   s.k = Stored(c, c.head_dim, s.k);
   s.v = Stored(c, c.value_dim(), s.v);
   const std::vector<float> sinks = c.Sinks();
+  const std::vector<float> profiles = c.Profiles();
   std::vector<double> out;
   for (int64_t p = 0; p < s.length; ++p) {
     for (int64_t h = 0; h < c.heads; ++h) {
@@ -80,6 +86,10 @@ std::vector<double> Oracle(const Case& c, TestSequence s) {
                    at(s.k, c.head_dim, j)[i];
         }
         score *= 0.7;
+        for (int64_t i = 0; i < c.profiles && p - j < c.extent; ++i) {
+          score += double{s.mixes[static_cast<size_t>((p * c.heads + h) * c.profiles + i)]} *
+                   profiles[static_cast<size_t>(i * c.extent + p - j)];
+        }
         if (c.softcap > 0) score = c.softcap * std::tanh(score / c.softcap);
         weights.push_back(std::exp(score));
         sum += weights.back();
@@ -110,6 +120,8 @@ std::vector<std::vector<float>> RunSteps(const Case& c,
                  .layer_heads = {{c.kv_heads + 1, c.head_dim + 6, c.head_dim + 2},
                                  {c.kv_heads, c.head_dim, c.values}}});
   const std::vector<float> sinks = c.Sinks();
+  std::optional<DistanceProfiles> profiles;
+  if (c.profiles > 0) profiles.emplace(c.Profiles(), c.profiles);
   for (int64_t block = 0; block < 211; ++block) {
     for (int64_t head = 0; head < c.kv_heads; ++head) {
       // Bytes of ones are NaN as floats of both sizes, and a scale of int8.
@@ -132,7 +144,7 @@ std::vector<std::vector<float>> RunSteps(const Case& c,
   std::vector<std::vector<float>> outs(batch.size());
   for (int64_t start = 0; start < longest; start += chunk) {
     std::vector<AttentionSequence> sequences;
-    std::vector<float> q, k, v;
+    std::vector<float> q, k, v, mixes;
     int64_t rows = 0;
     for (size_t s = 0; s < batch.size(); ++s) {
       const TestSequence& t = *batch[s];
@@ -147,18 +159,23 @@ std::vector<std::vector<float>> RunSteps(const Case& c,
       add(q, t.q, c.heads * c.head_dim);
       add(k, t.k, c.kv_heads * c.head_dim);
       add(v, t.v, c.kv_heads * c.value_dim());
+      add(mixes, t.mixes, c.heads * c.profiles);
     }
     const int64_t width = c.heads * c.value_dim();
     std::vector<float> out(static_cast<size_t>(rows * width));
     StoreKv(pool, 1, sequences, AsMatrix(k, rows, c.kv_heads * c.head_dim),
             AsMatrix(v, rows, c.kv_heads * c.value_dim()), cache);
-    const AttentionParams params = {.layer = 1,
-                                    .heads = c.heads,
-                                    .scale = 0.7f,
-                                    .window = c.window,
-                                    .chunk = c.chunk,
-                                    .softcap = c.softcap,
-                                    .sinks = sinks};
+    AttentionParams params = {.layer = 1,
+                              .heads = c.heads,
+                              .scale = 0.7f,
+                              .window = c.window,
+                              .chunk = c.chunk,
+                              .softcap = c.softcap,
+                              .sinks = sinks};
+    if (profiles) {
+      params.profiles = &*profiles;
+      params.mixes = AsMatrix(mixes, rows, c.heads * c.profiles);
+    }
     PagedAttention(pool, params, sequences, AsMatrix(q, rows, c.heads * c.head_dim), cache,
                    workspace, AsMatrix(out, rows, width));
     for (size_t s = 0; s < batch.size(); ++s) {
@@ -206,7 +223,12 @@ INSTANTIATE_TEST_SUITE_P(
                     Case{28, 1, 40, 24, 0, DType::kBF16, 24}, Case{4, 1, 40, 16, 0, DType::kI8, 24},
                     Case{4, 2, 24, 16, 0, DType::kF32, 0, 20},  // chunks
                     Case{4, 2, 24, 16, 0, DType::kF32, 0, 0, 1.5f},
-                    Case{6, 2, 24, 16, 9, DType::kF32, 0, 0, 0, true}));
+                    Case{6, 2, 24, 16, 9, DType::kF32, 0, 0, 0, true},
+                    Case{4, 2, 24, 16, 0, DType::kF32, 0, 0, 0, false, 3, 21},  // some are far
+                    Case{3, 1, 24, 5, 13, DType::kBF16, 0, 0, 0, true, 16, 13},
+                    Case{4, 4, 24, 32, 40, DType::kI8, 0, 0, 0, false, 1, 17},
+                    Case{4, 1, 24, 24, 0, DType::kF32, 0, 0, 0, false, 2, 1},
+                    Case{4, 2, 24, 16, 0, DType::kF32, 0, 0, 0, false, 5, 999}));
 
 // Biases by distance and borders of the keys: a source that all see, or that nobody does.
 TEST(Attention, SeesTheKeysThatTheSequenceSaysAndAddsBiases) {

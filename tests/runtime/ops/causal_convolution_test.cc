@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // A causal convolution by itself against its formula in double, of rows next to each other and of
-// rows that are some rows apart; and the same bits however a sequence comes.
+// rows that are some rows apart; two that share a layer of the state, as those of Inkling do; and
+// the same bits however a sequence comes.
 #include "runtime/ops/causal_convolution.h"
 
 #include <cmath>
@@ -61,6 +62,61 @@ INSTANTIATE_TEST_SUITE_P(Shapes, CausalConvolutionTest,
                            return fmt::format("{}x{}of{}", test.param.rows, test.param.dilation,
                                               test.param.channels);
                          });
+
+constexpr int64_t kRows = 3;
+constexpr int64_t kFirst = 37, kSecond = 20;  // channels
+
+struct TwoConvolutions {
+  std::vector<float> first = RandomFloats(kRows * kFirst, 1);
+  std::vector<float> second = RandomFloats(kRows * kSecond, 2);
+
+  CausalConvolution First() const {
+    return {.rows = kRows, .channels = kFirst, .weights = first, .activation = std::nullopt};
+  }
+  CausalConvolution Second() const {
+    return {.rows = kRows,
+            .channels = kSecond,
+            .weights = second,
+            .activation = std::nullopt,
+            .first_input = First().inputs()};
+  }
+  StatefulLayer Layer(int64_t rows) const {
+    return {.state = {.inputs = First().inputs() + Second().inputs() + 5},  // more room than that
+            .width = kFirst + kSecond,
+            .columns = kFirst + kSecond,
+            .inputs = RandomFloats(rows * (kFirst + kSecond), 3),
+            .run = [this](ThreadPool& pool, std::span<const AttentionSequence> sequences,
+                          ConstMatrix inputs, RecurrentState& state, Workspace&, Matrix out) {
+              Convolve(pool, First(), 0, sequences, inputs.Columns(0, kFirst), state,
+                       out.Columns(0, kFirst));
+              Convolve(pool, Second(), 0, sequences, inputs.Columns(kFirst, kSecond), state,
+                       out.Columns(kFirst, kSecond));
+            }};
+  }
+  double Weight(int64_t row, int64_t channel) const {
+    return channel < kFirst ? double{first[static_cast<size_t>(row * kFirst + channel)]}
+                            : double{second[static_cast<size_t>(row * kSecond + channel - kFirst)]};
+  }
+};
+
+TEST(CausalConvolution, SeveralShareALayerOfTheState) {
+  const TwoConvolutions two;
+  const StatefulLayer layer = two.Layer(40);
+  ThreadPool pool(2);
+  const std::vector<float> out = InPieces(layer, pool, {1, 2, 9, 40});
+  const int64_t width = layer.width;
+  for (int64_t t = 0; t < 40; ++t) {
+    for (int64_t c = 0; c < width; ++c) {
+      double sum = 0;
+      for (int64_t j = std::max<int64_t>(0, kRows - 1 - t); j < kRows; ++j) {
+        sum +=
+            two.Weight(j, c) * layer.inputs[static_cast<size_t>((t - kRows + 1 + j) * width + c)];
+      }
+      ASSERT_NEAR(out[static_cast<size_t>(t * width + c)], sum, 1e-5) << t << " " << c;
+    }
+  }
+  ExpectSameBits(layer);
+}
 
 }  // namespace
 }  // namespace folkmoot

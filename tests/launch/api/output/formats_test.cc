@@ -132,6 +132,9 @@ TEST(Formats, OfOtherTemplates) {
        "+ "
        "'<|tool_call:args|>' }}",
        "solar_open"},
+      // Inkling
+      {"{{- '<|message_model|>' + name + '<|content_invoke_tool_json|>' + call | tojson }}",
+       "inkling"},
   };
   for (const auto& [fragment, tools] : fragments) {
     EXPECT_EQ(NameOf(DetectFormat(ToolFormats(), fragment)), tools) << fragment;
@@ -145,6 +148,7 @@ TEST(Formats, OfReasoning) {
       {"{{ '<longcat_think>' }}", "longcat"},
       {"<|CHATBOT_TOKEN|><|START_THINKING|>", "cohere_command4"},
       {"{{- '<|begin|>assistant<|think|><|end|>' }}", "solar_open"},
+      {"{{- '<|message_model|><|content_thinking|>' + reasoning_content }}", "inkling"},
       {"{%- if '<answer>' in content %}{%- set content = content.split('</think>')[-1] %}",
        "hunyuan_a13b"},
       {"{{ '<think>' + reasoning_content + '</think>' }}", "qwen3"},

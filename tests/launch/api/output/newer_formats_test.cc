@@ -190,6 +190,33 @@ TEST(NewerFormats, SolarOpen) {
   ExpectEach({.tools = "solar_open", .reasoning = "solar_open"}, cases);
 }
 
+TEST(NewerFormats, Inkling) {
+  const std::string call =
+      "get_weather<|content_invoke_tool_json|>{\"name\":\"get_weather\",\"args\":{\"city\":"
+      "\"Paris\"}}"
+      "<|end_message|>";
+  const TextCase cases[] = {
+      {"<|content_thinking|>Rain?<|end_message|><|message_model|><|content_text|>I look."
+       "<|end_message|><|message_model|>" +
+           call + "<|message_model|>" + call,
+       "reasoning{Rain?} content{I look.} get_weather({\"city\":\"Paris\"}) "
+       "get_weather({\"city\":\"Paris\"})"},
+      {"<|content_thinking|>Rain?<|end_message|><|message_model|>" + call,
+       "reasoning{Rain?} get_weather({\"city\":\"Paris\"})"},
+      {call, "get_weather({\"city\":\"Paris\"})"},
+      // Without a name in front, and as a whole: the arguments stand first.
+      {"<|content_invoke_tool_json|>{\"args\":{},\"name\":\"f\"}", "f({})"},
+      {"<|message_model|><|content_invoke_tool_json|>{\"name\": \"f\", \"args\": "
+       "{\"a\": \"}<|end_\"}}",
+       "f({\"a\": \"}<|end_\"})"},
+      {"<|content_text|>Four.<|end_message|>", "content{Four.}"},
+      {"Four times", "content{Four times}"},
+      {"<|message_model|>Four", "content{<|message_model|>Four}"},
+      {"f<|content_invoke_tool_json|>{}", "content{f<|content_invoke_tool_json|>{}}"},
+  };
+  ExpectEach({.tools = "inkling", .reasoning = "inkling"}, cases);
+}
+
 TEST(NewerFormats, GigaChat) {
   const std::string call = "{\"name\": \"f\", \"arguments\": {\"a\": [1]}}";
   const TextCase cases[] = {

@@ -84,6 +84,10 @@ std::string CallOf(std::string_view format) {
     return "<|begin|>assistant<|tool_calls|><|tool_call:begin|>0<|tool_call:name|>%"
            "<|tool_call:args|>{\"%\": \"é\"}<|tool_call:end|>";
   }
+  if (format == "inkling") {
+    return "<|message_model|><|content_invoke_tool_json|>{\"name\": \"%\", \"args\": {\"%\": "
+           "\"é\"}}<|end_message|>";
+  }
   if (format == "olmo3") return "<function_calls>\n%(%='%')\n%()\n</function_calls>";
   if (format == "functiongemma") {
     return "<start_function_call>call:%{%:<escape>%<escape>,%:[1]}<end_function_call>";
@@ -113,6 +117,7 @@ std::vector<std::string> FragmentsOf(const OutputFormat& format) {
   for (const std::string_view marker : format.markers) {
     // Ids of calls are not told: we have our own. Nor are the headers of messages.
     if (marker == "[CALL_ID]" || marker == "<|tool_call:name|>") continue;
+    if (marker == "<|content_invoke_tool_json|>") continue;  // behind a name that is told again
     for (int weight = 0; weight < 6; ++weight) fragments.emplace_back(marker);
     size_t cut = marker.size() - 1;
     while ((static_cast<unsigned char>(marker[cut]) & 0xC0) == 0x80) --cut;  // a whole character

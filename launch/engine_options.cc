@@ -82,10 +82,9 @@ void AddEngineFlags(CLI::App& app, EngineOptions* options) {
   app.add_option(
          "--sum-order", options->sum_order,
          "how products with BF16 weights add up on the CPU. portable: the same bits on every "
-         "processor; native: in the order of AMX tile registers where there are any, several times "
-         "as fast for prompts and batches; the bits stay the same for any ranks, batch and "
-         "threads, "
-         "but are those of processors with AMX")
+         "processor; native: in the order of AMX tile registers where there are any, faster for "
+         "long prompts and large batches; the bits stay the same for any ranks, batch and "
+         "threads, but are those of processors with AMX")
       ->check(CLI::IsMember({"portable", "native"}));
   app.add_option(
          "--kv-cache-dtype", options->kv_cache_dtype,

@@ -37,7 +37,7 @@ struct WeightView {
 enum class ActivationPrecision : uint8_t { kFull, kReduced };
 
 // In which order products with BF16 weights are added up: one that every processor can keep, or
-// the one of this processor's tile registers, where it has them and is much faster that way
+// the one of this processor's tile registers, where it has them, which is faster for many rows
 // (docs/adr/0032). Both know neither batches nor threads; the bits of kNative are those of one kind
 // of processor. Other weights know no difference.
 enum class SumOrder : uint8_t { kPortable, kNative };

@@ -9,13 +9,11 @@
 
 #include "layers/models/family.h"
 #include "layers/models/layer_kinds.h"
+#include "layers/models/qwen_parts.h"
 #include "runtime/model_config_rope.h"
 
 namespace folkmoot {
 namespace {
-
-constexpr IntRange kHeads = {1, 1 << 16};
-constexpr IntRange kHeadDim = {1, 1 << 12};
 
 // The last two are of multi-token prediction in Qwen3.5, which is not run.
 constexpr std::array<std::string_view, 8> kOwnKeys35 = {
@@ -54,18 +52,7 @@ absl::Status ReadLinearLayers(const ConfigReader& keys, ModelConfig& config) {
 }
 
 absl::Status ReadHybrid(const ConfigReader& keys, ModelConfig& config) {
-  RecurrentConfig& linear = config.recurrent;
-  FM_ASSIGN_OR_RETURN(linear.kernel, keys.Int("linear_conv_kernel_dim", 4, kKernelRows));
-  FM_ASSIGN_OR_RETURN(linear.key_dim, keys.Int("linear_key_head_dim", 128, kHeadDim));
-  FM_ASSIGN_OR_RETURN(linear.value_dim, keys.Int("linear_value_head_dim", 128, kHeadDim));
-  FM_ASSIGN_OR_RETURN(linear.key_heads, keys.Int("linear_num_key_heads", 16, kHeads));
-  FM_ASSIGN_OR_RETURN(linear.value_heads, keys.Int("linear_num_value_heads", 32, kHeads));
-  if (linear.value_heads % linear.key_heads != 0) {
-    return keys.Wrong(
-        "linear_num_value_heads",
-        fmt::format("it must be a multiple of linear_num_key_heads = {}", linear.key_heads));
-  }
-  linear.activation = config.activation;
+  FM_RETURN_IF_ERROR(ReadGatedDelta(keys, config));
   config.attention_gate = AttentionGate::kBehindQueries;
   return ReadLinearLayers(keys, config);
 }
@@ -83,30 +70,16 @@ absl::Status Read35(const ConfigSource& source, ModelConfig& config) {
   return ReadHybrid(source.keys, config);
 }
 
-LayerNames NamesWithoutProjections(const std::string& prefix) {
-  const std::string linear = prefix + "linear_attn.";
+LayerNames Names35(const std::string& prefix) {
   LayerNames names = SharedExpertNames(prefix);
-  names.recurrent.convolution = linear + "conv1d";
-  names.recurrent.rates = linear + "A_log";
-  names.recurrent.step_bias = linear + "dt_bias";
-  names.recurrent.norm = linear + "norm";
-  names.recurrent.o = linear + "out_proj";
+  names.recurrent = GatedDeltaNames(prefix + "linear_attn.");
   return names;
 }
 
 LayerNames Names(const std::string& prefix) {
-  LayerNames names = NamesWithoutProjections(prefix);
-  names.recurrent.qkvz = prefix + "linear_attn.in_proj_qkvz";
+  LayerNames names = Names35(prefix);
+  names.recurrent.qkvz = prefix + "linear_attn.in_proj_qkvz";  // in place of qkv and z
   names.recurrent.ba = prefix + "linear_attn.in_proj_ba";
-  return names;
-}
-
-LayerNames Names35(const std::string& prefix) {
-  LayerNames names = NamesWithoutProjections(prefix);
-  names.recurrent.qkv = prefix + "linear_attn.in_proj_qkv";
-  names.recurrent.z = prefix + "linear_attn.in_proj_z";
-  names.recurrent.b = prefix + "linear_attn.in_proj_b";
-  names.recurrent.a = prefix + "linear_attn.in_proj_a";
   return names;
 }
 

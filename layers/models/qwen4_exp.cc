@@ -12,6 +12,7 @@
 #include "layers/hyper_connection.h"
 #include "layers/models/family.h"
 #include "layers/models/layer_kinds.h"
+#include "layers/models/qwen_parts.h"
 #include "layers/ngram_hash.h"
 #include "runtime/model_config_rope.h"
 
@@ -58,20 +59,9 @@ absl::Status ReadKinds(const ConfigReader& keys, ModelConfig& config) {
 }
 
 absl::Status ReadLinear(const ConfigReader& keys, ModelConfig& config) {
-  RecurrentConfig& linear = config.recurrent;
-  FM_ASSIGN_OR_RETURN(linear.kernel, keys.Int("linear_conv_kernel_dim", 4, kKernelRows));
-  FM_ASSIGN_OR_RETURN(linear.key_dim, keys.Int("linear_key_head_dim", 128, kSizes));
-  FM_ASSIGN_OR_RETURN(linear.value_dim, keys.Int("linear_value_head_dim", 128, kSizes));
-  FM_ASSIGN_OR_RETURN(linear.key_heads, keys.Int("linear_num_key_heads", 16, kSizes));
-  FM_ASSIGN_OR_RETURN(linear.value_heads, keys.Int("linear_num_value_heads", 32, kSizes));
-  if (linear.value_heads % linear.key_heads != 0) {
-    return keys.Wrong(
-        "linear_num_value_heads",
-        fmt::format("it must be a multiple of linear_num_key_heads = {}", linear.key_heads));
-  }
-  linear.activation = config.activation;
+  FM_RETURN_IF_ERROR(ReadGatedDelta(keys, config));
   FM_ASSIGN_OR_RETURN(const auto gate, keys.OptionalString("output_gate_type"));
-  linear.sigmoid_gate = gate == "sigmoid";
+  config.recurrent.sigmoid_gate = gate == "sigmoid";
   if (gate ? *gate == "silu" || *gate == "sigmoid" : config.activation == Activation::kSilu) {
     return absl::OkStatus();
   }
@@ -207,18 +197,9 @@ NgramNames Ngrams(const std::string& stem) {
 }
 
 LayerNames Names(const std::string& prefix) {
-  const std::string linear = prefix + "linear_attn.";
   const std::string indexer = prefix + "self_attn.indexer.";
   LayerNames names = SharedExpertNames(prefix);
-  names.recurrent = {.qkv = linear + "in_proj_qkv",
-                     .z = linear + "in_proj_z",
-                     .b = linear + "in_proj_b",
-                     .a = linear + "in_proj_a",
-                     .convolution = linear + "conv1d",
-                     .rates = linear + "A_log",
-                     .step_bias = linear + "dt_bias",
-                     .norm = linear + "norm",
-                     .o = linear + "out_proj"};
+  names.recurrent = GatedDeltaNames(prefix + "linear_attn.");
   names.attention.index_qk = indexer + "index_qk_proj";
   names.attention.index_q_norm = indexer + "q_layernorm";
   names.attention.index_k_norm = indexer + "k_layernorm";

@@ -15,7 +15,12 @@ namespace folkmoot {
 // Behind config.latent, and behind IndexerConfig::turns_last where that is set.
 absl::Status ReadIndexer(const ConfigReader& keys, int64_t heads, ModelConfig& config);
 
-// Key layer_types, which may name one type only.
+// What layer_types calls layers whose keys an indexer chooses, and called them before Transformers
+// 5.24.
+inline constexpr std::string_view kIndexed = "indexed_attention";
+inline constexpr std::string_view kIndexedBefore = "deepseek_sparse_attention";
+
+// Key layer_types, which may name layers with an indexer only.
 absl::Status ReadSparseLayerTypes(const ConfigReader& keys, const ModelConfig& config);
 
 // `types` of layers, by `key`: "full" ones choose keys, "shared" ones take over those of the layer

@@ -41,7 +41,7 @@ def load_model(directory, dtype=torch.float32, config=None):
 def is_behind_last_layer(name, config):
     """Tensors of layers that predict further tokens: skipped by Transformers and by us."""
     layer = re.match(r"model\.layers\.(\d+)\.", name)
-    return bool(layer) and int(layer[1]) >= config.num_hidden_layers
+    return bool(layer) and int(layer[1]) >= config.get_text_config().num_hidden_layers
 
 
 def load_with_other_config(directory, changes, load=load_model):

@@ -28,6 +28,7 @@ from .variants_other import OTHER
 from .variants_pictures import PICTURES
 from .variants_qwen4 import QWEN4
 from .variants_recent import RECENT
+from .variants_relatives import RELATIVES
 from .variants_sigmoid import SIGMOID
 from .variants_sparse import SPARSE
 from .variants_windows import WINDOWS
@@ -366,6 +367,7 @@ VARIANTS = [
     *PICTURES,
     *QWEN4,
     *RECENT,
+    *RELATIVES,
     *SIGMOID,
     *SPARSE,
     *WINDOWS,

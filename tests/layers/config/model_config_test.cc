@@ -118,6 +118,7 @@ TEST(ModelConfig, DefaultsOfGptOss) {
   EXPECT_TRUE(config.moe.router_bias && config.moe.expert_bias);
   EXPECT_EQ(config.activation, Activation::kClampedSwiglu);
   EXPECT_EQ(config.swiglu_limit, 7.0f);
+  EXPECT_EQ(Parse({{"model_type", "gpt_oss"}, {"swiglu_limit", 5.5}}).swiglu_limit, 5.5f);
   EXPECT_EQ(config.layers[0].sliding_window, 128);
   EXPECT_EQ(config.layers[1].sliding_window, 0);
   EXPECT_EQ(config.rope.type, RopeType::kYarn);

@@ -54,6 +54,7 @@ NAMES = {
     "hunyuan_v1_moe": "Hunyuan-A13B",
     "hy_v3": "Hunyuan 3",
     "hy_v4": "Hunyuan 4",
+    "hy_v4_vl": "Hunyuan 4 that looks at pictures (its text model)",
     "inkling_mm_model": "Inkling (its text model)",
     "inkling_text": "Inkling's text model alone",
     "jamba": "Jamba 1.5, 1.7, Reasoning",

@@ -79,6 +79,7 @@ struct Family {
   F(kGrok1)                  \
   F(kHyV3)                   \
   F(kHyV4)                   \
+  F(kHyV4Multimodal)         \
   F(kHunyuanMoe)             \
   F(kInklingText)            \
   F(kInkling)                \

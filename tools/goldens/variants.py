@@ -14,6 +14,7 @@ from .variants_glm5 import GLM_5_NEXT
 from .variants_granite import GRANITE
 from .variants_grok import GROK
 from .variants_hunyuan4 import HUNYUAN_4
+from .variants_hy4_pictures import HUNYUAN_4_PICTURES
 from .variants_hybrid import HYBRID
 from .variants_inkling import INKLING
 from .variants_jamba import JAMBA
@@ -351,6 +352,7 @@ VARIANTS = [
     *DENSE, *GEMMA, *GEMMA4, *GROK,
     *GLM_5_NEXT,
     *HUNYUAN_4,
+    *HUNYUAN_4_PICTURES,
     *HYBRID,
     *INKLING,
     *JAMBA,

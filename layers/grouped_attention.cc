@@ -154,10 +154,17 @@ absl::Status GroupedAttention::LoadNorms(WeightLoader& loader, const ModelConfig
   if (config.value_norm) {
     v_norm_.assign(static_cast<size_t>(config.value_dim(kind_)), 1.0f);
   }
+  if (config.attended_norm) {
+    attended_norm_.assign(static_cast<size_t>(config.value_dim(kind_)), 1.0f);
+  }
   int64_t q_width = rotary_.head_dim;
   int64_t k_width = rotary_.head_dim;
   switch (config.qk_norm) {
     case QkNormKind::kNone:
+      return absl::OkStatus();
+    case QkNormKind::kUnit:
+      q_norm_.assign(static_cast<size_t>(q_width), 1.0f);
+      k_norm_ = q_norm_;
       return absl::OkStatus();
     case QkNormKind::kUnitAfterRope:
       if (kind_.rope) q_norm_.assign(static_cast<size_t>(q_width), 1.0f);
@@ -303,6 +310,9 @@ void GroupedAttention::Attend(LayerContext& ctx, const AttentionStep& step, KvCa
     params.chosen = step.chosen;
   }
   PagedAttention(ctx.pool, params, step.sequences, projected.q, cache, ctx.workspace, attended);
+  if (!attended_norm_.empty()) {
+    HeadRmsNorm(ctx.pool, std::ssize(attended_norm_), attended_norm_, norm_eps_, attended);
+  }
   MultiplyByGate(ctx, x, projected.gate, attended);
 }
 

@@ -61,7 +61,7 @@ class GroupedAttention final : public UniformAttention {
   std::vector<PackedMatrix> qkv_;                 // one matrix, or several where their types differ
   std::vector<float> qkv_bias_;                   // empty: none
   std::vector<float> q_norm_, k_norm_;            // [head_dim], [columns of all heads], or empty
-  std::vector<float> v_norm_;                     // [value_dim] of ones, or empty
+  std::vector<float> v_norm_, attended_norm_;     // [value_dim] of ones, or empty
   std::vector<float> key_scales_;                 // [columns of this rank's keys] or empty
   std::vector<float> sinks_;                      // [heads of this rank] or empty
   DistanceProfiles profiles_;                     // RelativeConfig

@@ -139,6 +139,8 @@ struct MoeNames {
   std::string weight_scales;          // [E]; MoeConfig::weight_scales
   std::string weight_scale;           // [1]; MoeConfig::weight_scale
   std::string latent_in, latent_out;  // modules [L, H] and [H, L]; MoeConfig::latent
+  std::string latent_norm;            // module, of rows behind the first; empty: there is none
+  std::string expert_norm;            // module; MoeConfig::expert_norms
   std::string shared_gate;            // [1, H]: its sigmoid gate; empty: it has none
 };
 
@@ -150,6 +152,7 @@ struct RowScaleNames {
 // Of what a part of a layer gives, and of the stream that it joins.
 struct ResidualNames {
   RowScaleNames given, stream;
+  std::string gate = {};  // whole, [H]; ResidualConfig::gate_temperature
 };
 
 struct LayerNames {
@@ -177,7 +180,7 @@ struct LayerNames {
   std::string attention_convolution, ffn_convolution, dense_scale;
   HyperNames attention_streams, ffn_streams;       // ModelConfig::hyper
   NgramNames ngrams;                               // LayerConfig::ngrams
-  ResidualNames attention_residual, ffn_residual;  // ResidualConfig::learned
+  ResidualNames attention_residual, ffn_residual;  // ResidualConfig
   // ModelConfig::layer_inputs, modules [P, H], [H, P] and [H]; and layer_scalars, [1].
   std::string input_gate, input_projection, input_post_norm;
   std::string scalar;
@@ -193,7 +196,7 @@ struct EndNames {
   std::string encoder_embedding = {}, decoder_embedding = {};
   // ModelConfig::layer_inputs: [its vocabulary, layers * P], and modules [layers * P, H] and [P].
   std::string input_embedding = {}, input_projection = {}, input_norm = {};
-  std::string embedding_norm = {};     // module; ModelConfig::embedding_norm
+  std::string embedding_norm = {};     // module, or empty; ModelConfig::embedding_norm
   HyperNames streams = {};             // ModelConfig::hyper
   RowScaleNames embedding_scale = {};  // ResidualConfig::learned
 };

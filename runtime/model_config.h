@@ -102,6 +102,8 @@ struct MoeConfig {
   bool weight_scales = false;   // weights are multiplied with a factor of each expert (Gemma 4)
   bool weight_scale = false;    // or all of a layer with one (Inkling)
   float router_softcap = 0.0f;  // logits become cap * tanh(logit / cap) (Laguna); 0: they stay
+  float router_scale = 1.0f;    // what logits are multiplied with (Muse Spark)
+  bool expert_norms = false;    // what each expert gives is normalised, by ModelConfig::late_norms
   float output_scale = 1.0f;    // of the sum of chosen and shared experts (Cohere)
   // Of published gates with capacity: places of an expert, or, where the fraction is above 0, that
   // part of the tokens; and who comes first.
@@ -115,14 +117,16 @@ struct MoeConfig {
 
 // RMSNorm on q and k: of each head, or of all heads of a token together (OLMoE), before RoPE; of
 // each head after it (Hunyuan); the same without weights, in layers that rotate (Llama 4); without
-// weights before it, where keys are multiplied with a number of their head (ZAYA1).
+// weights before it, where keys are multiplied with a number of their head (ZAYA1), or are not
+// (Muse Spark).
 enum class QkNormKind : uint8_t {
   kNone,
   kHeads,
   kRows,
   kHeadsAfterRope,
   kUnitAfterRope,
-  kUnitScaledKeys
+  kUnitScaledKeys,
+  kUnit
 };
 
 // kRmsPlusOne multiplies with 1 + weight (Gemma).
@@ -236,6 +240,8 @@ struct ResidualConfig {
   // The stream and what parts give are shifted and scaled by learned vectors before they are added
   // up, and embeddings are, too (ZAYA1; layers/learned_residual.h).
   bool learned = false;
+  // Or a learned gate of this temperature mixes the two (Muse Spark; the same); 0: none does.
+  float gate_temperature = 0.0f;
 };
 
 // What heads give is multiplied with sigmoids: of a matrix of their own (Trinity), or of outputs
@@ -288,7 +294,11 @@ struct ModelConfig {
   bool norm_bias = false;   // of LayerNorm
   bool input_norms = true;  // of what attention and FFN read; else they read the stream (OLMo 2)
   bool post_norms = false;  // also of what attention and FFN give, before it is added (Gemma 2)
-  bool expert_post_norms = false;  // only of what layers with experts give (A.X-K1)
+  bool expert_post_norms = false;      // only of what layers with experts give (A.X-K1)
+  std::optional<float> post_norm_eps;  // of post norms, where they have another (Muse Spark)
+  // Those behind FFN multiply with their weights before they normalise (Muse Spark).
+  bool late_norms = false;
+  std::optional<NormKind> final_norm;  // the last norm, where it is of another kind
   // What norms before attention and before experts give is multiplied with the sigmoid of a network
   // of so many hidden numbers that reads it (A.X-K2); 0: it is not.
   int64_t norm_gate_rank = 0;
@@ -312,12 +322,13 @@ struct ModelConfig {
   int64_t value_head_dim = 0;      // of heads with keys of their own; 0: head_dim (MiMo-V2)
   float value_multiplier = 1.0f;   // of v
   bool value_norm = false;         // each head of v is normalised, without weights (Gemma 4)
+  bool attended_norm = false;      // the same of what each head gives (Muse Spark)
   AttentionGate attention_gate = AttentionGate::kNone;
   bool gate_per_head = false;   // of kOwn: one output for all numbers of a head
   bool gate_softplus = false;   // of kOwn: softplus, not sigmoid
   bool head_bias = false;       // of the output head
   int64_t scored_vocab = 0;     // tokens that can be predicted, the first ones; 0: all
-  bool embedding_norm = false;  // embeddings are normalised (Inkling)
+  bool embedding_norm = false;  // embeddings are normalised (Inkling, Muse Spark)
   float swiglu_limit = 0.0f;    // of all SwiGLU that is clamped; 0: see LayerConfig::expert_limit
   // A second embedding of each token has so many numbers for each layer, which it adds to the
   // stream by way of a gate (Gemma 4; layers/models/layer_inputs.h); 0: there is none.

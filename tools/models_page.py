@@ -79,6 +79,7 @@ NAMES = {
     "mistral3": "Mistral Small 4 (its text model)",
     "mistral4": "Mistral Small 4",
     "mixtral": "Mixtral",
+    "muse_spark": "Muse Spark (its text model)",
     "nemotron_h": "Nemotron-H, Nemotron 3 Nano and Super",
     "nllb-moe": "NLLB-MoE (encoder and decoder)",
     "olmo2": "OLMo 2",

@@ -144,6 +144,7 @@ std::string_view QkNormText(QkNormKind kind) {
     case QkNormKind::kNone:
       return "";
     case QkNormKind::kHeads:
+    case QkNormKind::kUnit:
       return ", q/k norms";
     case QkNormKind::kRows:
       return ", q/k norms over all heads";

@@ -96,6 +96,7 @@ class DecoderModel : public Model {
                          const ExpertPlacement& placement, int expert_rank, ThreadPool& pool);
   absl::Status LoadEnds(const EndNames& names, WeightLoader& loader, ThreadPool& pool);
   void ForbidUnscored(int64_t begin, int64_t width);
+  absl::Status LoadPostNorms(const LayerNames& names, WeightLoader& loader, int64_t index);
   absl::Status LoadResiduals(const LayerNames& names, WeightLoader& loader, Block& block) const;
   absl::Status LoadConvolutions(const LayerNames& names, WeightLoader& loader, int64_t index);
   absl::StatusOr<ExpertNorms> LoadExpertNorms(const LayerNames& names, WeightLoader& loader) const;

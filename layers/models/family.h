@@ -105,6 +105,7 @@ struct Family {
   F(kMistral4)               \
   F(kMistral)                \
   F(kMixtral)                \
+  F(kMuseSpark)              \
   F(kNemotronH)              \
   F(kNllbMoe)                \
   F(kOlmo2)                  \

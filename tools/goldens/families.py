@@ -12,6 +12,7 @@ from .families_latent import LATENT
 from .families_lightning import LIGHTNING
 from .families_linear import LINEAR
 from .families_more import MORE
+from .families_muse import MUSE
 from .families_omni import OMNI
 from .families_other import OTHER
 from .families_pictures import PICTURES
@@ -67,6 +68,7 @@ FAMILIES = {
     **LIGHTNING,
     **LINEAR,
     **MORE,
+    **MUSE,
     **OMNI,
     **OTHER,
     **PICTURES,

@@ -24,6 +24,7 @@ from .variants_lightning import LIGHTNING
 from .variants_linear import LINEAR
 from .variants_minimax import MINIMAX_M3
 from .variants_more import MORE
+from .variants_muse import MUSE_SPARK
 from .variants_olmo import OLMO
 from .variants_other import OTHER
 from .variants_pictures import PICTURES
@@ -364,6 +365,7 @@ VARIANTS = [
     *MINIMAX_M3,
     *MORE,
     *MULTIMODAL,
+    *MUSE_SPARK,
     *OLMO,
     *OTHER,
     *PICTURES,

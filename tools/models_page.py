@@ -60,6 +60,7 @@ NAMES = {
     "jetmoe": "JetMoE",
     "kimi_k25": "Kimi-K2.5 (its text model)",
     "kimi_linear": "Kimi Linear",
+    "kolibri1": "Kolibri-1",
     "laguna": "Laguna XS, M",
     "lfm2": "LFM2",
     "lfm2_moe": "LFM2 with experts",

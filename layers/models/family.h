@@ -86,6 +86,7 @@ struct Family {
   F(kJetMoe)                 \
   F(kKimiK25)                \
   F(kKimiLinear)             \
+  F(kKolibri1)               \
   F(kLaguna)                 \
   F(kLfm2)                   \
   F(kLfm2Moe)                \

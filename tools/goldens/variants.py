@@ -18,6 +18,7 @@ from .variants_hybrid import HYBRID
 from .variants_inkling import INKLING
 from .variants_jamba import JAMBA
 from .variants_kimi import KIMI_LINEAR
+from .variants_kolibri import KOLIBRI
 from .variants_latent import LATENT
 from .variants_lightning import LIGHTNING
 from .variants_linear import LINEAR
@@ -354,6 +355,7 @@ VARIANTS = [
     *INKLING,
     *JAMBA,
     *KIMI_LINEAR,
+    *KOLIBRI,
     *LATENT,
     *LATEST,
     *LIGHTNING,

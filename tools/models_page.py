@@ -35,6 +35,7 @@ NAMES = {
     "ernie4_5_vl_moe": "ERNIE 4.5 VL (its text model)",
     "exaone_moe": "K-EXAONE",
     "flex_olmo": "FlexOlmo",
+    "flint": "Flint",
     "gemma": "Gemma",
     "gemma2": "Gemma 2",
     "gemma3_text": "Gemma 3 (text)",

@@ -60,6 +60,7 @@ struct Family {
   F(kErnie45Moe)             \
   F(kErnie45VlMoe)           \
   F(kExaoneMoe)              \
+  F(kFlint)                  \
   F(kFlexOlmo)               \
   F(kGemma2)                 \
   F(kGemma3)                 \

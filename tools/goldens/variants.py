@@ -8,6 +8,7 @@ from .variant import BASE, DELETE, Variant, variants_of
 from .variants_2026 import LATEST
 from .variants_compressed import DEEPSEEK_V4
 from .variants_dense import DENSE
+from .variants_flint import FLINT
 from .variants_gemma import GEMMA
 from .variants_gemma4 import GEMMA4, MULTIMODAL
 from .variants_glm5 import GLM_5_NEXT
@@ -349,6 +350,7 @@ VARIANTS = [
     *MIXTRAL, *GRANITE, *OLMOE, *QWEN2_MOE, *QWEN3_MOE,
     *DEEPSEEK_V4,
     *DENSE, *GEMMA, *GEMMA4, *GROK,
+    *FLINT,
     *GLM_5_NEXT,
     *HUNYUAN_4,
     *HYBRID,

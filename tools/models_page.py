@@ -100,6 +100,8 @@ NAMES = {
     "qwen3_vl_moe": "Qwen3-VL with experts (its text model)",
     "qwen4_exp": "Qwen4-Exp (its text model)",
     "qwen4_exp_text": "Qwen4-Exp, text alone",
+    "sarvam_mla": "Sarvam-105B",
+    "sarvam_moe": "Sarvam-30B",
     "seed_oss": "Seed-OSS",
     "solar_open": "Solar Open",
     "step3p7": "Step-3.7-Flash (its text model), Step-3.5-Flash",

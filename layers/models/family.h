@@ -126,6 +126,8 @@ struct Family {
   F(kQwen35Moe)              \
   F(kQwen4ExpText)           \
   F(kQwen4Exp)               \
+  F(kSarvamMla)              \
+  F(kSarvamMoe)              \
   F(kSeedOss)                \
   F(kSolarOpen)              \
   F(kStep3p5)                \

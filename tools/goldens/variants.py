@@ -30,6 +30,7 @@ from .variants_other import OTHER
 from .variants_pictures import PICTURES
 from .variants_qwen4 import QWEN4
 from .variants_recent import RECENT
+from .variants_sarvam import SARVAM
 from .variants_sigmoid import SIGMOID
 from .variants_sparse import SPARSE
 from .variants_windows import WINDOWS
@@ -370,6 +371,7 @@ VARIANTS = [
     *PICTURES,
     *QWEN4,
     *RECENT,
+    *SARVAM,
     *SIGMOID,
     *SPARSE,
     *WINDOWS,

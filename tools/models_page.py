@@ -63,6 +63,7 @@ NAMES = {
     "kimi_linear": "Kimi Linear",
     "kolibri1": "Kolibri-1",
     "laguna": "Laguna XS, M",
+    "lara_mini": "Lara-4 Mini",
     "lfm2": "LFM2",
     "lfm2_moe": "LFM2 with experts",
     "llama": "Llama, SmolLM2, TinyLlama",

@@ -89,6 +89,7 @@ struct Family {
   F(kKimiLinear)             \
   F(kKolibri1)               \
   F(kLaguna)                 \
+  F(kLaraMini)               \
   F(kLfm2)                   \
   F(kLfm2Moe)                \
   F(kLlama4)                 \

@@ -20,6 +20,7 @@ from .variants_inkling import INKLING
 from .variants_jamba import JAMBA
 from .variants_kimi import KIMI_LINEAR
 from .variants_kolibri import KOLIBRI
+from .variants_lara import LARA
 from .variants_latent import LATENT
 from .variants_lightning import LIGHTNING
 from .variants_linear import LINEAR
@@ -359,6 +360,7 @@ VARIANTS = [
     *JAMBA,
     *KIMI_LINEAR,
     *KOLIBRI,
+    *LARA,
     *LATENT,
     *LATEST,
     *LIGHTNING,

@@ -63,9 +63,10 @@ struct AttentionNames {
   std::string kv, router, experts_q, experts_o, experts_bias;
 };
 
-// Mixers with a state (RecurrentConfig). Modules of the delta rule's projections, in one matrix of
-// two or each by itself (an empty qkvz says which); other mixers have one.
+// Mixers with a state (RecurrentConfig). Modules of the delta rule's projections, in one matrix, in
+// two, or each by itself (the names that are not empty say which); other mixers have one.
 struct RecurrentNames {
+  std::string qkvzba;        // rows of all q, all k, all v, all z, all b and all a
   std::string qkvz, ba;      // rows of one key head after the other: q, k, v, z; b, a
   std::string qkv, z, b, a;  // all q, all k, all v
   // Of Kimi Delta Attention: in place of qkv, with a convolution each; and the matrices in front of

@@ -60,6 +60,7 @@ struct Family {
   F(kErnie45Moe)             \
   F(kErnie45VlMoe)           \
   F(kExaoneMoe)              \
+  F(kFlint)                  \
   F(kFlexOlmo)               \
   F(kGemma2)                 \
   F(kGemma3)                 \
@@ -87,7 +88,9 @@ struct Family {
   F(kJetMoe)                 \
   F(kKimiK25)                \
   F(kKimiLinear)             \
+  F(kKolibri1)               \
   F(kLaguna)                 \
+  F(kLaraMini)               \
   F(kLfm2)                   \
   F(kLfm2Moe)                \
   F(kLlama4)                 \
@@ -126,6 +129,8 @@ struct Family {
   F(kQwen35Moe)              \
   F(kQwen4ExpText)           \
   F(kQwen4Exp)               \
+  F(kSarvamMla)              \
+  F(kSarvamMoe)              \
   F(kSeedOss)                \
   F(kSolarOpen)              \
   F(kStep3p5)                \

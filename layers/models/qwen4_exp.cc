@@ -60,7 +60,7 @@ absl::Status ReadKinds(const ConfigReader& keys, ModelConfig& config) {
 }
 
 absl::Status ReadLinear(const ConfigReader& keys, ModelConfig& config) {
-  FM_RETURN_IF_ERROR(ReadGatedDelta(keys, config));
+  FM_RETURN_IF_ERROR(ReadGatedDelta(keys, {}, config));
   FM_ASSIGN_OR_RETURN(const auto gate, keys.OptionalString("output_gate_type"));
   config.recurrent.sigmoid_gate = gate == "sigmoid";
   if (gate ? *gate == "silu" || *gate == "sigmoid" : config.activation == Activation::kSilu) {

@@ -8,6 +8,7 @@ from .variant import BASE, DELETE, Variant, variants_of
 from .variants_2026 import LATEST
 from .variants_compressed import DEEPSEEK_V4
 from .variants_dense import DENSE
+from .variants_flint import FLINT
 from .variants_gemma import GEMMA
 from .variants_gemma4 import GEMMA4, MULTIMODAL
 from .variants_glm5 import GLM_5_NEXT
@@ -19,6 +20,8 @@ from .variants_hybrid import HYBRID
 from .variants_inkling import INKLING
 from .variants_jamba import JAMBA
 from .variants_kimi import KIMI_LINEAR
+from .variants_kolibri import KOLIBRI
+from .variants_lara import LARA
 from .variants_latent import LATENT
 from .variants_lightning import LIGHTNING
 from .variants_linear import LINEAR
@@ -31,6 +34,7 @@ from .variants_pictures import PICTURES
 from .variants_qwen4 import QWEN4
 from .variants_recent import RECENT
 from .variants_relatives import RELATIVES
+from .variants_sarvam import SARVAM
 from .variants_sigmoid import SIGMOID
 from .variants_sparse import SPARSE
 from .variants_windows import WINDOWS
@@ -351,6 +355,7 @@ VARIANTS = [
     *MIXTRAL, *GRANITE, *OLMOE, *QWEN2_MOE, *QWEN3_MOE,
     *DEEPSEEK_V4,
     *DENSE, *GEMMA, *GEMMA4, *GROK,
+    *FLINT,
     *GLM_5_NEXT,
     *HUNYUAN_4,
     *HUNYUAN_4_PICTURES,
@@ -358,6 +363,8 @@ VARIANTS = [
     *INKLING,
     *JAMBA,
     *KIMI_LINEAR,
+    *KOLIBRI,
+    *LARA,
     *LATENT,
     *LATEST,
     *LIGHTNING,
@@ -372,6 +379,7 @@ VARIANTS = [
     *QWEN4,
     *RECENT,
     *RELATIVES,
+    *SARVAM,
     *SIGMOID,
     *SPARSE,
     *WINDOWS,

@@ -69,7 +69,7 @@ struct RecurrentNames {
   std::string qkvz, ba;      // rows of one key head after the other: q, k, v, z; b, a
   std::string qkv, z, b, a;  // all q, all k, all v
   // Of Kimi Delta Attention: in place of qkv, with a convolution each; and the matrices in front of
-  // a and z.
+  // a and z, both empty where there are none (Ling 3).
   std::string q, k, v;
   std::string q_convolution, k_convolution, v_convolution;
   std::string a_low, z_low;

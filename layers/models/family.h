@@ -50,6 +50,7 @@ struct Family {
   F(kAxk2)                   \
   F(kAfmoe)                  \
   F(kAria)                   \
+  F(kBailingHybrid)          \
   F(kCohere2Moe)             \
   F(kDbrx)                   \
   F(kDeepseekV2)             \

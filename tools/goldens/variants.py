@@ -21,6 +21,7 @@ from .variants_kimi import KIMI_LINEAR
 from .variants_latent import LATENT
 from .variants_lightning import LIGHTNING
 from .variants_linear import LINEAR
+from .variants_ling import LING_3
 from .variants_minimax import MINIMAX_M3
 from .variants_more import MORE
 from .variants_olmo import OLMO
@@ -358,6 +359,7 @@ VARIANTS = [
     *LATEST,
     *LIGHTNING,
     *LINEAR,
+    *LING_3,
     *MINIMAX_M3,
     *MORE,
     *MULTIMODAL,

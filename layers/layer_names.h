@@ -42,7 +42,8 @@ struct AttentionNames {
   // Residual convolutions of k and v, modules, [channels, 1, rows]; and of RelativeConfig what
   // mixes profiles, a module of rows for all heads, and these, whole, [profiles, extent].
   std::string k_convolution, v_convolution, mixes, profiles;
-  std::string gate;  // module; AttentionGate::kOwn
+  std::string gate;       // module; AttentionGate::kOwn
+  std::string gate_bias;  // [heads]; ModelConfig::gate_bias
   // Latent attention, modules: q where it is of low rank, its norm, and what makes q of it; the
   // same of keys and values, whose first matrix has the shared rotated key too.
   std::string q_a, q_a_norm, q_b;

@@ -51,6 +51,7 @@ struct Family {
   F(kAfmoe)                  \
   F(kAria)                   \
   F(kBailingHybrid)          \
+  F(kBeam)                   \
   F(kCohere2Moe)             \
   F(kDbrx)                   \
   F(kDeepseekV2)             \

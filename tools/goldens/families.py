@@ -2,6 +2,7 @@
 """The families by model_type; those of a group are in families_<group>.py and joined below."""
 
 from .families_2026 import LATEST
+from .families_beam import BEAM
 from .families_compressed import COMPRESSED
 from .families_gemma4 import GEMMA4
 from .families_glm5 import GLM5
@@ -56,6 +57,7 @@ FAMILIES = {
     "gemma2": dense("Gemma2ForCausalLM", draw=_gemma_draw),
     # Layers that slide and those that do not have different frequencies.
     "gemma3_text": dense("Gemma3ForCausalLM", draw=_gemma_draw, rope=no_rope),
+    **BEAM,
     **COMPRESSED,
     **GEMMA4,
     **GLM5,

@@ -6,6 +6,7 @@ Variants of a group of families are in variants_<group>.py and joined at the end
 
 from .variant import BASE, DELETE, Variant, variants_of
 from .variants_2026 import LATEST
+from .variants_beam import BEAMS
 from .variants_compressed import DEEPSEEK_V4
 from .variants_dense import DENSE
 from .variants_gemma import GEMMA
@@ -347,6 +348,7 @@ QWEN3_MOE = [
 
 VARIANTS = [
     *MIXTRAL, *GRANITE, *OLMOE, *QWEN2_MOE, *QWEN3_MOE,
+    *BEAMS,
     *DEEPSEEK_V4,
     *DENSE, *GEMMA, *GEMMA4, *GROK,
     *GLM_5_NEXT,

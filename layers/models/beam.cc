@@ -23,21 +23,28 @@ constexpr std::string_view kOwnKeys[] = {
 constexpr std::string_view kAbsent[] = {"rope_theta", "rope_scaling",
                                         "original_max_position_embeddings"};
 
-// An entry for each kind of layer; null: it does not turn.
+// An entry for each kind of layer; null: it does not turn. Where one kind alone turns, its rotation
+// is that of the model.
 absl::Status ReadRopes(const ConfigReader& keys, ModelConfig& config) {
   FM_RETURN_IF_ERROR(ReadLayerRopes(keys, {}, {}, {}, config, {.typed = true}));
   const bool given = keys.HasValue(kRopes);
-  const nlohmann::json none = nlohmann::json::object();
-  const nlohmann::json& ropes = given ? *keys.Find(kRopes) : none;
+  const nlohmann::json usual = {{kSliding, true}, {kFull, nullptr}};
+  const nlohmann::json& ropes = given ? *keys.Find(kRopes) : usual;
+  const auto turns = [&ropes](const char* kind) {
+    return ropes.contains(kind) && !ropes[kind].is_null();
+  };
   for (LayerConfig& layer : config.layers) {
     const char* const kind = layer.sliding_window > 0 ? kSliding : kFull;
-    if (given && !ropes.contains(kind)) {
+    if (!ropes.contains(kind)) {
       return keys.Wrong(kRopes, fmt::format("without an entry {} it does not say how those layers "
                                             "turn; null: not at all",
                                             kind));
     }
-    layer.rope = given ? !ropes[kind].is_null() : layer.sliding_window > 0;
+    layer.rope = turns(kind);
+    layer.local_rope = layer.rope && layer.local_rope && turns(kFull);
   }
+  if (!turns(kFull)) config.rope = *config.local_rope;
+  if (!turns(kFull) || !turns(kSliding)) config.local_rope.reset();
   config.temperature = {.scale = 0.1f, .floor = 2048.0f, .rule = TemperatureRule::kPower};
   return absl::OkStatus();
 }

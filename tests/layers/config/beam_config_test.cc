@@ -35,9 +35,10 @@ TEST(Beam, ReadsWhatLayersAre) {
   EXPECT_EQ(config.architecture, "BeamForCausalLM");
   EXPECT_EQ(config.layers[0].sliding_window, 512);
   EXPECT_EQ(config.layers[1].sliding_window, 0);
-  EXPECT_TRUE(config.layers[0].rope && config.layers[0].local_rope);
+  EXPECT_TRUE(config.layers[0].rope);
   EXPECT_FALSE(config.layers[1].rope || config.layers[0].moe);
-  EXPECT_EQ(config.local_rope->theta, 500.0);
+  EXPECT_EQ(config.rope.theta, 500.0);
+  EXPECT_FALSE(config.local_rope.has_value() || config.layers[0].local_rope);
   EXPECT_EQ(config.temperature.rule, TemperatureRule::kPower);
   EXPECT_EQ(config.temperature.floor, 2048.0f);
   EXPECT_TRUE(config.gate_bias && config.post_norms && config.residual.by_depth);
@@ -63,7 +64,7 @@ TEST(Beam, HasTheDefaultsOfTransformers) {
   EXPECT_EQ(config.layers[51].sliding_window, 0);
   EXPECT_FALSE(config.layers[51].rope || config.layers[2].moe);
   EXPECT_TRUE(config.layers[50].rope && config.layers[3].moe);
-  EXPECT_EQ(config.local_rope->theta, 1e4);
+  EXPECT_EQ(config.rope.theta, 1e4);
   EXPECT_EQ(config.heads, 48);
   EXPECT_EQ(config.kv_heads, 8);
 }
@@ -73,11 +74,16 @@ TEST(Beam, EachKindOfLayerMayTurnOrNot) {
                      {"rope_theta", 100.0},
                      {"factor", 4.0},
                      {"original_max_position_embeddings", 32}};
-  const ModelConfig config =
+  const ModelConfig full =
       Parsed(Beam({{"rope_parameters", {{kSliding, nullptr}, {kFull, yarn}}}}));
-  EXPECT_FALSE(config.layers[0].rope);
-  EXPECT_TRUE(config.layers[1].rope);
-  EXPECT_EQ(config.rope.type, RopeType::kYarn);
+  EXPECT_FALSE(full.layers[0].rope || full.local_rope.has_value());
+  EXPECT_TRUE(full.layers[1].rope);
+  EXPECT_EQ(full.rope.type, RopeType::kYarn);
+  const json plain = {{"rope_type", "default"}, {"rope_theta", 500.0}};
+  const ModelConfig both = Parsed(Beam({{"rope_parameters", {{kSliding, plain}, {kFull, yarn}}}}));
+  EXPECT_TRUE(both.layers[0].local_rope && both.layers[1].rope);
+  EXPECT_EQ(both.rope.factor, 4.0);
+  EXPECT_EQ(both.local_rope->theta, 500.0);
 }
 
 TEST(Beam, LogitsMayHaveNoCap) {

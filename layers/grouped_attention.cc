@@ -18,7 +18,9 @@ GroupedAttention::GroupedAttention(const ModelConfig& config, int64_t layer,
       gate_function_(config.gate_softplus ? GateFunction::kSoftplus : GateFunction::kSigmoid),
       value_scale_(config.value_multiplier),
       clip_(config.clip_qkv),
-      gated_queries_(config.attention_gate == AttentionGate::kBehindQueries) {
+      gated_queries_(config.attention_gate == AttentionGate::kBehindQueries),
+      tempered_(!kind_.rope &&
+                (kind_.sliding_window == 0 || config.temperature.rule == TemperatureRule::kPower)) {
   const ColumnSplit kv_heads = KvHeadSplit(config, kind_, columns.size());
   // Heads that share keys and values.
   const int64_t queries = config.heads_of(kind_) / config.kv_heads_of(kind_);
@@ -82,6 +84,12 @@ absl::Status GroupedAttention::LoadGate(ThreadPool& pool, WeightLoader& loader,
   const TensorRef gate = {.name = names.gate + ".weight", .n = outputs.cols(), .k = config.hidden};
   FM_ASSIGN_OR_RETURN(gate_,
                       loader.Pack(pool, gate.Rows(outputs.begin(rank()), outputs.width(rank()))));
+  if (!config.gate_bias) return absl::OkStatus();
+  FM_ASSIGN_OR_RETURN(const std::vector<float> biases,
+                      loader.VectorPart(names.gate_bias, head_split_.cols(),
+                                        head_split_.begin(rank()), head_split_.width(rank())));
+  const auto gates = static_cast<size_t>(outputs.cols() / head_split_.cols());  // of a head
+  for (const float bias : biases) gate_bias_.insert(gate_bias_.end(), gates, bias);
   return absl::OkStatus();
 }
 
@@ -266,7 +274,7 @@ void GroupedAttention::Turn(LayerContext& ctx, const AttentionStep& step,
     const RopeRows& rope = kind_.local_rope ? step.local_rope : step.rope;
     ApplyRope(ctx.pool, rope.cos, rope.sin, rotary_, q);
     ApplyRope(ctx.pool, rope.cos, rope.sin, rotary_, k);
-  } else if (!step.temperature.empty() && kind_.sliding_window == 0) {
+  } else if (!step.temperature.empty() && tempered_) {
     ScaleRows(ctx.pool, step.temperature, q);
     if (mixes.cols > 0) ScaleRows(ctx.pool, step.temperature, mixes);
   }
@@ -277,7 +285,7 @@ void GroupedAttention::MultiplyByGate(LayerContext& ctx, ConstMatrix x, Matrix g
                                       Matrix attended) const {
   if (!gate_.empty()) {
     gate = ctx.workspace.GetMatrix(x.rows, gate_.n());
-    Gemm(ctx.pool, x, gate_, {}, ctx.workspace, gate);
+    Gemm(ctx.pool, x, gate_, gate_bias_, ctx.workspace, gate);
   }
   if (gate.rows == 0) return;
   if (gate_function_ == GateFunction::kSigmoid && gate.cols == attended.cols) {

@@ -68,11 +68,13 @@ class GroupedAttention final : public UniformAttention {
   std::optional<ResidualConvolution> convolution_;  // of keys and values
   std::optional<BlockIndexer> indexer_;             // LayerConfig::indexer; or, of pools:
   std::optional<MeanIndexer> pools_;
-  PackedMatrix gate_;  // [columns of this rank's heads, or the heads, H] or empty
+  PackedMatrix gate_;             // [columns of this rank's heads, or the heads, H] or empty
+  std::vector<float> gate_bias_;  // [outputs of gate_] or empty
   GateFunction gate_function_ = GateFunction::kSigmoid;
   float value_scale_ = 1;
   float clip_ = 0;              // 0: none
   bool gated_queries_ = false;  // AttentionGate::kBehindQueries
+  bool tempered_ = false;       // TemperatureConfig
 };
 
 }  // namespace folkmoot

@@ -79,9 +79,11 @@ absl::Status LatentAttention::LoadGateAndSinks(ThreadPool& pool, WeightLoader& l
                                                const ModelConfig& config,
                                                const AttentionNames& names) {
   if (config.attention_gate == AttentionGate::kOwn) {
-    const TensorRef gate = {.name = names.gate + ".weight", .n = heads_.cols(), .k = config.hidden};
+    const ColumnSplit& outputs = config.gate_per_head ? head_split_ : heads_;
+    const TensorRef gate = {
+        .name = names.gate + ".weight", .n = outputs.cols(), .k = config.hidden};
     FM_ASSIGN_OR_RETURN(gate_,
-                        loader.Pack(pool, gate.Rows(heads_.begin(rank()), heads_.width(rank()))));
+                        loader.Pack(pool, gate.Rows(outputs.begin(rank()), outputs.width(rank()))));
   }
   if (!config.layers[static_cast<size_t>(layer())].sinks) return absl::OkStatus();
   FM_ASSIGN_OR_RETURN(sinks_,
@@ -165,7 +167,11 @@ void LatentAttention::Attend(LayerContext& ctx, const AttentionStep& step, KvCac
   if (gate_.empty()) return;
   const Matrix gate = ctx.workspace.GetMatrix(x.rows, gate_.n());
   Gemm(ctx.pool, x, gate_, {}, ctx.workspace, gate);
-  MultiplySigmoid(ctx.pool, gate, attended);
+  if (gate.cols == attended.cols) {
+    MultiplySigmoid(ctx.pool, gate, attended);
+  } else {
+    MultiplyGates(ctx.pool, GateFunction::kSigmoid, gate, attended);
+  }
 }
 
 }  // namespace folkmoot

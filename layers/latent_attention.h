@@ -8,7 +8,8 @@
 // same as decode: one form has one set of bits.
 //
 // In A.X-K2 what a head gives is multiplied with sigmoids of outputs that stand behind its query,
-// in Hunyuan 4 with those of a matrix of their own (AttentionGate::kOwn), and heads have sinks.
+// in Hunyuan 4 with those of a matrix of their own (AttentionGate::kOwn), and heads have sinks; in
+// Ling 3 this matrix has one output for all numbers of a head.
 // Sparse attention (IndexerConfig) is the same over the keys that an indexer has chosen, of this
 // layer or of one before.
 //
@@ -70,8 +71,8 @@ class LatentAttention final : public UniformAttention {
   std::vector<float> kv_a_norm_;     // [kv_rank]
   std::vector<PackedMatrix> key_;    // of each head of this rank [kv_rank, nope_dim]
   std::vector<PackedMatrix> value_;  // and [value_dim, kv_rank]
-  PackedMatrix gate_;                // [this rank's columns of heads_, H]; AttentionGate::kOwn
-  std::vector<float> sinks_;         // of its heads; empty: none
+  PackedMatrix gate_;  // [this rank's columns of heads_, or the heads, H]; AttentionGate::kOwn
+  std::vector<float> sinks_;  // of its heads; empty: none
   std::optional<LightningIndexer> indexer_;
 };
 

@@ -42,7 +42,8 @@ struct AttentionNames {
   // Residual convolutions of k and v, modules, [channels, 1, rows]; and of RelativeConfig what
   // mixes profiles, a module of rows for all heads, and these, whole, [profiles, extent].
   std::string k_convolution, v_convolution, mixes, profiles;
-  std::string gate;  // module; AttentionGate::kOwn
+  std::string gate;       // module; AttentionGate::kOwn
+  std::string gate_bias;  // [heads]; ModelConfig::gate_bias
   // Latent attention, modules: q where it is of low rank, its norm, and what makes q of it; the
   // same of keys and values, whose first matrix has the shared rotated key too.
   std::string q_a, q_a_norm, q_b;
@@ -70,7 +71,7 @@ struct RecurrentNames {
   std::string qkvz, ba;      // rows of one key head after the other: q, k, v, z; b, a
   std::string qkv, z, b, a;  // all q, all k, all v
   // Of Kimi Delta Attention: in place of qkv, with a convolution each; and the matrices in front of
-  // a and z.
+  // a and z, both empty where there are none (Ling 3).
   std::string q, k, v;
   std::string q_convolution, k_convolution, v_convolution;
   std::string a_low, z_low;

@@ -104,7 +104,7 @@ struct MoeConfig {
   float router_softcap = 0.0f;  // logits become cap * tanh(logit / cap) (Laguna); 0: they stay
   float router_scale = 1.0f;    // what logits are multiplied with (Muse Spark)
   bool expert_norms = false;    // what each expert gives is normalised, by ModelConfig::late_norms
-  float output_scale = 1.0f;    // of the sum of chosen and shared experts (Cohere)
+  float output_scale = 1.0f;    // of the sum of chosen and shared experts (Cohere, Beam)
   // Of published gates with capacity: places of an expert, or, where the fraction is above 0, that
   // part of the tokens; and who comes first.
   int64_t capacity = 0;
@@ -228,15 +228,20 @@ struct RecurrentConfig {
   int64_t values() const { return value_heads * value_dim; }
 };
 
-// MiniMax-01: the stream behind a part of a layer is what the part read, after its norm, times
-// `kept`, and what it gave, times `added`. What the stream was before the norm ends there.
+// The stream behind a part of a layer is the stream before it times `kept`, and what the part gave
+// times `added`.
 struct ResidualFactors {
   float kept = 1.0f;
   float added = 1.0f;
 };
 struct ResidualConfig {
-  bool of_norm = false;  // else the stream stays, and residual_multiplier is what outputs count
-  ResidualFactors attention, recurrent, ffn;  // by what the part is
+  // MiniMax-01: what a part read, after its norm, is what is kept; what the stream was before the
+  // norm ends there. Else the stream stays, and residual_multiplier is what outputs count.
+  bool of_norm = false;
+  ResidualFactors attention, recurrent, ffn;  // of of_norm, by what the part is
+  // Of the n-th part, the embedding being the first: kept sqrt((n - 1) / n), added 1 / sqrt(n), so
+  // that the stream does not grow with depth (Beam).
+  bool by_depth = false;
   // The stream and what parts give are shifted and scaled by learned vectors before they are added
   // up, and embeddings are, too (ZAYA1; layers/learned_residual.h).
   bool learned = false;
@@ -248,14 +253,18 @@ struct ResidualConfig {
 // that stand behind the queries of each head in theirs (Qwen3-Next).
 enum class AttentionGate : uint8_t { kNone, kOwn, kBehindQueries };
 
-// q of layers without rotation (Llama 4), and of latent attention (Mistral 4), is multiplied with
-// 1 + scale * ln(1 + floor((position + ahead) / floor)), or, of layers without a window where it is
-// smooth (Inkling), with 1 + scale * ln(max(1, (position + ahead) / floor)).
+// q of layers without rotation is multiplied with a number of its position, by
+// x = (position + ahead) / floor:
+//   kSteps   1 + scale * ln(1 + floor(x)): of those without a window (Llama 4), and of latent
+//            attention (Mistral 4)
+//   kSmooth  1 + scale * ln(max(1, x)): of those without a window (Inkling)
+//   kPower   (1 + x)^scale: of all of them (Beam)
+enum class TemperatureRule : uint8_t { kSteps, kSmooth, kPower };
 struct TemperatureConfig {
   float scale = 0.0f;  // 0: it is not
   float floor = 1.0f;
   int64_t ahead = 1;
-  bool smooth = false;
+  TemperatureRule rule = TemperatureRule::kSteps;
 };
 
 // Attention scores have a term for the distance of the key, which each query mixes out of learned
@@ -326,6 +335,7 @@ struct ModelConfig {
   AttentionGate attention_gate = AttentionGate::kNone;
   bool gate_per_head = false;   // of kOwn: one output for all numbers of a head
   bool gate_softplus = false;   // of kOwn: softplus, not sigmoid
+  bool gate_bias = false;       // of kOwn: a number of each head is added to its gates (Beam)
   bool head_bias = false;       // of the output head
   int64_t scored_vocab = 0;     // tokens that can be predicted, the first ones; 0: all
   bool embedding_norm = false;  // embeddings are normalised (Inkling, Muse Spark)

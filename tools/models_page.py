@@ -24,6 +24,8 @@ NAMES = {
     "aria": "Aria (its text model)",
     "axk1": "A.X-K1",
     "axk2": "A.X-K2",
+    "bailing_hybrid": "Ling 3",
+    "beam": "Beam",
     "cohere2_moe": "Cohere North Mini Code",
     "dbrx": "DBRX",
     "deepseek_v2": "DeepSeek-V2, V2.5, Coder-V2, V2-Lite",

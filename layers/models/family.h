@@ -50,6 +50,8 @@ struct Family {
   F(kAxk2)                   \
   F(kAfmoe)                  \
   F(kAria)                   \
+  F(kBailingHybrid)          \
+  F(kBeam)                   \
   F(kCohere2Moe)             \
   F(kDbrx)                   \
   F(kDeepseekV2)             \

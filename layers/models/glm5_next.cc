@@ -157,7 +157,7 @@ absl::Status Read(const ConfigSource& source, ModelConfig& config) {
   FM_RETURN_IF_ERROR(
       ReadLatent(source, {.nope_dim = 256, .value_dim = 256, .any_head_dim = true}, config));
   config.latent.norm_eps = config.rms_norm_eps;
-  FM_RETURN_IF_ERROR(ReadKimiAttention(keys, 64, config));
+  FM_RETURN_IF_ERROR(ReadKimiAttention(keys, {.heads = 64}, config));
   FM_RETURN_IF_ERROR(ReadDecayBound(keys, config.recurrent));
   FM_RETURN_IF_ERROR(ReadKinds(keys, config));
   FM_RETURN_IF_ERROR(ReadIndexers(keys, config));

@@ -124,7 +124,8 @@ absl::Status ReadScores(const ConfigReader& keys, ModelConfig& config) {
   FM_ASSIGN_OR_RETURN(const auto floor, keys.OptionalInt("log_scaling_n_floor"));
   FM_ASSIGN_OR_RETURN(const float alpha, keys.Float("log_scaling_alpha", 0.1f, kBelowZero));
   if (floor) {
-    config.temperature = {.scale = alpha, .floor = static_cast<float>(*floor), .smooth = true};
+    config.temperature = {
+        .scale = alpha, .floor = static_cast<float>(*floor), .rule = TemperatureRule::kSmooth};
   }
   return absl::OkStatus();
 }

@@ -32,11 +32,6 @@ constexpr std::string_view kOwnKeys[] = {"linear_attn_config.full_attn_layers",
                                          "num_shared_experts",
                                          "num_nextn_predict_layers",
                                          "head_dim"};
-constexpr KeyAlias kAliases[] = {{"max_position_embeddings", "model_max_length", true},
-                                 {"num_experts_per_tok", "num_experts_per_token", true},
-                                 {"norm_topk_prob", "moe_renormalize", true},
-                                 {"n_group", "num_expert_group", true},
-                                 {"n_shared_experts", "num_shared_experts", true}};
 constexpr FixedKey kFixed[] = {{"moe_router_activation_func", "\"sigmoid\""},
                                {"moe_layer_freq", "1"},
                                {"mla_use_nope", "true"},
@@ -94,7 +89,7 @@ absl::Status Read(const ConfigSource& source, ModelConfig& config) {
   FM_RETURN_IF_ERROR(ReadLatent(source, {.q_rank = 0, .any_head_dim = true}, config));
   FM_RETURN_IF_ERROR(ReadBiasedExperts(keys, {}, 2.446, 1, config.moe));
   FM_RETURN_IF_ERROR(ReadMlpLayerTypes(keys, config));
-  FM_RETURN_IF_ERROR(ReadKimiAttention(keys, 32, config));
+  FM_RETURN_IF_ERROR(ReadKimiAttention(keys, {}, config));
   return ReadKinds(keys, config);
 }
 
@@ -140,7 +135,7 @@ const Family kKimiLinear = {
                .local_experts_alias = true,
                .norm_topk_key = true,
                .norm_topk = true,
-               .aliases = kAliases,
+               .aliases = kKimiAliases,
                .nested = kNested,
                .fixed = kFixed,
                .absent_keys = kAbsent,

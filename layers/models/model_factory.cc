@@ -162,6 +162,7 @@ std::string_view WhyCpuOnly(const ModelConfig& config) {
   if (config.hyper.streams > 0) return "several residual streams";
   if (config.residual.of_norm) return "residuals of normalised rows";
   if (config.residual.learned || config.residual.gate_temperature > 0) return "learned residuals";
+  if (config.residual.by_depth) return "residuals scaled by depth";
   if (config.qk_norm == QkNormKind::kRows) return "q and k normalised over all heads";
   if (config.clip_qkv > 0) return "clipped q, k and v";
   if (config.latent.kv_rank > 0) return "latent attention";

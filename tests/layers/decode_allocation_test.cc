@@ -118,6 +118,7 @@ INSTANTIATE_TEST_SUITE_P(
                     std::tuple("deepseek_v32-mtp", false), std::tuple("deepseek_v4-rates", false),
                     std::tuple("hy_v4-saved", false), std::tuple("glm5_next-shared", false),
                     std::tuple("glm5_next-odd", false), std::tuple("zaya-classic", false),
+                    std::tuple("ling3-classic", false), std::tuple("beam-turned", false),
                     std::tuple("qwen4_exp-classic", false), std::tuple("qwen4_exp_text-odd", true),
                     std::tuple("inkling-classic", false), std::tuple("inkling-classic", true),
                     std::tuple("muse_spark-classic", false),

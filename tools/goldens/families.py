@@ -2,6 +2,7 @@
 """The families by model_type; those of a group are in families_<group>.py and joined below."""
 
 from .families_2026 import LATEST
+from .families_beam import BEAM
 from .families_compressed import COMPRESSED
 from .families_gemma4 import GEMMA4
 from .families_glm5 import GLM5
@@ -12,6 +13,7 @@ from .families_kolibri import KOLIBRI
 from .families_latent import LATENT
 from .families_lightning import LIGHTNING
 from .families_linear import LINEAR
+from .families_ling import LING
 from .families_more import MORE
 from .families_muse import MUSE
 from .families_omni import OMNI
@@ -57,6 +59,7 @@ FAMILIES = {
     "gemma2": dense("Gemma2ForCausalLM", draw=_gemma_draw),
     # Layers that slide and those that do not have different frequencies.
     "gemma3_text": dense("Gemma3ForCausalLM", draw=_gemma_draw, rope=no_rope),
+    **BEAM,
     **COMPRESSED,
     **GEMMA4,
     **GLM5,
@@ -69,6 +72,7 @@ FAMILIES = {
     **LATEST,
     **LIGHTNING,
     **LINEAR,
+    **LING,
     **MORE,
     **MUSE,
     **OMNI,

@@ -6,6 +6,7 @@ Variants of a group of families are in variants_<group>.py and joined at the end
 
 from .variant import BASE, DELETE, Variant, variants_of
 from .variants_2026 import LATEST
+from .variants_beam import BEAMS
 from .variants_compressed import DEEPSEEK_V4
 from .variants_dense import DENSE
 from .variants_flint import FLINT
@@ -25,6 +26,7 @@ from .variants_lara import LARA
 from .variants_latent import LATENT
 from .variants_lightning import LIGHTNING
 from .variants_linear import LINEAR
+from .variants_ling import LING_3
 from .variants_minimax import MINIMAX_M3
 from .variants_more import MORE
 from .variants_muse import MUSE_SPARK
@@ -353,6 +355,7 @@ QWEN3_MOE = [
 
 VARIANTS = [
     *MIXTRAL, *GRANITE, *OLMOE, *QWEN2_MOE, *QWEN3_MOE,
+    *BEAMS,
     *DEEPSEEK_V4,
     *DENSE, *GEMMA, *GEMMA4, *GROK,
     *FLINT,
@@ -369,6 +372,7 @@ VARIANTS = [
     *LATEST,
     *LIGHTNING,
     *LINEAR,
+    *LING_3,
     *MINIMAX_M3,
     *MORE,
     *MULTIMODAL,

@@ -33,10 +33,10 @@ AXK1 = [
     ),
     _axk1(
         "listed",
-        "layers with experts by mlp_layer_types, the middle one dense, packed, float16",
+        "layers with experts by mlp_layer_types, the middle one dense, float16, sharded",
         {"num_hidden_layers": 3, "first_k_dense_replace": DELETE,
          "mlp_layer_types": ["sparse", "dense", "sparse"], "rope_theta": 500.0},
-        dtype="F16", packed=True,
+        dtype="F16", shard_bytes=30000,
         matters=[{"num_experts_per_tok": 2}, {"routed_scaling_factor": 1.0}],
     ),
 ]
@@ -46,7 +46,7 @@ ARIA = [
         "linear",
         "linear rotations, three shared experts as one, two wide heads, bfloat16",
         {"num_attention_heads": 2, "num_key_value_heads": 2, "head_dim": 18,
-         "moe_num_shared_experts": 3,
+         "moe_num_shared_experts": 3, "rope_theta": 1000.0,
          "rope_parameters": {"rope_type": "linear", "rope_theta": 1000.0, "factor": 3.0}},
         dtype="BF16",
         matters=[{"rope_parameters": {"rope_type": "default", "rope_theta": 1000.0}},
@@ -55,7 +55,7 @@ ARIA = [
     _aria(
         "llama3",
         "llama3 rotations, an odd width of experts, float16",
-        {"intermediate_size": 7,
+        {"intermediate_size": 7, "rope_theta": 1000.0,
          "rope_parameters": {"rope_type": "llama3", "rope_theta": 1000.0, "factor": 4.0,
                              "low_freq_factor": 1.0, "high_freq_factor": 4.0,
                              "original_max_position_embeddings": 32}},
@@ -88,12 +88,12 @@ MELLUM = [
     ),
     _mellum(
         "wide",
-        "heads wider than the model shares out, all experts but one, float16",
+        "heads wider than the model shares out, an odd width of experts, yarn, float16",
         {"head_dim": 18, "num_attention_heads": 3, "num_key_value_heads": 3, "num_experts": 6,
-         "num_experts_per_tok": 5, "moe_intermediate_size": 7,
+         "num_experts_per_tok": 2, "moe_intermediate_size": 7,
          "rope_parameters": _yarn(500.0, 1000.0, attention_factor=1.2)},
         dtype="F16", prompts=(1, 7, 60),
-        matters=[{"num_experts_per_tok": 4}, {"rope_parameters": _yarn(500.0, 1000.0)}],
+        matters=[{"num_experts_per_tok": 3}, {"rope_parameters": _yarn(500.0, 1000.0)}],
     ),
     _mellum(
         "mtp",
@@ -113,12 +113,12 @@ _swash = variants_of("granitemoe_swa", BASE | {
 SWASH = [
     _swash(
         "unturned",
-        "no layer rotates, all experts but one, multi-query, gelu, bfloat16",
-        {"layer_rope_theta": [0, 0, 0], "num_local_experts": 6, "num_experts_per_tok": 5,
+        "no layer rotates, four of six experts, multi-query, gelu, bfloat16",
+        {"layer_rope_theta": [0, 0, 0], "num_local_experts": 6, "num_experts_per_tok": 4,
          "num_key_value_heads": 1, "hidden_act": "gelu"},
         dtype="BF16",
         matters=[{"hidden_act": "silu"}, {"layer_rope_theta": [100.0, 0, 0]},
-                 {"num_experts_per_tok": 4}],
+                 {"num_experts_per_tok": 3}],
     ),
     _swash(
         "all-full",

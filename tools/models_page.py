@@ -77,6 +77,7 @@ NAMES = {
     "minimax_text_01": "MiniMax-Text-01",
     "mistral3": "Mistral Small 4 (its text model)",
     "mistral4": "Mistral Small 4",
+    "mistral_large4": "Mistral Large 4 (its text model)",
     "mixtral": "Mixtral",
     "nemotron_h": "Nemotron-H, Nemotron 3 Nano and Super",
     "nllb-moe": "NLLB-MoE (encoder and decoder)",

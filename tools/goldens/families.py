@@ -11,6 +11,7 @@ from .families_inkling import INKLING
 from .families_latent import LATENT
 from .families_lightning import LIGHTNING
 from .families_linear import LINEAR
+from .families_mistral_large import MISTRAL_LARGE
 from .families_more import MORE
 from .families_omni import OMNI
 from .families_other import OTHER
@@ -66,6 +67,7 @@ FAMILIES = {
     **LATEST,
     **LIGHTNING,
     **LINEAR,
+    **MISTRAL_LARGE,
     **MORE,
     **OMNI,
     **OTHER,

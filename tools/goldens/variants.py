@@ -22,6 +22,7 @@ from .variants_latent import LATENT
 from .variants_lightning import LIGHTNING
 from .variants_linear import LINEAR
 from .variants_minimax import MINIMAX_M3
+from .variants_mistral_large import MISTRAL_LARGE
 from .variants_more import MORE
 from .variants_olmo import OLMO
 from .variants_other import OTHER
@@ -359,6 +360,7 @@ VARIANTS = [
     *LIGHTNING,
     *LINEAR,
     *MINIMAX_M3,
+    *MISTRAL_LARGE,
     *MORE,
     *MULTIMODAL,
     *OLMO,

@@ -30,6 +30,11 @@ struct NgramNames {
   std::string multipliers, sizes, offsets;
 };
 
+// Of ModelConfig::query_scales, whole, [heads] each (layers/query_scale.h).
+struct QueryScaleNames {
+  std::string scale, bias;
+};
+
 struct AttentionNames {
   std::string q, k, v, o;      // modules
   std::string qkv;             // one module in place of the three, rows of q, k and v; empty: none
@@ -48,10 +53,11 @@ struct AttentionNames {
   // same of keys and values, whose first matrix has the shared rotated key too.
   std::string q_a, q_a_norm, q_b;
   std::string kv_a, kv_a_norm, kv_b;
-  // Of an indexer, modules: q, from the latent of q or the hidden state, one key, norms of both,
-  // and weights of heads; or rows of q and then of the key in one (Qwen4-Exp).
+  // Of an indexer, modules: q, from the latent of q or the hidden state, one key, norms of both, or
+  // of that state, and weights of heads; or rows of q and then of the key in one (Qwen4-Exp).
   std::string index_q, index_k, index_q_norm, index_k_norm, index_weights;
   std::string index_qk;
+  QueryScaleNames q_scale, index_q_scale;
   // IndexerConfig::pool, whole: what weighs the keys of a pool, [head_dim, H], and its biases by
   // place, [pool, head_dim].
   std::string index_pool_gates, index_pool_bias;
@@ -201,6 +207,7 @@ struct EndNames {
   std::string embedding_norm = {};     // module, or empty; ModelConfig::embedding_norm
   HyperNames streams = {};             // ModelConfig::hyper
   RowScaleNames embedding_scale = {};  // ResidualConfig::learned
+  std::string frequencies = {};        // [pairs]; ModelConfig::learned_frequencies
 };
 
 AttentionNames UsualAttentionNames(const std::string& prefix);

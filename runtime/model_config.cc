@@ -336,6 +336,14 @@ bool ModelConfig::uniform_heads() const {
   });
 }
 
+LatentConfig ModelConfig::latent_of(const LayerConfig& layer) const {
+  LatentConfig own = latent;
+  if (layer.rope || !latent.whole_without_rope) return own;
+  own.nope_dim += own.rope_dim;
+  own.rope_dim = 0;
+  return own;
+}
+
 int64_t ModelConfig::cache_numbers() const {
   const int64_t tokens = std::max<int64_t>(indexer.pool, 1);  // of an indexer's key
   int64_t sum = (indexers() * indexer.head_dim + tokens - 1) / tokens;

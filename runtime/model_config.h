@@ -44,7 +44,7 @@ struct LayerConfig {
   int64_t kv_heads = 0;        // where not ModelConfig::kv_heads (MiMo-V2)
   int64_t head_dim = 0;        // where not ModelConfig::head_dim (Gemma 4)
   bool keys_are_values = false;  // v is what k is before its norm and rotation (Gemma 4)
-  int64_t kv_layer = -1;         // whose keys and values it reads (Gemma 4); -1: it has its own
+  int64_t kv_layer = -1;         // whose keys and values, or latents, it reads; -1: it has its own
   int64_t intermediate = 0;      // of the dense FFN, where not ModelConfig::intermediate
   bool sinks = false;            // AttentionParams::sinks
   // Of kCompressed: tokens of an entry; 0: it sees its window alone. Entries of overlapping windows
@@ -147,6 +147,9 @@ struct LatentConfig {
   // What heads give is multiplied with sigmoids of outputs behind their queries, all of which are
   // made of the low-rank vector after its norm and before it (A.X-K2).
   bool gated = false;
+  // Layers without rotation have no shared key: what would turn in others is made by head, too
+  // (Mistral Large 4). Else they have what the others have.
+  bool whole_without_rope = false;
 };
 
 // Sparse attention: a query sees the top_k keys that score best by heads of an indexer, of which as
@@ -157,7 +160,10 @@ struct IndexerConfig {
   int64_t head_dim = 0;     // also of its one key per token
   bool neighbours = false;  // see RopeConfig
   bool turns_last = false;  // the last numbers of a head turn, not the first (Hunyuan 4)
-  float norm_eps = 1e-6f;   // of the norm of keys, whatever rms_norm_eps is, where none says else
+  // Queries are made of the hidden state, behind a LayerNorm of its own, not of the latent of those
+  // of attention (Mistral Large 4).
+  bool of_hidden = false;
+  float norm_eps = 1e-6f;  // of its norms, whatever rms_norm_eps is, where none says else
   // Each head chooses for one head of keys, and blocks of so many keys, top_k in all, of which the
   // last local_blocks are always some (MiniMax-M3; layers/block_indexer.h). 0: keys one by one.
   int64_t block = 0;
@@ -325,6 +331,9 @@ struct ModelConfig {
   float residual_multiplier = 1.0f;
   float logits_scaling = 1.0f;
   float attention_multiplier = 0.0f;
+  // Heads of latent attention and of its indexers multiply their queries with scale * ln(position +
+  // 1) + bias, learned for each (Mistral Large 4; layers/query_scale.h).
+  bool query_scales = false;
   float clip_qkv = 0.0f;           // q, k and v are clamped to +- this; 0: they are not
   float attention_softcap = 0.0f;  // AttentionParams::softcap
   float logits_softcap = 0.0f;     // the same of logits; 0: none
@@ -366,6 +375,8 @@ struct ModelConfig {
   RelativeConfig relative;
   DType dtype = DType::kF32;  // as config.json says; tensors may differ
   RopeConfig rope;
+  // Its frequencies are multiplied with e^a for learned numbers a (Mistral Large 4).
+  bool learned_frequencies = false;
   std::optional<RopeConfig> local_rope;  // of LayerConfig::local_rope
   std::vector<LayerConfig> layers;
   MoeConfig moe;  // experts == 0 for dense families
@@ -418,6 +429,7 @@ struct ModelConfig {
   int64_t head_dim_of(const LayerConfig& layer) const {
     return layer.head_dim > 0 ? layer.head_dim : head_dim;
   }
+  LatentConfig latent_of(const LayerConfig& layer) const;
   int64_t value_dim(const LayerConfig& layer) const {
     if (latent.kv_rank > 0) return latent.value_dim;
     return value_head_dim > 0 ? value_head_dim : head_dim_of(layer);
@@ -427,7 +439,7 @@ struct ModelConfig {
     return latent.kv_rank > 0 ? 1 : kv_heads_of(layer);
   }
   int64_t cache_key_dim(const LayerConfig& layer) const {
-    return latent.kv_rank > 0 ? latent.kv_rank + latent.rope_dim : head_dim_of(layer);
+    return latent.kv_rank > 0 ? latent.kv_rank + latent_of(layer).rope_dim : head_dim_of(layer);
   }
   int64_t cache_value_dim(const LayerConfig& layer) const {
     return latent.kv_rank > 0 ? latent.kv_rank : value_dim(layer);

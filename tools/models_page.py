@@ -83,6 +83,7 @@ NAMES = {
     "minimax_text_01": "MiniMax-Text-01",
     "mistral3": "Mistral Small 4 (its text model)",
     "mistral4": "Mistral Small 4",
+    "mistral_large4": "Mistral Large 4 (its text model)",
     "mixtral": "Mixtral",
     "muse_spark": "Muse Spark (its text model)",
     "nemotron_h": "Nemotron-H, Nemotron 3 Nano and Super",

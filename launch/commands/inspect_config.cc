@@ -166,6 +166,7 @@ std::string AttentionText(const ModelConfig& config) {
   const auto lent = std::count_if(config.layers.begin(), config.layers.end(),
                                   [](const LayerConfig& layer) { return layer.kv_layer >= 0; });
   if (lent > 0) text += fmt::format(", {} layers read keys and values of others", lent);
+  if (config.query_scales) text += ", queries scaled by the position";
   if (config.sinks()) text += ", sinks";
   if (config.attention_gate != AttentionGate::kNone || config.latent.gated) text += ", gated";
   if (config.norm_gate_rank > 0) {

@@ -216,6 +216,7 @@ AttentionStep DecoderModel::StepOf(LayerContext& ctx, const ForwardBatch& batch)
   if (config_.indexers() > 0 && config_.indexer.block == 0) step.chosen = RoomForChosen(ctx, batch);
   if (local_rope_) step.local_rope = FillRope(ctx, batch, *local_rope_);
   if (config_.temperature.scale != 0) step.temperature = Temperatures(ctx, batch);
+  if (config_.query_scales) step.log_positions = LogPositions(ctx, batch);
   return step;
 }
 
@@ -226,6 +227,14 @@ std::span<const float> DecoderModel::Temperatures(LayerContext& ctx,
     factors[t] = TemperatureAt(config_.temperature, batch.positions[t]);
   }
   return factors;
+}
+
+std::span<const float> DecoderModel::LogPositions(LayerContext& ctx, const ForwardBatch& batch) {
+  const std::span<float> logs = ctx.workspace.Get<float>(batch.tokens());
+  for (size_t t = 0; t < logs.size(); ++t) {
+    logs[t] = std::log(static_cast<float>(int64_t{batch.positions[t]} + 1));
+  }
+  return logs;
 }
 
 // Null where no query of the step has more keys before it than it may see.

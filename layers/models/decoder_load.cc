@@ -203,6 +203,7 @@ absl::Status DecoderModel::LoadLayers(const Family& family, WeightLoader& loader
   if (config_.hyper.streams > 0) {
     FM_ASSIGN_OR_RETURN(streams_head_, HyperHead::Load(pool, loader, config_, names.streams));
   }
+  if (config_.learned_frequencies) FM_RETURN_IF_ERROR(LoadFrequencies(names, loader));
   return LoadEnds(names, loader, pool);
 }
 
@@ -341,6 +342,14 @@ void DecoderModel::BindGates(int blocks_per_layer) {
     blocks_[i].moe->Bind(static_cast<int>(i) / blocks_per_layer, static_cast<int>(moe_layers_++),
                          *gates_.own(), config_.layers[i].top_k, *dispatcher_);
   }
+}
+
+absl::Status DecoderModel::LoadFrequencies(const EndNames& names, WeightLoader& loader) {
+  FM_ASSIGN_OR_RETURN(std::vector<float> factors,
+                      loader.Vector(names.frequencies, rope_.rotary_dim() / 2));
+  for (float& factor : factors) factor = std::exp(factor);
+  rope_.MultiplyFrequencies(std::move(factors));
+  return absl::OkStatus();
 }
 
 // Tokens that are never predicted get a bias that no probability survives; a number, since logits

@@ -108,6 +108,7 @@ struct Family {
   F(kMinimaxText01)          \
   F(kMistral4Multimodal)     \
   F(kMistral4)               \
+  F(kMistralLarge4)          \
   F(kMistral)                \
   F(kMixtral)                \
   F(kMuseSpark)              \

@@ -31,7 +31,7 @@ absl::Status ReadIndexer(const ConfigReader& keys, int64_t heads, ModelConfig& c
                       fmt::format("its {} qk_rope_head_dim = {} numbers turn",
                                   indexer.turns_last ? "last" : "first", config.latent.rope_dim));
   }
-  if (config.latent.q_rank == 0) {
+  if (config.latent.q_rank == 0 && !indexer.of_hidden) {
     return keys.Wrong("q_lora_rank", "the indexer's queries are made from the latent of queries");
   }
   for (LayerConfig& layer : config.layers) layer.indexer = true;

@@ -14,6 +14,7 @@ from .families_latent import LATENT
 from .families_lightning import LIGHTNING
 from .families_linear import LINEAR
 from .families_ling import LING
+from .families_mistral_large import MISTRAL_LARGE
 from .families_more import MORE
 from .families_muse import MUSE
 from .families_omni import OMNI
@@ -73,6 +74,7 @@ FAMILIES = {
     **LIGHTNING,
     **LINEAR,
     **LING,
+    **MISTRAL_LARGE,
     **MORE,
     **MUSE,
     **OMNI,

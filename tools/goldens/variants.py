@@ -28,6 +28,7 @@ from .variants_lightning import LIGHTNING
 from .variants_linear import LINEAR
 from .variants_ling import LING_3
 from .variants_minimax import MINIMAX_M3
+from .variants_mistral_large import MISTRAL_LARGE
 from .variants_more import MORE
 from .variants_muse import MUSE_SPARK
 from .variants_olmo import OLMO
@@ -374,6 +375,7 @@ VARIANTS = [
     *LINEAR,
     *LING_3,
     *MINIMAX_M3,
+    *MISTRAL_LARGE,
     *MORE,
     *MULTIMODAL,
     *MUSE_SPARK,

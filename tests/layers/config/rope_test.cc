@@ -130,6 +130,24 @@ TEST(Rope, LongropeWithScalesOfItsOwn) {
   }
 }
 
+// Mistral Large 4: one factor for each pair, also of frequencies that depend on the length.
+TEST(Rope, FrequenciesAreMultiplied) {
+  RopeConfig config = {.type = RopeType::kDynamic, .theta = 100.0, .factor = 2.0};
+  Rope rope(config, 4, 16);
+  const std::vector<float> factors = {0.5f, 3.0f};
+  rope.MultiplyFrequencies(factors);
+  const Table table = FillTable(rope, {7, 7}, {16, 24});
+  const double stretched = std::pow(100.0 * std::pow(2.0, 2.0), -0.5);  // 2 * 24 / 16 - 1
+  const double frequencies[2][2] = {{1.0, 0.1}, {1.0, stretched}};
+  for (int64_t row = 0; row < 2; ++row) {
+    for (int64_t i = 0; i < 2; ++i) {
+      const double angle = 7 * frequencies[row][i] * double{factors[static_cast<size_t>(i)]};
+      EXPECT_NEAR(table.cos.Row(row)[i], std::cos(angle), 2e-6);
+      EXPECT_NEAR(table.sin.Row(row)[i], std::sin(angle), 2e-6);
+    }
+  }
+}
+
 TEST(Rope, OnlyDynamicAndLongropeDependOnTheLength) {
   const json goldens = Goldens();
   for (const json& golden : goldens["cases"]) {

@@ -128,6 +128,7 @@ const Family kMuseSpark = {
                .top_k = 8,
                .moe_intermediate = 4096,
                .dense = DenseRule::kOwn,
+               .local_experts_alias = true,
                .local_experts_only = true,
                .text_model_type = "muse_spark_text",
                .beside_text = kBesideText,

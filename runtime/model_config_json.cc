@@ -35,6 +35,17 @@ std::string WantedNumber(double above) {
                            : fmt::format("it must be a number greater than {}", above);
 }
 
+// Transformers 5 writes {"__float__": "Infinity"} for numbers that JSON does not have.
+void UntagNonNumbers(json& value) {
+  if (!value.is_structured()) return;
+  const auto tagged = value.is_object() ? value.find("__float__") : value.end();
+  if (tagged != value.end() && value.size() == 1) {
+    value = json(*tagged);
+    return;
+  }
+  for (json& element : value) UntagNonNumbers(element);
+}
+
 }  // namespace
 
 absl::StatusOr<json> ParseConfigJson(std::string_view text, std::string_view file) {
@@ -57,6 +68,7 @@ absl::StatusOr<json> ParseConfigJson(std::string_view text, std::string_view fil
   }
   if (!twice.empty()) return InvalidArgument("{}: key '{}' stands twice", file, twice);
   if (!root.is_object()) return InvalidArgument("{}: must be a JSON object", file);
+  UntagNonNumbers(root);
   return root;
 }
 
@@ -71,8 +83,8 @@ std::string ShowJson(const json& value) {
 
 std::string_view ConfigReader::Spelled(std::string_view key) const {
   for (const KeyAlias& alias : aliases_) {
-    if (alias.usual != key) continue;
-    return alias.both && !object_.contains(alias.own) ? alias.usual : alias.own;
+    if (alias.usual != key || (alias.both && !object_.contains(alias.own))) continue;
+    return alias.own;
   }
   return key;
 }

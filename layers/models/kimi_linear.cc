@@ -103,6 +103,18 @@ LayerNames Names(const std::string& prefix) {
   return names;
 }
 
+// Those that Transformers writes: its conversion takes a dense network, too, for one with experts.
+LayerNames WrittenNames(const std::string& prefix) {
+  LayerNames names = Names(prefix);
+  names.dense_prefix = prefix + "block_sparse_moe.";
+  return names;
+}
+
+constexpr OtherNames kOtherNames[] = {{.tensor = "model.layers.0.block_sparse_moe.gate_proj.weight",
+                                       .layers = "model.layers.",
+                                       .layer_names = WrittenNames,
+                                       .end_names = UsualEndNames}};
+
 // The authors do not normalise the weight of a token's only expert.
 GateConfig PublishedGate(const ModelConfig& config) {
   GateConfig gate = BiasedSigmoidGate(config);
@@ -142,6 +154,7 @@ const Family kKimiLinear = {
                .own_keys = kOwnKeys,
                .read = Read},
     .layer_names = Names,
+    .other_names = kOtherNames,
     .gate = PublishedGate,
     .unused = kPredictionLayers,
 };

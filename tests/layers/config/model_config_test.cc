@@ -340,7 +340,8 @@ TEST(ModelConfig, Dbrx) {
       Parse({{"model_type", "dbrx"},
              {"d_model", 64},
              {"num_attention_heads", 4},
-             {"attn_config", {{"kv_n_heads", 2}, {"rope_theta", 5e5}, {"top_p", 1.0}}},
+             {"attn_config",
+              {{"kv_n_heads", 2}, {"rope_theta", 5e5}, {"top_p", 1.0}, {"architectures", nullptr}}},
              {"ffn_config", {{"moe_normalize_expert_weights", 1}}}});
   EXPECT_EQ(config.hidden, 64);
   EXPECT_EQ(config.heads, 4);

@@ -106,6 +106,13 @@ TEST(Rope, LengthBelongsToTheToken) {
   }
 }
 
+// Transformers writes the default of some families beside the object, which decides.
+TEST(Rope, DefaultBesideTheObject) {
+  const ModelConfig config = Parse(
+      {{"model_type", "llama"}, {"rope_theta", 10000}, {"rope_parameters", {{"rope_theta", 500}}}});
+  EXPECT_EQ(config.rope.theta, 500);
+}
+
 // Phi-MoE: beyond the original context both the frequencies and the scale change.
 TEST(Rope, LongropeWithScalesOfItsOwn) {
   const ModelConfig config = Parse({{"model_type", "phimoe"},

@@ -268,9 +268,26 @@ TEST(Step3p5, ListsMayGoOnForLayersThatAreNotUsed) {
   EXPECT_EQ(config.layers[0].expert_limit, 0.0f);
 }
 
+json HeadsOfSecond(int heads) { return {{"1", {{"num_attention_heads", heads}}}}; }
+
+TEST(Step3p5, ReadsWhatTransformersWrites) {
+  const ModelConfig config = Parse(Step({{"num_sliding_attention_heads", 96},
+                                         {"per_layer_config", HeadsOfSecond(96)},
+                                         {"n_routed_experts", 16},
+                                         {"num_key_value_heads", 8}}));
+  EXPECT_EQ(config.heads_of(config.layers[1]), 96);
+  EXPECT_EQ(config.moe.experts, 16);
+}
+
 INSTANTIATE_TEST_SUITE_P(
     Step3p5, RefusalTest,
     ::testing::Values(
+        Refusal{"HeadsOfLayers",
+                Step({{"per_layer_config", HeadsOfSecond(96)}}),
+                {"'per_layer_config'", "64 query heads of layer 1"}},
+        Refusal{"TwoExpertCounts",
+                Step({{"moe_num_experts", 8}, {"n_routed_experts", 16}}),
+                {"'n_routed_experts' is 16", "moe_num_experts = 8"}},
         Refusal{"Thetas", Step({{"rope_theta", {5e6}}}), {"'rope_theta' is a list of 1"}},
         Refusal{"ThetasOfOneKind",
                 Step({{"layer_types", std::vector<std::string>(2, "full_attention")},

@@ -309,6 +309,7 @@ void AddConfigRows(const ModelConfig& config, KeyValues& table) {
   if (config.residual.of_norm) table.Add("residual", ResidualText(config));
   if (config.residual.learned) table.Add("residual", "shifted and scaled, as what joins it is");
   if (config.residual.by_depth) table.Add("residual", "scaled by depth, as what joins it is");
+  if (config.residual.gate_temperature > 0) table.Add("residual", "mixed by learned gates");
   table.Add("attention", AttentionText(config));
   AddRecurrentRows(config, table);
   AddMoeRows(config, table);

@@ -31,11 +31,13 @@ bool SeesAll(size_t layer, size_t layers) { return (layers - 1 - layer) % 4 == 0
 // and not what Transformers computes with.
 absl::Status ReadRotations(const ConfigReader& keys, ModelConfig& config) {
   const size_t layers = config.layers.size();
+  for (size_t i = 0; i < layers; ++i) config.layers[i].rope = !SeesAll(i, layers);
+  if (!keys.HasValue(kThetas)) return absl::OkStatus();
   FM_ASSIGN_OR_RETURN(const auto thetas, keys.Numbers(kThetas, kBelowZero));
-  if (keys.HasValue(kThetas) && thetas.size() != layers) return keys.WrongLength(kThetas, layers);
+  if (thetas.size() != layers) return keys.WrongLength(kThetas, layers);
   for (size_t i = 0; i < layers; ++i) {
-    config.layers[i].rope = thetas.empty() ? !SeesAll(i, layers) : thetas[i] > 0;
-    if (thetas.empty() || thetas[i] == 0 || thetas[i] == config.rope.theta) continue;
+    config.layers[i].rope = thetas[i] > 0;
+    if (thetas[i] == 0 || thetas[i] == config.rope.theta) continue;
     return keys.Wrong(kThetas, fmt::format("entry {} is {}; known: 0, and rope_theta = {}", i,
                                            thetas[i], config.rope.theta));
   }

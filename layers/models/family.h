@@ -62,8 +62,8 @@ struct Family {
   F(kErnie45Moe)             \
   F(kErnie45VlMoe)           \
   F(kExaoneMoe)              \
-  F(kFlint)                  \
   F(kFlexOlmo)               \
+  F(kFlint)                  \
   F(kGemma2)                 \
   F(kGemma3)                 \
   F(kGemma4)                 \

@@ -39,7 +39,8 @@ TEST(Sarvam, BothSpellings) {
     EXPECT_FALSE(config.layers[0].moe || !config.layers[1].moe);
   }
   // The class by itself is that of GLM-4.5.
-  EXPECT_EQ(Parsed({{"architectures", {"Glm4MoeForCausalLM"}}}).model_type, "glm4_moe");
+  const ModelConfig glm = Parsed({{"architectures", {"Glm4MoeForCausalLM"}}, {"head_dim", 128}});
+  EXPECT_EQ(glm.model_type, "glm4_moe");
 }
 
 TEST(Sarvam, AuthorsYarn) {

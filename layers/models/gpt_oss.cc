@@ -20,10 +20,8 @@ absl::Status ReadActivation(const ConfigReader& keys, ModelConfig& config) {
     return keys.Wrong("hidden_act", "gpt-oss has one activation, which its files call silu");
   }
   config.activation = Activation::kClampedSwiglu;
-  constexpr const char* kLimit = "swiglu_limit";
-  FM_ASSIGN_OR_RETURN(config.swiglu_limit, keys.Float(kLimit, 7.0f, 0.0));
-  if (config.swiglu_limit > 0) return absl::OkStatus();
-  return keys.Wrong(kLimit, "it must be above 0: gates and values are clamped to it");
+  FM_ASSIGN_OR_RETURN(config.swiglu_limit, keys.Float("swiglu_limit", 7.0f, 0.0));
+  return absl::OkStatus();
 }
 
 absl::Status Read(const ConfigSource& source, ModelConfig& config) {

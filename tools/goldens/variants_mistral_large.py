@@ -48,9 +48,10 @@ MISTRAL_LARGE = [
         "lent",
         "layers of both kinds read the latents of earlier ones, some with an indexer of their own; "
         "five dense layers",
-        {"num_hidden_layers": 7, "hidden_size": 24, "first_k_dense_replace": 5, "no_rope_layers": [1, 1, 0, 1, 0, 1, 1],
-         "kv_source_layers": [0, 1, 2, 1, 2, 5, 5], "indexer_types": _types("FSFSFFS"),
-         "moe_intermediate_size": 4, "n_routed_experts": 4, "num_experts_per_tok": 2,
+        {"num_hidden_layers": 7, "hidden_size": 24, "first_k_dense_replace": 5,
+         "no_rope_layers": [1, 1, 0, 1, 0, 1, 1], "kv_source_layers": [0, 1, 2, 1, 2, 5, 5],
+         "indexer_types": _types("FSFSFFS"), "moe_intermediate_size": 4,
+         "n_routed_experts": 4, "num_experts_per_tok": 2,
          "rope_parameters": _rope("default", 1000.0)},
         prompts=(1, 7, 12, 50),
         matters=[{"index_topk": 64}, {"index_topk": 3},

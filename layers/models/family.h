@@ -108,8 +108,8 @@ struct Family {
   F(kMinimaxText01)          \
   F(kMistral4Multimodal)     \
   F(kMistral4)               \
-  F(kMistralLarge4)          \
   F(kMistral)                \
+  F(kMistralLarge4)          \
   F(kMixtral)                \
   F(kMuseSpark)              \
   F(kNemotronH)              \

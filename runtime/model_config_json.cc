@@ -3,6 +3,7 @@
 
 #include <cmath>
 #include <set>
+#include <utility>
 
 #include "runtime/json_text.h"
 
@@ -35,15 +36,13 @@ std::string WantedNumber(double above) {
                            : fmt::format("it must be a number greater than {}", above);
 }
 
-// Transformers 5 writes {"__float__": "Infinity"} for numbers that JSON does not have.
-void UntagNonNumbers(json& value) {
-  if (!value.is_structured()) return;
-  const auto tagged = value.is_object() ? value.find("__float__") : value.end();
-  if (tagged != value.end() && value.size() == 1) {
-    value = json(*tagged);
-    return;
-  }
-  for (json& element : value) UntagNonNumbers(element);
+// Transformers 5 writes {"__float__": "Infinity"} for numbers that JSON does not have. Called for
+// each object as it ends, since a walk over all of them would follow any depth.
+void UntagNonNumber(json& object) {
+  const auto tagged = object.find("__float__");
+  if (tagged == object.end() || object.size() != 1) return;
+  json number = std::move(*tagged);
+  object = std::move(number);
 }
 
 }  // namespace
@@ -53,7 +52,10 @@ absl::StatusOr<json> ParseConfigJson(std::string_view text, std::string_view fil
   std::string twice;
   const json::parser_callback_t check = [&](int, json::parse_event_t event, json& value) {
     if (event == json::parse_event_t::object_start) keys.emplace_back();
-    if (event == json::parse_event_t::object_end) keys.pop_back();
+    if (event == json::parse_event_t::object_end) {
+      keys.pop_back();
+      UntagNonNumber(value);
+    }
     if (event == json::parse_event_t::key) {
       const auto& key = value.get_ref<const std::string&>();
       if (!keys.back().insert(key).second && twice.empty()) twice = key;
@@ -68,7 +70,6 @@ absl::StatusOr<json> ParseConfigJson(std::string_view text, std::string_view fil
   }
   if (!twice.empty()) return InvalidArgument("{}: key '{}' stands twice", file, twice);
   if (!root.is_object()) return InvalidArgument("{}: must be a JSON object", file);
-  UntagNonNumbers(root);
   return root;
 }
 

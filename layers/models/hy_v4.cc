@@ -3,8 +3,8 @@
 // take keys over, sinks, and a gate for each number that heads give; a residual of several streams,
 // each by itself (layers/hyper_connection.h); biased sigmoid scores choose experts whose gate and
 // up are limited, beside a shared expert whose are not. Of Hy4 that looks at pictures the text
-// model is run, in which the three sections of a position are equal. The layers for multi-token
-// prediction are not used.
+// model is run, in which neighbours turn and the three sections of a position are equal. The layers
+// for multi-token prediction are not used.
 #include "layers/hyper_connection.h"
 #include "layers/models/deepseek_parts.h"
 #include "layers/models/sparse_parts.h"
@@ -98,6 +98,8 @@ absl::Status ReadMultimodal(const ConfigSource& source, ModelConfig& config) {
   FM_ASSIGN_OR_RETURN(config.rope, ParseRope(source.keys, {.dim = config.latent.rope_dim,
                                                            .max_positions = config.max_positions,
                                                            .sections = true}));
+  config.rope.neighbours = true;
+  config.indexer.neighbours = true;
   FM_RETURN_IF_ERROR(SetLatentScale(source.keys, config));
   return ReadLayers(source.keys, 32, config);
 }

@@ -32,8 +32,8 @@ def _pictures(name, description, text, beside=None, **kwargs):
     """`matters` names changes of the text model."""
     text = _without_deleted(_TEXT | text)
     vision = _VISION | {"out_hidden_size": text["hidden_size"]}
-    config = {"text_config": text, "vision_config": vision, "image_token_id": 90,
-              "video_token_id": 91} | (beside or {})
+    config = {"text_config": text, "vision_config": vision, "image_token_id": 196,
+              "video_token_id": 197} | (beside or {})
     config["tie_word_embeddings"] = text["tie_word_embeddings"]
     kwargs["matters"] = [{"text_config": _without_deleted(text | change)}
                          for change in kwargs["matters"]]
@@ -120,7 +120,7 @@ HUNYUAN_4_PICTURES = [
         _llama3(4.0) | {
             "num_hidden_layers": 3, "hc_mult": 1, "index_head_dim": 8, "index_topk": 6,
             "indexer_types": types("FSS"), "num_experts_per_tok": 1, "n_routed_experts": 4,
-            "max_position_embeddings": 16, "swiglu_limit": 2.5},
+            "swiglu_limit": 2.5},
         dtype="BF16", prompts=(1, 7, 16, 17, 40), greedy_prompt=12,
         matters=[{"index_topk": 40}, {"hc_eps": 0.1}, {"routed_scaling_factor": 1.0},
                  _llama3(2.0)],

@@ -34,7 +34,7 @@ def _muse(name, description, text, **kwargs):
     config = {"text_config": text, "vision_config": _VISION,
               "audio_config": _AUDIO | {"out_hidden_size": text["hidden_size"]},
               "out_hidden_size": 8, "projector_hidden_size": 8, "projector_hidden_act": "gelu",
-              "image_token_id": 90, "video_token_id": 91, "audio_token_id": 92,
+              "image_token_id": 196, "video_token_id": 197, "audio_token_id": 198,
               "tie_word_embeddings": text["tie_word_embeddings"]}
     kwargs["matters"] = [{"text_config": _without_deleted(text | change)}
                          for change in kwargs["matters"]]

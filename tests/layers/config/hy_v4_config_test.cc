@@ -127,6 +127,7 @@ TEST(HyV4, TheTextModelBesidePictures) {
   EXPECT_EQ(config.indexer.heads, 32);
   EXPECT_EQ(config.moe.intermediate, 2048);
   EXPECT_EQ(config.rope.theta, 1e7);
+  EXPECT_TRUE(config.rope.neighbours && config.indexer.neighbours);  // not in the model for text
 }
 
 INSTANTIATE_TEST_SUITE_P(

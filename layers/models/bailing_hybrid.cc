@@ -35,27 +35,20 @@ constexpr std::string_view kOwnKeys[] = {
     // keys of training, of windows that there are not and of the layers for multi-token prediction.
     kPartial, "seq_aux", "embedding_dropout", "output_dropout", "max_window_layers",
     "num_mtp_layers", "num_nextn_predict_layers", "mtp_loss_scaling_factor", "mtp_use_kda"};
-constexpr FixedKey kFixed[] = {{"gated_attention_proj_granularity_type", "\"head_wise\""},
-                               {"linear_attention", "\"kda\""},
-                               {"no_kda_lora", "true"},
-                               {"use_kda_lora", "false"},
-                               {"linear_silu", "true"},
-                               {"group_norm_size", "1"},
-                               {"num_kv_heads_for_linear_attn", "0"},
-                               {"rope_interleave", "true"},
-                               {"use_mla_nope", "false"},
-                               {"use_qk_norm", "true"},
-                               {"use_bias", "false"},
-                               {"use_qkv_bias", "false"},
-                               {"use_nGPT", "false"},
-                               {"up_proj_norm", "false"},
-                               {"value_norm", "false"},
-                               {"score_function", "\"sigmoid\""},
-                               {"scoring_func", "\"sigmoid\""},
-                               {"topk_method", "\"noaux_tc\""},
-                               {"router_dtype", "\"fp32\""},
-                               {"scale_router_input", "false"},
-                               {"moe_router_enable_expert_bias", "true"}};
+// Transformers reads a head of its own whatever this says.
+constexpr std::string_view kNotUsual[] = {"tie_word_embeddings"};
+constexpr FixedKey kFixed[] = {
+    {"tie_word_embeddings", "false"},  {"gated_attention_proj_granularity_type", "\"head_wise\""},
+    {"linear_attention", "\"kda\""},   {"no_kda_lora", "true"},
+    {"use_kda_lora", "false"},         {"linear_silu", "true"},
+    {"group_norm_size", "1"},          {"num_kv_heads_for_linear_attn", "0"},
+    {"rope_interleave", "true"},       {"use_mla_nope", "false"},
+    {"use_qk_norm", "true"},           {"use_bias", "false"},
+    {"use_qkv_bias", "false"},         {"use_nGPT", "false"},
+    {"up_proj_norm", "false"},         {"value_norm", "false"},
+    {"score_function", "\"sigmoid\""}, {"scoring_func", "\"sigmoid\""},
+    {"topk_method", "\"noaux_tc\""},   {"router_dtype", "\"fp32\""},
+    {"scale_router_input", "false"},   {"moe_router_enable_expert_bias", "true"}};
 
 // By layer_types, or the last of each group; those behind the last whole group the authors give
 // latent attention, too, and Transformers linear.
@@ -235,6 +228,7 @@ const Family kBailingHybrid = {
                .norm_topk = true,
                .aliases = kKimiAliases,
                .fixed = kFixed,
+               .absent_keys = kNotUsual,
                .own_keys = kOwnKeys,
                .read = Read},
     .layer_names = Names,

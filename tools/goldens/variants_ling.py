@@ -95,11 +95,11 @@ LING_3 = [
     _ling(
         "groups",
         "two of four groups, two shared experts, weights as they are, biases of latent attention, "
-        "all layers with experts, a convolution over two rows, tied",
+        "all layers with experts, a convolution over two rows",
         {"num_hidden_layers": 2, "layer_group_size": 2, "first_k_dense_replace": 0,
          "n_group": 4, "topk_group": 2, "n_shared_experts": 2, "norm_topk_prob": False,
          "routed_scaling_factor": 1.5, "attention_bias": True, "q_lora_rank": 18,
-         "short_conv_kernel_size": 2, "tie_word_embeddings": True, "rope_theta": 500.0},
+         "short_conv_kernel_size": 2, "rope_theta": 500.0},
         dtype="BF16",
         matters=[{"topk_group": 4}, {"n_group": 2, "topk_group": 1}, {"norm_topk_prob": True},
                  {"routed_scaling_factor": 1.0}, {"rope_theta": 20.0}],
@@ -133,8 +133,8 @@ LING_3 = [
         "what can be left to its default: the sixth layer attends, two are dense, 4 of 8 groups, "
         "the bound of decays; sharded",
         {"num_hidden_layers": 6, "num_experts": 16, "num_experts_per_tok": DELETE,
-         "moe_intermediate_size": 4, "intermediate_size": 12, "hidden_size": 24},
-        dtype="BF16", shard_bytes=40000, prompts=(1, 7, 80),
+         "moe_intermediate_size": 4, "intermediate_size": 12},
+        dtype="BF16", shard_bytes=40000, prompts=(1, 7, 24),
         matters=[{"routed_scaling_factor": 1.0}, {"topk_group": 8}, {"kda_lower_bound": -2.0},
                  {"num_experts_per_tok": 3}, {"rope_theta": 10.0}, {"norm_topk_prob": False}],
     ),

@@ -206,6 +206,7 @@ INSTANTIATE_TEST_SUITE_P(
                 Ling({{"hidden_act", "gelu"}}),
                 {"hidden_act'", "expert_swiglu_limit_list is known for silu only"}},
         Refusal{"Biases", Ling({{"use_bias", true}}), {"use_bias' is true"}},
+        Refusal{"Tied", Ling({{"tie_word_embeddings", true}}), {"tie_word_embeddings' is true"}},
         Refusal{"Unknown", Ling({{"pregate_inference", true}}), {"pregate_inference'", "no such"}}),
     NameOf);
 

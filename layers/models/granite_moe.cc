@@ -78,7 +78,6 @@ absl::Status ReadStateSpaceWidths(const ConfigReader& keys, ModelConfig& config)
 absl::Status ReadStateSpace(const ConfigReader& keys, ModelConfig& config) {
   RecurrentConfig& recurrent = config.recurrent;
   recurrent.kind = Recurrence::kStateSpace;
-  recurrent.group_norms = true;  // as Mamba-2; Transformers before 5.24 took all groups together
   recurrent.activation = config.activation;
   FM_RETURN_IF_ERROR(ReadStateSpaceWidths(keys, config));
   FM_ASSIGN_OR_RETURN(recurrent.key_heads, keys.Int("mamba_n_groups", 1, {1, 1 << 16}));

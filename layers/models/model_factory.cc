@@ -270,9 +270,6 @@ std::string_view WhyNotTensorParallel(const ModelConfig& config) {
     return "what each expert gives is normalised, and no rank has all of it";
   }
   if (config.recurrent_layers() == 0) return "";
-  if (config.recurrent.kind == Recurrence::kStateSpace && !config.recurrent.group_norms) {
-    return "its state spaces are normalised over all heads, and no rank has them all";
-  }
   if (config.recurrent.kind == Recurrence::kSelectiveScan) {
     return "its selective scans are steered by all channels, and no rank has them all";
   }

@@ -79,6 +79,10 @@ absl::Status Read(const ConfigSource& source, ModelConfig& config) {
   moe.expert_norms = true;
   FM_ASSIGN_OR_RETURN(moe.latent, keys.Int("moe_hidden_size", 4096, kWidthRange));
   FM_ASSIGN_OR_RETURN(moe.routed_scaling, keys.Number("routed_scaling_factor", 1.0, 0.0));
+  if (config.tied_embeddings) {
+    return keys.Wrong("tie_word_embeddings",
+                      "Transformers reads a head of its own whatever it says");
+  }
   // Of the router's logits as of those of the head.
   FM_ASSIGN_OR_RETURN(moe.router_scale, keys.Float("output_multiplier", 0.17677669f, 0.0));
   config.logits_scaling = 1.0f / moe.router_scale;

@@ -99,10 +99,10 @@ MUSE_SPARK = [
     ),
     _muse(
         "top-1",
-        "one expert of four, whose weight is the factor alone; tied, wide heads",
+        "one expert of four, whose weight is the factor alone; wide heads",
         _rope(10000.0) | {
             "num_hidden_layers": 3, "num_local_experts": 4, "num_experts_per_tok": 1,
-            "tie_word_embeddings": True, "head_dim": 16, "num_attention_heads": 2,
+            "head_dim": 16, "num_attention_heads": 2,
             "num_key_value_heads": 2, "output_multiplier": 1.5, "sliding_window": 3},
         dtype="BF16", shard_bytes=40000,
         matters=[{"num_experts_per_tok": 2}, {"sliding_window": 4}, {"output_multiplier": 1.0},

@@ -37,6 +37,7 @@ struct AttentionStep {
   RopeRows rope;
   RopeRows local_rope;                   // of LayerConfig::local_rope
   std::span<const float> temperature;    // [T], of q in layers without rotation; empty: none
+  std::span<const float> log_positions;  // [T], ln(position + 1); ModelConfig::query_scales
   std::span<const float> position_bias;  // AttentionParams::position_bias of all heads, and reach
   int64_t reach = 0;
   RecurrentState* state = nullptr;  // of layers that have one; null: the model has none

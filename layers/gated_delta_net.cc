@@ -33,6 +33,34 @@ DeltaColumns ColumnsByKind(const DeltaHeads& heads) {
           .a = {gates + heads.value_heads(), group}};
 }
 
+// Rows from `first` on of the matrix of a module, which has `rows`.
+struct Projection {
+  std::string module;
+  int64_t rows = 0;
+  int64_t first = 0;
+};
+
+// Where a checkpoint has them whose heads of each come together: in a matrix each, or in one.
+struct Kinds {
+  Projection qkv, z, b, a;
+};
+Kinds KindsOf(const DeltaHeads& heads, const RecurrentNames& names) {
+  if (names.qkvzba.empty()) {
+    return {.qkv = {names.qkv, heads.channels()},
+            .z = {names.z, heads.values()},
+            .b = {names.b, heads.value_heads()},
+            .a = {names.a, heads.value_heads()}};
+  }
+  const int64_t z = heads.channels();
+  const int64_t b = z + heads.values();
+  const int64_t a = b + heads.value_heads();
+  const int64_t all = a + heads.value_heads();
+  return {.qkv = {names.qkvzba, all},
+          .z = {names.qkvzba, all, z},
+          .b = {names.qkvzba, all, b},
+          .a = {names.qkvzba, all, a}};
+}
+
 }  // namespace
 
 DeltaHeads GatedDeltaNet::HeadsOf(const ModelConfig& config, int64_t key_heads) {
@@ -67,9 +95,9 @@ absl::StatusOr<std::unique_ptr<Attention>> GatedDeltaNet::Load(
 // b and a decide how long a state remembers: they are not rounded, as routers are not.
 absl::Status GatedDeltaNet::LoadInputs(ThreadPool& pool, WeightLoader& loader,
                                        const ModelConfig& config, const RecurrentNames& names) {
-  const auto rows = [&](const std::string& module, int64_t all, int64_t before, int64_t per_head) {
-    return TensorRef{.name = module + ".weight", .n = all, .k = config.hidden}.Rows(
-        before + first_unit() * per_head, own_units() * per_head);
+  const auto rows = [&](const Projection& all, int64_t before, int64_t per_head) {
+    return TensorRef{.name = all.module + ".weight", .n = all.rows, .k = config.hidden}.Rows(
+        all.first + before + first_unit() * per_head, own_units() * per_head);
   };
   const int64_t group = all_.group;
   const int64_t values = group * all_.value_dim;  // of a key head
@@ -77,16 +105,14 @@ absl::Status GatedDeltaNet::LoadInputs(ThreadPool& pool, WeightLoader& loader,
   std::vector<TensorRef> gates;
   if (!names.qkvz.empty()) {
     const int64_t per_head = 2 * all_.key_dim + 2 * values;
-    vectors = {rows(names.qkvz, all_.key_heads * per_head, 0, per_head)};
-    gates = {rows(names.ba, all_.key_heads * 2 * group, 0, 2 * group)};
+    vectors = {rows({names.qkvz, all_.key_heads * per_head}, 0, per_head)};
+    gates = {rows({names.ba, all_.key_heads * 2 * group}, 0, 2 * group)};
     params_.columns = ColumnsByHead(params_.heads);
   } else {
-    vectors = {rows(names.qkv, all_.channels(), 0, all_.key_dim),
-               rows(names.qkv, all_.channels(), all_.keys(), all_.key_dim),
-               rows(names.qkv, all_.channels(), 2 * all_.keys(), values),
-               rows(names.z, all_.values(), 0, values)};
-    gates = {rows(names.b, all_.value_heads(), 0, group),
-             rows(names.a, all_.value_heads(), 0, group)};
+    const auto [qkv, z, b, a] = KindsOf(all_, names);
+    vectors = {rows(qkv, 0, all_.key_dim), rows(qkv, all_.keys(), all_.key_dim),
+               rows(qkv, 2 * all_.keys(), values), rows(z, 0, values)};
+    gates = {rows(b, 0, group), rows(a, 0, group)};
     params_.columns = ColumnsByKind(params_.heads);
   }
   for (TensorRef& gate : gates) gate.exact = true;

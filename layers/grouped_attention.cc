@@ -18,7 +18,9 @@ GroupedAttention::GroupedAttention(const ModelConfig& config, int64_t layer,
       gate_function_(config.gate_softplus ? GateFunction::kSoftplus : GateFunction::kSigmoid),
       value_scale_(config.value_multiplier),
       clip_(config.clip_qkv),
-      gated_queries_(config.attention_gate == AttentionGate::kBehindQueries) {
+      gated_queries_(config.attention_gate == AttentionGate::kBehindQueries),
+      tempered_(!kind_.rope &&
+                (kind_.sliding_window == 0 || config.temperature.rule == TemperatureRule::kPower)) {
   const ColumnSplit kv_heads = KvHeadSplit(config, kind_, columns.size());
   // Heads that share keys and values.
   const int64_t queries = config.heads_of(kind_) / config.kv_heads_of(kind_);
@@ -82,6 +84,12 @@ absl::Status GroupedAttention::LoadGate(ThreadPool& pool, WeightLoader& loader,
   const TensorRef gate = {.name = names.gate + ".weight", .n = outputs.cols(), .k = config.hidden};
   FM_ASSIGN_OR_RETURN(gate_,
                       loader.Pack(pool, gate.Rows(outputs.begin(rank()), outputs.width(rank()))));
+  if (!config.gate_bias) return absl::OkStatus();
+  FM_ASSIGN_OR_RETURN(const std::vector<float> biases,
+                      loader.VectorPart(names.gate_bias, head_split_.cols(),
+                                        head_split_.begin(rank()), head_split_.width(rank())));
+  const auto gates = static_cast<size_t>(outputs.cols() / head_split_.cols());  // of a head
+  for (const float bias : biases) gate_bias_.insert(gate_bias_.end(), gates, bias);
   return absl::OkStatus();
 }
 
@@ -154,10 +162,17 @@ absl::Status GroupedAttention::LoadNorms(WeightLoader& loader, const ModelConfig
   if (config.value_norm) {
     v_norm_.assign(static_cast<size_t>(config.value_dim(kind_)), 1.0f);
   }
+  if (config.attended_norm) {
+    attended_norm_.assign(static_cast<size_t>(config.value_dim(kind_)), 1.0f);
+  }
   int64_t q_width = rotary_.head_dim;
   int64_t k_width = rotary_.head_dim;
   switch (config.qk_norm) {
     case QkNormKind::kNone:
+      return absl::OkStatus();
+    case QkNormKind::kUnit:
+      q_norm_.assign(static_cast<size_t>(q_width), 1.0f);
+      k_norm_ = q_norm_;
       return absl::OkStatus();
     case QkNormKind::kUnitAfterRope:
       if (kind_.rope) q_norm_.assign(static_cast<size_t>(q_width), 1.0f);
@@ -259,7 +274,7 @@ void GroupedAttention::Turn(LayerContext& ctx, const AttentionStep& step,
     const RopeRows& rope = kind_.local_rope ? step.local_rope : step.rope;
     ApplyRope(ctx.pool, rope.cos, rope.sin, rotary_, q);
     ApplyRope(ctx.pool, rope.cos, rope.sin, rotary_, k);
-  } else if (!step.temperature.empty() && kind_.sliding_window == 0) {
+  } else if (!step.temperature.empty() && tempered_) {
     ScaleRows(ctx.pool, step.temperature, q);
     if (mixes.cols > 0) ScaleRows(ctx.pool, step.temperature, mixes);
   }
@@ -270,7 +285,7 @@ void GroupedAttention::MultiplyByGate(LayerContext& ctx, ConstMatrix x, Matrix g
                                       Matrix attended) const {
   if (!gate_.empty()) {
     gate = ctx.workspace.GetMatrix(x.rows, gate_.n());
-    Gemm(ctx.pool, x, gate_, {}, ctx.workspace, gate);
+    Gemm(ctx.pool, x, gate_, gate_bias_, ctx.workspace, gate);
   }
   if (gate.rows == 0) return;
   if (gate_function_ == GateFunction::kSigmoid && gate.cols == attended.cols) {
@@ -303,6 +318,9 @@ void GroupedAttention::Attend(LayerContext& ctx, const AttentionStep& step, KvCa
     params.chosen = step.chosen;
   }
   PagedAttention(ctx.pool, params, step.sequences, projected.q, cache, ctx.workspace, attended);
+  if (!attended_norm_.empty()) {
+    HeadRmsNorm(ctx.pool, std::ssize(attended_norm_), attended_norm_, norm_eps_, attended);
+  }
   MultiplyByGate(ctx, x, projected.gate, attended);
 }
 

@@ -61,18 +61,20 @@ class GroupedAttention final : public UniformAttention {
   std::vector<PackedMatrix> qkv_;                 // one matrix, or several where their types differ
   std::vector<float> qkv_bias_;                   // empty: none
   std::vector<float> q_norm_, k_norm_;            // [head_dim], [columns of all heads], or empty
-  std::vector<float> v_norm_;                     // [value_dim] of ones, or empty
+  std::vector<float> v_norm_, attended_norm_;     // [value_dim] of ones, or empty
   std::vector<float> key_scales_;                 // [columns of this rank's keys] or empty
   std::vector<float> sinks_;                      // [heads of this rank] or empty
   DistanceProfiles profiles_;                     // RelativeConfig
   std::optional<ResidualConvolution> convolution_;  // of keys and values
   std::optional<BlockIndexer> indexer_;             // LayerConfig::indexer; or, of pools:
   std::optional<MeanIndexer> pools_;
-  PackedMatrix gate_;  // [columns of this rank's heads, or the heads, H] or empty
+  PackedMatrix gate_;             // [columns of this rank's heads, or the heads, H] or empty
+  std::vector<float> gate_bias_;  // [outputs of gate_] or empty
   GateFunction gate_function_ = GateFunction::kSigmoid;
   float value_scale_ = 1;
   float clip_ = 0;              // 0: none
   bool gated_queries_ = false;  // AttentionGate::kBehindQueries
+  bool tempered_ = false;       // TemperatureConfig
 };
 
 }  // namespace folkmoot

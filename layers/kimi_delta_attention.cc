@@ -7,7 +7,7 @@
 namespace folkmoot {
 namespace {
 
-// q, k, v and b of all heads, then what the narrow matrices give: a and z.
+// q, k, v and b of all heads, then what the narrow matrices give, where there are any: a and z.
 DeltaColumns ColumnsOfKeyDecays(const DeltaHeads& heads) {
   const int64_t keys = heads.keys();
   const int64_t gates = 2 * keys + heads.values();
@@ -57,16 +57,17 @@ absl::Status KimiDeltaAttention::LoadInputs(ThreadPool& pool, WeightLoader& load
   };
   const std::array<TensorRef, 3> vectors = {rows(names.q, dim), rows(names.k, dim),
                                             rows(names.v, dim)};
-  std::array<TensorRef, 1> betas = {rows(names.b, 1)};
-  betas[0].exact = true;
+  std::vector<TensorRef> exact = {rows(names.b, 1)};
+  if (names.a_low.empty()) exact.push_back(rows(names.a, dim));
+  for (TensorRef& ref : exact) ref.exact = true;
   FM_RETURN_IF_ERROR(LoadProjections(pool, loader, vectors, /*biased=*/false));
-  FM_RETURN_IF_ERROR(LoadProjections(pool, loader, betas, /*biased=*/false));
-  FM_ASSIGN_OR_RETURN(decays_, LoadLowRank(pool, loader, config.hidden, names.a_low, names.a,
-                                           /*exact=*/true));
-  FM_ASSIGN_OR_RETURN(gates_, LoadLowRank(pool, loader, config.hidden, names.z_low, names.z,
-                                          /*exact=*/false));
-  decays_.first = params_.columns.a.first;
-  gates_.first = params_.columns.z.first;
+  FM_RETURN_IF_ERROR(LoadProjections(pool, loader, exact, /*biased=*/false));
+  if (names.a_low.empty()) {
+    const std::array<TensorRef, 1> gates = {rows(names.z, dim)};
+    FM_RETURN_IF_ERROR(LoadProjections(pool, loader, gates, /*biased=*/false));
+  } else {
+    FM_RETURN_IF_ERROR(LoadLowRanks(pool, loader, config.hidden, names));
+  }
   const int64_t first = first_unit() * dim;
   const int64_t width = own_units() * dim;
   const std::pair<int64_t, int64_t> channels[] = {
@@ -75,6 +76,17 @@ absl::Status KimiDeltaAttention::LoadInputs(ThreadPool& pool, WeightLoader& load
       loader, config.recurrent, {names.q_convolution, names.k_convolution, names.v_convolution},
       all_.channels(), channels));
   params_.convolution = convolution();
+  return absl::OkStatus();
+}
+
+absl::Status KimiDeltaAttention::LoadLowRanks(ThreadPool& pool, WeightLoader& loader,
+                                              int64_t hidden, const RecurrentNames& names) {
+  FM_ASSIGN_OR_RETURN(decays_,
+                      LoadLowRank(pool, loader, hidden, names.a_low, names.a, /*exact=*/true));
+  FM_ASSIGN_OR_RETURN(gates_,
+                      LoadLowRank(pool, loader, hidden, names.z_low, names.z, /*exact=*/false));
+  decays_.first = params_.columns.a.first;
+  gates_.first = params_.columns.z.first;
   return absl::OkStatus();
 }
 
@@ -107,15 +119,18 @@ absl::Status KimiDeltaAttention::LoadGates(WeightLoader& loader, const Recurrent
 void KimiDeltaAttention::Attend(LayerContext& ctx, const AttentionStep& step, KvCache&,
                                 ConstMatrix x, Matrix attended) const {
   const int64_t keys = params_.heads.keys();
-  const Matrix projected = ctx.workspace.GetMatrix(x.rows, gates_.first + keys);
-  ProjectInto(ctx, x, projected.Columns(0, decays_.first));
-  const Workspace::Position mark = ctx.workspace.Mark();
-  const Matrix low = ctx.workspace.GetMatrix(x.rows, all_.key_dim);
-  for (const LowRank* const both : {&decays_, &gates_}) {
-    Gemm(ctx.pool, x, both->in, {}, ctx.workspace, low);
-    Gemm(ctx.pool, low, both->out, {}, ctx.workspace, projected.Columns(both->first, keys));
+  const bool narrow = !decays_.in.empty();
+  const Matrix projected = ctx.workspace.GetMatrix(x.rows, params_.columns.z.first + keys);
+  ProjectInto(ctx, x, narrow ? projected.Columns(0, decays_.first) : projected);
+  if (narrow) {
+    const Workspace::Position mark = ctx.workspace.Mark();
+    const Matrix low = ctx.workspace.GetMatrix(x.rows, all_.key_dim);
+    for (const LowRank* const both : {&decays_, &gates_}) {
+      Gemm(ctx.pool, x, both->in, {}, ctx.workspace, low);
+      Gemm(ctx.pool, low, both->out, {}, ctx.workspace, projected.Columns(both->first, keys));
+    }
+    ctx.workspace.Release(mark);
   }
-  ctx.workspace.Release(mark);
   FM_CHECK(step.state != nullptr);
   GatedDeltaRule(ctx.pool, params_, step.sequences, projected, *step.state, ctx.workspace,
                  attended);

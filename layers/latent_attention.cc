@@ -8,9 +8,10 @@ namespace folkmoot {
 
 LatentAttention::LatentAttention(const ModelConfig& config, int64_t layer, ColumnExchange& columns)
     : UniformAttention(layer, columns),
-      dims_(config.latent),
+      dims_(config.latent_of(config.layers[static_cast<size_t>(layer)])),
       neighbours_(config.rope.neighbours),
       turns_(config.layers[static_cast<size_t>(layer)].rope),
+      caches_(ModelConfig::caches(config.layers[static_cast<size_t>(layer)])),
       head_split_(KvHeadSplit(config, columns.size())) {
   FM_CHECK(config.kv_heads == config.heads);
   heads_ = head_split_.Times(dims_.value_dim);
@@ -26,6 +27,12 @@ absl::StatusOr<std::unique_ptr<Attention>> LatentAttention::Load(
   FM_RETURN_IF_ERROR(a->LoadQueries(pool, loader, config, names));
   FM_RETURN_IF_ERROR(a->LoadKeys(pool, loader, config, names));
   FM_RETURN_IF_ERROR(a->LoadGateAndSinks(pool, loader, config, names));
+  if (config.query_scales) {
+    const ColumnSplit& heads = a->head_split_;
+    FM_ASSIGN_OR_RETURN(a->query_scale_,
+                        QueryScale::Load(loader, names.q_scale, config.heads,
+                                         heads.begin(a->rank()), heads.width(a->rank())));
+  }
   if (config.layers[static_cast<size_t>(layer)].indexer) {
     FM_ASSIGN_OR_RETURN(a->indexer_, LightningIndexer::Load(pool, loader, config, layer, names));
   }
@@ -54,13 +61,7 @@ absl::Status LatentAttention::LoadQueries(ThreadPool& pool, WeightLoader& loader
 
 absl::Status LatentAttention::LoadKeys(ThreadPool& pool, WeightLoader& loader,
                                        const ModelConfig& config, const AttentionNames& names) {
-  const int64_t latent = dims_.kv_rank + dims_.rope_dim;
-  FM_ASSIGN_OR_RETURN(
-      kv_a_, loader.Pack(pool, {.name = names.kv_a + ".weight", .n = latent, .k = config.hidden}));
-  if (config.qkv_bias) {
-    FM_ASSIGN_OR_RETURN(kv_a_bias_, loader.Vector(names.kv_a + ".bias", latent));
-  }
-  FM_ASSIGN_OR_RETURN(kv_a_norm_, loader.Vector(names.kv_a_norm + ".weight", dims_.kv_rank));
+  if (caches_) FM_RETURN_IF_ERROR(LoadLatents(pool, loader, config, names));
   const int64_t rows = dims_.nope_dim + dims_.value_dim;  // of a head in kv_b
   const TensorRef kv_b = {
       .name = names.kv_b + ".weight", .n = config.heads * rows, .k = dims_.kv_rank};
@@ -75,13 +76,27 @@ absl::Status LatentAttention::LoadKeys(ThreadPool& pool, WeightLoader& loader,
   return absl::OkStatus();
 }
 
+absl::Status LatentAttention::LoadLatents(ThreadPool& pool, WeightLoader& loader,
+                                          const ModelConfig& config, const AttentionNames& names) {
+  const int64_t latent = dims_.kv_rank + dims_.rope_dim;
+  FM_ASSIGN_OR_RETURN(
+      kv_a_, loader.Pack(pool, {.name = names.kv_a + ".weight", .n = latent, .k = config.hidden}));
+  if (config.qkv_bias) {
+    FM_ASSIGN_OR_RETURN(kv_a_bias_, loader.Vector(names.kv_a + ".bias", latent));
+  }
+  FM_ASSIGN_OR_RETURN(kv_a_norm_, loader.Vector(names.kv_a_norm + ".weight", dims_.kv_rank));
+  return absl::OkStatus();
+}
+
 absl::Status LatentAttention::LoadGateAndSinks(ThreadPool& pool, WeightLoader& loader,
                                                const ModelConfig& config,
                                                const AttentionNames& names) {
   if (config.attention_gate == AttentionGate::kOwn) {
-    const TensorRef gate = {.name = names.gate + ".weight", .n = heads_.cols(), .k = config.hidden};
+    const ColumnSplit& outputs = config.gate_per_head ? head_split_ : heads_;
+    const TensorRef gate = {
+        .name = names.gate + ".weight", .n = outputs.cols(), .k = config.hidden};
     FM_ASSIGN_OR_RETURN(gate_,
-                        loader.Pack(pool, gate.Rows(heads_.begin(rank()), heads_.width(rank()))));
+                        loader.Pack(pool, gate.Rows(outputs.begin(rank()), outputs.width(rank()))));
   }
   if (!config.layers[static_cast<size_t>(layer())].sinks) return absl::OkStatus();
   FM_ASSIGN_OR_RETURN(sinks_,
@@ -142,15 +157,18 @@ Matrix LatentAttention::Absorbed(LayerContext& ctx, ConstMatrix q) const {
 
 void LatentAttention::Attend(LayerContext& ctx, const AttentionStep& step, KvCache& cache,
                              ConstMatrix x, Matrix attended) const {
-  const Matrix latents = Latents(ctx, step.rope, x);
-  StoreKv(ctx.pool, params_.layer, step.sequences, latents, latents.Columns(0, dims_.kv_rank),
-          cache);
+  if (caches_) {
+    const Matrix latents = Latents(ctx, step.rope, x);
+    StoreKv(ctx.pool, params_.layer, step.sequences, latents, latents.Columns(0, dims_.kv_rank),
+            cache);
+  }
   const ConstMatrix low = LowQueries(ctx, x);
   if (indexer_) indexer_->Choose(ctx, step, x, low.Columns(0, dims_.q_rank));
   AttentionParams params = params_;
   params.chosen = step.chosen;
   const Matrix q = Queries(ctx, step.rope, low);
   if (!step.temperature.empty()) ScaleRows(ctx.pool, step.temperature, q);
+  if (query_scale_) query_scale_->Apply(ctx, step.log_positions, q);
   const Matrix absorbed = Absorbed(ctx, q);
   const Matrix sums = ctx.workspace.GetMatrix(x.rows, params_.heads * dims_.kv_rank);
   PagedAttention(ctx.pool, params, step.sequences, absorbed, cache, ctx.workspace, sums);
@@ -165,7 +183,11 @@ void LatentAttention::Attend(LayerContext& ctx, const AttentionStep& step, KvCac
   if (gate_.empty()) return;
   const Matrix gate = ctx.workspace.GetMatrix(x.rows, gate_.n());
   Gemm(ctx.pool, x, gate_, {}, ctx.workspace, gate);
-  MultiplySigmoid(ctx.pool, gate, attended);
+  if (gate.cols == attended.cols) {
+    MultiplySigmoid(ctx.pool, gate, attended);
+  } else {
+    MultiplyGates(ctx.pool, GateFunction::kSigmoid, gate, attended);
+  }
 }
 
 }  // namespace folkmoot

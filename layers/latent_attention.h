@@ -8,9 +8,14 @@
 // same as decode: one form has one set of bits.
 //
 // In A.X-K2 what a head gives is multiplied with sigmoids of outputs that stand behind its query,
-// in Hunyuan 4 with those of a matrix of their own (AttentionGate::kOwn), and heads have sinks.
+// in Hunyuan 4 with those of a matrix of their own (AttentionGate::kOwn), and heads have sinks; in
+// Ling 3 this matrix has one output for all numbers of a head.
 // Sparse attention (IndexerConfig) is the same over the keys that an indexer has chosen, of this
 // layer or of one before.
+//
+// In Mistral Large 4 queries are scaled by the position (layers/query_scale.h), layers without
+// rotation have no shared key (LatentConfig::whole_without_rope), and a layer may read the latents
+// of another (LayerConfig::kv_layer), of which it makes keys and values of its own.
 //
 // Over several ranks every one keeps the whole cache and some of the heads.
 #pragma once
@@ -22,6 +27,7 @@
 #include "layers/attention.h"
 #include "layers/lightning_indexer.h"
 #include "layers/norm.h"
+#include "layers/query_scale.h"
 
 namespace folkmoot {
 
@@ -38,6 +44,8 @@ class LatentAttention final : public UniformAttention {
                            const AttentionNames& names);
   absl::Status LoadKeys(ThreadPool& pool, WeightLoader& loader, const ModelConfig& config,
                         const AttentionNames& names);
+  absl::Status LoadLatents(ThreadPool& pool, WeightLoader& loader, const ModelConfig& config,
+                           const AttentionNames& names);
   absl::Status LoadGateAndSinks(ThreadPool& pool, WeightLoader& loader, const ModelConfig& config,
                                 const AttentionNames& names);
   void Attend(LayerContext& ctx, const AttentionStep& step, KvCache& cache, ConstMatrix x,
@@ -56,22 +64,24 @@ class LatentAttention final : public UniformAttention {
   // q as it meets latents, [T, heads of this rank * (kv_rank + rope_dim)].
   Matrix Absorbed(LayerContext& ctx, ConstMatrix q) const;
 
-  LatentConfig dims_;
+  LatentConfig dims_;  // of this layer
   bool neighbours_ = false;
   bool turns_ = true;       // LayerConfig::rope
+  bool caches_ = true;      // latents of its own
   ColumnSplit head_split_;  // heads of all ranks
   AttentionParams params_;
   PackedMatrix q_a_;                 // [q_rank, H], or empty
   std::vector<float> q_a_bias_;      // empty: none
   std::vector<float> q_a_norm_;      // [q_rank]
   PackedMatrix q_b_;                 // [this rank's heads * query_width, of LowQueries]
-  PackedMatrix kv_a_;                // [kv_rank + rope_dim, H]
+  PackedMatrix kv_a_;                // [kv_rank + rope_dim, H], or empty
   std::vector<float> kv_a_bias_;     // empty: none
   std::vector<float> kv_a_norm_;     // [kv_rank]
   std::vector<PackedMatrix> key_;    // of each head of this rank [kv_rank, nope_dim]
   std::vector<PackedMatrix> value_;  // and [value_dim, kv_rank]
-  PackedMatrix gate_;                // [this rank's columns of heads_, H]; AttentionGate::kOwn
-  std::vector<float> sinks_;         // of its heads; empty: none
+  PackedMatrix gate_;  // [this rank's columns of heads_, or the heads, H]; AttentionGate::kOwn
+  std::vector<float> sinks_;  // of its heads; empty: none
+  std::optional<QueryScale> query_scale_;
   std::optional<LightningIndexer> indexer_;
 };
 

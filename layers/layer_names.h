@@ -30,6 +30,11 @@ struct NgramNames {
   std::string multipliers, sizes, offsets;
 };
 
+// Of ModelConfig::query_scales, whole, [heads] each (layers/query_scale.h).
+struct QueryScaleNames {
+  std::string scale, bias;
+};
+
 struct AttentionNames {
   std::string q, k, v, o;      // modules
   std::string qkv;             // one module in place of the three, rows of q, k and v; empty: none
@@ -42,15 +47,17 @@ struct AttentionNames {
   // Residual convolutions of k and v, modules, [channels, 1, rows]; and of RelativeConfig what
   // mixes profiles, a module of rows for all heads, and these, whole, [profiles, extent].
   std::string k_convolution, v_convolution, mixes, profiles;
-  std::string gate;  // module; AttentionGate::kOwn
+  std::string gate;       // module; AttentionGate::kOwn
+  std::string gate_bias;  // [heads]; ModelConfig::gate_bias
   // Latent attention, modules: q where it is of low rank, its norm, and what makes q of it; the
   // same of keys and values, whose first matrix has the shared rotated key too.
   std::string q_a, q_a_norm, q_b;
   std::string kv_a, kv_a_norm, kv_b;
-  // Of an indexer, modules: q, from the latent of q or the hidden state, one key, norms of both,
-  // and weights of heads; or rows of q and then of the key in one (Qwen4-Exp).
+  // Of an indexer, modules: q, from the latent of q or the hidden state, one key, norms of both, or
+  // of that state, and weights of heads; or rows of q and then of the key in one (Qwen4-Exp).
   std::string index_q, index_k, index_q_norm, index_k_norm, index_weights;
   std::string index_qk;
+  QueryScaleNames q_scale, index_q_scale;
   // IndexerConfig::pool, whole: what weighs the keys of a pool, [head_dim, H], and its biases by
   // place, [pool, head_dim].
   std::string index_pool_gates, index_pool_bias;
@@ -63,13 +70,14 @@ struct AttentionNames {
   std::string kv, router, experts_q, experts_o, experts_bias;
 };
 
-// Mixers with a state (RecurrentConfig). Modules of the delta rule's projections, in one matrix of
-// two or each by itself (an empty qkvz says which); other mixers have one.
+// Mixers with a state (RecurrentConfig). Modules of the delta rule's projections, in one matrix, in
+// two, or each by itself (the names that are not empty say which); other mixers have one.
 struct RecurrentNames {
+  std::string qkvzba;        // rows of all q, all k, all v, all z, all b and all a
   std::string qkvz, ba;      // rows of one key head after the other: q, k, v, z; b, a
   std::string qkv, z, b, a;  // all q, all k, all v
   // Of Kimi Delta Attention: in place of qkv, with a convolution each; and the matrices in front of
-  // a and z.
+  // a and z, both empty where there are none (Ling 3).
   std::string q, k, v;
   std::string q_convolution, k_convolution, v_convolution;
   std::string a_low, z_low;
@@ -139,6 +147,8 @@ struct MoeNames {
   std::string weight_scales;          // [E]; MoeConfig::weight_scales
   std::string weight_scale;           // [1]; MoeConfig::weight_scale
   std::string latent_in, latent_out;  // modules [L, H] and [H, L]; MoeConfig::latent
+  std::string latent_norm;            // module, of rows behind the first; empty: there is none
+  std::string expert_norm;            // module; MoeConfig::expert_norms
   std::string shared_gate;            // [1, H]: its sigmoid gate; empty: it has none
 };
 
@@ -150,6 +160,7 @@ struct RowScaleNames {
 // Of what a part of a layer gives, and of the stream that it joins.
 struct ResidualNames {
   RowScaleNames given, stream;
+  std::string gate = {};  // whole, [H]; ResidualConfig::gate_temperature
 };
 
 struct LayerNames {
@@ -177,7 +188,7 @@ struct LayerNames {
   std::string attention_convolution, ffn_convolution, dense_scale;
   HyperNames attention_streams, ffn_streams;       // ModelConfig::hyper
   NgramNames ngrams;                               // LayerConfig::ngrams
-  ResidualNames attention_residual, ffn_residual;  // ResidualConfig::learned
+  ResidualNames attention_residual, ffn_residual;  // ResidualConfig
   // ModelConfig::layer_inputs, modules [P, H], [H, P] and [H]; and layer_scalars, [1].
   std::string input_gate, input_projection, input_post_norm;
   std::string scalar;
@@ -193,9 +204,10 @@ struct EndNames {
   std::string encoder_embedding = {}, decoder_embedding = {};
   // ModelConfig::layer_inputs: [its vocabulary, layers * P], and modules [layers * P, H] and [P].
   std::string input_embedding = {}, input_projection = {}, input_norm = {};
-  std::string embedding_norm = {};     // module; ModelConfig::embedding_norm
+  std::string embedding_norm = {};     // module, or empty; ModelConfig::embedding_norm
   HyperNames streams = {};             // ModelConfig::hyper
   RowScaleNames embedding_scale = {};  // ResidualConfig::learned
+  std::string frequencies = {};        // [pairs]; ModelConfig::learned_frequencies
 };
 
 AttentionNames UsualAttentionNames(const std::string& prefix);

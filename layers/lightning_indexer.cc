@@ -19,12 +19,11 @@ absl::StatusOr<LightningIndexer> LightningIndexer::Load(ThreadPool& pool, Weight
                                                         const AttentionNames& names) {
   LightningIndexer indexer;
   indexer.dims_ = config.indexer;
+  indexer.turns_ = config.layers[static_cast<size_t>(layer)].rope;
   indexer.place_ = config.indexers_before(layer);
   indexer.tracks_ = PoolTracks(config, layer);
   const IndexerConfig& dims = config.indexer;
-  FM_ASSIGN_OR_RETURN(indexer.q_, loader.Pack(pool, {.name = names.index_q + ".weight",
-                                                     .n = dims.heads * dims.head_dim,
-                                                     .k = config.latent.q_rank}));
+  FM_RETURN_IF_ERROR(indexer.LoadQueries(pool, loader, config, names));
   FM_ASSIGN_OR_RETURN(indexer.k_, loader.Pack(pool, {.name = names.index_k + ".weight",
                                                      .n = dims.head_dim,
                                                      .k = config.hidden}));
@@ -39,6 +38,23 @@ absl::StatusOr<LightningIndexer> LightningIndexer::Load(ThreadPool& pool, Weight
                                                            .exact = true}));
   if (dims.pool > 0) FM_RETURN_IF_ERROR(indexer.LoadPools(pool, loader, config.hidden, names));
   return indexer;
+}
+
+absl::Status LightningIndexer::LoadQueries(ThreadPool& pool, WeightLoader& loader,
+                                           const ModelConfig& config, const AttentionNames& names) {
+  const int64_t inputs = dims_.of_hidden ? config.hidden : config.latent.q_rank;
+  FM_ASSIGN_OR_RETURN(q_, loader.Pack(pool, {.name = names.index_q + ".weight",
+                                             .n = dims_.heads * dims_.head_dim,
+                                             .k = inputs}));
+  if (dims_.of_hidden) {
+    FM_ASSIGN_OR_RETURN(q_norm_, loader.Vector(names.index_q_norm + ".weight", inputs));
+    FM_ASSIGN_OR_RETURN(q_norm_bias_, loader.Vector(names.index_q_norm + ".bias", inputs));
+  }
+  if (config.query_scales) {
+    FM_ASSIGN_OR_RETURN(query_scale_,
+                        QueryScale::Load(loader, names.index_q_scale, dims_.heads, 0, dims_.heads));
+  }
+  return absl::OkStatus();
 }
 
 absl::Status LightningIndexer::LoadPools(ThreadPool& pool, WeightLoader& loader, int64_t hidden,
@@ -70,11 +86,25 @@ WindowCompressor::Tracks LightningIndexer::PoolTracks(const ModelConfig& config,
 
 void LightningIndexer::Turn(LayerContext& ctx, const RopeRows& rope, Matrix heads) const {
   const int64_t turning = 2 * rope.cos.cols;
-  if (turning == 0) return;
+  if (!turns_ || turning == 0) return;
   const RotaryPart part = {.head_dim = dims_.head_dim,
                            .first = dims_.turns_last ? dims_.head_dim - turning : 0,
                            .neighbours = dims_.neighbours};
   ApplyRope(ctx.pool, rope.cos, rope.sin, part, heads);
+}
+
+Matrix LightningIndexer::Queries(LayerContext& ctx, const AttentionStep& step, ConstMatrix x,
+                                 ConstMatrix low) const {
+  const Matrix q = ctx.workspace.GetMatrix(x.rows, q_.n());
+  if (dims_.of_hidden) {
+    const Matrix normed = ctx.workspace.GetMatrix(x.rows, x.cols);
+    LayerNorm(ctx.pool, x, q_norm_, q_norm_bias_, dims_.norm_eps, normed);
+    low = normed;
+  }
+  Gemm(ctx.pool, low, q_, {}, ctx.workspace, q);
+  if (query_scale_) query_scale_->Apply(ctx, step.log_positions, q);
+  Turn(ctx, step.rope, q);
+  return q;
 }
 
 void LightningIndexer::KeepPools(LayerContext& ctx, const AttentionStep& step, ConstMatrix x,
@@ -115,9 +145,7 @@ void LightningIndexer::Choose(LayerContext& ctx, const AttentionStep& step, Cons
     StoreKv(ctx.pool, place_, step.sequences, keys, keys.Columns(0, 0), *step.index_keys);
   }
   if (step.chosen != nullptr) {
-    const Matrix q = ctx.workspace.GetMatrix(x.rows, q_.n());
-    Gemm(ctx.pool, low, q_, {}, ctx.workspace, q);
-    Turn(ctx, step.rope, q);
+    const Matrix q = Queries(ctx, step, x, low);
     const Matrix weights = ctx.workspace.GetMatrix(x.rows, dims_.heads);
     Gemm(ctx.pool, x, weights_, {}, ctx.workspace, weights);
     Scale(ctx.pool, InverseRoot(dims_.heads), weights);

@@ -13,12 +13,18 @@
 // are pools, and tokens behind the last full one are seen beside them. Semantics: Transformers'
 // modeling_glm5_next.py.
 //
+// In Mistral Large 4 (IndexerConfig::of_hidden) queries come from the hidden state behind a
+// LayerNorm, and are scaled by the position (layers/query_scale.h); indexers of layers that do not
+// rotate do not, either. Semantics: Transformers' modeling_mistral_large4.py.
+//
 // Over several ranks each has all of it: they choose alike.
 #pragma once
 
+#include <optional>
 #include <vector>
 
 #include "layers/attention.h"
+#include "layers/query_scale.h"
 #include "layers/window_compressor.h"
 
 namespace folkmoot {
@@ -32,7 +38,7 @@ class LightningIndexer {
 
   // Keeps the keys of x [T, H] in step.index_keys, or, of pools, in step.rows, and, where
   // step.chosen says that some query has more keys than it may see, chooses for all. `low` [T,
-  // q_rank]: the normalised latent of q.
+  // q_rank]: the normalised latent of q, which is not read where queries come from x.
   void Choose(LayerContext& ctx, const AttentionStep& step, ConstMatrix x, ConstMatrix low) const;
   // What the indexers of a model keep of pools, one after the other; empty: it has none.
   static std::vector<RowPages::Track> TracksOf(const ModelConfig& config, DType dtype,
@@ -43,6 +49,11 @@ class LightningIndexer {
  private:
   absl::Status LoadPools(ThreadPool& pool, WeightLoader& loader, int64_t hidden,
                          const AttentionNames& names);
+  absl::Status LoadQueries(ThreadPool& pool, WeightLoader& loader, const ModelConfig& config,
+                           const AttentionNames& names);
+  // [T, heads * head_dim], turned.
+  Matrix Queries(LayerContext& ctx, const AttentionStep& step, ConstMatrix x,
+                 ConstMatrix low) const;
   // Heads of queries, or the key, where they turn.
   void Turn(LayerContext& ctx, const RopeRows& rope, Matrix heads) const;
   // Makes keys of the pools that these tokens close.
@@ -52,9 +63,13 @@ class LightningIndexer {
                    ConstMatrix weights) const;
 
   IndexerConfig dims_;
+  bool turns_ = true;  // LayerConfig::rope
   int64_t place_ = 0;  // among indexers: in the cache of keys
   WindowCompressor::Tracks tracks_;
-  PackedMatrix q_;             // [heads * head_dim, q_rank]
+  std::vector<float> q_norm_;  // [H], of x; empty: queries come from the latent
+  std::vector<float> q_norm_bias_;
+  PackedMatrix q_;  // [heads * head_dim, q_rank or H]
+  std::optional<QueryScale> query_scale_;
   PackedMatrix k_;             // [head_dim, H]
   std::vector<float> k_norm_;  // [head_dim]
   std::vector<float> k_norm_bias_;

@@ -18,10 +18,9 @@ Mamba2::Mamba2(const ModelConfig& config, int64_t layer, ColumnExchange& columns
     : RecurrentMixer(config, layer, config.recurrent.values() / config.recurrent.key_heads,
                      columns),
       all_(HeadsOf(config, config.recurrent.key_heads)) {
-  const bool by_group = config.recurrent.group_norms;
   params_ = {.layer = config.place_in_kind(layer),
              .heads = HeadsOf(config, own_units()),
-             .norm_width = by_group ? all_.values() / all_.groups : all_.values(),
+             .norm_width = all_.values() / all_.groups,
              .norm_eps = config.rms_norm_eps};
 }
 

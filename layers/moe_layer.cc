@@ -29,6 +29,7 @@ absl::StatusOr<MoeLayer> MoeLayer::Load(ThreadPool& pool, WeightLoader& loader,
                                         const MoeNames& names, const ExpertPlacement& placement,
                                         int rank, ColumnExchange& columns) {
   MoeLayer layer(columns);
+  layer.router_scale_ = config.moe.router_scale;
   layer.router_softcap_ = config.moe.router_softcap;
   layer.output_scale_ = config.moe.output_scale;
   layer.outputs_ = config.moe.outputs();
@@ -40,6 +41,11 @@ absl::StatusOr<MoeLayer> MoeLayer::Load(ThreadPool& pool, WeightLoader& loader,
                                                     placement, rank, columns));
   if (config.moe.latent > 0) {
     FM_RETURN_IF_ERROR(layer.LoadLatent(pool, loader, config, names));
+  }
+  if (config.moe.expert_norms) {
+    FM_ASSIGN_OR_RETURN(layer.expert_norm_,
+                        Norm::LoadLate(loader, config, names.expert_norm, config.expert_width()));
+    layer.expert_norm_->set_eps(config.post_norm_eps.value_or(config.rms_norm_eps));
   }
   if (config.moe.output_bias) {
     FM_ASSIGN_OR_RETURN(layer.output_bias_, loader.VectorPart(names.output_bias, config.hidden,
@@ -121,6 +127,9 @@ absl::Status MoeLayer::LoadLatent(ThreadPool& pool, WeightLoader& loader, const 
   FM_ASSIGN_OR_RETURN(latent_in_, loader.Pack(pool, in));
   FM_ASSIGN_OR_RETURN(latent_out_,
                       loader.Pack(pool, out.Rows(output_.begin(rank), output_.width(rank))));
+  if (!names.latent_norm.empty()) {
+    FM_ASSIGN_OR_RETURN(latent_norm_, Norm::Load(loader, config, names.latent_norm, latent));
+  }
   if (!config.mlp_bias) return absl::OkStatus();
   FM_ASSIGN_OR_RETURN(latent_in_bias_, loader.Vector(names.latent_in + ".bias", latent));
   FM_ASSIGN_OR_RETURN(latent_out_bias_, LoadBiasOf(loader, out, output_, rank));
@@ -179,6 +188,7 @@ ConstMatrix MoeLayer::ExpertRows(LayerContext& ctx, ConstMatrix x) const {
   if (latent_in_.empty()) return x;
   const Matrix rows = ctx.workspace.GetMatrix(x.rows, latent_in_.n());
   Gemm(ctx.pool, x, latent_in_, latent_in_bias_, ctx.workspace, rows);
+  if (latent_norm_) latent_norm_->Apply(ctx, rows, rows);
   return rows;
 }
 
@@ -202,6 +212,7 @@ absl::StatusOr<Routing> MoeLayer::Route(LayerContext& ctx, const ForwardBatch& b
   } else {
     Gemm(ctx.pool, x, router_, {}, ctx.workspace, logits);
   }
+  if (router_scale_ != 1.0f) Scale(ctx.pool, router_scale_, logits);
   if (router_softcap_ > 0) SoftCap(ctx.pool, router_softcap_, logits);
   FM_ASSIGN_OR_RETURN(const Routing routing, moe_router_.Route(ctx, batch, logits));
   for (size_t i = 0; !weight_scales_.empty() && i < routing.weight.size(); ++i) {
@@ -234,6 +245,7 @@ absl::StatusOr<Matrix> MoeLayer::Forward(LayerContext& ctx, const ForwardBatch& 
   const Matrix expert_out =
       ctx.workspace.GetMatrix(expert_batch.rows.rows, combined_.width(columns_->rank()));
   experts_->Down(ctx, expert_batch, expert_hidden, expert_out);
+  if (expert_norm_) expert_norm_->Apply(ctx, expert_out, expert_out);
   FM_RETURN_IF_ERROR(dispatcher_->StartCombine(expert_out, *handle_));
   if (!alone) FinishShared(ctx, shared);
   FM_ASSIGN_OR_RETURN(const Matrix out, Combine(ctx, x.rows, label));

@@ -9,7 +9,7 @@
 // some columns of every expert, and adds up its own columns of the result.
 //
 // Experts may have a width of their own (MoeConfig::latent): one matrix makes their rows of x,
-// another what they give together [T, H] again; gate and shared expert read x.
+// perhaps with a norm, another what they give together [T, H] again; gate and shared expert read x.
 #pragma once
 
 #include <array>
@@ -26,6 +26,7 @@
 #include "layers/layer_context.h"
 #include "layers/layer_names.h"
 #include "layers/moe_router.h"
+#include "layers/norm.h"
 #include "layers/router_network.h"
 #include "parallel/dispatcher.h"
 #include "runtime/model_config.h"
@@ -101,7 +102,9 @@ class MoeLayer {
   // rank's columns of what turns their sums back.
   PackedMatrix latent_in_, latent_out_;
   std::vector<float> latent_in_bias_, latent_out_bias_;
-  float router_softcap_ = 0;  // MoeConfig
+  std::optional<Norm> latent_norm_, expert_norm_;
+  float router_scale_ = 1;  // MoeConfig
+  float router_softcap_ = 0;
   float output_scale_ = 1;
 };
 

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <utility>
 
 namespace folkmoot {
 namespace {
@@ -24,14 +25,30 @@ absl::StatusOr<std::vector<float>> RmsNormWeights(WeightLoader& loader, NormKind
 
 absl::StatusOr<Norm> Norm::Load(WeightLoader& loader, const ModelConfig& config,
                                 const std::string& module, int64_t n) {
+  return Load(loader, config, config.norm, module, n);
+}
+
+absl::StatusOr<Norm> Norm::Load(WeightLoader& loader, const ModelConfig& config, NormKind kind,
+                                const std::string& module, int64_t n) {
   Norm norm;
-  norm.kind_ = config.norm;
   norm.eps_ = config.rms_norm_eps;
+  if (module.empty()) {
+    norm.weight_.assign(static_cast<size_t>(n), 1.0f);
+    return norm;
+  }
+  norm.kind_ = kind;
   const std::string name = module.ends_with(".scale") ? module : module + ".weight";
-  FM_ASSIGN_OR_RETURN(norm.weight_, RmsNormWeights(loader, config.norm, name, n));
-  if (config.norm == NormKind::kLayer && config.norm_bias) {
+  FM_ASSIGN_OR_RETURN(norm.weight_, RmsNormWeights(loader, kind, name, n));
+  if (kind == NormKind::kLayer && config.norm_bias) {
     FM_ASSIGN_OR_RETURN(norm.bias_, loader.Vector(module + ".bias", n));
   }
+  return norm;
+}
+
+absl::StatusOr<Norm> Norm::LoadLate(WeightLoader& loader, const ModelConfig& config,
+                                    const std::string& module, int64_t n) {
+  FM_ASSIGN_OR_RETURN(Norm norm, Load(loader, config, module, n));
+  norm.first_ = std::exchange(norm.weight_, std::vector<float>(static_cast<size_t>(n), 1.0f));
   return norm;
 }
 
@@ -82,11 +99,13 @@ void Norm::ApplyGate(LayerContext& ctx, Matrix y) const {
 void Norm::ApplyAlone(ThreadPool& pool, ConstMatrix x, Matrix out) const {
   if (weight_.empty()) return CopyRows(x, out);
   if (kind_ == NormKind::kLayer) return LayerNorm(pool, x, weight_, bias_, eps_, out);
-  RmsNorm(pool, x, weight_, eps_, out);
+  if (!first_.empty()) ShiftScale(pool, x, {}, first_, out);
+  RmsNorm(pool, first_.empty() ? x : ConstMatrix(out), weight_, eps_, out);
 }
 
 void Norm::AddApplyAlone(ThreadPool& pool, ConstMatrix delta, float factor, Matrix residual,
                          Matrix out) const {
+  FM_CHECK(first_.empty());  // it is never before a part of a layer
   if (kind_ != NormKind::kLayer && !weight_.empty()) {
     return AddRmsNorm(pool, delta, factor, weight_, eps_, residual, out);
   }

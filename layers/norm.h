@@ -17,9 +17,15 @@ class Norm {
  public:
   Norm() = default;  // leaves rows as they are
   // `module` + ".weight" (and ".bias") are vectors [n], or `module` itself is, where it ends in
-  // ".scale" (Grok-1).
+  // ".scale" (Grok-1). Empty: an RMSNorm without weights.
   static absl::StatusOr<Norm> Load(WeightLoader& loader, const ModelConfig& config,
                                    const std::string& module, int64_t n);
+  // The same of another kind than ModelConfig::norm.
+  static absl::StatusOr<Norm> Load(WeightLoader& loader, const ModelConfig& config, NormKind kind,
+                                   const std::string& module, int64_t n);
+  // An RMSNorm of x times the weights, of which nothing else is multiplied.
+  static absl::StatusOr<Norm> LoadLate(WeightLoader& loader, const ModelConfig& config,
+                                       const std::string& module, int64_t n);
 
   // With a gate of ModelConfig::norm_gate_rank: y * sigmoid(W_up silu(W_down y)) for y of the norm.
   // `module` + ".norm", ".W_down" and ".W_up" are modules.
@@ -45,7 +51,8 @@ class Norm {
   NormKind kind_ = NormKind::kRms;
   float eps_ = 0;
   std::vector<float> weight_;
-  std::vector<float> bias_;  // empty: none
+  std::vector<float> bias_;   // empty: none
+  std::vector<float> first_;  // what x is multiplied with; empty: nothing
   std::optional<GatedFfnWeights> gate_;
 };
 

@@ -38,6 +38,7 @@ absl::StatusOr<const ConfigFamily*> FamilyOf(std::span<const ConfigFamily* const
   const auto is = [](std::string_view name, std::string_view one, std::string_view other) {
     return name == one || (!other.empty() && name == other);
   };
+  const ConfigFamily* wrong_type = nullptr;
   for (const ConfigFamily* family : families) {
     const bool named = !architectures.empty() &&
                        is(architectures[0], family->architecture, family->other_architecture);
@@ -45,11 +46,13 @@ absl::StatusOr<const ConfigFamily*> FamilyOf(std::span<const ConfigFamily* const
     const std::string_view other = architectures.empty() ? "" : family->other_model_type;
     const bool typed = model_type && is(*model_type, family->model_type, other);
     if (architectures.empty() ? !typed : !named) continue;
-    if (model_type && !typed) {
-      return keys.Wrong("model_type",
-                        fmt::format("{} is '{}'", family->architecture, family->model_type));
-    }
-    return family;
+    if (typed || !model_type) return family;
+    // A family may name, as Transformers does, the class of another that runs it, too.
+    if (wrong_type == nullptr) wrong_type = family;
+  }
+  if (wrong_type != nullptr) {
+    return keys.Wrong("model_type",
+                      fmt::format("{} is '{}'", wrong_type->architecture, wrong_type->model_type));
   }
   if (architectures.empty()) return keys.Wrong("model_type", known);
   return InvalidArgument("{}: architecture '{}' is not supported; {}", file, architectures[0],
@@ -331,6 +334,14 @@ bool ModelConfig::uniform_heads() const {
     return heads_of(layer) == heads && kv_heads_of(layer) == kv_heads &&
            head_dim_of(layer) == head_dim;
   });
+}
+
+LatentConfig ModelConfig::latent_of(const LayerConfig& layer) const {
+  LatentConfig own = latent;
+  if (layer.rope || !latent.whole_without_rope) return own;
+  own.nope_dim += own.rope_dim;
+  own.rope_dim = 0;
+  return own;
 }
 
 int64_t ModelConfig::cache_numbers() const {

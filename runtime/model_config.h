@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "runtime/dtype.h"
+#include "runtime/mixer_config.h"
 #include "runtime/ops/gemm.h"
 #include "runtime/rope_config.h"
 #include "runtime/status.h"
@@ -44,7 +45,7 @@ struct LayerConfig {
   int64_t kv_heads = 0;        // where not ModelConfig::kv_heads (MiMo-V2)
   int64_t head_dim = 0;        // where not ModelConfig::head_dim (Gemma 4)
   bool keys_are_values = false;  // v is what k is before its norm and rotation (Gemma 4)
-  int64_t kv_layer = -1;         // whose keys and values it reads (Gemma 4); -1: it has its own
+  int64_t kv_layer = -1;         // whose keys and values, or latents, it reads; -1: it has its own
   int64_t intermediate = 0;      // of the dense FFN, where not ModelConfig::intermediate
   bool sinks = false;            // AttentionParams::sinks
   // Of kCompressed: tokens of an entry; 0: it sees its window alone. Entries of overlapping windows
@@ -102,7 +103,9 @@ struct MoeConfig {
   bool weight_scales = false;   // weights are multiplied with a factor of each expert (Gemma 4)
   bool weight_scale = false;    // or all of a layer with one (Inkling)
   float router_softcap = 0.0f;  // logits become cap * tanh(logit / cap) (Laguna); 0: they stay
-  float output_scale = 1.0f;    // of the sum of chosen and shared experts (Cohere)
+  float router_scale = 1.0f;    // what logits are multiplied with (Muse Spark)
+  bool expert_norms = false;    // what each expert gives is normalised, by ModelConfig::late_norms
+  float output_scale = 1.0f;    // of the sum of chosen and shared experts (Cohere, Beam)
   // Of published gates with capacity: places of an expert, or, where the fraction is above 0, that
   // part of the tokens; and who comes first.
   int64_t capacity = 0;
@@ -115,149 +118,40 @@ struct MoeConfig {
 
 // RMSNorm on q and k: of each head, or of all heads of a token together (OLMoE), before RoPE; of
 // each head after it (Hunyuan); the same without weights, in layers that rotate (Llama 4); without
-// weights before it, where keys are multiplied with a number of their head (ZAYA1).
+// weights before it, where keys are multiplied with a number of their head (ZAYA1), or are not
+// (Muse Spark).
 enum class QkNormKind : uint8_t {
   kNone,
   kHeads,
   kRows,
   kHeadsAfterRope,
   kUnitAfterRope,
-  kUnitScaledKeys
+  kUnitScaledKeys,
+  kUnit
 };
 
 // kRmsPlusOne multiplies with 1 + weight (Gemma).
 enum class NormKind : uint8_t { kRms, kRmsPlusOne, kLayer };
 
-// Multi-head latent attention (DeepSeek-V2, section 2.1): keys and values of a token are made from
-// one vector of kv_rank numbers, and all heads share one rotated key.
-struct LatentConfig {
-  int64_t q_rank = 0;  // 0: q comes from the hidden state in one step
-  int64_t kv_rank = 0;
-  int64_t nope_dim = 0;  // of q and k per head that do not turn
-  int64_t rope_dim = 0;
-  int64_t value_dim = 0;
-  // Of the norms of low-rank vectors, whatever rms_norm_eps is, where none says else.
-  float norm_eps = 1e-6f;
-  float q_scale = 1.0f;  // of the normalised low-rank vectors (LongCat)
-  float kv_scale = 1.0f;
-  // What heads give is multiplied with sigmoids of outputs behind their queries, all of which are
-  // made of the low-rank vector after its norm and before it (A.X-K2).
-  bool gated = false;
-};
-
-// Sparse attention: a query sees the top_k keys that score best by heads of an indexer, of which as
-// many numbers turn as of those of attention (DeepSeek-V3.2; layers/lightning_indexer.h).
-struct IndexerConfig {
-  int64_t top_k = 0;  // 0: attention is not sparse
-  int64_t heads = 0;
-  int64_t head_dim = 0;     // also of its one key per token
-  bool neighbours = false;  // see RopeConfig
-  bool turns_last = false;  // the last numbers of a head turn, not the first (Hunyuan 4)
-  float norm_eps = 1e-6f;   // of the norm of keys, whatever rms_norm_eps is, where none says else
-  // Each head chooses for one head of keys, and blocks of so many keys, top_k in all, of which the
-  // last local_blocks are always some (MiniMax-M3; layers/block_indexer.h). 0: keys one by one.
-  int64_t block = 0;
-  int64_t local_blocks = 0;
-  // So many tokens, one behind the other, have one key, and are chosen together, top_k in all, a
-  // multiple; those behind the last full pool are seen beside them (GLM-5.3-Flash). 0: each token
-  // has its own. Of attention that is not latent, the mean of theirs alone (Qwen4-Exp;
-  // layers/mean_indexer.h).
-  int64_t pool = 0;
-
-  // Keys that a query sees at most; one with as many before it sees all.
-  int64_t most() const { return pool > 0 ? top_k + pool - 1 : top_k; }
-};
-
-// DeepSeek-V4's attention (layers/compressed_attention.h): a token has one row of head_dim numbers,
-// key and value of all heads; windows of the past become entries, which are such rows, too
-// (LayerConfig::compression). What heads give goes through two matrices, the first of which is one
-// for each group of heads.
-struct CompressedConfig {
-  int64_t q_rank = 0;
-  int64_t output_groups = 0;
-  int64_t output_rank = 0;  // of a group
-  IndexerConfig indexer;    // of layers with overlapping windows
-};
-
-// What keeps a state of fixed size per sequence in place of keys and values: linear attention by
-// the gated delta rule (Qwen3-Next; runtime/ops/delta_rule.h), the state space of Mamba-2 (Granite
-// 4, Nemotron-H; runtime/ops/state_space.h), a convolution of few rows alone (LFM2;
-// runtime/ops/short_convolution.h), the selective scan of Mamba (Jamba;
-// runtime/ops/selective_scan.h), or linear attention that forgets at a fixed pace (MiniMax-01;
-// runtime/ops/lightning_attention.h). Of convolved attention it stands beside them: q and k of all
-// layers with Mixer::kAttention go through two convolutions (ZAYA1; layers/convolved_projection.h);
-// of residual convolutions, too: k, v, and what attention and FFN give go through one each
-// (Inkling; layers/residual_convolution.h).
-enum class Recurrence : uint8_t {
-  kDeltaRule,
-  kStateSpace,
-  kShortConvolution,
-  kSelectiveScan,
-  kLightning,
-  kConvolvedAttention,
-  kResidualConvolutions
-};
-
-struct RecurrentConfig {
-  Recurrence kind = Recurrence::kDeltaRule;
-  int64_t kernel = 0;       // rows that the causal convolution sees
-  int64_t head_kernel = 0;  // of convolved attention: and the second one, within each head
-  // A state space has key_heads groups of B and C, and value_heads heads, with a state of key_dim
-  // by value_dim numbers each. A short convolution has no heads, a selective scan one of value_dim
-  // channels with key_dim numbers each, lightning attention as many of each, of the same size.
-  int64_t key_heads = 0;
-  int64_t value_heads = 0;
-  int64_t key_dim = 0;  // of a head
-  int64_t value_dim = 0;
-  int64_t step_rank = 0;      // numbers that the steps of a selective scan are made from
-  bool kernel_bias = false;   // of the convolution
-  bool bias = false;          // of the projections in and out
-  bool group_norms = false;   // each group of a state space is normalised by itself
-  bool key_decays = false;    // of a delta rule, one for each number of a key (Kimi)
-  bool sigmoid_gate = false;  // of the norm behind a delta rule; else silu (Qwen4-Exp)
-  // Of their logarithms, which are this times a sigmoid (GLM-5.3-Flash); 0: there is none, and they
-  // follow a softplus.
-  float decay_bound = 0.0f;
-  // Behind the convolution, of which a short one has none, or of q, k and v of lightning attention.
-  Activation activation = Activation::kSilu;
-
-  int64_t values() const { return value_heads * value_dim; }
-};
-
-// MiniMax-01: the stream behind a part of a layer is what the part read, after its norm, times
-// `kept`, and what it gave, times `added`. What the stream was before the norm ends there.
+// The stream behind a part of a layer is the stream before it times `kept`, and what the part gave
+// times `added`.
 struct ResidualFactors {
   float kept = 1.0f;
   float added = 1.0f;
 };
 struct ResidualConfig {
-  bool of_norm = false;  // else the stream stays, and residual_multiplier is what outputs count
-  ResidualFactors attention, recurrent, ffn;  // by what the part is
+  // MiniMax-01: what a part read, after its norm, is what is kept; what the stream was before the
+  // norm ends there. Else the stream stays, and residual_multiplier is what outputs count.
+  bool of_norm = false;
+  ResidualFactors attention, recurrent, ffn;  // of of_norm, by what the part is
+  // Of the n-th part, the embedding being the first: kept sqrt((n - 1) / n), added 1 / sqrt(n), so
+  // that the stream does not grow with depth (Beam).
+  bool by_depth = false;
   // The stream and what parts give are shifted and scaled by learned vectors before they are added
   // up, and embeddings are, too (ZAYA1; layers/learned_residual.h).
   bool learned = false;
-};
-
-// What heads give is multiplied with sigmoids: of a matrix of their own (Trinity), or of outputs
-// that stand behind the queries of each head in theirs (Qwen3-Next).
-enum class AttentionGate : uint8_t { kNone, kOwn, kBehindQueries };
-
-// q of layers without rotation (Llama 4), and of latent attention (Mistral 4), is multiplied with
-// 1 + scale * ln(1 + floor((position + ahead) / floor)), or, of layers without a window where it is
-// smooth (Inkling), with 1 + scale * ln(max(1, (position + ahead) / floor)).
-struct TemperatureConfig {
-  float scale = 0.0f;  // 0: it is not
-  float floor = 1.0f;
-  int64_t ahead = 1;
-  bool smooth = false;
-};
-
-// Attention scores have a term for the distance of the key, which each query mixes out of learned
-// profiles over distances below `extent`, or below the window of its layer (Inkling;
-// AttentionParams::profiles).
-struct RelativeConfig {
-  int64_t profiles = 0;  // 0: there is no such term
-  int64_t extent = 0;
+  // Or a learned gate of this temperature mixes the two (Muse Spark; the same); 0: none does.
+  float gate_temperature = 0.0f;
 };
 
 // The encoder of a model that has one (T5, NLLB). Its layers come first in ModelConfig::layers, and
@@ -288,7 +182,11 @@ struct ModelConfig {
   bool norm_bias = false;   // of LayerNorm
   bool input_norms = true;  // of what attention and FFN read; else they read the stream (OLMo 2)
   bool post_norms = false;  // also of what attention and FFN give, before it is added (Gemma 2)
-  bool expert_post_norms = false;  // only of what layers with experts give (A.X-K1)
+  bool expert_post_norms = false;      // only of what layers with experts give (A.X-K1)
+  std::optional<float> post_norm_eps;  // of post norms, where they have another (Muse Spark)
+  // Those behind FFN multiply with their weights before they normalise (Muse Spark).
+  bool late_norms = false;
+  std::optional<NormKind> final_norm;  // the last norm, where it is of another kind
   // What norms before attention and before experts give is multiplied with the sigmoid of a network
   // of so many hidden numbers that reads it (A.X-K2); 0: it is not.
   int64_t norm_gate_rank = 0;
@@ -306,18 +204,23 @@ struct ModelConfig {
   float residual_multiplier = 1.0f;
   float logits_scaling = 1.0f;
   float attention_multiplier = 0.0f;
+  // Heads of latent attention and of its indexers multiply their queries with scale * ln(position +
+  // 1) + bias, learned for each (Mistral Large 4; layers/query_scale.h).
+  bool query_scales = false;
   float clip_qkv = 0.0f;           // q, k and v are clamped to +- this; 0: they are not
   float attention_softcap = 0.0f;  // AttentionParams::softcap
   float logits_softcap = 0.0f;     // the same of logits; 0: none
   int64_t value_head_dim = 0;      // of heads with keys of their own; 0: head_dim (MiMo-V2)
   float value_multiplier = 1.0f;   // of v
   bool value_norm = false;         // each head of v is normalised, without weights (Gemma 4)
+  bool attended_norm = false;      // the same of what each head gives (Muse Spark)
   AttentionGate attention_gate = AttentionGate::kNone;
   bool gate_per_head = false;   // of kOwn: one output for all numbers of a head
   bool gate_softplus = false;   // of kOwn: softplus, not sigmoid
+  bool gate_bias = false;       // of kOwn: a number of each head is added to its gates (Beam)
   bool head_bias = false;       // of the output head
   int64_t scored_vocab = 0;     // tokens that can be predicted, the first ones; 0: all
-  bool embedding_norm = false;  // embeddings are normalised (Inkling)
+  bool embedding_norm = false;  // embeddings are normalised (Inkling, Muse Spark)
   float swiglu_limit = 0.0f;    // of all SwiGLU that is clamped; 0: see LayerConfig::expert_limit
   // A second embedding of each token has so many numbers for each layer, which it adds to the
   // stream by way of a gate (Gemma 4; layers/models/layer_inputs.h); 0: there is none.
@@ -345,6 +248,8 @@ struct ModelConfig {
   RelativeConfig relative;
   DType dtype = DType::kF32;  // as config.json says; tensors may differ
   RopeConfig rope;
+  // Its frequencies are multiplied with e^a for learned numbers a (Mistral Large 4).
+  bool learned_frequencies = false;
   std::optional<RopeConfig> local_rope;  // of LayerConfig::local_rope
   std::vector<LayerConfig> layers;
   MoeConfig moe;  // experts == 0 for dense families
@@ -397,6 +302,7 @@ struct ModelConfig {
   int64_t head_dim_of(const LayerConfig& layer) const {
     return layer.head_dim > 0 ? layer.head_dim : head_dim;
   }
+  LatentConfig latent_of(const LayerConfig& layer) const;
   int64_t value_dim(const LayerConfig& layer) const {
     if (latent.kv_rank > 0) return latent.value_dim;
     return value_head_dim > 0 ? value_head_dim : head_dim_of(layer);
@@ -406,7 +312,7 @@ struct ModelConfig {
     return latent.kv_rank > 0 ? 1 : kv_heads_of(layer);
   }
   int64_t cache_key_dim(const LayerConfig& layer) const {
-    return latent.kv_rank > 0 ? latent.kv_rank + latent.rope_dim : head_dim_of(layer);
+    return latent.kv_rank > 0 ? latent.kv_rank + latent_of(layer).rope_dim : head_dim_of(layer);
   }
   int64_t cache_value_dim(const LayerConfig& layer) const {
     return latent.kv_rank > 0 ? latent.kv_rank : value_dim(layer);

@@ -3,6 +3,7 @@
 
 #include <cmath>
 #include <set>
+#include <utility>
 
 #include "runtime/json_text.h"
 
@@ -35,6 +36,15 @@ std::string WantedNumber(double above) {
                            : fmt::format("it must be a number greater than {}", above);
 }
 
+// Transformers 5 writes {"__float__": "Infinity"} for numbers that JSON does not have. Called for
+// each object as it ends, since a walk over all of them would follow any depth.
+void UntagNonNumber(json& object) {
+  const auto tagged = object.find("__float__");
+  if (tagged == object.end() || object.size() != 1) return;
+  json number = std::move(*tagged);
+  object = std::move(number);
+}
+
 }  // namespace
 
 absl::StatusOr<json> ParseConfigJson(std::string_view text, std::string_view file) {
@@ -42,7 +52,10 @@ absl::StatusOr<json> ParseConfigJson(std::string_view text, std::string_view fil
   std::string twice;
   const json::parser_callback_t check = [&](int, json::parse_event_t event, json& value) {
     if (event == json::parse_event_t::object_start) keys.emplace_back();
-    if (event == json::parse_event_t::object_end) keys.pop_back();
+    if (event == json::parse_event_t::object_end) {
+      keys.pop_back();
+      UntagNonNumber(value);
+    }
     if (event == json::parse_event_t::key) {
       const auto& key = value.get_ref<const std::string&>();
       if (!keys.back().insert(key).second && twice.empty()) twice = key;
@@ -71,8 +84,8 @@ std::string ShowJson(const json& value) {
 
 std::string_view ConfigReader::Spelled(std::string_view key) const {
   for (const KeyAlias& alias : aliases_) {
-    if (alias.usual != key) continue;
-    return alias.both && !object_.contains(alias.own) ? alias.usual : alias.own;
+    if (alias.usual != key || (alias.both && !object_.contains(alias.own))) continue;
+    return alias.own;
   }
   return key;
 }

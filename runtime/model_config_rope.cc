@@ -218,7 +218,7 @@ absl::StatusOr<double> ReadTheta(const ConfigReader& top, const ConfigReader& ro
   constexpr double kAbove = 1.0;  // at 1 every frequency would be the same
   FM_ASSIGN_OR_RETURN(const auto inner, rope.OptionalNumber("rope_theta", kAbove));
   FM_ASSIGN_OR_RETURN(const auto outer, top.OptionalNumber("rope_theta", kAbove));
-  if (inner && outer && *inner != *outer) {
+  if (inner && outer && *inner != *outer && *outer != default_theta) {
     return rope.Wrong("rope_theta", fmt::format("it contradicts the top-level rope_theta {}; "
                                                 "keep one of the two",
                                                 *outer));

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 #include <numbers>
+#include <utility>
 
 #include "runtime/check.h"
 
@@ -103,6 +104,12 @@ Rope::Rope(const RopeConfig& config, int64_t head_dim, int64_t max_positions)
   for (int64_t i = 0; i < rotary_dim_ / 2; ++i) inverse_.push_back(Frequency(i, 1));
 }
 
+void Rope::MultiplyFrequencies(std::vector<float> factors) {
+  FM_CHECK(std::ssize(factors) == rotary_dim_ / 2);
+  factors_ = std::move(factors);
+  for (int64_t i = 0; i < rotary_dim_ / 2; ++i) inverse_[static_cast<size_t>(i)] = Frequency(i, 1);
+}
+
 bool Rope::Stretched(int64_t length) const {
   switch (config_.type) {
     case RopeType::kDynamic:
@@ -115,6 +122,11 @@ bool Rope::Stretched(int64_t length) const {
 }
 
 float Rope::Frequency(int64_t i, int64_t length) const {
+  const float plain = PlainFrequency(i, length);
+  return factors_.empty() ? plain : plain * factors_[static_cast<size_t>(i)];
+}
+
+float Rope::PlainFrequency(int64_t i, int64_t length) const {
   const auto index = static_cast<size_t>(i);
   const float scale = PositionScale(config_.theta, i, rotary_dim_);
   switch (config_.type) {

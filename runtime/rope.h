@@ -16,11 +16,13 @@ namespace folkmoot {
 // stretched.
 double YarnMscale(double factor, double mscale);
 
-// Immutable after construction; any thread.
+// Immutable once its frequencies are right; any thread.
 class Rope {
  public:
   // Of a head_dim of 0 nothing turns, and cos and sin have no columns.
   Rope(const RopeConfig& config, int64_t head_dim, int64_t max_positions);
+  // One factor for each pair, of all lengths (ModelConfig::learned_frequencies).
+  void MultiplyFrequencies(std::vector<float> factors);
 
   int64_t rotary_dim() const { return rotary_dim_; }
   // What cos and sin are multiplied by, within the original context.
@@ -37,8 +39,9 @@ class Rope {
  private:
   // Whether sequences of this length leave the original context of a length-dependent stretching.
   bool Stretched(int64_t length) const;
-  // The inverse frequency of pair i.
+  // The inverse frequency of pair i, and that before the factors.
   float Frequency(int64_t i, int64_t length) const;
+  float PlainFrequency(int64_t i, int64_t length) const;
 
   RopeConfig config_;
   int64_t rotary_dim_;
@@ -46,6 +49,7 @@ class Rope {
   float scaling_ = 1.0f;
   float stretched_scaling_ = 1.0f;  // beyond the original context
   std::vector<float> inverse_;      // for lengths up to the original context
+  std::vector<float> factors_;      // empty: none
 };
 
 }  // namespace folkmoot

@@ -26,6 +26,8 @@ NAMES = {
     "aria": "Aria (its text model)",
     "axk1": "A.X-K1",
     "axk2": "A.X-K2",
+    "bailing_hybrid": "Ling 3",
+    "beam": "Beam",
     "cohere2_moe": "Cohere North Mini Code",
     "dbrx": "DBRX",
     "deepseek_v2": "DeepSeek-V2, V2.5, Coder-V2, V2-Lite",
@@ -37,6 +39,7 @@ NAMES = {
     "ernie4_5_vl_moe": "ERNIE 4.5 VL (its text model)",
     "exaone_moe": "K-EXAONE",
     "flex_olmo": "FlexOlmo",
+    "flint": "Flint",
     "gemma": "Gemma",
     "gemma2": "Gemma 2",
     "gemma3_text": "Gemma 3 (text)",
@@ -56,13 +59,16 @@ NAMES = {
     "hunyuan_v1_moe": "Hunyuan-A13B",
     "hy_v3": "Hunyuan 3",
     "hy_v4": "Hunyuan 4",
+    "hy_v4_vl": "Hunyuan 4 that looks at pictures (its text model)",
     "inkling_mm_model": "Inkling (its text model)",
     "inkling_text": "Inkling's text model alone",
     "jamba": "Jamba 1.5, 1.7, Reasoning",
     "jetmoe": "JetMoE",
     "kimi_k25": "Kimi-K2.5 (its text model)",
     "kimi_linear": "Kimi Linear",
+    "kolibri1": "Kolibri-1",
     "laguna": "Laguna XS, M",
+    "lara_mini": "Lara-4 Mini",
     "lfm2": "LFM2",
     "lfm2_moe": "LFM2 with experts",
     "llama": "Llama, SmolLM2, TinyLlama",
@@ -79,7 +85,9 @@ NAMES = {
     "minimax_text_01": "MiniMax-Text-01",
     "mistral3": "Mistral Small 4 (its text model)",
     "mistral4": "Mistral Small 4",
+    "mistral_large4": "Mistral Large 4 (its text model)",
     "mixtral": "Mixtral",
+    "muse_spark": "Muse Spark (its text model)",
     "nemotron_h": "Nemotron-H, Nemotron 3 Nano and Super",
     "nllb-moe": "NLLB-MoE (encoder and decoder)",
     "olmo2": "OLMo 2",
@@ -100,6 +108,8 @@ NAMES = {
     "qwen3_vl_moe": "Qwen3-VL with experts (its text model)",
     "qwen4_exp": "Qwen4-Exp (its text model)",
     "qwen4_exp_text": "Qwen4-Exp, text alone",
+    "sarvam_mla": "Sarvam-105B",
+    "sarvam_moe": "Sarvam-30B",
     "seed_oss": "Seed-OSS",
     "solar_open": "Solar Open",
     "step3p7": "Step-3.7-Flash (its text model), Step-3.5-Flash",
@@ -121,6 +131,10 @@ authors; it does not know Grok-1, whose goldens come from a published port ([REA
 
 Text needs a `tokenizer.json`. A directory without one, such as those with only a tiktoken file, runs with token ids until it is
 converted. Which vocabularies and chat templates were compared with Transformers: [tokenizers.md](tokenizers.md).
+
+Of the families with experts that Transformers 5.24 knows these are not here: Inkling 2 and its looped form, dots3.note, and what
+reads pages alone (Unlimited-OCR, DeepSeek-OCR 2). Doge's experts will not be: their router takes the logits of different tokens for
+one another, as Transformers says itself, so that what a token gets would depend on its company.
 
 Any key of a config.json that is not known to change nothing is honoured or refused by name; so are tensors that are missing
 or left over (`folkmoot inspect MODEL`). Layers for multi-token prediction are not read. Quantised checkpoints:

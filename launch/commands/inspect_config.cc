@@ -144,6 +144,7 @@ std::string_view QkNormText(QkNormKind kind) {
     case QkNormKind::kNone:
       return "";
     case QkNormKind::kHeads:
+    case QkNormKind::kUnit:
       return ", q/k norms";
     case QkNormKind::kRows:
       return ", q/k norms over all heads";
@@ -165,6 +166,7 @@ std::string AttentionText(const ModelConfig& config) {
   const auto lent = std::count_if(config.layers.begin(), config.layers.end(),
                                   [](const LayerConfig& layer) { return layer.kv_layer >= 0; });
   if (lent > 0) text += fmt::format(", {} layers read keys and values of others", lent);
+  if (config.query_scales) text += ", queries scaled by the position";
   if (config.sinks()) text += ", sinks";
   if (config.attention_gate != AttentionGate::kNone || config.latent.gated) text += ", gated";
   if (config.norm_gate_rank > 0) {
@@ -306,6 +308,8 @@ void AddConfigRows(const ModelConfig& config, KeyValues& table) {
   AddNgramRow(config, table);
   if (config.residual.of_norm) table.Add("residual", ResidualText(config));
   if (config.residual.learned) table.Add("residual", "shifted and scaled, as what joins it is");
+  if (config.residual.by_depth) table.Add("residual", "scaled by depth, as what joins it is");
+  if (config.residual.gate_temperature > 0) table.Add("residual", "mixed by learned gates");
   table.Add("attention", AttentionText(config));
   AddRecurrentRows(config, table);
   AddMoeRows(config, table);

@@ -10,9 +10,13 @@ constexpr std::string_view kOwnKeys[] = {"moe_num_shared_experts", "moe_intermed
                                          "moe_aux_loss_coeff", "moe_z_loss_coeff"};
 constexpr KeyAlias kAliases[] = {{"num_experts", "moe_num_experts"},
                                  {"num_experts_per_tok", "moe_topk"}};
-constexpr std::string_view kBesideText[] = {"vision_config",        "image_token_index",
-                                            "image_token_id",       "projector_patch_to_query_dict",
-                                            "vision_feature_layer", "ignore_index"};
+constexpr std::string_view kBesideText[] = {"vision_config",
+                                            "image_token_index",
+                                            "image_token_id",
+                                            "projector_patch_to_query_dict",
+                                            "vision_feature_layer",
+                                            "ignore_index",
+                                            "max_value_projector_patch_to_query_dict"};
 constexpr std::string_view kNotText[] = {"vision_tower.", "multi_modal_projector."};
 
 absl::Status Read(const ConfigSource& source, ModelConfig& config) {

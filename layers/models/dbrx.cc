@@ -28,13 +28,19 @@ constexpr std::string_view kOwnKeys[] = {kClip,
                                          "rope_theta",
                                          "resid_pdrop",
                                          "emb_pdrop",
+                                         "attn_config.architectures",
                                          "attn_config.attn_pdrop",
+                                         "attn_config.dtype",
+                                         "ffn_config.architectures",
+                                         "ffn_config.dtype",
                                          "ffn_config.moe_jitter_eps",
                                          "ffn_config.moe_loss_weight"};
 constexpr FixedKey kFixed[] = {{"attn_config.model_type", "\"\""},
                                {"ffn_config.model_type", "\"\""},
                                {"attn_config.model_type", "\"dbrx\""},
                                {"ffn_config.model_type", "\"dbrx\""},
+                               {"attn_config.is_encoder_decoder", "false"},
+                               {"ffn_config.is_encoder_decoder", "false"},
                                {"ffn_config.uniform_expert_assignment", "false"}};
 
 // The authors' base is that of attn_config, which Transformers 5 takes from outside of it.

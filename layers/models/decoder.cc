@@ -36,10 +36,32 @@ ConstMatrix Scaled(LayerContext& ctx, const std::optional<LearnedResidual>& resi
   return memory;
 }
 
-ResidualFactors FactorsOf(const ModelConfig& config, const LayerConfig& layer, bool ffn) {
-  if (!config.residual.of_norm) return {.added = config.residual_multiplier};
-  if (ffn) return config.residual.ffn;
-  return layer.mixer == Mixer::kRecurrent ? config.residual.recurrent : config.residual.attention;
+// Of the FFN of layer `index`, or of what mixes its tokens.
+ResidualFactors FactorsOf(const ModelConfig& config, size_t index, bool ffn) {
+  const ResidualConfig& residual = config.residual;
+  if (residual.by_depth) {
+    const double part = static_cast<double>(2 * (index + 1)) + (ffn ? 1.0 : 0.0);
+    return {.kept = static_cast<float>(std::sqrt((part - 1.0) / part)),
+            .added = static_cast<float>(1.0 / std::sqrt(part))};
+  }
+  if (!residual.of_norm) return {.added = config.residual_multiplier};
+  if (ffn) return residual.ffn;
+  const bool recurrent = config.layers[index].mixer == Mixer::kRecurrent;
+  return recurrent ? residual.recurrent : residual.attention;
+}
+
+// TemperatureConfig: of a query at `position`.
+float TemperatureAt(const TemperatureConfig& temperature, int64_t position) {
+  const float x = static_cast<float>(position + temperature.ahead) / temperature.floor;
+  switch (temperature.rule) {
+    case TemperatureRule::kSteps:
+      return std::log1p(std::floor(x)) * temperature.scale + 1.0f;
+    case TemperatureRule::kSmooth:
+      return std::log(std::max(x, 1.0f)) * temperature.scale + 1.0f;
+    case TemperatureRule::kPower:
+      break;
+  }
+  return std::exp(std::log1p(x) * temperature.scale);
 }
 
 }  // namespace
@@ -62,7 +84,6 @@ absl::Status DecoderModel::RunBlocks(LayerContext& ctx, const ForwardBatch& batc
   NormBefore(0).Apply(ctx, hidden, normed);
   for (size_t i = 0; i < blocks_.size(); ++i) {
     Block& block = blocks_[i];
-    const LayerConfig& layer = config_.layers[i];
     const Norm& next = NormBefore(i + 1);
     const Workspace::Position mark = ctx.workspace.Mark();
     if (block.attention) {
@@ -74,7 +95,7 @@ absl::Status DecoderModel::RunBlocks(LayerContext& ctx, const ForwardBatch& batc
         ConstMatrix given = PostNormed(ctx, block.attention_post_norm, attended, normed);
         given = Convolved(ctx, step, block.attention_convolution, given, normed);
         const ConstMatrix added = Scaled(ctx, block.attention_residual, given, hidden, normed);
-        Join(ctx, added, FactorsOf(config_, layer, false), block.feeds() ? block.ffn_norm : next,
+        Join(ctx, added, FactorsOf(config_, i, false), block.feeds() ? block.ffn_norm : next,
              stream);
       }
     }
@@ -92,7 +113,7 @@ absl::Status DecoderModel::RunBlocks(LayerContext& ctx, const ForwardBatch& batc
         End(ctx, i, stream);
         next.Apply(ctx, hidden, normed);
       } else {
-        Join(ctx, fed_back, FactorsOf(config_, layer, true), next, stream);
+        Join(ctx, fed_back, FactorsOf(config_, i, true), next, stream);
       }
     }
     if (watched) ctx.observer->OnLayerOutput(static_cast<int>(i), hidden);
@@ -108,8 +129,8 @@ void DecoderModel::Join(LayerContext& ctx, ConstMatrix output, const ResidualFac
     FM_CHECK(output.data != normed.data);  // no family has post norms, too
     for (int64_t t = 0; t < normed.rows; ++t)
       std::copy_n(normed.Row(t), normed.cols, hidden.Row(t));
-    Scale(ctx.pool, factors.kept, hidden);
   }
+  if (factors.kept != 1.0f) Scale(ctx.pool, factors.kept, hidden);
   next.AddApply(ctx, output, factors.added, hidden, normed);
 }
 
@@ -195,21 +216,25 @@ AttentionStep DecoderModel::StepOf(LayerContext& ctx, const ForwardBatch& batch)
   if (config_.indexers() > 0 && config_.indexer.block == 0) step.chosen = RoomForChosen(ctx, batch);
   if (local_rope_) step.local_rope = FillRope(ctx, batch, *local_rope_);
   if (config_.temperature.scale != 0) step.temperature = Temperatures(ctx, batch);
+  if (config_.query_scales) step.log_positions = LogPositions(ctx, batch);
   return step;
 }
 
 std::span<const float> DecoderModel::Temperatures(LayerContext& ctx,
                                                   const ForwardBatch& batch) const {
-  const TemperatureConfig& temperature = config_.temperature;
   const std::span<float> factors = ctx.workspace.Get<float>(batch.tokens());
   for (size_t t = 0; t < factors.size(); ++t) {
-    const auto position = static_cast<float>(batch.positions[t] + temperature.ahead);
-    const float floors = position / temperature.floor;
-    const float log =
-        temperature.smooth ? std::log(std::max(floors, 1.0f)) : std::log1p(std::floor(floors));
-    factors[t] = log * temperature.scale + 1.0f;
+    factors[t] = TemperatureAt(config_.temperature, batch.positions[t]);
   }
   return factors;
+}
+
+std::span<const float> DecoderModel::LogPositions(LayerContext& ctx, const ForwardBatch& batch) {
+  const std::span<float> logs = ctx.workspace.Get<float>(batch.tokens());
+  for (size_t t = 0; t < logs.size(); ++t) {
+    logs[t] = std::log(static_cast<float>(int64_t{batch.positions[t]} + 1));
+  }
+  return logs;
 }
 
 // Null where no query of the step has more keys before it than it may see.

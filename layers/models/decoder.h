@@ -95,7 +95,9 @@ class DecoderModel : public Model {
   absl::Status LoadBlock(const LayerNames& names, WeightLoader& loader, int64_t index,
                          const ExpertPlacement& placement, int expert_rank, ThreadPool& pool);
   absl::Status LoadEnds(const EndNames& names, WeightLoader& loader, ThreadPool& pool);
+  absl::Status LoadFrequencies(const EndNames& names, WeightLoader& loader);
   void ForbidUnscored(int64_t begin, int64_t width);
+  absl::Status LoadPostNorms(const LayerNames& names, WeightLoader& loader, int64_t index);
   absl::Status LoadResiduals(const LayerNames& names, WeightLoader& loader, Block& block) const;
   absl::Status LoadConvolutions(const LayerNames& names, WeightLoader& loader, int64_t index);
   absl::StatusOr<ExpertNorms> LoadExpertNorms(const LayerNames& names, WeightLoader& loader) const;
@@ -106,6 +108,7 @@ class DecoderModel : public Model {
   absl::Status MakeColumns(const ModelOptions& options);
   AttentionStep StepOf(LayerContext& ctx, const ForwardBatch& batch);
   std::span<const float> Temperatures(LayerContext& ctx, const ForwardBatch& batch) const;
+  static std::span<const float> LogPositions(LayerContext& ctx, const ForwardBatch& batch);
   const ChosenKeys* RoomForChosen(LayerContext& ctx, const ForwardBatch& batch);
   static RopeRows FillRope(LayerContext& ctx, const ForwardBatch& batch, const Rope& rope);
   // Of what the first part of block `index` reads, or, behind the last block, the head.

@@ -203,6 +203,7 @@ absl::Status DecoderModel::LoadLayers(const Family& family, WeightLoader& loader
   if (config_.hyper.streams > 0) {
     FM_ASSIGN_OR_RETURN(streams_head_, HyperHead::Load(pool, loader, config_, names.streams));
   }
+  if (config_.learned_frequencies) FM_RETURN_IF_ERROR(LoadFrequencies(names, loader));
   return LoadEnds(names, loader, pool);
 }
 
@@ -224,12 +225,7 @@ absl::Status DecoderModel::LoadBlock(const LayerNames& names, WeightLoader& load
   if (config_.input_norms && layer.ffn && !config_.parallel_blocks) {
     FM_ASSIGN_OR_RETURN(block.ffn_norm, read_norm(names.ffn_norm, layer.moe));
   }
-  if (config_.post_norms) {
-    FM_ASSIGN_OR_RETURN(block.attention_post_norm, norm(names.attention_post_norm));
-  }
-  if (config_.post_norms || (config_.expert_post_norms && layer.moe)) {
-    FM_ASSIGN_OR_RETURN(block.ffn_post_norm, norm(names.ffn_post_norm));
-  }
+  FM_RETURN_IF_ERROR(LoadPostNorms(names, loader, index));
   if (layer.mixer != Mixer::kNone) {
     FM_ASSIGN_OR_RETURN(block.attention,
                         LoadAttention(pool, loader, config_, index, names, *columns_));
@@ -244,7 +240,7 @@ absl::Status DecoderModel::LoadBlock(const LayerNames& names, WeightLoader& load
     FM_ASSIGN_OR_RETURN(block.ngrams,
                         NgramInputs::Load(pool, loader, config_, index, names.ngrams));
   }
-  if (config_.residual.learned) FM_RETURN_IF_ERROR(LoadResiduals(names, loader, block));
+  FM_RETURN_IF_ERROR(LoadResiduals(names, loader, block));
   if (config_.residual_convolutions()) {
     FM_RETURN_IF_ERROR(LoadConvolutions(names, loader, index));
   }
@@ -272,8 +268,35 @@ absl::Status DecoderModel::LoadBlock(const LayerNames& names, WeightLoader& load
   return absl::OkStatus();
 }
 
+absl::Status DecoderModel::LoadPostNorms(const LayerNames& names, WeightLoader& loader,
+                                         int64_t index) {
+  Block& block = blocks_[static_cast<size_t>(index)];
+  const int64_t n = config_.hidden;
+  const float eps = config_.post_norm_eps.value_or(config_.rms_norm_eps);
+  if (config_.post_norms) {
+    FM_ASSIGN_OR_RETURN(block.attention_post_norm,
+                        Norm::Load(loader, config_, names.attention_post_norm, n));
+    block.attention_post_norm->set_eps(eps);
+  }
+  const bool moe = config_.layers[static_cast<size_t>(index)].moe;
+  if (!config_.post_norms && !(config_.expert_post_norms && moe)) return absl::OkStatus();
+  FM_ASSIGN_OR_RETURN(block.ffn_post_norm,
+                      config_.late_norms ? Norm::LoadLate(loader, config_, names.ffn_post_norm, n)
+                                         : Norm::Load(loader, config_, names.ffn_post_norm, n));
+  block.ffn_post_norm->set_eps(eps);
+  return absl::OkStatus();
+}
+
 absl::Status DecoderModel::LoadResiduals(const LayerNames& names, WeightLoader& loader,
                                          Block& block) const {
+  if (const float temperature = config_.residual.gate_temperature; temperature > 0) {
+    const auto load = [&](const ResidualNames& gate) {
+      return LearnedResidual::LoadGate(loader, gate.gate, temperature, config_.hidden);
+    };
+    FM_ASSIGN_OR_RETURN(block.attention_residual, load(names.attention_residual));
+    FM_ASSIGN_OR_RETURN(block.ffn_residual, load(names.ffn_residual));
+  }
+  if (!config_.residual.learned) return absl::OkStatus();
   FM_ASSIGN_OR_RETURN(block.attention_residual,
                       LearnedResidual::Load(loader, names.attention_residual, config_.hidden));
   FM_ASSIGN_OR_RETURN(block.ffn_residual,
@@ -321,6 +344,14 @@ void DecoderModel::BindGates(int blocks_per_layer) {
   }
 }
 
+absl::Status DecoderModel::LoadFrequencies(const EndNames& names, WeightLoader& loader) {
+  FM_ASSIGN_OR_RETURN(std::vector<float> factors,
+                      loader.Vector(names.frequencies, rope_.rotary_dim() / 2));
+  for (float& factor : factors) factor = std::exp(factor);
+  rope_.MultiplyFrequencies(std::move(factors));
+  return absl::OkStatus();
+}
+
 // Tokens that are never predicted get a bias that no probability survives; a number, since logits
 // must be.
 void DecoderModel::ForbidUnscored(int64_t begin, int64_t width) {
@@ -343,7 +374,9 @@ absl::Status DecoderModel::LoadEnds(const EndNames& names, WeightLoader& loader,
                         Norm::Load(loader, config_, names.embedding_norm, config_.hidden));
   }
   if (config_.hyper.gate_rank == 0) {  // else what makes one of the streams has norms
-    FM_ASSIGN_OR_RETURN(final_norm_, Norm::Load(loader, config_, names.final_norm, config_.hidden));
+    FM_ASSIGN_OR_RETURN(final_norm_,
+                        Norm::Load(loader, config_, config_.final_norm.value_or(config_.norm),
+                                   names.final_norm, config_.hidden));
   }
   if (config_.final_norm_eps) final_norm_.set_eps(*config_.final_norm_eps);
   TensorRef head = embedding;

@@ -125,8 +125,13 @@ absl::Status ReadMlpLayerTypes(const ConfigReader& keys, ModelConfig& config) {
 }
 
 GateConfig BiasedSigmoidGate(const ModelConfig& config) {
-  GateConfig gate = TopKGate(config);
+  GateConfig gate = GroupedSoftmaxGate(config);
   gate.score_fn = ScoreFn::kSigmoid;
+  return gate;
+}
+
+GateConfig GroupedSoftmaxGate(const ModelConfig& config) {
+  GateConfig gate = TopKGate(config);
   gate.n_group = static_cast<int>(config.moe.groups);
   gate.topk_group = static_cast<int>(config.moe.chosen_groups);
   gate.group_score = GroupScore::kSumTop2;

@@ -57,6 +57,9 @@ absl::Status ReadMlpLayerTypes(const ConfigReader& keys, ModelConfig& config);
 // sigmoid alone; a group's score is the sum of its two best.
 GateConfig BiasedSigmoidGate(const ModelConfig& config);
 
+// Mistral 4: by softmax, without biases; groups as above.
+GateConfig GroupedSoftmaxGate(const ModelConfig& config);
+
 // The layer behind the last, for multi-token prediction.
 inline constexpr std::string_view kPredictionLayers[] = {"model.layers.{}."};
 

@@ -12,6 +12,10 @@ constexpr std::string_view kOwnKeys[] = {
     "n_group",         "topk_group",     "routed_scaling_factor",    "n_shared_experts",
     "rope_interleave", "aux_loss_alpha", "num_nextn_predict_layers", "num_mtp_layers",
     "ep_size",         "seq_aux"};
+constexpr std::string_view kAxKeys[] = {
+    "n_group",         "topk_group",     "routed_scaling_factor",    "n_shared_experts",
+    "rope_interleave", "aux_loss_alpha", "num_nextn_predict_layers", "num_mtp_layers",
+    "ep_size",         "seq_aux",        "mlp_layer_types"};
 constexpr KeyAlias kAliases[] = {{"num_experts", "n_routed_experts"}};
 constexpr FixedKey kFixed[] = {
     {"scoring_func", "\"sigmoid\""}, {"topk_method", "\"noaux_tc\""}, {"moe_layer_freq", "1"}};
@@ -24,9 +28,11 @@ absl::Status Read(const ConfigSource& source, ModelConfig& config) {
   return absl::OkStatus();
 }
 
+// Transformers since 5.24 writes mlp_layer_types in place of first_k_dense_replace.
 absl::Status ReadAx(const ConfigSource& source, ModelConfig& config) {
   config.expert_post_norms = true;
-  return Read(source, config);
+  FM_RETURN_IF_ERROR(Read(source, config));
+  return ReadMlpLayerTypes(source.keys, config);
 }
 
 // The authors do not normalise the weight of a token's only expert.
@@ -93,6 +99,7 @@ constexpr ConfigFamily AxConfig() {
   config.first_dense = 1;
   config.experts = 192;
   config.eos = 163691;
+  config.own_keys = kAxKeys;
   config.read = ReadAx;
   return config;
 }

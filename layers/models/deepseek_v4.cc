@@ -231,7 +231,11 @@ absl::Status Read(const ConfigSource& source, ModelConfig& config) {
   return ReadExperts(keys, config);
 }
 
-constexpr OtherNames kOtherNames[] = {{.tensor = "model.embed_tokens.weight",
+constexpr OtherNames kOtherNames[] = {{.tensor = "model.layers.0.attn_norm.weight",
+                                       .layers = "model.layers.",
+                                       .layer_names = MixedLayerNames,
+                                       .end_names = MixedEndNames},
+                                      {.tensor = "model.embed_tokens.weight",
                                        .layers = "model.layers.",
                                        .layer_names = TransformersLayerNames,
                                        .end_names = TransformersEndNames}};

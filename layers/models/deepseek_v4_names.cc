@@ -93,4 +93,16 @@ EndNames TransformersEndNames() {
   return names;
 }
 
+LayerNames MixedLayerNames(const std::string& prefix) {
+  LayerNames names = AuthorsLayerNames(prefix);
+  names.attention.rows_norm = prefix + "attn.norm";
+  return names;
+}
+
+EndNames MixedEndNames() {
+  EndNames names = TransformersEndNames();
+  names.head = "head";
+  return names;
+}
+
 }  // namespace folkmoot

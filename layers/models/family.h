@@ -50,6 +50,8 @@ struct Family {
   F(kAxk2)                   \
   F(kAfmoe)                  \
   F(kAria)                   \
+  F(kBailingHybrid)          \
+  F(kBeam)                   \
   F(kCohere2Moe)             \
   F(kDbrx)                   \
   F(kDeepseekV2)             \
@@ -61,6 +63,7 @@ struct Family {
   F(kErnie45VlMoe)           \
   F(kExaoneMoe)              \
   F(kFlexOlmo)               \
+  F(kFlint)                  \
   F(kGemma2)                 \
   F(kGemma3)                 \
   F(kGemma4)                 \
@@ -79,6 +82,7 @@ struct Family {
   F(kGrok1)                  \
   F(kHyV3)                   \
   F(kHyV4)                   \
+  F(kHyV4Multimodal)         \
   F(kHunyuanMoe)             \
   F(kInklingText)            \
   F(kInkling)                \
@@ -86,7 +90,9 @@ struct Family {
   F(kJetMoe)                 \
   F(kKimiK25)                \
   F(kKimiLinear)             \
+  F(kKolibri1)               \
   F(kLaguna)                 \
+  F(kLaraMini)               \
   F(kLfm2)                   \
   F(kLfm2Moe)                \
   F(kLlama4)                 \
@@ -103,7 +109,9 @@ struct Family {
   F(kMistral4Multimodal)     \
   F(kMistral4)               \
   F(kMistral)                \
+  F(kMistralLarge4)          \
   F(kMixtral)                \
+  F(kMuseSpark)              \
   F(kNemotronH)              \
   F(kNllbMoe)                \
   F(kOlmo2)                  \
@@ -124,6 +132,8 @@ struct Family {
   F(kQwen35Moe)              \
   F(kQwen4ExpText)           \
   F(kQwen4Exp)               \
+  F(kSarvamMla)              \
+  F(kSarvamMoe)              \
   F(kSeedOss)                \
   F(kSolarOpen)              \
   F(kStep3p5)                \

@@ -65,8 +65,9 @@ absl::Status CheckList(const ConfigReader& keys, const char* key, Mixer mixer,
 }
 
 absl::Status ReadKinds(const ConfigReader& keys, ModelConfig& config) {
-  constexpr std::array<std::string_view, 3> kKnown = {
-      "linear_attention", "deepseek_sparse_attention", "full_attention"};  // which is the same
+  // All but the first are the same.
+  constexpr std::array<std::string_view, 4> kKnown = {"linear_attention", kIndexedBefore, kIndexed,
+                                                      "full_attention"};
   std::vector<size_t> kinds;
   for (size_t i = 0; i < config.layers.size(); ++i) kinds.push_back(i % 4 == 3 ? 1 : 0);
   if (keys.HasValue(kLayerTypes)) {
@@ -156,7 +157,7 @@ absl::Status Read(const ConfigSource& source, ModelConfig& config) {
   FM_RETURN_IF_ERROR(
       ReadLatent(source, {.nope_dim = 256, .value_dim = 256, .any_head_dim = true}, config));
   config.latent.norm_eps = config.rms_norm_eps;
-  FM_RETURN_IF_ERROR(ReadKimiAttention(keys, 64, config));
+  FM_RETURN_IF_ERROR(ReadKimiAttention(keys, {.heads = 64}, config));
   FM_RETURN_IF_ERROR(ReadDecayBound(keys, config.recurrent));
   FM_RETURN_IF_ERROR(ReadKinds(keys, config));
   FM_RETURN_IF_ERROR(ReadIndexers(keys, config));

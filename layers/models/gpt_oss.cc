@@ -9,10 +9,10 @@ namespace {
 
 // initial_context_length stands beside the one in rope_scaling, and the last two in files that were
 // made from those of other families; Transformers reads none of the three.
-constexpr std::string_view kOwnKeys[] = {"attention_bias", "experts_per_token",
+constexpr std::string_view kOwnKeys[] = {"attention_bias",         "experts_per_token",
                                          "initial_context_length", "max_window_layers",
-                                         "use_sliding_window"};
-constexpr FixedKey kFixed[] = {{"swiglu_limit", "7.0"}};
+                                         "swiglu_limit",           "use_sliding_window"};
+constexpr FixedKey kFixed[] = {{"swiglu_alpha", "1.702"}};
 
 // hidden_act is not read by anybody: the activation is always the same.
 absl::Status ReadActivation(const ConfigReader& keys, ModelConfig& config) {
@@ -20,7 +20,7 @@ absl::Status ReadActivation(const ConfigReader& keys, ModelConfig& config) {
     return keys.Wrong("hidden_act", "gpt-oss has one activation, which its files call silu");
   }
   config.activation = Activation::kClampedSwiglu;
-  config.swiglu_limit = 7.0f;
+  FM_ASSIGN_OR_RETURN(config.swiglu_limit, keys.Float("swiglu_limit", 7.0f, 0.0));
   return absl::OkStatus();
 }
 

@@ -124,7 +124,8 @@ absl::Status ReadScores(const ConfigReader& keys, ModelConfig& config) {
   FM_ASSIGN_OR_RETURN(const auto floor, keys.OptionalInt("log_scaling_n_floor"));
   FM_ASSIGN_OR_RETURN(const float alpha, keys.Float("log_scaling_alpha", 0.1f, kBelowZero));
   if (floor) {
-    config.temperature = {.scale = alpha, .floor = static_cast<float>(*floor), .smooth = true};
+    config.temperature = {
+        .scale = alpha, .floor = static_cast<float>(*floor), .rule = TemperatureRule::kSmooth};
   }
   return absl::OkStatus();
 }
@@ -260,16 +261,33 @@ EndNames InnerEnds() {
   return names;
 }
 
+// Transformers since 5.24 has the norm in the embedding.
+EndNames NewerEnds(EndNames names, const std::string& embedding) {
+  names.embedding_norm = embedding + ".embed_norm";
+  return names;
+}
+
+EndNames NewerTextEnds() { return NewerEnds(TextEnds(), "model.embed_tokens"); }
+EndNames NewerInnerEnds() { return NewerEnds(InnerEnds(), "model.language_model.embed_tokens"); }
+
 EndNames PublishedEnds() {
   EndNames names = {"model.llm.embed.weight", "model.llm.norm", "model.llm.unembed"};
   names.embedding_norm = "model.llm.embed_norm";
   return names;
 }
 
-constexpr OtherNames kOther[] = {{.tensor = "model.language_model.embed_tokens.weight",
+constexpr OtherNames kOther[] = {{.tensor = "model.language_model.embed_norm.weight",
                                   .layers = "model.language_model.layers.",
                                   .layer_names = Names,
-                                  .end_names = InnerEnds}};
+                                  .end_names = InnerEnds},
+                                 {.tensor = "model.language_model.embed_tokens.embed_norm.weight",
+                                  .layers = "model.language_model.layers.",
+                                  .layer_names = Names,
+                                  .end_names = NewerInnerEnds}};
+constexpr OtherNames kOtherText[] = {{.tensor = "model.embed_tokens.embed_norm.weight",
+                                      .layers = "model.layers.",
+                                      .layer_names = Names,
+                                      .end_names = NewerTextEnds}};
 
 GateConfig PublishedGate(const ModelConfig& config) {
   GateConfig gate = TopKGate(config);
@@ -319,6 +337,7 @@ constexpr ConfigFamily MultimodalConfig() {
 const Family kInklingText = {.config = kText,
                              .layer_names = Names,
                              .end_names = TextEnds,
+                             .other_names = kOtherText,
                              .gate = PublishedGate,
                              .unused = kUnused};
 

@@ -32,11 +32,6 @@ constexpr std::string_view kOwnKeys[] = {"linear_attn_config.full_attn_layers",
                                          "num_shared_experts",
                                          "num_nextn_predict_layers",
                                          "head_dim"};
-constexpr KeyAlias kAliases[] = {{"max_position_embeddings", "model_max_length", true},
-                                 {"num_experts_per_tok", "num_experts_per_token", true},
-                                 {"norm_topk_prob", "moe_renormalize", true},
-                                 {"n_group", "num_expert_group", true},
-                                 {"n_shared_experts", "num_shared_experts", true}};
 constexpr FixedKey kFixed[] = {{"moe_router_activation_func", "\"sigmoid\""},
                                {"moe_layer_freq", "1"},
                                {"mla_use_nope", "true"},
@@ -94,7 +89,7 @@ absl::Status Read(const ConfigSource& source, ModelConfig& config) {
   FM_RETURN_IF_ERROR(ReadLatent(source, {.q_rank = 0, .any_head_dim = true}, config));
   FM_RETURN_IF_ERROR(ReadBiasedExperts(keys, {}, 2.446, 1, config.moe));
   FM_RETURN_IF_ERROR(ReadMlpLayerTypes(keys, config));
-  FM_RETURN_IF_ERROR(ReadKimiAttention(keys, 32, config));
+  FM_RETURN_IF_ERROR(ReadKimiAttention(keys, {}, config));
   return ReadKinds(keys, config);
 }
 
@@ -107,6 +102,18 @@ LayerNames Names(const std::string& prefix) {
   names.recurrent = KimiAttentionNames(prefix + "self_attn.");
   return names;
 }
+
+// Those that Transformers writes: its conversion takes a dense network, too, for one with experts.
+LayerNames WrittenNames(const std::string& prefix) {
+  LayerNames names = Names(prefix);
+  names.dense_prefix = prefix + "block_sparse_moe.";
+  return names;
+}
+
+constexpr OtherNames kOtherNames[] = {{.tensor = "model.layers.0.block_sparse_moe.gate_proj.weight",
+                                       .layers = "model.layers.",
+                                       .layer_names = WrittenNames,
+                                       .end_names = UsualEndNames}};
 
 // The authors do not normalise the weight of a token's only expert.
 GateConfig PublishedGate(const ModelConfig& config) {
@@ -140,13 +147,14 @@ const Family kKimiLinear = {
                .local_experts_alias = true,
                .norm_topk_key = true,
                .norm_topk = true,
-               .aliases = kAliases,
+               .aliases = kKimiAliases,
                .nested = kNested,
                .fixed = kFixed,
                .absent_keys = kAbsent,
                .own_keys = kOwnKeys,
                .read = Read},
     .layer_names = Names,
+    .other_names = kOtherNames,
     .gate = PublishedGate,
     .unused = kPredictionLayers,
 };

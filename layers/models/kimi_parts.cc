@@ -19,16 +19,17 @@ absl::StatusOr<int64_t> ReadSize(const ConfigReader& keys, const char* authors, 
 
 }  // namespace
 
-absl::Status ReadKimiAttention(const ConfigReader& keys, int64_t heads, ModelConfig& config) {
+absl::Status ReadKimiAttention(const ConfigReader& keys, const KimiDefaults& defaults,
+                               ModelConfig& config) {
   constexpr IntRange kHeads = {1, 1 << 16};
-  constexpr IntRange kHeadDim = {1, 1 << 12};
   RecurrentConfig& linear = config.recurrent;
   FM_ASSIGN_OR_RETURN(linear.key_dim, ReadSize(keys, "linear_attn_config.head_dim",
-                                               "linear_head_dim", 128, kHeadDim));
+                                               "linear_head_dim", defaults.head_dim, kKimiHeadDim));
   FM_ASSIGN_OR_RETURN(linear.key_heads, ReadSize(keys, "linear_attn_config.num_heads",
-                                                 "linear_num_heads", heads, kHeads));
-  FM_ASSIGN_OR_RETURN(linear.kernel, ReadSize(keys, "linear_attn_config.short_conv_kernel_size",
-                                              "linear_conv_kernel_dim", 4, kKernelRows));
+                                                 "linear_num_heads", defaults.heads, kHeads));
+  FM_ASSIGN_OR_RETURN(linear.kernel,
+                      ReadSize(keys, "linear_attn_config.short_conv_kernel_size",
+                               "linear_conv_kernel_dim", defaults.kernel, kKernelRows));
   linear.value_dim = linear.key_dim;
   linear.value_heads = linear.key_heads;
   linear.activation = config.activation;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Mellum 2 (JetBrains 2026): Qwen3-MoE of which layers with a window have rotations of their own.
+// The layer for multi-token prediction is not used.
 #include "layers/models/deepseek_parts.h"
 #include "layers/models/layer_kinds.h"
 #include "layers/models/layer_ropes.h"
@@ -7,9 +8,12 @@
 namespace folkmoot {
 namespace {
 
-// Read; then those of files made from Qwen3's, which nobody reads.
-constexpr std::string_view kOwnKeys[] = {"sliding_window", "mlp_layer_types", "use_sliding_window",
-                                         "max_window_layers"};
+// Read; then those of multi-token prediction, and those of files made from Qwen3's, which nobody
+// reads.
+constexpr std::string_view kOwnKeys[] = {
+    "sliding_window",  "mlp_layer_types",     "num_mtp_layers",     "num_nextn_predict_layers",
+    "mtp_layer_types", "mtp_mlp_layer_types", "use_sliding_window", "max_window_layers"};
+constexpr std::string_view kUnused[] = {"mtp."};
 constexpr FixedKey kFixed[] = {{"decoder_sparse_step", "1"}, {"mlp_only_layers", "[]"}};
 
 absl::Status Read(const ConfigSource& source, ModelConfig& config) {
@@ -56,6 +60,7 @@ const Family kMellum = {
                .own_keys = kOwnKeys,
                .read = Read},
     .gate = TopKGate,
+    .unused = kUnused,
 };
 
 }  // namespace folkmoot

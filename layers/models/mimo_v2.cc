@@ -40,22 +40,42 @@ constexpr FixedKey kFixed[] = {{"scoring_func", "\"sigmoid\""},
                                {"use_qk_norm", "false"},
                                {"hybrid_block_size", "null"}};
 constexpr std::string_view kUnused[] = {"model.mtp."};
+constexpr int64_t kWindow = 129;
 constexpr IntRange kFlag = {0, 1};
 constexpr IntRange kSizes = {1, 1 << 16};
+
+// The authors' sliding_window_size tokens before the last one; Transformers' sliding_window counts
+// that one, too, but in the authors' files, where it is the same number. attention_chunk_size is
+// read by nobody.
+absl::Status ReadWindowSize(const ConfigReader& keys, ModelConfig& config) {
+  FM_ASSIGN_OR_RETURN(const auto before, keys.OptionalInt("sliding_window_size", {1, 1 << 30}));
+  FM_ASSIGN_OR_RETURN(int64_t window, keys.Int("sliding_window", kWindow));
+  if (before) {
+    if (keys.HasValue("sliding_window") && window != *before && window != *before + 1) {
+      return keys.Wrong("sliding_window_size",
+                        fmt::format("it contradicts sliding_window = {}", window));
+    }
+    window = *before + 1;
+  }
+  FM_ASSIGN_OR_RETURN(const auto chunk, keys.OptionalInt("attention_chunk_size"));
+  if (chunk && *chunk != window && *chunk != window - 1) {
+    return keys.Wrong("attention_chunk_size",
+                      fmt::format("it contradicts a window of {}, which counts", window));
+  }
+  for (LayerConfig& layer : config.layers) {
+    if (layer.sliding_window > 0) layer.sliding_window = window;
+  }
+  return absl::OkStatus();
+}
 
 absl::Status ReadWindows(const ConfigReader& keys, ModelConfig& config) {
   FM_ASSIGN_OR_RETURN(const auto pattern,
                       ReadLayerInts(keys, "hybrid_layer_pattern", kFlag, config));
   FM_RETURN_IF_ERROR(ReadSlidingLayers(
-      keys, 128,
+      keys, kWindow,
       [&](size_t i) { return pattern.empty() ? i != 0 && (i + 1) % 6 != 0 : pattern[i] == 1; },
       config));
-  FM_ASSIGN_OR_RETURN(const int64_t window, keys.Int("sliding_window", 128));
-  for (const char* key : {"sliding_window_size", "attention_chunk_size"}) {
-    FM_ASSIGN_OR_RETURN(const auto other, keys.OptionalInt(key));
-    if (!other || *other == window) continue;
-    return keys.Wrong(key, fmt::format("it contradicts sliding_window = {}, which counts", window));
-  }
+  FM_RETURN_IF_ERROR(ReadWindowSize(keys, config));
   for (size_t i = 0; i < pattern.size(); ++i) {
     if ((config.layers[i].sliding_window > 0) == (pattern[i] == 1)) continue;
     return keys.Wrong("hybrid_layer_pattern",

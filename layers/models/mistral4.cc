@@ -78,15 +78,6 @@ absl::Status Read(const ConfigSource& source, ModelConfig& config) {
   return ReadScaledAndShared(keys, 1.0, 1, config.moe);
 }
 
-GateConfig PublishedGate(const ModelConfig& config) {
-  GateConfig gate = TopKGate(config);
-  gate.n_group = static_cast<int>(config.moe.groups);
-  gate.topk_group = static_cast<int>(config.moe.chosen_groups);
-  gate.group_score = GroupScore::kSumTop2;
-  gate.norm_eps = 1e-20;
-  return gate;
-}
-
 constexpr ConfigFamily kText = {.architecture = "Mistral4ForCausalLM",
                                 .model_type = "mistral4",
                                 .vocab = 131072,
@@ -122,12 +113,12 @@ constexpr ConfigFamily MultimodalConfig() {
 
 }  // namespace
 
-const Family kMistral4 = {.config = kText, .gate = PublishedGate};
+const Family kMistral4 = {.config = kText, .gate = GroupedSoftmaxGate};
 
 const Family kMistral4Multimodal = {.config = MultimodalConfig(),
                                     .end_names = LanguageModelEndNames,
                                     .layers = "language_model.model.layers.",
-                                    .gate = PublishedGate,
+                                    .gate = GroupedSoftmaxGate,
                                     .unused = kNotText};
 
 }  // namespace folkmoot

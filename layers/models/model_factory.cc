@@ -161,7 +161,8 @@ std::string_view WhyCpuOnly(const ModelConfig& config) {
   if (config.compressed_layers() > 0) return "compressed attention";
   if (config.hyper.streams > 0) return "several residual streams";
   if (config.residual.of_norm) return "residuals of normalised rows";
-  if (config.residual.learned) return "learned residuals";
+  if (config.residual.learned || config.residual.gate_temperature > 0) return "learned residuals";
+  if (config.residual.by_depth) return "residuals scaled by depth";
   if (config.qk_norm == QkNormKind::kRows) return "q and k normalised over all heads";
   if (config.clip_qkv > 0) return "clipped q, k and v";
   if (config.latent.kv_rank > 0) return "latent attention";
@@ -265,10 +266,10 @@ std::string_view WhyNotTensorParallel(const ModelConfig& config) {
   if (config.qk_norm == QkNormKind::kRows) {
     return "q and k are normalised over all heads, and no rank has them all";
   }
-  if (config.recurrent_layers() == 0) return "";
-  if (config.recurrent.kind == Recurrence::kStateSpace && !config.recurrent.group_norms) {
-    return "its state spaces are normalised over all heads, and no rank has them all";
+  if (config.moe.expert_norms) {
+    return "what each expert gives is normalised, and no rank has all of it";
   }
+  if (config.recurrent_layers() == 0) return "";
   if (config.recurrent.kind == Recurrence::kSelectiveScan) {
     return "its selective scans are steered by all channels, and no rank has them all";
   }

@@ -125,7 +125,6 @@ absl::Status ReadLayers(const ConfigReader& keys, ModelConfig& config) {
 absl::Status ReadStateSpace(const ConfigReader& keys, ModelConfig& config) {
   RecurrentConfig& recurrent = config.recurrent;
   recurrent.kind = Recurrence::kStateSpace;
-  recurrent.group_norms = true;
   FM_ASSIGN_OR_RETURN(recurrent.kernel, keys.Int("conv_kernel", 4, kKernelRows));
   FM_ASSIGN_OR_RETURN(recurrent.value_heads, keys.Int("mamba_num_heads", 128, kHeads));
   FM_ASSIGN_OR_RETURN(recurrent.value_dim, keys.Int("mamba_head_dim", 64, kDim));

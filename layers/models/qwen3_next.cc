@@ -52,7 +52,7 @@ absl::Status ReadLinearLayers(const ConfigReader& keys, ModelConfig& config) {
 }
 
 absl::Status ReadHybrid(const ConfigReader& keys, ModelConfig& config) {
-  FM_RETURN_IF_ERROR(ReadGatedDelta(keys, config));
+  FM_RETURN_IF_ERROR(ReadGatedDelta(keys, {}, config));
   config.attention_gate = AttentionGate::kBehindQueries;
   return ReadLinearLayers(keys, config);
 }

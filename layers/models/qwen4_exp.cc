@@ -40,10 +40,11 @@ constexpr std::string_view kBesideText[] = {"vision_config", "image_token_id", "
 constexpr std::string_view kUnused[] = {"mtp.", "model.visual."};
 
 // layer_types, where given; else every layer whose number, from 1, full_attention_interval divides
-// attends. Released files call attention full, though an indexer chooses what it sees.
+// attends. Released files call attention full, though an indexer chooses what it sees; those that
+// Transformers wrote call it otherwise, and since 5.24 as all attention with an indexer.
 absl::Status ReadKinds(const ConfigReader& keys, ModelConfig& config) {
-  constexpr std::array<std::string_view, 3> kKnown = {"linear_attention", "qwen_sparse_attention",
-                                                      "full_attention"};
+  constexpr std::array<std::string_view, 4> kKnown = {"linear_attention", "qwen_sparse_attention",
+                                                      "indexed_attention", "full_attention"};
   FM_ASSIGN_OR_RETURN(const int64_t interval, keys.Int(kInterval, 4));
   std::vector<size_t> kinds;
   for (int64_t i = 1; i <= std::ssize(config.layers); ++i) kinds.push_back(i % interval == 0);
@@ -59,7 +60,7 @@ absl::Status ReadKinds(const ConfigReader& keys, ModelConfig& config) {
 }
 
 absl::Status ReadLinear(const ConfigReader& keys, ModelConfig& config) {
-  FM_RETURN_IF_ERROR(ReadGatedDelta(keys, config));
+  FM_RETURN_IF_ERROR(ReadGatedDelta(keys, {}, config));
   FM_ASSIGN_OR_RETURN(const auto gate, keys.OptionalString("output_gate_type"));
   config.recurrent.sigmoid_gate = gate == "sigmoid";
   if (gate ? *gate == "silu" || *gate == "sigmoid" : config.activation == Activation::kSilu) {

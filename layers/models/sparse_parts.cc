@@ -31,7 +31,7 @@ absl::Status ReadIndexer(const ConfigReader& keys, int64_t heads, ModelConfig& c
                       fmt::format("its {} qk_rope_head_dim = {} numbers turn",
                                   indexer.turns_last ? "last" : "first", config.latent.rope_dim));
   }
-  if (config.latent.q_rank == 0) {
+  if (config.latent.q_rank == 0 && !indexer.of_hidden) {
     return keys.Wrong("q_lora_rank", "the indexer's queries are made from the latent of queries");
   }
   for (LayerConfig& layer : config.layers) layer.indexer = true;
@@ -40,15 +40,14 @@ absl::Status ReadIndexer(const ConfigReader& keys, int64_t heads, ModelConfig& c
 
 absl::Status ReadSparseLayerTypes(const ConfigReader& keys, const ModelConfig& config) {
   constexpr const char* kLayerTypes = "layer_types";
-  constexpr const char* kSparse = "deepseek_sparse_attention";
   FM_ASSIGN_OR_RETURN(const auto types, keys.Strings(kLayerTypes));
   if (keys.HasValue(kLayerTypes) && types.size() != config.layers.size()) {
     return keys.WrongLength(kLayerTypes, config.layers.size());
   }
   for (size_t i = 0; i < types.size(); ++i) {
-    if (types[i] == kSparse) continue;
-    return keys.Wrong(kLayerTypes,
-                      fmt::format("entry {} is '{}'; known: {}", i, types[i], kSparse));
+    if (types[i] == kIndexed || types[i] == kIndexedBefore) continue;
+    return keys.Wrong(kLayerTypes, fmt::format("entry {} is '{}'; known: {}, {}", i, types[i],
+                                               kIndexedBefore, kIndexed));
   }
   return absl::OkStatus();
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What families have in common whose latent attention is sparse (layers/lightning_indexer.h):
-// DeepSeek-V3.2, GLM-5, GLM-5.3-Flash, A.X-K2, Hunyuan 4.
+// DeepSeek-V3.2, GLM-5, GLM-5.3-Flash, A.X-K2, Hunyuan 4, Mistral Large 4.
 #pragma once
 
 #include <cstdint>
@@ -12,10 +12,15 @@
 namespace folkmoot {
 
 // Keys index_topk, index_n_heads (absent: `heads`) and index_head_dim; all layers choose keys.
-// Behind config.latent, and behind IndexerConfig::turns_last where that is set.
+// Behind config.latent, and behind IndexerConfig::turns_last and of_hidden where they are set.
 absl::Status ReadIndexer(const ConfigReader& keys, int64_t heads, ModelConfig& config);
 
-// Key layer_types, which may name one type only.
+// What layer_types calls layers whose keys an indexer chooses, and called them before Transformers
+// 5.24.
+inline constexpr std::string_view kIndexed = "indexed_attention";
+inline constexpr std::string_view kIndexedBefore = "deepseek_sparse_attention";
+
+// Key layer_types, which may name layers with an indexer only.
 absl::Status ReadSparseLayerTypes(const ConfigReader& keys, const ModelConfig& config);
 
 // `types` of layers, by `key`: "full" ones choose keys, "shared" ones take over those of the layer

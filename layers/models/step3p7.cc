@@ -31,9 +31,11 @@ constexpr std::string_view kOwnKeys[] = {"sliding_window",
                                          "mtp_layer_types",
                                          "mtp_mlp_layer_types",
                                          "max_seq_len",
-                                         "need_fp32_gate"};
+                                         "need_fp32_gate",
+                                         "per_layer_config"};
 constexpr KeyAlias kAliases[] = {{"num_key_value_heads", "num_attention_groups", true},
                                  {"num_experts", "moe_num_experts", true},
+                                 {"num_experts", "n_routed_experts", true},
                                  {"num_experts_per_tok", "moe_top_k", true}};
 constexpr FixedKey kFixed[] = {{"gating", "true"},
                                {"gating", "\"per-head\""},
@@ -137,6 +139,35 @@ absl::Status ReadWindowHeads(const ConfigReader& keys, ModelConfig& config) {
   return absl::OkStatus();
 }
 
+// What Transformers writes beside num_sliding_attention_heads: heads by the number of the layer.
+absl::Status CheckHeadsOfLayers(const ConfigReader& keys, const ModelConfig& config) {
+  constexpr const char* kLayers = "per_layer_config";
+  if (!keys.HasValue(kLayers)) return absl::OkStatus();
+  const json& entries = *keys.Find(kLayers);
+  for (size_t i = 0; i < config.layers.size(); ++i) {
+    const int64_t heads = config.heads_of(config.layers[i]);
+    const json usual = {{"num_attention_heads", heads}};
+    if (!entries.is_object()) break;
+    const auto entry = entries.find(fmt::format("{}", i));
+    if (entry == entries.end() ? heads == config.heads : *entry == usual) continue;
+    return keys.Wrong(kLayers, fmt::format("it contradicts {} query heads of layer {}, or says "
+                                           "more than them",
+                                           heads, i));
+  }
+  if (entries.is_object()) return absl::OkStatus();
+  return keys.Wrong(kLayers, "it must be an object");
+}
+
+// The last is the name that Transformers writes.
+absl::Status CheckExperts(const ConfigReader& keys, const ModelConfig& config) {
+  constexpr const char* kExperts = "n_routed_experts";
+  FM_ASSIGN_OR_RETURN(const auto experts, keys.OptionalInt(kExperts));
+  if (!experts || *experts == config.moe.experts) return absl::OkStatus();
+  return keys.Wrong(
+      kExperts,
+      fmt::format("it contradicts moe_num_experts = {}; keep one of the two", config.moe.experts));
+}
+
 // null and 0: no limit.
 absl::Status ReadLimits(const ConfigReader& keys, const char* key, float LayerConfig::*limit,
                         ModelConfig& config) {
@@ -213,6 +244,8 @@ absl::Status Read(const ConfigSource& source, ModelConfig& config) {
       keys, 0, [](size_t) { return false; }, config));
   FM_RETURN_IF_ERROR(ReadMoeLayers(keys, config));
   FM_RETURN_IF_ERROR(ReadWindowHeads(keys, config));
+  FM_RETURN_IF_ERROR(CheckHeadsOfLayers(keys, config));
+  FM_RETURN_IF_ERROR(CheckExperts(keys, config));
   FM_RETURN_IF_ERROR(ReadExperts(keys, config));
   FM_RETURN_IF_ERROR(ReadRopes(keys, config));
   config.attention_gate = AttentionGate::kOwn;

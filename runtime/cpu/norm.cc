@@ -218,6 +218,18 @@ void ScaleRows(ThreadPool& pool, std::span<const float> factors, Matrix x) {
   });
 }
 
+void ScaleHeads(ThreadPool& pool, std::span<const float> factors, std::span<const float> scale,
+                std::span<const float> bias, Matrix x) {
+  const int64_t head_dim = x.cols / std::ssize(scale);
+  ForRows(pool, x.rows, x.cols, [&](int64_t r) {
+    float* head = x.Row(r);
+    for (size_t h = 0; h < scale.size(); ++h, head += head_dim) {
+      const float factor = scale[h] * factors[static_cast<size_t>(r)] + bias[h];
+      for (int64_t c = 0; c < head_dim; ++c) head[c] *= factor;
+    }
+  });
+}
+
 void ShiftScale(ThreadPool& pool, ConstMatrix x, std::span<const float> shift,
                 std::span<const float> scale, Matrix out) {
   ForRows(pool, x.rows, x.cols, [&](int64_t r) {

@@ -18,6 +18,8 @@ void LayerNorm(ThreadPool& pool, ConstMatrix x, std::span<const float> weight,
                std::span<const float> bias, float eps, Matrix out);
 void Scale(ThreadPool& pool, float factor, Matrix x);
 void ScaleRows(ThreadPool& pool, std::span<const float> factors, Matrix x);
+void ScaleHeads(ThreadPool& pool, std::span<const float> factors, std::span<const float> scale,
+                std::span<const float> bias, Matrix x);
 void ShiftScale(ThreadPool& pool, ConstMatrix x, std::span<const float> shift,
                 std::span<const float> scale, Matrix out);
 void SoftCap(ThreadPool& pool, float limit, Matrix x);

@@ -56,6 +56,14 @@ void ScaleRows(ThreadPool& pool, std::span<const float> factors, Matrix x) {
   cpu::ScaleRows(pool, factors, x);
 }
 
+void ScaleHeads(ThreadPool& pool, std::span<const float> factors, std::span<const float> scale,
+                std::span<const float> bias, Matrix x) {
+  CheckLength(factors, x.rows);
+  CheckLength(bias, std::ssize(scale));
+  FM_CHECK(!scale.empty() && x.cols % std::ssize(scale) == 0);
+  cpu::ScaleHeads(pool, factors, scale, bias, x);
+}
+
 void ShiftScale(ThreadPool& pool, ConstMatrix x, std::span<const float> shift,
                 std::span<const float> scale, Matrix out) {
   CheckSameShape(x, out);

@@ -31,6 +31,9 @@ void LayerNorm(ThreadPool& pool, ConstMatrix x, std::span<const float> weight,
 void Scale(ThreadPool& pool, float factor, Matrix x);
 // x[t] *= factors[t].
 void ScaleRows(ThreadPool& pool, std::span<const float> factors, Matrix x);
+// x[t] *= scale[h] * factors[t] + bias[h], in the columns of head h. x [T, heads * head_dim].
+void ScaleHeads(ThreadPool& pool, std::span<const float> factors, std::span<const float> scale,
+                std::span<const float> bias, Matrix x);
 // out[t] = (x[t] + shift) * scale, by column; `shift` may be empty. x and out may be the same
 // matrix.
 void ShiftScale(ThreadPool& pool, ConstMatrix x, std::span<const float> shift,

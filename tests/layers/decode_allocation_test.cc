@@ -118,8 +118,11 @@ INSTANTIATE_TEST_SUITE_P(
                     std::tuple("deepseek_v32-mtp", false), std::tuple("deepseek_v4-rates", false),
                     std::tuple("hy_v4-saved", false), std::tuple("glm5_next-shared", false),
                     std::tuple("glm5_next-odd", false), std::tuple("zaya-classic", false),
+                    std::tuple("ling3-classic", false), std::tuple("beam-turned", false),
                     std::tuple("qwen4_exp-classic", false), std::tuple("qwen4_exp_text-odd", true),
-                    std::tuple("inkling-classic", false), std::tuple("inkling-classic", true)),
+                    std::tuple("inkling-classic", false), std::tuple("inkling-classic", true),
+                    std::tuple("muse_spark-classic", false), std::tuple("lara_mini-classic", false),
+                    std::tuple("mistral_large4-classic", false)),
     [](const auto& test) {
       std::string name = std::get<0>(test.param);
       std::replace(name.begin(), name.end(), '-', '_');

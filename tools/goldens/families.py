@@ -2,16 +2,21 @@
 """The families by model_type; those of a group are in families_<group>.py and joined below."""
 
 from .families_2026 import LATEST
+from .families_beam import BEAM
 from .families_compressed import COMPRESSED
 from .families_gemma4 import GEMMA4
 from .families_glm5 import GLM5
 from .families_hunyuan4 import HUNYUAN4
 from .families_hybrid import GRANITE_NAMES, HYBRID, granite_choices
 from .families_inkling import INKLING
+from .families_kolibri import KOLIBRI
 from .families_latent import LATENT
 from .families_lightning import LIGHTNING
 from .families_linear import LINEAR
+from .families_ling import LING
+from .families_mistral_large import MISTRAL_LARGE
 from .families_more import MORE
+from .families_muse import MUSE
 from .families_omni import OMNI
 from .families_other import OTHER
 from .families_pictures import PICTURES
@@ -55,6 +60,7 @@ FAMILIES = {
     "gemma2": dense("Gemma2ForCausalLM", draw=_gemma_draw),
     # Layers that slide and those that do not have different frequencies.
     "gemma3_text": dense("Gemma3ForCausalLM", draw=_gemma_draw, rope=no_rope),
+    **BEAM,
     **COMPRESSED,
     **GEMMA4,
     **GLM5,
@@ -62,11 +68,15 @@ FAMILIES = {
     **HUNYUAN4,
     **HYBRID,
     **INKLING,
+    **KOLIBRI,
     **LATENT,
     **LATEST,
     **LIGHTNING,
     **LINEAR,
+    **LING,
+    **MISTRAL_LARGE,
     **MORE,
+    **MUSE,
     **OMNI,
     **OTHER,
     **PICTURES,

@@ -12,7 +12,7 @@ from .families_latent import latent_draw
 from .families_pictures import _rope as rope_below_pictures
 from .families_pictures import _routers as routers_below_pictures
 from .family import (Family, biased_choices, by_key, groups, is_of_text, no_rope, per_expert,
-                     routers_at, unchanged)
+                     renamed, routers_at, unchanged)
 
 AutoModelForCausalLM._model_mapping._extra_content |= {
     configuration_aria.AriaConfig: modeling_aria.AriaForConditionalGeneration,
@@ -84,6 +84,12 @@ def _text_released(weights, config):
             if is_of_text(name)}
 
 
+def _aria_released(weights, config):
+    """Transformers 5.24 has other names for the experts than files and versions before."""
+    names = {"experts.gate_up_proj": "experts.fc1.weight", "experts.down_proj": "experts.fc2.weight"}
+    return renamed(names)(_text_released(weights, config), config)
+
+
 def _swash_draw(name, noise, config):
     """Embeddings are multiplied, and must not rule the stream where they are tied."""
     return 0.6 / noise.shape[1] ** 0.5 * noise if "embed_tokens" in name else None
@@ -95,13 +101,22 @@ def _aria_routers(model):
 
 
 def _aria_choices(module, inputs, output):
-    best, chosen = output.topk(module.top_k, dim=-1)
-    return by_key(output.softmax(-1), chosen, best.softmax(-1))
+    logits = output[0] if isinstance(output, tuple) else output  # a matrix before Transformers 5.24
+    best, chosen = logits.topk(module.top_k, dim=-1)
+    return by_key(logits.softmax(-1), chosen, best.softmax(-1))
 
 
 def _lend_top_k(model):
     for layer in model.model.language_model.layers:
         layer.mlp.router.top_k = model.config.text_config.moe_topk
+
+
+def _mellum_released(weights, config):
+    """With a tensor of the layer that predicts a further token."""
+    result = per_expert()(weights, config)
+    if config.get("num_mtp_layers", 0):
+        result["mtp.layers.0.norm.weight"] = -weights["model.norm.weight"]
+    return result
 
 
 # Step-3.7: names of the authors; norms multiply by 1 + weight.
@@ -136,7 +151,7 @@ def _step_draw(name, noise, config):
 
 
 LATEST = {
-    "aria": Family("AriaForConditionalGeneration", released=_text_released, routers=_aria_routers,
+    "aria": Family("AriaForConditionalGeneration", released=_aria_released, routers=_aria_routers,
                    choices=_aria_choices, rope=rope_below_pictures, correct=_lend_top_k),
     "axk1": Family("AXK1ForCausalLM", released=per_expert(rename=_ax_names),
                    choices=biased_choices, draw=latent_draw),
@@ -146,7 +161,7 @@ LATEST = {
                              routers=routers_at("block_sparse_moe.router")),
     "laguna": Family("LagunaForCausalLM", released=per_expert(rename=_laguna_names), rope=no_rope,
                      choices=_laguna_choices, correct=_lend_factors),
-    "mellum": Family("MellumForCausalLM", rope=no_rope),
+    "mellum": Family("MellumForCausalLM", released=_mellum_released, rope=no_rope),
     "step3p7": Family("Step3p7ForConditionalGeneration", released=_step_released, rope=no_rope,
                       routers=routers_below_pictures, choices=_laguna_choices,
                       correct=_lend_factors, draw=_step_draw),

@@ -3,14 +3,20 @@
 
 import re
 
-import torch
+from transformers import AutoModelForCausalLM
 from transformers.models.hy_v4.modeling_hy_v4 import HYV4Indexer
+from transformers.models.hy_v4_vl import configuration_hy_v4_vl, modeling_hy_v4_vl
 
 from .families_latent import latent_draw
 from .families_sparse import watch_indexers
-from .family import Family, biased_choices
+from .family import Family, biased_choices, is_of_text
 
-watch_indexers("index_topk", HYV4Indexer)
+# Transformers has Hy4 with pictures for pictures and text only.
+AutoModelForCausalLM._model_mapping._extra_content |= {
+    configuration_hy_v4_vl.HYV4VLConfig: modeling_hy_v4_vl.HYV4VLForConditionalGeneration,
+}
+
+watch_indexers("index_topk", HYV4Indexer, modeling_hy_v4_vl.HYV4VLIndexer)
 
 # The authors' names, in the order in which they replace those of Transformers.
 _AUTHORS = [
@@ -42,9 +48,42 @@ def _released(weights, config):
     return tensors
 
 
+# The same of the model with pictures, which turns the names of its head around in another way.
+_SAVED_PICTURES = [(pattern, replacement.replace(".hc_pre.hc_head.", ".hc_head.hc_pre."))
+                   for pattern, replacement in _SAVED]
+
+
+def _released_pictures(weights, config):
+    """As `_released`, with one tensor of what looks at pictures, which is not read."""
+    saved = "transformers_version" in config
+    tensors = {"vit.perceive.image_newline": weights["model.vision_tower.patch_merger.image_newline"]}
+    for name, tensor in weights.items():
+        if not is_of_text(name):
+            continue
+        name = name.replace("model.language_model.", "model.")
+        for pattern, replacement in _SAVED_PICTURES if saved else _AUTHORS:
+            name = re.sub(pattern, replacement, name)
+        tensors[name] = tensor
+    return tensors
+
+
+def _text(model):
+    return getattr(model.model, "language_model", model.model)
+
+
 def _indexers(model):
-    return [layer.self_attn.indexer for layer in model.model.layers
+    return [layer.self_attn.indexer for layer in _text(model).layers
             if layer.self_attn.indexer is not None]
+
+
+def _routers(model):
+    return [(index, layer.mlp.gate) for index, layer in enumerate(_text(model).layers)
+            if hasattr(layer.mlp, "gate")]
+
+
+def _rope(model):
+    rope = _text(model).rotary_emb
+    return rope.inv_freq, rope.attention_scaling
 
 
 def _draw(name, noise, config):
@@ -60,4 +99,7 @@ def _draw(name, noise, config):
 HUNYUAN4 = {
     "hy_v4": Family("HYV4ForCausalLM", released=_released, choices=biased_choices, draw=_draw,
                     choosers=_indexers),
+    "hy_v4_vl": Family("HYV4VLForConditionalGeneration", released=_released_pictures,
+                       routers=_routers, choices=biased_choices, rope=_rope, draw=_draw,
+                       choosers=_indexers),
 }

@@ -6,7 +6,7 @@ import re
 
 import torch
 
-from .family import (Family, biased_choices, by_key, dense, no_rope, per_expert, renamed,
+from .family import (Family, biased_choices, by_key, dense, no_rope, per_expert, renamed, routed,
                      routers_at, unchanged)
 
 
@@ -53,7 +53,7 @@ GRANITE_NAMES = {
 
 
 def granite_choices(module, inputs, output):
-    chosen, weights, logits = output
+    logits, weights, chosen = routed(output)
     return by_key(logits.float().softmax(-1), chosen, weights.float())
 
 
@@ -98,7 +98,8 @@ def _nemotron_correct(model):
             module.time_step_limit = (0.0, math.inf)
 
 
-# Jamba: its router is a matrix, and what chooses and weighs is the softmax over all of its outputs.
+# Jamba: what chooses and weighs is the softmax over all outputs of a matrix, which was the router of
+# Transformers before 5.24.
 
 
 def _jamba_routers(model):
@@ -109,7 +110,8 @@ def _jamba_routers(model):
 
 
 def _jamba_choices(module, inputs, output):
-    probabilities = output.float().softmax(-1)
+    logits = output[0] if isinstance(output, tuple) else output
+    probabilities = logits.float().softmax(-1)
     weights, chosen = probabilities.topk(module.top_k, dim=-1)
     return by_key(probabilities, chosen, weights)
 

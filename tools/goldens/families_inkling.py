@@ -15,6 +15,7 @@ AutoModelForCausalLM._model_mapping._extra_content |= {
 _ENDS = {
     "model.language_model.embed_tokens.weight": "model.llm.embed.weight",
     "model.language_model.embed_norm.weight": "model.llm.embed_norm.weight",
+    "model.language_model.embed_tokens.embed_norm.weight": "model.llm.embed_norm.weight",
     "model.language_model.norm.weight": "model.llm.norm.weight",
     "lm_head.weight": "model.llm.unembed.weight",
 }
@@ -76,9 +77,9 @@ def _choices(module, inputs, output):
 
 def _correct(model):
     """Transformers 5.17 normalises embeddings of the whole model again in its text model, which
-    later versions do not (huggingface/transformers#48786)."""
+    later versions do not (huggingface/transformers#48786): 5.24 has the norm in the embedding."""
     text = getattr(model.model, "language_model", None)
-    if text is None:
+    if not hasattr(text, "embed_norm"):
         return
     inside, norm = [False], text.embed_norm.forward
     text.embed_norm.forward = lambda rows: rows if inside[0] else norm(rows)

@@ -22,7 +22,7 @@ def _v2_choices(module, inputs, output):
 
 
 def _longcat_choices(module, inputs, output):
-    weights, chosen = output
+    weights, chosen = output[-2:]  # behind logits since Transformers 5.24
     rows = inputs[0].view(-1, module.hidden_dim).float()
     probabilities = linear(rows, module.classifier.weight.float()).softmax(-1)
     return by_key(probabilities + module.e_score_correction_bias, chosen, weights)

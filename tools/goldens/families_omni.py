@@ -5,7 +5,7 @@ from transformers import AutoModelForCausalLM
 from transformers.models.qwen3_omni_moe import configuration_qwen3_omni_moe as configuration
 from transformers.models.qwen3_omni_moe import modeling_qwen3_omni_moe as modeling
 
-from .family import Family, per_expert
+from .family import Family, is_of_text, per_expert
 
 
 class _Thinker(modeling.Qwen3OmniMoeThinkerForConditionalGeneration):
@@ -17,17 +17,35 @@ class _Thinker(modeling.Qwen3OmniMoeThinkerForConditionalGeneration):
         super().__init__(getattr(config, "thinker_config", config))
 
 
+_Thinker.__name__ = _Thinker.__base__.__name__  # since 5.24 it renames tensors by that
+
 AutoModelForCausalLM._model_mapping._extra_content |= {
     configuration.Qwen3OmniMoeConfig: _Thinker,
 }
 
 
+def _text(model):
+    """Beside what looks and listens in Transformers 5.24, around it before."""
+    return getattr(model.model, "language_model", model.model)
+
+
+def _routers(model):
+    return [(index, layer.mlp.gate) for index, layer in enumerate(_text(model).layers)
+            if hasattr(layer.mlp, "gate")]
+
+
+def _rope(model):
+    rope = _text(model).rotary_emb
+    return rope.inv_freq, rope.attention_scaling
+
+
 def _released(weights, config):
     """Without what looks and listens."""
-    text = {f"thinker.{name}": tensor for name, tensor in weights.items()
-            if not name.startswith(("audio_tower.", "visual."))}
+    text = {f"thinker.{name.replace('model.language_model.', 'model.')}": tensor
+            for name, tensor in weights.items() if is_of_text(name)}
     return per_expert()(text, config)
 
 
-_FAMILY = Family("Qwen3OmniMoeForConditionalGeneration", released=_released)
+_FAMILY = Family("Qwen3OmniMoeForConditionalGeneration", released=_released, routers=_routers,
+                 rope=_rope)
 OMNI = {"qwen3_omni_moe": _FAMILY, "qwen3_omni_moe_thinker": _FAMILY}

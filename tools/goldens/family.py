@@ -45,6 +45,11 @@ def groups(keys, count, kept, score):
     return eligible, ranked[:, kept - 1] - ranked[:, kept]
 
 
+def routed(output):
+    """(logits, weights, ids) of a router that gave (ids, weights, logits) before Transformers 5.24."""
+    return output if output[2].dtype == torch.long else output[::-1]
+
+
 def softmax_choices(module, inputs, output):
     """A router that returns (logits, weights, ids) and chooses the greatest probabilities."""
     logits, weights, chosen = output

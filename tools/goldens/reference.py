@@ -4,6 +4,7 @@
 import json
 import re
 import tempfile
+from inspect import signature
 from pathlib import Path
 from types import MethodType
 
@@ -41,7 +42,7 @@ def load_model(directory, dtype=torch.float32, config=None):
 def is_behind_last_layer(name, config):
     """Tensors of layers that predict further tokens: skipped by Transformers and by us."""
     layer = re.match(r"model\.layers\.(\d+)\.", name)
-    return bool(layer) and int(layer[1]) >= config.num_hidden_layers
+    return bool(layer) and int(layer[1]) >= config.get_text_config().num_hidden_layers
 
 
 def load_with_other_config(directory, changes, load=load_model):
@@ -145,15 +146,21 @@ def clear_prompt(model, length, generator):
     raise RuntimeError(f"no clear prompt of length {length}")
 
 
+def cache_keyword(model):
+    """What the argument and the output are called that newer versions of Transformers renamed."""
+    return "cache" if "cache" in signature(model.forward).parameters else "past_key_values"
+
+
 @torch.no_grad()
 def greedy_cached(model, prompt, count):
     """Greedy decoding with the KV cache: ids, the logits that chose them, the smallest gaps."""
     fresh_rope(model)
+    keyword = cache_keyword(model)
     cache, step, chosen, rows = None, prompt, [], []
     with RouterTrace(model) as trace:
         for _ in range(count):
-            output = model(torch.tensor([step]), past_key_values=cache, use_cache=True)
-            cache = output.past_key_values
+            output = model(torch.tensor([step]), use_cache=True, **{keyword: cache})
+            cache = output[keyword]
             rows.append(output.logits[0, -1].float())
             chosen.append(int(rows[-1].argmax()))
             step = chosen[-1:]

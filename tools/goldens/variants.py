@@ -6,28 +6,38 @@ Variants of a group of families are in variants_<group>.py and joined at the end
 
 from .variant import BASE, DELETE, Variant, variants_of
 from .variants_2026 import LATEST
+from .variants_beam import BEAMS
 from .variants_compressed import DEEPSEEK_V4
 from .variants_dense import DENSE
+from .variants_flint import FLINT
 from .variants_gemma import GEMMA
 from .variants_gemma4 import GEMMA4, MULTIMODAL
 from .variants_glm5 import GLM_5_NEXT
 from .variants_granite import GRANITE
 from .variants_grok import GROK
 from .variants_hunyuan4 import HUNYUAN_4
+from .variants_hy4_pictures import HUNYUAN_4_PICTURES
 from .variants_hybrid import HYBRID
 from .variants_inkling import INKLING
 from .variants_jamba import JAMBA
 from .variants_kimi import KIMI_LINEAR
+from .variants_kolibri import KOLIBRI
+from .variants_lara import LARA
 from .variants_latent import LATENT
 from .variants_lightning import LIGHTNING
 from .variants_linear import LINEAR
+from .variants_ling import LING_3
 from .variants_minimax import MINIMAX_M3
+from .variants_mistral_large import MISTRAL_LARGE
 from .variants_more import MORE
+from .variants_muse import MUSE_SPARK
 from .variants_olmo import OLMO
 from .variants_other import OTHER
 from .variants_pictures import PICTURES
 from .variants_qwen4 import QWEN4
 from .variants_recent import RECENT
+from .variants_relatives import RELATIVES
+from .variants_sarvam import SARVAM
 from .variants_sigmoid import SIGMOID
 from .variants_sparse import SPARSE
 from .variants_windows import WINDOWS
@@ -346,26 +356,36 @@ QWEN3_MOE = [
 
 VARIANTS = [
     *MIXTRAL, *GRANITE, *OLMOE, *QWEN2_MOE, *QWEN3_MOE,
+    *BEAMS,
     *DEEPSEEK_V4,
     *DENSE, *GEMMA, *GEMMA4, *GROK,
+    *FLINT,
     *GLM_5_NEXT,
     *HUNYUAN_4,
+    *HUNYUAN_4_PICTURES,
     *HYBRID,
     *INKLING,
     *JAMBA,
     *KIMI_LINEAR,
+    *KOLIBRI,
+    *LARA,
     *LATENT,
     *LATEST,
     *LIGHTNING,
     *LINEAR,
+    *LING_3,
     *MINIMAX_M3,
+    *MISTRAL_LARGE,
     *MORE,
     *MULTIMODAL,
+    *MUSE_SPARK,
     *OLMO,
     *OTHER,
     *PICTURES,
     *QWEN4,
     *RECENT,
+    *RELATIVES,
+    *SARVAM,
     *SIGMOID,
     *SPARSE,
     *WINDOWS,

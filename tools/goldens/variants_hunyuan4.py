@@ -2,16 +2,16 @@
 """The golden variants of Hunyuan 4."""
 
 from .variant import BASE, DELETE, variants_of
-from .variants_latent import MLA, MOE, yarn
+from .variants_latent import MLA, MOE
 
 # Index heads of 12, of which the last 8 turn.
-_KEYS = {"index_topk": 8, "index_n_heads": 4, "index_head_dim": 12, "hc_mult": 2,
-         "pad_token_id": None}
+KEYS = {"index_topk": 8, "index_n_heads": 4, "index_head_dim": 12, "hc_mult": 2,
+        "pad_token_id": None}
 
-_hunyuan4 = variants_of("hy_v4", BASE | MLA | MOE | _KEYS)
+_hunyuan4 = variants_of("hy_v4", BASE | MLA | MOE | KEYS)
 
 
-def _types(pattern):
+def types(pattern):
     return [{"F": "full", "S": "shared", "d": "dense", "s": "sparse"}[letter] for letter in pattern]
 
 
@@ -26,7 +26,7 @@ HUNYUAN_4 = [
          "learnable_sink": True, "learnable_sink_init": 0.0, "use_dsa": True, "use_mla": True,
          "enable_lm_head_fp32": True, "bitwise_backward_align": False, "mtp_loss_factor": 0.1,
          "num_nextn_predict_layers": 1,
-         "indexer_types": _types("FFSSSF"), "mlp_layer_types": _types("dsssss"),
+         "indexer_types": types("FFSSSF"), "mlp_layer_types": types("dsssss"),
          "layer_types": ["deepseek_sparse_attention"] * 6, "head_dim": 8, "qk_head_dim": 20,
          "n_group": 1, "topk_group": 1, "norm_topk_prob": True, "routed_scaling_factor": 2.827,
          "swiglu_limit": 10.0, "rms_norm_eps": 1e-05, "hidden_act": "silu",
@@ -44,7 +44,7 @@ HUNYUAN_4 = [
         "as Transformers saves it: its names, in which every gate is linear_gate and hc_pre comes "
         "first; a dense layer among others, whose SwiGLU has no limit, as the shared expert's",
         {"num_hidden_layers": 4, "transformers_version": "5.17.0", "dtype": "float32",
-         "indexer_types": _types("FSSF"), "mlp_layer_types": _types("sdss"), "swiglu_limit": 0.75,
+         "indexer_types": types("FSSF"), "mlp_layer_types": types("sdss"), "swiglu_limit": 0.75,
          "hidden_size": 24, "n_routed_experts": 6, "moe_intermediate_size": 6, "hc_mult": 3,
          "hc_magnitude": 1.25, "index_topk": 5,
          "rope_parameters": {"rope_type": "default", "rope_theta": 500.0}},
@@ -80,7 +80,7 @@ HUNYUAN_4 = [
         "yarn with mscales that differ; epsilons that count, of streams, of norms and of those of "
         "index keys; five streams, every layer with experts, one of two groups, float16",
         {"rms_norm_eps": 0.05, "hc_eps": 0.125, "hc_magnitude": 0.75, "hc_mult": 5,
-         "mlp_layer_types": _types("ss"), "n_group": 2, "topk_group": 1, "num_experts_per_tok": 2,
+         "mlp_layer_types": types("ss"), "n_group": 2, "topk_group": 1, "num_experts_per_tok": 2,
          "index_topk": 16, "moe_intermediate_size": 6,
          "rope_parameters": {"rope_type": "yarn", "rope_theta": 500.0, "factor": 8.0,
                              "mscale": 0.6, "mscale_all_dim": 1.3,
@@ -97,7 +97,7 @@ HUNYUAN_4 = [
         "one stream; all of an index head turns; dynamic NTK; top 1, every layer behind the first "
         "shares",
         {"num_hidden_layers": 3, "hc_mult": 1, "index_head_dim": 8, "index_topk": 6,
-         "indexer_types": _types("FSS"), "num_experts_per_tok": 1, "n_routed_experts": 4,
+         "indexer_types": types("FSS"), "num_experts_per_tok": 1, "n_routed_experts": 4,
          "max_position_embeddings": 16, "swiglu_limit": 2.5,
          "rope_parameters": {"rope_type": "dynamic", "rope_theta": 100.0, "factor": 4.0}},
         dtype="BF16", prompts=(1, 7, 16, 17, 40), greedy_prompt=12,

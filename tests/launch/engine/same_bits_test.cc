@@ -159,6 +159,8 @@ INSTANTIATE_TEST_SUITE_P(
                   "int8"},
         ModelCase{"Axk2", "tests/data/goldens/axk2-classic", ""},
         ModelCase{"HyV4", "tests/data/goldens/hy_v4-saved", ""},
+        ModelCase{"Ling3", "tests/data/goldens/ling3-saved", ""},
+        ModelCase{"BeamInt8Cache", "tests/data/goldens/beam-turned", "", "none", "int8"},
         ModelCase{"Glm5Next", "tests/data/goldens/glm5_next-shared", ""},
         ModelCase{"Glm5NextOddInt8Cache", "tests/data/goldens/glm5_next-odd", "", "none", "int8"},
         ModelCase{"GlmMoeDsaShared", "tests/data/goldens/glm_moe_dsa-shared", ""},

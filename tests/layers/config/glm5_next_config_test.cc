@@ -133,6 +133,14 @@ TEST(Glm5Next, DefaultsAreThoseOfThePublishedModel) {
   EXPECT_EQ(config.recurrent.decay_bound, -5.0f);
 }
 
+TEST(Glm5Next, NamesOfLayersThatAttend) {
+  for (const char* const name : {"indexed_attention", "full_attention"}) {
+    const ModelConfig config =
+        Parsed(WithoutLinear({{"layer_types", {kLinear, kLinear, kLinear, name, kLinear}}}));
+    EXPECT_EQ(config.layers[3].mixer, Mixer::kAttention) << name;
+  }
+}
+
 TEST(Glm5Next, BoundsOfDecays) {
   const auto bound = [](const json& keys) { return Parsed(keys).recurrent.decay_bound; };
   EXPECT_EQ(bound(WithoutLinear({{"linear_lower_bound", nullptr}})), 0.0f);

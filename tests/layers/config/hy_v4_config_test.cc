@@ -39,6 +39,22 @@ json HyV4(const json& changes = json::object()) {
   return keys;
 }
 
+// The model that looks at pictures, whose keys stand in text_config.
+json HyV4Pictures(const json& changes = json::object(), const json& beside = json::object()) {
+  json text = {{"model_type", "hy_v4_vl_text"},
+               {"num_hidden_layers", 6},
+               {"rope_parameters",
+                {{"rope_type", "default"}, {"rope_theta", 1e7}, {"mrope_section", {12, 10, 10}}}}};
+  text.update(changes);
+  json keys = {{"model_type", "hy_v4_vl"},
+               {"text_config", text},
+               {"vision_config", {{"model_type", "hy_v4_vl_vision"}}},
+               {"image_token_id", 120120},
+               {"video_token_id", 120124}};
+  keys.update(beside);
+  return keys;
+}
+
 std::string Kinds(const ModelConfig& config) {
   std::string kinds;
   for (const LayerConfig& layer : config.layers) {
@@ -97,6 +113,23 @@ TEST(HyV4, AsManyHeadsOfKeysWhereNoneAreNamed) {
   EXPECT_EQ(config->kv_heads, 64);
 }
 
+TEST(HyV4, TheTextModelBesidePictures) {
+  const auto parsed = ParseModelConfig(HyV4Pictures().dump(), "config.json");
+  ASSERT_TRUE(parsed.ok()) << parsed.status();
+  const ModelConfig& config = *parsed;
+  EXPECT_EQ(config.architecture, "HYV4VLForConditionalGeneration");
+  EXPECT_EQ(Kinds(config), "dFeFeSeSeSeF");
+  EXPECT_EQ(config.hidden, 6144);
+  EXPECT_EQ(config.intermediate, 18432);
+  EXPECT_EQ(config.heads, 64);
+  EXPECT_EQ(config.latent.q_rank, 2048);
+  EXPECT_EQ(config.latent.norm_eps, 1e-5f);  // 1e-6 in the model for text
+  EXPECT_EQ(config.indexer.heads, 32);
+  EXPECT_EQ(config.moe.intermediate, 2048);
+  EXPECT_EQ(config.rope.theta, 1e7);
+  EXPECT_TRUE(config.rope.neighbours && config.indexer.neighbours);  // not in the model for text
+}
+
 INSTANTIATE_TEST_SUITE_P(
     HyV4, RefusalTest,
     ::testing::Values(
@@ -138,7 +171,16 @@ INSTANTIATE_TEST_SUITE_P(
         Refusal{"NoLimit", HyV4({{"swiglu_limit", 0}}), {"'swiglu_limit' is 0", "above 0"}},
         Refusal{"LimitBelowZero", HyV4({{"swiglu_limit", -1.0}}), {"'swiglu_limit' is -1"}},
         Refusal{"Activation", HyV4({{"hidden_act", "gelu"}}), {"'hidden_act'", "silu only"}},
-        Refusal{"Groups", HyV4({{"n_group", 3}}), {"'n_group' is 3", "256 experts"}}),
+        Refusal{"Groups", HyV4({{"n_group", 3}}), {"'n_group' is 3", "256 experts"}},
+        Refusal{"NoLimitBesidePictures",
+                HyV4Pictures({{"swiglu_limit", 0}}),
+                {"'text_config.swiglu_limit' is 0", "above 0"}},
+        Refusal{"TextOfAnother",
+                HyV4Pictures({{"model_type", "hy_v4"}}),
+                {"'text_config.model_type'", "hy_v4_vl_text"}},
+        Refusal{"Sounds",
+                HyV4Pictures(json::object(), {{"audio_config", 1}}),
+                {"'audio_config'", "no such key"}}),
     NameOf);
 
 }  // namespace

@@ -63,6 +63,18 @@ TEST(HybridConfig, Granite) {
   EXPECT_FALSE(config.layers[1].rope);
 }
 
+// As Transformers 5 writes it.
+TEST(HybridConfig, StepsWithoutLimit) {
+  const nlohmann::json infinity = {{"__float__", "Infinity"}};
+  Parse({{"model_type", "granitemoehybrid"},
+         {"num_hidden_layers", 1},
+         {"hidden_size", 64},
+         {"num_local_experts", 0},
+         {"shared_intermediate_size", 48},
+         {"layer_types", {"attention"}},
+         {"time_step_limit", nlohmann::json::array({0.0, infinity})}});
+}
+
 TEST(HybridConfig, Lfm2) {
   ModelConfig config = Parse({{"model_type", "lfm2_moe"},
                               {"num_hidden_layers", 3},

@@ -92,7 +92,7 @@ TEST(Inkling, ReadsPublishedKeys) {
   EXPECT_EQ(config.relative.profiles, 16);
   EXPECT_EQ(config.relative.extent, 1024);
   EXPECT_EQ(config.temperature.floor, 128000.0f);
-  EXPECT_TRUE(config.temperature.smooth);
+  EXPECT_EQ(config.temperature.rule, TemperatureRule::kSmooth);
   EXPECT_FALSE(config.layers[1].moe);
   EXPECT_TRUE(config.layers[2].moe);
   EXPECT_EQ(config.layers[4].sliding_window, 512);

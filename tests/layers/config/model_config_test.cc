@@ -118,6 +118,7 @@ TEST(ModelConfig, DefaultsOfGptOss) {
   EXPECT_TRUE(config.moe.router_bias && config.moe.expert_bias);
   EXPECT_EQ(config.activation, Activation::kClampedSwiglu);
   EXPECT_EQ(config.swiglu_limit, 7.0f);
+  EXPECT_EQ(Parse({{"model_type", "gpt_oss"}, {"swiglu_limit", 5.5}}).swiglu_limit, 5.5f);
   EXPECT_EQ(config.layers[0].sliding_window, 128);
   EXPECT_EQ(config.layers[1].sliding_window, 0);
   EXPECT_EQ(config.rope.type, RopeType::kYarn);
@@ -339,7 +340,8 @@ TEST(ModelConfig, Dbrx) {
       Parse({{"model_type", "dbrx"},
              {"d_model", 64},
              {"num_attention_heads", 4},
-             {"attn_config", {{"kv_n_heads", 2}, {"rope_theta", 5e5}, {"top_p", 1.0}}},
+             {"attn_config",
+              {{"kv_n_heads", 2}, {"rope_theta", 5e5}, {"top_p", 1.0}, {"architectures", nullptr}}},
              {"ffn_config", {{"moe_normalize_expert_weights", 1}}}});
   EXPECT_EQ(config.hidden, 64);
   EXPECT_EQ(config.heads, 4);

@@ -81,6 +81,13 @@ TEST(Qwen4Exp, KeysOfTheTextModel) {
   EXPECT_EQ(WhyNotTensorParallel(config), "");
 }
 
+TEST(Qwen4Exp, NamesOfLayersThatAttend) {
+  for (const char* const name : {"indexed_attention", "qwen_sparse_attention"}) {
+    const ModelConfig config = Parsed(Text({{"layer_types", {kLinear, kLinear, kLinear, name}}}));
+    EXPECT_TRUE(config.layers[3].indexer) << name;
+  }
+}
+
 TEST(Qwen4Exp, BelowTextConfig) {
   json text = Text({{"output_gate_type", "sigmoid"}, {"ple_layer_ids", nullptr}});
   text.erase("layer_types");

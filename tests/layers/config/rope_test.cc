@@ -106,6 +106,13 @@ TEST(Rope, LengthBelongsToTheToken) {
   }
 }
 
+// Transformers writes the default of some families beside the object, which decides.
+TEST(Rope, DefaultBesideTheObject) {
+  const ModelConfig config = Parse(
+      {{"model_type", "llama"}, {"rope_theta", 10000}, {"rope_parameters", {{"rope_theta", 500}}}});
+  EXPECT_EQ(config.rope.theta, 500);
+}
+
 // Phi-MoE: beyond the original context both the frequencies and the scale change.
 TEST(Rope, LongropeWithScalesOfItsOwn) {
   const ModelConfig config = Parse({{"model_type", "phimoe"},
@@ -126,6 +133,24 @@ TEST(Rope, LongropeWithScalesOfItsOwn) {
     for (int64_t i = 0; i < 2; ++i) {
       EXPECT_NEAR(table.cos.Row(row)[i], scale * std::cos(angles[row][i]), 1e-6);
       EXPECT_NEAR(table.sin.Row(row)[i], scale * std::sin(angles[row][i]), 1e-6);
+    }
+  }
+}
+
+// Mistral Large 4: one factor for each pair, also of frequencies that depend on the length.
+TEST(Rope, FrequenciesAreMultiplied) {
+  RopeConfig config = {.type = RopeType::kDynamic, .theta = 100.0, .factor = 2.0};
+  Rope rope(config, 4, 16);
+  const std::vector<float> factors = {0.5f, 3.0f};
+  rope.MultiplyFrequencies(factors);
+  const Table table = FillTable(rope, {7, 7}, {16, 24});
+  const double stretched = std::pow(100.0 * std::pow(2.0, 2.0), -0.5);  // 2 * 24 / 16 - 1
+  const double frequencies[2][2] = {{1.0, 0.1}, {1.0, stretched}};
+  for (int64_t row = 0; row < 2; ++row) {
+    for (int64_t i = 0; i < 2; ++i) {
+      const double angle = 7 * frequencies[row][i] * double{factors[static_cast<size_t>(i)]};
+      EXPECT_NEAR(table.cos.Row(row)[i], std::cos(angle), 2e-6);
+      EXPECT_NEAR(table.sin.Row(row)[i], std::sin(angle), 2e-6);
     }
   }
 }

@@ -73,6 +73,14 @@ TEST(SparseConfig, Axk2) {
   EXPECT_EQ(gate->group_fill, 0.0);  // not minus infinity
 }
 
+// By the name of before Transformers 5.24, or of since.
+TEST(SparseConfig, LayersWithIndexers) {
+  const ModelConfig config =
+      ParseSparse({{"num_hidden_layers", 2},
+                   {"layer_types", {"deepseek_sparse_attention", "indexed_attention"}}});
+  EXPECT_EQ(config.indexers(), 2);
+}
+
 TEST(SparseConfig, PlacesAmongIndexers) {
   const ModelConfig config =
       ParseSparse({{"num_hidden_layers", 4}, {"index_topk_pattern", "FSSF"}});

@@ -53,7 +53,7 @@ json AuthorsMimo(const json& changes = json::object()) {
 TEST(MimoV2, ReadsTheAuthorsKeys) {
   const ModelConfig config = Parse(AuthorsMimo());
   ASSERT_EQ(config.layers.size(), 3u);
-  EXPECT_EQ(config.layers[1].sliding_window, 128);
+  EXPECT_EQ(config.layers[1].sliding_window, 129);
   EXPECT_EQ(config.kv_heads_of(config.layers[1]), 8);
   EXPECT_EQ(config.kv_heads_of(config.layers[2]), 4);
   EXPECT_EQ(config.cache_numbers(), 16 * (192 + 128));
@@ -71,12 +71,29 @@ TEST(MimoV2, ReadsTheAuthorsKeys) {
   EXPECT_TRUE(others.layers[0].sinks);
 }
 
+// sliding_window counts the token itself but in the authors' files.
+TEST(MimoV2, SizesOfWindows) {
+  const auto window = [](const json& changes) {
+    return Parse(AuthorsMimo(changes)).layers[1].sliding_window;
+  };
+  EXPECT_EQ(window({{"sliding_window", nullptr}}), 129);
+  EXPECT_EQ(window({{"sliding_window", 129}}), 129);  // as Transformers writes it
+  const json alone = {{"sliding_window_size", nullptr}, {"attention_chunk_size", nullptr}};
+  EXPECT_EQ(window(alone), 128);
+  json none = alone;
+  none["sliding_window"] = nullptr;
+  EXPECT_EQ(window(none), 129);
+}
+
 INSTANTIATE_TEST_SUITE_P(
     MimoV2, RefusalTest,
     ::testing::Values(
         Refusal{"Window",
                 AuthorsMimo({{"sliding_window_size", 64}}),
                 {"'sliding_window_size' is 64", "sliding_window = 128"}},
+        Refusal{"Chunk",
+                AuthorsMimo({{"attention_chunk_size", 64}}),
+                {"'attention_chunk_size' is 64", "a window of 129"}},
         Refusal{"Heads",
                 AuthorsMimo({{"swa_num_key_value_heads", 7}}),
                 {"64 query heads cannot share 7"}},
@@ -98,6 +115,16 @@ INSTANTIATE_TEST_SUITE_P(
                 AuthorsMimo({{"rope_parameters", {{"full_attention", json::object()}}}}),
                 {"'rope_theta'", "rope_parameters decides"}}),
     NameOf);
+
+// As Transformers writes it since 5.24, in place of first_k_dense_replace.
+TEST(Axk1, ListsItsDenseLayers) {
+  const ModelConfig config = Parse({{"model_type", "axk1"},
+                                    {"num_hidden_layers", 3},
+                                    {"mlp_layer_types", {"dense", "sparse", "dense"}}});
+  ASSERT_EQ(config.layers.size(), 3u);
+  EXPECT_FALSE(config.layers[0].moe || config.layers[2].moe);
+  EXPECT_TRUE(config.layers[1].moe);
+}
 
 json MistralRope(json rope) {
   rope["type"] = "yarn";
@@ -241,9 +268,26 @@ TEST(Step3p5, ListsMayGoOnForLayersThatAreNotUsed) {
   EXPECT_EQ(config.layers[0].expert_limit, 0.0f);
 }
 
+json HeadsOfSecond(int heads) { return {{"1", {{"num_attention_heads", heads}}}}; }
+
+TEST(Step3p5, ReadsWhatTransformersWrites) {
+  const ModelConfig config = Parse(Step({{"num_sliding_attention_heads", 96},
+                                         {"per_layer_config", HeadsOfSecond(96)},
+                                         {"n_routed_experts", 16},
+                                         {"num_key_value_heads", 8}}));
+  EXPECT_EQ(config.heads_of(config.layers[1]), 96);
+  EXPECT_EQ(config.moe.experts, 16);
+}
+
 INSTANTIATE_TEST_SUITE_P(
     Step3p5, RefusalTest,
     ::testing::Values(
+        Refusal{"HeadsOfLayers",
+                Step({{"per_layer_config", HeadsOfSecond(96)}}),
+                {"'per_layer_config'", "64 query heads of layer 1"}},
+        Refusal{"TwoExpertCounts",
+                Step({{"moe_num_experts", 8}, {"n_routed_experts", 16}}),
+                {"'n_routed_experts' is 16", "moe_num_experts = 8"}},
         Refusal{"Thetas", Step({{"rope_theta", {5e6}}}), {"'rope_theta' is a list of 1"}},
         Refusal{"ThetasOfOneKind",
                 Step({{"layer_types", std::vector<std::string>(2, "full_attention")},

@@ -103,6 +103,24 @@ TEST(ShiftScale, GoesByColumn) {
   EXPECT_EQ(out, (std::vector<float>{0.5f, 0.0f, -0.5f, -24.0f}));
 }
 
+TEST(ScaleHeads, FollowsTheRowByHead) {
+  const int64_t rows = 33, heads = 3, dim = 10;
+  const std::vector<float> x = RandomFloats(rows * heads * dim, 6);
+  const std::vector<float> factors = RandomFloats(rows, 7);
+  const std::vector<float> scale = RandomFloats(heads, 8), bias = RandomFloats(heads, 9);
+  const std::vector<float> out = SameOnAllTargets(x, [&](ThreadPool& pool, std::vector<float>& y) {
+    ScaleHeads(pool, factors, scale, bias, AsMatrix(y, rows, heads * dim));
+  });
+  for (int64_t i = 0; i < rows * heads * dim; ++i) {
+    const auto head = static_cast<size_t>(i / dim % heads);
+    const double factor =
+        static_cast<double>(scale[head]) * factors[static_cast<size_t>(i / (heads * dim))] +
+        bias[head];
+    const auto at = static_cast<size_t>(i);
+    ASSERT_NEAR(out[at], x[at] * factor, 1e-6) << i;
+  }
+}
+
 TEST(Multiply, IsElementwise) {
   ThreadPool pool(2);
   const std::vector<float> factors = {2.0f, -1.0f, 0.5f, 0.0f};

@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Muse Spark: gates that mix the residual, norms of what heads and experts give."""
+
+from transformers import AutoModelForCausalLM
+from transformers.models.muse_spark import configuration_muse_spark, modeling_muse_spark
+
+from .family import Family, by_key, unchanged
+
+# Transformers has it for pictures, sounds and text only.
+AutoModelForCausalLM._model_mapping._extra_content |= {
+    configuration_muse_spark.MuseSparkConfig:
+        modeling_muse_spark.MuseSparkForConditionalGeneration,
+}
+
+
+def _routers(model):
+    return [(index, layer.mlp.gate)
+            for index, layer in enumerate(model.model.language_model.layers)
+            if hasattr(layer.mlp, "gate")]
+
+
+def _choices(module, inputs, output):
+    logits, weights, chosen = output
+    return by_key(logits.sigmoid() + module.e_score_correction_bias, chosen, weights)
+
+
+def _rope(model):
+    rope = model.model.language_model.rotary_emb
+    return rope.inv_freq, rope.attention_scaling
+
+
+def _draw(name, noise, config):
+    """Norms multiply by 1 + weight, but the last; logits are multiplied with less than 1. With
+    attention as sharp as released, gates that keep most of the residual keep rounding small."""
+    if name.endswith("language_model.norm.weight"):
+        return None
+    if name.startswith("model.language_model.") and "norm" in name:
+        return 0.25 * noise
+    if name.endswith("residual_gate.gate"):
+        return 0.3 * noise - 0.2
+    if name.endswith("mlp.gate.weight") or name == "lm_head.weight":
+        factor = config["text_config"].get("output_multiplier", 0.1767766952966369)
+        return 1.2 / factor / noise.shape[-1] ** 0.5 * noise
+    return None
+
+
+MUSE = {
+    "muse_spark": Family("MuseSparkForConditionalGeneration", released=unchanged, routers=_routers,
+                         choices=_choices, rope=_rope, draw=_draw),
+}

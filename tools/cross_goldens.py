@@ -26,19 +26,30 @@ from goldens.variants import VARIANTS
 from make_goldens import CONTINUATION, build, write_golden
 
 TRIES = 6
+INNER = ("text_config", "thinker_config")  # objects whose keys are those of a model
+
+
+def mixed(one, other, draw):
+    """`one` with about half of the keys in which `other` differs, also of text models inside."""
+    result = dict(one)
+    for key in sorted(one.keys() | other.keys()):
+        if one.get(key) == other.get(key):
+            continue
+        if key in INNER and key in one and key in other:
+            result[key] = mixed(one[key], other[key], draw)
+        elif draw.random() < 0.5:
+            result[key] = other.get(key, DELETE)
+    return {key: value for key, value in result.items() if value != DELETE}
 
 
 def mixture(variants, name, draw):
     """One of `variants` with about half of the keys in which another one differs; None if its prompts
     are longer than the context."""
     one, other = draw.sample(variants, 2)
-    config = dict(one.config)
-    for key in sorted(one.config.keys() | other.config.keys()):
-        if one.config.get(key) != other.config.get(key) and draw.random() < 0.5:
-            config[key] = other.config.get(key, DELETE)
+    config = mixed(one.config, other.config, draw)
     layout = draw.choice([one, other])
     longest = max(max(one.prompts), one.greedy_prompt + CONTINUATION)
-    context = config.get("max_position_embeddings")
+    context = config.get("text_config", config).get("max_position_embeddings")
     beyond = isinstance(context, int) and longest > context
     if beyond and '"dynamic"' not in json.dumps(config):
         return None

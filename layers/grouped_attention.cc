@@ -288,11 +288,7 @@ void GroupedAttention::MultiplyByGate(LayerContext& ctx, ConstMatrix x, Matrix g
     Gemm(ctx.pool, x, gate_, gate_bias_, ctx.workspace, gate);
   }
   if (gate.rows == 0) return;
-  if (gate_function_ == GateFunction::kSigmoid && gate.cols == attended.cols) {
-    MultiplySigmoid(ctx.pool, gate, attended);
-  } else {
-    MultiplyGates(ctx.pool, gate_function_, gate, attended);
-  }
+  MultiplyGates(ctx.pool, gate_function_, gate, attended);
 }
 
 void GroupedAttention::Attend(LayerContext& ctx, const AttentionStep& step, KvCache& cache,

@@ -183,11 +183,7 @@ void LatentAttention::Attend(LayerContext& ctx, const AttentionStep& step, KvCac
   if (gate_.empty()) return;
   const Matrix gate = ctx.workspace.GetMatrix(x.rows, gate_.n());
   Gemm(ctx.pool, x, gate_, {}, ctx.workspace, gate);
-  if (gate.cols == attended.cols) {
-    MultiplySigmoid(ctx.pool, gate, attended);
-  } else {
-    MultiplyGates(ctx.pool, GateFunction::kSigmoid, gate, attended);
-  }
+  MultiplyGates(ctx.pool, GateFunction::kSigmoid, gate, attended);
 }
 
 }  // namespace folkmoot

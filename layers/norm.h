@@ -23,7 +23,7 @@ class Norm {
   // The same of another kind than ModelConfig::norm.
   static absl::StatusOr<Norm> Load(WeightLoader& loader, const ModelConfig& config, NormKind kind,
                                    const std::string& module, int64_t n);
-  // An RMSNorm of x times the weights, of which nothing else is multiplied.
+  // An RMSNorm without weights of x times the weights of `module`.
   static absl::StatusOr<Norm> LoadLate(WeightLoader& loader, const ModelConfig& config,
                                        const std::string& module, int64_t n);
 

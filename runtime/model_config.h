@@ -104,7 +104,7 @@ struct MoeConfig {
   bool weight_scale = false;    // or all of a layer with one (Inkling)
   float router_softcap = 0.0f;  // logits become cap * tanh(logit / cap) (Laguna); 0: they stay
   float router_scale = 1.0f;    // what logits are multiplied with (Muse Spark)
-  bool expert_norms = false;    // what each expert gives is normalised, by ModelConfig::late_norms
+  bool expert_norms = false;    // what each expert gives is normalised, as by late_norms
   float output_scale = 1.0f;    // of the sum of chosen and shared experts (Cohere, Beam)
   // Of published gates with capacity: places of an expert, or, where the fraction is above 0, that
   // part of the tokens; and who comes first.

@@ -8,14 +8,11 @@
 namespace folkmoot {
 namespace {
 
-constexpr std::string_view kOwnKeys[] = {
-    "n_group",         "topk_group",     "routed_scaling_factor",    "n_shared_experts",
-    "rope_interleave", "aux_loss_alpha", "num_nextn_predict_layers", "num_mtp_layers",
-    "ep_size",         "seq_aux"};
 constexpr std::string_view kAxKeys[] = {
     "n_group",         "topk_group",     "routed_scaling_factor",    "n_shared_experts",
     "rope_interleave", "aux_loss_alpha", "num_nextn_predict_layers", "num_mtp_layers",
     "ep_size",         "seq_aux",        "mlp_layer_types"};
+constexpr auto kOwnKeys = std::span(kAxKeys).first<std::size(kAxKeys) - 1>();
 constexpr KeyAlias kAliases[] = {{"num_experts", "n_routed_experts"}};
 constexpr FixedKey kFixed[] = {
     {"scoring_func", "\"sigmoid\""}, {"topk_method", "\"noaux_tc\""}, {"moe_layer_freq", "1"}};

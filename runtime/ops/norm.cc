@@ -154,6 +154,9 @@ void MultiplySigmoid(ThreadPool& pool, ConstMatrix gates, Matrix out) {
 }
 
 void MultiplyGates(ThreadPool& pool, GateFunction f, ConstMatrix gates, Matrix out) {
+  if (f == GateFunction::kSigmoid && gates.cols == out.cols) {
+    return MultiplySigmoid(pool, gates, out);
+  }
   FM_CHECK(gates.rows == out.rows && gates.cols > 0 && out.cols % gates.cols == 0);
   cpu::MultiplyGates(pool, f, gates, out);
 }

@@ -89,7 +89,8 @@ void AddSigmoidGated(ThreadPool& pool, ConstMatrix x, std::span<const float> wei
 // out *= sigmoid(gates), elementwise.
 void MultiplySigmoid(ThreadPool& pool, ConstMatrix gates, Matrix out);
 
-// out *= f(gates), each of the G gates of a row for out.cols / G neighbours.
+// out *= f(gates), each of the G gates of a row for out.cols / G neighbours. Sigmoids of a gate for
+// each are those of MultiplySigmoid.
 enum class GateFunction : uint8_t { kSigmoid, kSoftplus };
 void MultiplyGates(ThreadPool& pool, GateFunction f, ConstMatrix gates, Matrix out);
 

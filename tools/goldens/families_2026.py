@@ -9,10 +9,8 @@ from transformers.models.mistral4 import configuration_mistral4, modeling_mistra
 from transformers.models.step3p7 import configuration_step3p7, modeling_step3p7
 
 from .families_latent import latent_draw
-from .families_pictures import _rope as rope_below_pictures
-from .families_pictures import _routers as routers_below_pictures
 from .family import (Family, biased_choices, by_key, groups, is_of_text, no_rope, per_expert,
-                     renamed, routers_at, unchanged)
+                     renamed, routers_at, text_of, unchanged)
 
 AutoModelForCausalLM._model_mapping._extra_content |= {
     configuration_aria.AriaConfig: modeling_aria.AriaForConditionalGeneration,
@@ -43,8 +41,7 @@ def _laguna_names(name):
 
 
 def _lend_factors(model):
-    text = getattr(model.model, "language_model", model.model)
-    for layer in text.layers:
+    for layer in text_of(model).layers:
         if hasattr(layer.mlp, "gate"):
             layer.mlp.gate.factor = layer.mlp.routed_scaling_factor
 
@@ -93,11 +90,6 @@ def _aria_released(weights, config):
 def _swash_draw(name, noise, config):
     """Embeddings are multiplied, and must not rule the stream where they are tied."""
     return 0.6 / noise.shape[1] ** 0.5 * noise if "embed_tokens" in name else None
-
-
-def _aria_routers(model):
-    return [(index, layer.mlp.router)
-            for index, layer in enumerate(model.model.language_model.layers)]
 
 
 def _aria_choices(module, inputs, output):
@@ -151,8 +143,8 @@ def _step_draw(name, noise, config):
 
 
 LATEST = {
-    "aria": Family("AriaForConditionalGeneration", released=_aria_released, routers=_aria_routers,
-                   choices=_aria_choices, rope=rope_below_pictures, correct=_lend_top_k),
+    "aria": Family("AriaForConditionalGeneration", released=_aria_released,
+                   routers=routers_at("mlp.router"), choices=_aria_choices, correct=_lend_top_k),
     "axk1": Family("AXK1ForCausalLM", released=per_expert(rename=_ax_names),
                    choices=biased_choices, draw=latent_draw),
     "cohere2_moe": Family("Cohere2MoeForCausalLM", choices=_cohere_choices, draw=_cohere_draw),
@@ -163,13 +155,12 @@ LATEST = {
                      choices=_laguna_choices, correct=_lend_factors),
     "mellum": Family("MellumForCausalLM", released=_mellum_released, rope=no_rope),
     "step3p7": Family("Step3p7ForConditionalGeneration", released=_step_released, rope=no_rope,
-                      routers=routers_below_pictures, choices=_laguna_choices,
+                      choices=_laguna_choices,
                       correct=_lend_factors, draw=_step_draw),
     "mimo_v2_flash": Family("MiMoV2FlashForCausalLM", released=per_expert(rename=_sink_names),
                             choices=biased_choices, rope=no_rope),
     "mistral4": Family("Mistral4ForCausalLM", released=unchanged, choices=_mistral_choices,
                        draw=latent_draw),
     "mistral3": Family("Mistral3ForConditionalGeneration", released=_text_released,
-                       routers=routers_below_pictures, choices=_mistral_choices,
-                       rope=rope_below_pictures, draw=latent_draw),
+                       choices=_mistral_choices, draw=latent_draw),
 }

@@ -9,7 +9,7 @@ from transformers.models.glm5_next.modeling_glm5_next import Glm5NextTextIndexer
 
 from .families_latent import latent_draw
 from .families_sparse import watch_indexers
-from .family import Family, biased_choices, no_rope, per_expert
+from .family import Family, biased_choices, no_rope, per_expert, text_of
 
 # Transformers has it for pictures and text only.
 AutoModelForCausalLM._model_mapping._extra_content |= {
@@ -41,17 +41,8 @@ def _released(weights, config):
     return tensors
 
 
-def _layers(model):
-    return model.model.language_model.layers
-
-
-def _routers(model):
-    return [(index, layer.mlp.gate) for index, layer in enumerate(_layers(model))
-            if hasattr(layer.mlp, "gate")]
-
-
 def _indexers(model):
-    attention = [layer.self_attn for layer in _layers(model)]
+    attention = [layer.self_attn for layer in text_of(model).layers]
     return [mixer.indexer for mixer in attention if getattr(mixer, "indexer", None) is not None]
 
 
@@ -73,6 +64,6 @@ def _draw(name, noise, config):
 
 
 GLM5 = {
-    "glm5_next": Family("Glm5NextForConditionalGeneration", released=_released, routers=_routers,
+    "glm5_next": Family("Glm5NextForConditionalGeneration", released=_released,
                         choices=biased_choices, rope=no_rope, draw=_draw, choosers=_indexers),
 }

@@ -9,7 +9,7 @@ from transformers.models.hy_v4_vl import configuration_hy_v4_vl, modeling_hy_v4_
 
 from .families_latent import latent_draw
 from .families_sparse import watch_indexers
-from .family import Family, biased_choices, is_of_text
+from .family import Family, biased_choices, is_of_text, text_of
 
 # Transformers has Hy4 with pictures for pictures and text only.
 AutoModelForCausalLM._model_mapping._extra_content |= {
@@ -67,23 +67,9 @@ def _released_pictures(weights, config):
     return tensors
 
 
-def _text(model):
-    return getattr(model.model, "language_model", model.model)
-
-
 def _indexers(model):
-    return [layer.self_attn.indexer for layer in _text(model).layers
+    return [layer.self_attn.indexer for layer in text_of(model).layers
             if layer.self_attn.indexer is not None]
-
-
-def _routers(model):
-    return [(index, layer.mlp.gate) for index, layer in enumerate(_text(model).layers)
-            if hasattr(layer.mlp, "gate")]
-
-
-def _rope(model):
-    rope = _text(model).rotary_emb
-    return rope.inv_freq, rope.attention_scaling
 
 
 def _draw(name, noise, config):
@@ -100,6 +86,5 @@ HUNYUAN4 = {
     "hy_v4": Family("HYV4ForCausalLM", released=_released, choices=biased_choices, draw=_draw,
                     choosers=_indexers),
     "hy_v4_vl": Family("HYV4VLForConditionalGeneration", released=_released_pictures,
-                       routers=_routers, choices=biased_choices, rope=_rope, draw=_draw,
-                       choosers=_indexers),
+                       choices=biased_choices, draw=_draw, choosers=_indexers),
 }

@@ -63,12 +63,6 @@ def _released(weights, config):
     return result
 
 
-def _routers(model):
-    text = getattr(model.model, "language_model", model.model)
-    return [(index, layer.mlp.gate) for index, layer in enumerate(text.layers)
-            if hasattr(layer.mlp, "gate")]
-
-
 def _choices(module, inputs, output):
     logits, weights, chosen, _ = output
     keys = logits.float().sigmoid() + module.e_score_correction_bias
@@ -103,7 +97,7 @@ def _draw(name, noise, config):
 
 
 def _family(architecture, released):
-    return Family(architecture, released=released, routers=_routers, choices=_choices,
+    return Family(architecture, released=released, choices=_choices,
                   rope=no_rope, correct=_correct, draw=_draw)
 
 

@@ -44,20 +44,6 @@ def _experts_of_state(weights, config):
     return (per_expert() if text["num_experts"] == 5 else unchanged)(weights, config)
 
 
-def _layers(model):
-    return model.model.language_model.layers
-
-
-def _routers(model):
-    return [(index, module) for index, layer in enumerate(_layers(model))
-            for name, module in layer.named_modules() if name == "mlp.gate"]
-
-
-def _rope(model):
-    rope = model.model.language_model.rotary_emb
-    return rope.inv_freq, rope.attention_scaling
-
-
 def _kimi_name(name):
     """As released: a block of experts has a name of its own, a dense network has not."""
     name = name.replace(".forget_gate.", ".")
@@ -82,11 +68,10 @@ LINEAR = {
     "qwen3_next": Family("Qwen3NextForCausalLM", released=_with_prediction(per_expert()),
                          draw=_draw),
     "qwen3_5_moe": Family("Qwen3_5MoeForConditionalGeneration",
-                          released=_with_prediction(_experts_of_state), routers=_routers,
-                          rope=_rope, draw=_draw),
+                          released=_with_prediction(_experts_of_state), draw=_draw),
     "qwen3_5_moe_text": Family("Qwen3_5MoeForCausalLM",
                                released=_with_prediction(_experts_of_state), draw=_draw),
     "qwen3_5_text": dense("Qwen3_5ForCausalLM", released=_with_prediction(unchanged), draw=_draw),
     "qwen3_5": dense("Qwen3_5ForConditionalGeneration", released=_with_prediction(unchanged),
-                     rope=_rope, draw=_draw),
+                     draw=_draw),
 }

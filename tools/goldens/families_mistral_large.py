@@ -7,7 +7,6 @@ from transformers.models.mistral_large4 import (configuration_mistral_large4,
 
 from .families_2026 import _mistral_choices
 from .families_latent import latent_draw
-from .families_pictures import _rope, _routers
 from .families_sparse import watch_indexers
 from .family import Family, is_of_text, per_expert
 
@@ -72,6 +71,6 @@ def _draw(name, noise, config):
 
 MISTRAL_LARGE = {
     "mistral_large4": Family(
-        "MistralLarge4ForConditionalGeneration", released=_released, routers=_routers,
-        choices=_mistral_choices, rope=_rope, choosers=_indexers, draw=_draw),
+        "MistralLarge4ForConditionalGeneration", released=_released,
+        choices=_mistral_choices, choosers=_indexers, draw=_draw),
 }

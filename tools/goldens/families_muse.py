@@ -13,20 +13,9 @@ AutoModelForCausalLM._model_mapping._extra_content |= {
 }
 
 
-def _routers(model):
-    return [(index, layer.mlp.gate)
-            for index, layer in enumerate(model.model.language_model.layers)
-            if hasattr(layer.mlp, "gate")]
-
-
 def _choices(module, inputs, output):
     logits, weights, chosen = output
     return by_key(logits.sigmoid() + module.e_score_correction_bias, chosen, weights)
-
-
-def _rope(model):
-    rope = model.model.language_model.rotary_emb
-    return rope.inv_freq, rope.attention_scaling
 
 
 def _draw(name, noise, config):
@@ -45,6 +34,6 @@ def _draw(name, noise, config):
 
 
 MUSE = {
-    "muse_spark": Family("MuseSparkForConditionalGeneration", released=unchanged, routers=_routers,
-                         choices=_choices, rope=_rope, draw=_draw),
+    "muse_spark": Family("MuseSparkForConditionalGeneration", released=unchanged,
+                         choices=_choices, draw=_draw),
 }

@@ -24,21 +24,6 @@ AutoModelForCausalLM._model_mapping._extra_content |= {
 }
 
 
-def _text(model):
-    """Beside what looks and listens in Transformers 5.24, around it before."""
-    return getattr(model.model, "language_model", model.model)
-
-
-def _routers(model):
-    return [(index, layer.mlp.gate) for index, layer in enumerate(_text(model).layers)
-            if hasattr(layer.mlp, "gate")]
-
-
-def _rope(model):
-    rope = _text(model).rotary_emb
-    return rope.inv_freq, rope.attention_scaling
-
-
 def _released(weights, config):
     """Without what looks and listens."""
     text = {f"thinker.{name.replace('model.language_model.', 'model.')}": tensor
@@ -46,6 +31,5 @@ def _released(weights, config):
     return per_expert()(text, config)
 
 
-_FAMILY = Family("Qwen3OmniMoeForConditionalGeneration", released=_released, routers=_routers,
-                 rope=_rope)
+_FAMILY = Family("Qwen3OmniMoeForConditionalGeneration", released=_released)
 OMNI = {"qwen3_omni_moe": _FAMILY, "qwen3_omni_moe_thinker": _FAMILY}

@@ -22,16 +22,6 @@ AutoModelForCausalLM._model_mapping._extra_content |= {
 }
 
 
-def _routers(model):
-    return [(index, module) for index, layer in enumerate(model.model.language_model.layers)
-            for name, module in layer.named_modules() if name == "mlp.gate"]
-
-
-def _rope(model):
-    rope = model.model.language_model.rotary_emb
-    return rope.inv_freq, rope.attention_scaling
-
-
 def _kimi_names(name):
     return (name.replace("model.language_model.", "language_model.model.")
             .replace("lm_head.", "language_model.lm_head."))
@@ -90,10 +80,8 @@ def _ernie_released(weights, config):
 PICTURES = {
     "ernie4_5_vl_moe": Family("Ernie4_5_VLMoeForConditionalGeneration", released=_ernie_released,
                               routers=_ernie_routers, choices=_ernie_choices, rope=no_rope),
-    "glm4v_moe": Family("Glm4vMoeForConditionalGeneration", routers=_routers,
-                        choices=biased_choices, rope=_rope),
+    "glm4v_moe": Family("Glm4vMoeForConditionalGeneration", choices=biased_choices),
     "kimi_k25": Family("Kimi_K25ForConditionalGeneration", released=_kimi_released,
-                       routers=_routers, choices=biased_choices, rope=_rope),
-    "qwen3_vl_moe": Family("Qwen3VLMoeForConditionalGeneration", released=_qwen_released,
-                           routers=_routers, rope=_rope),
+                       choices=biased_choices),
+    "qwen3_vl_moe": Family("Qwen3VLMoeForConditionalGeneration", released=_qwen_released),
 }

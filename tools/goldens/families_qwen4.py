@@ -9,7 +9,7 @@ from transformers.models.qwen4_exp import configuration_qwen4_exp, modeling_qwen
 from transformers.models.qwen4_exp.modeling_qwen4_exp import Qwen4ExpTextQSAIndexer
 
 from .families_sparse import margins_of
-from .family import Family, per_expert
+from .family import Family, per_expert, text_of
 
 # As released, below model.language_model: Transformers would read the text model alone.
 AutoModelForCausalLM._model_mapping._extra_content |= {
@@ -92,26 +92,13 @@ def _released(weights, config):
     return per_expert()(tensors, config) if text["num_experts"] == 5 else tensors
 
 
-def _text(model):
-    return getattr(model.model, "language_model", model.model)
-
-
-def _routers(model):
-    return [(index, layer.mlp.gate) for index, layer in enumerate(_text(model).layers)]
-
-
 def _indexers(model):
-    return [layer.self_attn.indexer for layer in _text(model).layers
+    return [layer.self_attn.indexer for layer in text_of(model).layers
             if hasattr(layer, "self_attn")]
 
 
-def _rope(model):
-    rope = _text(model).rotary_emb
-    return rope.inv_freq, rope.attention_scaling
-
-
 def _family(architecture):
-    return Family(architecture, released=_released, routers=_routers, rope=_rope, draw=_draw,
+    return Family(architecture, released=_released, draw=_draw,
                   choosers=_indexers)
 
 

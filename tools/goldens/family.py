@@ -70,10 +70,15 @@ def argued_choices(module, inputs, output):
     return by_key(logits.float().sigmoid() + inputs[1], chosen, weights)
 
 
+def text_of(model):
+    """The text model of one that looks or listens, too, or the model itself."""
+    return getattr(model.model, "language_model", model.model)
+
+
 def routers_at(path):
     """The modules `path` of the layers that have one: (layer index, module)."""
     def routers(model):
-        return [(index, module) for index, layer in enumerate(model.model.layers)
+        return [(index, module) for index, layer in enumerate(text_of(model).layers)
                 for name, module in layer.named_modules() if name == path]
     return routers
 
@@ -129,7 +134,7 @@ def renamed(names):
 
 def usual_rope(model):
     """(frequencies, factor of cos and sin) as the last forward used them."""
-    rope = model.model.rotary_emb
+    rope = text_of(model).rotary_emb
     return rope.inv_freq, rope.attention_scaling
 
 

@@ -3,6 +3,7 @@
 // model_config_errors_test.cc).
 #include "layers/models/load_config.h"
 #include "layers/models/model.h"
+#include "tests/layers/config/parsed_config.h"
 #include "tests/layers/config/refusal.h"
 
 namespace folkmoot {
@@ -22,12 +23,6 @@ json Beam(const json& changes = json::object()) {
                 {{kSliding, {{"rope_type", "default"}, {"rope_theta", 500.0}}}, {kFull, nullptr}}}};
   keys.update(changes);
   return keys;
-}
-
-ModelConfig Parsed(const json& keys) {
-  const auto config = ParseModelConfig(keys.dump(), "config.json");
-  EXPECT_TRUE(config.ok()) << config.status();
-  return config.ok() ? *config : ModelConfig{};
 }
 
 TEST(Beam, ReadsWhatLayersAre) {

@@ -2,6 +2,7 @@
 // What config.json of Gemma 4 means, and what of it is refused (RefusalTest:
 // model_config_errors_test.cc).
 #include "layers/models/load_config.h"
+#include "tests/layers/config/parsed_config.h"
 #include "tests/layers/config/refusal.h"
 
 namespace folkmoot {
@@ -22,12 +23,6 @@ json FourLayers(const json& changes = json::object()) {
   json keys = {{"num_hidden_layers", 4}, {"layer_types", {kSliding, kFull, kSliding, kFull}}};
   keys.merge_patch(changes);
   return Gemma4(keys);
-}
-
-ModelConfig Parsed(const json& keys) {
-  const auto config = ParseModelConfig(keys.dump(), "config.json");
-  EXPECT_TRUE(config.ok()) << config.status();
-  return config.value_or(ModelConfig());
 }
 
 TEST(Gemma4, HasTheDefaultsOfTransformers) {

@@ -3,6 +3,7 @@
 // of it is refused (RefusalTest: model_config_errors_test.cc).
 #include "layers/models/load_config.h"
 #include "layers/models/model.h"
+#include "tests/layers/config/parsed_config.h"
 #include "tests/layers/config/refusal.h"
 
 namespace folkmoot {
@@ -79,12 +80,6 @@ json Sparse(int layers, json changes) {
   }
   if (!changes.contains("indexer_types")) keys["text_config"].erase("indexer_types");
   return keys;
-}
-
-ModelConfig Parsed(const json& keys) {
-  const auto config = ParseModelConfig(keys.dump(), "config.json");
-  EXPECT_TRUE(config.ok()) << config.status();
-  return config.ok() ? *config : ModelConfig{};
 }
 
 TEST(Glm5Next, ReadsTheAuthorsKeys) {

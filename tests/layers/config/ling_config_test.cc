@@ -3,6 +3,7 @@
 // is refused (RefusalTest: model_config_errors_test.cc).
 #include "layers/models/load_config.h"
 #include "layers/models/model.h"
+#include "tests/layers/config/parsed_config.h"
 #include "tests/layers/config/refusal.h"
 
 namespace folkmoot {
@@ -54,12 +55,6 @@ json Ling(const json& changes = json::object()) {
 json Unlimited(json changes) {
   changes["expert_swiglu_limit_list"] = changes["share_expert_swiglu_limit_list"] = nullptr;
   return Ling(changes);
-}
-
-ModelConfig Parsed(const json& keys) {
-  const auto config = ParseModelConfig(keys.dump(), "config.json");
-  EXPECT_TRUE(config.ok()) << config.status();
-  return config.ok() ? *config : ModelConfig{};
 }
 
 std::string KindsOf(const ModelConfig& config) {

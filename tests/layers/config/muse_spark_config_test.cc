@@ -3,6 +3,7 @@
 // model_config_errors_test.cc).
 #include "layers/models/load_config.h"
 #include "layers/models/model.h"
+#include "tests/layers/config/parsed_config.h"
 #include "tests/layers/config/refusal.h"
 
 namespace folkmoot {
@@ -35,23 +36,10 @@ json MuseSpark(const json& changes = json::object(), const json& beside = json::
   return keys;
 }
 
-// Of each layer: does it see all, does it rotate, has it experts?
-std::string Kinds(const ModelConfig& config) {
-  std::string kinds;
-  for (const LayerConfig& layer : config.layers) {
-    kinds += layer.sliding_window == 0 ? 'F' : 'W';
-    kinds += layer.rope ? 'r' : '-';
-    kinds += layer.moe ? "e " : "d ";
-  }
-  return kinds;
-}
-
 TEST(MuseSpark, ReadsTheSavedKeys) {
-  const auto parsed = ParseModelConfig(MuseSpark().dump(), "config.json");
-  ASSERT_TRUE(parsed.ok()) << parsed.status();
-  const ModelConfig& config = *parsed;
+  const ModelConfig config = Parsed(MuseSpark());
   EXPECT_EQ(config.architecture, "MuseSparkForConditionalGeneration");
-  EXPECT_EQ(Kinds(config), "F-d Wre Wre Wre F-e ");
+  EXPECT_EQ(Kinds(config), "- SRM SRM SRM M");
   EXPECT_EQ(config.layers[1].sliding_window, 2048);
   EXPECT_EQ(config.attention_multiplier, 0.5f);  // 4 / sqrt(64)
   EXPECT_EQ(config.logits_scaling, 4.0f);
@@ -71,12 +59,9 @@ TEST(MuseSpark, ReadsTheSavedKeys) {
 }
 
 TEST(MuseSpark, DefaultsAreThoseOfThePublishedModel) {
-  const auto parsed = ParseModelConfig(
-      json({{"model_type", "muse_spark"}, {"text_config", {{"num_hidden_layers", 6}}}}).dump(),
-      "config.json");
-  ASSERT_TRUE(parsed.ok()) << parsed.status();
-  const ModelConfig& config = *parsed;
-  EXPECT_EQ(Kinds(config), "Wre F-e Wre Wre Wre F-e ");
+  const ModelConfig config =
+      Parsed({{"model_type", "muse_spark"}, {"text_config", {{"num_hidden_layers", 6}}}});
+  EXPECT_EQ(Kinds(config), "SRM M SRM SRM SRM M");
   EXPECT_EQ(config.hidden, 8192);
   EXPECT_EQ(config.moe.experts, 256);
   EXPECT_EQ(config.moe.latent, 4096);

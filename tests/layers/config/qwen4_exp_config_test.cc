@@ -4,6 +4,7 @@
 #include "layers/models/load_config.h"
 #include "layers/models/model.h"
 #include "layers/models/tensor_list.h"
+#include "tests/layers/config/parsed_config.h"
 #include "tests/layers/config/refusal.h"
 
 namespace folkmoot {
@@ -43,12 +44,6 @@ json Rope(const char* type, double partial) {
             {"rope_theta", 1e4},
             {"factor", 2.0},
             {"partial_rotary_factor", partial}}}};
-}
-
-ModelConfig Parsed(const json& keys) {
-  const auto config = ParseModelConfig(keys.dump(), "config.json");
-  EXPECT_TRUE(config.ok()) << config.status();
-  return config.ok() ? *config : ModelConfig{};
 }
 
 TEST(Qwen4Exp, KeysOfTheTextModel) {

@@ -83,6 +83,11 @@ class CheckpointLoader : public WeightLoader {
     return info->blocks == nullptr ? info->dtype : TypeOfNumbers();
   }
 
+  std::vector<int64_t> Shape(std::string_view name) const override {
+    const TensorInfo* info = checkpoint_.Find(name);
+    return info == nullptr ? std::vector<int64_t>{} : info->shape;
+  }
+
   absl::StatusOr<std::pair<WeightView, WeightView>> ViewPair(const TensorRef& a,
                                                              const TensorRef& b) override {
     FM_ASSIGN_OR_RETURN(const WeightView first, ViewIn(a, &scratch_[0]));

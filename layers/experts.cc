@@ -2,12 +2,24 @@
 #include "layers/experts.h"
 
 namespace folkmoot {
+namespace {
+
+// [E, 2I, H] and [E, H, I]. One of them may be square, and look the same transposed, but not both.
+bool ArePackedRows(const ExpertNames& names, const WeightLoader& loader) {
+  const std::vector<int64_t> gate_up = loader.Shape(names.packed_gate_up);
+  const std::vector<int64_t> down = loader.Shape(names.packed_down);
+  return gate_up.size() == 3 && down.size() == 3 && gate_up[1] == 2 * down[2] &&
+         gate_up[2] == down[1];
+}
+
+}  // namespace
 
 ExpertLayout LayoutOf(const ExpertNames& names, const WeightLoader& loader) {
   if (!loader.Has(names.packed_gate_up)) return ExpertLayout::kOneByOne;
   // Where it makes a difference, which is for what may be transposed.
   const std::string& asked = names.gate_up_transposed ? names.packed_gate_up : names.packed_down;
-  return loader.Coded(asked) ? ExpertLayout::kPackedCodes : ExpertLayout::kPacked;
+  const bool rows = loader.Coded(asked) || (names.either_way && ArePackedRows(names, loader));
+  return rows ? ExpertLayout::kPackedRows : ExpertLayout::kPacked;
 }
 
 GatedFfnTensors TensorsOfExpert(const ExpertNames& names, ExpertLayout layout, int expert,

@@ -15,8 +15,9 @@
 
 namespace folkmoot {
 
-// How one checkpoint stores its experts.
-enum class ExpertLayout : uint8_t { kOneByOne, kPacked, kPackedCodes };
+// How one checkpoint stores its experts: packed as their names say, or packed but not transposed,
+// whatever they say, as codes are.
+enum class ExpertLayout : uint8_t { kOneByOne, kPacked, kPackedRows };
 ExpertLayout LayoutOf(const ExpertNames& names, const WeightLoader& loader);
 
 GatedFfnTensors TensorsOfExpert(const ExpertNames& names, ExpertLayout layout, int expert,

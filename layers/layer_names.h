@@ -109,6 +109,7 @@ struct ExpertNames {
   // Packed and plain (not quantised) tensors are [E, H, 2I], and [E, I, H].
   bool gate_up_transposed = false;
   bool down_transposed = false;
+  bool either_way = false;  // transposed, or not: their shapes tell
   // [E, 2I], in the order of packed_gate_up's rows, and [E, H]; empty: none.
   std::string packed_gate_up_bias = {};
   std::string packed_down_bias = {};
@@ -169,8 +170,9 @@ struct LayerNames {
   std::string attention_post_norm;  // ModelConfig::post_norms
   std::string ffn_post_norm;
   AttentionNames attention;
-  RecurrentNames recurrent;  // in its place: Mixer::kRecurrent
-  std::string dense_prefix;  // of {gate,up,down}_proj
+  RecurrentNames recurrent;             // in its place: Mixer::kRecurrent
+  std::string dense_prefix;             // of {gate,up,down}_proj
+  std::string other_dense_prefix = {};  // in checkpoints without the first; empty: there is none
   // In place of the prefix: modules. One matrix of gate and then up rows has the first name; where
   // there is neither that nor a gate, the network has none.
   std::string dense_gate_up, dense_gate, dense_up, dense_down;

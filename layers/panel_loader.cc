@@ -42,7 +42,8 @@ class PanelLoader : public WeightLoader {
   }
 
   bool Has(std::string_view name) const override { return types_.contains(std::string(name)); }
-  // Whether it was while packing, where that makes a difference: codes are never transposed.
+  // Whether it was while packing, or was not transposed for another reason, where that makes a
+  // difference.
   bool Coded(std::string_view name) const override {
     return untransposed_.contains(std::string(name));
   }
@@ -202,6 +203,7 @@ class PanelRecorder : public WeightLoader {
   bool Has(std::string_view name) const override { return from_.Has(name); }
   bool Coded(std::string_view name) const override { return from_.Coded(name); }
   std::optional<DType> Stored(std::string_view name) const override { return from_.Stored(name); }
+  std::vector<int64_t> Shape(std::string_view name) const override { return from_.Shape(name); }
 
   absl::StatusOr<PackedMatrix> Pack(ThreadPool& pool, const TensorRef& ref) override {
     FM_ASSIGN_OR_RETURN(const PackedMatrix matrix, from_.Pack(pool, ref));

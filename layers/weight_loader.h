@@ -70,6 +70,8 @@ class WeightLoader {
   virtual bool Coded(std::string_view) const { return false; }
   // The type in which a tensor is stored; nullopt: there is none of this name.
   virtual std::optional<DType> Stored(std::string_view name) const = 0;
+  // The shape in which it is stored; empty: there is none of this name, or its shape is not known.
+  virtual std::vector<int64_t> Shape(std::string_view) const { return {}; }
   // The rows of `ref` as stored; codes as numbers of the dtype that is set, or BF16. Valid until
   // the next call of View (a checkpoint's views live longer; see Keep).
   virtual absl::StatusOr<WeightView> View(const TensorRef& ref) = 0;

@@ -7,12 +7,14 @@ namespace folkmoot {
 namespace {
 
 constexpr std::string_view kNested[] = {"attn_config", "ffn_config", "ffn_config.ffn_act_fn"};
+constexpr const char* kTheta = "attn_config.rope_theta";
+constexpr const char* kKvHeads = "attn_config.kv_n_heads";
 constexpr KeyAlias kAliases[] = {{"hidden_size", "d_model", true},
                                  {"num_attention_heads", "n_heads", true},
                                  {"num_hidden_layers", "n_layers", true},
                                  {"max_position_embeddings", "max_seq_len", true},
-                                 {"num_key_value_heads", "attn_config.kv_n_heads"},
-                                 {"rope_theta", "attn_config.rope_theta"},
+                                 {"num_key_value_heads", kKvHeads},
+                                 {"rope_theta", kTheta},
                                  {"num_experts", "ffn_config.moe_num_experts"},
                                  {"num_experts_per_tok", "ffn_config.moe_top_k"},
                                  {"moe_intermediate_size", "ffn_config.ffn_hidden_size"},
@@ -20,12 +22,12 @@ constexpr KeyAlias kAliases[] = {{"hidden_size", "d_model", true},
 constexpr std::string_view kClip = "attn_config.clip_qkv";
 constexpr std::string_view kNormalise = "ffn_config.moe_normalize_expert_weights";
 constexpr std::string_view kWidth = "ffn_config.hidden_size";
-constexpr std::string_view kTheta = "attn_config.rope_theta";
 // Read, then those that change nothing.
 constexpr std::string_view kOwnKeys[] = {kClip,
                                          kNormalise,
                                          kWidth,
                                          "rope_theta",
+                                         "num_key_value_heads",
                                          "resid_pdrop",
                                          "emb_pdrop",
                                          "attn_config.architectures",
@@ -43,14 +45,15 @@ constexpr FixedKey kFixed[] = {{"attn_config.model_type", "\"\""},
                                {"ffn_config.is_encoder_decoder", "false"},
                                {"ffn_config.uniform_expert_assignment", "false"}};
 
-// The authors' base is that of attn_config, which Transformers 5 takes from outside of it.
-absl::Status CheckTheta(const ConfigReader& keys) {
+// The authors' keys are those of attn_config. Transformers 5 takes the base from outside of it, and
+// writes the heads there, too.
+absl::Status CheckOuter(const ConfigReader& keys, const char* key, const char* inner) {
   const nlohmann::json& object = keys.object();
-  const auto outer = object.find("rope_theta");
+  const auto outer = object.find(key);
   if (outer == object.end() || outer->is_null()) return absl::OkStatus();
-  if (keys.Has("rope_theta") && *keys.Find("rope_theta") == *outer) return absl::OkStatus();
-  return InvalidArgument("{}rope_theta' is {}; {} is what counts: it must be the same",
-                         keys.prefix(), ShowJson(*outer), kTheta);
+  if (keys.Has(key) && *keys.Find(key) == *outer) return absl::OkStatus();
+  return InvalidArgument("{}{}' is {}; {} is what counts: it must be the same", keys.prefix(), key,
+                         ShowJson(*outer), inner);
 }
 
 // The power of the norm that the weights of a token's experts are divided by. null: they are not.
@@ -65,7 +68,8 @@ absl::Status ReadNormalisation(const ConfigReader& keys, ModelConfig& config) {
 
 absl::Status Read(const ConfigSource& source, ModelConfig& config) {
   const ConfigReader& keys = source.keys;
-  FM_RETURN_IF_ERROR(CheckTheta(keys));
+  FM_RETURN_IF_ERROR(CheckOuter(keys, "rope_theta", kTheta));
+  FM_RETURN_IF_ERROR(CheckOuter(keys, "num_key_value_heads", kKvHeads));
   if (config.head_dim * config.heads != config.hidden) {
     return keys.Wrong("head_dim", "it must be d_model / n_heads");
   }

@@ -115,11 +115,11 @@ absl::Status ReadMlpLayerTypes(const ConfigReader& keys, ModelConfig& config) {
     config.layers[i].moe = types[i] == "sparse";
   }
   FM_ASSIGN_OR_RETURN(const auto dense, keys.OptionalInt("first_k_dense_replace", {0, INT32_MAX}));
-  if (!dense) return absl::OkStatus();
+  if (!dense || keys.HasValue(kTypes)) return absl::OkStatus();
   for (size_t i = 0; i < config.layers.size(); ++i) {
     if (config.layers[i].moe == (static_cast<int64_t>(i) >= *dense)) continue;
     return keys.Wrong("first_k_dense_replace",
-                      fmt::format("it contradicts mlp_layer_types at layer {}", i));
+                      fmt::format("layer {} is of the other kind; give mlp_layer_types", i));
   }
   return absl::OkStatus();
 }

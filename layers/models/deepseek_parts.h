@@ -49,8 +49,9 @@ absl::Status ReadScaledAndShared(const ConfigReader& keys, double scaling, int64
 absl::Status ReadBiasedExperts(const ConfigReader& keys, const GroupDefaults& groups,
                                double scaling, int64_t shared, MoeConfig& moe);
 
-// Key mlp_layer_types, where it is given, says which layers have experts; first_k_dense_replace,
-// where that is given too, must agree.
+// Key mlp_layer_types, where it is given, says which layers have experts, whatever
+// first_k_dense_replace says: Transformers writes that one's default beside every list. Without a
+// list, a count that is given must agree with the layers of the family.
 absl::Status ReadMlpLayerTypes(const ConfigReader& keys, ModelConfig& config);
 
 // DeepSeek-V3 (arXiv 2412.19437, section 2.1.2): chosen by sigmoid + bias of the layer, weighed by

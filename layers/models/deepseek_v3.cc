@@ -107,6 +107,13 @@ LayerNames AxNames(const std::string& prefix) {
   return names;
 }
 
+// What Transformers makes of layers where it writes them.
+constexpr OtherNames kOtherNames[] = {
+    {.tensor = "language_model.model.blocks.0.input_layernorm.weight",
+     .layers = "language_model.model.blocks.",
+     .layer_names = UsualLayerNames,
+     .end_names = LanguageModelEndNames}};
+
 }  // namespace
 
 const Family kAxk1 = {.config = AxConfig(),
@@ -119,6 +126,7 @@ const Family kDeepseekV3 = {.config = kText, .gate = PublishedGate, .unused = kP
 const Family kKimiK25 = {.config = MultimodalConfig(),
                          .end_names = LanguageModelEndNames,
                          .layers = "language_model.model.layers.",
+                         .other_names = kOtherNames,
                          .gate = PublishedGate,
                          .unused = kNotText};
 

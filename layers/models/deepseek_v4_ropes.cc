@@ -45,7 +45,8 @@ absl::StatusOr<RopeConfig> ReadRope(const ConfigReader& keys, const char* kind, 
   return rope;
 }
 
-// Both rotations by themselves, as Transformers writes them.
+// Both rotations by themselves, as Transformers writes them beside its defaults of rope_theta and
+// compress_rope_theta, which it does not read then.
 absl::Status ReadNestedRopes(const ConfigReader& keys, double fraction, ModelConfig& config) {
   const json& both = *keys.Find(kRopes);
   for (const auto& [kind, entry] : both.items()) {
@@ -68,13 +69,6 @@ absl::Status ReadNestedRopes(const ConfigReader& keys, double fraction, ModelCon
   for (const char* key : {kPart, kRopeDim}) {
     if (!keys.HasValue(key) || (config.rope.dim == dim && config.local_rope->dim == dim)) continue;
     return keys.Wrong(key, "it contradicts partial_rotary_factor of an entry of rope_parameters");
-  }
-  const std::pair<const char*, double> outer[] = {{"rope_theta", config.local_rope->theta},
-                                                  {"compress_rope_theta", config.rope.theta}};
-  for (const auto& [key, inner] : outer) {
-    FM_ASSIGN_OR_RETURN(const auto theta, keys.OptionalNumber(key, 0.0));
-    if (!theta || *theta == inner) continue;
-    return keys.Wrong(key, fmt::format("it contradicts that of rope_parameters, {}", inner));
   }
   if (keys.HasValue(kScaling)) return keys.Wrong(kScaling, "rope_parameters decides; remove it");
   return absl::OkStatus();

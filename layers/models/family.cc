@@ -43,6 +43,10 @@ LayerNames LayerNamesOf(const Family& family, const WeightLoader& loader, int64_
   const int64_t published = index / family.blocks_per_layer;
   LayerNames names = NamesOf(family, fmt::format("{}{}.", family.layers, published),
                              index % family.blocks_per_layer);
+  if (!names.other_dense_prefix.empty() &&
+      loader.Has(names.other_dense_prefix + "down_proj.weight")) {
+    names.dense_prefix = names.other_dense_prefix;
+  }
   MoeNames& moe = names.moe;
   if (!loader.Has(moe.router) && loader.Has(moe.packed_router)) moe.router = moe.packed_router;
   if (!loader.Has(moe.selection_bias) && loader.Has(moe.packed_selection_bias)) {

@@ -96,24 +96,14 @@ absl::Status Read(const ConfigSource& source, ModelConfig& config) {
 LayerNames Names(const std::string& prefix) {
   const std::string block = prefix + "block_sparse_moe.";
   LayerNames names = SparseBlockNames(prefix);
+  // Transformers, where it writes, takes a dense network, too, for one with experts.
+  names.other_dense_prefix = block;
   names.moe.packed_router.clear();
   names.moe.selection_bias = block + "gate.e_score_correction_bias";
   names.moe.shared_prefix = block + "shared_experts.";
   names.recurrent = KimiAttentionNames(prefix + "self_attn.");
   return names;
 }
-
-// Those that Transformers writes: its conversion takes a dense network, too, for one with experts.
-LayerNames WrittenNames(const std::string& prefix) {
-  LayerNames names = Names(prefix);
-  names.dense_prefix = prefix + "block_sparse_moe.";
-  return names;
-}
-
-constexpr OtherNames kOtherNames[] = {{.tensor = "model.layers.0.block_sparse_moe.gate_proj.weight",
-                                       .layers = "model.layers.",
-                                       .layer_names = WrittenNames,
-                                       .end_names = UsualEndNames}};
 
 // The authors do not normalise the weight of a token's only expert.
 GateConfig PublishedGate(const ModelConfig& config) {
@@ -154,7 +144,6 @@ const Family kKimiLinear = {
                .own_keys = kOwnKeys,
                .read = Read},
     .layer_names = Names,
-    .other_names = kOtherNames,
     .gate = PublishedGate,
     .unused = kPredictionLayers,
 };

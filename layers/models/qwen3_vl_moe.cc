@@ -25,6 +25,7 @@ LayerNames Names(const std::string& prefix) {
   names.moe.experts.always_packed = true;
   names.moe.experts.gate_up_transposed = true;
   names.moe.experts.down_transposed = true;
+  names.moe.experts.either_way = true;  // Transformers 5 saves them as it holds them
   return names;
 }
 

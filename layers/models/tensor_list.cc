@@ -46,6 +46,9 @@ class ListingLoader : public WeightLoader {
   bool Coded(std::string_view name) const override {
     return stored_ != nullptr && stored_->Coded(name);
   }
+  std::vector<int64_t> Shape(std::string_view name) const override {
+    return stored_ == nullptr ? std::vector<int64_t>{} : stored_->Shape(name);
+  }
   std::optional<DType> Stored(std::string_view name) const override {
     return stored_ == nullptr ? std::nullopt : stored_->Stored(name);
   }

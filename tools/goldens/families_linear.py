@@ -51,9 +51,15 @@ def _kimi_name(name):
     return name.replace(".mlp.", ".block_sparse_moe.") if moe else name
 
 
+def _kimi_saved_name(name):
+    """As Transformers writes it: every network is a block of experts."""
+    return name.replace(".forget_gate.", ".").replace(".mlp.", ".block_sparse_moe.")
+
+
 def _kimi_released(weights, config):
     result = {}
-    for name, tensor in per_expert(("w1", "w3", "w2"), _kimi_name)(weights, config).items():
+    rename = _kimi_saved_name if "transformers_version" in config else _kimi_name
+    for name, tensor in per_expert(("w1", "w3", "w2"), rename)(weights, config).items():
         if not name.endswith(".conv1d.weight"):
             result[name] = tensor
             continue

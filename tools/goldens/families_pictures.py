@@ -27,10 +27,15 @@ def _kimi_names(name):
             .replace("lm_head.", "language_model.lm_head."))
 
 
+def _kimi_saved_names(name):
+    return _kimi_names(name).replace(".layers.", ".blocks.")
+
+
 def _kimi_released(weights, config):
-    """Without what looks at pictures."""
+    """Without what looks at pictures; or as Transformers writes it, with other words for layers."""
     text = {name: tensor for name, tensor in weights.items() if is_of_text(name)}
-    return per_expert(rename=_kimi_names)(text, config)
+    rename = _kimi_saved_names if "transformers_version" in config else _kimi_names
+    return per_expert(rename=rename)(text, config)
 
 
 def _qwen_released(weights, config):

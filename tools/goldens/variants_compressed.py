@@ -50,10 +50,10 @@ DEEPSEEK_V4 = [
     _deepseek_v4(
         "rates",
         "in the layout of Transformers: entries of 3 and 5 tokens in all kinds of layers, hash "
-        "layers that are not the first, both rotations named, yarn in one",
+        "layers that are not the first, both rotations named, beside defaults of theta, yarn in one",
         {"num_hidden_layers": 4, "layer_types": [_HEAVY, _SPARSE, _SLIDING, _SPARSE],
          "compress_rates": _rates(3, 5), "mlp_layer_types": ["moe", "hash_moe", "hash_moe", "moe"],
-         "partial_rotary_factor": 0.5,
+         "partial_rotary_factor": 0.5, "rope_theta": 10000.0, "compress_rope_theta": 160000.0,
          "rope_parameters": _ropes(
              _plain(100.0),
              yarn(8, rope_theta=500.0, partial_rotary_factor=0.5, attention_factor=1.0,

@@ -40,13 +40,13 @@ KIMI_LINEAR = [
     ),
     _kimi(
         "listed",
-        "the keys of Transformers: layer_types that begin with a full layer, mlp_layer_types, "
+        "keys and names of Transformers: layer_types that begin with a full layer, mlp_layer_types, "
         "prompts beyond a chunk of the parallel form",
         {"num_hidden_layers": 3, "layer_types": [_FULL, _LINEAR, _LINEAR],
          "mlp_layer_types": ["sparse", "dense", "sparse"], "linear_num_heads": 4,
          "linear_head_dim": 8, "linear_conv_kernel_dim": 4, "num_local_experts": 6,
          "num_experts_per_tok": 2, "n_shared_experts": 1, "n_group": 1, "norm_topk_prob": True,
-         "max_position_embeddings": 256},
+         "max_position_embeddings": 256, "transformers_version": "5.24.0"},
         dtype="BF16", prompts=(1, 7, 70, 140),
         matters=[{"num_experts_per_tok": 3}, {"norm_topk_prob": False}],
     ),

@@ -270,9 +270,9 @@ def _dbrx(name, description, config, attention=None, ffn=None, **kwargs):
 DBRX = [
     _dbrx(
         "classic",
-        "as released: clip_qkv 8, top 4 of 8, grouped-query, keys of training",
+        "as released: clip_qkv 8, top 4 of 8, grouped-query, keys of training, heads also outside",
         {"resid_pdrop": 0.0, "emb_pdrop": 0.0, "output_router_logits": False,
-         "router_aux_loss_coef": 0.05, "tie_word_embeddings": False, "use_cache": True},
+         "num_key_value_heads": 2, "router_aux_loss_coef": 0.05, "tie_word_embeddings": False, "use_cache": True},
         attention={"model_type": ""},
         ffn={"model_type": "", "moe_num_experts": 8, "moe_top_k": 4, "moe_jitter_eps": 0.01,
              "moe_loss_weight": 0.05},

@@ -41,11 +41,12 @@ KIMI = [
     ),
     _kimi(
         "dense",
-        "two dense layers of three, two shared experts, keys of Transformers beside the text",
+        "two dense layers of three, two shared experts, keys and names of Transformers",
         {"num_hidden_layers": 3, "first_k_dense_replace": 2, "n_shared_experts": 2,
          "model_type": "deepseek_v3", "rope_scaling": None, "norm_topk_prob": False},
         {"image_token_id": 196, "video_token_id": 197, "vision_start_token_id": 198,
-         "vision_end_token_id": 199, "projection_layer_norm_eps": 1e-05},
+         "vision_end_token_id": 199, "projection_layer_norm_eps": 1e-05,
+         "transformers_version": "5.24.0"},
         matters=[{"norm_topk_prob": True}, {"routed_scaling_factor": 1.0}],
     ),
 ]
@@ -95,6 +96,14 @@ QWEN = [
         {"decoder_sparse_step": 2, "num_key_value_heads": 4, "num_experts_per_tok": 4,
          "rope_theta": 1000.0, "rope_scaling": _SECTIONS},
         matters=[{"num_experts_per_tok": 3}, {"rope_theta": 10.0}],
+    ),
+    _qwen(
+        "saved",
+        "experts as Transformers holds and writes them: not transposed, one of the two square",
+        {"moe_intermediate_size": 16, "num_experts": 6, "num_experts_per_tok": 3,
+         "rope_parameters": _SECTIONS | {"rope_theta": 500.0}},
+        {"transformers_version": "5.24.0"}, packed=True,
+        matters=[{"num_experts_per_tok": 2}, {"rope_parameters": _SECTIONS | {"rope_theta": 10.0}}],
     ),
 ]
 

@@ -124,8 +124,9 @@ EXAONE = [
     ),
     _exaone(
         "groups",
-        "one of two groups, dense in the middle, tied, float16, sharded",
-        {"num_hidden_layers": 3, "n_group": 2, "topk_group": 1,
+        "one of two groups, dense in the middle, whatever first_k_dense_replace says, tied, float16, "
+        "sharded",
+        {"num_hidden_layers": 3, "n_group": 2, "topk_group": 1, "first_k_dense_replace": 1,
          "mlp_layer_types": ["sparse", "dense", "sparse"], "tie_word_embeddings": True,
          "sliding_window_pattern": 2, "sliding_window": 10, "routed_scaling_factor": 0.75},
         dtype="F16", shard_bytes=40000,

@@ -189,10 +189,7 @@ INSTANTIATE_TEST_SUITE_P(
                             {"rope_parameters",
                              {{"main", {{"rope_theta", 10000}}},
                               {"compress", {{"rope_theta", 160000}}}}}}),
-                {"'qk_rope_head_dim' is 64", "partial_rotary_factor of an entry"}},
-        Refusal{"Thetas",
-                Nested({{"rope_type", "default"}, {"rope_theta", 5000}}),
-                {"'compress_rope_theta' is 160000", "5000"}}),
+                {"'qk_rope_head_dim' is 64", "partial_rotary_factor of an entry"}}),
     NameOf);
 
 }  // namespace

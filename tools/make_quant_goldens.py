@@ -19,7 +19,7 @@ from safetensors.torch import save_file
 import make_goldens
 from goldens import checkpoint
 from goldens.families import FAMILIES
-from goldens.quantized import Awq, DeepseekV4, Fp8, Gptq, Mxfp4, compressed
+from goldens.quantized import Awq, DeepseekV4, Fp8, Gptq, Mxfp4, Mxfp8, compressed
 from goldens.variant import Variant
 
 
@@ -45,9 +45,12 @@ MATRICES = {
     "ct-int-quantized-zeros": (ints(8, "channel", False, kind="int-quantized"), [(24, 100)]),
     "ct-int-quantized-tensor": (ints(8, "tensor", kind="int-quantized"), [(24, 64)]),
     "ct-fp8-channel": (floats("float-quantized", 8, "channel"), [(24, 100)]),
+    "ct-fp8-group": (floats("float-quantized", 8, "group", group_size=64), [(24, 192)]),
     "ct-fp8-tensor": (floats("float-quantized", 8, "tensor", scale_dtype=torch.float32), [(24, 64)]),
     "ct-fp8-block": (floats("float-quantized", 8, "block", block_structure=[32, 64]), [(64, 192)]),
     "ct-mxfp4": (floats("mxfp4-pack-quantized", 4, "group", group_size=32), [(24, 128)]),
+    "ct-mxfp8": (floats("mxfp8-quantized", 8, "group", group_size=32, scale_dtype=torch.uint8),
+                 [(24, 128)]),
     "ct-nvfp4": (floats("nvfp4-pack-quantized", 4, "tensor_group", group_size=16,
                         scale_dtype=torch.float32), [(24, 128)]),
     "awq": (Awq(32), [(24, 128), (40, 96)]),
@@ -61,6 +64,8 @@ MATRICES = {
     "fp8-block": (Fp8(), [(130, 256), (12, 192), (20, 96)]),
     "fp8-tensor": (Fp8(None), [(24, 96)]),
     "fp8-powers": (DeepseekV4(fp4=False), [(12, 256), (24, 96)]),
+    "mxfp8": (Mxfp8(), [(24, 128), (41, 96)]),
+    "mxfp8-qscale": (Mxfp8("qscale_weight"), [(24, 64)]),
     "fp4-experts": (DeepseekV4(fp4=True), [(24, 128), (40, 96)]),
 }
 
@@ -153,6 +158,7 @@ _MIXTRAL = _SIZES | {"intermediate_size": 96, "num_local_experts": 4, "num_exper
 
 MODELS = {
     "qwen3_moe-ct-int4": ("qwen3_moe", _QWEN3, "BF16", ints(4, "group", group=32)),
+    "qwen3_moe-mxfp8": ("qwen3_moe", _QWEN3, "BF16", Mxfp8()),
     "qwen3_moe-gptq": ("qwen3_moe", _QWEN3, "F16", Gptq(4, 32, True)),
     "qwen2_moe-ct-int8": ("qwen2_moe", _QWEN2, "BF16", ints(8, "channel", kind="int-quantized")),
     "qwen2_moe-fp8": ("qwen2_moe", _QWEN2, "BF16", Fp8()),

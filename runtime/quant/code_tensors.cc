@@ -15,6 +15,8 @@ namespace {
 
 constexpr std::initializer_list<DType> kScaleTypes = {DType::kF32, DType::kBF16, DType::kF16,
                                                       DType::kF8E8M0};
+constexpr std::initializer_list<DType> kScaleOrByteTypes = {DType::kF32, DType::kBF16, DType::kF16,
+                                                            DType::kF8E8M0, DType::kU8};
 
 class RowCodeMatrix final : public CodeMatrix {
  public:
@@ -165,7 +167,7 @@ absl::StatusOr<int64_t> FindScales(const CodeTensors& tensors, const std::string
   } else {
     const int64_t down = (rows + blocks.rows - 1) / blocks.rows;
     const int64_t across = (ref.k + blocks.columns - 1) / blocks.columns;
-    found = tensors.Get(name, kScaleTypes,
+    found = tensors.Get(name, blocks.bytes ? kScaleOrByteTypes : kScaleTypes,
                         {slices > 0 ? Shape{slices, down, across} : Shape{down, across}});
     // Where the last block is not whole, smaller groups that divide the rows repeat its scales.
     if (across > 1) group = std::gcd(blocks.columns, ref.k);

@@ -73,9 +73,10 @@ absl::Status CheckScales(const CodeTensors& tensors, const std::string& name,
 struct ScaleBlocks {
   int64_t rows = 0;     // 0: all of them, and all columns
   int64_t columns = 0;  // 0: all of a row
+  bool bytes = false;   // U8 are exponents, too, as F8_E8M0
 };
-// Finds and checks the scales `name` of `ref`, floats or F8_E8M0, one per block. Returns how many
-// weights of a row share one.
+// Finds and checks the scales `name` of `ref`, floats or powers of two, one per block. Returns how
+// many weights of a row share one.
 absl::StatusOr<int64_t> FindScales(const CodeTensors& tensors, const std::string& name,
                                    const TensorRef& ref, const ScaleBlocks& blocks,
                                    ScaleView* scales);

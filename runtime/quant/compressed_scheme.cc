@@ -15,9 +15,9 @@ namespace {
 using Layout = CompressedScheme::Layout;
 using Strategy = CompressedScheme::Strategy;
 
-constexpr std::string_view kFormats[] = {"pack-quantized",       "int-quantized",
-                                         "float-quantized",      "naive-quantized",
-                                         "mxfp4-pack-quantized", "nvfp4-pack-quantized"};
+constexpr std::string_view kFormats[] = {
+    "pack-quantized",       "int-quantized",        "float-quantized", "naive-quantized",
+    "mxfp4-pack-quantized", "nvfp4-pack-quantized", "mxfp8-quantized"};
 constexpr IntRange kSizes = {-1, 1 << 20};
 constexpr IntRange kBlocks = {1, 1 << 20};
 
@@ -60,9 +60,10 @@ absl::Status ReadStrategy(const ConfigReader& keys, CompressedScheme* scheme) {
   return absl::OkStatus();
 }
 
-absl::Status CheckFp4(const ConfigReader& keys, const CompressedScheme& scheme) {
+absl::Status CheckSmallFloats(const ConfigReader& keys, const CompressedScheme& scheme,
+                              int64_t bits) {
   const int64_t group = scheme.global_scale ? 16 : 32;
-  if (scheme.bits != 4) return keys.Wrong("num_bits", "the format has 4");
+  if (scheme.bits != bits) return keys.Wrong("num_bits", fmt::format("the format has {}", bits));
   if (!scheme.symmetric) return keys.Wrong("symmetric", "the format has no zero points");
   if (scheme.group_size != group) {
     return keys.Wrong("group_size", fmt::format("the format has groups of {}", group));
@@ -97,10 +98,15 @@ absl::Status ReadWeights(const ConfigReader& keys, std::string_view format,
     FM_RETURN_IF_ERROR(wants(true));
     scheme->layout = Layout::kFp4;
     scheme->global_scale = format == "nvfp4-pack-quantized";
-    return CheckFp4(keys, *scheme);
+    return CheckSmallFloats(keys, *scheme, 4);
   }
   scheme->layout = Layout::kNaive;
   scheme->floats = floats;
+  if (format == "mxfp8-quantized") {
+    FM_RETURN_IF_ERROR(wants(true));
+    scheme->exponents = true;
+    return CheckSmallFloats(keys, *scheme, 8);
+  }
   if (format == "int-quantized") FM_RETURN_IF_ERROR(wants(false));
   if (format == "float-quantized") FM_RETURN_IF_ERROR(wants(true));
   if (floats && scheme->bits != 8) return keys.Wrong("num_bits", "known: 8");
@@ -175,6 +181,7 @@ absl::StatusOr<CompressedScheme> ReadCompressedScheme(const ConfigReader& keys) 
 
 std::string Describe(const CompressedScheme& scheme) {
   if (scheme.layout == Layout::kFp4) return scheme.global_scale ? "NVFP4" : "MXFP4";
+  if (scheme.exponents) return "MXFP8";
   std::string text = scheme.floats ? "FP8" : fmt::format("int{}", scheme.bits);
   if (!scheme.symmetric) text += " with zero points";
   switch (scheme.strategy) {

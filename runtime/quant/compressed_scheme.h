@@ -16,8 +16,9 @@ struct CompressedScheme {
   enum class Strategy : uint8_t { kTensor, kChannel, kGroup, kBlock };
 
   Layout layout = Layout::kPackedInts;
-  bool floats = false;  // kNaive: FP8
-  int64_t bits = 4;     // of integers
+  bool floats = false;     // kNaive: FP8
+  bool exponents = false;  // kNaive: MXFP8, scales are powers of two
+  int64_t bits = 4;        // of integers
   bool symmetric = true;
   Strategy strategy = Strategy::kGroup;
   int64_t group_size = 0;     // kGroup

@@ -73,11 +73,8 @@ class CompressedTensors final : public WeightFormat {
                              scheme_.floats ? "float" : "int");
     }
     if (!scheme_.floats) return OpenInts(tensors, module, ref, 8);
-    if (scheme_.strategy == CompressedScheme::Strategy::kGroup) {
-      return InvalidArgument("{}: FP8 in groups is not supported; channel, tensor and block are",
-                             tensors.Where(ref.name));
-    }
-    FM_ASSIGN_OR_RETURN(const ScaleBlocks blocks, Blocks(tensors, module));
+    FM_ASSIGN_OR_RETURN(ScaleBlocks blocks, Blocks(tensors, module));
+    blocks.bytes = scheme_.exponents;
     return OpenFp8(checkpoint, ref, module + ".weight_scale", blocks);
   }
 

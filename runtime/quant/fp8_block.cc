@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// "fp8": E4M3 codes under the weight's own name, and a scale for each block of, mostly, 128 x 128
-// or for the whole tensor. As DeepSeek-V3 and Qwen3 are published, and as Transformers writes it:
+// "fp8" and "mxfp8": E4M3 codes under the weight's own name, and a scale for each block of, mostly,
+// 128 x 128, for the whole tensor or, the second, for 32 weights of a row. As DeepSeek-V3, Qwen3
+// and Hunyuan 4 are published, and as Transformers writes it:
 //
 //   x.weight            F8_E4M3 [n, k]
-//   x.weight_scale_inv  F32, BF16 or F8_E8M0 [ceil(n / 128), ceil(k / 128)], or one number; a
-//   factor
-//                       in spite of its name. x.weight_scale: the same, as some tools name it;
-//                       x.scale: as DeepSeek-V4 does
+//   x.weight_scale_inv  F32, BF16, F8_E8M0 or U8, the same exponents, [ceil(n / 128),
+//                       ceil(k / 128)], or one number; a factor in spite of its name.
+//                       x.weight_scale: the same, as some tools name it; x.scale: as DeepSeek-V4
+//                       does; x.qscale_weight: as Mistral Large 4 does
 //
 // Expert tensors in one piece, x [E, n, k], have x_scale_inv [E, ceil(n / 128), ceil(k / 128)].
 // DeepSeek-V4's chat models have experts of E2M1 codes beside these:
@@ -33,8 +34,10 @@ bool IsFp4(const TensorInfo& info) { return info.dtype == DType::kI8; }
 
 std::string ScaleName(const Checkpoint& checkpoint, const std::string& name) {
   std::vector<std::string> names = {name + "_scale_inv", name + "_scale"};
-  if (const auto module = ModuleOf(name)) names.push_back(*module + ".scale");
-  if (IsFp4(*checkpoint.Find(name))) return names.back();
+  if (const auto module = ModuleOf(name)) {
+    if (IsFp4(*checkpoint.Find(name))) return *module + ".scale";
+    names.insert(names.end(), {*module + ".scale", *module + ".qscale_weight"});
+  }
   const auto found = std::find_if(names.begin(), names.end(), [&](const std::string& known) {
     return checkpoint.Find(known) != nullptr;
   });
@@ -109,17 +112,33 @@ absl::StatusOr<std::unique_ptr<CodeMatrix>> OpenFp8(const Checkpoint& checkpoint
   return MakeRowCodes(out);
 }
 
-absl::StatusOr<WeightFormatPtr> MakeFp8Block(const ConfigReader& keys) {
-  FM_RETURN_IF_ERROR(CheckKnownKeys(
-      keys, {"quant_method", "fmt", "weight_block_size", "activation_scheme", "scale_fmt",
-             "modules_to_not_convert", "ignored_layers", "dequantize", "kv_cache_scheme"}));
+namespace {
+
+absl::StatusOr<WeightFormatPtr> MakeBlocks(const ConfigReader& keys, ScaleBlocks blocks) {
+  FM_RETURN_IF_ERROR(
+      CheckKnownKeys(keys, {"quant_method", "fmt", "weight_block_size", "activation_scheme",
+                            "scale_fmt", "modules_to_not_convert", "modules_to_convert",
+                            "ignored_layers", "dequantize", "expert_dtype", "kv_cache_scheme"}));
+  FM_RETURN_IF_ERROR(CheckChoice(keys, "expert_dtype", {"fp8", "fp4"}));
+  FM_RETURN_IF_ERROR(keys.Strings("modules_to_convert").status());
   FM_RETURN_IF_ERROR(CheckChoice(keys, "fmt", {"e4m3", "float8_e4m3fn"}));
   FM_RETURN_IF_ERROR(keys.Strings("modules_to_not_convert").status());
   FM_RETURN_IF_ERROR(keys.Strings("ignored_layers").status());
   FM_ASSIGN_OR_RETURN(const auto block, keys.Ints("weight_block_size", kBlock));
-  if (block.empty()) return std::make_shared<Fp8Block>(ScaleBlocks{});
+  if (block.empty()) return std::make_shared<Fp8Block>(blocks);
   if (block.size() != 2) return keys.Wrong("weight_block_size", "it must be [rows, columns]");
-  return std::make_shared<Fp8Block>(ScaleBlocks{.rows = block[0], .columns = block[1]});
+  return std::make_shared<Fp8Block>(
+      ScaleBlocks{.rows = block[0], .columns = block[1], .bytes = true});
+}
+
+}  // namespace
+
+absl::StatusOr<WeightFormatPtr> MakeFp8Block(const ConfigReader& keys) {
+  return MakeBlocks(keys, {});
+}
+
+absl::StatusOr<WeightFormatPtr> MakeMxfp8(const ConfigReader& keys) {
+  return MakeBlocks(keys, {.rows = 1, .columns = 32, .bytes = true});
 }
 
 }  // namespace folkmoot

@@ -12,8 +12,8 @@ import json
 
 import torch
 from compressed_tensors.compressors import (
-    MXFP4PackedCompressor, NaiveQuantizationCompressor, NVFP4PackedCompressor,
-    PackedQuantizationCompressor)
+    MXFP4PackedCompressor, MXFP8QuantizationCompressor, NaiveQuantizationCompressor,
+    NVFP4PackedCompressor, PackedQuantizationCompressor)
 from compressed_tensors.compressors.nvfp4 import unpack_fp4_from_uint8
 from compressed_tensors.entrypoints.convert.converters.autoawq import AutoAWQConverter
 from compressed_tensors.entrypoints.convert.converters.fp8block_dequantizer import (
@@ -64,9 +64,10 @@ class Compressed:
     def quantize(self, weight):
         low, high = self.scales(weight)
         state = {"weight": weight}
-        if self.format == "mxfp4-pack-quantized":
+        if self.format in ("mxfp4-pack-quantized", "mxfp8-quantized"):
             largest = torch.maximum(low.abs(), high.abs())
-            state["weight_scale"] = torch.exp2(torch.floor(torch.log2(largest)) - 2)
+            top = 2 if self.format.startswith("mxfp4") else 8  # of the greatest code: 6, 448
+            state["weight_scale"] = torch.exp2(torch.floor(torch.log2(largest)) - top)
         elif self.format == "nvfp4-pack-quantized":
             total = 448.0 * 6.0 / weight.abs().max()
             largest = torch.maximum(low.abs(), high.abs())
@@ -256,6 +257,28 @@ class DeepseekV4:
         return {"weight": codes, "scale": scale}, numbers
 
 
+class Mxfp8:
+    """E4M3 in groups of 32 along a row, and the exponents of their powers of two in bytes. Read by
+    Transformers."""
+
+    GROUP = 32
+
+    def __init__(self, scale="weight_scale_inv"):
+        self.scale = scale
+
+    def config(self, ignore=()):
+        return {"quant_method": "mxfp8", "activation_scheme": "dynamic", "fmt": "e4m3",
+                "scale_fmt": "ue8m0", "modules_to_not_convert": list(ignore)}
+
+    def quantize(self, weight):
+        parts = grouped(weight, self.GROUP)
+        scale = power_of_two(parts.abs().amax(-1), 448.0)
+        codes = (parts / scale.float()[..., None]).reshape(weight.shape).to(torch.float8_e4m3fn)
+        exponents = scale.view(torch.uint8)
+        numbers = Fp8Dequantize(None)._dequantize_one(codes, exponents, torch.float32)
+        return {"weight": codes, self.scale: exponents}, numbers
+
+
 class Mxfp4:
     """gpt-oss: bytes [E, rows, k / 32, 16] and exponents [E, rows, k / 32]."""
 
@@ -270,5 +293,6 @@ class Mxfp4:
 def compressed(kind, **weights):
     return Compressed(kind, {"pack-quantized": PackedQuantizationCompressor,
                              "mxfp4-pack-quantized": MXFP4PackedCompressor,
+                             "mxfp8-quantized": MXFP8QuantizationCompressor,
                              "nvfp4-pack-quantized": NVFP4PackedCompressor}.get(
                                  kind, NaiveQuantizationCompressor), **weights)

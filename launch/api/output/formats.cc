@@ -9,6 +9,12 @@
 namespace folkmoot {
 namespace {
 
+const std::vector<std::string>& MuseMarkers() {
+  static const std::vector<std::string> kMarkers = {"<|start|>", "<|message|>", "<|eom|>",
+                                                    "<|eot|>"};
+  return kMarkers;
+}
+
 const std::vector<std::string>& HarmonyMarkers() {
   static const std::vector<std::string> kMarkers = {"<|start|>",     "<|channel|>", "<|message|>",
                                                     "<|constrain|>", "<|end|>",     "<|call|>",
@@ -55,7 +61,13 @@ std::span<const OutputFormat> ToolFormats() {
       {.names = {"openai"},
        .signs = {"<|channel|>", "<|message|>"},
        .foreign = {},
-       .markers = HarmonyMarkers()},
+       .markers = HarmonyMarkers(),
+       .make_parser = MakeHarmonyParser},
+      {.names = {"muse", "muse_glimmer"},
+       .signs = {"<|message|>", "<atem:invoke"},
+       .foreign = {},
+       .markers = MuseMarkers(),
+       .make_parser = MakeMuseParser},
       {.names = {"hy_v3", "hy_v4"},
        .signs = {"<｜hy_", "<arg_key"},
        .foreign = {},
@@ -63,7 +75,7 @@ std::span<const OutputFormat> ToolFormats() {
                    "<arg_key>", "</arg_key>", "<arg_value>", "</arg_value>"},
        .make_syntax = MakeHunyuanSyntax,
        .takes_suffix = true},
-      {.names = {"glm45", "glm47", "poolside_v1"},
+      {.names = {"glm45", "glm47", "ling3", "poolside_v1"},
        .signs = {"<tool_call>", "<arg_key>"},
        .foreign = {},
        .markers = {"<tool_call>", "</tool_call>", "<arg_key>", "</arg_key>", "<arg_value>",
@@ -116,6 +128,11 @@ std::span<const OutputFormat> ToolFormats() {
        .foreign = {},
        .markers = {"<minimax:tool_call>", "</minimax:tool_call>"},
        .make_syntax = MakeMiniMaxSyntax},
+      {.names = {"dots"},
+       .signs = {"<dots_function_call>"},
+       .foreign = {},
+       .markers = {"<dots_function_call>", "</dots_function_call>"},
+       .make_syntax = MakeDotsSyntax},
       {.names = {"longcat"},
        .signs = {"<longcat_tool_call>"},
        .foreign = {},
@@ -214,7 +231,13 @@ std::span<const OutputFormat> ReasoningFormats() {
       {.names = {"openai_gptoss"},
        .signs = {"<|channel|>", "<|message|>"},
        .foreign = {},
-       .markers = HarmonyMarkers()},
+       .markers = HarmonyMarkers(),
+       .make_parser = MakeHarmonyParser},
+      {.names = {"muse", "muse_glimmer"},
+       .signs = {"<|message|>", "to=self"},
+       .foreign = {},
+       .markers = MuseMarkers(),
+       .make_parser = MakeMuseParser},
       {.names = {"mistral"},
        .signs = {"[THINK]", "[/THINK]"},
        .foreign = {},
@@ -283,7 +306,7 @@ std::span<const OutputFormat> ReasoningFormats() {
        .end = "</think>",
        .frames = {{.begin = "<answer>", .end = "</answer>", .lines = true}}},
       {.names = {"qwen3", "glm45", "glm47", "deepseek_v3", "deepseek_v31", "deepseek_v4", "kimi_k2",
-                 "mimo", "minimax_m2", "nemotron_v3", "olmo3", "poolside_v1", "step3p5"},
+                 "ling3", "mimo", "minimax_m2", "nemotron_v3", "olmo3", "poolside_v1", "step3p5"},
        .signs = {"</think>"},
        .foreign = {},
        .markers = {"<think>", "</think>"},

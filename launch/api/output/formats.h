@@ -22,10 +22,10 @@ struct OutputFormat {
   std::vector<std::string_view> signs;    // of a chat template that speaks it: all of these,
   std::vector<std::string_view> foreign;  // and none of these
   std::vector<std::string> markers;       // that may be special tokens: they are shown to parsers
-  // Tools; null: OpenAI's harmony, which has a parser of its own.
-  std::unique_ptr<CallSyntax> (*make_syntax)(const OutputRules& rules) = nullptr;
-  // Reasoning stands between these. Empty: harmony.
-  std::string begin = {}, end = {};
+  // Texts that are a list of messages have a parser of their own for calls, reasoning and content.
+  std::unique_ptr<OutputParser> (*make_parser)(const OutputRules& rules) = nullptr;
+  std::unique_ptr<CallSyntax> (*make_syntax)(const OutputRules& rules) = nullptr;  // tools
+  std::string begin = {}, end = {};      // reasoning stands between these
   bool always_opens = false;             // the text begins inside, unless the prompt has ended it
   std::vector<AnswerFrame> frames = {};  // what may stand around the answer, behind the reasoning
   // The markers have an ending in the tokens of a checkpoint, <think:6124c78e> for <think>: see
@@ -34,8 +34,10 @@ struct OutputFormat {
   std::string suffix = {};
 
   std::string_view name() const { return names.front(); }
-  bool harmony() const { return make_syntax == nullptr && begin.empty(); }
 };
+
+std::unique_ptr<OutputParser> MakeHarmonyParser(const OutputRules& rules);
+std::unique_ptr<OutputParser> MakeMuseParser(const OutputRules& rules);
 
 std::span<const OutputFormat> ToolFormats();
 std::span<const OutputFormat> ReasoningFormats();

@@ -29,6 +29,7 @@ constexpr std::string_view kCohere[] = {"<|START_ACTION|>"};
 constexpr std::string_view kGranite[] = {"<|tool_call|>"};
 constexpr std::string_view kPhi[] = {"functools"};
 constexpr std::string_view kLongCat[] = {"<longcat_tool_call>"};
+constexpr std::string_view kDots[] = {"<dots_function_call>"};
 constexpr std::string_view kLfm2[] = {"<|tool_call_start|>"};
 constexpr std::string_view kGigaChat[] = {"<|message_sep|>\n\nfunction call<|role_sep|>",
                                           "function call<|role_sep|>", "<|function_call|>"};
@@ -108,6 +109,9 @@ std::unique_ptr<CallSyntax> MakeGigaChatSyntax(const OutputRules& /*rules*/) {
 }
 std::unique_ptr<CallSyntax> MakeLongCatJsonSyntax() {
   return Make({.begins = kLongCat, .end = "</longcat_tool_call>"});
+}
+std::unique_ptr<CallSyntax> MakeDotsJsonSyntax() {
+  return Make({.begins = kDots, .end = "</dots_function_call>"});
 }
 std::unique_ptr<CallSyntax> MakeLfm2JsonSyntax() {
   return Make({.begins = kLfm2, .end = "<|tool_call_end|>", .many = true});

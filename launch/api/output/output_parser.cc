@@ -5,7 +5,6 @@
 
 #include "launch/api/output/answer_frame.h"
 #include "launch/api/output/formats.h"
-#include "launch/api/output/harmony_parser.h"
 #include "launch/api/output/reasoning_reader.h"
 #include "launch/api/output/tool_reader.h"
 
@@ -80,16 +79,16 @@ std::unique_ptr<CallSyntax> MakeSyntax(const OutputRules& rules) {
 
 std::unique_ptr<OutputParser> MakeWhole(const OutputRules& rules) {
   const bool tools = rules.choice == ToolChoice::kAuto;
-  if ((rules.reasoning != nullptr && rules.reasoning->harmony()) ||
-      (tools && rules.tools->harmony())) {
-    return std::make_unique<HarmonyParser>(tools);
+  const OutputFormat* const formats[] = {rules.reasoning, tools ? rules.tools : nullptr};
+  for (const OutputFormat* format : formats) {
+    if (format != nullptr && format->make_parser != nullptr) return format->make_parser(rules);
   }
   std::optional<ReasoningReader> reasoning;
   if (const OutputFormat* format = rules.reasoning; format != nullptr) {
     reasoning.emplace(format->begin, format->end, rules.begins_inside_reasoning());
   }
   std::optional<FrameReader> frame;
-  for (const OutputFormat* format : {rules.reasoning, tools ? rules.tools : nullptr}) {
+  for (const OutputFormat* format : formats) {
     if (format != nullptr && !format->frames.empty() && !frame) frame.emplace(format->frames);
   }
   return std::make_unique<PlainParser>(std::move(reasoning), std::move(frame), MakeSyntax(rules));

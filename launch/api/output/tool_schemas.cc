@@ -151,10 +151,15 @@ ToolSchemas::ToolSchemas(const Json& tools) {
   for (const Json& tool : tools) {
     const Json& function = tool.at("function");
     const Json* declared = Member(function, "parameters");
-    if (declared == nullptr || !declared->is_object()) continue;
-    parameters[function.at("name").get_ref<const std::string&>()] = *declared;
+    const bool says = declared != nullptr && declared->is_object();
+    parameters[function.at("name").get_ref<const std::string&>()] =
+        says ? *declared : Json::object();
   }
   parameters_ = std::make_shared<const Json>(std::move(parameters));
+}
+
+bool ToolSchemas::Has(std::string_view tool) const {
+  return parameters_ != nullptr && parameters_->contains(tool);
 }
 
 ValueSchema ToolSchemas::Arguments(std::string_view tool) const {

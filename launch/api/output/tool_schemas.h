@@ -41,6 +41,7 @@ class ToolSchemas {
   // `tools` as in a request, already found good.
   explicit ToolSchemas(const nlohmann::ordered_json& tools);
 
+  bool Has(std::string_view tool) const;
   // Of the object that has all arguments.
   ValueSchema Arguments(std::string_view tool) const;
   // An argument that was written as plain text.
@@ -49,7 +50,7 @@ class ToolSchemas {
   }
 
  private:
-  std::shared_ptr<const nlohmann::ordered_json> parameters_;  // by tool; null: of none
+  std::shared_ptr<const nlohmann::ordered_json> parameters_;  // by tool; null: there are none
 };
 
 }  // namespace folkmoot

@@ -79,6 +79,59 @@ TEST(NewerFormats, EndingsAreThoseOfTheTokens) {
   EXPECT_EQ(none.markers, FindFormat(ToolFormats(), "hy_v3")->markers);
 }
 
+TEST(NewerFormats, Dots) {
+  const TextCase cases[] = {
+      {"I look.<dots_function_call>\n<invoke name=\"get_weather\">\n<parameter name=\"city\">\n"
+       "Paris\n</parameter>\n<parameter name=\"days\">3</parameter>\n</invoke>\n"
+       "<invoke name=\"get_time\"></invoke>\n</dots_function_call> Ok",
+       "content{I look. Ok} get_weather({\"city\": \"Paris\", \"days\": 3}) get_time({})"},
+      {"<dots_function_call>\n{\"name\": \"get_time\", \"arguments\": {\"zone\": \"CET\"}}\n"
+       "</dots_function_call>",
+       "get_time({\"zone\": \"CET\"})"},
+      {"<dots_function_call>soon</dots_function_call>",
+       "content{<dots_function_call>soon</dots_function_call>}"},
+  };
+  ExpectEach({.tools = "dots"}, cases);
+}
+
+constexpr char kAtemCall[] =
+    "<atem:function_calls>\n<atem:invoke name=\"get_weather\">\n<atem:parameter name=\"city\"> 12 "
+    "</atem:parameter>\n<atem:parameter name=\"days\">3</atem:parameter>\n</atem:invoke>\n"
+    "</atem:function_calls>";
+
+TEST(NewerFormats, MusesMessagesAreForSomebody) {
+  const std::string start = "<|start|>assistant";
+  const std::string call = kAtemCall;
+  const TextCase cases[] = {
+      {" to=self<|message|>Rain?<|eom|>" + start + " to=get_weather.get_weather<|message|>\n" +
+           call + "<|eom|>" + start +
+           " to=get_time<|message|><atem:invoke name=\"get_time.get_time\">"
+           "</atem:invoke><|eom|>" +
+           start + " to=user<|message|>So.<|eot|>",
+       "reasoning{Rain?} content{So.} get_weather({\"city\": \" 12 \", \"days\": 3}) "
+       "get_time({})"},
+      {" to=user<|message|>Yes.<|eot|>", "content{Yes.}"},
+      {"Yes.<|eot|>", "content{Yes.}"},  // the prompt has begun the message
+      {"<|message|>Hm.<|eom|>" + start + " to=commentary<|message|>I look.<|eom|>" + start +
+           " to=developer<|message|>x<|eom|>" + start + " to=user<|message|>Yes.<|eot|>",
+       "reasoning{Hm.} content{I look.\nYes.}"},
+      // Models forget to end their reasoning.
+      {" to=self<|message|>Rain? to=get_weather<|message|>" + call,
+       "reasoning{Rain?} get_weather({\"city\": \" 12 \", \"days\": 3})"},
+      {" to=self<|message|>From A to=B to", "reasoning{From A to=B to}"},
+      // What is shown in another message is no call, and what is none stays as it is.
+      {" to=user<|message|>" + call + "<|eot|>", "content{" + call + "}"},
+      {" to=f<|message|>\n{\"a\": 1}<|eom|>", "content{{\"a\": 1}}"},
+      {" to=f<|message|><atem:function_calls>oops</atem:function_calls>",
+       "content{<atem:function_calls>oops</atem:function_calls>}"},
+      {" to=self<|mess", ""},
+  };
+  ExpectEach({.tools = "muse", .reasoning = "muse"}, cases);
+  EXPECT_EQ(ParseEveryWay({.tools = "", .reasoning = "muse"},
+                          " to=f<|message|>" + call + "<|eom|>" + start + "<|message|>Hm"),
+            "reasoning{Hm} content{" + call + "}");
+}
+
 // MiniMax-M3 puts a token in front of every tag, for which "~" stands here.
 std::string WithTokens(std::string_view text) {
   std::string out;

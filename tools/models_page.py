@@ -35,6 +35,8 @@ NAMES = {
     "deepseek_v32": "DeepSeek-V3.2",
     "deepseek_v4": "DeepSeek-V4",
     "dots1": "dots.llm1",
+    "dots3_note": "dots3.note (its text model)",
+    "dots3_note_text": "dots3.note's text model alone",
     "ernie4_5_moe": "ERNIE 4.5 with experts",
     "ernie4_5_vl_moe": "ERNIE 4.5 VL (its text model)",
     "exaone_moe": "K-EXAONE",

@@ -59,6 +59,8 @@ struct Family {
   F(kDeepseekV3)             \
   F(kDeepseekV4)             \
   F(kDots1)                  \
+  F(kDots3Note)              \
+  F(kDots3NoteMultimodal)    \
   F(kErnie45Moe)             \
   F(kErnie45VlMoe)           \
   F(kExaoneMoe)              \

@@ -9,6 +9,7 @@ from .variants_2026 import LATEST
 from .variants_beam import BEAMS
 from .variants_compressed import DEEPSEEK_V4
 from .variants_dense import DENSE
+from .variants_dots3 import DOTS3
 from .variants_flint import FLINT
 from .variants_gemma import GEMMA
 from .variants_gemma4 import GEMMA4, MULTIMODAL
@@ -359,6 +360,7 @@ VARIANTS = [
     *BEAMS,
     *DEEPSEEK_V4,
     *DENSE, *GEMMA, *GEMMA4, *GROK,
+    *DOTS3,
     *FLINT,
     *GLM_5_NEXT,
     *HUNYUAN_4,

@@ -89,6 +89,7 @@ NAMES = {
     "mistral4": "Mistral Small 4",
     "mistral_large4": "Mistral Large 4 (its text model)",
     "mixtral": "Mixtral",
+    "muse_glimmer": "Muse Glimmer (its text model)",
     "muse_spark": "Muse Spark (its text model)",
     "nemotron_h": "Nemotron-H, Nemotron 3 Nano and Super",
     "nllb-moe": "NLLB-MoE (encoder and decoder)",

@@ -113,6 +113,7 @@ struct Family {
   F(kMistral)                \
   F(kMistralLarge4)          \
   F(kMixtral)                \
+  F(kMuseGlimmer)            \
   F(kMuseSpark)              \
   F(kNemotronH)              \
   F(kNllbMoe)                \

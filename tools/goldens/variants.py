@@ -13,6 +13,7 @@ from .variants_dots3 import DOTS3
 from .variants_flint import FLINT
 from .variants_gemma import GEMMA
 from .variants_gemma4 import GEMMA4, MULTIMODAL
+from .variants_glimmer import MUSE_GLIMMER
 from .variants_glm5 import GLM_5_NEXT
 from .variants_granite import GRANITE
 from .variants_grok import GROK
@@ -380,6 +381,7 @@ VARIANTS = [
     *MISTRAL_LARGE,
     *MORE,
     *MULTIMODAL,
+    *MUSE_GLIMMER,
     *MUSE_SPARK,
     *OLMO,
     *OTHER,

@@ -97,6 +97,7 @@ std::unique_ptr<CallSyntax> MakePhiSyntax(const OutputRules& rules);
 std::unique_ptr<CallSyntax> MakeGigaChatSyntax(const OutputRules& rules);
 std::unique_ptr<CallSyntax> MakeKimiSyntax(const OutputRules& rules);
 std::unique_ptr<CallSyntax> MakeMiniMaxSyntax(const OutputRules& rules);
+std::unique_ptr<CallSyntax> MakeDotsSyntax(const OutputRules& rules);
 std::unique_ptr<CallSyntax> MakeMiniMaxM3Syntax(const OutputRules& rules);
 std::unique_ptr<CallSyntax> MakeDsmlSyntax(const OutputRules& rules);
 std::unique_ptr<CallSyntax> MakeHunyuanSyntax(const OutputRules& rules);

@@ -5,8 +5,8 @@
 //   <parameter name="city">Paris</parameter>
 //   </invoke>
 //   </minimax:tool_call>
-// and DeepSeek-V3.2 and V4, with a token in front of every name, and values that say whether they
-// are strings:
+// dots3.note with the same in <dots_function_call>, and DeepSeek-V3.2 and V4, with a token in front
+// of every name, and values that say whether they are strings:
 //   <｜DSML｜function_calls>
 //   <｜DSML｜invoke name="get_weather">
 //   <｜DSML｜parameter name="city" string="true">Paris</｜DSML｜parameter>
@@ -28,6 +28,15 @@ constexpr ArgumentTags kMiniMaxTags = {.begins = kMiniMaxBegins,
                                        .value = ArgumentTags::Value::kLines,
                                        .tail = kMiniMaxTail,
                                        .next = "<invoke name=\""};
+
+constexpr std::string_view kDotsBegins[] = {"<dots_function_call>"};
+constexpr std::string_view kDotsTail[] = {"</invoke>", "</dots_function_call>"};
+constexpr ArgumentTags DotsTags() {
+  ArgumentTags tags = kMiniMaxTags;
+  tags.begins = kDotsBegins;
+  tags.tail = kDotsTail;
+  return tags;
+}
 
 constexpr std::string_view kDsmlBegins[] = {"<｜DSML｜function_calls>", "<｜DSML｜tool_calls>"};
 constexpr std::string_view kDsmlTail[] = {"</｜DSML｜invoke>", "</｜DSML｜function_calls>",
@@ -67,6 +76,10 @@ class InvokeSyntax : public TaggedSyntax {
 
 std::unique_ptr<CallSyntax> MakeMiniMaxSyntax(const OutputRules& rules) {
   return std::make_unique<InvokeSyntax>(kMiniMaxTags, rules);
+}
+
+std::unique_ptr<CallSyntax> MakeDotsSyntax(const OutputRules& rules) {
+  return std::make_unique<InvokeSyntax>(DotsTags(), rules);
 }
 
 std::unique_ptr<CallSyntax> MakeDsmlSyntax(const OutputRules& rules) {

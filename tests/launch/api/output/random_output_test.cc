@@ -61,6 +61,10 @@ std::string CallOf(std::string_view format) {
     return "<minimax:tool_call><invoke name=\"%\"><parameter name=\"%\">%</parameter></invoke>"
            "<invoke name=\"%\"></invoke></minimax:tool_call>";
   }
+  if (format == "dots") {
+    return "<dots_function_call><invoke name=\"%\"><parameter name=\"%\">\n%\n</parameter></invoke>"
+           "</dots_function_call>";
+  }
   if (format == "deepseek_v32") {
     return "<｜DSML｜function_calls><｜DSML｜invoke name=\"%\"><｜DSML｜parameter name=\"%\" "
            "string=\"true\">%</｜DSML｜parameter></｜DSML｜invoke></｜DSML｜function_calls>";

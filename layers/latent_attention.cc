@@ -8,16 +8,17 @@ namespace folkmoot {
 
 LatentAttention::LatentAttention(const ModelConfig& config, int64_t layer, ColumnExchange& columns)
     : UniformAttention(layer, columns),
-      dims_(config.latent_of(config.layers[static_cast<size_t>(layer)])),
+      kind_(config.layers[static_cast<size_t>(layer)]),
+      dims_(config.latent_of(kind_)),
       neighbours_(config.rope.neighbours),
-      turns_(config.layers[static_cast<size_t>(layer)].rope),
-      caches_(ModelConfig::caches(config.layers[static_cast<size_t>(layer)])),
-      head_split_(KvHeadSplit(config, columns.size())) {
-  FM_CHECK(config.kv_heads == config.heads);
+      caches_(ModelConfig::caches(kind_)),
+      head_split_(KvHeadSplit(config, kind_, columns.size())) {
+  FM_CHECK(config.kv_heads_of(kind_) == config.heads_of(kind_));
   heads_ = head_split_.Times(dims_.value_dim);
   params_ = {.layer = config.place_in_kind(layer),
              .heads = head_split_.width(rank()),
-             .scale = config.attention_multiplier};
+             .scale = kind_.score_scale > 0 ? kind_.score_scale : config.attention_multiplier,
+             .window = kind_.sliding_window};
 }
 
 absl::StatusOr<std::unique_ptr<Attention>> LatentAttention::Load(
@@ -30,10 +31,10 @@ absl::StatusOr<std::unique_ptr<Attention>> LatentAttention::Load(
   if (config.query_scales) {
     const ColumnSplit& heads = a->head_split_;
     FM_ASSIGN_OR_RETURN(a->query_scale_,
-                        QueryScale::Load(loader, names.q_scale, config.heads,
+                        QueryScale::Load(loader, names.q_scale, heads.cols(),
                                          heads.begin(a->rank()), heads.width(a->rank())));
   }
-  if (config.layers[static_cast<size_t>(layer)].indexer) {
+  if (a->kind_.indexer) {
     FM_ASSIGN_OR_RETURN(a->indexer_, LightningIndexer::Load(pool, loader, config, layer, names));
   }
   FM_RETURN_IF_ERROR(a->LoadOutput(pool, loader, config.hidden, config.output_bias, names.o));
@@ -64,7 +65,7 @@ absl::Status LatentAttention::LoadKeys(ThreadPool& pool, WeightLoader& loader,
   if (caches_) FM_RETURN_IF_ERROR(LoadLatents(pool, loader, config, names));
   const int64_t rows = dims_.nope_dim + dims_.value_dim;  // of a head in kv_b
   const TensorRef kv_b = {
-      .name = names.kv_b + ".weight", .n = config.heads * rows, .k = dims_.kv_rank};
+      .name = names.kv_b + ".weight", .n = head_split_.cols() * rows, .k = dims_.kv_rank};
   const int64_t end = head_split_.begin(rank()) + head_split_.width(rank());
   for (int64_t head = head_split_.begin(rank()); head < end; ++head) {
     FM_ASSIGN_OR_RETURN(key_.emplace_back(),
@@ -85,6 +86,9 @@ absl::Status LatentAttention::LoadLatents(ThreadPool& pool, WeightLoader& loader
     FM_ASSIGN_OR_RETURN(kv_a_bias_, loader.Vector(names.kv_a + ".bias", latent));
   }
   FM_ASSIGN_OR_RETURN(kv_a_norm_, loader.Vector(names.kv_a_norm + ".weight", dims_.kv_rank));
+  if (dims_.key_norm) {
+    FM_ASSIGN_OR_RETURN(key_norm_, loader.Vector(names.k_norm + ".weight", dims_.rope_dim));
+  }
   return absl::OkStatus();
 }
 
@@ -98,9 +102,9 @@ absl::Status LatentAttention::LoadGateAndSinks(ThreadPool& pool, WeightLoader& l
     FM_ASSIGN_OR_RETURN(gate_,
                         loader.Pack(pool, gate.Rows(outputs.begin(rank()), outputs.width(rank()))));
   }
-  if (!config.layers[static_cast<size_t>(layer())].sinks) return absl::OkStatus();
+  if (!kind_.sinks) return absl::OkStatus();
   FM_ASSIGN_OR_RETURN(sinks_,
-                      loader.VectorPart(names.sinks, config.heads, head_split_.begin(rank()),
+                      loader.VectorPart(names.sinks, head_split_.cols(), head_split_.begin(rank()),
                                         head_split_.width(rank())));
   params_.sinks = sinks_;
   return absl::OkStatus();
@@ -124,7 +128,7 @@ Matrix LatentAttention::Queries(LayerContext& ctx, const RopeRows& rope, ConstMa
       .head_dim = query_width(), .first = dims_.nope_dim, .neighbours = neighbours_};
   Gemm(ctx.pool, low, q_b_, {}, ctx.workspace, q);
   if (dims_.q_scale != 1.0f) Scale(ctx.pool, dims_.q_scale, q);
-  if (turns_) ApplyRope(ctx.pool, rope.cos, rope.sin, part, q);
+  if (kind_.rope) ApplyRope(ctx.pool, rope.cos, rope.sin, part, q);
   return q;
 }
 
@@ -134,9 +138,11 @@ Matrix LatentAttention::Latents(LayerContext& ctx, const RopeRows& rope, ConstMa
   const Matrix low = latents.Columns(0, dims_.kv_rank);
   RmsNorm(ctx.pool, low, kv_a_norm_, dims_.norm_eps, low);
   if (dims_.kv_scale != 1.0f) Scale(ctx.pool, dims_.kv_scale, low);
-  if (!turns_) return latents;
+  const Matrix key = latents.Columns(dims_.kv_rank, dims_.rope_dim);
+  if (dims_.key_norm) RmsNorm(ctx.pool, key, key_norm_, dims_.norm_eps, key);
+  if (!kind_.rope) return latents;
   ApplyRope(ctx.pool, rope.cos, rope.sin, {.head_dim = dims_.rope_dim, .neighbours = neighbours_},
-            latents.Columns(dims_.kv_rank, dims_.rope_dim));
+            key);
   return latents;
 }
 
@@ -157,16 +163,17 @@ Matrix LatentAttention::Absorbed(LayerContext& ctx, ConstMatrix q) const {
 
 void LatentAttention::Attend(LayerContext& ctx, const AttentionStep& step, KvCache& cache,
                              ConstMatrix x, Matrix attended) const {
+  const RopeRows& rope = kind_.local_rope ? step.local_rope : step.rope;
   if (caches_) {
-    const Matrix latents = Latents(ctx, step.rope, x);
+    const Matrix latents = Latents(ctx, rope, x);
     StoreKv(ctx.pool, params_.layer, step.sequences, latents, latents.Columns(0, dims_.kv_rank),
             cache);
   }
   const ConstMatrix low = LowQueries(ctx, x);
   if (indexer_) indexer_->Choose(ctx, step, x, low.Columns(0, dims_.q_rank));
   AttentionParams params = params_;
-  params.chosen = step.chosen;
-  const Matrix q = Queries(ctx, step.rope, low);
+  if (kind_.sliding_window == 0) params.chosen = step.chosen;
+  const Matrix q = Queries(ctx, rope, low);
   if (!step.temperature.empty()) ScaleRows(ctx.pool, step.temperature, q);
   if (query_scale_) query_scale_->Apply(ctx, step.log_positions, q);
   const Matrix absorbed = Absorbed(ctx, q);

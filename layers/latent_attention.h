@@ -17,6 +17,9 @@
 // rotation have no shared key (LatentConfig::whole_without_rope), and a layer may read the latents
 // of another (LayerConfig::kv_layer), of which it makes keys and values of its own.
 //
+// In dots3.note the shared key is normalised before it turns (LatentConfig::key_norm), and layers
+// with a window have heads, latents and a rotation of their own (ModelConfig::local_latent).
+//
 // Over several ranks every one keeps the whole cache and some of the heads.
 #pragma once
 
@@ -64,9 +67,9 @@ class LatentAttention final : public UniformAttention {
   // q as it meets latents, [T, heads of this rank * (kv_rank + rope_dim)].
   Matrix Absorbed(LayerContext& ctx, ConstMatrix q) const;
 
+  LayerConfig kind_;
   LatentConfig dims_;  // of this layer
   bool neighbours_ = false;
-  bool turns_ = true;       // LayerConfig::rope
   bool caches_ = true;      // latents of its own
   ColumnSplit head_split_;  // heads of all ranks
   AttentionParams params_;
@@ -77,6 +80,7 @@ class LatentAttention final : public UniformAttention {
   PackedMatrix kv_a_;                // [kv_rank + rope_dim, H], or empty
   std::vector<float> kv_a_bias_;     // empty: none
   std::vector<float> kv_a_norm_;     // [kv_rank]
+  std::vector<float> key_norm_;      // [rope_dim], or empty
   std::vector<PackedMatrix> key_;    // of each head of this rank [kv_rank, nope_dim]
   std::vector<PackedMatrix> value_;  // and [value_dim, kv_rank]
   PackedMatrix gate_;  // [this rank's columns of heads_, or the heads, H]; AttentionGate::kOwn

@@ -50,7 +50,8 @@ struct AttentionNames {
   std::string gate;       // module; AttentionGate::kOwn
   std::string gate_bias;  // [heads]; ModelConfig::gate_bias
   // Latent attention, modules: q where it is of low rank, its norm, and what makes q of it; the
-  // same of keys and values, whose first matrix has the shared rotated key too.
+  // same of keys and values, whose first matrix has the shared rotated key too, which k_norm
+  // normalises where LatentConfig::key_norm says so.
   std::string q_a, q_a_norm, q_b;
   std::string kv_a, kv_a_norm, kv_b;
   // Of an indexer, modules: q, from the latent of q or the hidden state, one key, norms of both, or

@@ -24,6 +24,8 @@ struct LatentConfig {
   // What heads give is multiplied with sigmoids of outputs behind their queries, all of which are
   // made of the low-rank vector after its norm and before it (A.X-K2).
   bool gated = false;
+  // The key that all heads share is normalised before it turns (dots3.note).
+  bool key_norm = false;
   // Layers without rotation have no shared key: what would turn in others is made by head, too
   // (Mistral Large 4). Else they have what the others have.
   bool whole_without_rope = false;

@@ -337,7 +337,7 @@ bool ModelConfig::uniform_heads() const {
 }
 
 LatentConfig ModelConfig::latent_of(const LayerConfig& layer) const {
-  LatentConfig own = latent;
+  LatentConfig own = layer.sliding_window > 0 ? local_latent.value_or(latent) : latent;
   if (layer.rope || !latent.whole_without_rope) return own;
   own.nope_dim += own.rope_dim;
   own.rope_dim = 0;

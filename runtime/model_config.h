@@ -226,9 +226,11 @@ struct ModelConfig {
   // stream by way of a gate (Gemma 4; layers/models/layer_inputs.h); 0: there is none.
   int64_t layer_inputs = 0;
   int64_t layer_input_vocab = 0;
-  bool layer_scalars = false;   // the stream behind a layer is multiplied with a number of it
-  LatentConfig latent;          // kv_rank == 0: attention has keys and values of its own
-  IndexerConfig indexer;        // of attention that is sparse
+  bool layer_scalars = false;  // the stream behind a layer is multiplied with a number of it
+  LatentConfig latent;         // kv_rank == 0: attention has keys and values of its own
+  // Of layers with a window, where theirs are others (dots3.note).
+  std::optional<LatentConfig> local_latent;
+  IndexerConfig indexer;        // of attention that is sparse; one with a window is not
   RecurrentConfig recurrent;    // of layers with Mixer::kRecurrent, or of convolutions beside pages
   CompressedConfig compressed;  // of layers with Mixer::kCompressed
   HyperConfig hyper;
@@ -304,7 +306,7 @@ struct ModelConfig {
   }
   LatentConfig latent_of(const LayerConfig& layer) const;
   int64_t value_dim(const LayerConfig& layer) const {
-    if (latent.kv_rank > 0) return latent.value_dim;
+    if (latent.kv_rank > 0) return latent_of(layer).value_dim;
     return value_head_dim > 0 ? value_head_dim : head_dim_of(layer);
   }
   // What a cache has of a token and layer: of latent attention one key and value for all heads.
@@ -312,10 +314,11 @@ struct ModelConfig {
     return latent.kv_rank > 0 ? 1 : kv_heads_of(layer);
   }
   int64_t cache_key_dim(const LayerConfig& layer) const {
-    return latent.kv_rank > 0 ? latent.kv_rank + latent_of(layer).rope_dim : head_dim_of(layer);
+    if (latent.kv_rank == 0) return head_dim_of(layer);
+    return latent_of(layer).kv_rank + latent_of(layer).rope_dim;
   }
   int64_t cache_value_dim(const LayerConfig& layer) const {
-    return latent.kv_rank > 0 ? latent.kv_rank : value_dim(layer);
+    return latent.kv_rank > 0 ? latent_of(layer).kv_rank : value_dim(layer);
   }
   // Does it have keys and values of its own?
   static bool caches(const LayerConfig& layer) {

@@ -59,6 +59,8 @@ struct Family {
   F(kDeepseekV3)             \
   F(kDeepseekV4)             \
   F(kDots1)                  \
+  F(kDots3Note)              \
+  F(kDots3NoteMultimodal)    \
   F(kErnie45Moe)             \
   F(kErnie45VlMoe)           \
   F(kExaoneMoe)              \
@@ -111,6 +113,7 @@ struct Family {
   F(kMistral)                \
   F(kMistralLarge4)          \
   F(kMixtral)                \
+  F(kMuseGlimmer)            \
   F(kMuseSpark)              \
   F(kNemotronH)              \
   F(kNllbMoe)                \

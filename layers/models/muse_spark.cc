@@ -2,7 +2,8 @@
 // Muse Spark (Meta 2026): q and k of length one, of which most layers rotate them and see a window;
 // what heads give is normalised, then gated; gates mix the residual and what parts of a layer give,
 // each normalised; experts chosen by biased sigmoid scores have a width of their own, and what each
-// of them gives is normalised, too. What looks at pictures and listens is not used.
+// of them gives is normalised, too. Muse Glimmer is the same without experts, gates of the residual
+// and norms of what heads give. What looks at pictures and listens is not used.
 #include <cmath>
 
 #include "layers/models/deepseek_parts.h"
@@ -18,6 +19,10 @@ constexpr std::string_view kOwnKeys[] = {
     "final_logit_softcapping", "post_norm_eps",   kThetas,
     "moe_hidden_size",         "mlp_layer_types", "residual_gate_temperature",
     "routed_scaling_factor"};
+constexpr std::string_view kDenseKeys[] = {"sliding_window",          "qk_scale_factor",
+                                           "output_multiplier",       "post_norm_eps",
+                                           "final_logit_softcapping", kThetas};
+constexpr KeyAlias kDenseAliases[] = {{"hidden_act", "hidden_activation"}};
 constexpr std::string_view kBesideText[] = {
     "vision_config",  "audio_config",    "image_token_id",        "video_token_id",
     "audio_token_id", "out_hidden_size", "projector_hidden_size", "projector_hidden_act"};
@@ -44,14 +49,13 @@ absl::Status ReadRotations(const ConfigReader& keys, ModelConfig& config) {
   return absl::OkStatus();
 }
 
-absl::Status ReadAttention(const ConfigReader& keys, ModelConfig& config) {
+absl::Status ReadAttention(const ConfigReader& keys, double usual_factor, ModelConfig& config) {
   const size_t layers = config.layers.size();
   FM_RETURN_IF_ERROR(ReadSlidingLayers(
       keys, 2048, [=](size_t i) { return !SeesAll(i, layers); }, config));
   FM_RETURN_IF_ERROR(ReadRotations(keys, config));
-  config.attended_norm = true;
   config.attention_gate = AttentionGate::kOwn;
-  FM_ASSIGN_OR_RETURN(const double factor, keys.Number("qk_scale_factor", 5.4730064863875, 0.0));
+  FM_ASSIGN_OR_RETURN(const double factor, keys.Number("qk_scale_factor", usual_factor, 0.0));
   config.attention_multiplier =
       static_cast<float>(factor / std::sqrt(static_cast<double>(config.head_dim)));
   return absl::OkStatus();
@@ -61,18 +65,27 @@ absl::Status ReadNorms(const ConfigReader& keys, ModelConfig& config) {
   config.embedding_norm = true;
   config.final_norm = NormKind::kRms;
   config.post_norms = true;
-  config.late_norms = true;
   FM_ASSIGN_OR_RETURN(const double eps, keys.Number("post_norm_eps", 1e-8, kBelowZero));
   config.post_norm_eps = static_cast<float>(eps);
-  FM_ASSIGN_OR_RETURN(config.residual.gate_temperature,
-                      keys.Float("residual_gate_temperature", 0.3f, 0.0));
   return absl::OkStatus();
+}
+
+// Returns what logits are multiplied with.
+absl::StatusOr<float> ReadHead(const ConfigReader& keys, float usual, ModelConfig& config) {
+  FM_ASSIGN_OR_RETURN(const float multiplier, keys.Float("output_multiplier", usual, 0.0));
+  config.logits_scaling = 1.0f / multiplier;
+  FM_ASSIGN_OR_RETURN(config.logits_softcap, keys.Float("final_logit_softcapping", 20.0f, 0.0));
+  return multiplier;
 }
 
 absl::Status Read(const ConfigSource& source, ModelConfig& config) {
   const ConfigReader& keys = source.keys;
-  FM_RETURN_IF_ERROR(ReadAttention(keys, config));
+  FM_RETURN_IF_ERROR(ReadAttention(keys, 5.4730064863875, config));
   FM_RETURN_IF_ERROR(ReadNorms(keys, config));
+  config.attended_norm = true;
+  config.late_norms = true;
+  FM_ASSIGN_OR_RETURN(config.residual.gate_temperature,
+                      keys.Float("residual_gate_temperature", 0.3f, 0.0));
   FM_RETURN_IF_ERROR(ReadMlpLayerTypes(keys, config));
   MoeConfig& moe = config.moe;
   moe.selection_bias = true;
@@ -83,11 +96,15 @@ absl::Status Read(const ConfigSource& source, ModelConfig& config) {
     return keys.Wrong("tie_word_embeddings",
                       "Transformers reads a head of its own whatever it says");
   }
-  // Of the router's logits as of those of the head.
-  FM_ASSIGN_OR_RETURN(moe.router_scale, keys.Float("output_multiplier", 0.17677669f, 0.0));
-  config.logits_scaling = 1.0f / moe.router_scale;
-  FM_ASSIGN_OR_RETURN(config.logits_softcap, keys.Float("final_logit_softcapping", 20.0f, 0.0));
+  // Of the router's logits, too.
+  FM_ASSIGN_OR_RETURN(moe.router_scale, ReadHead(keys, 0.17677669f, config));
   return absl::OkStatus();
+}
+
+absl::Status ReadDense(const ConfigSource& source, ModelConfig& config) {
+  FM_RETURN_IF_ERROR(ReadAttention(source.keys, 3.87, config));
+  FM_RETURN_IF_ERROR(ReadNorms(source.keys, config));
+  return ReadHead(source.keys, 0.19611613f, config).status();
 }
 
 LayerNames Names(const std::string& prefix) {
@@ -104,6 +121,14 @@ LayerNames Names(const std::string& prefix) {
   return names;
 }
 
+LayerNames DenseNames(const std::string& prefix) {
+  LayerNames names = UsualLayerNames(prefix);
+  names.attention_post_norm = names.ffn_norm;
+  names.ffn_norm = prefix + "pre_feedforward_layernorm";
+  names.ffn_post_norm = prefix + "post_feedforward_layernorm";
+  return names;
+}
+
 GateConfig PublishedGate(const ModelConfig& config) {
   GateConfig gate = BiasedSigmoidGate(config);
   gate.norm_eps = 1e-15;
@@ -111,6 +136,36 @@ GateConfig PublishedGate(const ModelConfig& config) {
 }
 
 }  // namespace
+
+const Family kMuseGlimmer = {
+    .config = {.architecture = "MuseGlimmerForConditionalGeneration",
+               .model_type = "muse_glimmer",
+               .vocab = 202048,
+               .hidden = 6656,
+               .intermediate = 19968,
+               .layers = 52,
+               .heads = 32,
+               .kv_heads = 2,
+               .max_positions = 131072,
+               .head_dim = 128,
+               .rms_norm_eps = 1e-5,
+               .norm = NormKind::kRmsPlusOne,
+               .eos = 200001,
+               .bias = BiasRule::kAttentionKey,
+               .qk_norm = QkNormKind::kUnit,
+               .window = WindowRule::kOwn,
+               .kv_heads_null = false,
+               .head_dim_null = false,
+               .aliases = kDenseAliases,
+               .text_model_type = "muse_glimmer_text",
+               .beside_text = kBesideText,
+               .own_keys = kDenseKeys,
+               .read = ReadDense},
+    .layer_names = DenseNames,
+    .end_names = InnerLanguageModelEndNames,
+    .layers = "model.language_model.layers.",
+    .unused = kNotText,
+};
 
 const Family kMuseSpark = {
     .config = {.architecture = "MuseSparkForConditionalGeneration",

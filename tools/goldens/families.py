@@ -4,6 +4,7 @@
 from .families_2026 import LATEST
 from .families_beam import BEAM
 from .families_compressed import COMPRESSED
+from .families_dots3 import DOTS3
 from .families_gemma4 import GEMMA4
 from .families_glm5 import GLM5
 from .families_hunyuan4 import HUNYUAN4
@@ -62,6 +63,7 @@ FAMILIES = {
     "gemma3_text": dense("Gemma3ForCausalLM", draw=_gemma_draw, rope=no_rope),
     **BEAM,
     **COMPRESSED,
+    **DOTS3,
     **GEMMA4,
     **GLM5,
     **GROK,

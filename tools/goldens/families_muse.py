@@ -1,16 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Muse Spark: gates that mix the residual, norms of what heads and experts give."""
+"""Muse Spark: gates that mix the residual, norms of what heads and experts give; Muse Glimmer."""
 
 from transformers import AutoModelForCausalLM
+from transformers.models.muse_glimmer import (configuration_muse_glimmer,
+                                              modeling_muse_glimmer)
 from transformers.models.muse_spark import configuration_muse_spark, modeling_muse_spark
 
-from .family import Family, by_key, unchanged
+from .family import Family, by_key, dense, unchanged
 
-# Transformers has it for pictures, sounds and text only.
+# Transformers has them for pictures, sounds and text only.
 AutoModelForCausalLM._model_mapping._extra_content |= {
+    configuration_muse_glimmer.MuseGlimmerConfig:
+        modeling_muse_glimmer.MuseGlimmerForConditionalGeneration,
     configuration_muse_spark.MuseSparkConfig:
         modeling_muse_spark.MuseSparkForConditionalGeneration,
 }
+
+_USUAL = {"muse_glimmer": 0.19611613513818404, "muse_spark": 0.1767766952966369}
 
 
 def _choices(module, inputs, output):
@@ -28,12 +34,13 @@ def _draw(name, noise, config):
     if name.endswith("residual_gate.gate"):
         return 0.3 * noise - 0.2
     if name.endswith("mlp.gate.weight") or name == "lm_head.weight":
-        factor = config["text_config"].get("output_multiplier", 0.1767766952966369)
+        factor = config["text_config"].get("output_multiplier", _USUAL[config["model_type"]])
         return 1.2 / factor / noise.shape[-1] ** 0.5 * noise
     return None
 
 
 MUSE = {
+    "muse_glimmer": dense("MuseGlimmerForConditionalGeneration", released=unchanged, draw=_draw),
     "muse_spark": Family("MuseSparkForConditionalGeneration", released=unchanged,
                          choices=_choices, draw=_draw),
 }

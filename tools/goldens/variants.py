@@ -9,9 +9,11 @@ from .variants_2026 import LATEST
 from .variants_beam import BEAMS
 from .variants_compressed import DEEPSEEK_V4
 from .variants_dense import DENSE
+from .variants_dots3 import DOTS3
 from .variants_flint import FLINT
 from .variants_gemma import GEMMA
 from .variants_gemma4 import GEMMA4, MULTIMODAL
+from .variants_glimmer import MUSE_GLIMMER
 from .variants_glm5 import GLM_5_NEXT
 from .variants_granite import GRANITE
 from .variants_grok import GROK
@@ -359,6 +361,7 @@ VARIANTS = [
     *BEAMS,
     *DEEPSEEK_V4,
     *DENSE, *GEMMA, *GEMMA4, *GROK,
+    *DOTS3,
     *FLINT,
     *GLM_5_NEXT,
     *HUNYUAN_4,
@@ -378,6 +381,7 @@ VARIANTS = [
     *MISTRAL_LARGE,
     *MORE,
     *MULTIMODAL,
+    *MUSE_GLIMMER,
     *MUSE_SPARK,
     *OLMO,
     *OTHER,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What config.json of Muse Spark means, and what of it is refused (RefusalTest:
+// What config.json of Muse Spark and of Muse Glimmer means, and what of it is refused (RefusalTest:
 // model_config_errors_test.cc).
 #include "layers/models/load_config.h"
 #include "layers/models/model.h"
@@ -67,6 +67,46 @@ TEST(MuseSpark, DefaultsAreThoseOfThePublishedModel) {
   EXPECT_EQ(config.moe.latent, 4096);
   EXPECT_EQ(config.rope.theta, 500000.0);
 }
+
+json MuseGlimmer(json text = json::object()) {
+  if (!text.contains("num_hidden_layers")) text["num_hidden_layers"] = 5;
+  return {{"model_type", "muse_glimmer"}, {"text_config", text}};
+}
+
+TEST(MuseGlimmer, DefaultsAreThoseOfThePublishedModel) {
+  const ModelConfig config = Parsed(MuseGlimmer());
+  EXPECT_EQ(config.architecture, "MuseGlimmerForConditionalGeneration");
+  EXPECT_EQ(Kinds(config), "- SR SR SR -");
+  EXPECT_EQ(config.hidden, 6656);
+  EXPECT_EQ(config.layers[1].sliding_window, 2048);
+  EXPECT_FLOAT_EQ(config.attention_multiplier, 0.342062937f);  // 3.87 / sqrt(128)
+  EXPECT_FLOAT_EQ(config.logits_scaling, 5.09901951f);         // sqrt(6656 / 256)
+  EXPECT_EQ(config.rope.theta, 1e4);
+  EXPECT_TRUE(config.post_norms && config.embedding_norm);
+  EXPECT_FALSE(config.late_norms || config.attended_norm || config.residual.gate_temperature > 0);
+  EXPECT_EQ(config.post_norm_eps, 1e-8f);
+  EXPECT_EQ(config.moe.experts, 0);
+  EXPECT_EQ(WhyCpuOnly(config), "gated attention");
+  EXPECT_EQ(WhyNotTensorParallel(config), "");
+  EXPECT_EQ(Parsed(MuseGlimmer({{"hidden_activation", "gelu"}})).activation, Activation::kGelu);
+  EXPECT_TRUE(Parsed(MuseGlimmer({{"tie_word_embeddings", true}})).tied_embeddings);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    MuseGlimmer, RefusalTest,
+    ::testing::Values(
+        Refusal{"Experts", MuseGlimmer({{"num_local_experts", 8}}), {"num_local_experts'"}},
+        Refusal{"Temperature",
+                MuseGlimmer({{"residual_gate_temperature", 0.3}}),
+                {"residual_gate_temperature'", "no such key"}},
+        Refusal{"AnotherBase",
+                MuseGlimmer({{"layer_rope_theta", {0, 1e4, 5e5, 1e4, 0}}}),
+                {"'text_config.layer_rope_theta'", "entry 2", "rope_theta = 10000"}},
+        Refusal{"Cap", MuseGlimmer({{"final_logit_softcapping", 0}}), {"final_logit_softcapping'"}},
+        Refusal{"OtherText",
+                MuseGlimmer({{"model_type", "muse_spark_text"}}),
+                {"text_config.model_type'", "muse_glimmer_text"}}),
+    NameOf);
 
 INSTANTIATE_TEST_SUITE_P(
     MuseSpark, RefusalTest,

@@ -55,6 +55,7 @@ TEST(Blanks, AreHeldUpToALimit) {
       {"kimi_k2", "", "<|tool_call_begin|>f<|tool_call_argument_begin|>"},
       {"minimax_m2", "", "<minimax:tool_call>"},
       {"minimax_m2", "", "<minimax:tool_call><invoke name=\"f\"></invoke>"},
+      {"dots", "", "<dots_function_call>"},
       {"longcat", "", "<longcat_tool_call>"},
       {"hunyuan_a13b", "", "<tool_calls>"},
       {"hunyuan_a13b", "", "<tool_calls>" + hermes.substr(11) + "}"},

@@ -106,6 +106,10 @@ TEST(Formats, OfOtherTemplates) {
       {"{% set ns = ']<]minimax[>[' %}{% set begin = ns ~ '<tool_call>' %}<invoke name=\"{{ "
        "tool_call.name }}\">{% set _args = tool_call.arguments %}</invoke>",
        "minimax_m3"},
+      // dots3.note
+      {"<dots_function_call>\n<invoke name=\"$FUNCTION_NAME\">\n<parameter "
+       "name=\"$PARAMETER_NAME\">",
+       "dots"},
       // Hunyuan 3 and 4, whose markers may get an ending
       {"{%- set user_token = '<｜hy_User｜>' %}{%- set toolcall_begin_token = '<tool_call>' %}"
        "{%- set argkey_begin_token = '<arg_key>' %}{{ tool['function']['arguments'] }}",

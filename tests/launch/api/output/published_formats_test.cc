@@ -68,6 +68,24 @@ TEST(PublishedFormats, MiniMax) {
   ExpectEach("minimax_m2", cases);
 }
 
+TEST(PublishedFormats, Dots) {
+  const TextCase cases[] = {
+      {"So:\n<dots_function_call>\n<invoke name=\"get_weather\">\n<parameter "
+       "name=\"city\">\nParis\n"
+       "</parameter>\n<parameter name=\"days\">\n3\n</parameter>\n</invoke>\n<invoke name=\"f\">\n"
+       "</invoke>\n</dots_function_call>",
+       "content{So:\n} get_weather({\"city\": \"Paris\", \"days\": 3}) f({})"},
+      {"<dots_function_call><invoke name=\"f\"><parameter name=\"a\">{\"b\": "
+       "1}</parameter></invoke>"
+       "</dots_function_call>\n<dots_function_call><invoke "
+       "name=\"f\"></invoke></dots_function_call>",
+       "f({\"a\": {\"b\": 1}}) f({})"},
+      {"<dots_function_call>text</dots_function_call>",
+       "content{<dots_function_call>text</dots_function_call>}"},
+  };
+  ExpectEach("dots", cases);
+}
+
 TEST(PublishedFormats, Dsml) {
   const TextCase cases[] = {
       {"A.\n\n<｜DSML｜function_calls>\n<｜DSML｜invoke name=\"get_weather\">\n"

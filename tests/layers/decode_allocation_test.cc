@@ -122,7 +122,8 @@ INSTANTIATE_TEST_SUITE_P(
                     std::tuple("qwen4_exp-classic", false), std::tuple("qwen4_exp_text-odd", true),
                     std::tuple("inkling-classic", false), std::tuple("inkling-classic", true),
                     std::tuple("muse_spark-classic", false), std::tuple("lara_mini-classic", false),
-                    std::tuple("mistral_large4-classic", false)),
+                    std::tuple("mistral_large4-classic", false),
+                    std::tuple("dots3_note-classic", false)),
     [](const auto& test) {
       std::string name = std::get<0>(test.param);
       std::replace(name.begin(), name.end(), '-', '_');

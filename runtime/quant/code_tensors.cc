@@ -14,7 +14,7 @@ namespace folkmoot {
 namespace {
 
 constexpr std::initializer_list<DType> kScaleTypes = {DType::kF32, DType::kBF16, DType::kF16,
-                                                      DType::kF8E8M0};
+                                                      DType::kF8E8M0, DType::kU8};
 
 class RowCodeMatrix final : public CodeMatrix {
  public:

@@ -19,6 +19,7 @@ absl::StatusOr<WeightFormatPtr> MakeCompressedTensors(const ConfigReader& keys);
 absl::StatusOr<WeightFormatPtr> MakeFp8Block(const ConfigReader& keys);
 absl::StatusOr<WeightFormatPtr> MakeGptq(const ConfigReader& keys);
 absl::StatusOr<WeightFormatPtr> MakeMxfp4(const ConfigReader& keys);
+absl::StatusOr<WeightFormatPtr> MakeMxfp8(const ConfigReader& keys);
 
 // Refuses a key that is not on the list, unless its value says nothing (null, false, {}, []).
 absl::Status CheckKnownKeys(const ConfigReader& keys,

@@ -8,6 +8,8 @@
 //                       in spite of its name. x.weight_scale: the same, as some tools name it;
 //                       x.scale: as DeepSeek-V4 does
 //
+// "mxfp8": the same with powers of two, F8_E8M0 or U8 [n, k / 32], as Inkling 2 is published.
+//
 // Expert tensors in one piece, x [E, n, k], have x_scale_inv [E, ceil(n / 128), ceil(k / 128)].
 // DeepSeek-V4's chat models have experts of E2M1 codes beside these:
 //
@@ -109,7 +111,10 @@ absl::StatusOr<std::unique_ptr<CodeMatrix>> OpenFp8(const Checkpoint& checkpoint
   return MakeRowCodes(out);
 }
 
-absl::StatusOr<WeightFormatPtr> MakeFp8Block(const ConfigReader& keys) {
+namespace {
+
+// weight_block_size; without one a scale belongs to all of a tensor, unless `absent` says else.
+absl::StatusOr<WeightFormatPtr> MakeBlocks(const ConfigReader& keys, const ScaleBlocks& absent) {
   FM_RETURN_IF_ERROR(CheckKnownKeys(
       keys, {"quant_method", "fmt", "weight_block_size", "activation_scheme", "scale_fmt",
              "modules_to_not_convert", "ignored_layers", "dequantize", "kv_cache_scheme"}));
@@ -117,9 +122,19 @@ absl::StatusOr<WeightFormatPtr> MakeFp8Block(const ConfigReader& keys) {
   FM_RETURN_IF_ERROR(keys.Strings("modules_to_not_convert").status());
   FM_RETURN_IF_ERROR(keys.Strings("ignored_layers").status());
   FM_ASSIGN_OR_RETURN(const auto block, keys.Ints("weight_block_size", kBlock));
-  if (block.empty()) return std::make_shared<Fp8Block>(ScaleBlocks{});
+  if (block.empty()) return std::make_shared<Fp8Block>(absent);
   if (block.size() != 2) return keys.Wrong("weight_block_size", "it must be [rows, columns]");
   return std::make_shared<Fp8Block>(ScaleBlocks{.rows = block[0], .columns = block[1]});
+}
+
+}  // namespace
+
+absl::StatusOr<WeightFormatPtr> MakeFp8Block(const ConfigReader& keys) {
+  return MakeBlocks(keys, {});
+}
+
+absl::StatusOr<WeightFormatPtr> MakeMxfp8(const ConfigReader& keys) {
+  return MakeBlocks(keys, {.rows = 1, .columns = 32});
 }
 
 }  // namespace folkmoot

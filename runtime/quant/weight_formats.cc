@@ -15,11 +15,12 @@ struct Entry {
   absl::StatusOr<WeightFormatPtr> (*make)(const ConfigReader&);
 };
 
-constexpr std::array<Entry, 5> kFormats = {{{"awq", MakeAwq},
+constexpr std::array<Entry, 6> kFormats = {{{"awq", MakeAwq},
                                             {"compressed-tensors", MakeCompressedTensors},
                                             {"fp8", MakeFp8Block},
                                             {"gptq", MakeGptq},
-                                            {"mxfp4", MakeMxfp4}}};
+                                            {"mxfp4", MakeMxfp4},
+                                            {"mxfp8", MakeMxfp8}}};
 
 }  // namespace
 

@@ -161,10 +161,8 @@ absl::Status Read(const ConfigSource& source, ModelConfig& config) {
 absl::Status SetLoop(const ConfigReader& keys, ModelConfig& config) {
   const LoopConfig& loop = config.loop;
   const int64_t each = config.residual.sum_layers;
-  const std::string whole = fmt::format(
-      "sums of n_layers_per_attn_res_block = {} layers run again: it must be a "
-      "multiple",
-      each);
+  const std::string whole =
+      fmt::format("it must be a multiple of n_layers_per_attn_res_block = {}", each);
   if (loop.first % each != 0) return keys.Wrong(kLoopFirst, whole);
   if (loop.end % each != 0) return keys.Wrong(kLoopEnd, whole);
   if (loop.end <= loop.first) {
@@ -182,13 +180,12 @@ absl::Status SetLoop(const ConfigReader& keys, ModelConfig& config) {
 }
 
 absl::Status ReadLooped(const ConfigSource& source, ModelConfig& config) {
-  constexpr IntRange kPasses = {1, 64};
   const ConfigReader& keys = source.keys;
   FM_RETURN_IF_ERROR(ReadWithFloor(source, 8192, config));
   const auto layers = static_cast<int64_t>(config.layers.size());
   FM_ASSIGN_OR_RETURN(config.loop.first, keys.Int(kLoopFirst, 6, {1, layers}));
   FM_ASSIGN_OR_RETURN(config.loop.end, keys.Int(kLoopEnd, 18, {1, layers}));
-  FM_ASSIGN_OR_RETURN(config.loop.passes, keys.Int("loop_num_passes", 3, kPasses));
+  FM_ASSIGN_OR_RETURN(config.loop.passes, keys.Int("loop_num_passes", 3, {1, 64}));
   FM_ASSIGN_OR_RETURN(config.loop.gate_rank, keys.Int("loop_gate_rank", 64, kWidthRange));
   return SetLoop(keys, config);
 }

@@ -96,8 +96,8 @@ def _choices(module, inputs, output):
 
 
 def _draw(name, noise, config):
-    """Queries meet normalised rows; taps are small beside one, which is added to them; so are gates of
-    messages, or rounding grows from pass to pass."""
+    """Queries meet normalised rows; taps are small beside one, which is added to them; gates of
+    messages are small, or rounding grows from pass to pass."""
     if name.endswith(("forget_gate_proj.weight", "message_gate_proj.weight")):
         return 0.45 / noise.shape[-1] ** 0.5 * noise
     if name.endswith("_input.query"):

@@ -256,6 +256,22 @@ class DeepseekV4:
         return {"weight": codes, "scale": scale}, numbers
 
 
+class Mxfp8:
+    """Inkling 2: E4M3 [E, rows, k] and exponents [E, rows, k / 32]. Read by Transformers."""
+
+    def config(self, ignore=()):
+        return {"quant_method": "mxfp8", "activation_scheme": "dynamic", "scale_fmt": "ue8m0",
+                "weight_block_size": [1, 32], "modules_to_not_convert": list(ignore)}
+
+    def quantize(self, weight):
+        parts = weight.unflatten(-1, (-1, 32))
+        scale = power_of_two(parts.abs().amax(-1), 448.0)
+        codes = (parts / scale.float()[..., None]).reshape(weight.shape).to(torch.float8_e4m3fn)
+        exponents = scale.view(torch.uint8)
+        numbers = Fp8Dequantize(None)._dequantize_one(codes, exponents, torch.float32)
+        return {"": codes, "scale": exponents}, numbers
+
+
 class Mxfp4:
     """gpt-oss: bytes [E, rows, k / 32, 16] and exponents [E, rows, k / 32]."""
 

@@ -67,8 +67,8 @@ INKLING2_LOOP = [
     ),
     _text(
         "defaults",
-        "no passes, gates or layer_types: those of Inkling 2 Loop, three passes and gates of rank 64, "
-        "of which the second of two layers is full",
+        "no passes, gates or layer_types: those of Inkling 2 Loop, three passes over two layers and "
+        "gates of rank 64",
         {"num_hidden_layers": 6, "loop_layer_index_start": 4, "loop_layer_index_end": 6,
          "hidden_size": 16, "n_layers_per_attn_res_block": 2, "n_routed_experts": 4,
          "route_scale": 2.0,

@@ -36,6 +36,7 @@ StepRecorder::StepRecorder(const std::vector<ActiveSlice>& slices, int64_t moe_l
       encoder_layers_(static_cast<int>(config.encoder.layers)),
       experts_(static_cast<size_t>(config.moe.experts)),
       outputs_(static_cast<size_t>(config.moe.outputs())),
+      loops_(config.loop.passes > 1),
       memory_(memory) {
   result_.expert_tokens.assign(static_cast<size_t>(moe_layers) * experts_, 0);
   result_.expert_overflow.assign(static_cast<size_t>(moe_layers) * experts_, 0);
@@ -96,6 +97,7 @@ void StepRecorder::CheckFinite(const ActiveSlice& active, int layer, const Rows&
 }
 
 void StepRecorder::OnRouting(int layer, const Routing& routing) {
+  if (loops_) moe_layer_ = static_cast<size_t>(layer);
   for (const ActiveSlice& active : slices_) {
     SequenceState& state = *active.state;
     if (state.can_lose) state.drops[moe_layer_].layer = layer;

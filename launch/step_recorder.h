@@ -77,6 +77,9 @@ class StepRecorder : public ForwardObserver {
   size_t experts_;
   size_t outputs_;        // of the router: with the experts that do nothing
   size_t moe_layer_ = 0;  // of the next OnRouting
+  // Layers that run again (LoopConfig) do so before others that stand before them: there all layers
+  // have experts, and their numbers say which of these it is.
+  bool loops_ = false;
   bool digests_wanted_ = false;
   Workspace& memory_;
   int64_t guessed_rows_ = 0;

@@ -3,6 +3,7 @@
 
 #include <cmath>
 
+#include "layers/clipped_attention.h"
 #include "layers/compressed_attention.h"
 #include "layers/convolved_projection.h"
 #include "layers/gated_delta_net.h"
@@ -120,6 +121,9 @@ absl::StatusOr<std::unique_ptr<Attention>> LoadAttention(ThreadPool& pool, Weigh
   }
   if (config.latent.kv_rank > 0) {
     return LatentAttention::Load(pool, loader, config, layer, names.attention, columns);
+  }
+  if (config.clip.heads > 0) {
+    return ClippedAttention::Load(pool, loader, config, layer, names.attention, columns);
   }
   if (config.attention_experts > 0) {
     return MixtureAttention::Load(pool, loader, config, layer, names.attention, columns);

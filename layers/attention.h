@@ -40,6 +40,11 @@ struct AttentionStep {
   std::span<const float> log_positions;  // [T], ln(position + 1); ModelConfig::query_scales
   std::span<const float> position_bias;  // AttentionParams::position_bias of all heads, and reach
   int64_t reach = 0;
+  // [T, H] each, what keys and values are made of where it is not what queries are made of
+  // (ClippedAttention); empty: it is.
+  ConstMatrix key_rows, value_rows;
+  // Where a layer runs again (LoopConfig): how far behind its own its pages and state stand.
+  int64_t again = 0;
   RecurrentState* state = nullptr;  // of layers that have one; null: the model has none
   RowPages* rows = nullptr;         // of Mixer::kCompressed and IndexerConfig::pool; likewise
   // Of sparse attention: keys of indexers, one layer for each, and what the last indexer chose; the

@@ -108,6 +108,7 @@ absl::StatusOr<Experts> Experts::Load(ThreadPool& pool, WeightLoader& loader,
                                                     config.expert_width(), config.moe.intermediate);
     FM_RETURN_IF_ERROR(LoadGatedFfn(pool, loader, tensors, columns, &last));
     last.limit = FfnLimit(config, kind.expert_limit);
+    last.up_limit = config.swiglu_up_limit;
     if (config.moe.expert_bias) {
       FM_RETURN_IF_ERROR(last.gated ? experts.LoadBiases(loader, config, names, expert)
                                     : experts.LoadOwnBiases(loader, tensors));

@@ -47,6 +47,12 @@ struct AttentionNames {
   // Residual convolutions of k and v, modules, [channels, 1, rows]; and of RelativeConfig what
   // mixes profiles, a module of rows for all heads, and these, whole, [profiles, extent].
   std::string k_convolution, v_convolution, mixes, profiles;
+  // Of ClipConfig, whole: what q and mixes are multiplied with before they are clipped, [heads,
+  // numbers of a head]; and, LayerConfig::dynamic, weights of the convolutions of k and v, [rows,
+  // channels], the row's own first, and what makes taps beside them, [key heads * rows, H]. A
+  // module: what makes a sink of each head.
+  std::string q_factors, mix_factors, sinks_of;
+  std::string k_kernel, v_kernel, k_taps, v_taps;
   std::string gate;       // module; AttentionGate::kOwn
   std::string gate_bias;  // [heads]; ModelConfig::gate_bias
   // Latent attention, modules: q where it is of low rank, its norm, and what makes q of it; the
@@ -154,6 +160,11 @@ struct MoeNames {
   std::string shared_gate;            // [1, H]: its sigmoid gate; empty: it has none
 };
 
+// Of a gate of messages (layers/message_gate.h), whole: [R, 2 H], and [H, R] each.
+struct MessageGateNames {
+  std::string down, forget, gain;
+};
+
 // Whole, [H] each (layers/learned_residual.h).
 struct RowScaleNames {
   std::string shift, scale;
@@ -192,6 +203,16 @@ struct LayerNames {
   HyperNames attention_streams, ffn_streams;       // ModelConfig::hyper
   NgramNames ngrams;                               // LayerConfig::ngrams
   ResidualNames attention_residual, ffn_residual;  // ResidualConfig
+  // ResidualConfig::sum_layers, whole: queries of what attention and FFN read, [H], or [3, H] for
+  // q, k and v. Modules, LayerConfig::dynamic: norms of what these are made of, in place of
+  // input_norm.
+  std::string attention_query, ffn_query, q_input_norm, k_input_norm, v_input_norm;
+  // LoopConfig: gates of what q, k, v and the FFN are made of; and, whole, queries of their
+  // messages: of all layers that run again, [layers, 4, H], or those of q and the FFN, and of k and
+  // v, [layers
+  // * 2, H] each.
+  MessageGateNames q_gate, k_gate, v_gate, ffn_gate;
+  std::string message_queries, message_kv_queries;
   // ModelConfig::layer_inputs, modules [P, H], [H, P] and [H]; and layer_scalars, [1].
   std::string input_gate, input_projection, input_post_norm;
   std::string scalar;
@@ -210,6 +231,7 @@ struct EndNames {
   std::string embedding_norm = {};     // module, or empty; ModelConfig::embedding_norm
   HyperNames streams = {};             // ModelConfig::hyper
   RowScaleNames embedding_scale = {};  // ResidualConfig::learned
+  std::string final_query = {};        // [H]; ResidualConfig::sum_layers
   std::string frequencies = {};        // [pairs]; ModelConfig::learned_frequencies
 };
 

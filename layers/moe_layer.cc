@@ -148,6 +148,11 @@ void MoeLayer::Bind(int layer, int moe_index, const Gate& gate, int64_t top_k,
   if (gate.config().shared_gate == SharedGate::kNone) shared_gate_.clear();
 }
 
+void MoeLayer::set_place(int layer, int moe_index) {
+  layer_ = layer;
+  moe_router_.set_place(layer, moe_index);
+}
+
 void MoeLayer::AddBias(Matrix out) const {
   for (int64_t t = 0; t < out.rows; ++t) {
     for (size_t c = 0; c < output_bias_.size(); ++c) out.Row(t)[c] += output_bias_[c];

@@ -47,6 +47,9 @@ class MoeLayer {
   // of the model from 0. top_k: GateInput::top_k.
   void Bind(int layer, int moe_index, const Gate& gate, int64_t top_k, Dispatcher& dispatcher);
 
+  // Of a layer that runs again: as which one Forward does from now on.
+  void set_place(int layer, int moe_index);
+
   // x [T, H], of which `routed`, mostly x itself, is what the router reads; `carried`: see
   // RouterNetwork. Returns [T, H], which lives as matrices of ColumnExchange do. Collective over
   // ctx.experts and the ranks of the exchange, also with T = 0.

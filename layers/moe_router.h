@@ -21,6 +21,11 @@ class MoeRouter {
   MoeRouter(int layer, int moe_index, const Gate& gate, int64_t top_k = 0)
       : layer_(layer), moe_index_(moe_index), top_k_(top_k), gate_(&gate) {}
 
+  void set_place(int layer, int moe_index) {
+    layer_ = layer;
+    moe_index_ = moe_index;
+  }
+
   // Vectors [E] of this layer's weights or none, for every gate; they must outlive the router.
   void set_biases(std::span<const float> router, std::span<const float> selection) {
     router_bias_ = router;

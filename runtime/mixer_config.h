@@ -98,7 +98,10 @@ struct RecurrentConfig {
   int64_t value_heads = 0;
   int64_t key_dim = 0;  // of a head
   int64_t value_dim = 0;
-  int64_t step_rank = 0;      // numbers that the steps of a selective scan are made from
+  int64_t step_rank = 0;  // numbers that the steps of a selective scan are made from
+  // Residual convolutions divide what they give by the root of the number of terms in it (Inkling
+  // 2).
+  bool scaled = false;
   bool kernel_bias = false;   // of the convolution
   bool bias = false;          // of the projections in and out
   bool key_decays = false;    // of a delta rule, one for each number of a key (Kimi)
@@ -136,6 +139,14 @@ struct TemperatureConfig {
 struct RelativeConfig {
   int64_t profiles = 0;  // 0: there is no such term
   int64_t extent = 0;
+};
+
+// Attention whose q, k and v come from rows of their own, where the layer has such, and whose heads
+// of q and k, and what mixes profiles, are not normalised but made shorter where they are longer
+// than this (Inkling 2; layers/clipped_attention.h).
+struct ClipConfig {
+  float heads = 0.0f;  // 0: attention is of another kind
+  float mixes = 0.0f;
 };
 
 }  // namespace folkmoot

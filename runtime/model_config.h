@@ -58,6 +58,12 @@ struct LayerConfig {
   bool carried_router = false;
   // Of sparse attention (IndexerConfig): chooses keys itself; else those of the layer before count.
   bool indexer = false;
+  // Of ClipConfig: q, k and v are made of mixtures (ResidualConfig::sum_layers) and by norms of
+  // their own, and each token makes taps of the convolutions of k and v (Inkling 2).
+  bool dynamic = false;
+  // Whose weights it has, which run again with a cache of their own (LoopConfig): a layer that
+  // stands behind all that have their own; -1: it does.
+  int64_t again = -1;
   bool ngrams = false;  // embeddings of n-grams join the streams before the layer (NgramConfig)
   // Of Activation::kLimitedSwiglu, or of kCappedSwiglu where there is no ModelConfig::swiglu_limit:
   // in experts, and in the dense FFN or the shared expert; 0: none.
@@ -147,6 +153,9 @@ struct ResidualConfig {
   // Of the n-th part, the embedding being the first: kept sqrt((n - 1) / n), added 1 / sqrt(n), so
   // that the stream does not grow with depth (Beam).
   bool by_depth = false;
+  // So many layers add up to one sum, the next ones to the next, and what parts read is a mixture
+  // of all sums (Inkling 2; layers/models/decoder_sums.cc); 0: there is one stream.
+  int64_t sum_layers = 0;
   // The stream and what parts give are shifted and scaled by learned vectors before they are added
   // up, and embeddings are, too (ZAYA1; layers/learned_residual.h).
   bool learned = false;
@@ -215,13 +224,14 @@ struct ModelConfig {
   bool value_norm = false;         // each head of v is normalised, without weights (Gemma 4)
   bool attended_norm = false;      // the same of what each head gives (Muse Spark)
   AttentionGate attention_gate = AttentionGate::kNone;
-  bool gate_per_head = false;   // of kOwn: one output for all numbers of a head
-  bool gate_softplus = false;   // of kOwn: softplus, not sigmoid
-  bool gate_bias = false;       // of kOwn: a number of each head is added to its gates (Beam)
-  bool head_bias = false;       // of the output head
-  int64_t scored_vocab = 0;     // tokens that can be predicted, the first ones; 0: all
-  bool embedding_norm = false;  // embeddings are normalised (Inkling, Muse Spark)
-  float swiglu_limit = 0.0f;    // of all SwiGLU that is clamped; 0: see LayerConfig::expert_limit
+  bool gate_per_head = false;    // of kOwn: one output for all numbers of a head
+  bool gate_softplus = false;    // of kOwn: softplus, not sigmoid
+  bool gate_bias = false;        // of kOwn: a number of each head is added to its gates (Beam)
+  bool head_bias = false;        // of the output head
+  int64_t scored_vocab = 0;      // tokens that can be predicted, the first ones; 0: all
+  bool embedding_norm = false;   // embeddings are normalised (Inkling, Muse Spark)
+  float swiglu_limit = 0.0f;     // of all SwiGLU that is clamped; 0: see LayerConfig::expert_limit
+  float swiglu_up_limit = 0.0f;  // of Activation::kSoftcappedSwiglu, whose gate has the other
   // A second embedding of each token has so many numbers for each layer, which it adds to the
   // stream by way of a gate (Gemma 4; layers/models/layer_inputs.h); 0: there is none.
   int64_t layer_inputs = 0;
@@ -235,6 +245,7 @@ struct ModelConfig {
   CompressedConfig compressed;  // of layers with Mixer::kCompressed
   HyperConfig hyper;
   NgramConfig ngrams;  // of layers with LayerConfig::ngrams
+  LoopConfig loop;
   ResidualConfig residual;
   // Each has queries for all keys and an output; a token chooses heads / kv_heads (JetMoE). 0:
   // none.
@@ -248,6 +259,7 @@ struct ModelConfig {
   EncoderConfig encoder;
   TemperatureConfig temperature;
   RelativeConfig relative;
+  ClipConfig clip;
   DType dtype = DType::kF32;  // as config.json says; tensors may differ
   RopeConfig rope;
   // Its frequencies are multiplied with e^a for learned numbers a (Mistral Large 4).
@@ -261,6 +273,10 @@ struct ModelConfig {
 
   bool has_encoder() const { return encoder.layers > 0; }
   int64_t decoder_layers() const { return static_cast<int64_t>(layers.size()) - encoder.layers; }
+  // Those with weights of their own, the first ones.
+  int64_t own_layers() const {
+    return static_cast<int64_t>(layers.size()) - (loop.passes - 1) * loop.layers();
+  }
   bool convolved() const { return recurrent.kind == Recurrence::kConvolvedAttention; }
   bool residual_convolutions() const { return recurrent.kind == Recurrence::kResidualConvolutions; }
   // Layers whose state a sequence has beside its pages, and those with keys and values in them.

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Of ModelConfig (model_config.h): a residual of several streams, and the n-grams that join them.
+// Of ModelConfig (model_config.h): a residual of several streams, the n-grams that join them, and
+// layers that run more than once.
 #pragma once
 
 #include <cstdint>
@@ -38,6 +39,19 @@ struct NgramConfig {
   int32_t boundary = -1;  // token that no n-gram goes across, and that stands before the first
 
   int64_t hashes() const { return (size - 1) * heads; }
+};
+
+// Layers first .. end run `passes` times, each time from what was there before them, with keys,
+// values and states of their own. From the second time on what their parts read takes up messages
+// of the pass before, by gates of so many hidden numbers (Inkling 2 Loop; layers/message_gate.h).
+struct LoopConfig {
+  int64_t first = 0;
+  int64_t end = 0;
+  int64_t passes = 1;
+  int64_t gate_rank = 0;
+
+  int64_t layers() const { return end - first; }
+  bool has(int64_t layer) const { return layer >= first && layer < end; }
 };
 
 }  // namespace folkmoot

@@ -94,14 +94,15 @@ def write_matrices(name, out):
 
 
 def write_packed(name, out):
-    """Experts in one tensor each: MXFP4 with rows of gate and up in turn, FP8 one after the other."""
+    """Experts in one tensor each: rows of gate and up in turn, of FP8 one after the other."""
     generator = torch.Generator().manual_seed(make_goldens.FIRST_SEED)
     experts, rows, k = 3, 32, 128
     weight = torch.randn(experts, rows, k, generator=generator)
-    if name == "mxfp4-packed":
-        scheme = Mxfp4()
+    if name != "fp8-packed":
+        scheme = Mxfp4() if name == "mxfp4-packed" else Mxfp8("scale")
         parts, numbers = scheme.quantize(weight)
-        tensors = {f"m.gate_up_proj_{part}": tensor for part, tensor in parts.items()}
+        tensors = {"m.gate_up_proj" + ("" if part == "weight" else f"_{part}"): tensor
+                   for part, tensor in parts.items()}
         halves = [{"first_row": 0, "row_step": 2}, {"first_row": 1, "row_step": 2}]
         read = [numbers[:, 0::2], numbers[:, 1::2]]
     else:
@@ -262,7 +263,8 @@ def main():
     print(f"transformers {transformers.__version__}, compressed-tensors "
           f"{compressed_tensors.__version__}")
     work = [("matrices", name, write_matrices) for name in MATRICES]
-    work += [("matrices", name, write_packed) for name in ("mxfp4-packed", "fp8-packed")]
+    work += [("matrices", name, write_packed)
+             for name in ("mxfp4-packed", "mxfp8-packed", "fp8-packed")]
     work += [("models", name, write_model) for name in MODELS]
     for kind, name, write in work:
         if arguments.only in (None, f"{kind}/{name}"):

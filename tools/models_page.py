@@ -62,6 +62,10 @@ NAMES = {
     "hy_v3": "Hunyuan 3",
     "hy_v4": "Hunyuan 4",
     "hy_v4_vl": "Hunyuan 4 that looks at pictures (its text model)",
+    "inkling2": "Inkling 2 (its text model)",
+    "inkling2_loop": "Inkling 2 Loop (its text model)",
+    "inkling2_loop_text": "Inkling 2 Loop's text model alone",
+    "inkling2_text": "Inkling 2's text model alone",
     "inkling_mm_model": "Inkling (its text model)",
     "inkling_text": "Inkling's text model alone",
     "jamba": "Jamba 1.5, 1.7, Reasoning",
@@ -135,7 +139,7 @@ authors; it does not know Grok-1, whose goldens come from a published port ([REA
 Text needs a `tokenizer.json`. A directory without one, such as those with only a tiktoken file, runs with token ids until it is
 converted. Which vocabularies and chat templates were compared with Transformers: [tokenizers.md](tokenizers.md).
 
-Of the families with experts that Transformers 5.24 knows these are not here: Inkling 2 and its looped form, dots3.note, and what
+Of the families with experts that Transformers 5.24 knows these are not here: dots3.note, and what
 reads pages alone (Unlimited-OCR, DeepSeek-OCR 2). Doge's experts will not be: their router takes the logits of different tokens for
 one another, as Transformers says itself, so that what a token gets would depend on its company.
 

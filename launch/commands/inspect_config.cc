@@ -50,6 +50,8 @@ std::string_view ActivationName(Activation activation) {
       return "limited_swiglu";
     case Activation::kCappedSwiglu:
       return "capped_swiglu";
+    case Activation::kSoftcappedSwiglu:
+      return "softcapped_swiglu";
   }
   return "";
 }
@@ -78,6 +80,9 @@ std::string LayersText(const ModelConfig& config) {
   std::string text =
       fmt::format("{} ({} MoE, {} dense", config.layers.size(), counts.moe, counts.dense);
   if (config.has_encoder()) text += fmt::format("; {} encode", config.encoder.layers);
+  if (const LoopConfig& loop = config.loop; loop.passes > 1) {
+    text += fmt::format("; {} to {} run {} times", loop.first, loop.end - 1, loop.passes);
+  }
   if (counts.recurrent > 0) {
     text += fmt::format("; {} with {}", counts.recurrent, RecurrenceName(config.recurrent.kind));
   }
@@ -166,6 +171,7 @@ std::string AttentionText(const ModelConfig& config) {
   const auto lent = std::count_if(config.layers.begin(), config.layers.end(),
                                   [](const LayerConfig& layer) { return layer.kv_layer >= 0; });
   if (lent > 0) text += fmt::format(", {} layers read keys and values of others", lent);
+  if (config.clip.heads > 0) text += fmt::format(", q/k no longer than {}", config.clip.heads);
   if (config.query_scales) text += ", queries scaled by the position";
   if (config.sinks()) text += ", sinks";
   if (config.attention_gate != AttentionGate::kNone || config.latent.gated) text += ", gated";
@@ -310,6 +316,9 @@ void AddConfigRows(const ModelConfig& config, KeyValues& table) {
   if (config.residual.learned) table.Add("residual", "shifted and scaled, as what joins it is");
   if (config.residual.by_depth) table.Add("residual", "scaled by depth, as what joins it is");
   if (config.residual.gate_temperature > 0) table.Add("residual", "mixed by learned gates");
+  if (const int64_t layers = config.residual.sum_layers; layers > 0) {
+    table.Add("residual", fmt::format("mixtures of sums of {} layers each", layers));
+  }
   table.Add("attention", AttentionText(config));
   AddRecurrentRows(config, table);
   AddMoeRows(config, table);

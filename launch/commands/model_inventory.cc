@@ -82,7 +82,7 @@ int64_t ActiveOfExperts(const ModelConfig& config, int64_t parameters) {
   int64_t layers = 0;
   int64_t chosen = 0;
   for (const LayerConfig& layer : config.layers) {
-    if (!layer.moe) continue;
+    if (!layer.moe || layer.again >= 0) continue;  // the latter has experts of another
     ++layers;
     chosen += config.top_k(layer);
   }

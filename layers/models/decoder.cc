@@ -71,8 +71,12 @@ absl::StatusOr<Matrix> DecoderModel::Forward(LayerContext& ctx, const ForwardBat
   ctx.workspace.Reset();
   const AttentionStep step = StepOf(ctx, batch);
   const Stream stream = Embed(ctx, batch);
-  FM_RETURN_IF_ERROR(streams_head_ ? RunStreams(ctx, batch, step, stream)
-                                   : RunBlocks(ctx, batch, step, stream));
+  if (config_.residual.sum_layers > 0) {
+    FM_RETURN_IF_ERROR(RunSums(ctx, batch, step, stream));
+  } else {
+    FM_RETURN_IF_ERROR(streams_head_ ? RunStreams(ctx, batch, step, stream)
+                                     : RunBlocks(ctx, batch, step, stream));
+  }
   hidden_ = stream.normed;
   return Logits(ctx, batch, stream.normed);
 }
@@ -255,6 +259,16 @@ RopeRows DecoderModel::FillRope(LayerContext& ctx, const ForwardBatch& batch, co
   return {cos, sin};
 }
 
+// Tokens that are never predicted get a logit that no probability survives; a number, since logits
+// must be.
+void DecoderModel::ForbidUnscored(Matrix mine) const {
+  constexpr float kNever = -1e30f;
+  const int64_t first = std::max<int64_t>(0, config_.scored_vocab - vocab_.begin(columns_->rank()));
+  for (int64_t t = 0; t < mine.rows && first < mine.cols; ++t) {
+    std::fill_n(mine.Row(t) + first, mine.cols - first, kNever);
+  }
+}
+
 absl::StatusOr<Matrix> DecoderModel::Logits(LayerContext& ctx, const ForwardBatch& batch,
                                             ConstMatrix normed) const {
   const Matrix wanted = RowsOf(ctx, normed, batch.logit_rows);
@@ -263,6 +277,7 @@ absl::StatusOr<Matrix> DecoderModel::Logits(LayerContext& ctx, const ForwardBatc
   Gemm(ctx.pool, wanted, head_, head_bias_, ctx.workspace, mine);
   if (config_.logits_scaling != 1.0f) Scale(ctx.pool, 1.0f / config_.logits_scaling, mine);
   if (config_.logits_softcap > 0) SoftCap(ctx.pool, config_.logits_softcap, mine);
+  if (config_.scored_vocab > 0) ForbidUnscored(mine);
   FM_RETURN_IF_ERROR(columns_->Gather({.phase = "logits gather", .step = ctx.step}));
   return logits;
 }

@@ -12,6 +12,7 @@
 #include "layers/dense_ffn.h"
 #include "layers/hyper_connection.h"
 #include "layers/learned_residual.h"
+#include "layers/message_gate.h"
 #include "layers/models/family.h"
 #include "layers/models/layer_inputs.h"
 #include "layers/models/model.h"
@@ -76,6 +77,11 @@ class DecoderModel : public Model {
     std::optional<NgramInputs> ngrams;  // LayerConfig::ngrams: join the streams before both
     // ResidualConfig::learned: of what attention gives, and of what the FFN gives.
     std::optional<LearnedResidual> attention_residual, ffn_residual;
+    // ResidualConfig::sum_layers: queries of mixtures, and norms of what keys and values are made
+    // of where it is not what queries are made of.
+    std::vector<float> attention_query, ffn_query;
+    std::optional<Norm> k_input_norm, v_input_norm;
+    std::optional<MessageGates> messages;  // of LoopConfig
     // What happens to the stream behind them.
     std::optional<LayerInput> input;
     float scalar = 1.0f;
@@ -89,6 +95,33 @@ class DecoderModel : public Model {
     Matrix hidden, normed, shortcut, inputs, carried;
   };
 
+  // ResidualConfig::sum_layers, of one step: sums [T, n * H], of which so many have begun.
+  class Sums {
+   public:
+    Sums(Matrix room, int64_t hidden) : room_(room), hidden_(hidden) {}
+    int64_t count() const { return count_; }
+    Matrix all() const { return Behind(0); }
+    Matrix last() const { return Behind(count_ - 1); }
+    // But for the first ones.
+    Matrix Behind(int64_t first) const {
+      return room_.Columns(first * hidden_, (count_ - first) * hidden_);
+    }
+    void Begin(ConstMatrix rows);  // one more, out of these
+    void CutTo(int64_t count) { count_ = count; }
+
+   private:
+    Matrix room_;
+    int64_t hidden_;
+    int64_t count_ = 0;
+  };
+  // Of one layer with weights of its own: as which of all layers it runs, and, where it runs again,
+  // the sums that the pass before left.
+  struct LayerRun {
+    int64_t index = 0;
+    int64_t place = 0;
+    Matrix left = {};  // [T, n * H]; empty: it does not
+  };
+
   DecoderModel(const ModelConfig& config, const ModelOptions& options);
   absl::Status LoadLayers(const Family& family, WeightLoader& loader,
                           const ExpertPlacement& placement, int expert_rank, ThreadPool& pool);
@@ -96,10 +129,11 @@ class DecoderModel : public Model {
                          const ExpertPlacement& placement, int expert_rank, ThreadPool& pool);
   absl::Status LoadEnds(const EndNames& names, WeightLoader& loader, ThreadPool& pool);
   absl::Status LoadFrequencies(const EndNames& names, WeightLoader& loader);
-  void ForbidUnscored(int64_t begin, int64_t width);
   absl::Status LoadPostNorms(const LayerNames& names, WeightLoader& loader, int64_t index);
   absl::Status LoadResiduals(const LayerNames& names, WeightLoader& loader, Block& block) const;
   absl::Status LoadConvolutions(const LayerNames& names, WeightLoader& loader, int64_t index);
+  absl::Status LoadMixtures(const LayerNames& names, WeightLoader& loader, int64_t index,
+                            ThreadPool& pool);
   absl::StatusOr<ExpertNorms> LoadExpertNorms(const LayerNames& names, WeightLoader& loader) const;
   void BindGates(int blocks_per_layer);
   KvCache::Shape CacheShape(const CachePages& pages, int rank) const;
@@ -114,12 +148,20 @@ class DecoderModel : public Model {
   // Of what the first part of block `index` reads, or, behind the last block, the head.
   const Norm& NormBefore(size_t index) const;
   Stream Embed(LayerContext& ctx, const ForwardBatch& batch) const;
-  // All blocks and the final norm, whose result is stream.normed: with one residual stream, or,
-  // decoder_streams.cc, with several.
+  // All blocks and the final norm, whose result is stream.normed: with one residual stream, with
+  // several (decoder_streams.cc), or with one that is cut into sums (decoder_sums.cc).
   absl::Status RunBlocks(LayerContext& ctx, const ForwardBatch& batch, const AttentionStep& step,
                          const Stream& stream);
   absl::Status RunStreams(LayerContext& ctx, const ForwardBatch& batch, const AttentionStep& step,
                           const Stream& stream);
+  absl::Status RunSums(LayerContext& ctx, const ForwardBatch& batch, const AttentionStep& step,
+                       const Stream& stream);
+  absl::Status RunLayer(LayerContext& ctx, const ForwardBatch& batch, const AttentionStep& step,
+                        const LayerRun& run, const Stream& stream, Sums& sums);
+  absl::Status RunLoop(LayerContext& ctx, const ForwardBatch& batch, const AttentionStep& step,
+                       const Stream& stream, Sums& sums);
+  void ReadSums(LayerContext& ctx, const Block& block, const Sums& sums, ConstMatrix messages,
+                Matrix normed, AttentionStep& step) const;
   // The stream takes up what a part gave, and `next`, the norm of what the next part reads, is
   // applied.
   void Join(LayerContext& ctx, ConstMatrix output, const ResidualFactors& factors, const Norm& next,
@@ -131,6 +173,8 @@ class DecoderModel : public Model {
   absl::StatusOr<Matrix> FeedBoth(LayerContext& ctx, const ForwardBatch& batch, size_t index,
                                   const Stream& stream);
   void End(LayerContext& ctx, size_t index, const Stream& stream) const;
+  // Of this rank's columns of the logits.
+  void ForbidUnscored(Matrix mine) const;
   absl::StatusOr<Matrix> Logits(LayerContext& ctx, const ForwardBatch& batch,
                                 ConstMatrix normed) const;
 
@@ -151,6 +195,7 @@ class DecoderModel : public Model {
   std::optional<LayerInputs> inputs_;
   std::vector<Block> blocks_;
   std::optional<HyperHead> streams_head_;  // ModelConfig::hyper
+  std::vector<float> final_query_;         // [H]; ResidualConfig::sum_layers
   Norm final_norm_;
   PackedMatrix head_;             // [V of this rank, H]
   std::vector<float> head_bias_;  // [V of this rank] or empty

@@ -191,7 +191,7 @@ void DecoderModel::CopyState(ThreadPool& pool, int64_t from, int64_t to) {
 absl::Status DecoderModel::LoadLayers(const Family& family, WeightLoader& loader,
                                       const ExpertPlacement& placement, int expert_rank,
                                       ThreadPool& pool) {
-  blocks_.resize(config_.layers.size());
+  blocks_.resize(static_cast<size_t>(config_.own_layers()));
   for (int64_t i = 0; i < std::ssize(blocks_); ++i) {
     FM_RETURN_IF_ERROR(
         LoadBlock(LayerNamesOf(family, loader, i), loader, i, placement, expert_rank, pool));
@@ -220,7 +220,8 @@ absl::Status DecoderModel::LoadBlock(const LayerNames& names, WeightLoader& load
   };
   const LayerConfig& layer = config_.layers[static_cast<size_t>(index)];
   if (config_.input_norms && layer.mixer != Mixer::kNone) {
-    FM_ASSIGN_OR_RETURN(block.input_norm, read_norm(names.input_norm, true));
+    FM_ASSIGN_OR_RETURN(block.input_norm,
+                        read_norm(layer.dynamic ? names.q_input_norm : names.input_norm, true));
   }
   if (config_.input_norms && layer.ffn && !config_.parallel_blocks) {
     FM_ASSIGN_OR_RETURN(block.ffn_norm, read_norm(names.ffn_norm, layer.moe));
@@ -243,6 +244,9 @@ absl::Status DecoderModel::LoadBlock(const LayerNames& names, WeightLoader& load
   FM_RETURN_IF_ERROR(LoadResiduals(names, loader, block));
   if (config_.residual_convolutions()) {
     FM_RETURN_IF_ERROR(LoadConvolutions(names, loader, index));
+  }
+  if (config_.residual.sum_layers > 0) {
+    FM_RETURN_IF_ERROR(LoadMixtures(names, loader, index, pool));
   }
   if (config_.layer_inputs > 0) {
     FM_ASSIGN_OR_RETURN(block.input, LayerInput::Load(pool, loader, config_, names));
@@ -342,6 +346,7 @@ void DecoderModel::BindGates(int blocks_per_layer) {
     blocks_[i].moe->Bind(static_cast<int>(i) / blocks_per_layer, static_cast<int>(moe_layers_++),
                          *gates_.own(), config_.layers[i].top_k, *dispatcher_);
   }
+  for (const LayerConfig& layer : config_.layers) moe_layers_ += layer.again >= 0 && layer.moe;
 }
 
 absl::Status DecoderModel::LoadFrequencies(const EndNames& names, WeightLoader& loader) {
@@ -350,16 +355,6 @@ absl::Status DecoderModel::LoadFrequencies(const EndNames& names, WeightLoader& 
   for (float& factor : factors) factor = std::exp(factor);
   rope_.MultiplyFrequencies(std::move(factors));
   return absl::OkStatus();
-}
-
-// Tokens that are never predicted get a bias that no probability survives; a number, since logits
-// must be.
-void DecoderModel::ForbidUnscored(int64_t begin, int64_t width) {
-  constexpr float kNever = -1e30f;
-  head_bias_.resize(static_cast<size_t>(width));
-  for (int64_t v = std::max(begin, config_.scored_vocab); v < begin + width; ++v) {
-    head_bias_[static_cast<size_t>(v - begin)] = kNever;
-  }
 }
 
 absl::Status DecoderModel::LoadEnds(const EndNames& names, WeightLoader& loader, ThreadPool& pool) {
@@ -378,6 +373,9 @@ absl::Status DecoderModel::LoadEnds(const EndNames& names, WeightLoader& loader,
                         Norm::Load(loader, config_, config_.final_norm.value_or(config_.norm),
                                    names.final_norm, config_.hidden));
   }
+  if (config_.residual.sum_layers > 0) {
+    FM_ASSIGN_OR_RETURN(final_query_, loader.Vector(names.final_query, config_.hidden));
+  }
   if (config_.final_norm_eps) final_norm_.set_eps(*config_.final_norm_eps);
   TensorRef head = embedding;
   if (!config_.tied_embeddings) head.name = names.head + ".weight";
@@ -388,7 +386,6 @@ absl::Status DecoderModel::LoadEnds(const EndNames& names, WeightLoader& loader,
     FM_ASSIGN_OR_RETURN(head_bias_,
                         loader.VectorPart(names.head + ".bias", config_.vocab, begin, width));
   }
-  if (config_.scored_vocab > 0) ForbidUnscored(begin, width);
   return absl::OkStatus();
 }
 

@@ -88,6 +88,10 @@ struct Family {
   F(kHunyuanMoe)             \
   F(kInklingText)            \
   F(kInkling)                \
+  F(kInkling2Text)           \
+  F(kInkling2LoopText)       \
+  F(kInkling2Loop)           \
+  F(kInkling2)               \
   F(kJamba)                  \
   F(kJetMoe)                 \
   F(kKimiK25)                \

@@ -163,6 +163,7 @@ std::string_view WhyCpuOnly(const ModelConfig& config) {
   if (config.residual.of_norm) return "residuals of normalised rows";
   if (config.residual.learned || config.residual.gate_temperature > 0) return "learned residuals";
   if (config.residual.by_depth) return "residuals scaled by depth";
+  if (config.residual.sum_layers > 0) return "mixtures of residuals";
   if (config.qk_norm == QkNormKind::kRows) return "q and k normalised over all heads";
   if (config.clip_qkv > 0) return "clipped q, k and v";
   if (config.latent.kv_rank > 0) return "latent attention";
@@ -191,7 +192,8 @@ std::string_view WhyCpuOnly(const ModelConfig& config) {
   if (config.head_bias) return "a biased output head";
   if (config.activation == Activation::kClampedSwiglu ||
       config.activation == Activation::kLimitedSwiglu ||
-      config.activation == Activation::kCappedSwiglu) {
+      config.activation == Activation::kCappedSwiglu ||
+      config.activation == Activation::kSoftcappedSwiglu) {
     return "clamped SwiGLU";
   }
   if (config.activation == Activation::kReluSquared) return "squared ReLU";

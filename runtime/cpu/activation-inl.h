@@ -54,9 +54,10 @@ HWY_INLINE VF Activate(Activation activation, VF x) {
       return hn::Mul(positive, positive);
     }
     case Activation::kSilu:
-    case Activation::kClampedSwiglu:  // ClampedSwiglu
-    case Activation::kLimitedSwiglu:  // LimitedSwiglu
-    case Activation::kCappedSwiglu:   // CappedSwiglu
+    case Activation::kClampedSwiglu:     // ClampedSwiglu
+    case Activation::kLimitedSwiglu:     // LimitedSwiglu
+    case Activation::kCappedSwiglu:      // CappedSwiglu
+    case Activation::kSoftcappedSwiglu:  // SoftcappedSwiglu
       break;
   }
   return TimesSigmoid(x, x);
@@ -85,6 +86,15 @@ HWY_INLINE VF LimitedSwiglu(VF gate, VF up, float limit) {
 HWY_INLINE VF CappedSwiglu(VF gate, VF up, float limit) {
   const VF g = AtMost(gate, hn::Set(DF(), limit));
   return hn::Mul(TimesSigmoid(g, g), Within(up, limit));
+}
+
+HWY_INLINE VF SoftCapped(VF x, float limit) {
+  const VF most = hn::Set(DF(), limit);
+  return hn::Mul(most, Tanh(hn::Div(x, most)));
+}
+
+HWY_INLINE VF SoftcappedSwiglu(VF gate, VF up, float limit, float up_limit) {
+  return hn::Mul(TimesSigmoid(SoftCapped(gate, limit), gate), SoftCapped(up, up_limit));
 }
 
 }  // namespace HWY_NAMESPACE

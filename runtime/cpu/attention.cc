@@ -74,6 +74,11 @@ int64_t FirstSeen(const AttentionParams& params, const AttentionSequence& sequen
   return first;
 }
 
+float SinkOf(const AttentionParams& params, int64_t row, int64_t head) {
+  if (params.row_sinks.data != nullptr) return params.row_sinks.Row(row)[head];
+  return params.sinks.empty() ? kNoSink : params.sinks[static_cast<size_t>(head)];
+}
+
 // Unit `index` of a sequence: tile of rows, kv head, part of the group, in that order.
 void RunAttentionUnit(const AttentionJob& job, const AttentionSequence& sequence, int64_t index,
                       float* scratch) {
@@ -114,8 +119,7 @@ void RunAttentionUnit(const AttentionJob& job, const AttentionSequence& sequence
       Query& query = unit.queries[unit.count++];
       query.q = job.q.Row(sequence.first_row + r) + head * layer.heads.head_dim;
       query.out = job.out.Row(sequence.first_row + r) + head * layer.heads.value_dim;
-      query.sink =
-          job.params->sinks.empty() ? kNoSink : job.params->sinks[static_cast<size_t>(head)];
+      query.sink = SinkOf(*job.params, sequence.first_row + r, head);
       query.first = first;
       query.last = sequence.keys_end > 0 ? sequence.keys_end - 1 : self;
       if (!unit.chosen.empty()) query.last = std::ssize(unit.chosen) - 1;

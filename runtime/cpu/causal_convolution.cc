@@ -17,28 +17,44 @@ HWY_BEFORE_NAMESPACE();
 namespace folkmoot::cpu {
 namespace HWY_NAMESPACE {
 
-// inputs[j] is input j of these channels, null before the sequence begins.
-void ConvolveRun(const CausalConvolution& convolution, const ChannelRun& run,
-                 const float* const* inputs, float* out) {
+// Channels c .. end of a run, at most a block of them.
+void ConvolveBlock(const CausalConvolution& convolution, const ChannelRun& run,
+                   const float* const* inputs, const float* taps, int64_t c, int64_t end,
+                   float* out) {
   const float* weights = convolution.weights.data() + run.channel;
-  for (int64_t c = 0; c < run.width; c += kLanes) {
-    Block sum = ZeroBlock();
-    for (int64_t j = 0; j < convolution.rows; ++j) {
-      if (inputs[j] == nullptr) continue;
-      const Block x = LoadBlockN(inputs[j] + c, run.width - c);
-      const Block w = LoadBlockN(weights + j * convolution.channels + c, run.width - c);
-      for (size_t v = 0; v < kVectors; ++v) sum.v[v] = Fma(w.v[v], x.v[v], sum.v[v]);
+  Block sum = ZeroBlock();
+  for (int64_t j = 0; j < convolution.rows; ++j) {
+    if (inputs[j] == nullptr) continue;
+    const Block x = LoadBlockN(inputs[j] + c, end - c);
+    Block w = LoadBlockN(weights + j * convolution.channels + c, end - c);
+    if (taps != nullptr) {
+      const VF tap = hn::Set(DF(), taps[convolution.rows - 1 - j]);
+      for (size_t v = 0; v < kVectors; ++v) w.v[v] = hn::Add(w.v[v], tap);
     }
-    if (!convolution.bias.empty()) {
-      const Block bias = LoadBlockN(convolution.bias.data() + run.channel + c, run.width - c);
-      for (size_t v = 0; v < kVectors; ++v) sum.v[v] = hn::Add(sum.v[v], bias.v[v]);
+    for (size_t v = 0; v < kVectors; ++v) sum.v[v] = Fma(w.v[v], x.v[v], sum.v[v]);
+  }
+  if (!convolution.bias.empty()) {
+    const Block bias = LoadBlockN(convolution.bias.data() + run.channel + c, end - c);
+    for (size_t v = 0; v < kVectors; ++v) sum.v[v] = hn::Add(sum.v[v], bias.v[v]);
+  }
+  if (convolution.activation) {
+    for (size_t v = 0; v < kVectors; ++v) sum.v[v] = Activate(*convolution.activation, sum.v[v]);
+  }
+  StoreBlockN(sum, out + c, end - c);
+}
+
+// inputs[j] is input j of these channels, null before the sequence begins; taps are those of all
+// heads, or null.
+void ConvolveRun(const CausalConvolution& convolution, const ChannelRun& run,
+                 const float* const* inputs, const float* taps, float* out) {
+  const int64_t heads = taps == nullptr ? 1 : convolution.taps.cols / convolution.rows;
+  const int64_t width = run.width / heads;
+  for (int64_t head = 0; head < heads; ++head) {
+    const float* const own = taps == nullptr ? nullptr : taps + head * convolution.rows;
+    const int64_t end = (head + 1) * width;
+    for (int64_t c = head * width; c < end; c += kLanes) {
+      ConvolveBlock(convolution, run, inputs, own, c, end, out);
     }
-    if (convolution.activation) {
-      for (size_t v = 0; v < kVectors; ++v) {
-        sum.v[v] = Activate(*convolution.activation, sum.v[v]);
-      }
-    }
-    StoreBlockN(sum, out + c, run.width - c);
   }
 }
 
@@ -84,12 +100,14 @@ void ConvolveRow(const ConvolutionJob& job, const AttentionSequence& sequence, i
   const CausalConvolution& convolution = *job.convolution;
   FM_CHECK(convolution.rows <= kMostConvolutionRows);
   const int64_t first = row - convolution.reach();
+  const float* const taps =
+      convolution.taps.data == nullptr ? nullptr : convolution.taps.Row(sequence.first_row + row);
   for (const ChannelRun& run : job.runs) {
     const float* inputs[kMostConvolutionRows];
     for (int64_t j = 0; j < convolution.rows; ++j) {
       inputs[j] = InputsAt(job, sequence, first + j * convolution.dilation, run);
     }
-    HWY_DYNAMIC_DISPATCH(ConvolveRun)(convolution, run, inputs, out + run.channel);
+    HWY_DYNAMIC_DISPATCH(ConvolveRun)(convolution, run, inputs, taps, out + run.channel);
   }
 }
 

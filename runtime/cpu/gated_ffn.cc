@@ -58,6 +58,8 @@ HWY_INLINE void StoreHidden(const FfnJob& job, const GatedFfnWeights& ffn, const
       up.v[i] = LimitedSwiglu(gate.v[i], up.v[i], ffn.limit);
     } else if (job.activation == Activation::kCappedSwiglu) {
       up.v[i] = CappedSwiglu(gate.v[i], up.v[i], ffn.limit);
+    } else if (job.activation == Activation::kSoftcappedSwiglu) {
+      up.v[i] = SoftcappedSwiglu(gate.v[i], up.v[i], ffn.limit, ffn.up_limit);
     } else {
       up.v[i] = hn::Mul(Activate(job.activation, gate.v[i]), up.v[i]);
     }

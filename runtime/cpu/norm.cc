@@ -22,15 +22,19 @@ void AddRow(const float* delta, float factor, int64_t n, float* x) {
   for (int64_t i = 0; i < n; ++i) x[i] += factor * delta[i];
 }
 
-// x and out may be the same row.
-void NormRow(const float* x, const float* weight, int64_t n, float eps, float* out) {
-  const DF d;
+float SumOfSquares(const float* x, int64_t n) {
   Block sum = ZeroBlock();
   for (int64_t i = 0; i < n; i += kStep) {
     const Block block = LoadBlockN(x + i, n - i);
     for (size_t v = 0; v < kVectors; ++v) sum.v[v] = Fma(block.v[v], block.v[v], sum.v[v]);
   }
-  const float mean = SumLanes(sum) / static_cast<float>(n);
+  return SumLanes(sum);
+}
+
+// x and out may be the same row.
+void NormRow(const float* x, const float* weight, int64_t n, float eps, float* out) {
+  const DF d;
+  const float mean = SumOfSquares(x, n) / static_cast<float>(n);
   const VF scale = hn::Set(d, 1.0f / std::sqrt(mean + eps));
   for (int64_t i = 0; i < n; i += kStep) {
     Block block = LoadBlockN(x + i, n - i);
@@ -144,6 +148,7 @@ HWY_EXPORT(NormRow);
 HWY_EXPORT(RotateHead);
 HWY_EXPORT(SigmoidGatedRow);
 HWY_EXPORT(SigmoidRow);
+HWY_EXPORT(SumOfSquares);
 HWY_EXPORT(WidenRow);
 
 // Rows that make up enough elements to be worth another thread.
@@ -254,6 +259,20 @@ void HeadRmsNorm(ThreadPool& pool, int64_t head_dim, std::span<const float> weig
   ForRows(pool, x.rows, x.cols, [&](int64_t r) {
     for (float* head = x.Row(r); head < x.Row(r) + x.cols; head += head_dim) {
       HWY_DYNAMIC_DISPATCH(NormRow)(head, weight.data(), head_dim, eps, head);
+    }
+  });
+}
+
+void ClipHeads(ThreadPool& pool, int64_t head_dim, std::span<const float> scale, float limit,
+               Matrix x) {
+  constexpr float kShortest = 1e-6f;  // as the authors have it
+  ForRows(pool, x.rows, x.cols, [&](int64_t r) {
+    float* const row = x.Row(r);
+    for (size_t c = 0; c < scale.size(); ++c) row[c] *= scale[c];
+    for (float* head = row; head < row + x.cols; head += head_dim) {
+      const float squares = HWY_DYNAMIC_DISPATCH(SumOfSquares)(head, head_dim);
+      const float factor = std::min(1.0f, limit / (std::sqrt(squares) + kShortest));
+      for (int64_t c = 0; c < head_dim; ++c) head[c] *= factor;
     }
   });
 }

@@ -26,6 +26,8 @@ void SoftCap(ThreadPool& pool, float limit, Matrix x);
 void Clamp(ThreadPool& pool, float limit, Matrix x);
 void HeadRmsNorm(ThreadPool& pool, int64_t head_dim, std::span<const float> weight, float eps,
                  Matrix x);
+void ClipHeads(ThreadPool& pool, int64_t head_dim, std::span<const float> scale, float limit,
+               Matrix x);
 void SplitHeads(ThreadPool& pool, int64_t head_dim, ConstMatrix x, Matrix first, Matrix second);
 void EmbeddingLookup(ThreadPool& pool, const WeightView& table, std::span<const int32_t> ids,
                      Matrix out);

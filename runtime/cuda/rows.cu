@@ -76,6 +76,7 @@ __device__ inline float Activate(int kind, float x) {
     case Activation::kReluSquared:    // nor this
     case Activation::kLimitedSwiglu:
     case Activation::kCappedSwiglu:
+    case Activation::kSoftcappedSwiglu:
       break;
   }
   return TimesSigmoid(x, x);

@@ -119,6 +119,9 @@ void PagedAttention(ThreadPool& pool, const AttentionParams& params,
   FM_CHECK(params.heads > 0 && params.heads % heads.count == 0);
   FM_CHECK(params.window >= 0 && params.chunk >= 0 && params.softcap >= 0);
   FM_CHECK(params.sinks.empty() || std::ssize(params.sinks) == params.heads);
+  if (params.row_sinks.data != nullptr) {
+    FM_CHECK(params.row_sinks.rows == q.rows && params.row_sinks.cols == params.heads);
+  }
   FM_CHECK(std::ssize(params.position_bias) ==
            (params.position_bias.empty() ? 0 : params.heads * (2 * params.reach + 1)));
   if (params.profiles != nullptr) CheckProfiles(params, sequences, q.rows);

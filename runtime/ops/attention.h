@@ -132,6 +132,7 @@ struct AttentionParams {
   float softcap = 0;   // scores become softcap * tanh(score / softcap) (Gemma 2); 0: they stay
   // [heads] or empty: a logit per head that takes part in the softmax and has no value (gpt-oss).
   std::span<const float> sinks = {};
+  ConstMatrix row_sinks = {};  // [T, heads] in their place: each query has its own (Inkling 2)
   // [heads, 2 * reach + 1] or empty: added to the score of a key that stands d positions behind its
   // query, -reach <= d <= reach, at d + reach; keys further away count as at the end (T5).
   std::span<const float> position_bias = {};

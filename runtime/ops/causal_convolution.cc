@@ -32,6 +32,10 @@ void Convolve(ThreadPool& pool, const CausalConvolution& convolution, int64_t la
   const int64_t first = convolution.first_input;
   FM_CHECK(first >= 0 && first + convolution.inputs() <= state.shape().layer.inputs);
   FM_CHECK(inputs.rows == out.rows);
+  if (const ConstMatrix& taps = convolution.taps; taps.data != nullptr) {
+    FM_CHECK(taps.rows == inputs.rows && taps.cols > 0 && taps.cols % convolution.rows == 0);
+    FM_CHECK(convolution.channels % (taps.cols / convolution.rows) == 0);
+  }
   CheckRecurrence(state, state.shape().layer, layer, sequences, inputs.rows);
   cpu::Convolve(pool, convolution, layer, sequences, inputs, state, out);
 }

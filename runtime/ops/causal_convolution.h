@@ -24,6 +24,10 @@ struct CausalConvolution {
   std::span<const float> bias = {};  // [channels] or empty
   std::optional<Activation> activation = Activation::kSilu;
   int64_t dilation = 1;  // of rows that it sees one is so far from the next
+  // [T, heads * rows] or none: what row t adds to the weights of all channels of a head, which are
+  // an equal part of them each: its own tap first, then those further back (Inkling 2). Of Convolve
+  // alone.
+  ConstMatrix taps = {};
   // Where its inputs begin among those that a layer of a RecurrentState remembers, of several.
   int64_t first_input = 0;
 

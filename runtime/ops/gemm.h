@@ -142,6 +142,8 @@ void GemmStack(ThreadPool& pool, ConstMatrix x, std::span<const PackedMatrix> st
 // act(gate) * up. kClampedSwiglu is that of gpt-oss: with g = min(gate, limit) and u = up within
 // +-limit, g sigmoid(1.702 g) (u + 1). kReluSquared: max(x, 0)^2 (Nemotron-H). kLimitedSwiglu is
 // that of Step-3.7: min(silu(gate), limit) u; kCappedSwiglu that of DeepSeek-V4: silu(g) u.
+// kSoftcappedSwiglu is that of Inkling 2: cap(gate, limit) sigmoid(gate) cap(up, up_limit), where
+// cap(x, limit) = limit tanh(x / limit).
 enum class Activation : uint8_t {
   kSilu,
   kGelu,
@@ -150,7 +152,8 @@ enum class Activation : uint8_t {
   kClampedSwiglu,
   kReluSquared,
   kLimitedSwiglu,
-  kCappedSwiglu
+  kCappedSwiglu,
+  kSoftcappedSwiglu
 };
 
 // One feed-forward network: down(act(gate x) * (up x)), or, without a gate, down(act(up x)).
@@ -160,8 +163,9 @@ struct GatedFfnWeights {
   std::span<const float> gate_bias = {};  // [I] each or empty; not owned
   std::span<const float> up_bias = {};
   std::span<const float> down_bias = {};
-  float limit = 0;    // of kClampedSwiglu and its kin; may be infinite
-  bool gated = true;  // false: gate_bias is that of the one matrix
+  float limit = 0;     // of kClampedSwiglu and its kin; may be infinite
+  float up_limit = 0;  // of kSoftcappedSwiglu
+  bool gated = true;   // false: gate_bias is that of the one matrix
 
   int64_t outputs() const { return gated ? gate_up.n() / 2 : gate_up.n(); }
 };

@@ -89,6 +89,13 @@ void HeadRmsNorm(ThreadPool& pool, int64_t head_dim, std::span<const float> weig
   cpu::HeadRmsNorm(pool, head_dim, weight, eps, x);
 }
 
+void ClipHeads(ThreadPool& pool, int64_t head_dim, std::span<const float> scale, float limit,
+               Matrix x) {
+  FM_CHECK(head_dim > 0 && x.cols % head_dim == 0 && limit > 0.0f);
+  if (!scale.empty()) CheckLength(scale, x.cols);
+  cpu::ClipHeads(pool, head_dim, scale, limit, x);
+}
+
 void SplitHeads(ThreadPool& pool, int64_t head_dim, ConstMatrix x, Matrix first, Matrix second) {
   CheckSameShape(first, second);
   FM_CHECK(head_dim > 0 && first.cols % head_dim == 0);

@@ -54,6 +54,11 @@ void Clamp(ThreadPool& pool, float limit, Matrix x);
 void HeadRmsNorm(ThreadPool& pool, int64_t head_dim, std::span<const float> weight, float eps,
                  Matrix x);
 
+// Each head of x [T, heads * head_dim], multiplied with `scale` [heads * head_dim], unless that is
+// empty, is made as long as `limit` where it is longer: times min(1, limit / (|head| + 1e-6)).
+void ClipHeads(ThreadPool& pool, int64_t head_dim, std::span<const float> scale, float limit,
+               Matrix x);
+
 // Each head of x [T, heads * 2 * head_dim] has two halves: first and second, [T, heads * head_dim]
 // each.
 void SplitHeads(ThreadPool& pool, int64_t head_dim, ConstMatrix x, Matrix first, Matrix second);

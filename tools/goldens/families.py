@@ -10,6 +10,7 @@ from .families_glm5 import GLM5
 from .families_hunyuan4 import HUNYUAN4
 from .families_hybrid import GRANITE_NAMES, HYBRID, granite_choices
 from .families_inkling import INKLING
+from .families_inkling2 import INKLING2
 from .families_kolibri import KOLIBRI
 from .families_latent import LATENT
 from .families_lightning import LIGHTNING
@@ -70,6 +71,7 @@ FAMILIES = {
     **HUNYUAN4,
     **HYBRID,
     **INKLING,
+    **INKLING2,
     **KOLIBRI,
     **LATENT,
     **LATEST,

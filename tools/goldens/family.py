@@ -155,6 +155,9 @@ class Family:
     released: Callable = per_expert()
     # model -> [(layer index, module whose forward shows the decisions)]; [] for dense families.
     routers: Callable = routers_at("mlp.gate")
+    # model, layer index -> the layers of the golden model that the calls of its router belong to, in
+    # turn.
+    visits: Callable = lambda model, layer: [layer]
     # module, inputs of its forward (keywords last), its output -> Choices.
     choices: Callable = softmax_choices
     # model -> (inv_freq, attention_scaling) or None.

@@ -263,7 +263,7 @@ class Mxfp8:
 
     GROUP = 32
 
-    def __init__(self, scale="weight_scale_inv"):
+    def __init__(self, scale="weight_scale_inv"):  # its name
         self.scale = scale
 
     def config(self, ignore=()):
@@ -271,7 +271,7 @@ class Mxfp8:
                 "scale_fmt": "ue8m0", "modules_to_not_convert": list(ignore)}
 
     def quantize(self, weight):
-        parts = grouped(weight, self.GROUP)
+        parts = weight.unflatten(-1, (-1, self.GROUP))
         scale = power_of_two(parts.abs().amax(-1), 448.0)
         codes = (parts / scale.float()[..., None]).reshape(weight.shape).to(torch.float8_e4m3fn)
         exponents = scale.view(torch.uint8)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The reference runs: Transformers, eager attention and experts, CPU, with the routers hooked."""
 
+import itertools
 import json
 import re
 import tempfile
@@ -69,20 +70,24 @@ class RouterTrace:
 
     def __init__(self, model):
         self._family = FAMILIES[model.config.model_type]
+        self._model = model
         self._routers = self._family.routers(model)
         self._choosers = self._family.choosers(model)
 
     def __enter__(self):
-        self.layers = {index: [] for index, _ in self._routers}
+        visits = [(self._family.visits(self._model, index), router)
+                  for index, router in self._routers]
+        self.layers = {place: [] for place in sorted(sum((places for places, _ in visits), []))}
         for chooser in self._choosers:
             chooser.margins = []
-        self._hooks = [router.register_forward_hook(self._hook(index), with_kwargs=True)
-                       for index, router in self._routers]
+        self._hooks = [router.register_forward_hook(self._hook(itertools.cycle(places)),
+                                                    with_kwargs=True)
+                       for places, router in visits]
         return self
 
-    def _hook(self, index):
+    def _hook(self, places):
         def hook(module, inputs, keywords, output):
-            self.layers[index].append((module, (*inputs, *keywords.values()), output))
+            self.layers[next(places)].append((module, (*inputs, *keywords.values()), output))
         return hook
 
     def __exit__(self, *unused):

@@ -21,6 +21,8 @@ from .variants_hunyuan4 import HUNYUAN_4
 from .variants_hy4_pictures import HUNYUAN_4_PICTURES
 from .variants_hybrid import HYBRID
 from .variants_inkling import INKLING
+from .variants_inkling2 import INKLING2
+from .variants_inkling2_loop import INKLING2_LOOP
 from .variants_jamba import JAMBA
 from .variants_kimi import KIMI_LINEAR
 from .variants_kolibri import KOLIBRI
@@ -368,6 +370,8 @@ VARIANTS = [
     *HUNYUAN_4_PICTURES,
     *HYBRID,
     *INKLING,
+    *INKLING2,
+    *INKLING2_LOOP,
     *JAMBA,
     *KIMI_LINEAR,
     *KOLIBRI,

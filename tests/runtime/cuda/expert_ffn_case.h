@@ -33,6 +33,7 @@ inline double ActivateDouble(Activation activation, double x) {
     case Activation::kClampedSwiglu:  // not on GPUs
     case Activation::kLimitedSwiglu:
     case Activation::kCappedSwiglu:
+    case Activation::kSoftcappedSwiglu:
     case Activation::kReluSquared:
       break;
   }

@@ -205,6 +205,7 @@ double Reference(Activation activation, double x) {
     case Activation::kClampedSwiglu:  // not on GPUs
     case Activation::kLimitedSwiglu:
     case Activation::kCappedSwiglu:
+    case Activation::kSoftcappedSwiglu:
     case Activation::kReluSquared:
       break;
   }

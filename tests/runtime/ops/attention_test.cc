@@ -26,6 +26,7 @@ struct Case {
   bool sinks = false;
   int64_t profiles = 0;  // by distance, of so many distances
   int64_t extent = 0;
+  bool row_sinks = false;
 
   int64_t value_dim() const { return values > 0 ? values : head_dim; }
   int64_t First(int64_t p) const {  // that a query at p sees
@@ -59,9 +60,10 @@ struct TestSequence {
         q(RandomFloats(length * c.heads * c.head_dim, seed)),
         k(RandomFloats(length * c.kv_heads * c.head_dim, seed + 1)),
         v(RandomFloats(length * c.kv_heads * c.value_dim(), seed + 2)),
-        mixes(RandomFloats(length * c.heads * c.profiles, seed + 3)) {}
+        mixes(RandomFloats(length * c.heads * c.profiles, seed + 3)),
+        row_sinks(RandomFloats(c.row_sinks ? length * c.heads : 0, seed + 4)) {}
   int64_t length;
-  std::vector<float> q, k, v, mixes;
+  std::vector<float> q, k, v, mixes, row_sinks;
 };
 
 std::vector<double> Oracle(const Case& c, TestSequence s) {
@@ -79,6 +81,7 @@ std::vector<double> Oracle(const Case& c, TestSequence s) {
       };
       std::vector<double> weights;
       double sum = c.sinks ? std::exp(double{sinks[static_cast<size_t>(h)]}) : 0.0;
+      if (c.row_sinks) sum = std::exp(double{s.row_sinks[static_cast<size_t>(p * c.heads + h)]});
       for (int64_t j = first; j <= p; ++j) {
         double score = 0.0;
         for (int64_t i = 0; i < c.head_dim; ++i) {
@@ -144,7 +147,7 @@ std::vector<std::vector<float>> RunSteps(const Case& c,
   std::vector<std::vector<float>> outs(batch.size());
   for (int64_t start = 0; start < longest; start += chunk) {
     std::vector<AttentionSequence> sequences;
-    std::vector<float> q, k, v, mixes;
+    std::vector<float> q, k, v, mixes, row_sinks;
     int64_t rows = 0;
     for (size_t s = 0; s < batch.size(); ++s) {
       const TestSequence& t = *batch[s];
@@ -160,6 +163,7 @@ std::vector<std::vector<float>> RunSteps(const Case& c,
       add(k, t.k, c.kv_heads * c.head_dim);
       add(v, t.v, c.kv_heads * c.value_dim());
       add(mixes, t.mixes, c.heads * c.profiles);
+      if (c.row_sinks) add(row_sinks, t.row_sinks, c.heads);
     }
     const int64_t width = c.heads * c.value_dim();
     std::vector<float> out(static_cast<size_t>(rows * width));
@@ -176,6 +180,7 @@ std::vector<std::vector<float>> RunSteps(const Case& c,
       params.profiles = &*profiles;
       params.mixes = AsMatrix(mixes, rows, c.heads * c.profiles);
     }
+    if (c.row_sinks) params.row_sinks = AsMatrix(row_sinks, rows, c.heads);
     PagedAttention(pool, params, sequences, AsMatrix(q, rows, c.heads * c.head_dim), cache,
                    workspace, AsMatrix(out, rows, width));
     for (size_t s = 0; s < batch.size(); ++s) {
@@ -228,7 +233,8 @@ INSTANTIATE_TEST_SUITE_P(
                     Case{3, 1, 24, 5, 13, DType::kBF16, 0, 0, 0, true, 16, 13},
                     Case{4, 4, 24, 32, 40, DType::kI8, 0, 0, 0, false, 1, 17},
                     Case{4, 1, 24, 24, 0, DType::kF32, 0, 0, 0, false, 2, 1},
-                    Case{4, 2, 24, 16, 0, DType::kF32, 0, 0, 0, false, 5, 999}));
+                    Case{4, 2, 24, 16, 0, DType::kF32, 0, 0, 0, false, 5, 999},
+                    Case{6, 2, 24, 16, 9, DType::kF32, 0, 0, 0, false, 3, 9, true}));
 
 // Biases by distance and borders of the keys: a source that all see, or that nobody does.
 TEST(Attention, SeesTheKeysThatTheSequenceSaysAndAddsBiases) {

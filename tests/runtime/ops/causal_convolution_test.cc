@@ -118,5 +118,43 @@ TEST(CausalConvolution, SeveralShareALayerOfTheState) {
   ExpectSameBits(layer);
 }
 
+// Each row brings what joins the weights of its heads: inputs are channels, and taps behind them.
+TEST(CausalConvolution, RowsBringTaps) {
+  constexpr int64_t kHeads = 3, kDim = 19, kAll = 40, kTaps = kHeads * kRows;
+  constexpr int64_t kChannels = kHeads * kDim;
+  const std::vector<float> weights = RandomFloats(kRows * kChannels, 1);
+  const StatefulLayer layer = {
+      .state = {.inputs = (kRows - 1) * kChannels},
+      .width = kChannels + kTaps,
+      .columns = kChannels,
+      .inputs = RandomFloats(kAll * (kChannels + kTaps), 3),
+      .run = [&weights](ThreadPool& pool, std::span<const AttentionSequence> sequences,
+                        ConstMatrix inputs, RecurrentState& state, Workspace&, Matrix out) {
+        const CausalConvolution convolution = {.rows = kRows,
+                                               .channels = kChannels,
+                                               .weights = weights,
+                                               .activation = std::nullopt,
+                                               .taps = inputs.Columns(kChannels, kTaps)};
+        Convolve(pool, convolution, 0, sequences, inputs.Columns(0, kChannels), state, out);
+      }};
+  ThreadPool pool(2);
+  const std::vector<float> out = InPieces(layer, pool, {1, 2, 9, 40});
+  const auto input = [&](int64_t t, int64_t c) {
+    return double{layer.inputs[static_cast<size_t>(t * layer.width + c)]};
+  };
+  for (int64_t t = 0; t < kAll; ++t) {
+    for (int64_t c = 0; c < kChannels; ++c) {
+      double sum = 0;
+      for (int64_t back = 0; back < std::min(kRows, t + 1); ++back) {
+        const double tap = input(t, kChannels + c / kDim * kRows + back);
+        sum += (weights[static_cast<size_t>((kRows - 1 - back) * kChannels + c)] + tap) *
+               input(t - back, c);
+      }
+      ASSERT_NEAR(out[static_cast<size_t>(t * kChannels + c)], sum, 1e-5) << t << " " << c;
+    }
+  }
+  ExpectSameBits(layer);
+}
+
 }  // namespace
 }  // namespace folkmoot

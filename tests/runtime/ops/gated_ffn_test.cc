@@ -10,6 +10,7 @@ namespace {
 
 // One expert as the checkpoint has it and as the kernels want it.
 constexpr float kLimit = 0.7f;  // of clamped SwiGLU
+constexpr float kUpLimit = 0.9f;
 
 struct TestExpert {
   TestExpert(ThreadPool& pool, DType dtype, int64_t hidden, int64_t inner, uint32_t seed, bool bias)
@@ -19,6 +20,7 @@ struct TestExpert {
     packed.gate_up = PackedMatrix::PackGateUp(pool, gate.view(), up.view());
     packed.down = PackedMatrix::Pack(pool, down.view());
     packed.limit = kLimit;
+    packed.up_limit = kUpLimit;
     if (!bias) return;
     gate_bias = RandomFloats(inner, seed + 3);
     up_bias = RandomFloats(inner, seed + 4);
@@ -45,6 +47,9 @@ double Act(Activation activation, double x, double up) {
     case Activation::kCappedSwiglu:
       x = std::min(x, double{kLimit});
       return x / (1.0 + std::exp(-x)) * std::clamp(up, double{-kLimit}, double{kLimit});
+    case Activation::kSoftcappedSwiglu:
+      return kLimit * std::tanh(x / kLimit) / (1.0 + std::exp(-x)) * kUpLimit *
+             std::tanh(up / kUpLimit);
     case Activation::kSilu:
       return up * x / (1.0 + std::exp(-x));
     case Activation::kGelu:
@@ -175,6 +180,7 @@ INSTANTIATE_TEST_SUITE_P(
                     Case{DType::kF32, Activation::kReluSquared, 48, 40, true},
                     Case{DType::kF32, Activation::kLimitedSwiglu, 40, 33, true},
                     Case{DType::kF32, Activation::kCappedSwiglu, 40, 33, true},
+                    Case{DType::kF32, Activation::kSoftcappedSwiglu, 40, 33, true},
                     Case{DType::kF32, Activation::kClampedSwiglu, 40, 33, true}));
 
 // down(act(up x)), with widths that fill no panel.

@@ -92,6 +92,36 @@ TEST(Clamp, BoundsEveryValueAndKeepsNan) {
   EXPECT_EQ(x, (std::vector<float>{-0.5f, -0.5f, 0.0f, 0.5f, 0.5f, 0.0f, 0.5f, -0.5f}));
 }
 
+// Of every other head, which is made so much longer, the length is the limit.
+TEST(ClipHeads, ShortensLongHeadsAlone) {
+  const int64_t rows = 31, heads = 4, dim = 21;
+  const float limit = 2.5f;
+  const std::vector<float> x = RandomFloats(rows * heads * dim, 1);
+  std::vector<float> scale = RandomFloats(heads * dim, 2);
+  for (size_t c = 0; c < scale.size(); ++c) scale[c] += c / 21 % 2 == 0 ? 4.0f : 0.5f;
+  for (const bool scaled : {true, false}) {
+    const std::vector<float> used = scaled ? scale : std::vector<float>();
+    const std::vector<float> out =
+        SameOnAllTargets(x, [&](ThreadPool& pool, std::vector<float>& y) {
+          ClipHeads(pool, dim, used, limit, AsMatrix(y, rows, heads * dim));
+        });
+    for (int64_t head = 0; head < rows * heads; ++head) {
+      std::vector<double> wanted;
+      double squares = 0;
+      for (int64_t c = 0; c < dim; ++c) {
+        const auto column = static_cast<size_t>(head % heads * dim + c);
+        wanted.push_back(x[static_cast<size_t>(head * dim + c)] * (scaled ? scale[column] : 1.0));
+        squares += wanted.back() * wanted.back();
+      }
+      const double factor = std::min(1.0, limit / (std::sqrt(squares) + 1e-6));
+      for (int64_t c = 0; c < dim; ++c) {
+        ASSERT_NEAR(out[static_cast<size_t>(head * dim + c)],
+                    wanted[static_cast<size_t>(c)] * factor, 2e-6);
+      }
+    }
+  }
+}
+
 TEST(ShiftScale, GoesByColumn) {
   ThreadPool pool(2);
   const std::vector<float> x = {1.0f, 2.0f, -3.0f, 0.5f};

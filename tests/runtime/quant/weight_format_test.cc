@@ -92,6 +92,7 @@ TEST(QuantSpec, CodesStayAsTheyAre) {
   EXPECT_EQ(spec("fp8-block"), (CodeSpec{.type = CodeType::kFp8, .group = 128}));
   EXPECT_EQ(spec("mxfp8"), (CodeSpec{.type = CodeType::kFp8, .group = 32}));
   EXPECT_EQ(spec("mxfp4-packed"), (CodeSpec{.type = CodeType::kFp4, .group = 32}));
+  EXPECT_EQ(spec("mxfp8-packed"), (CodeSpec{.type = CodeType::kFp8, .group = 32}));
 }
 
 }  // namespace

@@ -165,9 +165,11 @@ absl::Status SetLoop(const ConfigReader& keys, ModelConfig& config) {
       fmt::format("it must be a multiple of n_layers_per_attn_res_block = {}", each);
   if (loop.first % each != 0) return keys.Wrong(kLoopFirst, whole);
   if (loop.end % each != 0) return keys.Wrong(kLoopEnd, whole);
-  if (loop.end <= loop.first) {
+  const auto layers = static_cast<int64_t>(config.layers.size());
+  if (loop.end <= loop.first || loop.end > layers) {
     return keys.Wrong(
-        kLoopEnd, fmt::format("it must be behind the first layer that runs again, {}", loop.first));
+        kLoopEnd,
+        fmt::format("(absent: 18) layers from {} on run again, of {} in all", loop.first, layers));
   }
   for (int64_t pass = 1; pass < loop.passes; ++pass) {
     for (int64_t i = loop.first; i < loop.end; ++i) {
@@ -182,9 +184,8 @@ absl::Status SetLoop(const ConfigReader& keys, ModelConfig& config) {
 absl::Status ReadLooped(const ConfigSource& source, ModelConfig& config) {
   const ConfigReader& keys = source.keys;
   FM_RETURN_IF_ERROR(ReadWithFloor(source, 8192, config));
-  const auto layers = static_cast<int64_t>(config.layers.size());
-  FM_ASSIGN_OR_RETURN(config.loop.first, keys.Int(kLoopFirst, 6, {1, layers}));
-  FM_ASSIGN_OR_RETURN(config.loop.end, keys.Int(kLoopEnd, 18, {1, layers}));
+  FM_ASSIGN_OR_RETURN(config.loop.first, keys.Int(kLoopFirst, 6));
+  FM_ASSIGN_OR_RETURN(config.loop.end, keys.Int(kLoopEnd, 18));
   FM_ASSIGN_OR_RETURN(config.loop.passes, keys.Int("loop_num_passes", 3, {1, 64}));
   FM_ASSIGN_OR_RETURN(config.loop.gate_rank, keys.Int("loop_gate_rank", 64, kWidthRange));
   return SetLoop(keys, config);

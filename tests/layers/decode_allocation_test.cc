@@ -122,7 +122,7 @@ INSTANTIATE_TEST_SUITE_P(
                     std::tuple("qwen4_exp-classic", false), std::tuple("qwen4_exp_text-odd", true),
                     std::tuple("inkling-classic", false), std::tuple("inkling-classic", true),
                     std::tuple("inkling2-classic", false), std::tuple("inkling2-classic", true),
-                    std::tuple("inkling2_loop-classic", false),
+                    std::tuple("inkling2_loop-modules", false),
                     std::tuple("muse_spark-classic", false), std::tuple("lara_mini-classic", false),
                     std::tuple("mistral_large4-classic", false),
                     std::tuple("dots3_note-classic", false)),

@@ -44,8 +44,7 @@ INKLING2_LOOP = [
         "one pass: messages are in the file, and nobody reads them; float32",
         {"loop_num_passes": 1, "conv_kernel_size": 3},
         prompts=(1, 6, 7, 30),
-        matters=[{"loop_num_passes": 2}, {"n_layers_per_attn_res_block": 3,
-                                          "loop_layer_index_start": 3}],
+        matters=[{"loop_num_passes": 2}, {"num_experts_per_tok": 1}],
     ),
     _text(
         "sums",
@@ -74,6 +73,6 @@ INKLING2_LOOP = [
          "route_scale": 2.0,
          **{key: DELETE for key in ("loop_num_passes", "loop_gate_rank", "layer_types")}},
         dtype="BF16", prompts=(1, 7, 20),
-        matters=[{"loop_num_passes": 2}, {"loop_layer_index_start": 2}],
+        matters=[{"loop_num_passes": 2}, {"rms_norm_eps": 0.1}],
     ),
 ]

@@ -127,10 +127,9 @@ absl::StatusOr<std::string_view> ReadKinds(const ConfigReader& keys, ModelConfig
 
 absl::Status ReadChoices(const ConfigReader& keys, ModelConfig& config) {
   if (config.indexers() == 0) return absl::OkStatus();
-  const std::vector<LayerConfig> layers = config.layers;
   config.indexer.neighbours = true;
   FM_RETURN_IF_ERROR(ReadIndexer(keys, 64, config));
-  config.layers = layers;  // of which those with a window see all in it
+  for (LayerConfig& layer : config.layers) layer.indexer = layer.sliding_window == 0;
   return absl::OkStatus();
 }
 

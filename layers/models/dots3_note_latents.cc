@@ -30,6 +30,7 @@ constexpr const char* kTheta = "rope_theta";
 constexpr const char* kWindowTheta = "swa_rope_theta";
 constexpr std::string_view kFull = "full_attention";
 constexpr std::string_view kSliding = "sliding_attention";
+constexpr std::string_view kWindowPrefix = "swa_";
 constexpr double kUsualTheta = 8e7;
 constexpr int64_t kUsualHeadDim = 256;
 constexpr IntRange kSizes = {1, 1 << 16};
@@ -137,10 +138,9 @@ absl::Status ReadByLayer(const ConfigReader& keys, ModelConfig& config) {
     const bool slides = Slides(config.layers[i]);
     if (slides && of_windows == nullptr) of_windows = &numbers[i];
     if (numbers[i] == (slides ? *of_windows : usual)) continue;
-    return keys.Wrong(kDots3PerLayer, fmt::format("layer {} differs from {}", i,
-                                                  slides ? "others with a window"
-                                                         : "what stands beside it, and "
-                                                           "has no window"));
+    const char* const from =
+        slides ? "others with a window" : "what stands beside it, and has no window";
+    return keys.Wrong(kDots3PerLayer, fmt::format("layer {} differs from {}", i, from));
   }
   if (of_windows == nullptr) return absl::OkStatus();
   const std::string prefix = fmt::format("{}{}.", keys.prefix(), kDots3PerLayer);
@@ -197,8 +197,8 @@ absl::Status ReadDots3Latents(const ConfigSource& source, ModelConfig& config) {
   config.gate_per_head = true;
   json of_windows = json::object();
   for (const auto& [key, value] : keys.object().items()) {
-    if (!key.starts_with(kDots3WindowPrefix)) continue;
-    const std::string usual = key.substr(kDots3WindowPrefix.size());
+    if (!key.starts_with(kWindowPrefix)) continue;
+    const std::string usual = key.substr(kWindowPrefix.size());
     const bool number =
         usual.ends_with("heads") || usual.ends_with("rank") || usual.ends_with("dim");
     if (number && keys.Has(kDots3PerLayer)) {
@@ -208,7 +208,7 @@ absl::Status ReadDots3Latents(const ConfigSource& source, ModelConfig& config) {
   }
   if (keys.Has(kDots3PerLayer)) return ReadByLayer(keys, config);
   if (std::none_of(config.layers.begin(), config.layers.end(), Slides)) return absl::OkStatus();
-  const std::string prefix = fmt::format("{}{}", keys.prefix(), kDots3WindowPrefix);
+  const std::string prefix = fmt::format("{}{}", keys.prefix(), kWindowPrefix);
   return ReadOfWindows(ConfigReader(of_windows, prefix), config);
 }
 

@@ -10,11 +10,10 @@
 
 namespace folkmoot {
 
-// Keys of the two that contradict each other where both are given.
+// Beside which full_attention is what it says, too.
 inline constexpr const char* kDots3PerLayer = "per_layer_config";
-inline constexpr std::string_view kDots3WindowPrefix = "swa_";
 
-// config.latent of the usual keys, config.local_latent of those with the prefix, or of
+// config.latent of the usual keys, config.local_latent of the same behind swa_, or of
 // per_layer_config, which says in what layers differ; with heads and scales of scores.
 absl::Status ReadDots3Latents(const ConfigSource& source, ModelConfig& config);
 

@@ -170,9 +170,8 @@ TEXT = [
         "authors",
         "the authors' keys of the text model alone: the width of experts in intermediate_size, "
         "tokens that are never predicted, one shared expert, both lists of layers; float16, sharded",
-        _PUBLISHED | {"moe_intermediate_size": 8, "intermediate_size": 8, "n_shared_experts": 1,
-                      "layer_types": ["hybrid_sliding", "hybrid", "hybrid_sliding"],
-                      "max_position_embeddings": DELETE},
+        _PUBLISHED | {"moe_intermediate_size": DELETE, "intermediate_size": 8, "n_shared_experts": 1,
+                      "layer_types": ["hybrid_sliding", "hybrid", "hybrid_sliding"]},
         dtype="F16", shard_bytes=30000,
         matters=[{"unpadded_vocab_size": None}, {"route_scale": 8.0}, {"rms_norm_eps": 0.1},
                  {"logits_mup_width_multiplier": 24.0}],

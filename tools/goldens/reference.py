@@ -204,13 +204,15 @@ def forward_with_length_rule(model, token_ids, prompt_length):
 
     def ruled(self, x, position_ids):
         rows = []
-        for position in position_ids[0].tolist():
+        for position in position_ids.reshape(-1, position_ids.shape[-1])[0].tolist():
             fresh_rope(model)
             length = max(prompt_length, position + 1)
-            cos, sin = model.model.rotary_emb(x, torch.arange(length)[None])
-            rows.append((cos[:, position], sin[:, position]))
+            turns = model.model.rotary_emb(x, torch.arange(length)[None])
+            parts = turns if isinstance(turns, tuple) else (turns,)  # Llama 4: complex numbers
+            rows.append([part[:, position] for part in parts])
         model.model.rotary_emb = self
-        return torch.stack([row[0] for row in rows], 1), torch.stack([row[1] for row in rows], 1)
+        parts = tuple(torch.stack(part, 1) for part in zip(*rows))
+        return parts if len(parts) > 1 else parts[0]
 
     rope.forward = MethodType(ruled, rope)
     logits = model(torch.tensor([token_ids]), use_cache=False).logits[0].float()

@@ -37,6 +37,11 @@ class Variant:
     matters: list = field(default_factory=list)
 
 
+def inner(usual, changes):
+    """The keys of an object inside of config.json, without those that are deleted."""
+    return {key: value for key, value in (usual | changes).items() if value != DELETE}
+
+
 def variants_of(family, base, prefix=None, **usual):
     """Makes variants of one family out of their own names, descriptions, changes of `base` and
     fields."""

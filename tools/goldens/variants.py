@@ -31,6 +31,7 @@ from .variants_latent import LATENT
 from .variants_lightning import LIGHTNING
 from .variants_linear import LINEAR
 from .variants_ling import LING_3
+from .variants_llama4 import LLAMA4
 from .variants_minimax import MINIMAX_M3
 from .variants_mistral_large import MISTRAL_LARGE
 from .variants_more import MORE
@@ -45,6 +46,7 @@ from .variants_sarvam import SARVAM
 from .variants_sigmoid import SIGMOID
 from .variants_sparse import SPARSE
 from .variants_windows import WINDOWS
+from .variants_wrapped import WRAPPED
 from .variants_zaya import ZAYA
 
 _mixtral = variants_of("mixtral", BASE | {
@@ -381,6 +383,7 @@ VARIANTS = [
     *LIGHTNING,
     *LINEAR,
     *LING_3,
+    *LLAMA4,
     *MINIMAX_M3,
     *MISTRAL_LARGE,
     *MORE,
@@ -397,5 +400,6 @@ VARIANTS = [
     *SIGMOID,
     *SPARSE,
     *WINDOWS,
+    *WRAPPED,
     *ZAYA,
 ]

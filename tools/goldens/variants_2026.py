@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The golden variants of the families in families_2026.py."""
 
-from .variant import BASE, DELETE, Variant, variants_of
+from .variant import BASE, DELETE, Variant, inner, variants_of
 
 # Two heads of 12 + 8, values of 10: no width stands for another.
 _MLA = {
@@ -102,12 +102,18 @@ _PIXTRAL = {"model_type": "pixtral", "hidden_size": 16, "intermediate_size": 16,
             "num_attention_heads": 2, "num_hidden_layers": 1, "patch_size": 2, "head_dim": 8}
 
 
-def _mistral3(name, description, text, **kwargs):
+def _turning(beta, factor):
+    """Of rope_scaling, which Transformers does not tell how much of a head turns."""
+    return _linear(beta, factor) | {"partial_rotary_factor": 0.4}
+
+
+def _mistral3(name, description, text, outer=None, **kwargs):
     """`matters` names changes of the text model."""
-    text = _MISTRAL_TEXT | text
+    text = inner(_MISTRAL_TEXT, text)
     config = {"text_config": text, "vision_config": _PIXTRAL, "image_token_index": 196,
               "projector_hidden_act": "gelu", "multimodal_projector_bias": False,
               "spatial_merge_size": 2, "vision_feature_layer": -1, "tie_word_embeddings": False}
+    config |= outer or {}
     kwargs["matters"] = [{"text_config": text | change} for change in kwargs["matters"]]
     return Variant(f"mistral3-{name}", "mistral3", description, config, **kwargs)
 
@@ -136,6 +142,39 @@ MISTRAL3 = [
          "num_experts_per_tok": 2},
         dtype="F16",
         matters=[{"topk_group": 2}, {"routed_scaling_factor": 2.0}],
+    ),
+    _mistral3(
+        "biases",
+        "biases of attention, a tied head, gelu, an epsilon that counts, two mscales, weights as "
+        "they are, num_local_experts for n_routed_experts, image_token_id",
+        {"attention_bias": True, "tie_word_embeddings": True, "hidden_act": "gelu",
+         "rms_norm_eps": 0.05, "norm_topk_prob": False, "num_local_experts": 6,
+         "n_routed_experts": DELETE, "num_experts_per_tok": 2, "num_key_value_heads": None,
+         "rope_parameters": _scaled(0.2, 8, mscale=0.6, mscale_all_dim=1.3)},
+        outer={"tie_word_embeddings": True, "image_token_id": 196, "image_token_index": DELETE},
+        matters=[{"hidden_act": "silu"}, {"rms_norm_eps": 1e-06}, {"norm_topk_prob": True},
+                 {"rope_parameters": _scaled(0.2, 8, mscale_all_dim=1.3)}],
+    ),
+    _mistral3(
+        "linear",
+        "linear rotations in rope_scaling and beside it, queries scaled beyond 12 positions, one "
+        "head whose values are wider than its keys, top 1; float16, sharded",
+        {"num_attention_heads": 1, "num_key_value_heads": 1, "v_head_dim": 24, "head_dim": 20,
+         "num_experts_per_tok": 1, "routed_scaling_factor": 2.5, "rope_parameters": DELETE,
+         "rope_scaling": _turning(0.4, 2.0)},
+        dtype="F16", shard_bytes=30000, prompts=(1, 7, 12, 40),
+        matters=[{"rope_scaling": _turning(0.0, 2.0)}, {"rope_scaling": _turning(0.4, 4.0)},
+                 {"num_experts_per_tok": 2}, {"routed_scaling_factor": 1.0}],
+    ),
+    _mistral3(
+        "defaults",
+        "no rope_parameters: those of Mistral Small 4; two of four groups, one dense layer; "
+        "bfloat16",
+        {"rope_parameters": DELETE, "max_position_embeddings": 1048576, "n_group": 4,
+         "topk_group": 2, "first_k_dense_replace": 1},
+        dtype="BF16",
+        matters=[{"rope_parameters": _scaled(0.1, 8192)}, {"rope_interleave": False},
+                 {"topk_group": 4}],
     ),
 ]
 

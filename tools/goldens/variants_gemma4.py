@@ -186,4 +186,52 @@ MULTIMODAL = [
         {"tie_word_embeddings": False},
         matters=[{"top_k_experts": 1}, {"sliding_window": 8}],
     ),
+    _multimodal(
+        "layers",
+        "as newer files are written: heads by layer in per_layer_config, linear where layers slide "
+        "and proportional with a factor elsewhere, keys that two layers lend; float16, sharded",
+        _EXPERTS | _INPUTS | _ropes({"rope_type": "linear", "rope_theta": 100.0, "factor": 4.0},
+                          _proportional(50.0, 0.7, factor=2.0)) | {
+            "num_hidden_layers": 4, "layer_types": [_S, _F, _S, _F], "num_kv_shared_layers": 2,
+            "per_layer_config": {"0": {"num_key_value_heads": 4},
+                                 "1": {"head_dim": 20, "num_key_value_heads": 2},
+                                 "2": {"num_key_value_heads": 4}, "3": {"head_dim": 20}},
+            "moe_intermediate_size": 8, "sliding_window": 20, "num_experts": 4},
+        _IDS | {"vision_config": None, "audio_config": None},
+        dtype="F16", shard_bytes=40000, prompts=(1, 7, 40),
+        matters=[{"top_k_experts": 1}, {"sliding_window": 12},
+                 _ropes({"rope_type": "linear", "rope_theta": 100.0, "factor": 2.0},
+                        _proportional(50.0, 0.7, factor=2.0)),
+                 _ropes({"rope_type": "linear", "rope_theta": 100.0, "factor": 4.0},
+                        _proportional(50.0, 0.5, factor=2.0))],
+    ),
+    _multimodal(
+        "everything",
+        "experts, embeddings of each layer, which has more of them than tokens, and shared keys "
+        "together, keys are values where nothing slides, biases, own head, silu",
+        _EXPERTS | _INPUTS | {
+            "num_hidden_layers": 5, "layer_types": [_S, _F, _S, _F, _F],
+            "num_kv_shared_layers": 2, "attention_k_eq_v": True, "attention_bias": True,
+            "tie_word_embeddings": False, "hidden_activation": "silu", "rms_norm_eps": 0.01,
+            "vocab_size_per_layer_input": 100, "sliding_window": 12, "moe_intermediate_size": 5,
+            "num_experts": 5, "intermediate_size": 10, "hidden_size": 16},
+        _IDS | {"tie_word_embeddings": False, "vision_config": _VISION}, prompts=(1, 7, 40),
+        matters=[{"hidden_activation": "relu"}, {"top_k_experts": 3}, {"sliding_window": 13},
+                 {"rms_norm_eps": 1e-06}, _ropes(_default(100.0), _proportional(1000000.0))],
+    ),
+    _multimodal(
+        "full",
+        "no layer slides; yarn over the whole head, one expert for each token, relu, three heads "
+        "of keys, logits that a cap holds; bfloat16",
+        _EXPERTS | {
+            "layer_types": [_F] * 3, "num_hidden_layers": 3, "top_k_experts": 1,
+            "hidden_activation": "relu", "num_attention_heads": 6, "num_key_value_heads": 3,
+            "final_logit_softcapping": 4.0, "moe_intermediate_size": 7, "intermediate_size": 13,
+            "rope_parameters": {_F: {"rope_type": "yarn", "rope_theta": 100.0, "factor": 4.0,
+                                     "original_max_position_embeddings": 32}}},
+        _IDS | {"audio_config": _AUDIO},
+        dtype="BF16", prompts=(1, 7, 60),
+        matters=[{"rope_parameters": {_F: _default(100.0)}}, {"hidden_activation": "silu"},
+                 {"top_k_experts": 2}, {"final_logit_softcapping": 30.0}],
+    ),
 ]

@@ -30,7 +30,7 @@ _minimax = variants_of("minimax", _SIZES)
 _text = variants_of("minimax_text_01", _SIZES)
 _m1 = variants_of("minimax_m1", _SIZES)
 
-LIGHTNING = [
+MINIMAX = [
     _minimax(
         "classic",
         "as converted: lightning attention first, full in every fourth layer, half of each head "
@@ -113,6 +113,10 @@ LIGHTNING = [
         matters=[{"num_experts_per_tok": 2}, {"full_attn_beta_factor": 1.0},
                  {"mlp_beta_factor": 1.0}],
     ),
+]
+
+# Of the authors.
+TEXT_01 = [
     _text(
         "classic",
         "the authors' architecture and keys, as MiniMax-Text-01 is released, but for its size",
@@ -123,6 +127,68 @@ LIGHTNING = [
                  {"layernorm_full_attention_alpha": 1.0},
                  {"layernorm_linear_attention_alpha": 1.0}, {"layernorm_mlp_alpha": 1.0}],
     ),
+    _text(
+        "packed",
+        "packed experts, six factors, a tied head, whole heads turn, top 3, no head_dim, as many "
+        "key heads as heads, num_experts for num_local_experts",
+        _authors((1.5, 0.75), (0.5, 2.0), (1.25, 0.25)) | {
+            "num_hidden_layers": 3, "attn_type_list": [1, 0, 1], "postnorm": True,
+            "head_dim": DELETE, "num_experts_per_tok": 3, "num_key_value_heads": 4,
+            "tie_word_embeddings": True, "num_local_experts": DELETE, "num_experts": 5,
+            "rope_parameters": {"rope_type": "default", "rope_theta": 1000.0}},
+        dtype="BF16", packed=True,
+        matters=[{"layernorm_full_attention_beta": 1.0}, {"layernorm_linear_attention_beta": 1.0},
+                 {"layernorm_mlp_beta": 1.0},
+                 {"rope_parameters": {"rope_type": "default", "rope_theta": 10.0}}],
+    ),
+    _text(
+        "full",
+        "full attention alone, one expert of seven, six heads, factors by default but one; sharded",
+        {"num_attention_heads": 6, "num_key_value_heads": 3, "attn_type_list": [1, 1],
+         "num_local_experts": 7, "num_experts_per_tok": 1, "head_dim": 6, "postnorm": True,
+         "layernorm_mlp_beta": 2.0},
+        dtype="BF16", shard_bytes=30000,
+        matters=[{"num_experts_per_tok": 2}, {"layernorm_mlp_beta": 1.0}, {"rope_theta": 100.0}],
+    ),
+    _text(
+        "odd",
+        "heads of 10, which no vector has, of which four numbers turn, three of five experts of 7, "
+        "another epsilon, nothing stays of the stream before full attention",
+        _authors((0.0, 1.0), (1.5, 1.0), (1.0, 1.5)) | {
+            "hidden_size": 36, "num_attention_heads": 2, "num_key_value_heads": 2, "head_dim": 10,
+            "num_hidden_layers": 3, "attn_type_list": [0, 1, 0], "intermediate_size": 7,
+            "num_local_experts": 5, "num_experts_per_tok": 3, "rms_norm_eps": 0.05,
+            "rotary_dim": 4, "postnorm": True},
+        prompts=(1, 2, 3, 50),
+        matters=[{"rms_norm_eps": 1e-05}, {"num_experts_per_tok": 4}, {"rotary_dim": 10},
+                 {"layernorm_full_attention_alpha": 1.0}],
+    ),
+    _text(
+        "dynamic",
+        "dynamic NTK beyond a context of 24, lightning attention on both sides of the full one",
+        _authors((2.0, 0.5), (2.0, 0.5), (2.0, 0.5)) | {
+            "num_hidden_layers": 3, "attn_type_list": [0, 1, 0], "max_position_embeddings": 24,
+            "rotary_dim": 6, "postnorm": True,
+            "rope_parameters": {"rope_type": "dynamic", "rope_theta": 1000.0, "factor": 3.0}},
+        dtype="F16", prompts=(1, 7, 25, 60), greedy_prompt=18,
+        matters=[{"rope_parameters": {"rope_type": "default", "rope_theta": 1000.0}},
+                 {"rotary_dim": 8}],
+    ),
+    _text(
+        "blocks",
+        "gelu of networks and of q, k and v, one key head, blocks of 4 and the decays that "
+        "Transformers writes, a part of each head instead of rotary_dim, one head of lightning "
+        "attention; float16, sharded",
+        _authors((1.5, 1.0), (2.0, 1.0), (1.0, 0.5)) | {
+            "num_hidden_layers": 3, "attn_type_list": [1, 0, 1], "num_attention_heads": 1,
+            "num_key_value_heads": 1, "hidden_act": "gelu", "partial_rotary_factor": 0.5,
+            "block_size": 4, "postnorm": True},
+        dtype="F16", shard_bytes=30000, prompts=(1, 7, 50),
+        matters=[{"hidden_act": "silu"}, {"partial_rotary_factor": 1.0}, {"rope_theta": 100.0}],
+    ),
+]
+
+M1 = [
     _m1(
         "classic",
         "the authors' keys, as MiniMax-M1 is released, but for its size and other factors",
@@ -132,4 +198,68 @@ LIGHTNING = [
         matters=[{"layernorm_full_attention_beta": 1.0}, {"layernorm_linear_attention_beta": 1.0},
                  {"layernorm_mlp_beta": 1.0}, {"rotary_dim": 8}],
     ),
+    _m1(
+        "linear",
+        "linear rope of the old style, heads of 80, more than a unit of work has, prompts beyond "
+        "blocks of 16; float16, packed",
+        _authors((2.0, 1.0), (1.5, 1.0), (2.5, 1.0)) | {
+            "hidden_size": 20, "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 80,
+            "attn_type_list": [0, 1], "block_size": 16, "num_local_experts": 4, "postnorm": True,
+            "rope_theta": 1000.0, "rope_scaling": {"type": "linear", "factor": 2.5}},
+        dtype="F16", packed=True, prompts=(1, 7, 120),
+        matters=[{"rope_scaling": None}, {"num_experts_per_tok": 3},
+                 {"layernorm_linear_attention_alpha": 1.0}],
+    ),
+    _m1(
+        "yarn",
+        "yarn of whole heads, one key head, all of four experts, full attention first and last; "
+        "sharded",
+        _authors((1.5, 0.5), (1.0, 2.0), (2.0, 1.0)) | {
+            "num_hidden_layers": 3, "attn_type_list": [1, 0, 1], "num_key_value_heads": 1,
+            "num_local_experts": 4, "num_experts_per_tok": 4, "postnorm": True,
+            "rope_parameters": {"rope_type": "yarn", "rope_theta": 100.0, "factor": 4.0,
+                                "original_max_position_embeddings": 32}},
+        dtype="BF16", shard_bytes=30000, prompts=(1, 7, 80),
+        matters=[{"rope_parameters": {"rope_type": "default", "rope_theta": 100.0}},
+                 {"num_experts_per_tok": 2}, {"layernorm_full_attention_alpha": 1.0}],
+    ),
+    _m1(
+        "llama3",
+        "llama3 rope of six numbers of each head, eight heads, a tied head, gelu by tanh, top 1",
+        _authors((1.0, 1.5), (1.5, 1.0), (0.5, 1.0)) | {
+            "num_attention_heads": 8, "num_key_value_heads": 4, "attn_type_list": [0, 1],
+            "tie_word_embeddings": True, "hidden_act": "gelu_pytorch_tanh", "rotary_dim": 6,
+            "num_experts_per_tok": 1, "postnorm": True, "rope_theta": 500.0,
+            "rope_scaling": {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0,
+                             "high_freq_factor": 4.0, "original_max_position_embeddings": 32}},
+        prompts=(1, 7, 80),
+        matters=[{"rope_scaling": None}, {"hidden_act": "silu"}, {"rotary_dim": 4},
+                 {"num_experts_per_tok": 2}],
+    ),
+    _m1(
+        "defaults",
+        "factors, theta and what turns by default, one lightning layer in front of two full ones, "
+        "an epsilon that counts; bfloat16",
+        {"num_hidden_layers": 3, "attn_type_list": [0, 1, 1], "postnorm": True,
+         "rms_norm_eps": 0.05, "num_key_value_heads": 4, "hidden_size": 24},
+        dtype="BF16",
+        matters=[{"rms_norm_eps": 1e-05}, {"rope_theta": 100.0},
+                 {"layernorm_linear_attention_beta": 0.5}],
+    ),
+    _m1(
+        "far",
+        "rotations of two factors by length, two lightning layers and a full one, relu; float16",
+        _authors((2.0, 1.0), (1.0, 1.0), (1.0, 2.0)) | {
+            "num_hidden_layers": 3, "attn_type_list": [0, 0, 1], "intermediate_size": 5,
+            "num_local_experts": 4, "hidden_act": "relu", "postnorm": True,
+            "rope_parameters": {"rope_type": "longrope", "rope_theta": 100.0, "factor": 4.0,
+                                "short_factor": [1.0, 1.1, 1.2, 1.5],
+                                "long_factor": [1.0, 2.0, 3.0, 4.0],
+                                "original_max_position_embeddings": 32}},
+        dtype="F16", prompts=(1, 7, 33, 60), greedy_prompt=20,
+        matters=[{"rope_parameters": {"rope_type": "default", "rope_theta": 100.0}},
+                 {"hidden_act": "silu"}, {"layernorm_mlp_beta": 1.0}],
+    ),
 ]
+
+LIGHTNING = [*MINIMAX, *TEXT_01, *M1]

@@ -218,7 +218,6 @@ QWEN35 = [
 ]
 
 
-
 def _alone(variant):
     """The text model by itself, with the same keys."""
     family, name = variant.model_type, variant.name.split("-", 1)[1]
@@ -228,4 +227,51 @@ def _alone(variant):
                    matters=[change["text_config"] for change in variant.matters])
 
 
-LINEAR = NEXT + QWEN35_MOE + QWEN35 + [_alone(v) for v in QWEN35_MOE[:3] + QWEN35[:3]]
+_text = variants_of("qwen3_5_moe_text", _HYBRID)
+
+TEXT = [_alone(v) for v in QWEN35_MOE[:3] + QWEN35[:3]] + [
+    _text(
+        "linear",
+        "linear rope of the old style without sections, heads of widths that no vector has, three "
+        "value heads to a key head, kernel 3, multi-query; float16, sharded",
+        {"layer_types": [_FULL, _LINEAR, _LINEAR], "num_hidden_layers": 3,
+         "linear_num_value_heads": 6, "linear_key_head_dim": 5, "linear_value_head_dim": 19,
+         "linear_conv_kernel_dim": 3, "num_key_value_heads": 1, "rope_theta": 500.0,
+         "partial_rotary_factor": 0.5, "rope_scaling": {"type": "linear", "factor": 4.0}},
+        dtype="F16", shard_bytes=30000, prompts=(1, 2, 3, 33),
+        matters=[{"num_experts_per_tok": 3}, {"rope_scaling": None},
+                 {"partial_rotary_factor": 1.0}],
+    ),
+    _text(
+        "yarn",
+        "yarn beside sections, one key head for both value heads, of 40 numbers each, all of 4 "
+        "experts, narrower than the shared one, prompts beyond a chunk of the parallel form",
+        {"full_attention_interval": 2, "linear_num_key_heads": 1, "linear_num_value_heads": 2,
+         "linear_key_head_dim": 24, "linear_value_head_dim": 40, "num_experts": 4,
+         "num_experts_per_tok": 4, "moe_intermediate_size": 7,
+         "shared_expert_intermediate_size": 15, "num_key_value_heads": 4,
+         "rope_parameters": _SECTIONS | {"rope_type": "yarn", "rope_theta": 100.0, "factor": 4.0,
+                                         "partial_rotary_factor": 1.0, "mrope_section": [4, 2, 2],
+                                         "original_max_position_embeddings": 32}},
+        dtype="BF16", prompts=(1, 7, 100),
+        matters=[{"linear_num_key_heads": 2, "linear_key_head_dim": 12},
+                 {"rope_parameters": _SECTIONS | {"rope_theta": 100.0,
+                                                  "partial_rotary_factor": 1.0}}],
+    ),
+    _text(
+        "dynamic",
+        "dynamic NTK beyond a context of 24, a convolution that sees one row only, every second "
+        "layer linear behind a full one, top 1, relu, an epsilon that counts",
+        {"layer_types": [_FULL, _LINEAR, _FULL], "num_hidden_layers": 3, "hidden_act": "relu",
+         "linear_conv_kernel_dim": 1, "num_experts_per_tok": 1, "rms_norm_eps": 0.01,
+         "max_position_embeddings": 24, "hidden_size": 24,
+         "rope_parameters": {"rope_type": "dynamic", "rope_theta": 1000.0, "factor": 3.0,
+                             "partial_rotary_factor": 0.5}},
+        dtype="BF16", prompts=(1, 7, 25, 60), greedy_prompt=18,
+        matters=[{"num_experts_per_tok": 2}, {"hidden_act": "silu"}, {"rms_norm_eps": 1e-06},
+                 {"rope_parameters": {"rope_type": "default", "rope_theta": 1000.0,
+                                      "partial_rotary_factor": 0.5}}],
+    ),
+]
+
+LINEAR = NEXT + QWEN35_MOE + QWEN35 + TEXT

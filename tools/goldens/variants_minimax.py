@@ -159,6 +159,49 @@ MULTIMODAL = [
         matters=[{"num_experts_per_tok": 2}, {"swiglu_limit": 7.0},
                  {"partial_rotary_factor": 1.0}],
     ),
+    _multimodal(
+        "yarn",
+        "yarn of half of each head, one head of keys, blocks of 5, a wide indexer, the name of the "
+        "text model that the authors have, an epsilon that counts; bfloat16, sharded",
+        {"model_type": "minimax_m3", "num_attention_heads": 3, "num_key_value_heads": 1,
+         "index_n_heads": 1, "index_head_dim": 20, "index_block_size": 5, "index_topk_blocks": 3,
+         "layer_types": [_S, _S], "rms_norm_eps": 0.05, "num_experts_per_tok": 3,
+         "rope_parameters": _default(500.0) | {"rope_type": "yarn", "factor": 8.0,
+                                               "original_max_position_embeddings": 16}},
+        dtype="BF16", shard_bytes=30000, prompts=(1, 7, 15, 16, 60),
+        matters=[{"index_topk_blocks": 12}, {"rms_norm_eps": 1e-06}, {"num_experts_per_tok": 2},
+                 {"rope_parameters": _default(500.0)}],
+    ),
+    _multimodal(
+        "local",
+        "the authors' keys: two of four blocks are the last ones, four heads of keys, linear "
+        "rotations of whole heads, a wide shared expert, another factor; float16",
+        _sparse([1, 1], sparse_index_dim=12, sparse_num_index_heads=4, sparse_topk_blocks=4,
+                sparse_block_size=3, sparse_local_block=2) | {
+            "num_key_value_heads": 4, "rotary_dim": 12, "shared_intermediate_size": 24,
+            "routed_scaling_factor": 1.5, "partial_rotary_factor": 1.0, "rope_theta": 500.0,
+            "rope_scaling": {"type": "linear", "factor": 2.0}},
+        dtype="F16", prompts=(1, 7, 12, 13, 50),
+        matters=[{"routed_scaling_factor": 1.0}, {"rope_scaling": None}, {"rope_theta": 20.0},
+                 _sparse([1, 1], sparse_index_dim=12, sparse_num_index_heads=4,
+                         sparse_topk_blocks=4, sparse_block_size=3, sparse_local_block=0)],
+    ),
+    _multimodal(
+        "free",
+        "no block is seen in any case; all of four experts, llama3, a "
+        "dense layer behind experts, a full one in front, other words for pictures; bfloat16",
+        _INDEX | {"index_local_blocks": 0, "index_topk_blocks": 1, "index_block_size": 8,
+                  "layer_types": [_F, _S, _S], "num_hidden_layers": 3, "num_local_experts": 4,
+                  "num_experts_per_tok": 4, "mlp_layer_types": ["sparse", "sparse", "dense"],
+                  "rope_parameters": _default(500.0) | {
+                      "rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0,
+                      "high_freq_factor": 4.0, "original_max_position_embeddings": 32}},
+        {"image_token_id": 201, "video_token_id": 202, "image_token_index": DELETE,
+         "video_token_index": DELETE},
+        dtype="BF16",
+        matters=[{"index_local_blocks": 1}, {"index_topk_blocks": 2},
+                 {"num_experts_per_tok": 2}, {"rope_parameters": _default(500.0)}],
+    ),
 ]
 
 MINIMAX_M3 = [*TEXT, *MULTIMODAL]

@@ -137,5 +137,48 @@ _POINTWISE = _qwen4(
     matters=[{"num_experts_per_tok": 2}, {"eos_token_id": [3, 5]}, {"rms_norm_eps": 0.1}],
 )
 
-QWEN4 = [_CLASSIC, _APART, _BIASES, _alone(_CLASSIC), _alone(_APART), _alone(_PLAIN),
-         _alone(_ODD), _alone(_POINTWISE)]
+_YARN = _qwen4(
+    "yarn",
+    "yarn of half of each head, one pool of six keys for each query at least, multi-query, three "
+    "streams, names that Transformers gives layers, relu of networks; bfloat16",
+    {"num_hidden_layers": 3, "layer_types": [_LINEAR, _SPARSE, _LINEAR], "hc_count": 3,
+     "num_key_value_heads": 1, "indexer_compress_ratio": 6, "indexer_budget": 6,
+     "hidden_act": "relu", "output_gate_type": "sigmoid", "linear_conv_kernel_dim": 2,
+     "rope_parameters": {"rope_type": "yarn", "rope_theta": 100.0, "factor": 4.0,
+                         "partial_rotary_factor": 0.5, "original_max_position_embeddings": 32,
+                         "mrope_section": [2, 1, 1]}},
+    dtype="BF16", prompts=(1, 7, 13, 60),
+    matters=[{"indexer_budget": 12}, {"hidden_act": "silu"}, {"output_gate_type": "silu"},
+             _rope(100.0, 0.5, (2, 1, 1))],
+)
+_LINEAR_ROPE = _qwen4(
+    "linear",
+    "linear rope of the old style, whole heads turn, the newest name of layers that attend, one key "
+    "head for both value heads, n-grams in the first layer, a table in one tensor; packed, bfloat16",
+    _NGRAMS | {"layer_types": [_LINEAR, "indexed_attention"], "ple_layer_ids": [1],
+               "linear_num_key_heads": 1, "linear_num_value_heads": 2, "linear_key_head_dim": 24,
+               "linear_value_head_dim": 20, "indexer_head_dim": 16, "indexer_n_heads": 12,
+               "rope_theta": 500.0, "rope_scaling": {"type": "linear", "factor": 2.5},
+               "num_experts": 4, "num_experts_per_tok": 4, "norm_topk_prob": False},
+    dtype="BF16", packed=True,
+    matters=[{"indexer_budget": 64}, {"num_experts_per_tok": 2}, {"eos_token_id": 7},
+             {"rope_scaling": None}],
+)
+_LLAMA3 = _qwen4(
+    "llama3",
+    "llama3 rope of a quarter of each head, a linear layer between two that attend, no n-grams, "
+    "pools of two, as many key heads as heads, top 1, an epsilon that counts; float16, sharded",
+    {"layer_types": [_FULL, _LINEAR, _FULL], "num_hidden_layers": 3, "num_key_value_heads": 4,
+     "indexer_compress_ratio": 2, "num_experts": 4, "num_experts_per_tok": 1, "hc_count": 2,
+     "rms_norm_eps": 0.01,
+     "rope_parameters": {"rope_type": "llama3", "rope_theta": 500.0, "factor": 8.0,
+                         "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+                         "partial_rotary_factor": 0.25, "original_max_position_embeddings": 32,
+                         "mrope_section": [1, 1, 0]}},
+    dtype="F16", shard_bytes=40000, prompts=(1, 7, 60),
+    matters=[{"indexer_budget": 64}, {"num_experts_per_tok": 2}, {"rms_norm_eps": 1e-06},
+             _rope(500.0, 0.25)],
+)
+
+QWEN4 = [_CLASSIC, _APART, _BIASES, _YARN, _LINEAR_ROPE, _LLAMA3, _alone(_CLASSIC),
+         _alone(_APART), _alone(_PLAIN), _alone(_ODD), _alone(_POINTWISE), _alone(_YARN)]

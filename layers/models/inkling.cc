@@ -13,7 +13,6 @@
 namespace folkmoot {
 namespace {
 
-constexpr IntRange kSizes = {1, 1 << 16};
 constexpr const char* kTypes = "layer_types";
 constexpr const char* kLocal = "local_layer_ids";
 constexpr const char* kDense = "dense_mlp_idx";
@@ -95,17 +94,11 @@ absl::Status ReadWindows(const ConfigReader& keys, ModelConfig& config) {
 // Of layers with a window, where they differ. q and k of length one, whatever their weights, make
 // scores that are divided by the size of a head, not by its root.
 absl::Status ReadHeads(const ConfigReader& keys, ModelConfig& config) {
-  constexpr const char* kHeads = "swa_num_attention_heads";
-  FM_ASSIGN_OR_RETURN(const int64_t heads, keys.Int(kHeads, 64, kSizes));
-  FM_ASSIGN_OR_RETURN(const int64_t kv_heads, keys.Int("swa_num_key_value_heads", 16, kSizes));
-  FM_ASSIGN_OR_RETURN(const int64_t head_dim, keys.Int("swa_head_dim", 128, kSizes));
+  const WindowHeads absent = {.heads = 64, .kv_heads = 16, .head_dim = 128};
+  FM_RETURN_IF_ERROR(ReadWindowHeads(keys, absent, config));
+  FM_ASSIGN_OR_RETURN(const int64_t head_dim, keys.Int("swa_head_dim", absent.head_dim));
   for (LayerConfig& layer : config.layers) {
     layer.rope = false;
-    if (layer.sliding_window > 0) {
-      layer.kv_heads = kv_heads;
-      layer.head_dim = head_dim;
-      FM_RETURN_IF_ERROR(SetHeads(keys, kHeads, heads, config, layer));
-    }
     layer.score_scale = 1.0f / static_cast<float>(config.head_dim_of(layer));
   }
   const std::pair<const char*, int64_t> same[] = {{"v_head_dim", config.head_dim},

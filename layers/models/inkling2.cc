@@ -2,19 +2,17 @@
 // Inkling 2 (Thinking Machines 2026): Inkling with another attention (layers/clipped_attention.h),
 // whose layers without a window make queries, keys and values of rows of their own; with a residual
 // of sums that every part reads mixtures of (layers/models/decoder_sums.cc); with experts in all
-// layers, chosen by biased sigmoid scores, and soft limits of gate and up. Files have the authors'
-// names or those of Transformers; the parts for pictures and further tokens are not used.
+// layers, chosen by biased sigmoid scores, and soft limits of gate and up. The parts for pictures
+// and further tokens are not used.
 //
 // Inkling 2 Loop runs layers in the middle several times over (LoopConfig).
-#include <charconv>
-
 #include "layers/models/deepseek_parts.h"
+#include "layers/models/inkling2_names.h"
 #include "layers/models/layer_kinds.h"
 
 namespace folkmoot {
 namespace {
 
-constexpr IntRange kSizes = {1, 1 << 16};
 constexpr const char* kLoopFirst = "loop_layer_index_start";
 constexpr const char* kLoopEnd = "loop_layer_index_end";
 
@@ -81,20 +79,6 @@ absl::Status ReadWindows(const ConfigReader& keys, ModelConfig& config) {
   return absl::OkStatus();
 }
 
-absl::Status ReadHeads(const ConfigReader& keys, int64_t usual_heads, ModelConfig& config) {
-  constexpr const char* kHeads = "swa_num_attention_heads";
-  FM_ASSIGN_OR_RETURN(const int64_t heads, keys.Int(kHeads, usual_heads, kSizes));
-  FM_ASSIGN_OR_RETURN(const int64_t kv_heads, keys.Int("swa_num_key_value_heads", 8, kSizes));
-  FM_ASSIGN_OR_RETURN(const int64_t head_dim, keys.Int("swa_head_dim", 128, kSizes));
-  for (LayerConfig& layer : config.layers) {
-    if (layer.sliding_window == 0) continue;
-    layer.kv_heads = kv_heads;
-    layer.head_dim = head_dim;
-    FM_RETURN_IF_ERROR(SetHeads(keys, kHeads, heads, config, layer));
-  }
-  return absl::OkStatus();
-}
-
 absl::Status ReadAttention(const ConfigReader& keys, int64_t usual_floor, ModelConfig& config) {
   constexpr float kRootOf512 = 22.627416997969522f;
   FM_ASSIGN_OR_RETURN(config.relative.profiles, keys.Int("d_rel", 16, {1, 1 << 10}));
@@ -147,7 +131,8 @@ absl::Status ReadEnds(const ConfigReader& keys, ModelConfig& config) {
 absl::Status ReadWithFloor(const ConfigSource& source, int64_t usual_floor, ModelConfig& config) {
   const ConfigReader& keys = source.keys;
   FM_RETURN_IF_ERROR(ReadWindows(keys, config));
-  FM_RETURN_IF_ERROR(ReadHeads(keys, source.family.heads, config));
+  FM_RETURN_IF_ERROR(ReadWindowHeads(
+      keys, {.heads = source.family.heads, .kv_heads = 8, .head_dim = 128}, config));
   FM_RETURN_IF_ERROR(ReadAttention(keys, usual_floor, config));
   FM_RETURN_IF_ERROR(ReadExperts(keys, config));
   return ReadEnds(keys, config);
@@ -191,132 +176,15 @@ absl::Status ReadLooped(const ConfigSource& source, ModelConfig& config) {
   return SetLoop(keys, config);
 }
 
-constexpr std::string_view kLayers = "layers.";
-
-// "model." of "model.layers.3.".
-std::string Above(const std::string& prefix) { return prefix.substr(0, prefix.rfind(kLayers)); }
-
-// Those of Transformers.
-LayerNames Names(const std::string& prefix) {
-  const std::string attention = prefix + "self_attn.";
-  LayerNames names = UsualLayerNames(prefix);
-  names.q_input_norm = prefix + "q_input_layernorm";
-  names.k_input_norm = prefix + "k_input_layernorm";
-  names.v_input_norm = prefix + "v_input_layernorm";
-  names.attention_query = prefix + "attention_input.query";
-  names.ffn_query = prefix + "mlp_input.query";
-  names.attention_convolution = prefix + "post_attention_convolution.conv1d";
-  names.ffn_convolution = prefix + "post_mlp_convolution.conv1d";
-  names.attention.q = attention + "q_proj.linear";
-  names.attention.k = attention + "k_proj.linear";
-  names.attention.v = attention + "v_proj.linear";
-  names.attention.o = attention + "o_proj.linear";
-  names.attention.gate = attention + "o_proj.gate_proj";
-  names.attention.sinks_of = attention + "sink_proj";
-  names.attention.q_factors = attention + "q_proj.norm.scale";
-  names.attention.k_convolution = attention + "k_proj.sconv.conv1d";
-  names.attention.v_convolution = attention + "v_proj.sconv.conv1d";
-  names.attention.k_kernel = attention + "k_proj.sconv.static_weight";
-  names.attention.v_kernel = attention + "v_proj.sconv.static_weight";
-  names.attention.k_taps = attention + "k_proj.sconv.weight_proj.weight";
-  names.attention.v_taps = attention + "v_proj.sconv.weight_proj.weight";
-  names.attention.mixes = attention + "relative_position_bias.linear";
-  names.attention.mix_factors = attention + "relative_position_bias.norm.scale";
-  names.attention.profiles = attention + "relative_position_bias.proj";
-  names.moe.experts.always_packed = true;
-  const auto gate = [&](const std::string& of) -> MessageGateNames {
-    const std::string stem = prefix + of + "_message_gate.";
-    return {stem + "down_proj.weight", stem + "forget_gate_proj.weight",
-            stem + "message_gate_proj.weight"};
-  };
-  names.q_gate = gate("q");
-  names.k_gate = gate("k");
-  names.v_gate = gate("v");
-  names.ffn_gate = gate("mlp");
-  names.message_queries = Above(prefix) + "message_input.query";
-  return names;
-}
-
-// Queries of all layers stand beside each other, and the first layer has none for its attention.
-void SetPublishedQueries(const std::string& prefix, LayerNames& names) {
-  const std::string above = Above(prefix);
-  int64_t index = 0;
-  if (above.size() < prefix.size()) {
-    const char* const number = prefix.data() + above.size() + kLayers.size();
-    std::from_chars(number, prefix.data() + prefix.size(), index);
-  }
-  names.attention_query = fmt::format("{}attn_res.attn_queries.{}", above, index - 1);
-  names.ffn_query = fmt::format("{}attn_res.mlp_queries.{}", above, index);
-  names.message_queries = above + "middle_cycle_cross_pass_queries";
-  names.message_kv_queries = above + "middle_cycle_cross_pass_kv_queries";
-}
-
-MessageGateNames PublishedGate(const std::string& stem) {
-  return {stem + "down_weight", stem + "forget_weight", stem + "gain_weight"};
-}
-
-LayerNames PublishedNames(const std::string& prefix) {
-  const std::string attention = prefix + "attn.";
-  const std::string mlp = prefix + "mlp.";
-  LayerNames names = Names(prefix);
-  SetPublishedQueries(prefix, names);
-  names.input_norm = prefix + "attn_norm";
-  names.q_input_norm = prefix + "q_input_norm";
-  names.k_input_norm = prefix + "k_input_norm";
-  names.v_input_norm = prefix + "v_input_norm";
-  names.ffn_norm = prefix + "mlp_norm";
-  names.attention_convolution = prefix + "attn_sconv";
-  names.ffn_convolution = prefix + "mlp_sconv";
-  names.attention.q = attention + "wq_du";
-  names.attention.k = attention + "wk_dv";
-  names.attention.v = attention + "wv_dv";
-  names.attention.o = attention + "wo_ud";
-  names.attention.gate = attention + "gate_attn";
-  names.attention.sinks_of = attention + "attn_sink_proj";
-  names.attention.q_factors = attention + "q_l2_clip.scale";
-  names.attention.k_convolution = attention + "k_sconv";
-  names.attention.v_convolution = attention + "v_sconv";
-  names.attention.k_kernel = attention + "k_sconv.static_w";
-  names.attention.v_kernel = attention + "v_sconv.static_w";
-  names.attention.k_taps = attention + "k_sconv.weight_proj";
-  names.attention.v_taps = attention + "v_sconv.weight_proj";
-  names.attention.mixes = attention + "wr_du";
-  names.attention.mix_factors = attention + "rel_l2_clip.scale";
-  names.attention.profiles = attention + "rel_logits_proj.proj";
-  names.moe.selection_bias = mlp + "gate.bias";
-  names.moe.experts.packed_gate_up = mlp + "experts.w13_weight";
-  names.moe.experts.packed_down = mlp + "experts.w2_weight";
-  names.moe.experts.taking_turns = true;
-  names.q_gate = PublishedGate(prefix + "controllers.attn.");
-  names.k_gate = PublishedGate(prefix + "controllers.k.");
-  names.v_gate = PublishedGate(prefix + "controllers.v.");
-  names.ffn_gate = PublishedGate(prefix + "controllers.mlp.");
-  return names;
-}
-
-EndNames WithMixture(EndNames names, const std::string& prefix) {
-  names.embedding_norm = prefix + "embed_tokens.embed_norm";
-  names.final_query = prefix + "final_input.query";
-  return names;
-}
-EndNames TextEnds() { return WithMixture(UsualEndNames(), "model."); }
-EndNames InnerEnds() { return WithMixture(InnerLanguageModelEndNames(), "model.language_model."); }
-EndNames PublishedEnds() {
-  EndNames names = {"model.llm.embed.weight", "model.llm.norm", "model.llm.unembed"};
-  names.embedding_norm = "model.llm.embed_norm";
-  names.final_query = "model.llm.attn_res.output_query";
-  return names;
-}
-
 // Transformers writes text models with the authors' names, too.
 constexpr OtherNames kOtherText[] = {{.tensor = "model.embed_tokens.embed_norm.weight",
                                       .layers = "model.layers.",
-                                      .layer_names = Names,
-                                      .end_names = TextEnds}};
+                                      .layer_names = Inkling2Names,
+                                      .end_names = Inkling2TextEnds}};
 constexpr OtherNames kOther[] = {{.tensor = "model.language_model.embed_tokens.embed_norm.weight",
                                   .layers = "model.language_model.layers.",
-                                  .layer_names = Names,
-                                  .end_names = InnerEnds}};
+                                  .layer_names = Inkling2Names,
+                                  .end_names = Inkling2InnerEnds}};
 
 constexpr ConfigFamily kText = {.architecture = "Inkling2ForCausalLM",
                                 .model_type = "inkling2_text",
@@ -377,8 +245,8 @@ bool IsOfMessages(const ModelConfig& config, std::string_view name) {
 
 constexpr Family FamilyOf(const ConfigFamily& config, std::span<const OtherNames> other) {
   return {.config = config,
-          .layer_names = PublishedNames,
-          .end_names = PublishedEnds,
+          .layer_names = PublishedInkling2Names,
+          .end_names = PublishedInkling2Ends,
           .layers = "model.llm.layers.",
           .other_names = other,
           .gate = BiasedSigmoidGate,

@@ -78,4 +78,21 @@ absl::Status SetHeads(const ConfigReader& keys, std::string_view key, int64_t he
   return absl::OkStatus();
 }
 
+absl::Status ReadWindowHeads(const ConfigReader& keys, const WindowHeads& absent,
+                             ModelConfig& config) {
+  constexpr const char* kHeads = "swa_num_attention_heads";
+  constexpr IntRange kSizes = {1, 1 << 16};
+  FM_ASSIGN_OR_RETURN(const int64_t heads, keys.Int(kHeads, absent.heads, kSizes));
+  FM_ASSIGN_OR_RETURN(const int64_t kv_heads,
+                      keys.Int("swa_num_key_value_heads", absent.kv_heads, kSizes));
+  FM_ASSIGN_OR_RETURN(const int64_t head_dim, keys.Int("swa_head_dim", absent.head_dim, kSizes));
+  for (LayerConfig& layer : config.layers) {
+    if (layer.sliding_window == 0) continue;
+    layer.kv_heads = kv_heads;
+    layer.head_dim = head_dim;
+    FM_RETURN_IF_ERROR(SetHeads(keys, kHeads, heads, config, layer));
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace folkmoot

@@ -40,4 +40,12 @@ absl::StatusOr<std::vector<int64_t>> ReadLayerInts(const ConfigReader& keys, std
 absl::Status SetHeads(const ConfigReader& keys, std::string_view key, int64_t heads,
                       const ModelConfig& config, LayerConfig& layer);
 
+// Of layers with a window, where they have heads of their own: swa_num_attention_heads,
+// swa_num_key_value_heads and swa_head_dim (Inkling).
+struct WindowHeads {  // where keys are absent
+  int64_t heads, kv_heads, head_dim;
+};
+absl::Status ReadWindowHeads(const ConfigReader& keys, const WindowHeads& absent,
+                             ModelConfig& config);
+
 }  // namespace folkmoot

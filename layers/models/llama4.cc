@@ -20,8 +20,9 @@ constexpr std::string_view kOwnKeys[] = {"intermediate_size_mlp",
                                          "floor_scale",
                                          "attn_scale"};
 constexpr FixedKey kFixed[] = {{"for_llm_compressor", "false"}};
-constexpr std::string_view kBesideText[] = {"vision_config", "image_token_index", "boi_token_index",
-                                            "eoi_token_index"};
+constexpr std::string_view kBesideText[] = {
+    "vision_config",  "image_token_index", "boi_token_index", "eoi_token_index",
+    "image_token_id", "boi_token_id",      "eoi_token_id"};
 constexpr std::string_view kNotText[] = {"vision_model.", "multi_modal_projector."};
 
 absl::Status ReadMoeLayers(const ConfigReader& keys, ModelConfig& config) {

@@ -51,9 +51,7 @@ constexpr KeyAlias kLoopAliases[] = {{"num_experts", "n_routed_experts"},
                                      {"loop_gate_rank", "loop_config.gate_rank", true}};
 constexpr std::span kAliases = std::span(kLoopAliases).first(std::size(kLoopAliases) - 4);
 constexpr std::string_view kLoopNested[] = {"loop_config"};
-// Nobody reads hidden_act: the activation is always the same.
-constexpr FixedKey kFixed[] = {
-    {"hidden_act", "\"silu\""}, {"number_of_conv_states", "4"}, {"scoring_func", "\"sigmoid\""}};
+constexpr FixedKey kFixed[] = {{"number_of_conv_states", "4"}, {"scoring_func", "\"sigmoid\""}};
 constexpr std::string_view kAbsent[] = {"original_max_position_embeddings", "rope_parameters",
                                         "rope_scaling", "rope_theta"};
 constexpr std::string_view kBesideText[] = {"image_token_id", "mtp_config", "vision_config"};
@@ -102,6 +100,9 @@ absl::Status ReadAttention(const ConfigReader& keys, int64_t usual_floor, ModelC
 absl::Status ReadExperts(const ConfigReader& keys, ModelConfig& config) {
   config.moe.selection_bias = true;
   FM_ASSIGN_OR_RETURN(config.moe.routed_scaling, keys.Number("route_scale", 8.0, 0.0));
+  if (config.activation != Activation::kSilu) {
+    return keys.Wrong("hidden_act", "nobody reads it, and the activation has silu's sigmoid");
+  }
   config.activation = Activation::kSoftcappedSwiglu;
   FM_ASSIGN_OR_RETURN(config.swiglu_limit, keys.Float("mlp_gate_softcap", 4.0f, 0.0));
   FM_ASSIGN_OR_RETURN(config.swiglu_up_limit, keys.Float("mlp_up_softcap", 25.0f, 0.0));

@@ -140,7 +140,7 @@ INSTANTIATE_TEST_SUITE_P(
     ::testing::Values(
         Refusal{"Activation",
                 Alone({{"hidden_act", "gelu"}}),
-                {"'hidden_act' is \"gelu\"", "\"silu\" only"}},
+                {"'hidden_act' is \"gelu\"", "silu's sigmoid"}},
         Refusal{"Scores", Alone({{"scoring_func", "softmax"}}), {"'scoring_func'", "sigmoid"}},
         Refusal{"States", Alone({{"number_of_conv_states", 3}}), {"number_of_conv_states"}},
         Refusal{"LayerType",

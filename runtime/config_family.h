@@ -124,6 +124,9 @@ struct ConfigFamily {
   std::string_view text_model_type = "";
   std::string_view other_text_model_type = "";  // that some published files have
   std::span<const std::string_view> beside_text = {};
+  // Keys of the text may stand beside text_config, too, and are not read there: authors have them
+  // there alone, and Transformers, where it writes such a file again, leaves them.
+  bool text_left_outside = false;
   // The object in which text_config stands, with other keys beside it, where it is not the file
   // (Qwen3-Omni).
   std::string_view around_text = "";

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <string>
+#include <vector>
 
 namespace folkmoot {
 namespace {
@@ -21,8 +22,14 @@ absl::Status CheckBesideText(const ConfigReader& file, const ConfigFamily& famil
   const auto is = [](const auto& names, std::string_view key) {
     return std::find(names.begin(), names.end(), key) != names.end();
   };
+  std::vector<std::string_view> left;
+  if (family.text_left_outside) {
+    left = HonouredKeys(family);
+    for (const FixedKey& fixed : family.fixed) left.push_back(fixed.key);
+  }
   for (const auto& [key, value] : file.object().items()) {
-    if (key == object || is(kRead, key) || is(kOfFile, key) || is(family.beside_text, key)) {
+    if (key == object || is(kRead, key) || is(kOfFile, key) || is(family.beside_text, key) ||
+        is(left, key)) {
       continue;
     }
     if (IsHarmlessKey(key)) continue;

@@ -139,9 +139,9 @@ authors; it does not know Grok-1, whose goldens come from a published port ([REA
 Text needs a `tokenizer.json`. A directory without one, such as those with only a tiktoken file, runs with token ids until it is
 converted. Which vocabularies and chat templates were compared with Transformers: [tokenizers.md](tokenizers.md).
 
-Of the families with experts that Transformers 5.24 knows these are not here: dots3.note, and what
-reads pages alone (Unlimited-OCR, DeepSeek-OCR 2). Doge's experts will not be: their router takes the logits of different tokens for
-one another, as Transformers says itself, so that what a token gets would depend on its company.
+Of the families with experts that Transformers 5.24 knows and that write text these are not here: what reads pages alone
+(Unlimited-OCR, DeepSeek-OCR 2). Doge's experts will not be: their router takes the logits of different tokens for one another, as
+Transformers says itself, so that what a token gets would depend on its company.
 
 Any key of a config.json that is not known to change nothing is honoured or refused by name; so are tensors that are missing
 or left over (`folkmoot inspect MODEL`). Layers for multi-token prediction are not read. Quantised checkpoints:

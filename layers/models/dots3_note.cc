@@ -238,6 +238,7 @@ constexpr ConfigFamily MultimodalConfig() {
   config.other_model_type = "";
   config.text_model_type = kText.model_type;
   config.beside_text = kBesideText;
+  config.text_left_outside = true;
   return config;
 }
 

@@ -86,12 +86,12 @@ struct Family {
   F(kHyV4)                   \
   F(kHyV4Multimodal)         \
   F(kHunyuanMoe)             \
-  F(kInklingText)            \
-  F(kInkling)                \
   F(kInkling2Text)           \
+  F(kInkling2)               \
   F(kInkling2LoopText)       \
   F(kInkling2Loop)           \
-  F(kInkling2)               \
+  F(kInklingText)            \
+  F(kInkling)                \
   F(kJamba)                  \
   F(kJetMoe)                 \
   F(kKimiK25)                \

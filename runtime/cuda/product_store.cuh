@@ -90,6 +90,7 @@ __device__ inline float Activate(int activation, float x) {
     case Activation::kReluSquared:    // nor these
     case Activation::kLimitedSwiglu:
     case Activation::kCappedSwiglu:
+    case Activation::kSoftcappedSwiglu:
       break;
   }
   return x / (1.0f + expf(-scaled));

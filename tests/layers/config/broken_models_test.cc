@@ -83,7 +83,7 @@ TEST_F(BrokenModels, EachIsRefusedAndNamed) {
     const std::string message(Message(status));
     for (const std::string& part : broken.named) EXPECT_THAT(message, testing::HasSubstr(part));
     // Some name all architectures.
-    EXPECT_LT(message.size(), 2500u) << "the message repeats the file";
+    EXPECT_LT(message.size(), 3000u) << "the message repeats the file";
     EXPECT_LT(took.count(), 10) << "seconds";
   }
   rusage usage = {};

@@ -65,6 +65,16 @@ TEST(Dots3Note, DefaultsAreThoseOfThePublishedModel) {
   EXPECT_EQ(WhyNotTensorParallel(config), "");
 }
 
+TEST(Dots3Note, KeysLeftOutsideOfTheTextAreNotRead) {
+  json keys = Saved();
+  keys.update({{"num_hidden_layers", 6}, {"moe_topk", 3}, {"softmax_type", "vanilla"}});
+  EXPECT_EQ(Parsed(keys).layers.size(), 3u);
+  keys["no_such_key"] = 1;
+  const auto config = ParseModelConfig(keys.dump(), "config.json");
+  ASSERT_FALSE(config.ok());
+  EXPECT_NE(std::string(config.status().message()).find("'no_such_key' is 1"), std::string::npos);
+}
+
 TEST(Dots3Note, KindsOfLayers) {
   const auto chooses = [](const json& changes) {
     std::string text;

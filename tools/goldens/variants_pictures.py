@@ -173,7 +173,7 @@ QWEN = [
         "layers of three, widths that no vector has; float16",
         {"num_local_experts": 5, "num_experts": DELETE, "num_key_value_heads": 3,
          "hidden_act": "relu", "mlp_only_layers": [0, 2], "num_hidden_layers": 3,
-         "num_attention_heads": 3, "head_dim": 10, "hidden_size": 26, "moe_intermediate_size": 7,
+         "num_attention_heads": 3, "head_dim": 10, "hidden_size": 24, "moe_intermediate_size": 7,
          "intermediate_size": 13, "num_experts_per_tok": 3,
          "rope_scaling": _LLAMA3, "rope_theta": 500.0},
         dtype="F16", prompts=(1, 7, 60),

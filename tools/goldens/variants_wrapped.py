@@ -93,7 +93,7 @@ OMNI = [
     _omni(
         "tied",
         "a tied head, linear rope of the old style, biases, widths that no vector has, no sections",
-        {"tie_word_embeddings": True, "attention_bias": True, "hidden_size": 26, "head_dim": 10,
+        {"tie_word_embeddings": True, "attention_bias": True, "hidden_size": 24, "head_dim": 10,
          "num_attention_heads": 3, "num_key_value_heads": 1, "moe_intermediate_size": 7,
          "num_experts": 5, "num_experts_per_tok": 3, "hidden_act": "gelu_pytorch_tanh",
          "rope_theta": 1000.0, "rope_scaling": {"type": "linear", "factor": 2.5}},

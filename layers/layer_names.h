@@ -208,9 +208,8 @@ struct LayerNames {
   // input_norm.
   std::string attention_query, ffn_query, q_input_norm, k_input_norm, v_input_norm;
   // LoopConfig: gates of what q, k, v and the FFN are made of; and, whole, queries of their
-  // messages: of all layers that run again, [layers, 4, H], or those of q and the FFN, and of k and
-  // v, [layers
-  // * 2, H] each.
+  // messages: of all layers that run again, [layers, 4, H], or, [2 layers, H] each, those of q and
+  // the FFN, and of k and v.
   MessageGateNames q_gate, k_gate, v_gate, ffn_gate;
   std::string message_queries, message_kv_queries;
   // ModelConfig::layer_inputs, modules [P, H], [H, P] and [H]; and layer_scalars, [1].

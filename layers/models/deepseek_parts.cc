@@ -124,6 +124,18 @@ absl::Status ReadMlpLayerTypes(const ConfigReader& keys, ModelConfig& config) {
   return absl::OkStatus();
 }
 
+absl::Status KeepExperts(const ConfigReader& keys, std::string_view key,
+                         const std::function<bool(size_t layer)>& has, ModelConfig& config) {
+  for (size_t i = 0; i < config.layers.size(); ++i) {
+    if (!config.layers[i].moe || has(i)) continue;
+    if (keys.HasValue("mlp_layer_types")) {
+      return keys.Wrong(key, fmt::format("it contradicts mlp_layer_types at layer {}", i));
+    }
+    config.layers[i].moe = false;
+  }
+  return absl::OkStatus();
+}
+
 GateConfig BiasedSigmoidGate(const ModelConfig& config) {
   GateConfig gate = GroupedSoftmaxGate(config);
   gate.score_fn = ScoreFn::kSigmoid;

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 
 #include "layers/models/family.h"
 #include "runtime/config_family.h"
@@ -53,6 +54,11 @@ absl::Status ReadBiasedExperts(const ConfigReader& keys, const GroupDefaults& gr
 // first_k_dense_replace says: Transformers writes that one's default beside every list. Without a
 // list, a count that is given must agree with the layers of the family.
 absl::Status ReadMlpLayerTypes(const ConfigReader& keys, ModelConfig& config);
+
+// Of the layers with experts those keep them for whose places `has` holds, as `key` says, which
+// mlp_layer_types must not contradict.
+absl::Status KeepExperts(const ConfigReader& keys, std::string_view key,
+                         const std::function<bool(size_t layer)>& has, ModelConfig& config);
 
 // DeepSeek-V3 (arXiv 2412.19437, section 2.1.2): chosen by sigmoid + bias of the layer, weighed by
 // sigmoid alone; a group's score is the sum of its two best.

@@ -85,14 +85,8 @@ absl::Status ReadGlm(const ConfigSource& source, ModelConfig& config) {
 absl::Status ReadEveryNth(const ConfigReader& keys, ModelConfig& config) {
   constexpr const char* kNth = "moe_layer_freq";
   FM_ASSIGN_OR_RETURN(const int64_t nth, keys.Int(kNth, 1, {1, 1 << 20}));
-  for (size_t i = 0; i < config.layers.size(); ++i) {
-    if (!config.layers[i].moe || static_cast<int64_t>(i) % nth == 0) continue;
-    if (keys.HasValue("mlp_layer_types")) {
-      return keys.Wrong(kNth, fmt::format("it contradicts mlp_layer_types at layer {}", i));
-    }
-    config.layers[i].moe = false;
-  }
-  return absl::OkStatus();
+  return KeepExperts(
+      keys, kNth, [nth](size_t i) { return static_cast<int64_t>(i) % nth == 0; }, config);
 }
 
 absl::Status ReadAxk2(const ConfigSource& source, ModelConfig& config) {

@@ -58,10 +58,6 @@ constexpr FixedKey kFixed[] = {{"k_rope_only_layernorm", "true"},
                                {"indexer_rope_interleave", "true"},
                                {"rope_scaling", "null"}};
 constexpr std::string_view kAbsent[] = {"rope_scaling", "original_max_position_embeddings"};
-constexpr std::string_view kBesideText[] = {
-    "vision_config",        "audio_config",         "image_token_id",
-    "image_start_token_id", "image_end_token_id",   "video_token_id",
-    "audio_token_id",       "audio_start_token_id", "audio_end_token_id"};
 // As published, and as modules of Transformers are called.
 constexpr std::string_view kUnused[] = {"model.layers.{}.",
                                         "model.mtp.",
@@ -144,15 +140,10 @@ absl::Status ReadExpertLayers(const ConfigReader& keys, ModelConfig& config) {
   } else {
     FM_ASSIGN_OR_RETURN(nth, keys.Int(kNth, nth, {1, 1 << 20}));
   }
-  for (size_t i = 0; i < config.layers.size(); ++i) {
-    const bool has = listed.empty() ? static_cast<int64_t>(i) % nth == 0 : listed[i] == 1;
-    if (!config.layers[i].moe || has) continue;
-    if (keys.HasValue("mlp_layer_types")) {
-      return keys.Wrong(kNth, fmt::format("it contradicts mlp_layer_types at layer {}", i));
-    }
-    config.layers[i].moe = false;
-  }
-  return absl::OkStatus();
+  const auto has = [&](size_t i) {
+    return listed.empty() ? static_cast<int64_t>(i) % nth == 0 : listed[i] == 1;
+  };
+  return KeepExperts(keys, kNth, has, config);
 }
 
 absl::Status ReadExperts(const ConfigReader& keys, ModelConfig& config) {
@@ -237,7 +228,6 @@ constexpr ConfigFamily MultimodalConfig() {
   config.model_type = "dots3_note";
   config.other_model_type = "";
   config.text_model_type = kText.model_type;
-  config.beside_text = kBesideText;
   config.text_left_outside = true;
   return config;
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // "fp8" and "mxfp8": E4M3 codes under the weight's own name, and a scale for each block of, mostly,
-// 128 x 128, for the whole tensor or, the second, for 32 weights of a row. As DeepSeek-V3, Qwen3
-// and Hunyuan 4 are published, and as Transformers writes it:
+// 128 x 128, for the whole tensor or, the second, for 32 weights of a row. As DeepSeek-V3 and
+// Qwen3 are published, and as Transformers writes it:
 //
 //   x.weight            F8_E4M3 [n, k]
 //   x.weight_scale_inv  F32, BF16, F8_E8M0 or U8, the same exponents, [ceil(n / 128),

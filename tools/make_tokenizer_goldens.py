@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Golden files of the tokenizer tests, made with the `tokenizers` package, and a full comparison.
 
-make_tokenizer_goldens.py [--out tests/data/tokenizers] [--demo models/demo-kjv/tokenizer.json]
-    trains the small tokenizers, and writes them with what the package makes of a few hundred strings.
+make_tokenizer_goldens.py [--out tests/data/tokenizers] [--demo models/demo-kjv/tokenizer.json] [--only NAME ...]
+    trains the small tokenizers, and writes them with what the package makes of a few hundred strings. NAME: a
+    tokenizer, "demo" or "components". Those of type Unigram are trained by the sentencepiece package.
 make_tokenizer_goldens.py --compare TOOL [--count 10000] [--seed 1] NAME=VOCABULARY ...
     compares tokenizer_tool with the package on `count` strings and id lists per vocabulary and prints a
     table; exit status 1 on any mismatch. VOCABULARY: see tokenizer_vocabularies.py.
@@ -20,6 +21,7 @@ import tempfile
 import tokenizer_components
 from tokenizer_vocabularies import CL100K, QWEN2, load
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from unigram_tokenizers import t5_style, unigram_bytes_style, with_exact_scores
 
 PROSE = {
     "latin": "The ship left the harbour at dawn, and nobody on the quay waved; it's what they'd said they'll do. "
@@ -310,6 +312,8 @@ def small_tokenizers():
         "llama2_style": llama2_style(),
         "metaspace_style": metaspace_style(),
         "word_style": word_style(),
+        "t5_style": t5_style(small_texts(tuple(PROSE))),
+        "unigram_bytes_style": unigram_bytes_style(small_texts(("latin", "greek", "cyrillic"))),
     }
 
 
@@ -343,15 +347,15 @@ def random_ids(tokenizer, count, seed):
     ]
 
 
-def write_goldens(out, demo):
+def write_goldens(out, demo, only):
     out.mkdir(parents=True, exist_ok=True)
-    tokenizers = small_tokenizers()
+    tokenizers = {name: made for name, made in small_tokenizers().items() if not only or name in only}
     for name, tokenizer in tokenizers.items():
         (out / f"{name}.json").write_text(
             json.dumps(json.loads(tokenizer.to_str()), ensure_ascii=False, separators=(",", ":")), encoding="utf-8"
         )
-        tokenizers[name] = Tokenizer.from_file(str(out / f"{name}.json"))
-    if demo.exists():
+        tokenizers[name] = with_exact_scores(Tokenizer.from_file(str(out / f"{name}.json")), out / f"{name}.json")
+    if demo.exists() and (not only or "demo" in only):
         tokenizers["demo"] = Tokenizer.from_file(str(demo))
     for name, tokenizer in tokenizers.items():
         texts = corpus(300, 11, special_names(tokenizer))
@@ -368,6 +372,8 @@ def write_goldens(out, demo):
                     del record[key]
         lines = [json.dumps(record, ensure_ascii=True, separators=(",", ":")) for record in records]
         (out / f"{name}.golden.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    if only and "components" not in only:
+        return
     components = json.dumps(tokenizer_components.goldens(), ensure_ascii=True, separators=(",", ":"), indent=0)
     (out / "components.json").write_text(components + "\n", encoding="utf-8")
 
@@ -426,6 +432,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=pathlib.Path, default=root / "tests/data/tokenizers")
     parser.add_argument("--demo", type=pathlib.Path, default=root / "models/demo-kjv/tokenizer.json")
+    parser.add_argument("--only", nargs="+", metavar="NAME")
     parser.add_argument("--compare", metavar="TOOL")
     parser.add_argument("--count", type=int, default=10000)
     parser.add_argument("--seed", type=int, default=1)
@@ -433,7 +440,7 @@ def main():
     args = parser.parse_args()
     if args.compare:
         sys.exit(compare(args.compare, args.vocabularies, args.count, args.seed))
-    write_goldens(args.out, args.demo)
+    write_goldens(args.out, args.demo, args.only)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ Oniguruma and PCRE2."""
 import json
 
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
+from unigram_tokenizers import charsmap_of_small_model
 
 # Marks and letters that are newer than the tables of the package, among older ones.
 NEWER_MARKS = [
@@ -177,6 +178,15 @@ def all_decoders():
     yield decoders.Sequence([])
 
 
+# Whole clusters of few bytes are replaced, of longer ones the characters.
+CLUSTERS = [
+    "\r\n\n\r",
+    "e\u0301 e\u0301\u0323 e\u0323\u0301 \u00aa\u0301 \u00aa\u20dd \uff21\u0301 \uff21\u20dd",
+    "\u0001a \u0001\u0301 \u200b\u0301b \ufeff",
+    "\u00b5\u200d\u00b5 \u00b2\ufe0f \u0600\u00aa\u0301",
+    "\u1100\u1161\u11a8 \u0915\u094d\u0937 \U0001f1e9\U0001f1ea \u00aa\U0001f3fd",
+    "\u00aa\u0897 \u00aa\u1acf \u00aa\U00010d69",
+]
 TOKENS = [
     ["▁a", "▁", "a", "b▁a", "▁▁c"],
     ["<0xE6>", "<0x97>", "<0xA5>", "x", "<0x0A>", "<0xe6>", "<0x97>", "▁"],
@@ -199,6 +209,9 @@ def goldens():
     for part in all_normalizers():
         texts = TEXTS + NEWER_MARKS
         out.append({"normalizer": state(part), "cases": [[text, part.normalize_str(text)] for text in texts]})
+    part = normalizers.Precompiled(charsmap_of_small_model())
+    texts = TEXTS + NEWER_MARKS + CLUSTERS
+    out.append({"normalizer": state(part), "cases": [[text, part.normalize_str(text)] for text in texts]})
     for part in all_decoders():
         # Strip with "stop" fails in the package on a text that it would strip twice.
         out.append({"decoder": state(part), "cases": [[tokens, part.decode(tokens)] for tokens in TOKENS]})

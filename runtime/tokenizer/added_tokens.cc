@@ -9,10 +9,6 @@
 namespace folkmoot {
 namespace {
 
-uint64_t EdgeKey(int32_t node, char byte) {
-  return (static_cast<uint64_t>(node) << 8) | static_cast<uint8_t>(byte);
-}
-
 // Where the character that ends at `end` > 0 begins.
 size_t CharacterBefore(std::string_view text, size_t end) {
   size_t begin = end - 1;
@@ -40,26 +36,14 @@ size_t SkipSpaceRight(std::string_view text, size_t begin) {
 
 }  // namespace
 
-void AddedTokens::Trie::Insert(std::string_view word, int32_t token) {
-  int32_t node = 0;
-  for (const char byte : word) {
-    const auto [edge, is_new] =
-        edges.emplace(EdgeKey(node, byte), static_cast<int32_t>(token_at_node.size()));
-    if (is_new) token_at_node.push_back(-1);
-    node = edge->second;
-  }
-  token_at_node[static_cast<size_t>(node)] = token;
-}
-
-int32_t AddedTokens::Longest(const Trie& trie, std::string_view text, size_t position, size_t limit,
-                             size_t* end) const {
+int32_t AddedTokens::Longest(const Words& words, std::string_view text, size_t position,
+                             size_t limit, size_t* end) const {
   int32_t best = -1;
-  int32_t node = 0;
+  int32_t node = ByteTrie::kRoot;
   for (size_t at = position; at < text.size(); ++at) {
-    const auto edge = trie.edges.find(EdgeKey(node, text[at]));
-    if (edge == trie.edges.end()) break;
-    node = edge->second;
-    const int32_t token = trie.token_at_node[static_cast<size_t>(node)];
+    node = words.trie.Step(node, text[at]);
+    if (node == ByteTrie::kNone) break;
+    const int32_t token = words.trie.Value(node);
     if (token >= 0 && (at < limit || tokens_[static_cast<size_t>(token)].blank)) {
       best = token;
       *end = at + 1;
@@ -69,7 +53,7 @@ int32_t AddedTokens::Longest(const Trie& trie, std::string_view text, size_t pos
 }
 
 absl::StatusOr<AddedTokens> AddedTokens::Parse(const std::optional<JsonNode>& node,
-                                               const BpeModel& model,
+                                               const TokenTable& vocabulary,
                                                const Normalizer* normalizer) {
   // \w with the meaning of UTS #18.
   FM_ASSIGN_OR_RETURN(Pattern word,
@@ -79,13 +63,13 @@ absl::StatusOr<AddedTokens> AddedTokens::Parse(const std::optional<JsonNode>& no
   FM_ASSIGN_OR_RETURN(const std::vector<JsonNode> items, node->AsArray());
   for (const JsonNode& item : items) {
     FM_ASSIGN_OR_RETURN(const int64_t id, item.Int("id"));
-    FM_RETURN_IF_ERROR(added.Add(item, id, model, normalizer));
+    FM_RETURN_IF_ERROR(added.Add(item, id, vocabulary, normalizer));
   }
   for (size_t i = 0; i < added.tokens_.size(); ++i) added.Insert(i);
   return added;
 }
 
-absl::Status AddedTokens::Extend(const JsonNode& node, const BpeModel& model,
+absl::Status AddedTokens::Extend(const JsonNode& node, const TokenTable& vocabulary,
                                  const Normalizer* normalizer) {
   FM_ASSIGN_OR_RETURN(const auto members, node.AsMembers());
   std::vector<std::pair<int64_t, JsonNode>> missing;
@@ -99,7 +83,8 @@ absl::Status AddedTokens::Extend(const JsonNode& node, const BpeModel& model,
   std::stable_sort(missing.begin(), missing.end(),
                    [](const auto& a, const auto& b) { return a.first < b.first; });
   for (const auto& [id, token] : missing) {
-    FM_RETURN_IF_ERROR(Add(token, std::max(id_limit_, model.id_limit()), model, normalizer));
+    FM_RETURN_IF_ERROR(
+        Add(token, std::max(id_limit_, vocabulary.id_limit()), vocabulary, normalizer));
     Insert(tokens_.size() - 1);
   }
   return absl::OkStatus();
@@ -107,23 +92,23 @@ absl::Status AddedTokens::Extend(const JsonNode& node, const BpeModel& model,
 
 void AddedTokens::Insert(size_t index) {
   const AddedToken& token = tokens_[index];
-  Trie& trie = token.normalized ? normalized_ : raw_;
-  trie.Insert(token.normalized_content, static_cast<int32_t>(index));
-  trie.has_blank = trie.has_blank || token.blank;
+  Words& words = token.normalized ? normalized_ : raw_;
+  words.trie.Insert(token.normalized_content, static_cast<int32_t>(index));
+  words.has_blank = words.has_blank || token.blank;
 }
 
-absl::Status AddedTokens::Add(const JsonNode& node, int64_t id, const BpeModel& model,
+absl::Status AddedTokens::Add(const JsonNode& node, int64_t id, const TokenTable& vocabulary,
                               const Normalizer* normalizer) {
   FM_RETURN_IF_ERROR(node.AllowOnly(
       {"id", "content", "special", "single_word", "lstrip", "rstrip", "normalized", "__type"}));
   AddedToken token;
   FM_ASSIGN_OR_RETURN(token.content, node.String("content"));
   if (token.content.empty()) return node.Error("\"content\" is empty");
-  if (id < 0 || id > BpeModel::kMaxTokenId) {
-    return node.Error("id {} is outside 0 .. {}", id, BpeModel::kMaxTokenId);
+  if (id < 0 || id > TokenTable::kMaxTokenId) {
+    return node.Error("id {} is outside 0 .. {}", id, TokenTable::kMaxTokenId);
   }
-  token.id = model.TokenToId(token.content).value_or(static_cast<int32_t>(id));
-  const std::string_view owner = model.IdToToken(token.id);
+  token.id = vocabulary.TokenToId(token.content).value_or(static_cast<int32_t>(id));
+  const std::string_view owner = vocabulary.IdToToken(token.id);
   if (!owner.empty() && owner != token.content) {
     return node.Error("id {} of added token \"{}\" is the id of \"{}\" in the vocabulary", token.id,
                       token.content, owner);
@@ -170,21 +155,21 @@ absl::StatusOr<bool> AddedTokens::IsWholeWord(std::string_view text, ByteSpan sp
 
 absl::Status AddedTokens::Split(std::string_view text, Stage stage, const Where& where,
                                 std::vector<Segment>* segments) const {
-  const Trie& trie = stage == Stage::kRaw ? raw_ : normalized_;
+  const Words& words = stage == Stage::kRaw ? raw_ : normalized_;
   size_t done = 0;  // everything before is in a segment
   size_t range = 0;
-  for (size_t position = 0; position < text.size() && !trie.edges.empty();) {
+  for (size_t position = 0; position < text.size() && !words.trie.empty();) {
     size_t limit = text.size();
     if (where.ranges != nullptr) {
       while (range < where.ranges->size() && (*where.ranges)[range].end <= position) ++range;
       const bool is_last = range == where.ranges->size();
-      if (is_last && !trie.has_blank) break;
+      if (is_last && !words.has_blank) break;
       const size_t begin = is_last ? text.size() : (*where.ranges)[range].begin;
-      if (!trie.has_blank) position = std::max(position, begin);
+      if (!words.has_blank) position = std::max(position, begin);
       limit = position < begin ? position : (*where.ranges)[range].end;
     }
     ByteSpan span{position, position};
-    const int32_t index = Longest(trie, text, position, limit, &span.end);
+    const int32_t index = Longest(words, text, position, limit, &span.end);
     if (index < 0) {
       ++position;
       continue;

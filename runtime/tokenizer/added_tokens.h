@@ -12,9 +12,10 @@
 #include <string_view>
 #include <vector>
 
-#include "runtime/tokenizer/bpe_model.h"
+#include "runtime/tokenizer/byte_trie.h"
 #include "runtime/tokenizer/normalizer.h"
 #include "runtime/tokenizer/regex.h"
+#include "runtime/tokenizer/token_table.h"
 #include "runtime/tokenizer/tokenizer_json.h"
 
 namespace folkmoot {
@@ -42,13 +43,15 @@ class AddedTokens {
   // In which text the search runs.
   enum class Stage { kRaw, kNormalized };
 
-  // `node` is the array, or absent. `normalizer` may be null. A token that the model knows gets
-  // the model's id. Refuses ids that belong to another token.
+  // `node` is the array, or absent. `normalizer` may be null. A token of the vocabulary gets
+  // its id there. Refuses ids that belong to another token.
   static absl::StatusOr<AddedTokens> Parse(const std::optional<JsonNode>& node,
-                                           const BpeModel& model, const Normalizer* normalizer);
+                                           const TokenTable& vocabulary,
+                                           const Normalizer* normalizer);
   // The tokens of "added_tokens_decoder" (tokenizer_config.json: {id: token}) that are not there
   // yet. As in Transformers they get the next ids in the order of those that they name.
-  absl::Status Extend(const JsonNode& node, const BpeModel& model, const Normalizer* normalizer);
+  absl::Status Extend(const JsonNode& node, const TokenTable& vocabulary,
+                      const Normalizer* normalizer);
 
   // Where tokens may be: everywhere when `ranges` is null, else wholly inside one of them (sorted,
   // disjoint), but for tokens of mere white space that are not special: those are ordinary
@@ -62,7 +65,7 @@ class AddedTokens {
   // wins.
   absl::Status Split(std::string_view text, Stage stage, const Where& where,
                      std::vector<Segment>* segments) const;
-  bool has_normalized() const { return !normalized_.edges.empty(); }
+  bool has_normalized() const { return !normalized_.trie.empty(); }
 
   // Null: not an added token.
   const AddedToken* FindById(int32_t id) const;
@@ -70,22 +73,20 @@ class AddedTokens {
   int64_t id_limit() const { return id_limit_; }  // the largest id plus one, or 0
 
  private:
-  // Bytes lead from node to node; token is an index into tokens_, or -1.
-  struct Trie {
-    absl::flat_hash_map<uint64_t, int32_t> edges;  // key: node << 8 | byte
-    std::vector<int32_t> token_at_node{-1};
+  // Words to be found, as indices into tokens_.
+  struct Words {
+    ByteTrie trie;
     bool has_blank = false;
-    void Insert(std::string_view word, int32_t token);
   };
 
   explicit AddedTokens(Pattern word) : word_(std::move(word)) {}
-  // `id` is that of a token which the model does not know.
-  absl::Status Add(const JsonNode& node, int64_t id, const BpeModel& model,
+  // `id` is that of a token which the vocabulary does not have.
+  absl::Status Add(const JsonNode& node, int64_t id, const TokenTable& vocabulary,
                    const Normalizer* normalizer);
   void Insert(size_t index);
   // The longest word that begins at `position` and ends at `limit` or before, blank ones also
   // beyond it: its index in tokens_, or -1. `end` is set when found.
-  int32_t Longest(const Trie& trie, std::string_view text, size_t position, size_t limit,
+  int32_t Longest(const Words& words, std::string_view text, size_t position, size_t limit,
                   size_t* end) const;
   absl::StatusOr<bool> IsWholeWord(std::string_view text, ByteSpan span) const;
 
@@ -93,8 +94,8 @@ class AddedTokens {
   std::vector<AddedToken> tokens_;
   absl::flat_hash_map<int32_t, int32_t> by_id_;
   absl::flat_hash_map<std::string, int32_t> by_content_;
-  Trie raw_;
-  Trie normalized_;
+  Words raw_;
+  Words normalized_;
   int64_t id_limit_ = 0;
 };
 

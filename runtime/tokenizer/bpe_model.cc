@@ -16,21 +16,55 @@ uint64_t PairKey(int32_t left, int32_t right) {
   return (static_cast<uint64_t>(static_cast<uint32_t>(left)) << 32) | static_cast<uint32_t>(right);
 }
 
+// {token: id}.
+absl::StatusOr<TokenTable> ParseVocab(const JsonNode& vocab) {
+  simdjson::dom::object object;
+  if (vocab.element().get(object) != simdjson::SUCCESS) {
+    return vocab.Error("must be an object of token: id");
+  }
+  std::vector<std::string> tokens;
+  for (const simdjson::dom::key_value_pair entry : object) {
+    int64_t id = 0;
+    if (entry.value.get(id) != simdjson::SUCCESS || id < 0 || id > TokenTable::kMaxTokenId) {
+      return vocab.Error("the id of token \"{}\" must be an integer from 0 to {}", entry.key,
+                         TokenTable::kMaxTokenId);
+    }
+    if (entry.key.empty()) return vocab.Error("id {} has an empty token", id);
+    tokens.resize(std::max(tokens.size(), static_cast<size_t>(id) + 1));
+    std::string& token = tokens[static_cast<size_t>(id)];
+    if (!token.empty()) {
+      return vocab.Error("tokens \"{}\" and \"{}\" have the same id {}", token, entry.key, id);
+    }
+    token = entry.key;
+  }
+  if (tokens.empty()) return vocab.Error("is empty");
+  TokenTable table(std::move(tokens));
+  for (int32_t id = 0; id < table.id_limit(); ++id) {
+    const std::string_view token = table.IdToToken(id);
+    if (token.empty()) continue;
+    const int32_t other = *table.TokenToId(token);
+    if (other != id) return vocab.Error("token \"{}\" has two ids, {} and {}", token, id, other);
+  }
+  return table;
+}
+
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<BpeModel>> BpeModel::Parse(const JsonNode& node) {
-  if (!node.Find("type") && !(node.Find("vocab") && node.Find("merges"))) {
-    return node.Error("\"type\" is missing");
+BpeModel::BpeModel(TokenTable table) : TokenModel(std::move(table)) {
+  std::string name;
+  for (size_t code = 0; code < low_characters_.size(); ++code) {
+    name.clear();
+    AppendUtf8(static_cast<char32_t>(code), &name);
+    low_characters_[code] = tokens().TokenToId(name).value_or(-1);
   }
-  if (node.Find("type")) {
-    FM_ASSIGN_OR_RETURN(const std::string type, node.String("type"));
-    if (type != "BPE") return node.Error("model type \"{}\" is not supported (BPE is)", type);
-  }
-  std::unique_ptr<BpeModel> model(new BpeModel);
-  FM_RETURN_IF_ERROR(model->ParseVocab(node));
+}
+
+absl::StatusOr<std::unique_ptr<TokenModel>> BpeModel::Parse(const JsonNode& node) {
+  FM_ASSIGN_OR_RETURN(const JsonNode vocab, node.Get("vocab"));
+  FM_ASSIGN_OR_RETURN(TokenTable table, ParseVocab(vocab));
+  std::unique_ptr<BpeModel> model(new BpeModel(std::move(table)));
   FM_RETURN_IF_ERROR(model->ParseOptions(node));
   FM_RETURN_IF_ERROR(model->ParseMerges(node));
-  model->FillShortcuts();
   return model;
 }
 
@@ -60,43 +94,9 @@ absl::Status BpeModel::ParseOptions(const JsonNode& node) {
   }
   if (const auto unk = node.Find("unk_token")) {
     FM_ASSIGN_OR_RETURN(const std::string_view token, unk->AsString());
-    const std::optional<int32_t> id = TokenToId(token);
+    const std::optional<int32_t> id = tokens().TokenToId(token);
     if (!id) return unk->Error("the unknown token \"{}\" is not in the vocabulary", token);
     unk_id_ = *id;
-  }
-  return absl::OkStatus();
-}
-
-absl::Status BpeModel::ParseVocab(const JsonNode& node) {
-  FM_ASSIGN_OR_RETURN(const JsonNode vocab, node.Get("vocab"));
-  simdjson::dom::object object;
-  if (vocab.element().get(object) != simdjson::SUCCESS) {
-    return vocab.Error("must be an object of token: id");
-  }
-  int64_t limit = 0;
-  for (const simdjson::dom::key_value_pair entry : object) {
-    int64_t id = 0;
-    if (entry.value.get(id) != simdjson::SUCCESS || id < 0 || id > kMaxTokenId) {
-      return vocab.Error("the id of token \"{}\" must be an integer from 0 to {}", entry.key,
-                         kMaxTokenId);
-    }
-    limit = std::max(limit, id + 1);
-  }
-  if (limit == 0) return vocab.Error("is empty");
-  tokens_.resize(static_cast<size_t>(limit));
-  ids_.reserve(object.size());
-  for (const simdjson::dom::key_value_pair entry : object) {
-    const int64_t id = static_cast<int64_t>(entry.value);
-    std::string& token = tokens_[static_cast<size_t>(id)];
-    if (!token.empty()) {
-      return vocab.Error("tokens \"{}\" and \"{}\" have the same id {}", token, entry.key, id);
-    }
-    if (entry.key.empty()) return vocab.Error("id {} has an empty token", id);
-    token = entry.key;
-    const auto [place, inserted] = ids_.emplace(token, static_cast<int32_t>(id));
-    if (!inserted) {
-      return vocab.Error("token \"{}\" has two ids, {} and {}", entry.key, place->second, id);
-    }
   }
   return absl::OkStatus();
 }
@@ -136,9 +136,9 @@ absl::Status BpeModel::AddMerge(const JsonNode& node, size_t number, std::string
     return node.Error("merge {}, \"{}\" + \"{}\": token \"{}\" is not in the vocabulary", number,
                       left, right, token);
   };
-  const std::optional<int32_t> left_id = TokenToId(left);
+  const std::optional<int32_t> left_id = tokens().TokenToId(left);
   if (!left_id) return missing(left);
-  const std::optional<int32_t> right_id = TokenToId(right);
+  const std::optional<int32_t> right_id = tokens().TokenToId(right);
   if (!right_id) return missing(right);
   if (right.size() < continuing_subword_prefix_.size()) {
     return node.Error("merge {}: \"{}\" is shorter than the continuing_subword_prefix", number,
@@ -146,33 +146,10 @@ absl::Status BpeModel::AddMerge(const JsonNode& node, size_t number, std::string
   }
   std::string merged(left);
   merged += right.substr(continuing_subword_prefix_.size());
-  const std::optional<int32_t> new_id = TokenToId(merged);
+  const std::optional<int32_t> new_id = tokens().TokenToId(merged);
   if (!new_id) return missing(merged);
   merges_[PairKey(*left_id, *right_id)] = {static_cast<uint32_t>(number), *new_id};
   return absl::OkStatus();
-}
-
-void BpeModel::FillShortcuts() {
-  std::string name;
-  for (size_t code = 0; code < low_characters_.size(); ++code) {
-    name.clear();
-    AppendUtf8(static_cast<char32_t>(code), &name);
-    low_characters_[code] = TokenToId(name).value_or(-1);
-  }
-  for (size_t byte = 0; byte < byte_tokens_.size(); ++byte) {
-    byte_tokens_[byte] = TokenToId(fmt::format("<0x{:02X}>", byte)).value_or(-1);
-  }
-}
-
-std::optional<int32_t> BpeModel::TokenToId(std::string_view token) const {
-  const auto found = ids_.find(token);
-  if (found == ids_.end()) return std::nullopt;
-  return found->second;
-}
-
-std::string_view BpeModel::IdToToken(int32_t id) const {
-  if (id < 0 || id >= id_limit()) return {};
-  return tokens_[static_cast<size_t>(id)];
 }
 
 const BpeModel::Merge* BpeModel::FindMerge(int32_t left, int32_t right) const {
@@ -186,21 +163,12 @@ int32_t BpeModel::CharacterId(std::string_view character, char32_t code, bool fi
   const bool suffixed = last && !end_of_word_suffix_.empty();
   if (!prefixed && !suffixed) {
     if (code < low_characters_.size()) return low_characters_[code];
-    return TokenToId(character).value_or(-1);
+    return tokens().TokenToId(character).value_or(-1);
   }
   std::string token = prefixed ? continuing_subword_prefix_ : std::string();
   token += character;
   if (suffixed) token += end_of_word_suffix_;
-  return TokenToId(token).value_or(-1);
-}
-
-bool BpeModel::AppendBytes(std::string_view character, std::vector<int32_t>* symbols) const {
-  const auto id_of = [&](char byte) { return byte_tokens_[static_cast<uint8_t>(byte)]; };
-  const bool all =
-      std::all_of(character.begin(), character.end(), [&](char byte) { return id_of(byte) >= 0; });
-  if (!all) return false;
-  for (const char byte : character) symbols->push_back(id_of(byte));
-  return true;
+  return tokens().TokenToId(token).value_or(-1);
 }
 
 // The ids of the single characters. An unknown character becomes its bytes, or the unknown token,
@@ -219,7 +187,7 @@ void BpeModel::Split(std::string_view piece, std::vector<int32_t>* symbols) cons
       symbols->push_back(id);
       continue;
     }
-    if (byte_fallback_ && AppendBytes(character, symbols)) continue;
+    if (byte_fallback_ && tokens().AppendBytes(character, symbols)) continue;
     if (unk_id_ < 0) continue;
     if (pending_unk && !fuse_unk_) symbols->push_back(unk_id_);
     pending_unk = true;
@@ -228,30 +196,31 @@ void BpeModel::Split(std::string_view piece, std::vector<int32_t>* symbols) cons
 }
 
 void BpeModel::PushCandidate(int32_t left, Scratch* scratch) const {
-  const auto& symbols = scratch->symbols_;
+  const auto& symbols = scratch->symbols;
   const Scratch::Symbol& symbol = symbols[static_cast<size_t>(left)];
   if (symbol.next < 0) return;
   const Merge* merge = FindMerge(symbol.id, symbols[static_cast<size_t>(symbol.next)].id);
   if (merge == nullptr) return;
-  scratch->heap_.push_back(
+  scratch->heap.push_back(
       {(static_cast<uint64_t>(merge->rank) << 32) | static_cast<uint32_t>(left), merge->new_id});
-  std::push_heap(scratch->heap_.begin(), scratch->heap_.end(), std::greater<>());
+  std::push_heap(scratch->heap.begin(), scratch->heap.end(), std::greater<>());
 }
 
-void BpeModel::Encode(std::string_view piece, Scratch* scratch, std::vector<int32_t>* ids) const {
-  if (piece.empty()) return;
+absl::Status BpeModel::Encode(std::string_view piece, Scratch* scratch,
+                              std::vector<int32_t>* ids) const {
+  if (piece.empty()) return absl::OkStatus();
   if (ignore_merges_) {
-    if (const std::optional<int32_t> id = TokenToId(piece)) {
+    if (const std::optional<int32_t> id = tokens().TokenToId(piece)) {
       ids->push_back(*id);
-      return;
+      return absl::OkStatus();
     }
   }
   // The characters go straight to the output; merging shrinks them there.
   const size_t begin = ids->size();
   Split(piece, ids);
   const int32_t count = static_cast<int32_t>(ids->size() - begin);
-  auto& symbols = scratch->symbols_;
-  auto& heap = scratch->heap_;
+  auto& symbols = scratch->symbols;
+  auto& heap = scratch->heap;
   symbols.resize(static_cast<size_t>(count));
   for (int32_t i = 0; i < count; ++i) {
     symbols[static_cast<size_t>(i)] = {(*ids)[begin + static_cast<size_t>(i)], i - 1,
@@ -281,6 +250,7 @@ void BpeModel::Encode(std::string_view piece, Scratch* scratch, std::vector<int3
   for (const Scratch::Symbol& symbol : symbols) {
     if (symbol.id >= 0) ids->push_back(symbol.id);
   }
+  return absl::OkStatus();
 }
 
 }  // namespace folkmoot

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/tokenizer/normalizer.h"
 
+#include <absl/strings/escaping.h>
 #include <utf8proc.h>
 
 #include <cstdlib>
 #include <utility>
 #include <vector>
 
+#include "runtime/tokenizer/charsmap.h"
 #include "runtime/tokenizer/pattern_json.h"
 #include "runtime/tokenizer/unnormalized.h"
 #include "runtime/tokenizer/utf8.h"
@@ -147,6 +149,21 @@ class Replace final : public Normalizer {
   std::string content_;
 };
 
+// The rules that a SentencePiece model brings along. What it drops at the beginning does not count
+// as dropped: the tokenizers package loses it from its books.
+class Precompiled final : public Normalizer {
+ public:
+  explicit Precompiled(Charsmap charsmap) : charsmap_(std::move(charsmap)) {}
+
+  absl::Status Apply(std::string* text, bool* /*keeps_start*/) const override {
+    *text = charsmap_.Apply(*text);
+    return absl::OkStatus();
+  }
+
+ private:
+  Charsmap charsmap_;
+};
+
 class Sequence final : public Normalizer {
  public:
   explicit Sequence(std::vector<std::unique_ptr<Normalizer>> parts) : parts_(std::move(parts)) {}
@@ -186,6 +203,18 @@ NormalizerOr ParseReplace(const JsonNode& node) {
   return std::make_unique<Replace>(std::move(pattern), std::move(content));
 }
 
+NormalizerOr ParsePrecompiled(const JsonNode& node) {
+  FM_RETURN_IF_ERROR(node.AllowOnly({"precompiled_charsmap"}));
+  FM_ASSIGN_OR_RETURN(const std::string text, node.String("precompiled_charsmap"));
+  std::string bytes;
+  if (!absl::Base64Unescape(text, &bytes)) {
+    return node.Error("\"precompiled_charsmap\" is not Base64");
+  }
+  absl::StatusOr<Charsmap> charsmap = Charsmap::Parse(bytes);
+  if (!charsmap.ok()) return node.Locate(charsmap.status());
+  return std::make_unique<Precompiled>(*std::move(charsmap));
+}
+
 }  // namespace
 
 NormalizerOr ParseNormalizer(const JsonNode& node) {
@@ -193,6 +222,7 @@ NormalizerOr ParseNormalizer(const JsonNode& node) {
   if (type == "Sequence") return ParseSequence(node);
   if (type == "Strip") return ParseStrip(node);
   if (type == "Replace") return ParseReplace(node);
+  if (type == "Precompiled") return ParsePrecompiled(node);
   if (type == "Prepend") {
     FM_RETURN_IF_ERROR(node.AllowOnly({"prepend"}));
     FM_ASSIGN_OR_RETURN(std::string prefix, node.String("prepend"));
@@ -214,7 +244,7 @@ NormalizerOr ParseNormalizer(const JsonNode& node) {
   }
   return node.Error(
       "normalizer \"{}\" is not supported (NFC, NFD, NFKC, NFKD, Lowercase, Strip, "
-      "Prepend, Replace and Sequence are)",
+      "Prepend, Replace, Precompiled and Sequence are)",
       type);
 }
 

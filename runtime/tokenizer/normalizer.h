@@ -20,7 +20,8 @@ class Normalizer {
   virtual absl::Status Apply(std::string* text, bool* keeps_start) const = 0;
 };
 
-// NFC, NFD, NFKC, NFKD, Lowercase, Strip, Prepend, Replace, Sequence. Refuses others by name.
+// NFC, NFD, NFKC, NFKD, Lowercase, Strip, Prepend, Replace, Precompiled, Sequence. Refuses others
+// by name.
 absl::StatusOr<std::unique_ptr<Normalizer>> ParseNormalizer(const JsonNode& node);
 
 }  // namespace folkmoot

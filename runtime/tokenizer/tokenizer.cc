@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The pipeline: repair UTF-8, cut out added tokens, normalize, cut out normalized added tokens,
-// pre-tokenize, merge (BPE), post-process.
+// pre-tokenize, cut into tokens, post-process.
 #include "runtime/tokenizer/tokenizer.h"
 
 #include <algorithm>
@@ -9,22 +9,20 @@
 
 #include "runtime/file.h"
 #include "runtime/tokenizer/added_tokens.h"
-#include "runtime/tokenizer/bpe_model.h"
 #include "runtime/tokenizer/decoder.h"
 #include "runtime/tokenizer/gguf_tokenizer.h"
 #include "runtime/tokenizer/normalizer.h"
 #include "runtime/tokenizer/post_processor.h"
 #include "runtime/tokenizer/pre_tokenizer.h"
 #include "runtime/tokenizer/special_ranges.h"
+#include "runtime/tokenizer/token_model.h"
 #include "runtime/tokenizer/tokenizer_json.h"
 #include "runtime/tokenizer/utf8.h"
 
 namespace folkmoot {
 
 struct Tokenizer::Parts {
-  using Scratch = BpeModel::Scratch;
-
-  std::unique_ptr<BpeModel> model;
+  std::unique_ptr<TokenModel> model;
   std::unique_ptr<Normalizer> normalizer;       // null: the text stays
   std::unique_ptr<PreTokenizer> pre_tokenizer;  // null: one piece
   std::optional<AddedTokens> added;             // always set once parsed
@@ -32,7 +30,7 @@ struct Tokenizer::Parts {
   std::optional<Decoder> decoder;  // always set once parsed
   std::optional<int32_t> bos_id, eos_id, pad_id;
 
-  int64_t id_limit() const { return std::max(model->id_limit(), added->id_limit()); }
+  int64_t id_limit() const { return std::max(model->tokens().id_limit(), added->id_limit()); }
   std::optional<int32_t> TokenToId(std::string_view token) const;
   absl::Status ReadConfig(const JsonNode& config);
   // What the stages of one Encode share. `guarded`: text of others is in it, from which the model
@@ -40,7 +38,7 @@ struct Tokenizer::Parts {
   struct Run {
     AddedTokens::Where where;
     bool guarded = false;
-    Scratch scratch;
+    TokenModel::Scratch scratch;
     std::vector<int32_t> ids;
   };
   absl::Status EncodeRaw(std::string_view text, bool at_start, Run* run) const;
@@ -86,12 +84,12 @@ absl::StatusOr<ClassRule> RuleOfClass(const JsonNode& config) {
 
 std::optional<int32_t> Tokenizer::Parts::TokenToId(std::string_view token) const {
   if (const AddedToken* found = added->FindByContent(token)) return found->id;
-  return model->TokenToId(token);
+  return model->tokens().TokenToId(token);
 }
 
 absl::Status Tokenizer::Parts::ReadConfig(const JsonNode& config) {
   if (const auto node = config.Find("added_tokens_decoder")) {
-    FM_RETURN_IF_ERROR(added->Extend(*node, *model, normalizer.get()));
+    FM_RETURN_IF_ERROR(added->Extend(*node, model->tokens(), normalizer.get()));
   }
   const auto id_of = [&](std::string_view key) -> absl::StatusOr<std::optional<int32_t>> {
     FM_ASSIGN_OR_RETURN(const std::optional<std::string> token, ConfigToken(config, key));
@@ -151,7 +149,7 @@ absl::Status Tokenizer::Parts::EncodeNormalized(std::string_view text, bool at_s
     if (run->guarded) {
       FM_RETURN_IF_ERROR(EncodePlain(pieces.View(span), run));
     } else {
-      model->Encode(pieces.View(span), &run->scratch, &run->ids);
+      FM_RETURN_IF_ERROR(model->Encode(pieces.View(span), &run->scratch, &run->ids));
     }
   }
   return absl::OkStatus();
@@ -161,7 +159,7 @@ absl::Status Tokenizer::Parts::EncodeNormalized(std::string_view text, bool at_s
 absl::Status Tokenizer::Parts::EncodePlain(std::string_view piece, Run* run) const {
   while (!piece.empty()) {
     const size_t before = run->ids.size();
-    model->Encode(piece, &run->scratch, &run->ids);
+    FM_RETURN_IF_ERROR(model->Encode(piece, &run->scratch, &run->ids));
     size_t cut = 0;  // where to part the piece, if at all
     for (size_t i = before; i < run->ids.size() && cut == 0; ++i) {
       const AddedToken* token = added->FindById(run->ids[i]);
@@ -195,15 +193,16 @@ absl::StatusOr<std::unique_ptr<Tokenizer::Parts>> Tokenizer::ParseParts(std::str
                       "pre_tokenizer", "post_processor", "decoder", "model"}));
   auto parts = std::make_unique<Parts>();
   FM_ASSIGN_OR_RETURN(const JsonNode model, root.Get("model"));
-  FM_ASSIGN_OR_RETURN(parts->model, BpeModel::Parse(model));
+  FM_ASSIGN_OR_RETURN(parts->model, TokenModel::Parse(model));
   if (const auto node = root.Find("normalizer")) {
     FM_ASSIGN_OR_RETURN(parts->normalizer, ParseNormalizer(*node));
   }
   if (const auto node = root.Find("pre_tokenizer")) {
     FM_ASSIGN_OR_RETURN(parts->pre_tokenizer, ParsePreTokenizer(*node));
   }
-  FM_ASSIGN_OR_RETURN(parts->added, AddedTokens::Parse(root.Find("added_tokens"), *parts->model,
-                                                       parts->normalizer.get()));
+  FM_ASSIGN_OR_RETURN(parts->added,
+                      AddedTokens::Parse(root.Find("added_tokens"), parts->model->tokens(),
+                                         parts->normalizer.get()));
   FM_ASSIGN_OR_RETURN(parts->post_processor,
                       PostProcessor::Parse(root.Find("post_processor"), parts->id_limit()));
   FM_ASSIGN_OR_RETURN(parts->decoder, Decoder::Parse(root.Find("decoder")));
@@ -301,7 +300,7 @@ std::optional<std::string_view> Tokenizer::DecoderInput(int32_t id,
     if (token->special && skip_special_tokens) return std::nullopt;
     return token->normalized_content;
   }
-  const std::string_view token = parts_->model->IdToToken(id);
+  const std::string_view token = parts_->model->tokens().IdToToken(id);
   if (token.empty()) return std::nullopt;
   return token;
 }
@@ -314,7 +313,7 @@ std::optional<int32_t> Tokenizer::TokenToId(std::string_view token) const {
 
 std::string_view Tokenizer::IdToToken(int32_t id) const {
   if (const AddedToken* token = parts_->added->FindById(id)) return token->content;
-  return parts_->model->IdToToken(id);
+  return parts_->model->tokens().IdToToken(id);
 }
 
 bool Tokenizer::IsSpecial(int32_t id) const {

@@ -53,7 +53,8 @@ TEST(BadTokenizer, NoModel) {
   EXPECT_THAT(ErrorOf("{}"), AllOf(HasSubstr("\"model\" is missing"), HasSubstr("$")));
   EXPECT_THAT(ErrorOf(R"({"model":null})"), HasSubstr("\"model\" is missing"));
   EXPECT_THAT(ErrorOf(R"({"model":{}})"), HasSubstr("$.model"));
-  EXPECT_THAT(ErrorOf(R"({"model":{"type":"Unigram","vocab":[]}})"), HasSubstr("\"Unigram\""));
+  EXPECT_THAT(ErrorOf(R"({"model":{"type":"WordPiece","vocab":{}}})"),
+              HasSubstr("\"WordPiece\" is not supported (BPE and Unigram are)"));
   EXPECT_THAT(ErrorOf(R"({"model":{"type":"BPE","merges":[]}})"),
               HasSubstr("\"vocab\" is missing"));
   EXPECT_THAT(ErrorOf(R"({"model":{"type":"BPE","vocab":{"a":0}}})"),

@@ -85,7 +85,7 @@ TEST_P(Golden, IncrementalDecodingGivesWholeCharactersAndTheSameText) {
 INSTANTIATE_TEST_SUITE_P(Tokenizers, Golden,
                          testing::Values("gpt2_style", "llama3_style", "qwen2_style",
                                          "deepseek_style", "llama2_style", "metaspace_style",
-                                         "word_style", "demo"),
+                                         "word_style", "t5_style", "unigram_bytes_style", "demo"),
                          [](const auto& param) { return param.param; });
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <iterator>
 
+#include "launch/api/output/described/response_template.h"
 #include "launch/api/output/formats.h"
 #include "launch/version.h"
 #include "layers/models/model.h"
@@ -77,27 +78,64 @@ absl::StatusOr<ChatTemplates> FindTemplates(const ServeModelOptions& options,
   return given;
 }
 
-// The format of a flag: auto, none or a name that the command line has checked.
-const OutputFormat* ChosenFormat(const std::string& name, std::span<const OutputFormat> formats,
-                                 const std::string& templates, ServedModelOptions* out) {
-  const OutputFormat* format =
-      name == "auto" ? DetectFormat(formats, templates) : FindFormat(formats, name);
-  if (format == nullptr || !format->takes_suffix || out->tokenizer == nullptr) return format;
-  out->own_formats.push_back(
-      std::make_shared<const OutputFormat>(WithSuffix(*format, *out->tokenizer)));
+const OutputFormat* Keep(OutputFormat format, ServedModelOptions* out) {
+  out->own_formats.push_back(std::make_shared<const OutputFormat>(std::move(format)));
   return out->own_formats.back().get();
 }
 
-void AddTemplates(const ServeModelOptions& options, ChatTemplates templates,
-                  ServedModelOptions* out) {
-  if (templates.standard == nullptr) return;
+// That of tokenizer_config.json; null: it has none.
+absl::StatusOr<std::shared_ptr<const ResponseTemplate>> FindResponseTemplate(
+    const std::string& tokenizer_config) {
+  const Json config = Json::parse(tokenizer_config, nullptr, /*allow_exceptions=*/false);
+  const auto found = config.is_object() ? config.find(kResponseTemplate) : config.end();
+  if (!config.is_object() || found == config.end() || found->is_null()) {
+    return std::shared_ptr<const ResponseTemplate>();
+  }
+  absl::StatusOr<std::shared_ptr<const ResponseTemplate>> parsed = ResponseTemplate::Parse(*found);
+  if (parsed.ok()) return parsed;
+  return InvalidArgument(
+      "tokenizer_config.json: {}; --tool-call-parser none --reasoning-parser none does without it",
+      Message(parsed.status()));
+}
+
+// The format of a flag: auto, none, or a name that the command line has checked. By itself, what
+// the chat template shows comes before what tokenizer_config.json describes.
+absl::StatusOr<const OutputFormat*> ChosenFormat(const std::string& name, ResponseField::Use use,
+                                                 std::span<const OutputFormat> formats,
+                                                 const std::string& chat_template,
+                                                 ServedModelOptions* out) {
+  const OutputFormat* format =
+      name == "auto" ? DetectFormat(formats, chat_template) : FindFormat(formats, name);
+  if (format != nullptr) {
+    if (!format->takes_suffix || out->tokenizer == nullptr) return format;
+    return Keep(WithSuffix(*format, *out->tokenizer), out);
+  }
+  const bool named = name == kResponseTemplate;
+  if (!named && name != "auto") return nullptr;
+  FM_ASSIGN_OR_RETURN(std::shared_ptr<const ResponseTemplate> response,
+                      FindResponseTemplate(out->tokenizer_config));
+  if (response == nullptr || !response->Has(use)) {
+    if (!named) return nullptr;
+    return InvalidArgument(
+        "tokenizer_config.json of this model has no response_template {}",
+        use == ResponseField::Use::kToolCalls ? "with tool_calls" : "with reasoning");
+  }
+  return Keep(DescribedFormat(std::move(response), out->tokenizer.get()), out);
+}
+
+absl::Status AddTemplates(const ServeModelOptions& options, ChatTemplates templates,
+                          ServedModelOptions* out) {
+  if (templates.standard == nullptr) return absl::OkStatus();
   out->chat_template = templates.standard->source();
   out->template_has_tools = templates.For(/*has_tools=*/true).Mentions("tools");
   const std::string& with_tools = templates.For(/*has_tools=*/true).source();
-  out->tool_format = ChosenFormat(options.tool_call_parser, ToolFormats(), with_tools, out);
+  FM_ASSIGN_OR_RETURN(out->tool_format,
+                      ChosenFormat(options.tool_call_parser, ResponseField::Use::kToolCalls,
+                                   ToolFormats(), with_tools, out));
   out->tool_calls_stay_text = options.tool_call_parser == "none";
-  out->reasoning_format =
-      ChosenFormat(options.reasoning_parser, ReasoningFormats(), out->chat_template, out);
+  FM_ASSIGN_OR_RETURN(out->reasoning_format,
+                      ChosenFormat(options.reasoning_parser, ResponseField::Use::kReasoning,
+                                   ReasoningFormats(), out->chat_template, out));
   out->style_without_tools = StyleOf(templates.For(/*has_tools=*/false));
   out->style_with_tools = StyleOf(templates.For(/*has_tools=*/true));
   const auto shared = std::make_shared<ChatTemplates>(std::move(templates));
@@ -106,6 +144,7 @@ void AddTemplates(const ServeModelOptions& options, ChatTemplates templates,
     FM_ASSIGN_OR_RETURN(ChatTemplate::Rendered rendered, shared->For(has_tools).Render(context));
     return RenderedChat{.text = std::move(rendered.text), .trusted = std::move(rendered.trusted)};
   };
+  return absl::OkStatus();
 }
 
 void AddGrammar(const Tokenizer& tokenizer, ServedModelOptions* out) {
@@ -168,7 +207,7 @@ absl::StatusOr<LoadedModel> DescribeModel(const ServeModelOptions& options,
     if (out.eos_ids.empty() && out.tokenizer->eos_id()) out.eos_ids = {*out.tokenizer->eos_id()};
     FM_ASSIGN_OR_RETURN(out.tokenizer_config, TokenizerConfigOf(directory));
     FM_ASSIGN_OR_RETURN(ChatTemplates templates, FindTemplates(options, directory, *out.tokenizer));
-    AddTemplates(options, std::move(templates), &out);
+    FM_RETURN_IF_ERROR(AddTemplates(options, std::move(templates), &out));
     AddGrammar(*out.tokenizer, &out);
   }
   if (config.has_encoder()) {

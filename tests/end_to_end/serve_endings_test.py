@@ -177,6 +177,7 @@ class EndingsTest(unittest.TestCase):
             (["--allow-gate-override", "nonsense"], "nonsense"),
             (["--chat-template", "/does/not/exist"], "/does/not/exist"),
             (["--generation-config", "/does/not/exist"], "/does/not/exist"),
+            (["--tool-call-parser", "response_template"], "has no response_template with tool_calls"),
         ):
             server = Server(*flags, ranks=2, template=False).launch()
             try:

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <optional>
 
+#include "launch/api/output/described/response_template.h"
 #include "runtime/tokenizer/tokenizer.h"
 
 namespace folkmoot {
@@ -375,8 +376,25 @@ OutputFormat WithSuffix(OutputFormat format, std::string_view suffix) {
   return format;
 }
 
+OutputFormat DescribedFormat(std::shared_ptr<const ResponseTemplate> response,
+                             const Tokenizer* tokenizer) {
+  OutputFormat format{.names = {kResponseTemplate},
+                      .signs = {},
+                      .foreign = {},
+                      .markers = {},
+                      .make_parser = MakeResponseParser};
+  for (int64_t i = 0; tokenizer != nullptr && i < tokenizer->vocab_size(); ++i) {
+    const auto id = static_cast<int32_t>(i);
+    if (!tokenizer->IsSpecial(id)) continue;
+    const std::string token(tokenizer->IdToToken(id));
+    if (response->Mentions(token)) format.markers.push_back(token);
+  }
+  format.response = std::move(response);
+  return format;
+}
+
 std::vector<std::string> FormatNames(std::span<const OutputFormat> formats) {
-  std::vector<std::string> names = {"auto", "none"};
+  std::vector<std::string> names = {"auto", "none", std::string(kResponseTemplate)};
   for (const OutputFormat& format : formats) {
     names.insert(names.end(), format.names.begin(), format.names.end());
   }

@@ -15,7 +15,11 @@
 
 namespace folkmoot {
 
+class ResponseTemplate;
 class Tokenizer;
+
+// The name of the format that a model describes itself; it is in no list.
+inline constexpr std::string_view kResponseTemplate = "response_template";
 
 struct OutputFormat {
   std::vector<std::string_view> names;    // of the flag; the first is the one that we say
@@ -32,12 +36,15 @@ struct OutputFormat {
   // WithSuffix.
   bool takes_suffix = false;
   std::string suffix = {};
+  // Of the format that a model describes itself.
+  std::shared_ptr<const ResponseTemplate> response = nullptr;
 
   std::string_view name() const { return names.front(); }
 };
 
 std::unique_ptr<OutputParser> MakeHarmonyParser(const OutputRules& rules);
 std::unique_ptr<OutputParser> MakeMuseParser(const OutputRules& rules);
+std::unique_ptr<OutputParser> MakeResponseParser(const OutputRules& rules);
 
 std::span<const OutputFormat> ToolFormats();
 std::span<const OutputFormat> ReasoningFormats();
@@ -51,7 +58,10 @@ const OutputFormat* DetectFormat(std::span<const OutputFormat> formats,
 // and letters; none, if they have none).
 OutputFormat WithSuffix(const OutputFormat& format, const Tokenizer& tokenizer);
 OutputFormat WithSuffix(OutputFormat format, std::string_view suffix);
-// "auto, none, hermes, ...": what a flag may say.
+// The format that a model describes itself, with the special tokens that it names as markers.
+OutputFormat DescribedFormat(std::shared_ptr<const ResponseTemplate> response,
+                             const Tokenizer* tokenizer);
+// "auto, none, response_template, hermes, ...": what a flag may say.
 std::vector<std::string> FormatNames(std::span<const OutputFormat> formats);
 
 }  // namespace folkmoot

@@ -73,6 +73,8 @@ struct OutputRules {
   // The prompt ends with what the template writes in front of an answer: formats that always open
   // reasoning open it there, and not where the text goes on with a message.
   bool template_begins_answer = false;
+  // What the prompt has of the answer, for formats that a model describes.
+  std::string answer_begun = {};
   std::shared_ptr<const ToolSchemas> schemas = std::make_shared<const ToolSchemas>();
 
   // False: the text is the content as it is.

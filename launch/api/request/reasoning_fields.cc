@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a prompt and a form of the output mean for the model's reasoning.
+#include "launch/api/output/described/response_template.h"
 #include "launch/api/output/formats.h"
 #include "launch/api/request/late_constraint.h"
 #include "launch/api/request/request_builder.h"
@@ -17,12 +18,17 @@ int32_t TokenOf(const ServedModel& model, std::string_view marker) {
 }  // namespace
 
 void SetReasoningStart(const RenderedChat& chat, bool begins_answer, OutputRules* rules) {
-  if (rules->reasoning == nullptr || chat.trusted.empty()) return;
+  if (!rules->active() || chat.trusted.empty()) return;
   // Only what the template wrote counts, and only at the very end.
   const auto [from, to] = chat.trusted.back();
   if (to != chat.text.size()) return;
-  rules->template_begins_answer = begins_answer;
   std::string_view tail = std::string_view(chat.text).substr(from);
+  for (const OutputFormat* format : {rules->tools, rules->reasoning}) {
+    if (format == nullptr || format->response == nullptr) continue;
+    rules->answer_begun = format->response->Begun(tail);
+  }
+  if (rules->reasoning == nullptr) return;
+  rules->template_begins_answer = begins_answer;
   while (!tail.empty() && IsJsonSpace(tail.back())) tail.remove_suffix(1);
   const auto ends_with = [&](std::string_view marker) {
     return !marker.empty() && tail.ends_with(marker);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Tools and reasoning at POST /v1/chat/completions: what is asked for, what is refused, and the
 // answers in one piece and streamed.
+#include "launch/api/output/described/response_template.h"
 #include "runtime/grammar/grammar_compiler.h"
 #include "tests/launch/api/tool_fixture.h"
 
@@ -39,6 +40,29 @@ TEST_F(ToolCalls, KeepTheIdsOfModelsThatNeedThem) {
                               "<|tool_call_argument_begin|>{}<|tool_call_end|>")["message"];
   EXPECT_EQ(message["tool_calls"][0]["id"], "functions.get_time:3");
   EXPECT_EQ(message["tool_calls"][0]["function"]["name"], "get_time");
+}
+
+TEST_F(ToolCalls, InAFormatThatTheModelDescribes) {
+  const auto response = ResponseTemplate::Parse(Json::parse(R"({
+    "start_anchor": "bot:",
+    "fields": {"content": {}, "reasoning_content": {"open": "<think>", "close": "</think>"},
+               "tool_calls": {"open_pattern": "\\s*<call>", "close": "</call>", "content": "json",
+                              "repeats": true}}})"));
+  ASSERT_TRUE(response.ok()) << response.status();
+  const auto format =
+      std::make_shared<const OutputFormat>(DescribedFormat(*response, model.tokenizer.get()));
+  model.own_formats.push_back(format);
+  model.tool_format = model.reasoning_format = format.get();
+  tail_ = "bot:<think>";
+  Attach();
+  const Json choice = Choice(
+      "", "Hm.</think>\n\nI look.\n<call>{\"name\": \"get_time\", \"arguments\": {}}</call>");
+  const Json& message = choice["message"];
+  EXPECT_EQ(message["reasoning_content"], "Hm.");
+  EXPECT_EQ(message["content"], "I look.");
+  ASSERT_EQ(message["tool_calls"].size(), 1u);
+  EXPECT_EQ(message["tool_calls"][0]["function"]["name"], "get_time");
+  EXPECT_EQ(choice["finish_reason"], "tool_calls");
 }
 
 TEST_F(ToolCalls, StreamedAreTheSame) {

@@ -98,7 +98,7 @@ HWY_INLINE IntegerSums<kRows> SumChunk(const CodeTile& tile, int64_t at, const s
   for (int64_t step = 0; step < kSteps; ++step) {
     if (fetch) {
       for (int64_t line = 0; line < kStepBytes; line += 64) {
-        hwy::Prefetch(codes + tile.fetch + step * kStepBytes + line);
+        __builtin_prefetch(codes + tile.fetch + step * kStepBytes + line, 0, 2);
       }
     }
     AddStep<Codes, kRows>(words + step * (kStepBytes / 4), x + step * 4 * Codes::kParts,
@@ -215,7 +215,7 @@ HWY_INLINE void RunCodeTileOf(int64_t rows, const CodeTile& tile) {
 template <class Codes>
 HWY_INLINE void RunCodePanel(const CodePanelShape& shape, const std::byte* panel, const CodeRows& x,
                              int64_t rows, float* sums) {
-  constexpr int64_t kNear = 8192;  // what one tile fetches ahead of itself; several, a panel
+  constexpr int64_t kNear = 4096;  // what one tile fetches ahead of itself; several, a panel
   std::memset(sums, 0, static_cast<size_t>(rows * kPanelCols) * sizeof(float));
   const int64_t tiles = (rows + kCodeTileRows - 1) / kCodeTileRows;
   for (int64_t tile = 0; tile < tiles; ++tile) {

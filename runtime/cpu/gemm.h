@@ -14,8 +14,8 @@ namespace folkmoot::cpu {
 
 // Bytes of one packed panel of `k` values (layouts in runtime/cpu/panel_kernel-inl.h).
 int64_t PanelBytes(DType dtype, int64_t k);
-// Large zeroed memory for weights; huge pages when the system grants them. Ends the process when
-// there is none, as the global new does.
+// Zeroed memory for weights, taken when it is touched, in huge pages when the system grants them.
+// Throws OutOfMemory. Any thread may call both.
 std::byte* AllocatePanels(int64_t bytes);
 void FreePanels(std::byte* data, int64_t bytes);
 

@@ -1,13 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Packing of weights into panels, once at load time (layouts: runtime/cpu/panel_kernel-inl.h).
-#include <sys/mman.h>
-
 #include <algorithm>
 #include <cstring>
 
-#include "runtime/check.h"
 #include "runtime/cpu/gemm.h"
-#include "runtime/memory.h"
 
 namespace folkmoot::cpu {
 namespace {
@@ -48,18 +44,6 @@ void PackPairs(const PanelPart& part, uint16_t* panel) {
 int64_t PanelBytes(DType dtype, int64_t k) {
   if (dtype == DType::kBF16) return (k + 1) / 2 * kPanel * 4;
   return k * kPanel * DTypeBytes(dtype);
-}
-
-std::byte* AllocatePanels(int64_t bytes) {
-  if (bytes == 0) return nullptr;
-  std::byte* data = MapPages(FaultPoint::kPanelsAllocate, bytes);
-  // Only a wish: without huge pages everything works the same.
-  if (bytes >= (int64_t{1} << 21)) (void)madvise(data, static_cast<size_t>(bytes), MADV_HUGEPAGE);
-  return data;
-}
-
-void FreePanels(std::byte* data, int64_t bytes) {
-  if (data != nullptr) (void)munmap(data, static_cast<size_t>(bytes));
 }
 
 void PackPanel(const PanelPart& part, std::byte* panel) {

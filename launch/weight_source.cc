@@ -134,7 +134,9 @@ void WeightSource::AddFields(const std::string& whose, AgreementFields& fields) 
     fields.emplace_back(whose + "model files", fmt::format("dummy, seed {}", seed_));
   }
   // The configuration of a GGUF file is among its keys, which the fingerprint of the files covers.
-  if (!gguf_) fields.emplace_back(whose + "config.json", FileHash(model_ + "/config.json"));
+  if (gguf_) return;
+  fields.emplace_back(whose + "config.json", FileHash(model_ + "/config.json"));
+  fields.emplace_back(whose + "hf_quant_config.json", FileHash(model_ + "/hf_quant_config.json"));
 }
 
 }  // namespace folkmoot

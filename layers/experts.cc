@@ -1,15 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "layers/experts.h"
 
+#include <utility>
+
 namespace folkmoot {
 namespace {
 
-// [E, 2I, H] and [E, H, I]. One of them may be square, and look the same transposed, but not both.
-bool ArePackedRows(const ExpertNames& names, const WeightLoader& loader) {
-  const std::vector<int64_t> gate_up = loader.Shape(names.packed_gate_up);
-  const std::vector<int64_t> down = loader.Shape(names.packed_down);
-  return gate_up.size() == 3 && down.size() == 3 && gate_up[1] == 2 * down[2] &&
-         gate_up[2] == down[1];
+// [E, 2I, H] and [E, H, I], or where `transposed` [E, H, 2I] and [E, I, H]. One of them may be
+// square, and look the same transposed, but not both.
+bool ArePacked(const ExpertNames& names, const WeightLoader& loader, bool transposed) {
+  std::vector<int64_t> gate_up = loader.Shape(names.packed_gate_up);
+  std::vector<int64_t> down = loader.Shape(names.packed_down);
+  if (gate_up.size() != 3 || down.size() != 3) return false;
+  if (transposed) std::swap(gate_up[1], gate_up[2]);
+  if (transposed) std::swap(down[1], down[2]);
+  return gate_up[1] == 2 * down[2] && gate_up[2] == down[1];
 }
 
 }  // namespace
@@ -18,7 +23,9 @@ ExpertLayout LayoutOf(const ExpertNames& names, const WeightLoader& loader) {
   if (!loader.Has(names.packed_gate_up)) return ExpertLayout::kOneByOne;
   // Where it makes a difference, which is for what may be transposed.
   const std::string& asked = names.gate_up_transposed ? names.packed_gate_up : names.packed_down;
-  const bool rows = loader.Coded(asked) || (names.either_way && ArePackedRows(names, loader));
+  // Codes are rows, but for FP8 in the place of plain weights (Llama 4 by ModelOpt).
+  const bool coded = loader.Coded(asked) && !ArePacked(names, loader, true);
+  const bool rows = coded || (names.either_way && ArePacked(names, loader, false));
   return rows ? ExpertLayout::kPackedRows : ExpertLayout::kPacked;
 }
 

@@ -3,7 +3,7 @@
 
     python tools/make_quant_goldens.py --out tests/data/quant [--only models/qwen3_moe-gptq]
 
-Needs torch, transformers >= 5 and compressed-tensors. The README beside the data describes it.
+Needs torch, transformers >= 5.24, compressed-tensors and nvidia-modelopt. The README beside the data describes it.
 """
 
 import argparse
@@ -20,7 +20,10 @@ import make_goldens
 from goldens import checkpoint
 from goldens.families import FAMILIES
 from goldens.quantized import Awq, DeepseekV4, Fp8, Gptq, Mxfp4, Mxfp8, compressed
-from goldens.variant import Variant
+from goldens.quantized_nvfp4 import (
+    InklingLoop, ModelOpt, ModelOptInkling, ModelOptLlama4, ModelOptMixed)
+from goldens.variant import BASE, Variant
+from goldens.variants_inkling2 import SMALL, VISION
 
 
 def ints(bits, strategy, symmetric=True, group=None, kind="pack-quantized", **more):
@@ -67,6 +70,19 @@ MATRICES = {
     "mxfp8": (Mxfp8(), [(24, 128), (41, 96)]),
     "mxfp8-qscale": (Mxfp8("qscale_weight"), [(24, 64)]),
     "fp4-experts": (DeepseekV4(fp4=True), [(24, 128), (40, 96)]),
+    "modelopt-nvfp4": (ModelOpt("NVFP4"), [(24, 128), (41, 80)]),
+    "modelopt-fp8": (ModelOpt("FP8"), [(24, 100)]),
+    "modelopt-fp8-rows": (ModelOpt("FP8_PER_CHANNEL_PER_TOKEN"), [(24, 100)]),
+    "modelopt-fp8-blocks": (ModelOpt("FP8_PB_WO"), [(130, 256), (12, 192)]),
+    "modelopt-mxfp8": (ModelOpt("MXFP8"), [(24, 128)]),
+}
+PACKED = {  # and whether rows of gate and up take turns
+    "mxfp4-packed": (Mxfp4(), True),
+    "mxfp8-packed": (Mxfp8("scale"), True),
+    "modelopt-nvfp4-packed": (ModelOptInkling(), True),
+    "modelopt-fp8-packed": (ModelOptLlama4(), False),
+    "inkling2-nvfp4": (InklingLoop(), True),
+    "inkling2-mxfp8": (InklingLoop(fp4=False), True),
 }
 
 
@@ -93,27 +109,36 @@ def write_matrices(name, out):
     write_case(out / name, scheme.config(), matrices, tensors)
 
 
+def name_of(tensor_name, part):
+    """Where a part of the codes of a weight stands."""
+    if part == "weight":
+        return tensor_name
+    if tensor_name.endswith(".weight"):
+        return f"{tensor_name.removesuffix('.weight')}.{part}"
+    return tensor_name + part if part[:1] in ("", ".", "_") else f"{tensor_name}_{part}"
+
+
 def write_packed(name, out):
-    """Experts in one tensor each: rows of gate and up in turn, of FP8 one after the other."""
+    """Experts in one tensor each: rows of gate and up in turn, or one after the other."""
     generator = torch.Generator().manual_seed(make_goldens.FIRST_SEED)
     experts, rows, k = 3, 32, 128
     weight = torch.randn(experts, rows, k, generator=generator)
     if name != "fp8-packed":
-        scheme = Mxfp4() if name == "mxfp4-packed" else Mxfp8("scale")
+        scheme, turns = PACKED[name]
         parts, numbers = scheme.quantize(weight)
-        tensors = {"m.gate_up_proj" + ("" if part == "weight" else f"_{part}"): tensor
-                   for part, tensor in parts.items()}
-        halves = [{"first_row": 0, "row_step": 2}, {"first_row": 1, "row_step": 2}]
-        read = [numbers[:, 0::2], numbers[:, 1::2]]
+        tensors = {name_of("m.gate_up_proj", part): tensor for part, tensor in parts.items()}
     else:
-        scheme = Fp8((16, 64))
+        scheme, turns = Fp8((16, 64)), False
         parts = [scheme.quantize(expert) for expert in weight]
         numbers = torch.stack([number for _, number in parts])
         tensors = {"m.gate_up_proj": torch.stack([part["weight"] for part, _ in parts]),
                    "m.gate_up_proj_scale_inv":
                        torch.stack([part["weight_scale_inv"] for part, _ in parts])}
-        halves = [{"first_row": 0}, {"first_row": rows // 2}]
-        read = [numbers[:, :rows // 2], numbers[:, rows // 2:]]
+    halves = [{"first_row": 0}, {"first_row": rows // 2}]
+    read = [numbers[:, :rows // 2], numbers[:, rows // 2:]]
+    if turns:
+        halves = [{"first_row": 0, "row_step": 2}, {"first_row": 1, "row_step": 2}]
+        read = [numbers[:, 0::2], numbers[:, 1::2]]
     check_close(numbers, weight, name)
     matrices = []
     for half, values in zip(halves, read):
@@ -155,6 +180,15 @@ _DEEPSEEK_V4 = _SIZES | _INDEX | {
     "qk_rope_head_dim": 16, "num_hash_layers": 1, "compress_rate_csa": 3, "compress_rate_hca": 5,
     "layer_types": ["compressed_sparse_attention", "heavily_compressed_attention"],
 }
+_LLAMA4 = _SIZES | {
+    "head_dim": 16, "intermediate_size": 32, "intermediate_size_mlp": 96, "num_local_experts": 4,
+    "num_experts_per_tok": 1, "interleave_moe_layer_step": 2, "pad_token_id": None}
+_INKLING2_LOOP = {
+    "text_config": BASE | SMALL | {
+        "num_hidden_layers": 4, "n_layers_per_attn_res_block": 1, "moe_intermediate_size": 32,
+        "loop_config": {"core_start": 1, "core_end": 3, "num_passes": 2, "gate_rank": 6},
+        "layer_types": ["hybrid_sliding", "hybrid_sliding", "hybrid", "hybrid_sliding"]},
+    "vision_config": VISION, "image_token_id": 95, "eos_token_id": None}
 _MIXTRAL = _SIZES | {"intermediate_size": 96, "num_local_experts": 4, "num_experts_per_tok": 2}
 
 MODELS = {
@@ -172,6 +206,11 @@ MODELS = {
                         _DEEPSEEK_V4 | {"expert_dtype": "fp4", "n_routed_experts": 4}, "BF16",
                         DeepseekV4(fp4=True)),
     "mixtral-awq": ("mixtral", _MIXTRAL, "F16", Awq(32)),
+    "qwen3_moe-modelopt-nvfp4": ("qwen3_moe", _QWEN3, "BF16",
+                                 ModelOpt("NVFP4", beside="hf_quant_config.json")),
+    "deepseek_v3-modelopt-mixed": ("deepseek_v3", _DEEPSEEK, "BF16", ModelOptMixed()),
+    "llama4-modelopt-fp8": ("llama4_text", _LLAMA4, "BF16", ModelOptLlama4()),
+    "inkling2_loop-nvfp4": ("inkling2_loop", _INKLING2_LOOP, "BF16", InklingLoop()),
 }
 
 
@@ -216,22 +255,31 @@ def write_model(name, out):
     variant = Variant(name, model_type, f"{name}: codes on disk", sizes, prompts=(1, 7, 24))
     random_weights = checkpoint.random_weights
     released = FAMILIES[model_type].released
-    files = {}
+    holds = getattr(scheme, "holds", is_quantised)
+    files, read = {}, {}
+
+    def on_disk(tensor):
+        codes = not tensor.is_floating_point() or tensor.element_size() == 1
+        return tensor if codes else tensor.to(checkpoint.TORCH_DTYPES[dtype])
 
     def quantised_weights(state_dict, config, seed):
         drawn = random_weights(state_dict, config, seed)
         files.clear()
+        if hasattr(scheme, "weights"):
+            numbers, stored = scheme.weights(drawn, released, config)
+            files.update({name: tensor if name.endswith("_amax") else on_disk(tensor)
+                          for name, tensor in stored.items()})
+            read.update(numbers)
+            return numbers
         numbers = {}
         for tensor_name, tensor in released(drawn, config).items():
-            if not is_quantised(tensor_name):
+            if not holds(tensor_name):
                 numbers[tensor_name] = tensor
-                floats = tensor.is_floating_point()
-                files[tensor_name] = tensor.to(checkpoint.TORCH_DTYPES[dtype]) if floats else tensor
+                files[tensor_name] = on_disk(tensor)
                 continue
             own = scheme.of(tensor_name) if hasattr(scheme, "of") else scheme
             parts, numbers[tensor_name] = own.quantize(tensor.contiguous())
-            module = tensor_name.removesuffix(".weight")
-            files.update({f"{module}.{part}": value for part, value in parts.items()})
+            files.update({name_of(tensor_name, part): value for part, value in parts.items()})
         return packed_from(numbers, drawn, model_type, config)
 
     checkpoint.random_weights = quantised_weights
@@ -245,10 +293,17 @@ def write_model(name, out):
     directory.mkdir()
     stay = ["lm_head"] + [f"model.layers.{i}.mlp.{name}" for i in range(2)
                           for name in ("gate", "shared_expert_gate")]
-    config = checkpoint.config_of(variant) | {"quantization_config": scheme.config(stay)}
+    config = checkpoint.config_of(variant)
+    quantization = scheme.config(stay)
+    if getattr(scheme, "beside", None):
+        (directory / scheme.beside).write_text(json.dumps(quantization, indent=1) + "\n")
+    elif quantization:
+        config |= {"quantization_config": quantization}
     (directory / "config.json").write_text(json.dumps(config, indent=1) + "\n")
     save_file({name: tensor.contiguous() for name, tensor in files.items()},
               directory / "model.safetensors", {"format": "pt"})
+    if not quantization:  # Transformers reads the codes themselves
+        make_goldens.check_layout(directory, variant, read)
     make_goldens.write_golden(golden, directory / "golden.json")
 
 
@@ -264,7 +319,7 @@ def main():
           f"{compressed_tensors.__version__}")
     work = [("matrices", name, write_matrices) for name in MATRICES]
     work += [("matrices", name, write_packed)
-             for name in ("mxfp4-packed", "mxfp8-packed", "fp8-packed")]
+             for name in (*PACKED, "fp8-packed")]
     work += [("models", name, write_model) for name in MODELS]
     for kind, name, write in work:
         if arguments.only in (None, f"{kind}/{name}"):

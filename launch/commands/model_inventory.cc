@@ -41,7 +41,8 @@ std::vector<std::string> PartsOf(const ModelConfig& config, const Checkpoint& ch
 }
 
 // Tensors that are in some checkpoints and change nothing: frequencies are recomputed, a tied head
-// is the embedding, keys and values of layers that read those of others, and Family::unused.
+// is the embedding, keys and values of layers that read those of others, scales of a cache in FP8,
+// and Family::unused.
 class Unused {
  public:
   explicit Unused(const ModelConfig& config)
@@ -63,13 +64,18 @@ class Unused {
     }
   }
   bool operator()(std::string_view name) const {
-    return name.ends_with(".rotary_emb.inv_freq") || name == tied_head_ ||
+    return name.ends_with(".rotary_emb.inv_freq") || name == tied_head_ || IsOfCache(name) ||
            (family_.also_unused != nullptr && family_.also_unused(config_, name)) ||
            std::any_of(prefixes_.begin(), prefixes_.end(),
                        [name](const std::string& prefix) { return name.starts_with(prefix); });
   }
 
  private:
+  bool IsOfCache(std::string_view name) const {
+    return config_.weight_format != nullptr &&
+           (name.ends_with(".k_scale") || name.ends_with(".v_scale"));
+  }
+
   static constexpr size_t kBehind = 4;  // layers behind the last that files have at most
   const ModelConfig& config_;
   const Family& family_;

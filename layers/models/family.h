@@ -4,6 +4,7 @@
 // FOLKMOOT_FAMILIES.
 #pragma once
 
+#include <memory>
 #include <span>
 #include <string>
 
@@ -43,6 +44,8 @@ struct Family {
   std::span<const std::string_view> unused = {};
   // The same of names that no beginning tells. Null: none.
   bool (*also_unused)(const ModelConfig& config, std::string_view name) = nullptr;
+  // How weights are stored where config.json does not say. Null: as plain weights.
+  std::shared_ptr<const WeightFormat> (*find_format)(const Checkpoint& checkpoint) = nullptr;
 };
 
 #define FOLKMOOT_FAMILIES(F) \

@@ -255,13 +255,19 @@ constexpr Family FamilyOf(const ConfigFamily& config, std::span<const OtherNames
           .also_unused = IsOfMessages};
 }
 
+constexpr Family LoopFamilyOf(const ConfigFamily& config, std::span<const OtherNames> other) {
+  Family family = FamilyOf(config, other);
+  family.find_format = FindInklingExperts;
+  return family;
+}
+
 }  // namespace
 
 const Family kInkling2Text = FamilyOf(kText, kOtherText);
 const Family kInkling2 =
     FamilyOf(Multimodal(kText, "Inkling2ForConditionalGeneration", "inkling2"), kOther);
-const Family kInkling2LoopText = FamilyOf(LoopConfigFamily(), kOtherText);
-const Family kInkling2Loop = FamilyOf(
+const Family kInkling2LoopText = LoopFamilyOf(LoopConfigFamily(), kOtherText);
+const Family kInkling2Loop = LoopFamilyOf(
     Multimodal(LoopConfigFamily(), "Inkling2LoopForConditionalGeneration", "inkling2_loop"),
     kOther);
 

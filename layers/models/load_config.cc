@@ -6,9 +6,12 @@
 
 #include "layers/models/encoder_parts.h"
 #include "layers/models/family.h"
+#include "runtime/checkpoint/checkpoint.h"
 #include "runtime/checkpoint/gguf_model.h"
 #include "runtime/file.h"
 #include "runtime/model_config_gguf.h"
+#include "runtime/model_config_json.h"
+#include "runtime/quant/weight_format.h"
 
 namespace folkmoot {
 namespace {
@@ -23,6 +26,26 @@ absl::StatusOr<std::string> ReadConfig(const std::string& path) {
     return InvalidArgument("{}: {} bytes is over the limit of {}", path, size, kMaxFileBytes);
   }
   return ReadFile(path, FaultPoint::kConfigRead);
+}
+
+// Where config.json does not say how weights are stored, a file beside it or the tensors may.
+absl::Status FindWeightFormat(const std::filesystem::path& base, ModelConfig& config) {
+  if (config.weight_format != nullptr) return absl::OkStatus();
+  const std::string path = (base / "hf_quant_config.json").string();
+  std::error_code ignored;
+  if (std::filesystem::exists(path, ignored)) {
+    FM_ASSIGN_OR_RETURN(const std::string text, ReadConfig(path));
+    FM_ASSIGN_OR_RETURN(const nlohmann::json file, ParseConfigJson(text, path));
+    FM_ASSIGN_OR_RETURN(config.weight_format,
+                        MakeModelOptFormat(file, fmt::format("{}: key '", path)));
+    return absl::OkStatus();
+  }
+  const auto find = FindFamily(config.architecture)->find_format;
+  if (find == nullptr) return absl::OkStatus();
+  // Whoever reads the weights says what is wrong with them.
+  const auto checkpoint = Checkpoint::Open(base.string());
+  if (checkpoint.ok()) config.weight_format = find(**checkpoint);
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -50,6 +73,7 @@ absl::StatusOr<ModelConfig> LoadModelConfig(const std::string& model) {
   const std::string path = (base / "config.json").string();
   FM_ASSIGN_OR_RETURN(const std::string text, ReadConfig(path));
   FM_ASSIGN_OR_RETURN(ModelConfig config, ParseModelConfig(text, path));
+  FM_RETURN_IF_ERROR(FindWeightFormat(base, config));
   const std::string generation_path = (base / "generation_config.json").string();
   if (std::filesystem::exists(generation_path, ignored)) {
     FM_ASSIGN_OR_RETURN(const std::string generation, ReadConfig(generation_path));

@@ -11,10 +11,11 @@
 
 namespace folkmoot {
 
-// Reads MODEL/config.json. The eos ids of MODEL/generation_config.json, where it names any, go
-// before those of config.json, as in Transformers' generate(). A MODEL may stand for a GGUF file
-// (FindGguf).
-// Errors name the file, the key, its value and what would be accepted.
+// Reads MODEL/config.json; how weights are stored where it does not say:
+// MODEL/hf_quant_config.json, or the names of the tensors. The eos ids of
+// MODEL/generation_config.json, where it names any, go before those of config.json, as in
+// Transformers' generate(). A MODEL may stand for a GGUF file (FindGguf). Errors name the file, the
+// key, its value and what would be accepted.
 absl::StatusOr<ModelConfig> LoadModelConfig(const std::string& model);
 absl::StatusOr<ModelConfig> ParseModelConfig(std::string_view json,
                                              std::string_view name_for_errors);

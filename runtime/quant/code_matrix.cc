@@ -28,6 +28,9 @@ class RowSlice : public CodeMatrix {
   void ReadRow(int64_t row, const CodeRow& out) const override {
     matrix_->ReadRow(first_ + row, out);
   }
+  void ReadNumbers(int64_t row, const CodeRow& scratch, std::span<float> out) const override {
+    matrix_->ReadNumbers(first_ + row, scratch, out);
+  }
   Storage storage() const override { return matrix_->storage(); }
 
  private:
@@ -69,16 +72,19 @@ double BytesPerWeight(const CodeSpec& spec) {
          scale_bytes / static_cast<double>(spec.group);
 }
 
+void CodeMatrix::ReadNumbers(int64_t row, const CodeRow& scratch, std::span<float> out) const {
+  ReadRow(row, scratch);
+  const auto group = static_cast<size_t>(spec_.group);
+  for (size_t i = 0; i < out.size(); ++i) {
+    const float offset = spec_.offsets ? scratch.offsets[i / group] : 0.0f;
+    out[i] = std::fma(scratch.scales[i / group], CodeNumber(spec_.type, scratch.codes[i]), offset);
+  }
+}
+
 void DequantizeRow(const CodeMatrix& matrix, int64_t row, const CodeRow& scratch,
                    std::span<float> out) {
   FM_CHECK(static_cast<int64_t>(out.size()) == matrix.k());
-  matrix.ReadRow(row, scratch);
-  const CodeSpec& spec = matrix.spec();
-  const auto group = static_cast<size_t>(spec.group);
-  for (size_t i = 0; i < out.size(); ++i) {
-    const float offset = spec.offsets ? scratch.offsets[i / group] : 0.0f;
-    out[i] = std::fma(scratch.scales[i / group], CodeNumber(spec.type, scratch.codes[i]), offset);
-  }
+  matrix.ReadNumbers(row, scratch, out);
 }
 
 CodeRowBuffer::CodeRowBuffer(const CodeMatrix& matrix)

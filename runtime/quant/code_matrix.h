@@ -5,7 +5,8 @@
 //   scale(r, i / group) * Number(code(r, i)) + offset(r, i / group)
 //
 // in float32 (one fused multiply-add). Kernels take the codes as they are; no file format is known
-// outside runtime/quant/.
+// outside runtime/quant/. ReadNumbers may round in another order, where others that read the format
+// do: then it differs from this by the rounding of a scale.
 #pragma once
 
 #include <cstddef>
@@ -60,6 +61,8 @@ class CodeMatrix {
   int64_t groups() const { return (k_ + spec_.group - 1) / spec_.group; }
 
   virtual void ReadRow(int64_t row, const CodeRow& out) const = 0;
+  // Row `row` as numbers, out [k], by way of `scratch`.
+  virtual void ReadNumbers(int64_t row, const CodeRow& scratch, std::span<float> out) const;
   // The bytes of the file that hold it, for progress and for memory that may be given back. `rows`
   // of them lie there, which may be more than its own. None: it is in no file.
   struct Storage {
@@ -89,7 +92,7 @@ class CodeRowBuffer {
   std::vector<float> offsets_;
 };
 
-// Row `row` as numbers, out [k], by way of `scratch`.
+// The same with its sizes checked.
 void DequantizeRow(const CodeMatrix& matrix, int64_t row, const CodeRow& scratch,
                    std::span<float> out);
 

@@ -23,7 +23,24 @@ class RowCodeMatrix final : public CodeMatrix {
   explicit RowCodeMatrix(const RowCodes& rows)
       : CodeMatrix(rows.n, rows.k, rows.spec), rows_(rows) {}
 
-  void ReadRow(int64_t row, const CodeRow& out) const override {
+  void ReadRow(int64_t row, const CodeRow& out) const override { Read(row, rows_.factor, out); }
+
+  void ReadNumbers(int64_t row, const CodeRow& scratch, std::span<float> out) const override {
+    if (rows_.factor == 1.0f) return CodeMatrix::ReadNumbers(row, scratch, out);
+    Read(row, 1.0f, scratch);
+    const auto group = static_cast<size_t>(spec().group);
+    for (size_t i = 0; i < out.size(); ++i) {
+      const float number = scratch.scales[i / group] * CodeNumber(spec().type, scratch.codes[i]);
+      out[i] = number * rows_.factor;
+    }
+  }
+
+  Storage storage() const override {
+    return {rows_.storage, std::ssize(rows_.storage) / rows_.row_bytes};
+  }
+
+ private:
+  void Read(int64_t row, float factor, const CodeRow& out) const {
     const int64_t stored = row * rows_.row_step;
     const auto* bytes = reinterpret_cast<const uint8_t*>(rows_.codes + stored * rows_.row_bytes);
     const auto count = static_cast<size_t>(k());
@@ -34,7 +51,7 @@ class RowCodeMatrix final : public CodeMatrix {
     }
     const int64_t at = rows_.first_row + stored;
     for (int64_t g = 0; g < groups(); ++g) {
-      const float scale = rows_.scales.Get(at, g);
+      const float scale = rows_.scales.Get(at, g) * factor;
       out.scales[static_cast<size_t>(g)] = scale;
       if (!rows_.zeros) continue;
       const int32_t zero = rows_.zeros->Get(at, g) + rows_.zero_bias;
@@ -42,11 +59,6 @@ class RowCodeMatrix final : public CodeMatrix {
     }
   }
 
-  Storage storage() const override {
-    return {rows_.storage, std::ssize(rows_.storage) / rows_.row_bytes};
-  }
-
- private:
   RowCodes rows_;
 };
 
@@ -130,9 +142,9 @@ float ScaleView::Get(int64_t row, int64_t group) const {
     return std::bit_cast<float>(exponent == 0 ? 0x00400000u : uint32_t{exponent} << 23);
   }
   if (tensor->dtype == DType::kF8E4M3) {
-    return CodeNumber(CodeType::kFp8, static_cast<uint8_t>(tensor->data[at])) / divisor;
+    return CodeNumber(CodeType::kFp8, static_cast<uint8_t>(tensor->data[at])) / divisor * factor;
   }
-  return LoadElement(tensor->data, tensor->dtype, at) / divisor;
+  return LoadElement(tensor->data, tensor->dtype, at) / divisor * factor;
 }
 
 absl::Status CheckScales(const CodeTensors& tensors, const std::string& name,
@@ -158,17 +170,20 @@ absl::StatusOr<int64_t> FindScales(const CodeTensors& tensors, const std::string
   int64_t group = ref.k;
   absl::StatusOr<const TensorInfo*> found;
   if (blocks.rows == 0) {
-    found = slices > 0 ? tensors.Get(name, kScaleTypes, {{slices}, {slices, 1}, {slices, 1, 1}})
-                       : tensors.Get(name, kScaleTypes, {{1}, {}, {1, 1}});
-    scales->first = ref.slice;
+    found = slices > 0
+                ? tensors.Get(name, kScaleTypes, {{slices}, {slices, 1}, {slices, 1, 1}, {}, {1}})
+                : tensors.Get(name, kScaleTypes, {{1}, {}, {1, 1}});
+    const bool one = found.ok() && (*found)->bytes == DTypeBytes((*found)->dtype);
+    scales->first = one ? 0 : ref.slice;
   } else if (blocks.columns == 0) {
     found = tensors.Get(name, kScaleTypes, {{rows, 1}, {rows}});
     scales->row_stride = 1;
   } else {
     const int64_t down = (rows + blocks.rows - 1) / blocks.rows;
     const int64_t across = (ref.k + blocks.columns - 1) / blocks.columns;
-    found = tensors.Get(name, blocks.bytes ? kScaleOrByteTypes : kScaleTypes,
-                        {slices > 0 ? Shape{slices, down, across} : Shape{down, across}});
+    const auto types = blocks.bytes ? kScaleOrByteTypes : kScaleTypes;
+    found = slices > 0 ? tensors.Get(name, types, {{slices, down, across}})
+                       : tensors.Get(name, types, {{down, across}, {down, 1, across, 1}});
     // Where the last block is not whole, smaller groups that divide the rows repeat its scales.
     if (across > 1) group = std::gcd(blocks.columns, ref.k);
     scales->first = ref.slice * down * across;
@@ -182,6 +197,17 @@ absl::StatusOr<int64_t> FindScales(const CodeTensors& tensors, const std::string
   scales->tensor = *found;
   FM_RETURN_IF_ERROR(CheckScales(tensors, name, *scales, rows, ref.k / group));
   return group;
+}
+
+absl::StatusOr<float> ScaleFactor(const CodeTensors& tensors, const std::string& name,
+                                  std::initializer_list<Shape> shapes, int64_t at) {
+  FM_ASSIGN_OR_RETURN(const TensorInfo* info,
+                      tensors.Get(name, {DType::kF32, DType::kBF16, DType::kF16}, shapes));
+  const bool one = info->bytes == DTypeBytes(info->dtype);
+  const float factor = LoadElement(info->data, info->dtype, one ? 0 : at);
+  if (factor >= 0 && std::isfinite(factor)) return factor;
+  return DataLoss("{} is {}; it must be a finite number that is not below 0", tensors.Where(name),
+                  factor);
 }
 
 int32_t ZeroView::Get(int64_t row, int64_t group) const {

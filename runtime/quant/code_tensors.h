@@ -56,6 +56,7 @@ absl::Status CheckGroupOrder(const CodeTensors& tensors, const std::string& name
 struct ScaleView {
   const TensorInfo* tensor = nullptr;
   float divisor = 1.0f;  // of all of them
+  float factor = 1.0f;   // of what that gives
   int64_t first = 0;
   int64_t row_block = 1;
   int64_t row_stride = 0;
@@ -76,7 +77,8 @@ struct ScaleBlocks {
   bool bytes = false;   // U8 are exponents, too, as F8_E8M0
 };
 // Finds and checks the scales `name` of `ref`, floats or powers of two, one per block. Returns how
-// many weights of a row share one.
+// many weights of a row share one. Slices may have one scale for all of them; blocks may be stored
+// [down, 1, across, 1].
 absl::StatusOr<int64_t> FindScales(const CodeTensors& tensors, const std::string& name,
                                    const TensorRef& ref, const ScaleBlocks& blocks,
                                    ScaleView* scales);
@@ -106,11 +108,18 @@ struct RowCodes {
   int64_t row_step = 1;
   uint8_t flip = 0;  // bytes are xored with it
   ScaleView scales;
+  // Of all weights. In numbers it comes last, after the product of scale and number is rounded;
+  // kernels get it as a part of the scales.
+  float factor = 1.0f;
   std::optional<ZeroView> zeros;  // offset = -scale * (zero + zero_bias)
   int32_t zero_bias = 0;
   std::span<const std::byte> storage;  // the rows that are stored together
 };
 std::unique_ptr<CodeMatrix> MakeRowCodes(const RowCodes& rows);
+
+// The one number of the tensor `name`, a factor of all scales: finite, and not below zero.
+absl::StatusOr<float> ScaleFactor(const CodeTensors& tensors, const std::string& name,
+                                  std::initializer_list<Shape> shapes, int64_t at = 0);
 
 // The bytes of a tensor, or of one of its slices.
 std::span<const std::byte> BytesOf(const TensorInfo& tensor, int64_t slices = 0, int64_t slice = 0);

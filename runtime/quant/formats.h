@@ -18,6 +18,8 @@ absl::StatusOr<WeightFormatPtr> MakeAwq(const ConfigReader& keys);
 absl::StatusOr<WeightFormatPtr> MakeCompressedTensors(const ConfigReader& keys);
 absl::StatusOr<WeightFormatPtr> MakeFp8Block(const ConfigReader& keys);
 absl::StatusOr<WeightFormatPtr> MakeGptq(const ConfigReader& keys);
+// Null: no weights are quantised.
+absl::StatusOr<WeightFormatPtr> MakeModelOpt(const ConfigReader& keys);
 absl::StatusOr<WeightFormatPtr> MakeMxfp4(const ConfigReader& keys);
 absl::StatusOr<WeightFormatPtr> MakeMxfp8(const ConfigReader& keys);
 

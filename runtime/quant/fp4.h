@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// FP4 codes with scales of groups, as two formats store them. Internal to runtime/quant/.
+// FP4 codes with scales of groups, as several formats store them. Internal to runtime/quant/.
 #pragma once
 
 #include <memory>
@@ -17,10 +17,12 @@ struct Fp4Parts {
   DType code_type = DType::kU8;
   std::string scales;  // [n, k / group]
   DType scale_type = DType::kU8;
-  float divisor = 1.0f;  // of all scales
+  float divisor = 1.0f;      // of all scales
+  float factor = 1.0f;       // ScaleView::factor
+  float last_factor = 1.0f;  // RowCodes::factor
 };
 
-// `ref` without slices; `group` as for CodeTensors::Group.
+// Of a tensor in slices, [E, slice_rows, ..]; `group` as for CodeTensors::Group.
 absl::StatusOr<std::unique_ptr<CodeMatrix>> OpenFp4(const CodeTensors& tensors,
                                                     const TensorRef& ref, const Fp4Parts& parts,
                                                     int64_t group);

@@ -39,8 +39,16 @@ class WeightFormat {
                                                            const TensorRef& ref) const = 0;
 };
 
-// `where` stands before keys in errors: "config.json: key 'quantization_config.".
+// `where` stands before keys in errors: "config.json: key 'quantization_config.". Null: it says
+// that no weights are quantised.
 absl::StatusOr<std::shared_ptr<const WeightFormat>> MakeWeightFormat(const nlohmann::json& config,
                                                                      std::string_view where);
+// The same of a hf_quant_config.json, which ModelOpt before 0.31 wrote beside a config.json without
+// quantization_config.
+absl::StatusOr<std::shared_ptr<const WeightFormat>> MakeModelOptFormat(const nlohmann::json& file,
+                                                                       std::string_view where);
+// How a checkpoint of Inkling 2's looped form stores its experts, which only the names of its
+// tensors tell. Null: as plain weights.
+std::shared_ptr<const WeightFormat> FindInklingExperts(const Checkpoint& checkpoint);
 
 }  // namespace folkmoot

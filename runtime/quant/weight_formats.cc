@@ -15,10 +15,11 @@ struct Entry {
   absl::StatusOr<WeightFormatPtr> (*make)(const ConfigReader&);
 };
 
-constexpr std::array<Entry, 6> kFormats = {{{"awq", MakeAwq},
+constexpr std::array<Entry, 7> kFormats = {{{"awq", MakeAwq},
                                             {"compressed-tensors", MakeCompressedTensors},
                                             {"fp8", MakeFp8Block},
                                             {"gptq", MakeGptq},
+                                            {"modelopt", MakeModelOpt},
                                             {"mxfp4", MakeMxfp4},
                                             {"mxfp8", MakeMxfp8}}};
 

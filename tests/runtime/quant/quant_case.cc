@@ -77,14 +77,18 @@ QuantCase::QuantCase(const std::string& name) {
 QuantCase::~QuantCase() { std::filesystem::remove_all(directory_); }
 
 absl::StatusOr<std::shared_ptr<const WeightFormat>> QuantCase::Format() const {
+  if (config.is_null()) return FindInklingExperts(*checkpoint_);
+  if (!config.contains("quant_method") && config.contains("producer")) {
+    return MakeModelOptFormat(config, "hf_quant_config.json: key '");
+  }
   return MakeWeightFormat(config, "config.json: key 'quantization_config.");
 }
 
 absl::StatusOr<std::unique_ptr<CodeMatrix>> QuantCase::Open(size_t matrix) {
   std::filesystem::create_directories(directory_);
   std::ofstream(directory_ + "/model.safetensors", std::ios::binary) << FileOf(tensors);
-  FM_ASSIGN_OR_RETURN(const auto format, Format());
   FM_ASSIGN_OR_RETURN(checkpoint_, Checkpoint::Open(directory_));
+  FM_ASSIGN_OR_RETURN(const auto format, Format());
   EXPECT_FALSE(format->Parts(*checkpoint_, refs[matrix].name).empty());
   return format->Open(*checkpoint_, refs[matrix]);
 }

@@ -91,6 +91,11 @@ TEST(QuantSpec, CodesStayAsTheyAre) {
             (CodeSpec{.type = CodeType::kInt8, .group = 32, .offsets = true}));
   EXPECT_EQ(spec("fp8-block"), (CodeSpec{.type = CodeType::kFp8, .group = 128}));
   EXPECT_EQ(spec("mxfp8"), (CodeSpec{.type = CodeType::kFp8, .group = 32}));
+  const CodeSpec nvfp4 = {.type = CodeType::kFp4, .group = 16};
+  EXPECT_EQ(spec("modelopt-nvfp4"), nvfp4);
+  EXPECT_EQ(spec("modelopt-nvfp4-packed"), nvfp4);
+  EXPECT_EQ(spec("modelopt-fp8-blocks"), (CodeSpec{.type = CodeType::kFp8, .group = 128}));
+  EXPECT_EQ(spec("inkling2-nvfp4"), nvfp4);
   EXPECT_EQ(spec("mxfp4-packed"), (CodeSpec{.type = CodeType::kFp4, .group = 32}));
   EXPECT_EQ(spec("mxfp8-packed"), (CodeSpec{.type = CodeType::kFp8, .group = 32}));
 }

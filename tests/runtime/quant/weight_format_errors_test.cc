@@ -1,53 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 // What is wrong with a quantised file is refused by the name of the tensor or key, and with what to
 // do about it.
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
-
 #include <cmath>
-#include <cstring>
-#include <functional>
 
-#include "tests/runtime/quant/quant_case.h"
+#include "tests/runtime/quant/damage.h"
 
 namespace folkmoot {
 namespace {
 
-using ::testing::HasSubstr;
-
-struct Damage {
-  const char* name;
-  const char* from;
-  std::function<void(QuantCase&)> damage;
-  std::vector<std::string> says;
-};
-
-void PrintTo(const Damage& damage, std::ostream* out) { *out << damage.name; }
-
 class DamagedQuant : public testing::TestWithParam<Damage> {};
 
-TEST_P(DamagedQuant, IsRefusedByName) {
-  QuantCase test(GetParam().from);
-  ASSERT_TRUE(test.Open().ok());
-  GetParam().damage(test);
-  const auto codes = test.Open();
-  ASSERT_FALSE(codes.ok());
-  for (const std::string& part : GetParam().says) {
-    EXPECT_THAT(std::string(Message(codes.status())), HasSubstr(part));
-  }
-}
-
-template <typename T>
-void Set(QuantCase& test, const std::string& name, size_t index, T value) {
-  std::memcpy(test.tensors.at(name).bytes.data() + index * sizeof(T), &value, sizeof value);
-}
-
-void Remove(QuantCase& test, const std::string& name) { ASSERT_EQ(test.tensors.erase(name), 1u); }
-
-// The same bytes in another shape.
-void Reshape(QuantCase& test, const std::string& name, std::vector<int64_t> shape) {
-  test.tensors.at(name).shape = std::move(shape);
-}
+TEST_P(DamagedQuant, IsRefusedByName) { ExpectRefused(GetParam()); }
 
 nlohmann::json& Weights(QuantCase& test) {
   return test.config["config_groups"]["group_0"]["weights"];
@@ -370,9 +333,7 @@ const Damage kDamages[] = {
      {"ignore'", "list of strings"}},
 };
 
-std::string NameOf(const testing::TestParamInfo<Damage>& info) { return info.param.name; }
-
-INSTANTIATE_TEST_SUITE_P(Bad, DamagedQuant, testing::ValuesIn(kDamages), NameOf);
+INSTANTIATE_TEST_SUITE_P(Bad, DamagedQuant, testing::ValuesIn(kDamages), NameOfDamage);
 
 }  // namespace
 }  // namespace folkmoot

@@ -123,16 +123,18 @@ def write_packed(name, out):
     generator = torch.Generator().manual_seed(make_goldens.FIRST_SEED)
     experts, rows, k = 3, 32, 128
     weight = torch.randn(experts, rows, k, generator=generator)
+    stored = "m.gate_up_proj"
     if name != "fp8-packed":
         scheme, turns = PACKED[name]
         parts, numbers = scheme.quantize(weight)
-        tensors = {name_of("m.gate_up_proj", part): tensor for part, tensor in parts.items()}
+        stored = getattr(scheme, "tensor", stored)
+        tensors = {name_of(stored, part): tensor for part, tensor in parts.items()}
     else:
         scheme, turns = Fp8((16, 64)), False
         parts = [scheme.quantize(expert) for expert in weight]
         numbers = torch.stack([number for _, number in parts])
-        tensors = {"m.gate_up_proj": torch.stack([part["weight"] for part, _ in parts]),
-                   "m.gate_up_proj_scale_inv":
+        tensors = {stored: torch.stack([part["weight"] for part, _ in parts]),
+                   stored + "_scale_inv":
                        torch.stack([part["weight_scale_inv"] for part, _ in parts])}
     halves = [{"first_row": 0}, {"first_row": rows // 2}]
     read = [numbers[:, :rows // 2], numbers[:, rows // 2:]]
@@ -144,7 +146,7 @@ def write_packed(name, out):
     for half, values in zip(halves, read):
         for expert in range(experts):
             tensors[f"expected.{len(matrices)}"] = values[expert].float().contiguous()
-            matrices.append({"name": "m.gate_up_proj", "n": rows // 2, "k": k, "slices": experts,
+            matrices.append({"name": stored, "n": rows // 2, "k": k, "slices": experts,
                              "slice": expert, "slice_rows": rows} | half)
     write_case(out / name, scheme.config(), matrices, tensors)
 
@@ -280,6 +282,7 @@ def write_model(name, out):
             own = scheme.of(tensor_name) if hasattr(scheme, "of") else scheme
             parts, numbers[tensor_name] = own.quantize(tensor.contiguous())
             files.update({name_of(tensor_name, part): value for part, value in parts.items()})
+        files.update(getattr(scheme, "of_cache", dict)())
         return packed_from(numbers, drawn, model_type, config)
 
     checkpoint.random_weights = quantised_weights

@@ -35,6 +35,11 @@ class ModelOpt:
                 "quant_algo": self.algorithm, "producer": producer, "quant_method": "modelopt",
                 "kv_cache_scheme": {"dynamic": False, "num_bits": 8, "type": "float"}}
 
+    def of_cache(self):
+        """Scales of a cache of FP8, in the first layer."""
+        return {f"model.layers.0.self_attn.{of}_proj.{of}_scale": torch.tensor(0.01)
+                for of in "kv"} if self.beside else {}
+
     def quantize(self, weight):
         parts, numbers = {
             "NVFP4": self.nvfp4, "FP8": self.fp8, "FP8_PER_CHANNEL_PER_TOKEN": self.rows,
@@ -116,6 +121,8 @@ class ModelOptInkling(ModelOpt):
 
 class InklingLoop:
     """Packed experts of Inkling 2's looped form: NVFP4, or MXFP8."""
+
+    tensor = "m.experts.w13_weight"  # only names tell
 
     def __init__(self, fp4=True):
         self.fp4 = fp4

@@ -167,6 +167,20 @@ TEST(Inventory, GgufFilesAreComplete) {
   EXPECT_EQ(report.inventory.dtypes.count("Q6_K"), 1u);
 }
 
+// Codes, scales, and what else is beside them, scales of a cache among it.
+TEST(Inventory, QuantisedModelsAreComplete) {
+  int count = 0;
+  for (const auto& entry : fs::directory_iterator(FOLKMOOT_TEST_DATA "/quant/models")) {
+    SCOPED_TRACE(entry.path().filename().string());
+    const ModelInventory inventory = Inspect(entry.path().string()).inventory;
+    EXPECT_THAT(inventory.missing, IsEmpty());
+    EXPECT_THAT(inventory.unexpected, IsEmpty());
+    EXPECT_THAT(inventory.wrong_shape, IsEmpty());
+    ++count;
+  }
+  EXPECT_GE(count, 15);
+}
+
 TEST(Inventory, NamesWhatDoesNotFit) {
   const fs::path directory = fs::path(::testing::TempDir()) / "inspect_misfit";
   fs::remove_all(directory);

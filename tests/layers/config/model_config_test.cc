@@ -194,6 +194,29 @@ TEST(ModelConfig, WeightFormat) {
   EXPECT_EQ(config.weight_format->description(), "AWQ, int4 in groups of 64");
 }
 
+// ModelOpt's file counts where config.json says nothing.
+TEST(ModelConfig, WeightFormatBesideConfigJson) {
+  const fs::path directory = fs::path(::testing::TempDir()) / "weight_format_test";
+  fs::create_directories(directory);
+  const auto load = [&](const json& config, const std::string& beside) {
+    std::ofstream(directory / "config.json") << config;
+    std::ofstream(directory / "hf_quant_config.json") << beside;
+    return LoadModelConfig(directory.string());
+  };
+  const json beside = {{"producer", {{"name", "modelopt"}}},
+                       {"quantization", {{"quant_algo", "NVFP4"}, {"group_size", 16}}}};
+  const json plain = {{"model_type", "llama"}};
+  EXPECT_EQ(load(plain, beside.dump())->weight_format->description(), "NVFP4");
+  const json awq = {{"model_type", "llama"},
+                    {"quantization_config", {{"quant_method", "awq"}, {"group_size", 64}}}};
+  EXPECT_EQ(load(awq, beside.dump())->weight_format->description(), "AWQ, int4 in groups of 64");
+  EXPECT_THAT(std::string(Message(load(plain, "{}").status())),
+              ::testing::HasSubstr("hf_quant_config.json: key 'producer' is missing"));
+  EXPECT_THAT(std::string(Message(load(plain, "{").status())),
+              ::testing::HasSubstr("hf_quant_config.json"));
+  fs::remove_all(directory);
+}
+
 TEST(ModelConfig, LayerTypesMayRepeatTheFamilysRule) {
   const ModelConfig config = Parse({{"model_type", "mixtral"},
                                     {"num_hidden_layers", 2},

@@ -132,62 +132,62 @@ const Damage kDamages[] = {
 
     {"LoopScaleMissing",
      "inkling2-nvfp4",
-     [](QuantCase& t) { Remove(t, "m.gate_up_proj_scale"); },
-     {"'m.gate_up_proj_scale' is missing"}},
+     [](QuantCase& t) { Remove(t, "m.experts.w13_weight_scale"); },
+     {"'m.experts.w13_weight_scale' is missing"}},
     {"LoopAmaxMissing",
      "inkling2-nvfp4",
-     [](QuantCase& t) { Remove(t, "m.gate_up_proj_amax"); },
-     {"'m.gate_up_proj_amax' is missing"}},
+     [](QuantCase& t) { Remove(t, "m.experts.w13_weight_amax"); },
+     {"'m.experts.w13_weight_amax' is missing"}},
     {"LoopDenominatorMissing",
      "inkling2-nvfp4",
-     [](QuantCase& t) { Remove(t, "m.gate_up_proj_outer_scale_denominator"); },
-     {"'m.gate_up_proj_outer_scale_denominator' is missing"}},
+     [](QuantCase& t) { Remove(t, "m.experts.w13_weight_outer_scale_denominator"); },
+     {"'m.experts.w13_weight_outer_scale_denominator' is missing"}},
     {"LoopAmaxNan",
      "inkling2-nvfp4",
-     [](QuantCase& t) { Set<float>(t, "m.gate_up_proj_amax", 0, NAN); },
-     {"'m.gate_up_proj_amax' is nan"}},
+     [](QuantCase& t) { Set<float>(t, "m.experts.w13_weight_amax", 0, NAN); },
+     {"'m.experts.w13_weight_amax' is nan"}},
     {"LoopAmaxShape",
      "inkling2-nvfp4",
      [](QuantCase& t) {
-       Reshape(t, "m.gate_up_proj_amax", {3, 1});
+       Reshape(t, "m.experts.w13_weight_amax", {3, 1});
      },
-     {"'m.gate_up_proj_amax' has shape [3, 1]", "must be [3]"}},
+     {"'m.experts.w13_weight_amax' has shape [3, 1]", "must be [3]"}},
     {"LoopDenominatorZero",
      "inkling2-nvfp4",
-     [](QuantCase& t) { Set<float>(t, "m.gate_up_proj_outer_scale_denominator", 0, 0.0f); },
-     {"'m.gate_up_proj_outer_scale_denominator'", "expert 0 has 0", "not finite"}},
+     [](QuantCase& t) { Set<float>(t, "m.experts.w13_weight_outer_scale_denominator", 0, 0.0f); },
+     {"'m.experts.w13_weight_outer_scale_denominator'", "expert 0 has 0", "not finite"}},
     {"LoopScaleNan",
      "inkling2-nvfp4",
-     [](QuantCase& t) { Set<uint8_t>(t, "m.gate_up_proj_scale", 9, 0x7f); },
-     {"'m.gate_up_proj_scale'", "row 1, group 1 is nan"}},
+     [](QuantCase& t) { Set<uint8_t>(t, "m.experts.w13_weight_scale", 9, 0x7f); },
+     {"'m.experts.w13_weight_scale'", "row 1, group 1 is nan"}},
     {"LoopScaleShape",
      "inkling2-nvfp4",
      [](QuantCase& t) {
-       Reshape(t, "m.gate_up_proj_scale", {3, 64, 4});
+       Reshape(t, "m.experts.w13_weight_scale", {3, 64, 4});
      },
-     {"'m.gate_up_proj_scale' has shape [3, 64, 4]", "must be [3, 32, 8]"}},
+     {"'m.experts.w13_weight_scale' has shape [3, 64, 4]", "must be [3, 32, 8]"}},
     {"LoopCodesShape",
      "inkling2-nvfp4",
      [](QuantCase& t) {
-       Reshape(t, "m.gate_up_proj", {3, 16, 128});
+       Reshape(t, "m.experts.w13_weight", {3, 16, 128});
      },
-     {"'m.gate_up_proj' has shape [3, 16, 128]", "must be [3, 32, 64]"}},
+     {"'m.experts.w13_weight' has shape [3, 16, 128]", "must be [3, 32, 64]"}},
     {"LoopRows",
      "inkling2-nvfp4",
      [](QuantCase& t) { t.refs[0].k = 100; },
-     {"'m.gate_up_proj'", "groups of 16 weights do not divide its rows of 100"}},
+     {"'m.experts.w13_weight'", "groups of 16 weights do not divide its rows of 100"}},
     {"LoopCodesOfFp8WithAmax",
      "inkling2-mxfp8",
      [](QuantCase& t) {
        const std::string ones = std::string("\0\0\x80\x3f\0\0\x80\x3f\0\0\x80\x3f", 12);
-       t.tensors["m.gate_up_proj_amax"] = {DType::kF32, {3}, ones};
-       t.tensors["m.gate_up_proj_outer_scale_denominator"] = {DType::kF32, {3}, ones};
+       t.tensors["m.experts.w13_weight_amax"] = {DType::kF32, {3}, ones};
+       t.tensors["m.experts.w13_weight_outer_scale_denominator"] = {DType::kF32, {3}, ones};
      },
-     {"'m.gate_up_proj' has dtype F8_E4M3", "must be U8"}},
+     {"'m.experts.w13_weight' has dtype F8_E4M3", "must be U8"}},
     {"LoopFp8ScaleNan",
      "inkling2-mxfp8",
-     [](QuantCase& t) { Set<uint8_t>(t, "m.gate_up_proj_scale", 5, 255); },
-     {"'m.gate_up_proj_scale'", "row 1, group 1 is nan"}},
+     [](QuantCase& t) { Set<uint8_t>(t, "m.experts.w13_weight_scale", 5, 255); },
+     {"'m.experts.w13_weight_scale'", "row 1, group 1 is nan"}},
 
     {"NoAlgorithm",
      "modelopt-nvfp4",

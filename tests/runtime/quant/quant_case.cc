@@ -89,6 +89,7 @@ absl::StatusOr<std::unique_ptr<CodeMatrix>> QuantCase::Open(size_t matrix) {
   std::ofstream(directory_ + "/model.safetensors", std::ios::binary) << FileOf(tensors);
   FM_ASSIGN_OR_RETURN(checkpoint_, Checkpoint::Open(directory_));
   FM_ASSIGN_OR_RETURN(const auto format, Format());
+  if (format == nullptr) return NotFound("all weights are plain");
   EXPECT_FALSE(format->Parts(*checkpoint_, refs[matrix].name).empty());
   return format->Open(*checkpoint_, refs[matrix]);
 }

@@ -125,8 +125,9 @@ absl::StatusOr<std::shared_ptr<const WeightFormat>> MakeModelOptFormat(const nlo
                                                                        std::string_view where) {
   constexpr std::string_view kProducer = "producer";
   const ConfigReader keys(file, std::string(where));
-  if (!keys.HasValue(kProducer) || !keys.Find(kProducer)->is_object() ||
-      keys.Find(kProducer)->value("name", "") != "modelopt") {
+  const nlohmann::json* producer = keys.Find(kProducer);
+  if (producer == nullptr || !producer->is_object() || !producer->contains("name") ||
+      *producer->find("name") != "modelopt") {
     return keys.Wrong(kProducer, "the only one known is {\"name\": \"modelopt\"}");
   }
   return MakeModelOpt(keys);

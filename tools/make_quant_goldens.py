@@ -188,6 +188,7 @@ _LLAMA4 = _SIZES | {
 _INKLING2_LOOP = {
     "text_config": BASE | SMALL | {
         "num_hidden_layers": 4, "n_layers_per_attn_res_block": 1, "moe_intermediate_size": 32,
+        "route_scale": 2.0,
         "loop_config": {"core_start": 1, "core_end": 3, "num_passes": 2, "gate_rank": 6},
         "layer_types": ["hybrid_sliding", "hybrid_sliding", "hybrid", "hybrid_sliding"]},
     "vision_config": VISION, "image_token_id": 95, "eos_token_id": None}

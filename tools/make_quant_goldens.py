@@ -3,7 +3,8 @@
 
     python tools/make_quant_goldens.py --out tests/data/quant [--only models/qwen3_moe-gptq]
 
-Needs torch, transformers >= 5.24, compressed-tensors and nvidia-modelopt. The README beside the data describes it.
+Needs torch, transformers >= 5.24, compressed-tensors and nvidia-modelopt. The README beside the data
+describes it.
 """
 
 import argparse

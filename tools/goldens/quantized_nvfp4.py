@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""NVFP4 and FP8 as NVIDIA's Model Optimizer exports them, and the experts of Inkling 2's looped form.
+"""NVFP4 and FP8 as NVIDIA's Model Optimizer exports them, and the experts of Inkling 2 Loop.
 
 The former is packed and read by the nvidia-modelopt package, the latter is read by Transformers.
 """
@@ -111,8 +111,9 @@ class ModelOptInkling(ModelOpt):
 
     def quantize(self, weight):
         second = weight.abs().amax((1, 2)) / (6.0 * 448.0)
-        codes, scale, _ = NVFP4QTensor.quantize(weight.clone(), FP4_GROUP, None, second[:, None, None])
-        numbers = codes.dequantize(torch.float32, scale=scale, double_scale=second[:, None, None],
+        factors = second[:, None, None]
+        codes, scale, _ = NVFP4QTensor.quantize(weight.clone(), FP4_GROUP, None, factors)
+        numbers = codes.dequantize(torch.float32, scale=scale, double_scale=factors,
                                    block_sizes={-1: FP4_GROUP})
         return {"": codes._quantized_data, ".scale": scale, ".scale2": second,
                 ".original_shape": torch.tensor(weight.shape),

@@ -83,19 +83,22 @@ const OutputFormat* Keep(OutputFormat format, ServedModelOptions* out) {
   return out->own_formats.back().get();
 }
 
-// That of tokenizer_config.json; null: it has none.
-absl::StatusOr<std::shared_ptr<const ResponseTemplate>> FindResponseTemplate(
-    const std::string& tokenizer_config) {
-  const Json config = Json::parse(tokenizer_config, nullptr, /*allow_exceptions=*/false);
-  const auto found = config.is_object() ? config.find(kResponseTemplate) : config.end();
-  if (!config.is_object() || found == config.end() || found->is_null()) {
-    return std::shared_ptr<const ResponseTemplate>();
+// The format that tokenizer_config.json describes, one for tools and reasoning; null: it has none.
+absl::StatusOr<const OutputFormat*> OwnFormat(ServedModelOptions* out) {
+  for (const auto& kept : out->own_formats) {
+    if (kept->response != nullptr) return kept.get();
   }
+  const Json config = Json::parse(out->tokenizer_config, nullptr, /*allow_exceptions=*/false);
+  const auto found = config.is_object() ? config.find(kResponseTemplate) : config.end();
+  if (!config.is_object() || found == config.end() || found->is_null()) return nullptr;
   absl::StatusOr<std::shared_ptr<const ResponseTemplate>> parsed = ResponseTemplate::Parse(*found);
-  if (parsed.ok()) return parsed;
-  return InvalidArgument(
-      "tokenizer_config.json: {}; --tool-call-parser none --reasoning-parser none does without it",
-      Message(parsed.status()));
+  if (!parsed.ok()) {
+    return InvalidArgument(
+        "tokenizer_config.json: {}; --tool-call-parser none --reasoning-parser none does without "
+        "it",
+        Message(parsed.status()));
+  }
+  return Keep(DescribedFormat(*std::move(parsed), out->tokenizer.get()), out);
 }
 
 // The format of a flag: auto, none, or a name that the command line has checked. By itself, what
@@ -112,15 +115,12 @@ absl::StatusOr<const OutputFormat*> ChosenFormat(const std::string& name, Respon
   }
   const bool named = name == kResponseTemplate;
   if (!named && name != "auto") return nullptr;
-  FM_ASSIGN_OR_RETURN(std::shared_ptr<const ResponseTemplate> response,
-                      FindResponseTemplate(out->tokenizer_config));
-  if (response == nullptr || !response->Has(use)) {
-    if (!named) return nullptr;
-    return InvalidArgument(
-        "tokenizer_config.json of this model has no response_template {}",
-        use == ResponseField::Use::kToolCalls ? "with tool_calls" : "with reasoning");
-  }
-  return Keep(DescribedFormat(std::move(response), out->tokenizer.get()), out);
+  FM_ASSIGN_OR_RETURN(const OutputFormat* own, OwnFormat(out));
+  if (own != nullptr && own->response->Has(use)) return own;
+  if (!named) return nullptr;
+  return InvalidArgument(
+      "tokenizer_config.json of this model has no response_template {}",
+      use == ResponseField::Use::kToolCalls ? "with tool_calls" : "with reasoning");
 }
 
 absl::Status AddTemplates(const ServeModelOptions& options, ChatTemplates templates,

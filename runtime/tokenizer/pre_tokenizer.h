@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Pre-tokenizers of tokenizer.json: they cut a normalized text into the pieces that the model
-// merges.
+// Pre-tokenizers of tokenizer.json: they cut a normalized text into the pieces that the model cuts
+// into tokens.
 #pragma once
 
 #include <memory>

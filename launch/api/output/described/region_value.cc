@@ -7,7 +7,6 @@
 #include <cmath>
 
 #include "launch/api/output/described/relaxed_json.h"
-#include "launch/api/output/python_call.h"
 #include "runtime/tokenizer/utf8.h"
 
 namespace folkmoot {
@@ -17,8 +16,6 @@ using Json = RegionReader::Json;
 
 constexpr std::array<std::string_view, 8> kContents = {
     "text", "int", "float", "bool", "json", "xml-inline", "kv-lines", "python-call-list"};
-
-constexpr std::string_view kSpace = " \t\n\r\v\f";
 
 // All of `text` is a number.
 template <typename T>
@@ -46,11 +43,11 @@ absl::Status ReadString(const std::string& where, const Json& object, const char
 }  // namespace
 
 std::string_view StripLeft(std::string_view text) {
-  return text.substr(std::min(text.find_first_not_of(kSpace), text.size()));
+  return text.substr(std::min(text.find_first_not_of(kBlanks), text.size()));
 }
 
 std::string_view StripRight(std::string_view text) {
-  return text.substr(0, text.find_last_not_of(kSpace) + 1);
+  return text.substr(0, text.find_last_not_of(kBlanks) + 1);
 }
 
 absl::StatusOr<RegionReader> RegionReader::Make(const std::string& where, std::string_view content,

@@ -16,7 +16,6 @@ using Json = nlohmann::ordered_json;
 // Around the number of a text that was taken out.
 constexpr char kOpen = '\x01';
 constexpr char kClose = '\x02';
-constexpr std::string_view kBlanks = " \t\n\r\v\f";
 
 std::string TakeTextsOut(std::string_view text, const std::pair<std::string, std::string>& delims,
                          std::vector<std::string>* texts) {

@@ -14,6 +14,9 @@
 
 namespace folkmoot {
 
+// White space of ASCII.
+inline constexpr std::string_view kBlanks = " \t\n\r\v\f";
+
 // `text` as strict JSON, if it is JSON but for texts between `delims` (opening and closing; nothing
 // in between is special) and, with `unquoted_keys`, words as keys. Nullopt: it has the control
 // characters that stand for such texts meanwhile.

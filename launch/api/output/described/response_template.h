@@ -2,6 +2,7 @@
 // The format of answers that a model describes itself: "response_template" of
 // tokenizer_config.json, version 1, as Transformers 5 reads it (utils/chat_parsing). Fields of a
 // message stand between marks; text outside of all belongs to the field that has no opening mark.
+// "defaults", "optional" and "repeats" change nothing here: an answer is told as it is.
 #pragma once
 
 #include <memory>

@@ -180,7 +180,6 @@ HWY_NOINLINE void RunTileColumns(const TileJob& args, int64_t column) {
 
 template <int kRows, bool kTwoBytes>
 HWY_INLINE void RunTileJob(const TileJob& job) {
-  SetCodeTileShapes(kRows, job.shape.chunk);
   for (int64_t column = 0; column < kPanelCols; column += kTileOutputs) {
     if (job.shape.chunks == 1) {
       RunTileColumns<kRows, kTwoBytes, false>(job, column);
@@ -190,10 +189,23 @@ HWY_INLINE void RunTileJob(const TileJob& job) {
   }
 }
 
+// The rows that meet a panel, in tiles of equal height.
+struct RowTiles {
+  int64_t rows;
+  int64_t count = (rows + kTileRegisterRows - 1) / kTileRegisterRows;
+
+  HWY_INLINE int64_t First(int64_t tile) const { return rows * tile / count; }
+  // Of registers, for all tiles: setting shapes takes as long as a few products.
+  HWY_INLINE int64_t register_rows() const {
+    const int64_t most = (rows + count - 1) / count;
+    return most <= 4 ? 4 : most <= 8 ? 8 : 16;
+  }
+};
+
 template <bool kTwoBytes>
-HWY_INLINE void RunTileJobOf(const TileJob& job) {
-  if (job.rows <= 4) return RunTileJob<4, kTwoBytes>(job);
-  if (job.rows <= 8) return RunTileJob<8, kTwoBytes>(job);
+HWY_INLINE void RunTileJob(const TileJob& job, int64_t register_rows) {
+  if (register_rows == 4) return RunTileJob<4, kTwoBytes>(job);
+  if (register_rows == 8) return RunTileJob<8, kTwoBytes>(job);
   RunTileJob<16, kTwoBytes>(job);
 }
 
@@ -230,7 +242,8 @@ HWY_INLINE void UnpackChunk(CodeType type, const std::byte* codes, int64_t chunk
 // Groups first .. first + groups of a panel against all rows of x. A job fetches its part of the
 // same groups of the next panel; of a single one, what comes soon.
 HWY_INLINE void RunTileBlock(const CodePanelShape& shape, const std::byte* panel, int64_t first,
-                             int64_t groups, const CodeRows& x, int64_t rows, float* sums) {
+                             int64_t groups, const CodeRows& x, const RowTiles& tiles,
+                             float* sums) {
   constexpr int64_t kNear = 8192;
   HWY_ALIGN int32_t unpacked[kTileBlockChunks * 32 * kPanelCols / 4];
   const std::byte* codes = panel + first * shape.group_bytes;
@@ -255,16 +268,17 @@ HWY_INLINE void RunTileBlock(const CodePanelShape& shape, const std::byte* panel
       UnpackChunk(shape.type, codes + at, shape.chunk, unpacked + c * job.chunk_stride / 4);
     }
   }
-  const int64_t tiles = (rows + kTileRegisterRows - 1) / kTileRegisterRows;
   const int64_t block_bytes = groups * shape.group_bytes;
-  job.fetch_bytes = block_bytes / (groups * shape.chunks * tiles) + 1;
-  for (int64_t tile = 0; tile < tiles; ++tile) {
-    const int64_t row = rows * tile / tiles;
-    job.rows = rows * (tile + 1) / tiles - row;
+  job.fetch_bytes = block_bytes / (groups * shape.chunks * tiles.count) + 1;
+  for (int64_t tile = 0; tile < tiles.count; ++tile) {
+    const int64_t row = tiles.First(tile);
+    job.rows = tiles.First(tile + 1) - row;
     job.x = x.Rows(row).Chunks(first * shape.chunks);
-    job.fetch = codes + (tiles == 1 ? kNear : shape.bytes() + block_bytes * tile / tiles);
+    job.fetch =
+        codes + (tiles.count == 1 ? kNear : shape.bytes() + block_bytes * tile / tiles.count);
     job.sums = sums + row * kPanelCols;
-    x.bytes ? RunTileJobOf<false>(job) : RunTileJobOf<true>(job);
+    x.bytes ? RunTileJob<false>(job, tiles.register_rows())
+            : RunTileJob<true>(job, tiles.register_rows());
   }
 }
 
@@ -272,10 +286,12 @@ HWY_INLINE void RunTileBlock(const CodePanelShape& shape, const std::byte* panel
 HWY_INLINE void RunTilePanel(const CodePanelShape& shape, const std::byte* panel, const CodeRows& x,
                              int64_t rows, float* sums) {
   std::memset(sums, 0, static_cast<size_t>(rows * kPanelCols) * sizeof(float));
+  const RowTiles tiles{rows};
+  SetCodeTileShapes(tiles.register_rows(), shape.chunk);
   const int64_t block = std::max<int64_t>(kTileBlockChunks / shape.chunks, 1);
   for (int64_t group = 0; group < shape.groups; group += block) {
     const int64_t groups = std::min(block, shape.groups - group);
-    RunTileBlock(shape, panel, group, groups, x, rows, sums);
+    RunTileBlock(shape, panel, group, groups, x, tiles, sums);
   }
   ReleaseTiles();
 }

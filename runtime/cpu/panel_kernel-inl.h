@@ -14,6 +14,7 @@
 #include <cstdint>
 
 #include "runtime/cpu/bf16_pairs-inl.h"
+#include "runtime/cpu/fetch_distance.h"
 #include "runtime/cpu/panel.h"
 #include "runtime/cpu/simd-inl.h"
 
@@ -163,6 +164,28 @@ struct TileArgs {
 
 constexpr int64_t kFetchSteps = 8;
 
+// Steps of Panel until x is `end`; kFetch: each fetches its part of what lies `ahead` bytes behind.
+template <class Panel, bool kFetch, int kRows>
+HWY_INLINE void RunSteps(const std::byte*& w, const float*& x, const float* end, int64_t stride,
+                         int64_t ahead, Sums<kRows>& sums) {
+  const auto step = [&]() HWY_ATTR {
+    if constexpr (kFetch) {
+      for (int64_t line = 0; line < Panel::kStepBytes; line += 64) {
+        __builtin_prefetch(w + ahead + line, 0, 2);
+      }
+    }
+    Panel::Step(w, x, stride, sums);
+    x += Panel::kStep;
+    w += Panel::kStepBytes;
+  };
+  if constexpr (kRows <= 2) {  // little to do between two branches
+#pragma GCC unroll 2
+    while (x != end) step();
+  } else {
+    while (x != end) step();
+  }
+}
+
 template <class Panel, int kRows>
 HWY_NOINLINE void RunTile(const TileArgs& args) {
   Sums<kRows> sums;
@@ -175,20 +198,14 @@ HWY_NOINLINE void RunTile(const TileArgs& args) {
     const int64_t ahead = args.fetch - w;
     for (int64_t part = args.fetch_parts - args.fetch_part; x != end; ++part) {
       const float* stop = std::min(x + kFetchSteps * Panel::kStep, end);
-      if (part % args.fetch_parts != 0) {
-        for (; x != stop; x += Panel::kStep, w += Panel::kStepBytes)
-          Panel::Step(w, x, stride, sums);
-        continue;
-      }
-      for (; x != stop; x += Panel::kStep, w += Panel::kStepBytes) {
-        for (int64_t line = 0; line < Panel::kStepBytes; line += 64) {
-          __builtin_prefetch(w + ahead + line, 0, 2);
-        }
-        Panel::Step(w, x, stride, sums);
+      if (part % args.fetch_parts == 0) {
+        RunSteps<Panel, true>(w, x, stop, stride, ahead, sums);
+      } else {
+        RunSteps<Panel, false>(w, x, stop, stride, ahead, sums);
       }
     }
   } else {
-    for (; x != end; x += Panel::kStep, w += Panel::kStepBytes) Panel::Step(w, x, stride, sums);
+    RunSteps<Panel, false>(w, x, end, stride, 0, sums);
   }
   if constexpr (Panel::kStep == 2) {
     if (args.k % 2 != 0) Panel::Even(w, x, stride, sums);
@@ -222,9 +239,9 @@ HWY_INLINE void RunSlice(const std::byte* w, const PanelRows& x, int64_t k, cons
 // sums [x.rows][32] = x [x.rows, k] * panel, x.rows <= kRowBlock; sums is 64-byte aligned.
 template <class Panel>
 HWY_INLINE void RunPanel(const std::byte* panel, const PanelRows& x, int64_t k, float* sums) {
-  constexpr int64_t kNear = 8192;  // what one tile fetches ahead of itself
+  const int64_t near = FetchDistance();
   std::memset(sums, 0, static_cast<size_t>(x.rows * kPanelCols) * sizeof(float));
-  if (x.rows <= Panel::kRows) return RunSlice<Panel>(panel, x, k, panel + kNear, sums);
+  if (x.rows <= Panel::kRows) return RunSlice<Panel>(panel, x, k, panel + near, sums);
   for (int64_t first = 0; first < k; first += Panel::kBlock) {
     const int64_t count = std::min(Panel::kBlock, k - first);
     const std::byte* w = panel + first / Panel::kStep * Panel::kStepBytes;

@@ -186,12 +186,13 @@ _DEEPSEEK_V4 = _SIZES | _INDEX | {
 _LLAMA4 = _SIZES | {
     "head_dim": 16, "intermediate_size": 32, "intermediate_size_mlp": 96, "num_local_experts": 4,
     "num_experts_per_tok": 1, "interleave_moe_layer_step": 2, "pad_token_id": None}
+# The usual scale of 8, and more layers that run again, make much of rounded activations.
 _INKLING2_LOOP = {
     "text_config": BASE | SMALL | {
-        "num_hidden_layers": 4, "n_layers_per_attn_res_block": 1, "moe_intermediate_size": 32,
-        "route_scale": 2.0,
-        "loop_config": {"core_start": 1, "core_end": 3, "num_passes": 2, "gate_rank": 6},
-        "layer_types": ["hybrid_sliding", "hybrid_sliding", "hybrid", "hybrid_sliding"]},
+        "num_hidden_layers": 3, "n_layers_per_attn_res_block": 1, "moe_intermediate_size": 32,
+        "route_scale": 1.0,
+        "loop_config": {"core_start": 1, "core_end": 2, "num_passes": 2, "gate_rank": 6},
+        "layer_types": ["hybrid_sliding", "hybrid", "hybrid_sliding"]},
     "vision_config": VISION, "image_token_id": 95, "eos_token_id": None}
 _MIXTRAL = _SIZES | {"intermediate_size": 96, "num_local_experts": 4, "num_experts_per_tok": 2}
 

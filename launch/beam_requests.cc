@@ -100,6 +100,7 @@ absl::Status BeamRequests::Ask(int64_t id, Search* search) {
     one.so_far.clear();  // the search begins anew
     one.logprobs = static_cast<int32_t>(search->beams.candidates());
     for (const SequenceResult& token : running[b].tokens) one.prompt.push_back(token.token);
+    one.written = search->request.beams.begun + std::ssize(running[b].tokens);
     FM_ASSIGN_OR_RETURN(const int64_t own, scheduler_.Add(std::move(one)));
     search->open.push_back(own);
     beam_of_[own] = {id, b};

@@ -84,7 +84,8 @@ void DraftModel::AddRows(const DraftTask& task, int64_t end, bool guess) {
                               .start = state.drafted,
                               .order = state.start.id,
                               .blocks = state.blocks,
-                              .page_size = model_->cache_pages().block_size});
+                              .page_size = model_->cache_pages().block_size,
+                              .prompt = state.start.prompt_length - state.start.written});
   const auto known = std::ssize(state.tokens);
   for (; state.drafted < end; ++state.drafted) {
     const int64_t position = state.drafted;

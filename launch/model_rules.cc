@@ -55,6 +55,7 @@ SchedulerOptions ModelRules::WithGates(SchedulerOptions options) const {
       return resumes && GateIsCacheable(gate);
     };
   }
+  options.output_window = config_.output_window();
   if (!options.gate_can_speculate) {
     options.gate_can_speculate = [this](const std::string& gate) { return GateCanSpeculate(gate); };
   }

@@ -32,7 +32,8 @@ class ModelRules {
   // May their tokens be guessed (CanSpeculate)?
   bool GateCanSpeculate(const std::string& overrides) const;
 
-  // The same options, with the gates' rules where they have none. The rules must outlive them.
+  // The same options, with the model's window, and the gates' rules where they have none. The rules
+  // must outlive them.
   SchedulerOptions WithGates(SchedulerOptions options) const;
 
  private:

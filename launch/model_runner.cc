@@ -284,7 +284,8 @@ absl::Status ModelRunner::AddSequence(const StepPlan& plan, const ActiveSlice& a
                               .page_size = pages_.block_size(),
                               .gate = static_cast<int32_t>(gate - plan.gates.begin()),
                               .slot = state.slot,
-                              .source = state.start.source});
+                              .source = state.start.source,
+                              .prompt = state.start.prompt_length - state.start.written});
   page_ends_begin_.push_back(page_ends_.size());
   pages_.Write(state, state.computed, state.computed + active.slice->rows(), state.stream,
                &page_ends_);

@@ -15,6 +15,10 @@ absl::Status ModelRunner::CheckStart(const SequenceStart& start) const {
     return DataLoss("sequence {} has a prompt of {} tokens, but starts with {}", start.id,
                     start.prompt_length, known);
   }
+  if (start.written < 0 || start.written >= start.prompt_length) {
+    return DataLoss("sequence {} has written {} tokens of a prompt of {}", start.id, start.written,
+                    start.prompt_length);
+  }
   if (start.source < 0 || start.source >= start.prompt_length ||
       (start.source > 0) != model_.config().has_encoder() ||
       (start.cached > 0 && start.cached < start.source)) {

@@ -81,6 +81,7 @@ void ToWire(const SequenceStart& start, wire::Start* out) {
   Append(start.tokens, out->mutable_tokens());
   out->set_prompt_length(start.prompt_length);
   out->set_source(start.source);
+  out->set_written(start.written);
   out->set_cached(start.cached);
   Append(start.cached_blocks, out->mutable_cached_blocks());
   out->set_snapshot(start.snapshot);
@@ -100,6 +101,7 @@ absl::Status FromWire(const wire::Start& in, SequenceStart* out) {
   out->tokens = ToVector<int32_t>(in.tokens());
   out->prompt_length = in.prompt_length();
   out->source = in.source();
+  out->written = in.written();
   out->cached = in.cached();
   out->cached_blocks = ToVector<int32_t>(in.cached_blocks());
   out->snapshot = in.snapshot();

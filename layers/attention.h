@@ -51,6 +51,9 @@ struct AttentionStep {
   // latter is null where every query sees all keys.
   KvCache* index_keys = nullptr;
   const ChosenKeys* chosen = nullptr;
+  // Of windows that keep the prompt (ModelConfig::windows_keep_prompt): those that `chosen` is for,
+  // and the others, whose queries see all.
+  std::span<const AttentionSequence> beyond_window, within_window;
 };
 
 class Attention {

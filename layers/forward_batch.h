@@ -29,6 +29,7 @@ struct BatchSequence {
   int32_t gate = 0;       // index in ForwardBatch::gates
   int32_t slot = -1;      // of recurrent state; -1: the model has none
   int64_t source = 0;     // the first so many positions are the encoder's, all in one step
+  int64_t prompt = 0;     // the first so many positions were given; behind them is output
 };
 
 // A step over all ranks, for what ranks must agree on before they exchange rows.

@@ -20,7 +20,8 @@ GroupedAttention::GroupedAttention(const ModelConfig& config, int64_t layer,
       clip_(config.clip_qkv),
       gated_queries_(config.attention_gate == AttentionGate::kBehindQueries),
       tempered_(!kind_.rope &&
-                (kind_.sliding_window == 0 || config.temperature.rule == TemperatureRule::kPower)) {
+                (kind_.sliding_window == 0 || config.temperature.rule == TemperatureRule::kPower)),
+      beside_prompt_(kind_.sliding_window > 0 && config.windows_keep_prompt) {
   const ColumnSplit kv_heads = KvHeadSplit(config, kind_, columns.size());
   // Heads that share keys and values.
   const int64_t queries = config.heads_of(kind_) / config.kv_heads_of(kind_);
@@ -34,7 +35,7 @@ GroupedAttention::GroupedAttention(const ModelConfig& config, int64_t layer,
   params_ = {.layer = config.place_in_kind(layer),
              .heads = kv_heads_ * queries,
              .scale = kind_.score_scale > 0 ? kind_.score_scale : ScoreScale(config),
-             .window = kind_.sliding_window,
+             .window = config.windows_keep_prompt ? 0 : kind_.sliding_window,
              .chunk = kind_.chunk,
              .softcap = config.attention_softcap};
 }
@@ -313,7 +314,14 @@ void GroupedAttention::Attend(LayerContext& ctx, const AttentionStep& step, KvCa
     pools_->Choose(ctx, step, x);
     params.chosen = step.chosen;
   }
-  PagedAttention(ctx.pool, params, step.sequences, projected.q, cache, ctx.workspace, attended);
+  std::span<const AttentionSequence> sequences = step.sequences;
+  if (beside_prompt_ && step.chosen != nullptr) {
+    PagedAttention(ctx.pool, params, step.within_window, projected.q, cache, ctx.workspace,
+                   attended);
+    params.chosen = step.chosen;
+    sequences = step.beyond_window;
+  }
+  PagedAttention(ctx.pool, params, sequences, projected.q, cache, ctx.workspace, attended);
   if (!attended_norm_.empty()) {
     HeadRmsNorm(ctx.pool, std::ssize(attended_norm_), attended_norm_, norm_eps_, attended);
   }

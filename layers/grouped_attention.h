@@ -75,6 +75,7 @@ class GroupedAttention final : public UniformAttention {
   float clip_ = 0;              // 0: none
   bool gated_queries_ = false;  // AttentionGate::kBehindQueries
   bool tempered_ = false;       // TemperatureConfig
+  bool beside_prompt_ = false;  // its window is one that keeps the prompt
 };
 
 }  // namespace folkmoot

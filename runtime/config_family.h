@@ -127,6 +127,11 @@ struct ConfigFamily {
   // Keys of the text may stand beside text_config, too, and are not read there: authors have them
   // there alone, and Transformers, where it writes such a file again, leaves them.
   bool text_left_outside = false;
+  // The authors' name of that object, in files that have no text_config. Keys of the text stand
+  // beside it, too, and are not read there, but those of `authors_outside`, which may be there
+  // alone (DeepSeek-OCR).
+  std::string_view authors_text = "";
+  std::span<const std::string_view> authors_outside = {};
   // The object in which text_config stands, with other keys beside it, where it is not the file
   // (Qwen3-Omni).
   std::string_view around_text = "";

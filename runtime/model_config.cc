@@ -324,6 +324,12 @@ int64_t ModelConfig::widest_intermediate() const {
   return widest;
 }
 
+int64_t ModelConfig::output_window() const {
+  int64_t window = 0;
+  for (const LayerConfig& layer : layers) window = std::max(window, layer.sliding_window);
+  return windows_keep_prompt ? window : 0;
+}
+
 bool ModelConfig::sinks() const {
   return std::any_of(layers.begin(), layers.end(),
                      [](const LayerConfig& layer) { return layer.sinks; });
@@ -384,7 +390,7 @@ absl::StatusOr<ModelConfig> ParseConfigOf(std::span<const ConfigFamily* const> f
   const ConfigReader file(root, fmt::format("{}: key '", name_for_errors));
   FM_ASSIGN_OR_RETURN(const ConfigFamily* family, FamilyOf(families, file, name_for_errors));
   FM_ASSIGN_OR_RETURN(const json object, KeysInOneObject(file, *family));
-  const ConfigReader keys(object, fmt::format("{}{}", file.prefix(), ObjectOfKeys(*family)),
+  const ConfigReader keys(object, fmt::format("{}{}", file.prefix(), ObjectOfKeys(file, *family)),
                           family->aliases);
   const ConfigSource source{keys, *family};
   FM_RETURN_IF_ERROR(CheckKeys(source));

@@ -238,6 +238,9 @@ struct ModelConfig {
   int64_t layer_input_vocab = 0;
   bool layer_scalars = false;  // the stream behind a layer is multiplied with a number of it
   LatentConfig latent;         // kv_rank == 0: attention has keys and values of its own
+  // Windows hide nothing of the prompt, and of what follows it all but their tokens
+  // (Unlimited-OCR).
+  bool windows_keep_prompt = false;
   // Of layers with a window, where theirs are others (dots3.note).
   std::optional<LatentConfig> local_latent;
   IndexerConfig indexer;        // of attention that is sparse; one with a window is not
@@ -312,6 +315,7 @@ struct ModelConfig {
   }
   int64_t widest_attention() const;     // numbers that the heads of any layer give
   int64_t widest_intermediate() const;  // of any dense FFN
+  int64_t output_window() const;        // of windows_keep_prompt, all of one size; 0: none
   bool sinks() const;                   // of any layer
   bool uniform_heads() const;           // all layers have as many, of the same size
   // Numbers of a head that rotate, where RopeConfig::dim does not say.

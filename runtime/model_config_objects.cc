@@ -15,6 +15,12 @@ constexpr std::string_view kText = "text_config";
 // Of the whole file; text_config may have them instead.
 constexpr std::array kOfFile = {"dtype", "torch_dtype", "quantization_config", "eos_token_id"};
 
+// Where the text's keys stand, in `file` or in ConfigFamily::around_text of it.
+std::string_view TextObject(const ConfigReader& file, const ConfigFamily& family) {
+  const std::string_view authors = family.authors_text;
+  return !authors.empty() && !file.HasValue(kText) && file.HasValue(authors) ? authors : kText;
+}
+
 // `object` is where the text's keys stand.
 absl::Status CheckBesideText(const ConfigReader& file, const ConfigFamily& family,
                              std::string_view object) {
@@ -23,7 +29,7 @@ absl::Status CheckBesideText(const ConfigReader& file, const ConfigFamily& famil
     return std::find(names.begin(), names.end(), key) != names.end();
   };
   std::vector<std::string_view> left;
-  if (family.text_left_outside) {
+  if (family.text_left_outside || object == family.authors_text) {
     left = HonouredKeys(family);
     for (const FixedKey& fixed : family.fixed) left.push_back(fixed.key);
   }
@@ -40,13 +46,27 @@ absl::Status CheckBesideText(const ConfigReader& file, const ConfigFamily& famil
   return absl::OkStatus();
 }
 
-absl::StatusOr<json> TextKeys(const ConfigReader& file, const ConfigFamily& family) {
-  FM_RETURN_IF_ERROR(CheckBesideText(file, family, kText));
-  if (!file.HasValue(kText) || !file.Find(kText)->is_object()) {
-    return file.Wrong(kText, "it must be an object");
+// Keys that authors have beside the text's object join it.
+absl::Status TakeOutside(const ConfigReader& file, const ConfigFamily& family, json& text) {
+  for (const std::string_view key : family.authors_outside) {
+    if (!file.HasValue(key)) continue;
+    const json& outside = *file.Find(key);
+    const json& inside = text.emplace(std::string(key), outside).first.value();
+    if (inside == outside) continue;
+    return file.Wrong(key, fmt::format("it contradicts that of {}", family.authors_text));
   }
-  json text = *file.Find(kText);
-  const ConfigReader keys(text, fmt::format("{}{}.", file.prefix(), kText));
+  return absl::OkStatus();
+}
+
+absl::StatusOr<json> TextKeys(const ConfigReader& file, const ConfigFamily& family) {
+  const std::string_view object = TextObject(file, family);
+  FM_RETURN_IF_ERROR(CheckBesideText(file, family, object));
+  if (!file.HasValue(object) || !file.Find(object)->is_object()) {
+    return file.Wrong(object, "it must be an object");
+  }
+  json text = *file.Find(object);
+  if (object == family.authors_text) FM_RETURN_IF_ERROR(TakeOutside(file, family, text));
+  const ConfigReader keys(text, fmt::format("{}{}.", file.prefix(), object));
   FM_ASSIGN_OR_RETURN(const auto type, keys.OptionalString("model_type"));
   const std::string_view other = family.other_text_model_type;
   if (type && *type != family.text_model_type && (other.empty() || *type != other)) {
@@ -56,7 +76,7 @@ absl::StatusOr<json> TextKeys(const ConfigReader& file, const ConfigFamily& fami
   FM_ASSIGN_OR_RETURN(const bool tied, keys.Bool("tie_word_embeddings", family.tied_embeddings));
   FM_ASSIGN_OR_RETURN(const bool outer, file.Bool("tie_word_embeddings", tied));
   if (outer != tied) {
-    return file.Wrong("tie_word_embeddings", fmt::format("it contradicts that of {}", kText));
+    return file.Wrong("tie_word_embeddings", fmt::format("it contradicts that of {}", object));
   }
   const bool typed = keys.HasValue("dtype") || keys.HasValue("torch_dtype");
   for (const char* const key : kOfFile) {
@@ -64,7 +84,7 @@ absl::StatusOr<json> TextKeys(const ConfigReader& file, const ConfigFamily& fami
     const bool counts = std::string_view(key) == "quantization_config" ||
                         (std::string_view(key) == "eos_token_id" && family.eos_counts);
     if (counts && keys.HasValue(key) && *keys.Find(key) != *file.Find(key)) {
-      return keys.Wrong(key, "it contradicts the one beside text_config");
+      return keys.Wrong(key, fmt::format("it contradicts the one beside {}", object));
     }
     const bool type_of_text = std::string_view(key).ends_with("dtype") && typed;
     if (!type_of_text) text[key] = *file.Find(key);
@@ -116,16 +136,16 @@ absl::StatusOr<json> ModelKeys(const ConfigReader& file, const ConfigFamily& fam
 
 absl::StatusOr<json> KeysInOneObject(const ConfigReader& file, const ConfigFamily& family) {
   FM_ASSIGN_OR_RETURN(json object, ModelKeys(file, family));
-  const std::string prefix = file.prefix() + ObjectOfKeys(family);
+  const std::string prefix = file.prefix() + ObjectOfKeys(file, family);
   for (const std::string_view name : family.nested) {
     FM_RETURN_IF_ERROR(Unfold(ConfigReader(object, prefix), name, object));
   }
   return object;
 }
 
-std::string ObjectOfKeys(const ConfigFamily& family) {
+std::string ObjectOfKeys(const ConfigReader& file, const ConfigFamily& family) {
   if (family.text_model_type.empty()) return "";
-  if (family.around_text.empty()) return fmt::format("{}.", kText);
+  if (family.around_text.empty()) return fmt::format("{}.", TextObject(file, family));
   return fmt::format("{}.{}.", family.around_text, kText);
 }
 

@@ -16,6 +16,6 @@ absl::StatusOr<nlohmann::json> KeysInOneObject(const ConfigReader& file,
                                                const ConfigFamily& family);
 
 // What stands before a key of that object in messages, after the file's name.
-std::string ObjectOfKeys(const ConfigFamily& family);
+std::string ObjectOfKeys(const ConfigReader& file, const ConfigFamily& family);
 
 }  // namespace folkmoot

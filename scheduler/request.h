@@ -38,6 +38,7 @@ struct Request {
   // The first so many tokens of the prompt are what an encoder reads, in one step; what follows
   // is how the output begins. 0 for models without an encoder.
   int64_t source = 0;
+  int64_t written = 0;      // the last so many of the prompt are output already (beam search)
   int64_t max_tokens = 16;  // 0: score the prompt only
   SamplingParams sampling;
   std::vector<int32_t> stop_ids;  // ends after one of these was sampled; it is part of the output

@@ -42,6 +42,7 @@ Scheduler::Scheduler(const SchedulerOptions& options)
     : options_(options), queue_(options.policy == Policy::kPriority) {
   FM_CHECK(options.ranks > 0 && options.max_sequences > 0);
   FM_CHECK(options.max_batched_tokens > 0 && options.prefill_chunk > 0);
+  FM_CHECK(options.output_window == 0 || options.snapshots_per_rank == 0);
   for (int r = 0; r < options.ranks; ++r) {
     ranks_.push_back(std::make_unique<RankState>(options.blocks_per_rank, options.block_size,
                                                  options.snapshots_per_rank, options.hash_seed));
@@ -93,6 +94,10 @@ absl::Status Scheduler::Check(const Request& request) const {
         "the source has {} of the {} tokens of the prompt: at least one token must follow, with "
         "which the output begins",
         request.source, prompt);
+  }
+  if (request.written < 0 || request.written >= prompt) {
+    return InvalidArgument("{} of the {} tokens of the prompt are output: at least one must not be",
+                           request.written, prompt);
   }
   if (request.source > options_.max_batched_tokens) {
     return InvalidArgument(

@@ -45,6 +45,10 @@ struct SchedulerOptions {
   // Copies of recurrent state that a rank keeps for pages of the prefix cache. Above 0: pages are
   // read up to such a copy only. 0: the model has no such state, or its pages are not shared.
   int64_t snapshots_per_rank = 0;
+  // Of a model whose windows keep the prompt: tokens of a window. Pages are shared as far as it
+  // hides nothing; what is computed behind depends on where the prompt ends. 0: there is no such
+  // window. Not beside snapshots: no model has both.
+  int64_t output_window = 0;
   bool prefix_caching = true;
   Policy policy = Policy::kFcfs;
   bool plan_ahead = false;  // one step may be planned while another is under way

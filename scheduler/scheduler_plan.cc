@@ -200,7 +200,8 @@ void Scheduler::Admit() {
 int64_t Scheduler::CacheLimit(const Sequence& sequence) const {
   const RequestState& request = *sequence.request;
   if (!request.reads_cache) return 0;
-  int64_t rows = static_cast<int64_t>(sequence.tokens.size()) - 1;
+  int64_t rows = std::min(static_cast<int64_t>(sequence.tokens.size()) - 1,
+                          request.shared_rows(options_.output_window));
   if (request.request.trace_routing || request.ScoresPrompt(sequence)) {
     rows = std::min(rows, sequence.answered);
   }
@@ -365,6 +366,7 @@ SequenceStart StartOf(const Sequence& sequence, int64_t cached) {
   start.tokens = sequence.tokens;
   start.prompt_length = state.prompt_length();
   start.source = request.source;
+  start.written = request.written;
   start.cached = cached;
   start.cached_blocks.assign(sequence.pages.begin(),
                              sequence.pages.begin() + sequence.cached_pages);

@@ -130,7 +130,9 @@ void Scheduler::PublishPages(Sequence* sequence) {
   KvPool& pool = ranks_[static_cast<size_t>(sequence->rank)]->pool;
   const auto size = static_cast<size_t>(options_.block_size);
   const std::span<const int32_t> tokens(sequence->tokens);
-  while ((sequence->chained_pages + 1) * options_.block_size <= sequence->computed) {
+  const int64_t rows =
+      std::min(sequence->computed, sequence->request->shared_rows(options_.output_window));
+  while ((sequence->chained_pages + 1) * options_.block_size <= rows) {
     const auto i = static_cast<size_t>(sequence->chained_pages++);
     sequence->chain_end = pool.Publish(sequence->pages[i], sequence->chain_end.node,
                                        sequence->request->scope, tokens.subspan(i * size, size));

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <tuple>
 #include <vector>
@@ -85,6 +86,12 @@ struct RequestState {
   CacheScope scope;
 
   int64_t prompt_length() const { return static_cast<int64_t>(request.prompt.size()); }
+  // Rows whose keys and values are a function of the tokens up to them alone, where a window (0:
+  // none) hides nothing of the prompt.
+  int64_t shared_rows(int64_t window) const {
+    if (window == 0) return std::numeric_limits<int64_t>::max();
+    return prompt_length() - request.written + window;
+  }
   bool ScoresPrompt(const Sequence& sequence) const {  // one answer is enough for all choices
     return request.prompt_logprobs && (sequence.choice == first || !shares_prompt);
   }

@@ -21,7 +21,8 @@ struct SequenceStart {
   int64_t id = 0;               // also the admission order: smaller came first
   std::vector<int32_t> tokens;  // prompt, and the output so far when it begins again
   int64_t prompt_length = 0;
-  int64_t source = 0;  // Request::source; one slice computes it all
+  int64_t source = 0;   // Request::source; one slice computes it all
+  int64_t written = 0;  // Request::written
   // Leading tokens whose keys and values are in `cached_blocks` already (prefix cache): whole
   // pages, and fewer than tokens.size().
   int64_t cached = 0;

@@ -16,7 +16,7 @@ import transformers
 from goldens import reference
 
 GOLDENS = Path("tests/data/goldens")
-MODELS = ("mixtral-classic", "qwen3_moe-classic", "llama-classic")
+MODELS = ("mixtral-classic", "qwen3_moe-classic", "llama-classic", "unlimited_ocr-narrow")
 CONTINUATION = 12
 TRIES = 40
 BEAMS = ({"num_beams": 2}, {"num_beams": 4, "length_penalty": 2.0, "early_stopping": True},
@@ -40,9 +40,10 @@ def record(name, arguments, generator):
     """A search in which doubles find the same."""
     model, exact = reference.load_model(GOLDENS / name), reference.load_model(GOLDENS / name)
     exact = exact.double()
+    vocab = model.config.get_text_config().vocab_size
     for _ in range(TRIES):
-        prompt = torch.randint(1, model.config.vocab_size, (9,), generator=generator).tolist()
-        end = int(torch.randint(1, model.config.vocab_size, (1,), generator=generator))
+        prompt = torch.randint(1, vocab, (9,), generator=generator).tolist()
+        end = int(torch.randint(1, vocab, (1,), generator=generator))
         texts, scores = search(model, prompt, end, arguments)
         ended = any(text[-1] == end for text in texts)
         if ended and search(exact, prompt, end, arguments)[0] == texts:

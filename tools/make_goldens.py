@@ -74,7 +74,7 @@ def greedy_record(model, length, generator):
         raise RuntimeError("no clear greedy continuation")
     if reference.generate(model, prompt, CONTINUATION) != ids:
         raise RuntimeError("generate() and the cached loop disagree")
-    if not reference.is_length_dependent(model) and again != ids:
+    if not reference.depends_on_prompt(model) and again != ids:
         raise RuntimeError("cached and uncached greedy decoding disagree")
     ruled = reference.forward_with_length_rule(model, prompt + ids[:-1], length)[length - 1:]
     error = float((ruled - logits).abs().max())

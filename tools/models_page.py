@@ -30,6 +30,7 @@ NAMES = {
     "beam": "Beam",
     "cohere2_moe": "Cohere North Mini Code",
     "dbrx": "DBRX",
+    "deepseek_ocr2": "DeepSeek-OCR 2 (its text model)",
     "deepseek_v2": "DeepSeek-V2, V2.5, Coder-V2, V2-Lite",
     "deepseek_v3": "DeepSeek-V3, R1, Kimi-K2, Moonlight",
     "deepseek_v32": "DeepSeek-V3.2",
@@ -121,6 +122,7 @@ NAMES = {
     "solar_open": "Solar Open",
     "step3p7": "Step-3.7-Flash (its text model), Step-3.5-Flash",
     "switch_transformers": "Switch Transformers (encoder and decoder)",
+    "unlimited_ocr": "Unlimited-OCR (its text model)",
     "zaya": "ZAYA1",
 }
 
@@ -139,9 +141,9 @@ authors; it does not know Grok-1, whose goldens come from a published port ([REA
 Text needs a `tokenizer.json`. A directory without one, such as those with only a tiktoken file, runs with token ids until it is
 converted. Which vocabularies and chat templates were compared with Transformers: [tokenizers.md](tokenizers.md).
 
-Of the families with experts that Transformers 5.24 knows and that write text these are not here: what reads pages alone
-(Unlimited-OCR, DeepSeek-OCR 2). Doge's experts will not be: their router takes the logits of different tokens for one another, as
-Transformers says itself, so that what a token gets would depend on its company.
+Of the families with experts that Transformers 5.24 knows and that write text one is not here. Doge's experts will not be: their
+router takes the logits of different tokens for one another, as Transformers says itself, so that what a token gets would depend on
+its company.
 
 Any key of a config.json that is not known to change nothing is honoured or refused by name; so are tensors that are missing
 or left over (`folkmoot inspect MODEL`). Layers for multi-token prediction are not read. Quantised checkpoints:

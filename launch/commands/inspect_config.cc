@@ -87,7 +87,8 @@ std::string LayersText(const ModelConfig& config) {
     text += fmt::format("; {} with {}", counts.recurrent, RecurrenceName(config.recurrent.kind));
   }
   if (counts.sliding > 0) {
-    text += fmt::format("; {} with a sliding window of {}", counts.sliding, counts.window);
+    text += fmt::format("; {} with a sliding window of {}{}", counts.sliding, counts.window,
+                        config.windows_keep_prompt ? " beside the prompt" : "");
   }
   return text + ")";
 }

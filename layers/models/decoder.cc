@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "layers/models/ends.h"
+#include "runtime/ops/key_selection.h"
 #include "runtime/ops/norm.h"
 
 namespace folkmoot {
@@ -211,13 +212,15 @@ AttentionStep DecoderModel::StepOf(LayerContext& ctx, const ForwardBatch& batch)
                                     .rows = s.rows,
                                     .start = s.start,
                                     .blocks = s.blocks,
-                                    .slot = s.slot});
+                                    .slot = s.slot,
+                                    .prompt = s.prompt});
   }
   AttentionStep step = {.sequences = attention_sequences_, .rope = FillRope(ctx, batch, rope_)};
   if (state_) step.state = &*state_;
   if (rows_) step.rows = &*rows_;
   if (index_keys_) step.index_keys = &*index_keys_;
   if (config_.indexers() > 0 && config_.indexer.block == 0) step.chosen = RoomForChosen(ctx, batch);
+  if (output_window_ > 0) LookBesidePrompts(ctx, batch, step);
   if (local_rope_) step.local_rope = FillRope(ctx, batch, *local_rope_);
   if (config_.temperature.scale != 0) step.temperature = Temperatures(ctx, batch);
   if (config_.query_scales) step.log_positions = LogPositions(ctx, batch);
@@ -250,6 +253,28 @@ const ChosenKeys* DecoderModel::RoomForChosen(LayerContext& ctx, const ForwardBa
              .counts = ctx.workspace.Get<int32_t>(batch.tokens()),
              .positions = ctx.workspace.Get<int32_t>(batch.tokens() * most)};
   return &chosen_;
+}
+
+// Sequences with queries from which the window hides something choose their keys, the same in all
+// layers with a window; the others read theirs faster.
+void DecoderModel::LookBesidePrompts(LayerContext& ctx, const ForwardBatch& batch,
+                                     AttentionStep& step) {
+  beyond_window_.clear();
+  within_window_.clear();
+  int64_t most = 0;
+  for (const AttentionSequence& sequence : step.sequences) {
+    const int64_t own = MostBesidePrompt(output_window_, sequence);
+    (own > 0 ? beyond_window_ : within_window_).push_back(sequence);
+    most = std::max(most, own);
+  }
+  step.beyond_window = beyond_window_;
+  step.within_window = within_window_;
+  if (most == 0) return;
+  chosen_ = {.most = most,
+             .counts = ctx.workspace.Get<int32_t>(batch.tokens()),
+             .positions = ctx.workspace.Get<int32_t>(batch.tokens() * most)};
+  ChooseBesidePrompt(ctx.pool, output_window_, beyond_window_, chosen_);
+  step.chosen = &chosen_;
 }
 
 RopeRows DecoderModel::FillRope(LayerContext& ctx, const ForwardBatch& batch, const Rope& rope) {

@@ -144,6 +144,7 @@ class DecoderModel : public Model {
   std::span<const float> Temperatures(LayerContext& ctx, const ForwardBatch& batch) const;
   static std::span<const float> LogPositions(LayerContext& ctx, const ForwardBatch& batch);
   const ChosenKeys* RoomForChosen(LayerContext& ctx, const ForwardBatch& batch);
+  void LookBesidePrompts(LayerContext& ctx, const ForwardBatch& batch, AttentionStep& step);
   static RopeRows FillRope(LayerContext& ctx, const ForwardBatch& batch, const Rope& rope);
   // Of what the first part of block `index` reads, or, behind the last block, the head.
   const Norm& NormBefore(size_t index) const;
@@ -185,6 +186,7 @@ class DecoderModel : public Model {
   int ranks_ = 1;  // that have a cache
   Rope rope_;
   std::optional<Rope> local_rope_;
+  int64_t output_window_ = 0;  // ModelConfig::output_window
   std::unique_ptr<ColumnExchange> columns_;
   ColumnSplit vocab_;  // columns of the logits
   uint64_t placement_version_ = 0;
@@ -207,6 +209,7 @@ class DecoderModel : public Model {
   int64_t slots_ = 0;                          // of state_ that are no snapshots
   std::optional<RecurrentState> ngram_state_;  // likewise
   std::vector<AttentionSequence> attention_sequences_;
+  std::vector<AttentionSequence> beyond_window_, within_window_;  // of AttentionStep
   ConstMatrix hidden_;  // of the last Forward, in its workspace
 };
 

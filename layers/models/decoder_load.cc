@@ -36,7 +36,8 @@ DecoderModel::DecoderModel(const ModelConfig& config, const ModelOptions& option
     : config_(config),
       cache_dtype_(options.cache_dtype),
       gates_(config_, options.gate),
-      rope_(config.rope, config.rope_dim(), config.max_positions) {
+      rope_(config.rope, config.rope_dim(), config.max_positions),
+      output_window_(config.output_window()) {
   if (config.local_rope) {
     local_rope_.emplace(*config.local_rope, config.rope_dim(), config.max_positions);
   }

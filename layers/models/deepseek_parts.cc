@@ -95,6 +95,23 @@ absl::Status ReadScaledAndShared(const ConfigReader& keys, double scaling, int64
   return absl::OkStatus();
 }
 
+absl::Status ReadGreedyExperts(const ConfigReader& keys, MoeConfig& moe) {
+  if (moe.top_k == 0) {
+    return keys.Wrong("num_experts_per_tok", "this architecture has no default for it");
+  }
+  FM_ASSIGN_OR_RETURN(const auto method, keys.OptionalString("topk_method"));
+  const bool grouped = method == "group_limited_greedy";
+  if (!grouped && method.value_or("greedy") != "greedy") {
+    return keys.Wrong("topk_method", "known: greedy, group_limited_greedy");
+  }
+  if (grouped && !(keys.HasValue("n_group") && keys.HasValue("topk_group"))) {
+    return keys.Wrong("topk_method", "it needs n_group and topk_group");
+  }
+  // Without groups their keys are not read, whatever they say.
+  if (grouped) FM_RETURN_IF_ERROR(ReadGroups(keys, {.smallest = 1}, moe));
+  return ReadScaledAndShared(keys, 1.0, 2, moe);
+}
+
 absl::Status ReadBiasedExperts(const ConfigReader& keys, const GroupDefaults& groups,
                                double scaling, int64_t shared, MoeConfig& moe) {
   moe.selection_bias = true;
@@ -134,6 +151,18 @@ absl::Status KeepExperts(const ConfigReader& keys, std::string_view key,
     config.layers[i].moe = false;
   }
   return absl::OkStatus();
+}
+
+GateConfig GreedyGate(const ModelConfig& config) {
+  GateConfig gate = TopKGate(config);
+  gate.n_group = static_cast<int>(config.moe.groups);
+  gate.topk_group = static_cast<int>(config.moe.chosen_groups);
+  gate.normalize = Normalize::kNone;
+  if (!config.moe.norm_topk_prob || config.moe.top_k == 1) return gate;
+  gate.normalize = Normalize::kBeforeDrop;
+  gate.norm_eps = 1e-20;
+  gate.scale = 1.0;
+  return gate;
 }
 
 GateConfig BiasedSigmoidGate(const ModelConfig& config) {

@@ -45,6 +45,11 @@ absl::Status ReadGroups(const ConfigReader& keys, const GroupDefaults& defaults,
 absl::Status ReadScaledAndShared(const ConfigReader& keys, double scaling, int64_t shared,
                                  MoeConfig& moe);
 
+// The experts of DeepSeek-V2: keys num_experts_per_tok, which has no default, topk_method, n_group
+// and topk_group where it says that there are groups, and those of ReadScaledAndShared; for
+// GreedyGate.
+absl::Status ReadGreedyExperts(const ConfigReader& keys, MoeConfig& moe);
+
 // The experts of DeepSeek-V3: the keys of the two above, and a bias of each layer for
 // BiasedSigmoidGate.
 absl::Status ReadBiasedExperts(const ConfigReader& keys, const GroupDefaults& groups,
@@ -59,6 +64,10 @@ absl::Status ReadMlpLayerTypes(const ConfigReader& keys, ModelConfig& config);
 // mlp_layer_types must not contradict.
 absl::Status KeepExperts(const ConfigReader& keys, std::string_view key,
                          const std::function<bool(size_t layer)>& has, ModelConfig& config);
+
+// DeepSeek-V2, as the authors have it: softmax scores as they are, times a factor, or, by
+// norm_topk_prob, normalised in its place; a group's score is its best.
+GateConfig GreedyGate(const ModelConfig& config);
 
 // DeepSeek-V3 (arXiv 2412.19437, section 2.1.2): chosen by sigmoid + bias of the layer, weighed by
 // sigmoid alone; a group's score is the sum of its two best.

@@ -57,6 +57,7 @@ struct Family {
   F(kBeam)                   \
   F(kCohere2Moe)             \
   F(kDbrx)                   \
+  F(kDeepseekOcr2)           \
   F(kDeepseekV2)             \
   F(kDeepseekV32)            \
   F(kDeepseekV3)             \
@@ -149,6 +150,7 @@ struct Family {
   F(kStep3p5)                \
   F(kStep3p7)                \
   F(kSwitchTransformers)     \
+  F(kUnlimitedOcr)           \
   F(kZaya)
 
 #define FOLKMOOT_DECLARE(family) extern const Family family;

@@ -168,6 +168,7 @@ std::string_view WhyCpuOnly(const ModelConfig& config) {
   if (config.clip_qkv > 0) return "clipped q, k and v";
   if (config.latent.kv_rank > 0) return "latent attention";
   if (config.indexers() > 0) return "sparse attention";
+  if (config.output_window() > 0) return "windows beside the prompt";
   if (config.attention_experts > 0) return "mixtures of attention heads";
   if (config.attention_gate != AttentionGate::kNone) return "gated attention";
   if (config.attention_multiplier > 0 || config.embedding_multiplier != 1.0f ||

@@ -214,5 +214,19 @@ void ExpandPools(ThreadPool& pool, int64_t size, std::span<const AttentionSequen
   ForSequenceRows(pool, std::ssize(pools.counts), chosen.most, sequences, expand);
 }
 
+void ChooseBesidePrompt(ThreadPool& pool, int64_t window,
+                        std::span<const AttentionSequence> sequences, const ChosenKeys& chosen) {
+  std::fill(chosen.counts.begin(), chosen.counts.end(), 0);
+  const auto choose = [&](const AttentionSequence& sequence, int64_t row) {
+    const int64_t first = sequence.start + row - sequence.first_row - window + 1;  // of the window
+    if (first <= sequence.prompt) return;
+    int32_t* const to = chosen.positions.data() + row * chosen.most;
+    std::iota(to, to + sequence.prompt, 0);
+    std::iota(to + sequence.prompt, to + sequence.prompt + window, static_cast<int32_t>(first));
+    chosen.counts[static_cast<size_t>(row)] = static_cast<int32_t>(sequence.prompt + window);
+  };
+  ForSequenceRows(pool, std::ssize(chosen.counts), chosen.most, sequences, choose);
+}
+
 }  // namespace folkmoot::cpu
 #endif  // HWY_ONCE

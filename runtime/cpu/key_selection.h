@@ -15,4 +15,7 @@ void SelectKeys(ThreadPool& pool, const KeySelectionParams& params,
 void ExpandPools(ThreadPool& pool, int64_t size, std::span<const AttentionSequence> sequences,
                  const ChosenKeys& pools, const ChosenKeys& chosen);
 
+void ChooseBesidePrompt(ThreadPool& pool, int64_t window,
+                        std::span<const AttentionSequence> sequences, const ChosenKeys& chosen);
+
 }  // namespace folkmoot::cpu

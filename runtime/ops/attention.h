@@ -105,6 +105,7 @@ struct AttentionSequence {
   int64_t first_key = 0;
   int64_t keys_end = 0;  // at most start + rows
   int64_t slot = -1;     // of a RecurrentState; -1: it has none
+  int64_t prompt = 0;    // the first so many positions, see ChooseBesidePrompt; 0: there is none
 };
 
 // The keys that each query of a step sees, where it does not see all before it: sparse attention,

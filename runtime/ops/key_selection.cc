@@ -44,4 +44,22 @@ void ExpandPools(ThreadPool& pool, int64_t size, std::span<const AttentionSequen
   cpu::ExpandPools(pool, size, sequences, pools, chosen);
 }
 
+int64_t MostBesidePrompt(int64_t window, const AttentionSequence& sequence) {
+  const int64_t most = sequence.prompt + window;
+  return sequence.start + sequence.rows > most ? most : 0;
+}
+
+void ChooseBesidePrompt(ThreadPool& pool, int64_t window,
+                        std::span<const AttentionSequence> sequences, const ChosenKeys& chosen) {
+  const int64_t rows = std::ssize(chosen.counts);
+  FM_CHECK(window > 0 && chosen.most > 0 && chosen.sets == 1);
+  FM_CHECK(std::ssize(chosen.positions) == rows * chosen.most);
+  for (const AttentionSequence& sequence : sequences) {
+    FM_CHECK(sequence.first_row >= 0 && sequence.start >= 0 && sequence.prompt >= 0);
+    FM_CHECK(sequence.first_row + sequence.rows <= rows);
+    FM_CHECK(MostBesidePrompt(window, sequence) <= chosen.most);
+  }
+  cpu::ChooseBesidePrompt(pool, window, sequences, chosen);
+}
+
 }  // namespace folkmoot

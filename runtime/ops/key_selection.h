@@ -17,6 +17,7 @@
 //
 // Same bits: a score is one chain over the numbers of a head, then one over heads. Of equal scores
 // the lower position is chosen. Neither chunking nor batch mates nor block ids matter.
+// Unlimited-OCR: nothing scores; a query sees the prompt and the window that ends with itself.
 #pragma once
 
 #include <cstdint>
@@ -52,5 +53,14 @@ void SelectKeys(ThreadPool& pool, const KeySelectionParams& params,
 // query that sees all pools sees all: its count is 0.
 void ExpandPools(ThreadPool& pool, int64_t size, std::span<const AttentionSequence> sequences,
                  const ChosenKeys& pools, const ChosenKeys& chosen);
+
+// Of a window of so many positions, which hides nothing of the prompt: the most keys that a query
+// of the sequence sees; 0: it hides none from any.
+int64_t MostBesidePrompt(int64_t window, const AttentionSequence& sequence);
+// The keys of the sequences' queries. Writes `chosen`, whose memory is the caller's, for all its
+// rows: one set, with room for MostBesidePrompt of each. A query from which nothing is hidden sees
+// all: its count is 0.
+void ChooseBesidePrompt(ThreadPool& pool, int64_t window,
+                        std::span<const AttentionSequence> sequences, const ChosenKeys& chosen);
 
 }  // namespace folkmoot

@@ -111,7 +111,7 @@ void Driver::Drain() {
 
 void Driver::ExpectRight(int64_t request, int32_t choice) {
   const auto& [asked, first_sequence] = asked_.at(request);
-  const Expected expected = Expect(asked, choice, first_sequence + choice);
+  const Expected expected = Expect(asked, choice, first_sequence + choice, options_.output_window);
   EXPECT_EQ(outcome(request, choice).tokens, expected.tokens);
   EXPECT_STREQ(FinishReasonName(outcome(request, choice).finish),
                FinishReasonName(expected.finish));

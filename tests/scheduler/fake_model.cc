@@ -50,14 +50,15 @@ std::unique_ptr<TokenConstraint> FakeConstraint::Clone() const {
   return std::make_unique<FakeConstraint>(*this);
 }
 
-Expected Expect(const Request& request, int32_t choice, int64_t sequence) {
+Expected Expect(const Request& request, int32_t choice, int64_t sequence, int64_t output_window) {
   Expected expected;
   std::unique_ptr<TokenConstraint> constraint;
   if (request.constraint != nullptr) constraint = request.constraint->Clone();
   uint64_t state = RootState(request.gate, sequence,
                              std::span(request.prompt).first(static_cast<size_t>(request.source)));
+  const int64_t given = std::ssize(request.prompt) - request.written;
   const auto advance = [&](int32_t token) {
-    state = NextState(state, token);
+    state = RowState(state, token, expected.rows, given, output_window);
     ++expected.rows;
     expected.digest = state;
     return !IsError(request.gate, state);

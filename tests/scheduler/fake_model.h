@@ -31,6 +31,14 @@ uint64_t RootState(const std::string& gate, int64_t sequence, std::span<const in
 inline uint64_t NextState(uint64_t state, int32_t token) {
   return Mix(state, static_cast<uint64_t>(token) + 1);
 }
+// Behind the token at `position`. A window of so many tokens (0: none) that keeps the `given` ones
+// of the prompt: rows from which it hides something know where the prompt ends.
+inline uint64_t RowState(uint64_t state, int32_t token, int64_t position, int64_t given,
+                         int64_t window) {
+  const uint64_t next = NextState(state, token);
+  const bool hides = window > 0 && position >= given + window;
+  return hides ? Mix(next, static_cast<uint64_t>(given)) : next;
+}
 inline bool IsError(const std::string& gate, uint64_t state) {
   return gate == kFragileGate && state % 67 == 0;
 }
@@ -60,7 +68,8 @@ struct Expected {
   uint64_t digest = 0;  // state after the last computed row
   int64_t rows = 0;     // computed
 };
-// What choice `choice`, which is sequence `sequence`, must hear.
-Expected Expect(const Request& request, int32_t choice, int64_t sequence);
+// What choice `choice`, which is sequence `sequence`, must hear of a model with such a window.
+Expected Expect(const Request& request, int32_t choice, int64_t sequence,
+                int64_t output_window = 0);
 
 }  // namespace folkmoot

@@ -37,6 +37,11 @@ uint64_t FakeRank::RootOf(const State& state) {
   return RootState(start.gate, start.id, tokens.first(static_cast<size_t>(start.source)));
 }
 
+uint64_t FakeRank::StateBehind(const State& state, uint64_t before, int64_t position) const {
+  return RowState(before, state.tokens[static_cast<size_t>(position)], position,
+                  state.start.prompt_length - state.start.written, output_window_);
+}
+
 void FakeRank::Forget(int64_t id) {
   const auto found = states_.find(id);
   Demand(found != states_.end(), "is to be forgotten, but is not here", id);
@@ -70,7 +75,7 @@ void FakeRank::Begin(const SequenceStart& start) {
   Demand(start.cached == 0 || start.cached >= start.source, "has a part of a source", start.id);
   uint64_t content = RootOf(state);
   for (int64_t p = 0; p < start.cached; ++p) {
-    content = NextState(content, start.tokens[static_cast<size_t>(p)]);
+    content = StateBehind(state, content, p);
     state.states.push_back(content);
   }
   CheckSnapshot(start, content);
@@ -138,8 +143,8 @@ void FakeRank::CheckSlice(const SequenceSlice& slice, State* state) {
 void FakeRank::ComputeRow(int64_t id, State* state) {
   const std::string& gate = state->start.gate;
   const auto position = std::ssize(state->states);
-  uint64_t content = position > 0 ? state->states.back() : RootOf(*state);
-  content = NextState(content, state->tokens[static_cast<size_t>(position)]);
+  const uint64_t before = position > 0 ? state->states.back() : RootOf(*state);
+  const uint64_t content = StateBehind(*state, before, position);
   state->states.push_back(content);
   state->failed = state->failed || IsError(gate, content);
   const Page& written = page(state->pages[static_cast<size_t>(position / block_size_)]);

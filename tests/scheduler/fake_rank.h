@@ -18,6 +18,7 @@ class FakeRank {
   // Pages, slots and snapshots as `options` says.
   explicit FakeRank(const SchedulerOptions& options)
       : block_size_(options.block_size),
+        output_window_(options.output_window),
         slots_(options.slots_per_rank),
         snapshots_(static_cast<size_t>(options.snapshots_per_rank)) {
     const int64_t blocks = options.blocks_per_rank;
@@ -77,7 +78,10 @@ class FakeRank {
   static int32_t Guess(uint64_t content, const State& state);
   static void Answer(int64_t begin, int64_t end, const State& state, SequenceResult* result);
 
+  uint64_t StateBehind(const State& state, uint64_t before, int64_t position) const;
+
   int64_t block_size_;
+  int64_t output_window_;
   int64_t slots_;
   std::vector<uint64_t> snapshots_;  // states; 0: not written
   int64_t step_ = 0, answered_ = 0;

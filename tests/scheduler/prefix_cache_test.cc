@@ -45,6 +45,41 @@ TEST(PrefixCache, OutputsAreCachedToo) {
   EXPECT_EQ(Cached(first, second), 16) << "all but the last token were computed";
 }
 
+// A window of five tokens that keeps a prompt of six: rows from the twelfth on know where it ends.
+TEST(PrefixCache, WhatSeesOutputThroughAWindowIsNotShared) {
+  SchedulerOptions options = OneRank();
+  options.output_window = 5;
+  const Request first = Ask(6, 11);
+  const std::vector<int32_t> output = Expect(first, 0, 0, options.output_window).tokens;
+  Request second = first;
+  second.prompt.insert(second.prompt.end(), output.begin(), output.end());
+  EXPECT_EQ(Cached(first, second, options), 8);
+  EXPECT_EQ(Cached(second, second, options), 16) << "its prompt is longer";
+  // The other way round: pages of the longer prompt are not those of a shorter one's output.
+  Driver driver(options);
+  driver.Add(second);
+  driver.Drain();
+  Request resumed = Ask(6, 20);
+  resumed.so_far = {{.tokens = output}};
+  driver.Add(resumed);
+  EXPECT_EQ(StartOf(driver.Plan(), 1).cached, 8);
+  driver.Answer();
+  driver.Drain();
+}
+
+// Beams ask with prompts that are output at their end.
+TEST(PrefixCache, WrittenTokensAreNoPrompt) {
+  SchedulerOptions options = OneRank();
+  options.output_window = 5;
+  Request request = Ask(17, 1);
+  request.written = 11;
+  EXPECT_EQ(Cached(request, request, options), 8);
+  request.written = 0;
+  EXPECT_EQ(Cached(request, request, options), 16);
+  request.written = 17;
+  EXPECT_FALSE(Scheduler(options).Check(request).ok());
+}
+
 TEST(PrefixCache, TenantsAndGatesDoNotShare) {
   Request salted = Ask(18, 2);
   salted.cache_salt = 5;

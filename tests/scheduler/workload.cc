@@ -38,6 +38,7 @@ SchedulerOptions RandomOptions(uint64_t seed) {
   if (options.slots_per_rank > 0 && options.speculation.tokens == 0) {
     options.snapshots_per_rank = between(0, 1) * between(1, 6);
   }
+  if (options.snapshots_per_rank == 0) options.output_window = between(0, 1) * between(1, 9);
   return options;
 }
 
@@ -127,7 +128,8 @@ void Workload::Arrive() {
   open.left = open.request.n;
   for (int32_t c = 0; c < open.request.n; ++c) {
     const int64_t sequence = next_sequence_++;
-    open.choices.emplace_back().expected = Expect(open.request, c, sequence);
+    open.choices.emplace_back().expected =
+        Expect(open.request, c, sequence, options_.output_window);
     for (FakeRank& rank : ranks_) rank.SetLabel(sequence, open.request.cache_salt);
   }
   open_.emplace(*id, std::move(open));

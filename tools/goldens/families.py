@@ -19,6 +19,7 @@ from .families_ling import LING
 from .families_mistral_large import MISTRAL_LARGE
 from .families_more import MORE
 from .families_muse import MUSE
+from .families_ocr import OCR
 from .families_omni import OMNI
 from .families_other import OTHER
 from .families_pictures import PICTURES
@@ -81,6 +82,7 @@ FAMILIES = {
     **MISTRAL_LARGE,
     **MORE,
     **MUSE,
+    **OCR,
     **OMNI,
     **OTHER,
     **PICTURES,

@@ -11,7 +11,7 @@ from transformers.models.longcat_flash.modeling_longcat_flash import LongcatFlas
 from .family import Family, biased_choices, by_key, groups, per_expert, routers_at
 
 
-def _v2_choices(module, inputs, output):
+def greedy_choices(module, inputs, output):
     """DeepSeek-V2: softmax; a group is worth its best, if there are groups."""
     logits, weights, chosen = output
     keys, margin = logits.softmax(-1), None
@@ -102,7 +102,7 @@ def _latent(architecture, choices=biased_choices):
 
 
 LATENT = {
-    "deepseek_v2": _latent("DeepseekV2ForCausalLM", _v2_choices),
+    "deepseek_v2": _latent("DeepseekV2ForCausalLM", greedy_choices),
     "deepseek_v3": _latent("DeepseekV3ForCausalLM"),
     "dots1": _latent("Dots1ForCausalLM"),
     "glm4_moe_lite": _latent("Glm4MoeLiteForCausalLM"),

@@ -112,7 +112,8 @@ def is_of_text(name):
     return not any(part in name for part in ("visual.", "vision_tower.", "model.vision_model.",
                                              "audio_tower.", "mm_projector.", "embed_vision.",
                                              "embed_audio.", "multi_modal_projector.",
-                                             "resampler_model."))
+                                             "resampler_model.", "view_separator",
+                                             "image_newline"))
 
 
 def unchanged(weights, config):
@@ -164,6 +165,9 @@ class Family:
     rope: Callable = usual_rope
     # model -> None: repairs what Transformers computes unlike the authors' code, after loading.
     correct: Callable = lambda model: None
+    # model, token ids, length of the prompt -> logits of an uncached forward that does what a cached
+    # one does behind the prompt. None: every uncached forward does.
+    by_prompt: Callable | None = None
     # model -> what chooses beside routers: each adds to its `margins` how clear that was, [rows].
     choosers: Callable = lambda model: []
     # name, standard normal noise, config -> values or None.

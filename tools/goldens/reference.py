@@ -60,6 +60,12 @@ def fresh_rope(model):
         model.model.rotary_emb = type(model.model.rotary_emb)(config=model.config)
 
 
+def depends_on_prompt(model):
+    """Does an uncached forward behind a prompt do anything else than a cached one?"""
+    by_prompt = FAMILIES[model.config.model_type].by_prompt is not None
+    return by_prompt or is_length_dependent(model)
+
+
 def is_length_dependent(model):
     parameters = getattr(model.config, "rope_parameters", None) or {}
     return parameters.get("rope_type") in ("dynamic", "longrope")
@@ -195,7 +201,11 @@ def generate(model, prompt, count):
 
 @torch.no_grad()
 def forward_with_length_rule(model, token_ids, prompt_length):
-    """An uncached forward where position p has the frequencies of max(prompt_length, p + 1)."""
+    """An uncached forward where position p has the frequencies of max(prompt_length, p + 1), or
+    what else of a family depends on the prompt."""
+    by_prompt = FAMILIES[model.config.model_type].by_prompt
+    if by_prompt is not None:
+        return by_prompt(model, token_ids, prompt_length)
     if not is_length_dependent(model):
         return forward(model, token_ids)[1]
     fresh_rope(model)

@@ -36,6 +36,7 @@ from .variants_minimax import MINIMAX_M3
 from .variants_mistral_large import MISTRAL_LARGE
 from .variants_more import MORE
 from .variants_muse import MUSE_SPARK
+from .variants_ocr import DEEPSEEK_OCR_2, UNLIMITED_OCR
 from .variants_olmo import OLMO
 from .variants_other import OTHER
 from .variants_pictures import PICTURES
@@ -363,6 +364,7 @@ QWEN3_MOE = [
 VARIANTS = [
     *MIXTRAL, *GRANITE, *OLMOE, *QWEN2_MOE, *QWEN3_MOE,
     *BEAMS,
+    *DEEPSEEK_OCR_2,
     *DEEPSEEK_V4,
     *DENSE, *GEMMA, *GEMMA4, *GROK,
     *DOTS3,
@@ -399,6 +401,7 @@ VARIANTS = [
     *SARVAM,
     *SIGMOID,
     *SPARSE,
+    *UNLIMITED_OCR,
     *WINDOWS,
     *WRAPPED,
     *ZAYA,

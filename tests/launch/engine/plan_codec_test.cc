@@ -43,6 +43,7 @@ StepPlan SomePlan() {
                                   .tokens = {1, 2, 3, 4, 5},
                                   .prompt_length = 4,
                                   .source = 2,
+                                  .written = 1,
                                   .cached = 2,
                                   .cached_blocks = {8},
                                   .answered = 3,
@@ -102,6 +103,7 @@ TEST(PlanCodec, APlanSurvivesTheWire) {
   EXPECT_EQ(start.tokens, expected.tokens);
   EXPECT_EQ(start.prompt_length, expected.prompt_length);
   EXPECT_EQ(start.source, expected.source);
+  EXPECT_EQ(start.written, expected.written);
   EXPECT_EQ(start.cached, expected.cached);
   EXPECT_EQ(start.cached_blocks, expected.cached_blocks);
   EXPECT_EQ(start.answered, expected.answered);

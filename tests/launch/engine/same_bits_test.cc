@@ -144,6 +144,9 @@ INSTANTIATE_TEST_SUITE_P(
         ModelCase{"DemoQ4Reduced", "models/demo-kjv", "", "q4_0", "auto", "reduced"},
         ModelCase{"Mixtral", "tests/data/goldens/mixtral-classic", ""},
         ModelCase{"MixtralChunkCapacity", "tests/data/goldens/mixtral-classic", kChunkCapacity},
+        ModelCase{"UnlimitedOcr", "tests/data/goldens/unlimited_ocr-saved", ""},
+        ModelCase{"UnlimitedOcrInt8Cache", "tests/data/goldens/unlimited_ocr-published", "", "none",
+                  "int8"},
         // With more than two experts per token the order of the sum matters.
         ModelCase{"Qwen2MoeTop4", "tests/data/goldens/qwen2_moe-classic", ""},
         ModelCase{"Qwen2MoeDenseLayers", "tests/data/goldens/qwen2_moe-sparse-step", ""},

@@ -147,6 +147,8 @@ INSTANTIATE_TEST_SUITE_P(
         SharingCase{{"KeyDecays", "tests/data/goldens/kimi_linear-classic", ""}},
         SharingCase{{"ChosenBlocks", "tests/data/goldens/minimax_m3_vl_text-classic", ""}},
         SharingCase{{"NgramsAndPools", "tests/data/goldens/qwen4_exp_text-odd", ""}},
+        SharingCase{{"WindowsBesidePrompts", "tests/data/goldens/unlimited_ocr-saved", ""}},
+        SharingCase{{"NarrowWindowsBesidePrompts", "tests/data/goldens/unlimited_ocr-narrow", ""}},
         SharingCase{{"SharedKeys", "tests/data/goldens/gemma4_text-everything", ""}},
         SharingCase{
             {"LinearAttentionFewCopies", "tests/data/goldens/qwen3_next-classic", ""}, true, 8},

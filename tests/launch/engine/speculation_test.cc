@@ -133,6 +133,7 @@ INSTANTIATE_TEST_SUITE_P(
                               kChunkCapacity},
                     ModelCase{"GlmMoeDsaShared", "tests/data/goldens/glm_moe_dsa-shared", ""},
                     ModelCase{"HyV4", "tests/data/goldens/hy_v4-saved", ""},
+                    ModelCase{"UnlimitedOcr", "tests/data/goldens/unlimited_ocr-saved", ""},
                     ModelCase{"Qwen3MoeDynamicRope", "tests/data/goldens/qwen3_moe-dynamic", ""},
                     ModelCase{"DenseQwen3", "tests/data/goldens/qwen3-classic", ""}),
     ModelCaseName);

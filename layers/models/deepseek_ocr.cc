@@ -102,6 +102,7 @@ constexpr ConfigFamily kText = {.architecture = "DeepseekOcr2ForConditionalGener
                                 .text_model_type = "deepseek_ocr2_text",
                                 .other_text_model_type = "deepseek_v2",
                                 .beside_text = kBesideText,
+                                .text_left_outside = true,
                                 .authors_text = "language_config",
                                 .fixed = kFixed,
                                 .own_keys = std::span(kKeys).first(kKeysOfBoth),

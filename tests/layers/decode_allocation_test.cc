@@ -125,7 +125,8 @@ INSTANTIATE_TEST_SUITE_P(
                     std::tuple("inkling2_loop-modules", false),
                     std::tuple("muse_spark-classic", false), std::tuple("lara_mini-classic", false),
                     std::tuple("mistral_large4-classic", false),
-                    std::tuple("dots3_note-classic", false)),
+                    std::tuple("dots3_note-classic", false),
+                    std::tuple("unlimited_ocr-narrow", false)),
     [](const auto& test) {
       std::string name = std::get<0>(test.param);
       std::replace(name.begin(), name.end(), '-', '_');

@@ -117,6 +117,14 @@ TEST(UnlimitedOcr, HasTheDefaultsOfTransformers) {
   EXPECT_EQ(Kinds(config), "SR SRM SRM");
 }
 
+// As Transformers writes the authors' file again.
+TEST(UnlimitedOcr, WhatIsLeftBesideTheTextIsNotRead) {
+  const ModelConfig config = Parsed(Unlimited(
+      json::object(), {{"hidden_size", 640}, {"sliding_window", 64}, {"use_mla", false}}));
+  EXPECT_EQ(config.hidden, 1280);
+  EXPECT_EQ(config.output_window(), 128);
+}
+
 TEST(UnlimitedOcr, LayersMaySeeAll) {
   const ModelConfig config = Parsed(Unlimited(
       {{"sliding_window", 7}, {"layer_types", {kWindowed, "full_attention", kWindowed}}}));

@@ -276,6 +276,7 @@ def write_tokenizers(out):
                 data / "qwen2_style.json", "qwen2", eos=1),
             "demo": gguf_files.byte_level_tokenizer(
                 demo / "tokenizer.json", "qwen2", chat_template=template, eos=0, pad=0),
+            "t5_style": gguf_files.unigram_tokenizer(data / "t5_style.json"),
     }.items():
         gguf_files.write_vocabulary(out / f"{name}.gguf", add)
     write_sentencepiece(out)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// GgufTokenizerJson reads the vocabulary (ReadVocabulary) and writes one of the two kinds:
-// ByteLevelJson or SentencePieceJson.
+// GgufTokenizerJson reads the vocabulary (ReadVocabulary) and writes one of the three kinds:
+// ByteLevelJson, SentencePieceJson or UnigramJson (gguf_unigram.h).
 #include "runtime/tokenizer/gguf_tokenizer.h"
 
 #include <absl/container/flat_hash_map.h>
@@ -14,6 +14,8 @@
 #include <vector>
 
 #include "runtime/tokenizer/gguf_pre_types.h"
+#include "runtime/tokenizer/gguf_unigram.h"
+#include "runtime/tokenizer/gguf_vocabulary.h"
 #include "runtime/tokenizer/utf8.h"
 
 namespace folkmoot {
@@ -31,13 +33,8 @@ constexpr std::string_view kSpace = "\xE2\x96\x81";  // U+2581, SentencePiece's 
 
 constexpr size_t kMaxTokenBytes = 1024;  // finding merges takes the square of it
 
-// tokenizer.ggml.token_type.
-enum TokenType : int64_t { kNormal = 1, kUnknown, kControl, kUserDefined, kUnused, kByte };
-
-struct Vocabulary {
-  std::vector<std::string_view> tokens;
-  std::vector<int64_t> types;  // as many
-};
+// tokenizer.ggml.model "gpt2", "llama" and "t5".
+enum class Kind : uint8_t { kByteLevel, kSentencePiece, kUnigram };
 
 bool IsUtf8(std::string_view text) {
   for (size_t at = 0; at < text.size();) {
@@ -48,8 +45,8 @@ bool IsUtf8(std::string_view text) {
   return true;
 }
 
-absl::StatusOr<Vocabulary> ReadVocabulary(const GgufModel& model) {
-  Vocabulary vocabulary;
+absl::StatusOr<GgufVocabulary> ReadVocabulary(const GgufModel& model) {
+  GgufVocabulary vocabulary;
   FM_ASSIGN_OR_RETURN(auto tokens, model.Strings(kTokens));
   if (!tokens || tokens->empty()) {
     return NotFound("{}: key '{}' is missing: the file has no tokenizer", model.path(), kTokens);
@@ -72,7 +69,7 @@ absl::StatusOr<Vocabulary> ReadVocabulary(const GgufModel& model) {
   return vocabulary;
 }
 
-json VocabularyJson(const Vocabulary& vocabulary) {
+json VocabularyJson(const GgufVocabulary& vocabulary) {
   json ids = json::object();
   for (size_t i = 0; i < vocabulary.tokens.size(); ++i) {
     if (!vocabulary.tokens[i].empty()) ids.emplace(vocabulary.tokens[i], i);
@@ -81,7 +78,7 @@ json VocabularyJson(const Vocabulary& vocabulary) {
 }
 
 // Tokens that are found in the text before it is cut.
-json AddedTokensJson(const Vocabulary& vocabulary) {
+json AddedTokensJson(const GgufVocabulary& vocabulary) {
   json added = json::array();
   for (size_t i = 0; i < vocabulary.tokens.size(); ++i) {
     const int64_t type = vocabulary.types[i];
@@ -95,7 +92,7 @@ json AddedTokensJson(const Vocabulary& vocabulary) {
   return added;
 }
 
-absl::Status CheckTwins(const GgufModel& model, const Vocabulary& vocabulary, const json& ids) {
+absl::Status CheckTwins(const GgufModel& model, const GgufVocabulary& vocabulary, const json& ids) {
   for (size_t i = 0; i < vocabulary.tokens.size(); ++i) {
     if (vocabulary.tokens[i].empty()) continue;
     const size_t first = ids.at(std::string(vocabulary.tokens[i])).get<size_t>();
@@ -162,7 +159,8 @@ struct Merge {
 // generate_merges of Transformers' convert_slow_tokenizer.py orders them: the longer left part, the
 // longer right part (in characters), then the token's place in the vocabulary and the ids of its
 // parts. Special tokens, and single bytes in the form <0x0A>, are no parts.
-std::vector<Merge> MergesOfScores(const Vocabulary& vocabulary, const std::vector<double>& scores) {
+std::vector<Merge> MergesOfScores(const GgufVocabulary& vocabulary,
+                                  const std::vector<double>& scores) {
   absl::flat_hash_map<std::string_view, size_t, std::hash<std::string_view>,
                       std::equal_to<std::string_view>>
       ids;
@@ -202,20 +200,29 @@ std::vector<Merge> MergesOfScores(const Vocabulary& vocabulary, const std::vecto
   return merges;
 }
 
-absl::StatusOr<std::optional<std::string>> TokenOf(const GgufModel& model, std::string_view kind,
-                                                   const Vocabulary& vocabulary) {
+// The id of a special token; -1: there is none. `absent`: that of a file that has no such key.
+absl::StatusOr<int64_t> IdOf(const GgufModel& model, std::string_view kind,
+                             const GgufVocabulary& vocabulary, int64_t absent = -1) {
   const std::string key = fmt::format("tokenizer.ggml.{}_token_id", kind);
   FM_ASSIGN_OR_RETURN(const auto id, model.Int(key, {0, UINT32_MAX}));
-  if (!id || *id == UINT32_MAX) return std::optional<std::string>();
-  if (*id >= static_cast<int64_t>(vocabulary.tokens.size())) {
-    return model.Wrong(key, fmt::format("there are {} tokens", vocabulary.tokens.size()));
-  }
-  return std::optional<std::string>(vocabulary.tokens[static_cast<size_t>(*id)]);
+  const auto tokens = static_cast<int64_t>(vocabulary.tokens.size());
+  if (!id) return absent < tokens ? absent : -1;
+  if (*id == UINT32_MAX) return -1;
+  if (*id >= tokens) return model.Wrong(key, fmt::format("there are {} tokens", tokens));
+  return *id;
+}
+
+absl::StatusOr<std::optional<std::string>> TokenOf(const GgufModel& model, std::string_view kind,
+                                                   const GgufVocabulary& vocabulary,
+                                                   int64_t absent = -1) {
+  FM_ASSIGN_OR_RETURN(const int64_t id, IdOf(model, kind, vocabulary, absent));
+  if (id < 0) return std::optional<std::string>();
+  return std::optional<std::string>(vocabulary.tokens[static_cast<size_t>(id)]);
 }
 
 // The text of the unknown token: the key, or the token of that type.
 absl::StatusOr<std::optional<std::string>> UnknownToken(const GgufModel& model,
-                                                        const Vocabulary& vocabulary) {
+                                                        const GgufVocabulary& vocabulary) {
   FM_ASSIGN_OR_RETURN(auto token, TokenOf(model, "unknown", vocabulary));
   const auto typed = std::find(vocabulary.types.begin(), vocabulary.types.end(), kUnknown);
   if (token || typed == vocabulary.types.end()) return token;
@@ -223,7 +230,7 @@ absl::StatusOr<std::optional<std::string>> UnknownToken(const GgufModel& model,
       vocabulary.tokens[static_cast<size_t>(typed - vocabulary.types.begin())]);
 }
 
-absl::StatusOr<json> SentencePieceJson(const GgufModel& model, const Vocabulary& vocabulary) {
+absl::StatusOr<json> SentencePieceJson(const GgufModel& model, const GgufVocabulary& vocabulary) {
   FM_ASSIGN_OR_RETURN(const auto scores, model.Numbers(kScores));
   if (!scores || scores->size() != vocabulary.tokens.size()) {
     return model.Wrong(kScores, fmt::format("a SentencePiece tokenizer needs one for each of its "
@@ -259,18 +266,30 @@ absl::StatusOr<json> SentencePieceJson(const GgufModel& model, const Vocabulary&
   return root;
 }
 
-// True for SentencePiece, false for byte-level BPE.
-absl::StatusOr<bool> IsSentencePiece(const GgufModel& model) {
+absl::StatusOr<Kind> KindOf(const GgufModel& model) {
   FM_ASSIGN_OR_RETURN(const auto kind, model.String(kModel));
   if (!kind)
     return NotFound("{}: key '{}' is missing: the file has no tokenizer", model.path(), kModel);
   if (*kind == "none" || *kind == "no_vocab") {
     return NotFound("{}: the file has no tokenizer ('{}' is \"{}\")", model.path(), kModel, *kind);
   }
-  if (*kind != "gpt2" && *kind != "llama") {
-    return model.Wrong(kModel, "known: gpt2 (byte-level BPE), llama (SentencePiece)");
+  if (*kind == "gpt2") return Kind::kByteLevel;
+  if (*kind == "llama") return Kind::kSentencePiece;
+  if (*kind == "t5") return Kind::kUnigram;
+  return model.Wrong(kModel, "known: gpt2 (byte-level BPE), llama (SentencePiece), t5 (unigram)");
+}
+
+absl::StatusOr<json> RootOf(const GgufModel& model, Kind kind, const GgufVocabulary& vocabulary) {
+  json ids = VocabularyJson(vocabulary);
+  FM_RETURN_IF_ERROR(CheckTwins(model, vocabulary, ids));
+  if (kind == Kind::kUnigram) {
+    FM_ASSIGN_OR_RETURN(const int64_t unknown, IdOf(model, "unknown", vocabulary, kUnigramUnknown));
+    return UnigramJson(model, vocabulary, unknown);
   }
-  return *kind == "llama";
+  FM_ASSIGN_OR_RETURN(json root, kind == Kind::kSentencePiece ? SentencePieceJson(model, vocabulary)
+                                                              : ByteLevelJson(model));
+  root["model"]["vocab"] = std::move(ids);
+  return root;
 }
 
 // The template's text, or a list of {name, template} when there are others beside it.
@@ -291,38 +310,42 @@ absl::StatusOr<json> TemplatesJson(const GgufModel& model) {
 }  // namespace
 
 absl::StatusOr<std::string> GgufTokenizerJson(const GgufModel& model) {
-  FM_ASSIGN_OR_RETURN(const bool sentence_piece, IsSentencePiece(model));
-  FM_ASSIGN_OR_RETURN(const Vocabulary vocabulary, ReadVocabulary(model));
-  FM_ASSIGN_OR_RETURN(json root,
-                      sentence_piece ? SentencePieceJson(model, vocabulary) : ByteLevelJson(model));
-  json ids = VocabularyJson(vocabulary);
-  FM_RETURN_IF_ERROR(CheckTwins(model, vocabulary, ids));
-  root["model"]["vocab"] = std::move(ids);
+  FM_ASSIGN_OR_RETURN(const Kind kind, KindOf(model));
+  FM_ASSIGN_OR_RETURN(const GgufVocabulary vocabulary, ReadVocabulary(model));
+  FM_ASSIGN_OR_RETURN(json root, RootOf(model, kind, vocabulary));
   root["added_tokens"] = AddedTokensJson(vocabulary);
   return root.dump();
 }
 
 absl::StatusOr<std::string> GgufTokenizerConfig(const GgufModel& model) {
-  FM_ASSIGN_OR_RETURN(const bool sentence_piece, IsSentencePiece(model));
-  FM_ASSIGN_OR_RETURN(const Vocabulary vocabulary, ReadVocabulary(model));
+  FM_ASSIGN_OR_RETURN(const Kind kind, KindOf(model));
+  FM_ASSIGN_OR_RETURN(const GgufVocabulary vocabulary, ReadVocabulary(model));
   json config = json::object();
-  constexpr std::array<std::pair<std::string_view, const char*>, 3> kNamed = {
-      {{"bos", "bos_token"}, {"eos", "eos_token"}, {"padding", "pad_token"}}};
-  for (const auto& [kind, name] : kNamed) {
-    FM_ASSIGN_OR_RETURN(const auto token, TokenOf(model, kind, vocabulary));
-    if (token) config[name] = *token;
+  struct Named {
+    std::string_view key;
+    const char* name;
+    int64_t of_unigram;  // where the key is absent
+  };
+  constexpr std::array<Named, 3> kNamed = {{{"bos", "bos_token", -1},
+                                            {"eos", "eos_token", kUnigramEos},
+                                            {"padding", "pad_token", kUnigramPad}}};
+  const bool unigram = kind == Kind::kUnigram;
+  for (const Named& named : kNamed) {
+    FM_ASSIGN_OR_RETURN(const auto token,
+                        TokenOf(model, named.key, vocabulary, unigram ? named.of_unigram : -1));
+    if (token) config[named.name] = *token;
   }
   FM_ASSIGN_OR_RETURN(const auto unknown, UnknownToken(model, vocabulary));
   if (unknown) config["unk_token"] = *unknown;
-  bool add_bos = sentence_piece;
-  if (!sentence_piece) {
+  bool add_bos = kind == Kind::kSentencePiece;
+  if (kind == Kind::kByteLevel) {
     FM_ASSIGN_OR_RETURN(const GgufPreType* type, PreTypeOf(model));
     add_bos = type->add_bos;
   }
   FM_ASSIGN_OR_RETURN(const auto wants_bos, model.Bool("tokenizer.ggml.add_bos_token"));
   FM_ASSIGN_OR_RETURN(const auto wants_eos, model.Bool("tokenizer.ggml.add_eos_token"));
   config["add_bos_token"] = wants_bos.value_or(add_bos);
-  config["add_eos_token"] = wants_eos.value_or(false);
+  config["add_eos_token"] = wants_eos.value_or(unigram);
   FM_ASSIGN_OR_RETURN(json templates, TemplatesJson(model));
   if (!templates.is_null()) config["chat_template"] = std::move(templates);
   return config.dump(-1, ' ', false, json::error_handler_t::replace);

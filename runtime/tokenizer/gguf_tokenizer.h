@@ -10,9 +10,10 @@
 
 namespace folkmoot {
 
-// tokenizer.ggml.model "gpt2" (byte-level BPE, words cut as tokenizer.ggml.pre names it) and
-// "llama" (SentencePiece BPE; merges follow from the scores as Transformers' converter derives
-// them). Refuses other models and ways to cut by name. NotFound: the file has no tokenizer.
+// tokenizer.ggml.model "gpt2" (byte-level BPE, words cut as tokenizer.ggml.pre names it), "llama"
+// (SentencePiece BPE; merges follow from the scores as Transformers' converter derives them) and
+// "t5" (SentencePiece unigram, as T5 has it). Refuses other models and ways to cut by name.
+// NotFound: the file has no tokenizer.
 absl::StatusOr<std::string> GgufTokenizerJson(const GgufModel& model);
 
 // The begin, end, unknown and padding tokens, whether texts get them, and the chat templates.

@@ -5,6 +5,7 @@ What it lacks is here: quantisers of Q4_K and Q6_K (plain rounding; the files th
 from better ones), and the order of rows of llama.cpp's converter.
 """
 
+import base64
 import json
 from pathlib import Path
 
@@ -234,6 +235,44 @@ def byte_level_tokenizer(json_path, pre, chat_template=None, **ids):
             getattr(writer, f"add_{kind}_token_id")(value)
         if chat_template is not None:
             writer.add_chat_template(chat_template)
+
+    return add
+
+
+def unigram_tokenizer(json_path):
+    """Adds the tokenizer of T5 to a writer, as llama.cpp's converter does: gaps are the user's, with
+    a score of their own, and unused tokens fill the vocabulary up."""
+    root = json.loads(Path(json_path).read_text())
+    special = {added["content"] for added in root["added_tokens"]}
+    kinds = {"<unk>": gguf.TokenType.UNKNOWN, "<pad>": gguf.TokenType.CONTROL,
+             "</s>": gguf.TokenType.CONTROL}
+    tokens, scores, types = [], [], []
+    for token, score in root["model"]["vocab"]:
+        gap = token in special and token not in kinds
+        tokens.append(token)
+        scores.append(-1000.0 if gap else score)
+        types.append(gguf.TokenType.USER_DEFINED if gap
+                     else kinds.get(token, gguf.TokenType.NORMAL))
+    for index in range(len(tokens), len(tokens) + 3):
+        tokens.append(f"[PAD{index}]")
+        scores.append(-10000.0)
+        types.append(gguf.TokenType.UNUSED)
+
+    def add(writer):
+        writer.add_tokenizer_model("t5")
+        writer.add_tokenizer_pre("default")
+        writer.add_token_list(tokens)
+        writer.add_token_scores(scores)
+        writer.add_token_types(types)
+        writer.add_add_space_prefix(True)
+        writer.add_remove_extra_whitespaces(True)
+        writer.add_precompiled_charsmap(
+            base64.b64decode(root["normalizer"]["precompiled_charsmap"]))
+        writer.add_eos_token_id(1)
+        writer.add_unk_token_id(2)
+        writer.add_pad_token_id(0)
+        writer.add_add_bos_token(False)
+        writer.add_add_eos_token(True)
 
     return add
 

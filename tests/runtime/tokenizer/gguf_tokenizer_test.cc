@@ -58,7 +58,7 @@ TEST_P(SameAsDirectory, IdsAndTexts) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Tokenizers, SameAsDirectory,
-                         testing::Values("llama3_style", "qwen2_style", "demo"),
+                         testing::Values("llama3_style", "qwen2_style", "demo", "t5_style"),
                          [](const auto& param) { return param.param; });
 
 TEST(GgufTokenizer, SentencePieceScoresBecomeMerges) {
@@ -153,10 +153,10 @@ TEST_F(GgufTokenizerFile, RefusesByKey) {
   none.String("general.architecture", "llama");
   EXPECT_THAT(ErrorOf(none), HasSubstr("'tokenizer.ggml.model' is missing"));
   EXPECT_EQ(Load(none.Bytes()).status().code(), absl::StatusCode::kNotFound);
-  EXPECT_THAT(
-      ErrorOf(
-          GgufBytes().String("general.architecture", "llama").String("tokenizer.ggml.model", "t5")),
-      AllOf(HasSubstr("'tokenizer.ggml.model' is \"t5\""), HasSubstr("gpt2")));
+  EXPECT_THAT(ErrorOf(GgufBytes()
+                          .String("general.architecture", "llama")
+                          .String("tokenizer.ggml.model", "bert")),
+              AllOf(HasSubstr("'tokenizer.ggml.model' is \"bert\""), HasSubstr("gpt2")));
   EXPECT_THAT(ErrorOf(ByteLevel()), HasSubstr("'tokenizer.ggml.tokens' is missing"));
   EXPECT_THAT(ErrorOf(ByteLevel().Strings("tokenizer.ggml.tokens", {"a", "b"})),
               HasSubstr("'tokenizer.ggml.merges' is missing"));
@@ -190,6 +190,65 @@ TEST_F(GgufTokenizerFile, RefusesByKey) {
   pieces.String("general.architecture", "llama").String("tokenizer.ggml.model", "llama");
   pieces.Strings("tokenizer.ggml.tokens", {"a", "b"}).Floats("tokenizer.ggml.scores", {1.0f});
   EXPECT_THAT(ErrorOf(pieces), AllOf(HasSubstr("'tokenizer.ggml.scores'"), HasSubstr("2 tokens")));
+}
+
+GgufBytes Unigram(const std::vector<std::string>& tokens = {"<pad>", "</s>", "<unk>", "\u2581a"},
+                  const std::vector<float>& scores = {0, 0, 0, -2}) {
+  GgufBytes file;
+  file.String("general.architecture", "t5").String("tokenizer.ggml.model", "t5");
+  file.Strings("tokenizer.ggml.tokens", tokens).Floats("tokenizer.ggml.scores", scores);
+  return file;
+}
+
+TEST_F(GgufTokenizerFile, UnigramModelsHaveTheTokensOfT5) {
+  auto file = Unigram().Bool("tokenizer.ggml.remove_extra_whitespaces", true);
+  const auto tokenizer = Load(file.Bytes());
+  ASSERT_TRUE(tokenizer.ok()) << tokenizer.status();
+  EXPECT_EQ((*tokenizer)->pad_id(), 0);
+  EXPECT_EQ((*tokenizer)->eos_id(), 1);
+  EXPECT_EQ((*tokenizer)->bos_id(), std::nullopt);
+  const auto ids = (*tokenizer)->Encode("a  a b");
+  ASSERT_TRUE(ids.ok()) << ids.status();
+  EXPECT_EQ(*ids, (std::vector<int32_t>{3, 3, 2, 1}));
+}
+
+// Their scores, below all others, would make unknown characters less likely than they are.
+TEST_F(GgufTokenizerFile, UnusedTokensBehindAllOthersAreNone) {
+  // "ab" and "c", or an unknown "a" and "bc": -8 - 8 beside -3 - 10 - 2.5.
+  const auto file = [] {
+    return Unigram({"<pad>", "</s>", "<unk>", "\u2581", "ab", "c", "bc", "[PAD7]"},
+                   {-7, -7, -7, -3, -8, -8, 5.5, -10000})
+        .Bool("tokenizer.ggml.remove_extra_whitespaces", true);
+  };
+  const auto filled =
+      Load(file().Ints("tokenizer.ggml.token_type", {3, 3, 2, 1, 1, 1, 1, 5}).Bytes());
+  ASSERT_TRUE(filled.ok()) << filled.status();
+  EXPECT_EQ(*(*filled)->Encode("abc"), (std::vector<int32_t>{3, 2, 6, 1}));
+  const auto normal =
+      Load(file().Ints("tokenizer.ggml.token_type", {3, 3, 2, 1, 1, 1, 1, 1}).Bytes());
+  ASSERT_TRUE(normal.ok()) << normal.status();
+  EXPECT_EQ(*(*normal)->Encode("abc"), (std::vector<int32_t>{3, 4, 5, 1}));
+}
+
+TEST_F(GgufTokenizerFile, RefusesUnigramModelsByKey) {
+  const auto t5 = [] { return Unigram().Bool("tokenizer.ggml.remove_extra_whitespaces", true); };
+  EXPECT_TRUE(Load(t5().Bytes()).ok());
+  EXPECT_THAT(ErrorOf(Unigram()), AllOf(HasSubstr("'tokenizer.ggml.remove_extra_whitespaces'"),
+                                        HasSubstr("one space")));
+  EXPECT_THAT(ErrorOf(t5().Bool("tokenizer.ggml.add_space_prefix", false)),
+              HasSubstr("'tokenizer.ggml.add_space_prefix' is false"));
+  EXPECT_THAT(ErrorOf(t5().Ints("tokenizer.ggml.precompiled_charsmap", {1, 2, 3})),
+              AllOf(HasSubstr("'tokenizer.ggml.precompiled_charsmap'"), HasSubstr("no trie")));
+  EXPECT_THAT(ErrorOf(t5().Ints("tokenizer.ggml.precompiled_charsmap", {300})),
+              AllOf(HasSubstr("'tokenizer.ggml.precompiled_charsmap'"), HasSubstr("element 0")));
+  EXPECT_THAT(ErrorOf(Unigram({"<pad>", "</s>", "<unk>", "a"}, {0, 0, 0})
+                          .Bool("tokenizer.ggml.remove_extra_whitespaces", true)),
+              AllOf(HasSubstr("'tokenizer.ggml.scores'"), HasSubstr("4 tokens")));
+  EXPECT_THAT(ErrorOf(Unigram({"<pad>", "</s>", "<unk>", ""}, {0, 0, 0, -1})
+                          .Bool("tokenizer.ggml.remove_extra_whitespaces", true)),
+              HasSubstr("token 3 of a unigram tokenizer is empty"));
+  EXPECT_THAT(ErrorOf(t5().Int("tokenizer.ggml.unknown_token_id", 9)),
+              HasSubstr("'tokenizer.ggml.unknown_token_id' is 9"));
 }
 
 }  // namespace

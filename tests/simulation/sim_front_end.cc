@@ -40,7 +40,8 @@ void SimFrontEnd::Add(const Request& request, int64_t poison) {
   open.poison = poison;
   open.left = request.n;
   for (int32_t c = 0; c < request.n; ++c) {
-    open.choices.emplace_back().expected = Expect(request, c, next_sequence_);
+    open.choices.emplace_back().expected =
+        Expect(request, c, next_sequence_, options_.output_window);
     for (FakeRank& rank : ranks_) rank.SetLabel(next_sequence_, request.cache_salt);
     request_of_[next_sequence_++] = *id;
   }

@@ -164,7 +164,7 @@ struct TileArgs {
 
 constexpr int64_t kFetchSteps = 8;
 
-// Steps of Panel until x is `end`; kFetch: each fetches its part of what lies `ahead` bytes behind.
+// Steps of Panel until x is `end`; kFetch: each fetches what it would read `ahead` bytes further.
 template <class Panel, bool kFetch, int kRows>
 HWY_INLINE void RunSteps(const std::byte*& w, const float*& x, const float* end, int64_t stride,
                          int64_t ahead, Sums<kRows>& sums) {
@@ -239,9 +239,8 @@ HWY_INLINE void RunSlice(const std::byte* w, const PanelRows& x, int64_t k, cons
 // sums [x.rows][32] = x [x.rows, k] * panel, x.rows <= kRowBlock; sums is 64-byte aligned.
 template <class Panel>
 HWY_INLINE void RunPanel(const std::byte* panel, const PanelRows& x, int64_t k, float* sums) {
-  const int64_t near = FetchDistance();
   std::memset(sums, 0, static_cast<size_t>(x.rows * kPanelCols) * sizeof(float));
-  if (x.rows <= Panel::kRows) return RunSlice<Panel>(panel, x, k, panel + near, sums);
+  if (x.rows <= Panel::kRows) return RunSlice<Panel>(panel, x, k, panel + FetchDistance(), sums);
   for (int64_t first = 0; first < k; first += Panel::kBlock) {
     const int64_t count = std::min(Panel::kBlock, k - first);
     const std::byte* w = panel + first / Panel::kStep * Panel::kStepBytes;
